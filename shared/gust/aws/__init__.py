@@ -1,0 +1,1 @@
+"""The other doors out: queues, objects, logs, tokens."""

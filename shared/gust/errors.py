@@ -1,0 +1,128 @@
+"""Every error Gust raises on purpose. The type says what the caller must do; the docstring is the message.
+
+    GustError
+    ├── Rejected                 the request is wrong: tell the person, change nothing
+    │   ├── NotFound
+    │   ├── AlreadyExists
+    │   ├── Invalid
+    │   ├── Forbidden
+    │   └── NotSupportedYet
+    ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
+    │   ├── StaleTaskInstance
+    │   ├── StaleDagRun
+    │   └── StaleDag
+    ├── LimitReached             not now: it stays where it is until a slot is free
+    ├── TryLost                  fail this try once, its own retry rules apply
+    └── Unwell                   something we depend on answered badly: let the message come again
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gust.model.dag import Dag
+    from gust.model.dag_run import DagRun
+    from gust.model.task_instance import TaskInstance
+
+
+class GustError(Exception):
+    """Base of all of them."""
+
+
+class Rejected(GustError):
+    """The request cannot be carried out as it is; nothing was changed."""
+
+    status = 400
+
+
+class NotFound(Rejected):
+    """What the request names does not exist."""
+
+    status = 404
+
+
+class AlreadyExists(Rejected):
+    """What the request would make exists."""
+
+    status = 409
+
+
+class Conflict(Rejected):
+    """The thing is in a state that does not allow this."""
+
+    status = 409
+
+    def __init__(self, message: str, **detail: Any) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class Invalid(Rejected):
+    """A field's value is not acceptable."""
+
+    status = 422
+
+    def __init__(self, message: str, *, field: tuple[str | int, ...] = (), value: Any = None) -> None:
+        super().__init__(message)
+        self.field = field
+        """Path to the field, outermost first, e.g. `("body", "logical_date")`."""
+        self.value = value
+
+
+class Unauthorized(Rejected):
+    """No token, or one that is not valid."""
+
+    status = 401
+
+
+class Forbidden(Rejected):
+    """The caller is known and may not do this."""
+
+    status = 403
+
+
+class NotSupportedYet(Rejected):
+    """The operation belongs to a feature this release does not have; the message names the feature."""
+
+    status = 501
+
+
+class Stale(GustError):
+    """The stored thing is no longer what the writer saw."""
+
+
+class StaleTaskInstance(Stale):
+    """The task instance moved since it was read. `current` is what is stored, `None` if nothing is."""
+
+    def __init__(self, message: str, current: TaskInstance | None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class StaleDagRun(Stale):
+    """The DagRun moved since it was read. `current` is what is stored, `None` if nothing is."""
+
+    def __init__(self, message: str, current: DagRun | None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class StaleDag(Stale):
+    """The DAG's item moved since it was read. `current` is what is stored, `None` if nothing is."""
+
+    def __init__(self, message: str, current: Dag | None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class LimitReached(GustError):
+    """A concurrency limit has no room; the message names the limit and its size."""
+
+
+class TryLost(GustError):
+    """The worker of a running try is gone."""
+
+
+class Unwell(GustError):
+    """A service we depend on failed; the work is repeated later."""

@@ -1,0 +1,1 @@
+"""The local stack: the same template on an emulator of AWS."""

@@ -1,0 +1,1 @@
+"""Frozen values that every other package speaks in. Nothing here reads a clock, a file or the network."""

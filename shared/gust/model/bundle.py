@@ -1,0 +1,53 @@
+"""Bundles: the folder `dags/` as it was at one moment, and what parsing it gave."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """An immutable snapshot, named by the hash of its content: `bundles/<version>.zip` in the bucket."""
+
+    name: str
+    version: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """What is known of one file of the folder. One item a file; replaced when the file or what it imports changed."""
+
+    relative_path: str
+    bundle_name: str
+    fingerprint: str
+    """Hash over the file and everything of the folder that it imported, `.airflowignore` and plugins included:
+    equal fingerprint, equal outcome, so it need not be parsed again."""
+    imports: tuple[str, ...] = ()
+    """Files of the folder that were imported while it was parsed, relative paths."""
+    dag_ids: tuple[str, ...] = ()
+    parsed_at: datetime | None = None
+    parse_duration: float | None = None
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportProblem:
+    """Airflow's ParseImportError: why a file gave no DAGs. The last good version of its DAGs stays."""
+
+    import_error_id: int
+    filename: str
+    """Relative to the bundle's root."""
+    bundle_name: str
+    stack_trace: str
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagWarning:
+    """Airflow's DagWarning, e.g. `non-existent pool` or a dag_id that two files define."""
+
+    dag_id: str
+    warning_type: str
+    message: str
+    timestamp: datetime
+    details: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,51 @@
+"""One DagRun."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gust.model.keys import DagRunKey
+from gust.model.state import FINISHED_RUN, DagRunState, DagRunTriggeredByType, DagRunType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRun:
+    """All moments are aware datetimes in UTC."""
+
+    dag_id: str
+    run_id: str
+    run_type: DagRunType
+    state: DagRunState
+    run_after: datetime
+    queued_at: datetime
+    logical_date: datetime | None = None
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    last_scheduling_decision: datetime | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    note: str | None = None
+    triggered_by: DagRunTriggeredByType | None = None
+    triggering_user_name: str | None = None
+    partition_key: str | None = None
+    backfill_id: str | None = None
+    version_number: int
+    """The DAG version the run was made from, 1, 2, …; it keeps it to its end."""
+    spec_key: str
+    """Where in the bucket that version's `DagSpec` lies."""
+    bundle_version: str | None = None
+    """Hash of the bundle its workers load; `None` where the DAG disables bundle versioning (then: the active one)."""
+    clear_number: int = 0
+    due_at: datetime | None = None
+    """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
+    reason: str | None = None
+    """Why the run is in its state or is not moving, in a person's words."""
+
+    @property
+    def key(self) -> DagRunKey:
+        return DagRunKey(self.dag_id, self.run_id)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in FINISHED_RUN

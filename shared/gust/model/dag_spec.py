@@ -1,0 +1,263 @@
+"""What the scheduler must know of one version of a DAG: small, complete, and readable without Airflow.
+
+The parser writes it (`airflow_bridge.dag_spec` is the only maker), S3 keeps it under its own hash, and it never changes:
+a run keeps the spec it started with. Durations are seconds, moments are aware datetimes in UTC. A field that a later
+release adds has a default, so that old specs stay readable; a change of meaning raises `SPEC_VERSION`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gust.model.state import TriggerRule
+
+SPEC_VERSION: Final = 1
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+# --- how many instances a mapped task has: Airflow's XComArg algebra, lengths only ------------------------------------
+
+
+class LiteralLength(_Spec):
+    """A list or dict written in the DAG file."""
+
+    kind: Literal["literal"] = "literal"
+    length: int
+
+
+class XComLength(_Spec):
+    """The length of what `task_id` pushed under `key`; of a mapped `task_id`, how many of its instances pushed."""
+
+    kind: Literal["xcom"] = "xcom"
+    task_id: str
+    key: str = "return_value"
+
+
+class ZipLength(_Spec):
+    """`a.zip(b)`: the shortest part, or the longest where a fill value is given."""
+
+    kind: Literal["zip"] = "zip"
+    parts: tuple[Length, ...]
+    has_fillvalue: bool = False
+
+
+class ConcatLength(_Spec):
+    """`a.concat(b)`: the sum of the parts."""
+
+    kind: Literal["concat"] = "concat"
+    parts: tuple[Length, ...]
+
+
+Length = Annotated[LiteralLength | XComLength | ZipLength | ConcatLength, Field(discriminator="kind")]
+"""`.map(f)` keeps the length of what it maps and leaves no trace here."""
+
+
+class Expansion(_Spec):
+    """`expand(**kwargs)`: the product of the kwargs' lengths. `expand_kwargs(list)`: one length, `kwarg=""`."""
+
+    kwargs: tuple[ExpandedKwarg, ...]
+
+    def upstream_task_ids(self) -> frozenset[str]:
+        """The tasks whose XCom decides the length."""
+        return frozenset(x for kwarg in self.kwargs for x in _xcom_sources(kwarg.length))
+
+
+class ExpandedKwarg(_Spec):
+    kwarg: str
+    length: Length
+
+
+def _xcom_sources(length: LiteralLength | XComLength | ZipLength | ConcatLength) -> frozenset[str]:
+    match length:
+        case LiteralLength():
+            return frozenset()
+        case XComLength(task_id=task_id):
+            return frozenset({task_id})
+        case ZipLength(parts=parts) | ConcatLength(parts=parts):
+            return frozenset(x for part in parts for x in _xcom_sources(part))
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+class AssetRef(_Spec):
+    """An asset or alias that a task or DAG names. `name` alone, `uri` alone, or both."""
+
+    kind: Literal["asset", "alias", "name_ref", "uri_ref"] = "asset"
+    name: str | None = None
+    uri: str | None = None
+    group: str = "asset"
+    extra: dict[str, Any] = {}
+
+
+class TaskSpec(_Spec):
+    task_id: str
+    task_display_name: str = ""
+    operator: str = "BaseOperator"
+    """Class name, as Airflow's `operator`."""
+    operator_name: str = ""
+    """What the UI shows, e.g. `@task`; Airflow's `operator_name`."""
+    module: str = ""
+    owner: str = "airflow"
+    upstream_task_ids: tuple[str, ...] = ()
+    downstream_task_ids: tuple[str, ...] = ()
+    group_id: str | None = None
+    """The innermost task group; `None` in the root group."""
+    mapped_groups: tuple[str, ...] = ()
+    """Enclosing *mapped* task groups, outermost first."""
+    expansion: Expansion | None = None
+    """Own `expand`/`expand_kwargs`; `None` for a plain task, also for a plain one inside a mapped group."""
+    map_index_template: str | None = None
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    is_setup: bool = False
+    is_teardown: bool = False
+    on_failure_fail_dagrun: bool = False
+    ignore_downstream_trigger_rules: bool = True
+    is_empty: bool = False
+    """An EmptyOperator that nothing hangs on: the scheduler marks it success itself, as Airflow's does."""
+    can_skip_downstream: bool = False
+    retries: int = 0
+    retry_delay: float = 300.0
+    retry_exponential_backoff: float = 0.0
+    """The multiplier; 0 = constant delay. (Airflow's `True` is 2.0.)"""
+    max_retry_delay: float | None = None
+    has_retry_policy: bool = False
+    execution_timeout: float | None = None
+    depends_on_past: bool = False
+    ignore_first_depends_on_past: bool = True
+    wait_for_downstream: bool = False
+    wait_for_past_depends_before_skipping: bool = False
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    priority_weight: int = 1
+    """The total by the task's weight rule (a custom strategy is evaluated at parse time)."""
+    weight_rule: str = "downstream"
+    queue: str = "default"
+    pool: str = "default_pool"
+    pool_slots: int = 1
+    executor_config: dict[str, Any] = {}
+    """JSON-able part of it; `{"gust": {"compute": "fargate", …}}` is ours."""
+    max_active_tis_per_dag: int | None = None
+    max_active_tis_per_dagrun: int | None = None
+    inlets: tuple[AssetRef, ...] = ()
+    outlets: tuple[AssetRef, ...] = ()
+    start_from_trigger: bool = False
+    start_trigger_args: dict[str, Any] | None = None
+    has_on_execute_callback: bool = False
+    has_on_success_callback: bool = False
+    has_on_failure_callback: bool = False
+    has_on_retry_callback: bool = False
+    has_on_skipped_callback: bool = False
+    multiple_outputs: bool = False
+    template_fields: tuple[str, ...] = ()
+    template_fields_renderers: dict[str, str] = {}
+    ui_color: str | None = None
+    ui_fgcolor: str | None = None
+    doc_md: str | None = None
+    params: dict[str, Any] = {}
+    extra_links: tuple[str, ...] = ()
+
+    @property
+    def is_mapped(self) -> bool:
+        """Has more than one possible map index: by its own expansion or by a mapped group around it."""
+        return self.expansion is not None or bool(self.mapped_groups)
+
+
+class TaskGroupSpec(_Spec):
+    group_id: str
+    parent_group_id: str | None = None
+    display_name: str = ""
+    tooltip: str = ""
+    prefix_group_id: bool = True
+    children: tuple[str, ...] = ()
+    """Task ids and group ids, in Airflow's order."""
+    expansion: Expansion | None = None
+    upstream_task_ids: tuple[str, ...] = ()
+    downstream_task_ids: tuple[str, ...] = ()
+    upstream_group_ids: tuple[str, ...] = ()
+    downstream_group_ids: tuple[str, ...] = ()
+
+
+# --- the DAG ----------------------------------------------------------------------------------------------------------
+
+
+class TimetableSpec(_Spec):
+    """Airflow's own encoding of a timetable: `{"__type": class path, "__var": arguments}`, and what people are shown."""
+
+    type: str
+    """Class path, e.g. `airflow.timetables.trigger.CronTriggerTimetable`."""
+    data: dict[str, Any] = {}
+    summary: str | None = None
+    description: str | None = None
+    can_be_scheduled: bool = True
+    periodic: bool = True
+    asset_expression: dict[str, Any] | None = None
+
+
+class ParamSpec(_Spec):
+    """One `Param`: what the trigger form shows and what a run's conf is checked against."""
+
+    value: Any = None
+    has_value: bool = True
+    description: str | None = None
+    json_schema: dict[str, Any] = {}
+    source: str | None = None
+
+
+class DagSpec(_Spec):
+    spec_version: int = SPEC_VERSION
+    dag_id: str
+    dag_display_name: str = ""
+    description: str | None = None
+    doc_md: str | None = None
+    fileloc: str = ""
+    relative_fileloc: str = ""
+    timezone: str = "UTC"
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    timetable: TimetableSpec
+    catchup: bool = False
+    is_paused_upon_creation: bool | None = None
+    max_active_runs: int = 16
+    max_active_tasks: int = 16
+    max_consecutive_failed_dag_runs: int = 0
+    dagrun_timeout: float | None = None
+    fail_fast: bool = False
+    allowed_run_types: tuple[str, ...] | None = None
+    render_template_as_native_obj: bool = False
+    disable_bundle_versioning: bool = False
+    tags: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    owner_links: dict[str, str] = {}
+    params: dict[str, ParamSpec] = {}
+    default_args: dict[str, Any] = {}
+    access_control: dict[str, Any] | None = None
+    has_on_success_callback: bool = False
+    has_on_failure_callback: bool = False
+    deadline: list[dict[str, Any]] | None = None
+    tasks: dict[str, TaskSpec] = {}
+    """By task id, in topological order: a task comes after its upstreams."""
+    task_groups: dict[str, TaskGroupSpec] = {}
+    """By group id, outer before inner; the root group is not in it."""
+    root_children: tuple[str, ...] = ()
+
+    @cached_property
+    def leaves(self) -> tuple[str, ...]:
+        """Tasks with no downstream, in topological order."""
+        return tuple(t.task_id for t in self.tasks.values() if not t.downstream_task_ids)
+
+    @cached_property
+    def roots(self) -> tuple[str, ...]:
+        return tuple(t.task_id for t in self.tasks.values() if not t.upstream_task_ids)
+
+
+Expansion.model_rebuild()
+ZipLength.model_rebuild()
+ConcatLength.model_rebuild()

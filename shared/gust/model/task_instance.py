@@ -1,0 +1,86 @@
+"""One task instance: an item of at most 1 KB, so that every transition costs one write unit."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gust.model.keys import UNMAPPED, TaskInstanceKey
+from gust.model.state import TaskInstanceState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedTrigger:
+    """What a deferred instance waits for. `kwargs` is Airflow's encoding of the trigger's arguments, untouched."""
+
+    classpath: str
+    kwargs: dict[str, Any] | str
+    next_method: str
+    next_kwargs: dict[str, Any] | str | None = None
+    timeout_at: datetime | None = None
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInstance:
+    """An instance without an item in the store equals `TaskInstance(key…)`: state `None`, try 0. Moments are UTC."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = UNMAPPED
+    state: TaskInstanceState | None = None
+    try_number: int = 0
+    """Of the try that runs or ran last; 0 before the first, as in Airflow."""
+    max_tries: int = 0
+    """The task's retries; a person's clear adds to it."""
+    dispatch_count: int = 0
+    """How many times the instance was sent to a worker. Fences: a message or report of an earlier dispatch is stale,
+    also where the try is the same (reschedule, resuming from a trigger)."""
+    scheduled_at: datetime | None = None
+    queued_at: datetime | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    heartbeat_at: datetime | None = None
+    due_at: datetime | None = None
+    """When a waiting state is left (retry, reschedule, trigger timeout)."""
+    hostname: str | None = None
+    """The worker's log stream: with start and end it tells where the try's log lies."""
+    pid: int | None = None
+    operator: str | None = None
+    version_number: int | None = None
+    """DAG version of the try, where it is not its run's (cleared onto a newer one)."""
+    xcom_lengths: dict[str, int] = field(default_factory=dict)
+    """Length of what was pushed, by key, where a downstream maps over it."""
+    pushed_keys: tuple[str, ...] = ()
+    """XCom keys pushed with a value other than None, kept where a downstream maps over this (mapped) task."""
+    rendered_map_index: str | None = None
+    trigger: ParkedTrigger | None = None
+    """Set while deferred; its `next_method` and `next_kwargs` go on with the resumed try."""
+    next_method: str | None = None
+    next_kwargs: dict[str, Any] | str | None = None
+    reschedule_count: int = 0
+    first_start_date: datetime | None = None
+    """Start of the try before its first reschedule: sensors count their timeout from it."""
+    retry_delay_override: float | None = None
+    """Seconds, from a retry policy, for this try only."""
+    reason: str | None = None
+    """Why it is in its state, in a person's words; the API shows it."""
+    note: str | None = None
+
+    @property
+    def key(self) -> TaskInstanceKey:
+        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; `None` while either is missing."""
+        if self.start_date is None or self.end_date is None:
+            return None
+        return (self.end_date - self.start_date).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One finished try, kept when the next one takes its place: Airflow's TaskInstanceHistory."""
+
+    instance: TaskInstance

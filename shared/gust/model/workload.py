@@ -1,0 +1,82 @@
+"""Messages: what the scheduler sends to workers, to the triggerer and to itself. One JSON object each."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from gust.model.keys import DagRunKey, TaskInstanceKey
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TaskWorkload(_Message):
+    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but its own short-lived token."""
+
+    kind: Literal["task"] = "task"
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    dispatch_count: int
+    max_tries: int
+    version_number: int
+    bundle_name: str
+    bundle_version: str | None
+    relative_fileloc: str
+    queue: str
+    pool: str = "default_pool"
+    pool_slots: int = 1
+    priority_weight: int = 1
+    token: str
+    """JWT, valid for this dispatch alone."""
+
+    @property
+    def key(self) -> TaskInstanceKey:
+        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+    @property
+    def id(self) -> UUID:
+        return self.key.uuid(self.try_number)
+
+
+class TriggerWorkload(_Message):
+    """Run the trigger of one deferred instance until it fires or the function's time is nearly up."""
+
+    kind: Literal["trigger"] = "trigger"
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    dispatch_count: int
+    token: str
+
+    @property
+    def key(self) -> TaskInstanceKey:
+        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+
+class WakeRun(_Message):
+    """Look at a run again: something in it is due at `at`. Sent with a delay; early and repeated wakes are harmless."""
+
+    kind: Literal["wake_run"] = "wake_run"
+    dag_id: str
+    run_id: str
+    at: datetime
+
+    @property
+    def key(self) -> DagRunKey:
+        return DagRunKey(self.dag_id, self.run_id)
+
+
+class WakeDag(_Message):
+    """Make the DAG's scheduled runs that are due at `at`."""
+
+    kind: Literal["wake_dag"] = "wake_dag"
+    dag_id: str
+    at: datetime

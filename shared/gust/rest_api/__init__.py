@@ -1,0 +1,1 @@
+"""Airflow's REST API v2 over our store."""

@@ -1,0 +1,53 @@
+"""What `decide` answers: transitions to commit, effects to perform afterwards, and why everything else stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gust.model.dag_run import DagRun
+from gust.model.task_instance import TaskInstance
+from gust.scheduling.transition import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class SendTask:
+    """Put the instance (state `scheduled`) on the queue of tasks; then it is `queued`."""
+
+    instance: TaskInstance
+
+
+@dataclass(frozen=True, slots=True)
+class SendTrigger:
+    """Have the triggerer run the trigger of the instance (state `deferred`)."""
+
+    instance: TaskInstance
+
+
+@dataclass(frozen=True, slots=True)
+class StartNextRun:
+    """A run of the DAG has finished: the longest waiting queued run may start."""
+
+    dag_id: str
+
+
+Effect = SendTask | SendTrigger | StartNextRun
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`transitions` and `run` are committed first, each on its own; then `effects` are performed, in order.
+
+    Effects follow from the state after the commit, never from having just changed it: deciding again on the committed
+    state gives them again until they have left their mark (`scheduled` → `queued`), so a crash in between loses nothing.
+    """
+
+    transitions: tuple[Transition, ...] = ()
+    run: DagRun | None = None
+    """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
+    effects: tuple[Effect, ...] = ()
+    reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""
+    due_at: datetime | None = None
+    """The earliest moment at which time alone would change this decision; `None` if no such moment exists."""

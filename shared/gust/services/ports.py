@@ -1,0 +1,250 @@
+"""What services need from the outside, as protocols. `gust.store`, `gust.aws` and their in-memory twins implement them.
+
+Every write here is conditional and says in its docstring what it checks; every one may be repeated. Reads are strongly
+consistent where a decision hangs on them (`load_run`, `get_*`); lists read indexes and may lag by a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from gust.model.asset import Asset, AssetEvent
+from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.dag import Dag, DagVersion
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.task_instance import TaskInstance
+from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.scheduling.transition import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run's partition as one strongly consistent read saw it. Instances that have no item are not in it."""
+
+    run: DagRun
+    instances: Mapping[tuple[str, int], TaskInstance]
+    """By (task_id, map_index)."""
+
+
+@dataclass(frozen=True, slots=True)
+class XCom:
+    key: TaskInstanceKey
+    name: str
+    """Airflow's XCom key."""
+    value: Any
+    """What the Task SDK sent: a JSON value, already serialized by Airflow's XCom backend."""
+    timestamp: datetime
+    mapped_length: int | None = None
+    dag_result: bool = False
+
+
+class RunStore(Protocol):
+    """DagRuns and task instances."""
+
+    def load_run(self, key: DagRunKey) -> RunState | None: ...
+
+    def get_run(self, key: DagRunKey) -> DagRun | None: ...
+
+    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+        """Store a new run. Raises AlreadyExists if (dag_id, run_id) is taken or, for a run with a logical date, if the
+        DAG has a run of that logical date.
+
+        `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they still are `before`'s;
+        raises StaleDag otherwise."""
+
+    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+        """queued → running, and one more in the DAG's `running_runs`, in one transaction. Raises LimitReached where
+        `max_active_runs` run already, StaleDagRun if the run is not as in `before`."""
+
+    def finish_run(self, before: DagRun, after: DagRun) -> None:
+        """running → success | failed, and one less in the DAG's `running_runs`, in one transaction.
+        Raises StaleDagRun if the run is not as in `before`."""
+
+    def update_run(self, before: DagRun, after: DagRun) -> None:
+        """Write the fields in which `after` differs, if the stored state is `before.state`. Raises StaleDagRun."""
+
+    def list_runs(self, dag_id: str) -> list[DagRun]:
+        """All runs of a DAG, newest `run_after` first."""
+
+    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
+        """The DAG's runs in state queued, earliest `run_after` first."""
+
+    def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
+        """Runs whose `due_at` is at or before `until`, earliest first, with their due times."""
+
+    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None: ...
+
+    def move(self, transition: Transition) -> None:
+        """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
+        are `before`'s, or nothing is stored where `before` is new (state None, try 0).
+
+        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
+        Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
+        the call returns. Raises StaleTaskInstance."""
+
+    def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
+        """`move` each; returns those that were stale. The others are done."""
+
+    def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
+        """Note that the worker lives. Raises StaleTaskInstance unless the instance is running this dispatch."""
+
+    def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
+        """Finished tries before the current one, oldest first."""
+
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None: ...
+
+    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
+
+
+class XComStore(Protocol):
+    """XCom values of any size up to 50 MB; large ones go to the bucket, unseen by the caller."""
+
+    def put_xcom(self, xcom: XCom) -> None:
+        """Store or replace. Also notes the name in the instance's `pushed_keys`/`xcom_lengths` where
+        `xcom.mapped_length` is given."""
+
+    def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
+
+    def list_xcoms(self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None,
+                   name: str | None = None) -> list[XCom]:
+        """In order of task_id, map_index, name."""
+
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
+        """Delete one, or all of the instance. Deleting what is not there is no error."""
+
+
+class DagStore(Protocol):
+    """DAGs, their versions, source files, import errors and warnings, and the active bundle."""
+
+    def get_dag(self, dag_id: str) -> Dag | None: ...
+
+    def list_dags(self) -> list[Dag]:
+        """All DAGs, stale ones too, by dag_id."""
+
+    def put_dag(self, before: Dag | None, after: Dag) -> None:
+        """Write the fields in which `after` differs; `before=None` makes it. Raises StaleDag where `version_number`,
+        `is_paused` or `next_run_after` are not `before`'s."""
+
+    def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
+        """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first."""
+
+    def put_version(self, version: DagVersion) -> None:
+        """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
+
+    def get_version(self, dag_id: str, version_number: int) -> DagVersion | None: ...
+
+    def list_versions(self, dag_id: str) -> list[DagVersion]:
+        """Oldest first."""
+
+    def list_source_files(self) -> list[SourceFile]: ...
+
+    def put_source_file(self, file: SourceFile) -> None: ...
+
+    def delete_source_file(self, relative_path: str) -> None: ...
+
+    def list_import_problems(self) -> list[ImportProblem]: ...
+
+    def put_import_problem(self, problem: ImportProblem) -> None: ...
+
+    def delete_import_problem(self, filename: str) -> None: ...
+
+    def list_warnings(self, dag_id: str | None = None) -> list[DagWarning]: ...
+
+    def put_warning(self, warning: DagWarning) -> None: ...
+
+    def delete_warnings(self, dag_id: str) -> None: ...
+
+    def active_bundle(self) -> Bundle | None: ...
+
+    def activate_bundle(self, bundle: Bundle, *, replacing: Bundle | None) -> None:
+        """Raises Stale if the active bundle is not `replacing`."""
+
+    def set_alive(self, component: str, at: datetime) -> None:
+        """Note that `component` (scheduler, triggerer, dag_processor) did its work; `monitor/health` shows it."""
+
+    def last_alive(self) -> dict[str, datetime]: ...
+
+
+class AssetStore(Protocol):
+    def put_asset(self, asset: Asset) -> None:
+        """Store or replace by (name, uri); keeps `asset_id` and `created_at` of what is there."""
+
+    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None: ...
+
+    def list_assets(self) -> list[Asset]: ...
+
+    def put_asset_event(self, event: AssetEvent) -> None:
+        """Store once: the same `event_id` again changes nothing."""
+
+    def list_asset_events(self, *, name: str | None = None, uri: str | None = None, alias: str | None = None,
+                          after: datetime | None = None, before: datetime | None = None, ascending: bool = True,
+                          limit: int | None = None) -> list[AssetEvent]: ...
+
+
+class SettingStore(Protocol):
+    """Variables, connections and the key-value stores of tasks and assets: small named JSON documents."""
+
+    def get_setting(self, namespace: str, name: str) -> Any | None: ...
+
+    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None: ...
+
+    def delete_setting(self, namespace: str, name: str) -> bool:
+        """Whether it was there."""
+
+    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
+
+
+class Store(RunStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
+    """All of the table."""
+
+
+class Objects(Protocol):
+    """The bucket."""
+
+    def get(self, key: str) -> bytes:
+        """Raises NotFound."""
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
+
+    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        """For content-addressed objects: an existing one is left as it is."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> dict[str, str]:
+        """Key → entity tag (a hash of the content)."""
+
+    def delete(self, keys: Iterable[str]) -> None: ...
+
+
+class Queues(Protocol):
+    """SQS. Sending returns once SQS has accepted; at-least-once, unordered."""
+
+    def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
+        """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+
+    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
+
+    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+        """Have the scheduler look again after `delay` seconds (at most 900)."""
+
+
+class LogReader(Protocol):
+    def read_try(self, instance: TaskInstance, *, limit: int = 10_000,
+                 token: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+        """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Aware, UTC."""
+
+
+class Tokens(Protocol):
+    """Signs and checks JWTs; workers' tokens name one dispatch of one try."""
+
+    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str: ...

@@ -1,0 +1,1 @@
+"""DynamoDB, and a twin in memory that passes the same contract suite."""

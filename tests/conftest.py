@@ -1,0 +1,1 @@
+"""Shared by all tiers: nothing yet but the package path, which pyproject sets."""
