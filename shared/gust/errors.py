@@ -2,10 +2,13 @@
 
     GustError
     ├── Rejected                 the request is wrong: tell the person, change nothing
+    │   ├── BadRequest
+    │   ├── Unauthorized
+    │   ├── Forbidden
     │   ├── NotFound
     │   ├── AlreadyExists
+    │   ├── Conflict
     │   ├── Invalid
-    │   ├── Forbidden
     │   └── NotSupportedYet
     ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
     │   ├── StaleTaskInstance
@@ -32,6 +35,12 @@ class GustError(Exception):
 
 class Rejected(GustError):
     """The request cannot be carried out as it is; nothing was changed."""
+
+    status = 400
+
+
+class BadRequest(Rejected):
+    """What is asked for as a whole cannot be done, though each field is well formed."""
 
     status = 400
 
