@@ -9,12 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from gust.model.deployment import PLUGINS_PREFIX
+
 DAGS_ROOT: Final = "/dags"
 """Where a bundle seems to lie, in everything that is stored. It is extracted under another path by every function and for
 every version; were that path stored, each upload would make a new version of every DAG."""
-
-PLUGINS_PREFIX: Final = "plugins/"
-"""The folder of the bundle that is Airflow's PLUGINS_FOLDER. No DAGs are looked for in it."""
 
 
 def prepare_environment() -> None:
