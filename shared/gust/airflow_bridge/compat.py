@@ -47,13 +47,16 @@ def use_plugins_of(bundle: Path) -> None:
     os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = folder
     if folder not in sys.path:
         sys.path.append(folder)
-    if (sdk_settings := sys.modules.get("airflow.sdk.plugins_manager")) is not None and hasattr(sdk_settings, "settings"):
+    if (sdk_settings := sys.modules.get("airflow.sdk.plugins_manager")) is not None and hasattr(
+        sdk_settings, "settings"
+    ):
         sdk_settings.settings.PLUGINS_FOLDER = folder
 
 
 def preload() -> None:
     """Import what nearly every DAG file imports, so that children forked from here need not."""
     import airflow.dag_processing.dagbag
+    import airflow.models.dagwarning
     import airflow.providers.standard.decorators.bash
     import airflow.providers.standard.decorators.branch_python
     import airflow.providers.standard.decorators.python
@@ -74,6 +77,12 @@ def preimport_of(file: Path) -> None:
     import importlib
 
     from airflow.utils.file import iter_airflow_imports
+
+    if b"Asset" in file.read_bytes():
+        # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.
+        from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+        _ = ProvidersManagerTaskRuntime().asset_uri_handlers
 
     for module in iter_airflow_imports(str(file)):
         try:

@@ -5,13 +5,14 @@ import a helper that is uploaded a minute later. All of these raise audit events
 parsed again. (`os.path.exists` raises none: a file that is only asked for, never opened or listed, goes unseen.)
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-IMPORT_SYSTEM: Final = "<frozen importlib._bootstrap_external>"
+IMPORT_SYSTEM: Final = ("<frozen importlib", importlib.__file__)
 """Lists every folder of `sys.path` to find a module; that says nothing about the file being run."""
 
 
@@ -35,8 +36,11 @@ class Footprint:
         if event == "open":
             self._note(args[0], self._opened)
         elif event == "import":
-            self._imported.add(args[0])
-        elif event in ("os.listdir", "os.scandir") and sys._getframe(1).f_code.co_filename != IMPORT_SYSTEM:
+            if self._is_ours(importing_file()):
+                self._imported.add(args[0])
+        elif event in ("os.listdir", "os.scandir") and not sys._getframe(1).f_code.co_filename.startswith(
+            IMPORT_SYSTEM
+        ):
             self._note(args[0], self._listed)
 
     def _note(self, path: object, into: set[str]) -> None:
@@ -48,12 +52,15 @@ class Footprint:
             path = "."
         if isinstance(path, str):
             path = os.path.abspath(path)
-            if f"{path}/".startswith(self._root):
+            if self._is_ours(path):
                 into.add(path[len(self._root) :])
+
+    def _is_ours(self, path: str) -> bool:
+        return f"{path}/".startswith(self._root)
 
     def _missing_modules(self) -> Iterator[str]:
         """A module that was asked for and not found may come with a later upload, as a file or as a package."""
-        folders = [entry[len(self._root) :] for entry in sys.path if f"{entry}/".startswith(self._root)]
+        folders = [entry[len(self._root) :] for entry in sys.path if self._is_ours(entry)]
         for name in self._imported:
             if name in sys.modules:
                 continue
@@ -61,12 +68,20 @@ class Footprint:
             if not parent:
                 within = folders
             elif parent_path := getattr(sys.modules.get(parent), "__path__", None):
-                within = [entry[len(self._root) :] for entry in parent_path if f"{entry}/".startswith(self._root)]
+                within = [entry[len(self._root) :] for entry in parent_path if self._is_ours(entry)]
             else:
                 continue
             for folder in within:
                 yield os.path.join(folder, f"{last}.py")
                 yield os.path.join(folder, last, "")
+
+
+def importing_file() -> str:
+    """The file whose code asked for the import that is going on: a library's own optional imports are its affair."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(IMPORT_SYSTEM):
+        frame = frame.f_back
+    return frame.f_code.co_filename
 
 
 def source_of(path: str) -> str:

@@ -23,7 +23,10 @@ from typing import Any, Final
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
+from gust.airflow_bridge.dag_spec import build_spec
+from gust.airflow_bridge.footprint import Footprint
 from gust.errors import NotFound
+from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.services.deployment_keys import progress_key
 from gust.services.ports import Objects
@@ -40,7 +43,9 @@ NO_TIMEOUT: Final = 300.0
 """Seconds, where `dagbag_import_timeout` is switched off: a Lambda has no more to give a batch."""
 
 
-def parse_batch(objects: Objects, plan_key: str, batch: int, *, give_up: bool = False, folder: Path | None = None) -> int:
+def parse_batch(
+    objects: Objects, plan_key: str, batch: int, *, give_up: bool = False, folder: Path | None = None
+) -> int:
     """Parse a batch of a plan; returns how many of its files have an outcome. Called again, it goes on where it stopped.
 
     `give_up` runs nothing: the files that have no outcome yet get import errors.
@@ -99,8 +104,6 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
     ended = run_in_child(lambda: parse_here(bundle, path, bundle_name), timeout=timeout, memory=memory_for_child())
     duration = time.monotonic() - started
-    if ended.output:
-        log.info("output of %s", path, extra={"output": ended.output})
     if ended.answer is None:
         return FileOutcome(
             relative_path=path,
@@ -108,7 +111,9 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
-    return stored(objects, path, json.loads(ended.answer), duration)
+    outcome = stored(objects, path, json.loads(ended.answer), duration)
+    log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
+    return outcome
 
 
 def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float) -> FileOutcome:
@@ -163,8 +168,6 @@ def memory_for_child() -> int:
 
 def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
-    from gust.airflow_bridge.footprint import Footprint
-
     footprint = Footprint(bundle)
     compat.use_plugins_of(bundle)
     file = bundle / path
@@ -191,8 +194,6 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
 
 
 def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
-    from gust.airflow_bridge.dag_spec import build_spec
-
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
     text = placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc)
@@ -200,17 +201,29 @@ def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
     return {
         "dag_id": dag.dag_id,
         "serialized": text,
-        "spec": spec.model_dump_json(exclude_defaults=True),
+        "spec": compact(spec),
         "source": source_text(Path(dag.fileloc)),
         "assets": [asset.model_dump(mode="json") for asset in assets],
     }
+
+
+def compact(spec: DagSpec) -> str:
+    """JSON of a spec without what every task has alike: tasks are most of it, and hardly any differs from the defaults."""
+    data = spec.model_dump(mode="json")
+    default = TaskSpec(task_id="").model_dump(mode="json")
+    for task in data["tasks"].values():
+        for name in [name for name, value in task.items() if value == default[name]]:
+            del task[name]
+    return json.dumps(data)
 
 
 def placeless(text: str, bundle: Path, fileloc: str) -> str:
     """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it into
     the name of the file's module. Without this, every upload would make a new version of every DAG."""
     stable = fileloc.replace(str(bundle), compat.DAGS_ROOT, 1)
-    return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(str(bundle), compat.DAGS_ROOT)
+    return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(
+        str(bundle), compat.DAGS_ROOT
+    )
 
 
 def source_text(file: Path) -> str:

@@ -90,7 +90,9 @@ def read_folder(objects: Objects, before: Manifest | None) -> Folder:
     """
     listed = files_in(objects.list(DAGS_PREFIX))
     known = {
-        path: before.files[path] for path, etag in listed.items() if before is not None and before.etags.get(path) == etag
+        path: before.files[path]
+        for path, etag in listed.items()
+        if before is not None and before.etags.get(path) == etag
     }
     fresh = fetch_all(objects, [path for path in listed if path not in known])
     after = files_in(objects.list(DAGS_PREFIX)) if fresh else listed
