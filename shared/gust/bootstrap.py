@@ -55,7 +55,5 @@ def signing_key() -> str:
 @cache
 def client(service: str) -> Any:
     """One client per service and process. Retries are botocore's standard mode; a Lambda has no time for long ones."""
-    config = Config(
-        retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=30, max_pool_connections=32
-    )
+    config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=30, max_pool_connections=32)
     return boto3.client(service, config=config)

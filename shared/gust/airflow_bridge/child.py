@@ -23,6 +23,8 @@ from typing import Final
 OUTPUT_KEPT: Final = 16_384
 """Bytes of the end of stdout and stderr."""
 
+NAMES: Final = {int(number): number.name for number in signal.Signals}
+
 _POLL: Final = 0.05
 _CHUNK: Final = 65_536
 _PIPE: Final = 16 * _CHUNK
@@ -135,6 +137,6 @@ def _how(status: int | None, timeout: float) -> str:
         return f"It did not end within {timeout:g} seconds and was killed."
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in iter(signal.Signals) else f"signal {number}"
+        name = NAMES.get(number, f"signal {number}")
         return f"The process was ended by {name}."
     return f"The process ended itself with exit code {os.WEXITSTATUS(status)}."
