@@ -1,4 +1,4 @@
-"""The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does nothing else.
+"""The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does.
 
 They are two functions in `template.yaml`, because who runs strangers' code gets no table.
 """
@@ -11,7 +11,6 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
-from gust.services.context import Services
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
 

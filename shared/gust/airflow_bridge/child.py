@@ -1,7 +1,7 @@
 """Run a function in a forked child that may crash, hang, exit, flood its output or eat memory without harming anybody.
 
-The child gets its own process group, a memory limit and no way back but a file with its answer. Whatever ends it, the parent
-learns what happened and the group is killed, so that nothing of it lives on.
+The child gets its own process group, a memory limit and no way back but a file with its answer. Whatever ends it, the
+parent learns what happened and the group is killed, so that nothing of it lives on.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Ended:
 
 
 def run_in_child(work: Callable[[], bytes], *, timeout: float, memory: int) -> Ended:
-    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes it may take beyond what it starts with."""
+    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with."""
     with tempfile.TemporaryDirectory(prefix="gust-child-") as folder:
         answer = Path(folder) / "answer"
         out_read, out_write = os.pipe()
@@ -77,7 +77,8 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
         unfinished.write_bytes(work())
         unfinished.rename(answer)
         code = 0
-    except BaseException:  # noqa: BLE001 - the parent tells what happened; this process must not become a second parent
+    except BaseException:
+        # Whatever it is: the parent tells what happened, and this process must not become a second parent.
         traceback.print_exc()
     finally:
         with suppress(Exception):

@@ -3,6 +3,7 @@
 Everything else in `airflow_bridge` uses what Airflow documents. Written against Airflow 3.3.2.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -11,9 +12,11 @@ from typing import Any, Final
 
 from gust.model.deployment import PLUGINS_PREFIX
 
+log = logging.getLogger(__name__)
+
 DAGS_ROOT: Final = "/dags"
-"""Where a bundle seems to lie, in everything that is stored. It is extracted under another path by every function and for
-every version; were that path stored, each upload would make a new version of every DAG."""
+"""Where a bundle seems to lie, in everything that is stored. It is extracted under another path by every function and
+for every version; were that path stored, each upload would make a new version of every DAG."""
 
 
 def prepare_environment() -> None:
@@ -87,12 +90,13 @@ def preimport_of(file: Path) -> None:
     for module in iter_airflow_imports(str(file)):
         try:
             importlib.import_module(module)
-        except Exception:  # noqa: BLE001, PERF203 - the child meets the same error and reports it as the file's own
-            continue
+        except Exception as error:
+            # The child meets the same error, and reports it as the file's own.
+            log.debug("%s cannot be imported: %s", module, error)
 
 
 def find_dag_files(bundle: Path) -> set[str]:
-    """Relative paths of the files that Airflow's own search finds: `.airflowignore`, zips, `dag_discovery_safe_mode`."""
+    """Relative paths of the files that Airflow's own search finds, with its `.airflowignore`, zips and safe mode."""
     from airflow.configuration import conf
     from airflow.dag_processing.importers import get_importer_registry
 

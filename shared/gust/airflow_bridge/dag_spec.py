@@ -1,7 +1,7 @@
 """The only maker of `DagSpec`: Airflow's serialized DAG in, what the scheduler must know out.
 
-It reads Airflow's own deserialized DAG (defaults applied, references resolved) rather than the JSON, so that a default that
-Airflow leaves out is Airflow's and not ours.
+It reads Airflow's own deserialized DAG (defaults applied, references resolved) rather than the JSON, so that a default
+that Airflow leaves out is Airflow's and not ours. Import it after `compat.prepare_environment`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from graphlib import TopologicalSorter
 from types import SimpleNamespace
 from typing import Any
 
+from airflow.configuration import conf
+from airflow.sdk.serde import serialize
+from airflow.serialization.definitions import assets, xcom_arg
+from airflow.serialization.definitions.notset import is_arg_set
+from airflow.serialization.serialized_objects import BaseSerialization, _encode_priority_weight_strategy
 from pydantic_core import to_jsonable_python
 
 from gust.airflow_bridge import compat
@@ -104,7 +109,7 @@ def children_of(group: Any) -> tuple[str, ...]:
     try:
         children = group.topological_sort()
     except ValueError:
-        # Two groups that depend on each other through different tasks: no cycle of tasks, but no order of groups either.
+        # Two groups that depend on each other through different tasks: no cycle of tasks, yet no order of groups.
         children = list(group.children.values())
     return tuple(child.node_id for child in children)
 
@@ -126,8 +131,6 @@ def timetable_spec(timetable: Any, raw: Mapping[str, Any]) -> TimetableSpec:
 
 
 def param_spec(param: Any) -> ParamSpec:
-    from airflow.serialization.definitions.notset import is_arg_set
-
     has_value = bool(is_arg_set(param.value))
     return ParamSpec(
         value=jsonable(param.value) if has_value else None,
@@ -140,8 +143,6 @@ def param_spec(param: Any) -> ParamSpec:
 
 def owners_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
     """Owners as Airflow's DagModel lists them: those that tasks name; where none does, the default owner."""
-    from airflow.configuration import conf
-
     named = {task["__var"].get("owner") for task in raw["tasks"]} - {None, ""}
     return tuple(sorted(named)) or (conf.get("operators", "default_owner"),)
 
@@ -244,8 +245,8 @@ def is_empty(task: Any) -> bool:
 def total_weight(task: Any) -> int:
     """The priority weight by the task's rule, as Airflow computes it for a new task instance.
 
-    A strategy of a plugin is asked about an instance that has not been tried. One that fails because it wants more of an
-    instance than there is at parse time (its run, say) leaves the task's own weight.
+    A strategy of a plugin is asked about an instance that has not been tried. One that fails because it wants more of
+    an instance than there is at parse time (its run, say) leaves the task's own weight.
     """
     instance = SimpleNamespace(
         task=task, dag_id=task.dag_id, task_id=task.task_id, run_id="", map_index=-1, try_number=0, state=None
@@ -257,8 +258,6 @@ def total_weight(task: Any) -> int:
 
 
 def weight_rule(task: Any) -> str:
-    from airflow.serialization.serialized_objects import _encode_priority_weight_strategy
-
     encoded = _encode_priority_weight_strategy(task.weight_rule)
     return str(getattr(encoded, "value", encoded))
 
@@ -271,11 +270,9 @@ def task_params(task: Any) -> dict[str, Any]:
 
 
 def start_trigger_args(args: Any) -> dict[str, Any] | None:
-    """The arguments in the encoding in which a worker defers, so that the triggerer need not know where they came from."""
+    """The arguments, encoded as a worker that defers encodes them: the triggerer need not know where they came from."""
     if args is None:
         return None
-    from airflow.sdk.serde import serialize
-    from airflow.serialization.serialized_objects import BaseSerialization
 
     def recoded(value: Any) -> Any:
         return serialize(BaseSerialization.deserialize(value)) if value is not None else None
@@ -301,9 +298,6 @@ def expansion_of(expand_input: Any) -> Expansion:
 
 
 def length_of(value: Any) -> Length:
-    from airflow.serialization.definitions import xcom_arg
-    from airflow.serialization.definitions.notset import is_arg_set
-
     match value:
         case xcom_arg.SchedulerPlainXComArg():
             return XComLength(task_id=value.operator.task_id, key=value.key)
@@ -329,8 +323,6 @@ def asset_refs(ports: Iterable[Any]) -> tuple[AssetRef, ...]:
 
 
 def asset_ref(port: Any) -> AssetRef | None:
-    from airflow.serialization.definitions import assets
-
     match port:
         case assets.SerializedAsset():
             return AssetRef(kind="asset", name=port.name, uri=port.uri, group=port.group, extra=jsonable(port.extra))

@@ -1,8 +1,8 @@
 """Which files of a folder a piece of Python looks at while it runs, told by the interpreter's own audit events.
 
 A DAG file depends on more than its imports: it reads YAML beside it, lists a folder to make a DAG per file, tries to
-import a helper that is uploaded a minute later. All of these raise audit events; recording them says when the file must be
-parsed again. (`os.path.exists` raises none: a file that is only asked for, never opened or listed, goes unseen.)
+import a helper that is uploaded a minute later. All of these raise audit events; recording them says when the file must
+be parsed again. (`os.path.exists` raises none: a file that is only asked for, never opened or listed, goes unseen.)
 """
 
 import importlib

@@ -1,8 +1,8 @@
 """Parse DAG files, each in a child of its own, and put what they give into the bucket.
 
-The process that answers to Lambda imports Airflow once and never runs a line of a bundle. It keeps a batch's `Progress` in the
-bucket file by file: should the whole function die all the same, the next try knows which file it was at, gives that file an
-import error at the third try, and does the rest.
+The process that answers to Lambda imports Airflow once and never runs a line of a bundle. It keeps a batch's `Progress`
+in the bucket file by file: should the whole function die all the same, the next try knows which file it was at, gives
+that file an import error at the third try, and does the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any, Final
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
-from gust.airflow_bridge.dag_spec import build_spec
 from gust.airflow_bridge.footprint import Footprint
 from gust.errors import NotFound
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -46,7 +45,7 @@ NO_TIMEOUT: Final = 300.0
 def parse_batch(
     objects: Objects, plan_key: str, batch: int, *, give_up: bool = False, folder: Path | None = None
 ) -> int:
-    """Parse a batch of a plan; returns how many of its files have an outcome. Called again, it goes on where it stopped.
+    """Parse a batch of a plan; returns how many of its files have an outcome. Again, it goes on where it stopped.
 
     `give_up` runs nothing: the files that have no outcome yet get import errors.
     """
@@ -93,7 +92,7 @@ def lost(path: str) -> FileOutcome:
 
 
 def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> FileOutcome:
-    """Parse one file in a child and store its DAGs' specs, serialized forms and sources. Never raises for what the file does."""
+    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome."""
     ready()
     started = time.monotonic()
     if path not in dag_files(bundle):
@@ -150,6 +149,7 @@ def ready() -> None:
     """Airflow's import, once per process."""
     compat.prepare_environment()
     compat.preload()
+    import gust.airflow_bridge.dag_spec  # noqa: F401
 
 
 @cache
@@ -194,6 +194,8 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
 
 
 def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
+    from gust.airflow_bridge.dag_spec import build_spec
+
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
     text = placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc)
@@ -208,7 +210,7 @@ def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
 
 
 def compact(spec: DagSpec) -> str:
-    """JSON of a spec without what every task has alike: tasks are most of it, and hardly any differs from the defaults."""
+    """JSON of a spec without the tasks' defaults: tasks are most of it, and they hardly differ from the defaults."""
     data = spec.model_dump(mode="json")
     default = TaskSpec(task_id="").model_dump(mode="json")
     for task in data["tasks"].values():
@@ -218,8 +220,8 @@ def compact(spec: DagSpec) -> str:
 
 
 def placeless(text: str, bundle: Path, fileloc: str) -> str:
-    """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it into
-    the name of the file's module. Without this, every upload would make a new version of every DAG."""
+    """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it
+    into the name of the file's module. Without this, every upload would make a new version of every DAG."""
     stable = fileloc.replace(str(bundle), compat.DAGS_ROOT, 1)
     return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(
         str(bundle), compat.DAGS_ROOT

@@ -80,7 +80,7 @@ class FileOutcome(_Document):
 
 
 class Progress(_Document):
-    """How far a batch is, rewritten after every file, so that a parser that dies loses the file it was at and no other."""
+    """How far a batch is, rewritten after every file: a parser that dies loses the file it was at and no other."""
 
     outcomes: tuple[FileOutcome, ...] = ()
     deaths: dict[str, int] = {}

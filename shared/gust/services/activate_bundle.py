@@ -1,8 +1,8 @@
 """Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
 
-First it is settled which file each DAG comes from; then every file is brought in on its own, its fingerprint last; then the
-DAGs of all other files move to the new bundle; then the bundle is active. Every write may be repeated, and whoever died on the
-way left a fingerprint or the active bundle behind that sends the next deployment over the same ground.
+First it is settled which file each DAG comes from; then every file is brought in on its own, its fingerprint last; then
+the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be repeated, and whoever
+died on the way left a fingerprint or the active bundle behind that sends the next deployment over the same ground.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Activation:
 
 
 def activate(services: Services, plan_key: str, *, paused_at_creation: bool = True) -> Activation:
-    """Bring in what the plan's files gave and make its bundle the active one, if it replaces the one it was planned for."""
+    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile."""
     plan = Plan.model_validate_json(services.objects.get(plan_key))
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
@@ -326,8 +326,8 @@ class Deployment:
         self.services.store.delete_source_file(path)
 
     def untouched(self) -> list[str]:
-        """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load the
-        new bundle; those of broken files stay on the bundle that held their last good version."""
+        """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
+        the new bundle; those of broken files stay on the bundle that held their last good version."""
         return [
             dag_id
             for dag_id, path in self.home.items()
@@ -362,7 +362,7 @@ def homes(
 ) -> dict[str, str]:
     """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
 
-    A file that cannot be parsed keeps the DAGs of its last good version, unless another file that can be parsed has them.
+    A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
     """
     gone = set(removed)
     good: dict[str, list[str]] = {}

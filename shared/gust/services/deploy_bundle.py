@@ -1,8 +1,9 @@
 """First step of a deployment: what does the folder hold now, and what of it must be parsed?
 
-The folder is whatever lies under `dags/` in the bucket. Its snapshot is an immutable zip named by the hash of its content. A
-file is parsed again when its fingerprint no longer is the stored one, and the stored one is written after everything else
-that the file gave: a deployment that died half-way has left fingerprints that do not fit, and the next one does the rest.
+The folder is whatever lies under `dags/` in the bucket. Its snapshot is an immutable zip named by the hash of its
+content. A file is parsed again when its fingerprint no longer is the stored one, and the stored one is written after
+everything else that the file gave: a deployment that died half-way has left fingerprints that do not fit, and the next
+one does the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gust.services.deployment_keys import bundle_key, manifest_key, plan_key
 from gust.services.ports import Objects
 
 BATCH: Final = 20
-"""Files that one invocation parses one after the other: each may take `dagbag_import_timeout`, all together 15 minutes."""
+"""Files that one invocation parses in turn. Each may take `dagbag_import_timeout`; Lambda has 15 minutes."""
 
 PARALLEL: Final = 16
 """Requests to the bucket or table at a time."""
@@ -106,7 +107,7 @@ def read_folder(objects: Objects, before: Manifest | None) -> Folder:
 
 
 def files_in(listing: Mapping[str, str]) -> dict[str, str]:
-    """Relative path → entity tag, without folder markers, compiled Python, and files in whose place there is a folder."""
+    """Relative path → entity tag; without folder markers, compiled Python, and files in whose place is a folder."""
     files = {
         path: etag
         for key, etag in listing.items()
