@@ -233,6 +233,13 @@ class Queues(Protocol):
         """Have the scheduler look again after `delay` seconds (at most 900)."""
 
 
+class Deployments(Protocol):
+    """The state machine deploy_bundle."""
+
+    def start(self, name: str) -> None:
+        """Start one deployment of the folder as it is now. The same name again starts nothing and is no error."""
+
+
 class LogReader(Protocol):
     def read_try(self, instance: TaskInstance, *, limit: int = 10_000,
                  token: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
