@@ -15,6 +15,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
@@ -247,4 +248,11 @@ class Clock(Protocol):
 class Tokens(Protocol):
     """Signs and checks JWTs; workers' tokens name one dispatch of one try."""
 
-    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str: ...
+    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
+        """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+
+    def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
+        """A new token for the same dispatch."""
+
+    def verify(self, token: str, *, now: datetime) -> Dispatch:
+        """Raises Forbidden unless the token is genuine, not expired, and made by this."""
