@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gust.model.asset import Asset, AssetEvent
@@ -29,6 +29,15 @@ class RunState:
     run: DagRun
     instances: Mapping[tuple[str, int], TaskInstance]
     """By (task_id, map_index)."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, as a token of the public API says."""
+
+    name: str
+    role: str
+    """Airflow's simple role: viewer, user, op, admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +255,9 @@ class Clock(Protocol):
 
 
 class Tokens(Protocol):
-    """Signs and checks JWTs; workers' tokens name one dispatch of one try."""
+    """Signs and checks JWTs; workers' tokens name one dispatch of one try, users' tokens a person.
+
+    The two have different audiences: neither is accepted where the other belongs."""
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
         """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
@@ -254,5 +265,11 @@ class Tokens(Protocol):
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A new token for the same dispatch."""
 
-    def verify(self, token: str, *, now: datetime) -> Dispatch:
-        """Raises Forbidden unless the token is genuine, not expired, and made by this."""
+    def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
+        """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
+
+    def for_user(self, user: User, *, now: datetime, lifetime: timedelta) -> str:
+        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role."""
+
+    def user_of(self, token: str, *, now: datetime) -> User:
+        """Whom the token names. Raises Unauthorized where it has expired, Forbidden where it is not one of ours."""
