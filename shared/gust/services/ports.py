@@ -94,7 +94,8 @@ class RunStore(Protocol):
 
         Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
-        the call returns. Raises StaleTaskInstance."""
+        and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
+        ask to start, one is stale. Raises StaleTaskInstance."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
