@@ -8,7 +8,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import transition
+from gust.scheduling import retry, transition
 from gust.services.context import Services
 
 
@@ -46,14 +46,9 @@ def start_task_instance(
     return Started(
         instance=instance,
         run=run,
-        should_retry=before.state is S.RESTARTING or retries_left(instance),
+        should_retry=before.state is S.RESTARTING or retry.is_eligible(instance),
         xcom_keys_to_clear=_pushed_before(services, instance),
     )
-
-
-def retries_left(instance: TaskInstance) -> bool:
-    """Airflow's rule while the try runs: `max_tries` is the number of retries, and the first try is 1."""
-    return instance.max_tries != 0 and instance.try_number <= instance.max_tries
 
 
 def cannot_start(current: TaskInstance | None) -> Conflict:
