@@ -73,9 +73,7 @@ def _outlet_assets(services: Services, outlets: Iterable[AssetRef]) -> list[Asse
     return list(found.values())
 
 
-def _through_aliases(
-    events: Iterable[OutletEvent], aliases: set[str]
-) -> list[tuple[OutletEvent, tuple[str, ...]]]:
+def _through_aliases(events: Iterable[OutletEvent], aliases: set[str]) -> list[tuple[OutletEvent, tuple[str, ...]]]:
     """Events of one asset with equal extras are one event, whatever number of aliases they came through."""
     merged: dict[tuple[str, str, str, str], tuple[OutletEvent, set[str]]] = {}
     for event in events:

@@ -1,10 +1,10 @@
 """What a worker says about the try it runs, each kind of report one verb and one conditional write.
 
-A report counts only while its dispatch is the current one and runs. Reporting the same thing twice is no error: the answer to
-the first may have been lost. Everything else is a Conflict, which makes Airflow's supervisor end the task's process.
+A report counts only while its dispatch is the current one and runs. Reporting the same thing twice is no error: the answer
+to the first may have been lost. Everything else is a Conflict, which makes Airflow's supervisor end the task's process.
 """
 
-from collections.abc from collections.abc import Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 

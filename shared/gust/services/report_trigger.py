@@ -31,9 +31,7 @@ def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
     move(services, transition.resume(before, at=services.clock.now(), event=event))
 
 
-def report_broken(
-    services: Services, dispatch: Dispatch, *, error: str, traceback: list[str] | None = None
-) -> None:
+def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceback: list[str] | None = None) -> None:
     """deferred → scheduled: a worker fails the try, with the task's callbacks and retries."""
     before = deferred(services, dispatch)
     move(services, transition.fail_trigger(before, at=services.clock.now(), traceback=traceback, reason=error))

@@ -24,9 +24,7 @@ class Started:
     """What an earlier dispatch pushed. The worker clears it, since only it can purge a custom XCom backend."""
 
 
-def start_task_instance(
-    services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime
-) -> Started:
+def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime) -> Started:
     """scheduled | queued | restarting → running. At most one worker gets a `Started` for a dispatch.
 
     The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
