@@ -199,6 +199,20 @@ def fail(
     return Transition("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
 
 
+def stop(
+    before: TaskInstance, *, state: S, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
+) -> Transition:
+    """running | deferred → skipped | upstream_failed | removed. The task itself, or its trigger, says that it shall end so."""
+    _require("stop", before, before.state in {S.RUNNING, S.DEFERRED} and state in {S.SKIPPED, S.UPSTREAM_FAILED, S.REMOVED})
+    return Transition("stop", before, _labelled(_ended(before, state, at, reason), rendered_map_index))
+
+
+def label(before: TaskInstance, *, rendered_map_index: str) -> Transition:
+    """running → running. The task rendered its `map_index_template`."""
+    _require("label", before, before.state is S.RUNNING)
+    return Transition("label", before, replace(before, rendered_map_index=rendered_map_index))
+
+
 def retry(
     before: TaskInstance,
     *,

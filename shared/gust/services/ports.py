@@ -15,6 +15,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
@@ -93,7 +94,8 @@ class RunStore(Protocol):
 
         Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
-        the call returns. Raises StaleTaskInstance."""
+        and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
+        ask to start, one is stale. Raises StaleTaskInstance."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
@@ -258,7 +260,14 @@ class Tokens(Protocol):
 
     The two have different audiences: neither is accepted where the other belongs."""
 
-    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str: ...
+    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
+        """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+
+    def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
+        """A new token for the same dispatch."""
+
+    def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
+        """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
 
     def for_user(self, user: User, *, now: datetime, lifetime: timedelta) -> str:
         """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role."""
