@@ -31,12 +31,11 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     version,
     xcom,
 )
-from gust.rest_api.auth import AUTH_OPERATIONS, PUBLIC_OPERATIONS, Authenticator
+from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
 from gust.rest_api.operations import OPERATIONS, Operation
 from gust.rest_api.request import Answer, Json, Problem, Request
 from gust.rest_api.routing import HANDLERS, Handler, not_yet
 from gust.services.context import Services
-from gust.services.ports import User
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -48,8 +47,6 @@ LARGEST_ANSWER: Final = 5_900_000
 
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
-
-NOBODY: Final = User(name="", role="")
 
 
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
@@ -96,9 +93,9 @@ def _bind(
         try:
             now = services.clock.now()
             user = (
-                NOBODY
+                signer_of(event.raw_event) or NOBODY
                 if operation_id in PUBLIC_OPERATIONS
-                else authenticator.authenticate(services.tokens, headers, event.get("cookies") or (), now)
+                else authenticator.authenticate(services.tokens, event.raw_event, now)
             )
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.

@@ -1,5 +1,8 @@
-"""Who asks. In this release everybody who reaches the API is an administrator, as with Airflow's simple auth manager in
-its `simple_auth_manager_all_admins` mode: `GUST_AUTH=all-admins` says so on purpose, and nothing else lets anyone in.
+"""Who asks. In this release everybody who is let in is an administrator.
+
+Two ways lead in. Callers whose signed request (SigV4) API Gateway has checked are who IAM says they are. And with
+`GUST_AUTH=all-admins`, everybody is, as with Airflow's simple auth manager in `simple_auth_manager_all_admins` mode:
+that is for the local stack, which only its own machine reaches.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from gust.errors import Forbidden, NotSupportedYet, Unauthorized
@@ -19,7 +22,10 @@ from gust.services.context import Services
 from gust.services.ports import Tokens, User
 
 ALL_ADMINS: Final = "all-admins"
-ANONYMOUS: Final = User(name="Anonymous", role="ADMIN")
+ADMIN: Final = "ADMIN"
+ANONYMOUS: Final = User(name="Anonymous", role=ADMIN)
+NOBODY: Final = User(name="", role="")
+"""Who asks where no token is needed."""
 
 TOKEN_LIFETIME: Final = timedelta(days=1)
 CLI_TOKEN_LIFETIME: Final = timedelta(hours=1)
@@ -49,12 +55,15 @@ class Authenticator:
     mode: str
     """The function's `GUST_AUTH`."""
 
-    def authenticate(self, tokens: Tokens, headers: Mapping[str, str], cookies: Iterable[str], now: datetime) -> User:
+    def authenticate(self, tokens: Tokens, event: Mapping[str, Any], now: datetime) -> User:
         """Who sent the request. Problem 401 without a token or with an expired one, 403 for a token not of ours.
 
         With all admins, a request that brings no credentials is the anonymous administrator's, as in Airflow."""
+        if (signer := signer_of(event)) is not None:
+            return signer
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        token = credentials.strip() if scheme.lower() == "bearer" else _cookie(cookies)
+        token = credentials.strip() if scheme.lower() == "bearer" else _cookie(event.get("cookies") or ())
         if not token:
             if self.mode == ALL_ADMINS and not scheme:
                 return ANONYMOUS
@@ -97,12 +106,13 @@ class Authenticator:
         )
 
     def _token(self, services: Services, request: Request, lifetime: timedelta) -> Json:
-        if self.mode != ALL_ADMINS:
+        if request.user == NOBODY and self.mode != ALL_ADMINS:
             raise NotSupportedYet(
-                "Signing in with a name and password is not in this release of Gust yet; "
-                f"GUST_AUTH={ALL_ADMINS} makes everybody who reaches the API an administrator"
+                "Signing in with a name and password is not in this release of Gust yet: sign the request with IAM, "
+                f"or start Gust with GUST_AUTH={ALL_ADMINS}, which makes everybody who reaches it an administrator"
             )
-        return {"access_token": services.tokens.for_user(ANONYMOUS, now=request.now, lifetime=lifetime)}
+        user = ANONYMOUS if request.user == NOBODY else request.user
+        return {"access_token": services.tokens.for_user(user, now=request.now, lifetime=lifetime)}
 
     @staticmethod
     def _check_login(request: Request) -> None:
@@ -111,6 +121,13 @@ class Authenticator:
             fields = {name: values[-1] for name, values in parse_qs(request.raw_body).items()}
             request = Request(path={}, user=request.user, now=request.now, raw_body=json.dumps(fields))
         request.body(LoginBody)
+
+
+def signer_of(event: Mapping[str, Any]) -> User | None:
+    """The IAM principal whose signature API Gateway has checked; `None` where the route asks for none."""
+    authorizer = event.get("requestContext", {}).get("authorizer") or {}
+    principal = (authorizer.get("iam") or {}).get("userArn")
+    return User(name=principal, role=ADMIN) if principal else None
 
 
 def _cookie(cookies: Iterable[str]) -> str:

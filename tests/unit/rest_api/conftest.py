@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 import pytest
+from tests.unit.rest_api import contract
 
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
@@ -29,7 +30,6 @@ from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.ports import XCom
 from gust.store.memory import MemoryStore
-from tests.unit.rest_api import contract
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=UTC)
 
