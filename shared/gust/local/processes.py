@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import psutil
 
-MARK: Final = "GUST_LOCAL_DATA"
+MARK: Final = "_GUST_LOCAL_DATA"
 """Environment variable that every process under the emulator inherits, tasks and what they start included. Its value
 is the data directory, so that whatever is left over after `kill -9` is found by the next start."""
 

@@ -202,7 +202,11 @@ class LocalStack:
 
     def _environment(self, temporary: Path) -> dict[str, str]:
         """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "AIRFLOW")) or name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
+        }
         return environment | {
             processes.MARK: str(self._data),
             "PYTHONPATH": str(self._root / "shared"),
