@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     local = commands.add_parser("local", help="run everything on this machine; no AWS account, no Docker")
     local.add_argument("--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of DAG files (%(default)s)")
     local.add_argument("--port", type=int, default=8080, help="where the API answers (%(default)s)")
-    local.add_argument("--data", type=Path, default=Path(".gust"), help="where state is kept (%(default)s)")
+    local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
     test = commands.add_parser("test", help="run the checks and the tests")
