@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     local = commands.add_parser("local", help="run everything on this machine; no AWS account, no Docker")
-    local.add_argument("--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of DAG files (%(default)s)")
+    local.add_argument(
+        "--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of DAG files (%(default)s)"
+    )
     local.add_argument("--port", type=int, default=8080, help="where the API answers (%(default)s)")
     local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
@@ -54,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def local(options: argparse.Namespace) -> int:
-    from gust.local.deployment import DeploymentFailed
-    from gust.local.processes import InUse
-    from gust.local.stack import LocalStack, LocalStackFailed
+    from gust.local.deployment import DeploymentError
+    from gust.local.processes import InUseError
+    from gust.local.stack import LocalStack, LocalStackError
 
     if not options.dags.is_dir():
         print(f"gust: {options.dags} is not a folder.", file=sys.stderr)
@@ -77,7 +81,7 @@ def local(options: argparse.Namespace) -> int:
         stack.run(stop)
     except Stopped:
         pass
-    except (InUse, LocalStackFailed, DeploymentFailed) as problem:
+    except (InUseError, LocalStackError, DeploymentError) as problem:
         print(f"gust: {problem}", file=sys.stderr)
         return 1
     except OSError as problem:
@@ -93,8 +97,8 @@ class Stopped(BaseException):
     """Raised out of whatever the main thread does when the person wants it to end before it is ready."""
 
 
-def _stopper(stop: threading.Event):  # type: ignore[no-untyped-def]  # signal.signal's own type is private
-    def handle(number: int, frame: object) -> None:
+def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # once is enough: ending is under way
         stop.set()
@@ -112,12 +116,16 @@ def test(arguments: list[str]) -> int:
     last; the exit code is the first that is not zero."""
     tests = ROOT / "tests"
     named = [f"tests/{argument}" if (tests / argument).is_dir() else argument for argument in arguments]
-    checks = [] if arguments else [
-        [_tool("ruff"), "check", "."],
-        [_tool("ruff"), "format", "--check", "."],
-        [_tool("mypy")],
-        [_tool("lint-imports")],
-    ]
+    checks = (
+        []
+        if arguments
+        else [
+            [_tool("ruff"), "check", "."],
+            [_tool("ruff"), "format", "--check", "."],
+            [_tool("mypy")],
+            [_tool("lint-imports")],
+        ]
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
     codes = []
     for command in [*checks, [sys.executable, "-m", "pytest", *named]]:
@@ -135,7 +143,9 @@ def _tool(name: str) -> str:
 
 def bench(arguments: list[str]) -> int:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
-    return subprocess.run([sys.executable, "-m", "benches", *arguments], cwd=ROOT, env=environment, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "benches", *arguments], cwd=ROOT, env=environment, check=False
+    ).returncode
 
 
 def deploy(arguments: list[str]) -> int:
@@ -143,7 +153,7 @@ def deploy(arguments: list[str]) -> int:
     sam = shutil.which("sam")
     if sam is None:
         print(
-            "gust: the SAM CLI is missing: install aws-sam-cli (for example `uv tool install aws-sam-cli`), then again.",
+            "gust: the SAM CLI is missing: install aws-sam-cli (`uv tool install aws-sam-cli`), then again.",
             file=sys.stderr,
         )
         return 1
@@ -160,8 +170,6 @@ def deploy(arguments: list[str]) -> int:
 
 def _is_configured() -> bool:
     """Whether samconfig.toml knows a stack to deploy to."""
-    import tomllib
-
     file = ROOT / "samconfig.toml"
     if not file.exists():
         return False

@@ -1,4 +1,4 @@
-"""Keeps the bucket's dags/ in step with a folder: what an engineer saves, adds or deletes is there half a second later."""
+"""Keeps the bucket's dags/ in step with a folder: what is saved, added or deleted is there half a second later."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ class DagFolder:
         """Name → MD5 of what the bucket holds."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=PREFIX)
         return {
-            item["Key"].removeprefix(PREFIX): item["ETag"].strip('"') for page in pages for item in page.get("Contents", [])
+            item["Key"].removeprefix(PREFIX): item["ETag"].strip('"')
+            for page in pages
+            for item in page.get("Contents", [])
         }
 
     def _hash(self, name: str) -> str:

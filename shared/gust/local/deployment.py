@@ -1,7 +1,8 @@
 """template.yaml → the emulator's CloudFormation, as `sam build && sam deploy` would do for AWS.
 
-Two things differ, both because Lambda functions of the emulator are processes of our own interpreter: layers are left
-out (what they hold is importable already) and a function's package is its folder as it is.
+What differs is that layers are left out and a function's package is its folder as it is, because Lambda functions of
+the emulator are processes of our own interpreter and can import what layers hold already; and that numbers among the
+parameters are put in their places here, because the emulator would put text there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import ClientError, WaiterError
+from samtranslator.translator.transform import transform as sam_transform
+from samtranslator.yaml_helper import yaml_parse
+
+from gust.errors import GustError
 
 STACK_NAME: Final = "gust"
 _ARTIFACTS: Final = "gust-artifacts"
@@ -26,7 +32,7 @@ Clients = Callable[[str], Any]
 """Service name → boto3 client of the emulator."""
 
 
-class DeploymentFailed(Exception):
+class DeploymentError(GustError):
     """The emulator's CloudFormation refused the template; the message holds the events that say why."""
 
 
@@ -40,6 +46,7 @@ class Deployment:
 def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deployment:
     """Bring the stack to what `root`/template.yaml and the function folders say now. Does nothing if it is there."""
     template, packages = _package(root)
+    _resolve_numbers(template, parameters)
     fingerprint = _fingerprint(template, packages, parameters)
     cloudformation = clients("cloudformation")
     stack = _describe(cloudformation)
@@ -61,13 +68,12 @@ def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deplo
 def transform(root: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
     """What CloudFormation gets to see: the template after SAM's transform, packages named by their hash."""
     template, _ = _package(root)
+    _resolve_numbers(template, parameters)
     return _transform(template, parameters)
 
 
 def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The template with code by address, and the packages by key."""
-    from samtranslator.yaml_helper import yaml_parse
-
     template: dict[str, Any] = yaml_parse((root / "template.yaml").read_text())
     template["Globals"]["Function"].pop("Layers", None)
     packages: dict[str, bytes] = {}
@@ -90,7 +96,7 @@ def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 def _zip(folder: Path) -> bytes:
     """The same bytes for the same files, whenever they were written."""
     if not folder.is_dir():
-        raise DeploymentFailed(f"template.yaml names {folder}, which is not there")
+        raise DeploymentError(f"template.yaml names {folder}, which is not there")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as package:
         for file in sorted(folder.rglob("*")):
@@ -99,16 +105,32 @@ def _zip(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
+def _resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+    numbers = {
+        name: int(parameters.get(name, declared.get("Default")))
+        for name, declared in template["Parameters"].items()
+        if declared["Type"] == "Number"
+    }
+
+    def resolved(node: Any) -> Any:
+        match node:
+            case {"Ref": str(name)} if name in numbers:
+                return numbers[name]
+            case dict():
+                return {key: resolved(value) for key, value in node.items()}
+            case list():
+                return [resolved(value) for value in node]
+        return node
+
+    template["Resources"] = resolved(template["Resources"])
+
+
 def _fingerprint(template: Mapping[str, Any], packages: Mapping[str, bytes], parameters: Mapping[str, str]) -> str:
     everything = json.dumps([template, sorted(packages), dict(parameters)], sort_keys=True, default=str)
     return hashlib.sha256(everything.encode()).hexdigest()
 
 
 def _transform(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
-    import os
-
-    from samtranslator.translator.transform import transform as sam_transform
-
     class NoManagedPolicies:
         """Our roles are written out, so SAM never has to look up a managed policy's ARN."""
 
@@ -141,7 +163,7 @@ def _apply(cloudformation: Any, body: str, parameters: Mapping[str, str], finger
         waiter = cloudformation.get_waiter("stack_update_complete" if exists else "stack_create_complete")
         waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
     except (ClientError, WaiterError) as problem:
-        raise DeploymentFailed(f"{problem}\n{_failures(cloudformation)}") from problem
+        raise DeploymentError(f"{problem}\n{_failures(cloudformation)}") from problem
 
 
 def _failures(cloudformation: Any) -> str:

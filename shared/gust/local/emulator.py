@@ -2,6 +2,7 @@
 
 - A front door: a second port, on which there is nothing but the stack's HTTP API, at `/`.
 - Checkpoints while it runs (see `checkpoint`).
+- What functions print goes to a file for each, and not into the emulator's memory.
 - It ends when the process that started it is gone, whichever way that went.
 
 It speaks on its standard input: end of file means "stop".
@@ -34,6 +35,9 @@ promised ten."""
 _CHECKPOINT_PATIENCE: Final = 30.0
 """Seconds until a child that writes a checkpoint is given up: it inherited a lock that nobody will release."""
 
+_LARGEST_LOG: Final = 20_000_000
+"""Bytes after which a function's log starts anew; the one before is kept."""
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -58,9 +62,12 @@ def main() -> None:
         SFTP_ENABLED="0",
         IOT_MTLS_ENABLED="0",
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("gust").setLevel(logging.INFO)
     from ministack import app as ministack
 
+    logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
+    write_function_logs(data / "logs")
     emulator = Emulator(ministack.app, checkpoints, restored=newest, public_port=options.public_port)
     try:
         asyncio.run(emulator.serve(options.port))
@@ -98,6 +105,7 @@ class Emulator:
         config.keep_alive_timeout = 75
         config.graceful_timeout = 1  # what still runs is a task's, and its function is about to end anyway
         config.accesslog = None
+        config.loglevel = "WARNING"
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -109,7 +117,7 @@ class Emulator:
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
         _end_workers()
-        self._checkpoints.save(clean=True)
+        await self._checkpoint(clean=True)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -167,22 +175,38 @@ class Emulator:
             if seen != saved_at and await self._checkpoint():
                 saved_at = seen
 
-    async def _checkpoint(self) -> bool:
+    async def _checkpoint(self, *, clean: bool = False) -> bool:
         """Whether it was written."""
         async with self._saving:
             started = time.monotonic()
-            child = self._checkpoints.save_in_fork()
+            child = self._checkpoints.save_in_fork(clean=clean)
             paused = time.monotonic() - started
             saved = await asyncio.to_thread(_wait_for, child)
-            level = logging.DEBUG if saved else logging.WARNING
-            log.log(
-                level,
-                "checkpoint %s: paused %.0f ms, took %.0f ms",
-                "written" if saved else "FAILED",
-                paused * 1000,
-                (time.monotonic() - started) * 1000,
-            )
+            what = "checkpoint %s: paused %.0f ms, took %.0f ms"
+            numbers = paused * 1000, (time.monotonic() - started) * 1000
+            if saved:
+                log.info(what, "written", *numbers)
+            else:
+                log.error(what, "FAILED", *numbers)
             return saved
+
+
+def write_function_logs(folder: Path) -> None:
+    """What a function prints goes to `folder`/<function>.log. MiniStack keeps it in a new log stream per invocation,
+    and all of them in memory and in every checkpoint. What tasks print is not touched: the worker sends it itself."""
+    from ministack.services import lambda_svc
+
+    def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
+        name = function.get("config", function).get("FunctionName", "unknown")
+        file = folder / f"{name}.log"
+        with contextlib.suppress(OSError):
+            if file.exists() and file.stat().st_size > _LARGEST_LOG:
+                file.replace(file.with_suffix(".log.1"))
+            report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
+            with file.open("a") as output:
+                output.write((text.rstrip() + "\n" if text.strip() else "") + report)
+
+    lambda_svc._emit_lambda_logs = write
 
 
 def _wait_for(child: int) -> bool:
@@ -211,9 +235,7 @@ def _end_workers() -> None:
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
-    )
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -16,18 +16,20 @@ from typing import Any, Final
 
 import psutil
 
+from gust.errors import GustError
+
 MARK: Final = "_GUST_LOCAL_DATA"
 """Environment variable that every process under the emulator inherits, tasks and what they start included. Its value
 is the data directory, so that whatever is left over after `kill -9` is found by the next start."""
 
 
-class InUse(Exception):
+class InUseError(GustError):
     """Somebody else holds the data directory or the port; the message says who, as far as that is known."""
 
 
 @contextlib.contextmanager
 def hold(data: Path, **about: Any) -> Iterator[None]:
-    """Hold the data directory. The lock goes with the process, however it ends. Raises InUse."""
+    """Hold the data directory. The lock goes with the process, however it ends. Raises InUseError."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("a+") as file:
         try:
@@ -36,7 +38,7 @@ def hold(data: Path, **about: Any) -> Iterator[None]:
             if problem.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise
             file.seek(0)
-            raise InUse(_holder(data, file.read())) from None
+            raise InUseError(_holder(data, file.read())) from None
         file.truncate(0)
         json.dump({"pid": os.getpid(), **about}, file)
         file.flush()
@@ -55,7 +57,7 @@ def _holder(data: Path, text: str) -> str:
 
 
 def require_free(port: int) -> None:
-    """Raises InUse if something listens on 127.0.0.1:`port`."""
+    """Raises InUseError if something listens on 127.0.0.1:`port`."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -64,13 +66,13 @@ def require_free(port: int) -> None:
             if problem.errno not in {errno.EADDRINUSE, errno.EACCES}:
                 raise
             why = "is taken" if problem.errno == errno.EADDRINUSE else "needs more rights than you have"
-            raise InUse(f"Port {port} {why}. Choose another one with --port.") from problem
+            raise InUseError(f"Port {port} {why}. Choose another one with --port.") from problem
 
 
 def free_port(wanted: int | None = None) -> int:
     """`wanted` if it is free, else one that is."""
     if wanted:
-        with contextlib.suppress(InUse):
+        with contextlib.suppress(InUseError):
             require_free(wanted)
             return wanted
     with socket.socket() as probe:

@@ -17,6 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import boto3
+from botocore.config import Config
+
+from gust.errors import GustError
 from gust.local import checkpoint, deployment, processes
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
@@ -32,7 +36,7 @@ _PATIENCE: Final = 60.0
 _STOP_PATIENCE: Final = 15.0
 
 
-class LocalStackFailed(Exception):
+class LocalStackError(GustError):
     """The stack did not start or died; the message is for the person at the terminal."""
 
 
@@ -78,10 +82,7 @@ class LocalStack:
 
     def client(self, service: str) -> Any:
         """boto3 client of the emulator."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
+        return boto3.client(  # type: ignore[call-overload]  # its types want a literal
             service,
             endpoint_url=self._endpoint,
             region_name=_REGION,
@@ -91,7 +92,7 @@ class LocalStack:
         )
 
     def start(self) -> None:
-        """Returns when the stack is ready. Raises InUse, LocalStackFailed, DeploymentFailed; then nothing is left."""
+        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; then nothing is left."""
         try:
             self._start()
         except BaseException:
@@ -116,7 +117,7 @@ class LocalStack:
         self._await_healthy()
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the folder in step until `stop` is set. Raises LocalStackFailed if the emulator dies."""
+        """Keep the folder in step until `stop` is set. Raises LocalStackError if the emulator dies."""
         while not stop.wait(_LOOK_EVERY):
             self._require_emulator()
             if self._folder:
@@ -170,10 +171,9 @@ class LocalStack:
         shutil.rmtree(temporary, ignore_errors=True)
         for folder in (temporary, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        log = self.logs / "emulator.log"
-        if log.exists():
-            log.replace(self.logs / "emulator.log.1")
-        with log.open("wb") as output:
+        for log in self.logs.glob("*.log"):
+            log.replace(log.with_suffix(".log.1"))
+        with (self.logs / "emulator.log").open("wb") as output:
             self._emulator = subprocess.Popen(
                 [
                     sys.executable,
@@ -257,12 +257,12 @@ class LocalStack:
         deadline = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise LocalStackFailed(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.")
+                raise LocalStackError(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.")
             time.sleep(0.1)
 
     def _require_emulator(self) -> None:
         if self._emulator and self._emulator.poll() is not None:
-            raise LocalStackFailed(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
+            raise LocalStackError(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
 
     def _control(self, what: str) -> None:
         host = self._endpoint.removeprefix("http://")
@@ -270,7 +270,7 @@ class LocalStack:
         with contextlib.closing(connection):
             connection.request("POST", CONTROL + what)
             if connection.getresponse().status != 200:
-                raise LocalStackFailed(f"The emulator could not do this: {what}. See {self.logs}.")
+                raise LocalStackError(f"The emulator could not do this: {what}. See {self.logs}.")
 
     @staticmethod
     def _get(base: str, path: str) -> dict[str, Any] | None:
@@ -295,14 +295,14 @@ def running(**options: Any) -> Iterator[LocalStack]:
 
 
 def require_room(data: Path, *, megabytes: int = 200) -> None:
-    """Raises LocalStackFailed if the disk is full, or the directory cannot be written to."""
+    """Raises LocalStackError if the disk is full, or the directory cannot be written to."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(data).free // 2**20
     except OSError as problem:
-        raise LocalStackFailed(f"Cannot use {data}: {problem.strerror}.") from problem
+        raise LocalStackError(f"Cannot use {data}: {problem.strerror}.") from problem
     if free < megabytes:
-        raise LocalStackFailed(f"Only {free} MB are free where {data} lies; the local stack wants {megabytes}.")
+        raise LocalStackError(f"Only {free} MB are free where {data} lies; the local stack wants {megabytes}.")
 
 
 def _tick() -> dict[str, Any]:
