@@ -29,6 +29,14 @@ def instance_fence(instance: TaskInstance) -> Changes:
     }
 
 
+def repeated_move(after: TaskInstance) -> Changes:
+    """What is stored where this very move has happened already, and asking for it again is no error.
+
+    The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
+    """
+    return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
+
+
 def run_fence(run: DagRun) -> Changes:
     """`clear_number` keeps a finish that was decided before a person cleared tasks from burying them."""
     return {"state": run.state, "clear_number": run.clear_number}

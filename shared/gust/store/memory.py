@@ -37,6 +37,7 @@ from gust.store.fences import (
     instance_fence,
     next_run,
     next_run_fence,
+    repeated_move,
     run_fence,
 )
 
@@ -172,7 +173,7 @@ class MemoryStore:
         before, after = transition.before, transition.after
         current = self._current(before.key)
         if not _holds(instance_fence(before), current):
-            if _holds(instance_fence(after), current):
+            if _holds(repeated_move(after), current):
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
