@@ -15,7 +15,6 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.config import Config
-from tests.contract.given import NOW
 
 from gust.aws.memory import MemoryObjects
 from gust.services.clock import ManualClock
@@ -23,6 +22,7 @@ from gust.services.ports import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
+from tests.contract.given import NOW
 
 
 class Aws:

@@ -339,7 +339,7 @@ def test_more_runs_than_one_batch_holds_are_listed(dynamodb: OnDynamoDB) -> None
         refusal(
             "TransactWriteItems", "TransactionCanceledException", CancellationReasons=[{"Code": "TransactionConflict"}]
         ),
-        refusal("TransactWriteItems", "TransactionConflictException"),
+        refusal("Update", "TransactionConflictException"),
     ],
     ids=["reason", "error"],
 )
