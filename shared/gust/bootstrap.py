@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
@@ -34,6 +35,10 @@ def from_environment() -> Services:
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client=client("logs")),
     )
+
+
+def deployments() -> StepFunctionsDeployments:
+    return StepFunctionsDeployments(os.environ["GUST_DEPLOY_STATE_MACHINE"], client=client("stepfunctions"))
 
 
 def bucket() -> S3Objects:

@@ -27,6 +27,14 @@ def instance_fence(instance: TaskInstance) -> Changes:
     }
 
 
+def repeated_move(after: TaskInstance) -> Changes:
+    """What is stored where this very move has happened already, and asking for it again is no error.
+
+    The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
+    """
+    return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
+
+
 def run_fence(run: DagRun) -> Changes:
     """`clear_number` keeps a finish that was decided before a person cleared tasks from burying them."""
     return {"state": run.state, "clear_number": run.clear_number}
@@ -43,10 +51,13 @@ def dag_fence(dag: Dag) -> Changes:
 
 
 def next_run_fence(dag: Dag) -> Changes:
-    """What making a scheduled run checks and moves: a DAG that was paused or whose file vanished makes none."""
+    """What making a scheduled run checks: a DAG that was paused or whose file vanished makes none."""
+    return {"is_paused": dag.is_paused, "is_stale": dag.is_stale, **next_run(dag)}
+
+
+def next_run(dag: Dag) -> Changes:
+    """What making a scheduled run moves."""
     return {
-        "is_paused": dag.is_paused,
-        "is_stale": dag.is_stale,
         "next_logical_date": dag.next_logical_date,
         "next_data_interval_start": dag.next_data_interval_start,
         "next_data_interval_end": dag.next_data_interval_end,
@@ -71,9 +82,11 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
+    """A finished run waits for nothing: its `due_at` goes, also where the writer has not seen it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
-    return _difference(before, after)
+    waits_no_more = {"due_at": None} if after.is_finished else {}
+    return _difference(before, after) | waits_no_more
 
 
 def check_starts(before: DagRun, after: DagRun) -> None:
