@@ -92,7 +92,7 @@ class LocalStack:
         )
 
     def start(self) -> None:
-        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; then nothing is left."""
+        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; nothing is left then."""
         try:
             self._start()
         except BaseException:
