@@ -198,6 +198,7 @@ class TimetableSpec(_Spec):
     description: str | None = None
     can_be_scheduled: bool = True
     periodic: bool = True
+    partitioned: bool = False
     asset_expression: dict[str, Any] | None = None
 
 
@@ -217,6 +218,7 @@ class DagSpec(_Spec):
     dag_display_name: str = ""
     description: str | None = None
     doc_md: str | None = None
+    bundle_name: str = "dags-folder"
     fileloc: str = ""
     relative_fileloc: str = ""
     timezone: str = "UTC"
@@ -233,6 +235,7 @@ class DagSpec(_Spec):
     allowed_run_types: tuple[str, ...] | None = None
     render_template_as_native_obj: bool = False
     disable_bundle_versioning: bool = False
+    rerun_with_latest_version: bool | None = None
     tags: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     owner_links: dict[str, str] = {}
