@@ -41,7 +41,8 @@ class LocalStackError(GustError):
 
 
 class LocalStack:
-    """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one."""
+    """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one; `emulator` is the module
+    that runs as the emulator."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class LocalStack:
         port: int = 0,
         paused: bool = False,
         concurrency: int | None = None,
+        emulator: str = "gust.local.emulator",
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
@@ -64,6 +66,7 @@ class LocalStack:
             "DagsArePausedAtCreation": "true" if paused else "false",
             "ApiAuthorization": "NONE",  # it listens on this machine alone
         }
+        self._emulator_module = emulator
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
@@ -75,6 +78,11 @@ class LocalStack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def endpoint(self) -> str:
+        """Where the emulator answers as AWS."""
+        return self._endpoint
 
     @property
     def logs(self) -> Path:
@@ -92,7 +100,7 @@ class LocalStack:
         )
 
     def start(self) -> None:
-        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; then nothing is left."""
+        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; nothing is left then."""
         try:
             self._start()
         except BaseException:
@@ -178,7 +186,7 @@ class LocalStack:
                 [
                     sys.executable,
                     "-m",
-                    "gust.local.emulator",
+                    self._emulator_module,
                     *("--port", str(port), "--public-port", str(self._port), "--data", str(self._data)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
