@@ -1,19 +1,23 @@
 """Every error Gust raises on purpose. The type says what the caller must do; the docstring is the message.
 
-    GustError
-    ├── Rejected                 the request is wrong: tell the person, change nothing
-    │   ├── NotFound
-    │   ├── AlreadyExists
-    │   ├── Invalid
-    │   ├── Forbidden
-    │   └── NotSupportedYet
-    ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
-    │   ├── StaleTaskInstance
-    │   ├── StaleDagRun
-    │   └── StaleDag
-    ├── LimitReached             not now: it stays where it is until a slot is free
-    ├── TryLost                  fail this try once, its own retry rules apply
-    └── Unwell                   something we depend on answered badly: let the message come again
+GustError
+├── Rejected                 the request is wrong: tell the person, change nothing
+│   ├── BadRequest
+│   ├── Unauthorized
+│   ├── Forbidden
+│   ├── NotFound
+│   ├── AlreadyExists
+│   ├── Conflict
+│   ├── Invalid
+│   └── NotSupportedYet
+├── Stale                    somebody else moved it first: reload and decide again, or drop the message
+│   ├── StaleTaskInstance
+│   ├── StaleDagRun
+│   └── StaleDag
+├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
+├── LimitReached             not now: it stays where it is until a slot is free
+├── TryLost                  fail this try once, its own retry rules apply
+└── Unwell                   something we depend on answered badly: let the message come again
 """
 
 from __future__ import annotations
@@ -32,6 +36,12 @@ class GustError(Exception):
 
 class Rejected(GustError):
     """The request cannot be carried out as it is; nothing was changed."""
+
+    status = 400
+
+
+class BadRequest(Rejected):
+    """What is asked for as a whole cannot be done, though each field is well formed."""
 
     status = 400
 
@@ -114,6 +124,15 @@ class StaleDag(Stale):
     def __init__(self, message: str, current: Dag | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class IllegalTransition(GustError):
+    """The edge does not lead away from the state the instance is in. Our bug, or a request to answer with 409."""
+
+    def __init__(self, edge: str, before: TaskInstance) -> None:
+        super().__init__(f"{edge} is not possible from state {before.state} (try {before.try_number}) of {before.key}")
+        self.edge = edge
+        self.before = before
 
 
 class LimitReached(GustError):

@@ -217,6 +217,7 @@ class DagSpec(_Spec):
     dag_display_name: str = ""
     description: str | None = None
     doc_md: str | None = None
+    bundle_name: str = "dags-folder"
     fileloc: str = ""
     relative_fileloc: str = ""
     timezone: str = "UTC"

@@ -1,10 +1,10 @@
 """Messages: what the scheduler sends to workers, to the triggerer and to itself. One JSON object each."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gust.model.keys import DagRunKey, TaskInstanceKey
 
@@ -80,3 +80,7 @@ class WakeDag(_Message):
     kind: Literal["wake_dag"] = "wake_dag"
     dag_id: str
     at: datetime
+
+
+Wake = Annotated[WakeRun | WakeDag, Field(discriminator="kind")]
+"""What may come on the queue of wake-ups."""

@@ -1,14 +1,30 @@
 """One constructor per legal edge of a task instance's life. Nothing else in Gust makes a `Transition`.
 
 `before` is what the mover saw, `after` what shall be; the store writes the difference if the instance still is where
-`before` says. `docs/state_machine.md` draws the edges under these names.
+`before` says. `docs/state_machine.md` draws the edges under these names. A constructor raises `IllegalTransition` where
+the edge does not exist, so a caller that must answer a stranger's request checks the state first or catches that.
+
+Every constructor takes what it needs to know as arguments and is a plain function of them: making the same transition
+twice gives equal values.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
 
-from gust.model.task_instance import TaskInstance
+from gust.errors import IllegalTransition
+from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+
+FAIL_METHOD: Final = "__fail__"
+"""`next_method` that makes Airflow's runtime fail the resumed try, running its callbacks. `airflow.sdk.bases.operator`."""
+TRIGGER_TIMEOUT: Final = "Trigger timeout"
+"""`next_kwargs["error"]` that Airflow's runtime turns into TaskDeferralTimeout; any other text is TaskDeferralError."""
+TRIGGER_FAILURE: Final = "Trigger failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +34,309 @@ class Transition:
     before: TaskInstance
     after: TaskInstance
     keeps_try: bool = False
-    """`before`'s try is over and another will take its place: keep it in the history."""
+    """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
+
+    @property
+    def finished_try(self) -> TaskInstance | None:
+        """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried failed.
+
+        A try is in the history exactly from the moment the next one takes its place, never beside itself.
+        """
+        if not self.keeps_try:
+            return None
+        if self.before.state in FINISHED:
+            return self.before
+        return replace(self.before, state=S.FAILED, due_at=None, trigger=None)
+
+
+# --- the scheduler ----------------------------------------------------------------------------------------------------
+
+
+def expand(before: TaskInstance, *, reason: str | None = None) -> Transition:
+    """nothing → None. A mapped task's length is known and this is one of its instances.
+
+    Only where the instance has to wait: one that can go on at once is written by the edge it goes on by.
+    """
+    _require("expand", before, before.state is None and before.try_number == 0 and before.map_index >= 0)
+    return Transition("expand", before, replace(before, reason=reason))
+
+
+def schedule(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
+    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there; it is sent to a worker.
+
+    A new try from None and up_for_retry (the finished one goes to the history), the same try from up_for_reschedule.
+    `retries` is the task's, taken over as `max_tries` before the first try.
+    """
+    _require("schedule", before, before.state in SCHEDULABLE)
+    if before.state is S.UP_FOR_RESCHEDULE:
+        same_try = replace(
+            before,
+            state=S.SCHEDULED,
+            dispatch_count=before.dispatch_count + 1,
+            scheduled_at=at,
+            queued_at=None,
+            due_at=None,
+            reason=reason,
+        )
+        return Transition("schedule", before, same_try)
+    after = replace(_new_try(before, retries), state=S.SCHEDULED, scheduled_at=at, reason=reason)
+    return Transition("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+
+
+def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
+    """None | up_for_retry | up_for_reschedule → success. An EmptyOperator that nothing hangs on needs no worker."""
+    _require("complete_empty", before, before.state in SCHEDULABLE)
+    after = replace(_new_try(before, retries), state=S.SUCCESS, start_date=at, end_date=at, reason=reason)
+    return Transition("complete_empty", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+
+
+def start_from_trigger(
+    before: TaskInstance, *, at: datetime, retries: int, trigger: ParkedTrigger, reason: str | None = None
+) -> Transition:
+    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker."""
+    _require("start_from_trigger", before, before.state in SCHEDULABLE)
+    begun = before if before.state is S.UP_FOR_RESCHEDULE else _new_try(before, retries)
+    after = replace(begun, state=S.DEFERRED, start_date=at, trigger=trigger, due_at=trigger.timeout_at, reason=reason)
+    return Transition("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+
+
+def queue(before: TaskInstance, *, at: datetime) -> Transition:
+    """scheduled → queued. SQS accepted the message of this dispatch."""
+    _require("queue", before, before.state is S.SCHEDULED)
+    return Transition("queue", before, replace(before, state=S.QUEUED, queued_at=at))
+
+
+def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
+    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale."""
+    _require("resend", before, before.state is S.QUEUED)
+    after = replace(
+        before,
+        state=S.SCHEDULED,
+        dispatch_count=before.dispatch_count + 1,
+        scheduled_at=at,
+        queued_at=None,
+        reason=reason,
+    )
+    return Transition("resend", before, after)
+
+
+def refuse(before: TaskInstance, *, at: datetime, retries: int, reason: str) -> Transition:
+    """None | up_for_retry | up_for_reschedule → failed. No worker that could run it exists; trying again would not help."""
+    _require("refuse", before, before.state in SCHEDULABLE)
+    after = replace(_new_try(before, retries), state=S.FAILED, start_date=at, end_date=at, reason=reason)
+    return Transition("refuse", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+
+
+def skip(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
+    """any but running, success, failed → skipped. By its trigger rule, by fail_fast, or by an upstream that branched.
+
+    Airflow skips these states and spares the other three, see `skip-downstream` of its execution API.
+    """
+    _require("skip", before, before.state not in {S.RUNNING, S.SUCCESS, S.FAILED})
+    return Transition("skip", before, _ended(before, S.SKIPPED, at, reason))
+
+
+def upstream_fail(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
+    """None | up_for_retry | up_for_reschedule → upstream_failed. Its trigger rule can no longer be met."""
+    _require("upstream_fail", before, before.state in SCHEDULABLE)
+    return Transition("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
+
+
+def remove(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
+    """any but removed → removed. The DAG version or the mapped length no longer has this instance."""
+    _require("remove", before, before.state is not S.REMOVED)
+    return Transition("remove", before, _ended(before, S.REMOVED, at, reason))
+
+
+def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime | None) -> Transition:
+    """scheduled | queued | running | restarting → up_for_retry until `retry_at`, or failed where that is `None`.
+
+    The worker is gone or could never start: the try failed, and its own retry rules apply.
+    """
+    _require("lose", before, before.state in IN_FLIGHT)
+    if retry_at is None:
+        return Transition("lose", before, _ended(before, S.FAILED, at, reason))
+    return Transition("lose", before, replace(_ended(before, S.UP_FOR_RETRY, at, reason), due_at=retry_at))
+
+
+# --- the worker -------------------------------------------------------------------------------------------------------
+
+
+def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pid: int | None = None) -> Transition:
+    """scheduled | queued | restarting → running. A worker begins this dispatch.
+
+    Also from `scheduled`: a worker can be faster than the note that SQS accepted the message. A try that resumes from a
+    trigger keeps its start, as in Airflow; one that continues after a reschedule starts anew (`first_start_date` stays).
+    """
+    _require("start", before, before.state in {S.SCHEDULED, S.QUEUED, S.RESTARTING})
+    after = replace(
+        before,
+        state=S.RUNNING,
+        start_date=before.start_date if before.next_method and before.start_date else at,
+        end_date=None,
+        heartbeat_at=at,
+        hostname=hostname,
+        pid=pid,
+        retry_delay_override=None,
+        reason=None,
+    )
+    return Transition("start", before, after)
+
+
+def succeed(
+    before: TaskInstance, *, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
+) -> Transition:
+    """running | deferred → success. Reported by the worker, or by a trigger that ends its task itself."""
+    _require("succeed", before, before.state in {S.RUNNING, S.DEFERRED})
+    return Transition("succeed", before, _labelled(_ended(before, S.SUCCESS, at, reason), rendered_map_index))
+
+
+def fail(
+    before: TaskInstance, *, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
+) -> Transition:
+    """running | restarting | deferred → failed. The try failed and no try remains, or nobody wants another."""
+    _require("fail", before, before.state in {S.RUNNING, S.RESTARTING, S.DEFERRED})
+    return Transition("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
+
+
+def retry(
+    before: TaskInstance,
+    *,
+    at: datetime,
+    due_at: datetime,
+    reason: str | None = None,
+    retry_delay_override: float | None = None,
+    rendered_map_index: str | None = None,
+) -> Transition:
+    """running | restarting | deferred → up_for_retry. The try failed and tries remain; leaves when `due_at` comes.
+
+    `due_at` comes from `retry.next_retry_at`. The try stays in the instance until the next one takes its place: it is
+    `schedule` that keeps it in the history.
+    """
+    _require("retry", before, before.state in {S.RUNNING, S.RESTARTING, S.DEFERRED})
+    ended = replace(
+        _ended(before, S.UP_FOR_RETRY, at, reason), due_at=due_at, retry_delay_override=retry_delay_override
+    )
+    return Transition("retry", before, _labelled(ended, rendered_map_index))
+
+
+def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: str | None = None) -> Transition:
+    """running → up_for_reschedule. A sensor gave its slot back; the same try continues when `due_at` comes."""
+    _require("reschedule", before, before.state is S.RUNNING)
+    after = replace(
+        _ended(before, S.UP_FOR_RESCHEDULE, at, reason),
+        due_at=due_at,
+        reschedule_count=before.reschedule_count + 1,
+        first_start_date=before.first_start_date or before.start_date,
+    )
+    return Transition("reschedule", before, after)
+
+
+def defer(before: TaskInstance, *, trigger: ParkedTrigger, reason: str | None = None) -> Transition:
+    """running → deferred. A trigger waits in its place; leaves when it fires or at `trigger.timeout_at`."""
+    _require("defer", before, before.state is S.RUNNING)
+    after = replace(
+        before,
+        state=S.DEFERRED,
+        trigger=trigger,
+        next_method=None,
+        next_kwargs=None,
+        due_at=trigger.timeout_at,
+        reason=reason,
+    )
+    return Transition("defer", before, after)
+
+
+# --- the trigger ------------------------------------------------------------------------------------------------------
+
+
+def resume(before: TaskInstance, *, at: datetime, event: Any, reason: str | None = None) -> Transition:
+    """deferred → scheduled. The trigger fired; the same try goes on at its `next_method`.
+
+    `event` is the event's payload as Airflow's serde encodes it (a JSON value); it becomes `next_kwargs["event"]`.
+    """
+    _require("resume", before, before.state is S.DEFERRED and before.trigger is not None)
+    assert before.trigger is not None  # noqa: S101 - tells the type checker what _require checked
+    next_kwargs = {**_as_dict(before.trigger.next_kwargs), "event": event}
+    return Transition("resume", before, _resumed(before, at, before.trigger.next_method, next_kwargs, reason))
+
+
+def fail_trigger(
+    before: TaskInstance, *, at: datetime, traceback: list[str] | None = None, reason: str | None = None
+) -> Transition:
+    """deferred → scheduled. The trigger broke: a worker fails the try, with the task's callbacks and retries."""
+    _require("fail_trigger", before, before.state is S.DEFERRED)
+    next_kwargs = {"error": TRIGGER_FAILURE, "traceback": traceback}
+    return Transition("fail_trigger", before, _resumed(before, at, FAIL_METHOD, next_kwargs, reason))
+
+
+def time_out_trigger(before: TaskInstance, *, at: datetime, reason: str | None = None) -> Transition:
+    """deferred → scheduled. The trigger's time is up: a worker fails the try, with the task's callbacks and retries."""
+    _require("time_out_trigger", before, before.state is S.DEFERRED)
+    return Transition("time_out_trigger", before, _resumed(before, at, FAIL_METHOD, {"error": TRIGGER_TIMEOUT}, reason))
+
+
+# --- what the edges have in common ------------------------------------------------------------------------------------
+
+
+def _require(edge: str, before: TaskInstance, legal: bool) -> None:
+    if not legal:
+        raise IllegalTransition(edge, before)
+
+
+def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
+    """The next try, with nothing left of the one before it but what belongs to the instance."""
+    return TaskInstance(
+        dag_id=before.dag_id,
+        run_id=before.run_id,
+        task_id=before.task_id,
+        map_index=before.map_index,
+        try_number=before.try_number + 1,
+        max_tries=retries if before.try_number == 0 else before.max_tries,
+        dispatch_count=before.dispatch_count + 1,
+        operator=before.operator,
+        version_number=before.version_number,
+        note=before.note,
+    )
+
+
+def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> TaskInstance:
+    """The try is over, or gives its place up: nothing waits any more and nothing is to be resumed."""
+    return replace(
+        before,
+        state=state,
+        start_date=before.start_date or at,
+        end_date=at,
+        due_at=None,
+        trigger=None,
+        next_method=None,
+        next_kwargs=None,
+        reason=reason,
+    )
+
+
+def _resumed(
+    before: TaskInstance, at: datetime, next_method: str, next_kwargs: dict[str, Any], reason: str | None
+) -> TaskInstance:
+    return replace(
+        before,
+        state=S.SCHEDULED,
+        dispatch_count=before.dispatch_count + 1,
+        scheduled_at=at,
+        queued_at=None,
+        due_at=None,
+        trigger=None,
+        next_method=next_method,
+        next_kwargs=next_kwargs,
+        reason=reason,
+    )
+
+
+def _labelled(after: TaskInstance, rendered_map_index: str | None) -> TaskInstance:
+    return after if rendered_map_index is None else replace(after, rendered_map_index=rendered_map_index)
+
+
+def _as_dict(next_kwargs: dict[str, Any] | str | None) -> dict[str, Any]:
+    if isinstance(next_kwargs, str):
+        return dict(json.loads(next_kwargs))
+    return dict(next_kwargs or {})

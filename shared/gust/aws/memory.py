@@ -1,0 +1,75 @@
+"""The bucket and the queues without AWS, for tests that need their behaviour but not their wire."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gust.errors import NotFound
+from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    body: bytes
+    content_type: str
+
+
+class MemoryObjects:
+    """Implements `services.ports.Objects`."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, _Object] = {}
+
+    def get(self, key: str) -> bytes:
+        """Raises NotFound."""
+        try:
+            return self._objects[key].body
+        except KeyError:
+            raise NotFound(f"no object {key!r}") from None
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        self._objects[key] = _Object(bytes(body), content_type)
+
+    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        self._objects.setdefault(key, _Object(bytes(body), content_type))
+
+    def exists(self, key: str) -> bool:
+        return key in self._objects
+
+    def list(self, prefix: str) -> dict[str, str]:
+        """Key → entity tag, in order of the keys."""
+        return {
+            key: hashlib.md5(stored.body, usedforsecurity=False).hexdigest()
+            for key, stored in sorted(self._objects.items())
+            if key.startswith(prefix)
+        }
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._objects.pop(key, None)
+
+
+class MemoryQueues:
+    """Implements `services.ports.Queues`: keeps what was sent, in order, and refuses tasks on request."""
+
+    def __init__(self, *, refuses: Callable[[TaskWorkload], bool] = lambda _: False) -> None:
+        self.refuses = refuses
+        """Asked for every task; may be replaced during a test."""
+        self.tasks: list[TaskWorkload] = []
+        self.triggers: list[tuple[TriggerWorkload, float]] = []
+        """With their delays, in seconds."""
+        self.wakes: list[tuple[WakeRun | WakeDag, float]] = []
+        """With their delays, in seconds."""
+
+    def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
+        refused = [workload for workload in workloads if self.refuses(workload)]
+        self.tasks += [workload for workload in workloads if workload not in refused]
+        return refused
+
+    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
+        self.triggers += [(workload, delay) for workload in workloads]
+
+    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+        self.wakes.append((wake, delay))

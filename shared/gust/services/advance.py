@@ -1,0 +1,177 @@
+"""Move one DagRun as far as it can go now: load → decide → commit → perform.
+
+Everything that happens to a run after it was made comes through here: a worker's report, a person's click, a timer. Whoever
+changed something only wrote it; the table's stream, a wake-up message or the tick then calls `advance`. Calling it once too
+often costs a read, calling it twice at the same time costs the loser another look.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import LimitReached, StaleDagRun
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState
+from gust.model.task_instance import TaskInstance
+from gust.model.workload import TaskWorkload, TriggerWorkload, WakeRun
+from gust.scheduling import transition
+from gust.scheduling.decide import decide
+from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
+from gust.services.context import Services
+from gust.services.create_dag_run import create_due_runs
+from gust.services.specs import load_spec
+
+HORIZON: Final = timedelta(seconds=60)
+"""What falls due before the next tick could see it is handed to SQS at once; the tick looks this far ahead too."""
+
+ATTEMPTS: Final = 10
+"""Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
+
+log = Logger(service="scheduler", child=True)
+
+
+def advance(services: Services, key: DagRunKey) -> None:
+    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning."""
+    for _ in range(ATTEMPTS):
+        state = services.store.load_run(key)
+        if state is None:
+            return
+        run = state.run
+        if run.is_finished:
+            return start_waiting_runs(services, run.dag_id)
+        dag = services.store.get_dag(run.dag_id)
+        if dag is None or dag.is_paused:
+            return None
+        now = services.clock.now()
+        try:
+            if run.state is DagRunState.QUEUED:
+                run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
+            spec = load_spec(services.objects, run.spec_key)
+            decision = decide(spec, run, state.instances, now=now)
+            if commit(services, run, decision, now=now):
+                return perform(services, spec, decision.run or run, decision)
+        except LimitReached as limit:
+            log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
+            return None
+        except StaleDagRun:
+            continue
+    raise StaleDagRun(f"{key} was moved by others {ATTEMPTS} times while it was being decided", None)
+
+
+def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
+    """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
+    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now)
+    services.store.start_run(run, started, max_active_runs=max_active_runs)
+    log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
+    return started
+
+
+def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:
+    """Write the decision. False where a task instance had moved meanwhile: then nothing may follow from the decision.
+
+    The run goes last: it is finished, or told when to look again, only by who saw all its instances as they are.
+    """
+    if services.store.move_all(decision.transitions):
+        return False
+    if decision.run is None:
+        return True
+    if decision.run.is_finished:
+        services.store.finish_run(run, decision.run)
+        log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
+        return True
+    due_at = decision.run.due_at
+    if due_at is not None and due_at != run.due_at and due_at < now + HORIZON:
+        # Before the write: a wake-up too many is harmless, one too few is a minute late.
+        services.queues.wake(
+            WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=due_at), delay=max(0.0, (due_at - now).total_seconds())
+        )
+    services.store.update_run(run, decision.run)
+    return True
+
+
+def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
+    """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
+    send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
+    send_triggers(services, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
+    if any(isinstance(e, StartNextRun) for e in decision.effects):
+        start_waiting_runs(services, run.dag_id)
+
+
+def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
+    """Put the instances on the queue of tasks, then mark those that SQS accepted as queued.
+
+    A worker may be faster than the mark and have started already; then the mark is stale and not missed.
+    """
+    if not instances:
+        return
+    now = services.clock.now()
+    by_key = {instance.key: instance for instance in instances}
+    workloads = [task_workload(services, spec, run, instance, now=now) for instance in instances]
+    refused = {workload.key for workload in services.queues.send_tasks(workloads)}
+    services.store.move_all(
+        [transition.queue(instance, at=now) for key, instance in by_key.items() if key not in refused]
+    )
+    for key in refused:
+        log.warning("SQS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+    if refused:
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+
+
+def task_workload(
+    services: Services, spec: DagSpec, run: DagRun, instance: TaskInstance, *, now: datetime
+) -> TaskWorkload:
+    task = spec.tasks[instance.task_id]
+    return TaskWorkload(
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        task_id=instance.task_id,
+        map_index=instance.map_index,
+        try_number=instance.try_number,
+        dispatch_count=instance.dispatch_count,
+        max_tries=instance.max_tries,
+        version_number=run.version_number,
+        bundle_name=spec.bundle_name,
+        bundle_version=run.bundle_version,
+        relative_fileloc=spec.relative_fileloc,
+        queue=task.queue,
+        pool=task.pool,
+        pool_slots=task.pool_slots,
+        priority_weight=task.priority_weight,
+        token=services.tokens.for_dispatch(instance, now=now),
+    )
+
+
+def send_triggers(services: Services, instances: Sequence[TaskInstance]) -> None:
+    """Have the triggerer run what deferred instances wait for; one that already runs is told apart by its dispatch."""
+    if not instances:
+        return
+    now = services.clock.now()
+    services.queues.send_triggers(
+        [
+            TriggerWorkload(
+                dag_id=instance.dag_id,
+                run_id=instance.run_id,
+                task_id=instance.task_id,
+                map_index=instance.map_index,
+                try_number=instance.try_number,
+                dispatch_count=instance.dispatch_count,
+                token=services.tokens.for_dispatch(instance, now=now),
+            )
+            for instance in instances
+        ]
+    )
+
+
+def start_waiting_runs(services: Services, dag_id: str) -> None:
+    """A run has finished: queued runs take its place in the order of `run_after`, then the timetable's due ones."""
+    dag = services.store.get_dag(dag_id)
+    if dag is None or dag.is_paused:
+        return
+    create_due_runs(services, dag_id)
+    for waiting in services.store.queued_runs(dag_id, limit=max(0, dag.max_active_runs - dag.running_runs)):
+        services.queues.wake(WakeRun(dag_id=dag_id, run_id=waiting.run_id, at=services.clock.now()))

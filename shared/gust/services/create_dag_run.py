@@ -1,0 +1,192 @@
+"""Make DagRuns: those that people and operators ask for, and those a timetable says are due.
+
+Making a run is one conditional write. Nothing is decided here: the write itself, seen in the table's stream, starts it.
+"""
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from gust.errors import AlreadyExists, BadRequest, NotFound, StaleDag
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.scheduling import timetable
+from gust.scheduling.timetable import DataInterval
+from gust.services.context import Services
+from gust.services.params import validated_params
+from gust.services.specs import load_spec
+
+RUN_ID_PATTERN: Final = re.compile(r"^[A-Za-z0-9_.~:+-]+$")
+"""Airflow's `[scheduler] allowed_run_id_pattern`, at its default."""
+
+MAX_RUN_ID_LENGTH: Final = 250
+
+
+def create_dag_run(
+    services: Services,
+    dag_id: str,
+    *,
+    run_id: str | None = None,
+    logical_date: datetime | None = None,
+    run_after: datetime | None = None,
+    data_interval: DataInterval | None = None,
+    conf: dict[str, Any] | None = None,
+    note: str | None = None,
+    run_type: DagRunType = DagRunType.MANUAL,
+    triggered_by: DagRunTriggeredByType,
+    triggering_user_name: str | None = None,
+    partition_key: str | None = None,
+) -> DagRun:
+    """Make one run of the DAG's newest version, as Airflow's trigger does.
+
+    Raises NotFound (no such DAG), BadRequest (import errors, a run type the DAG does not allow, a run id or conf that is
+    not acceptable: with the reason) and AlreadyExists (the run id, or the logical date, is taken).
+    """
+    now = services.clock.now()
+    dag = services.store.get_dag(dag_id)
+    if dag is None or dag.is_stale:
+        raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
+    if dag.has_import_errors:
+        raise BadRequest(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
+    if dag.allowed_run_types is not None and run_type not in dag.allowed_run_types:
+        raise BadRequest(f"Dag with dag_id: '{dag_id}' does not allow {run_type} runs")
+    spec = load_spec(services.objects, dag.spec_key)
+
+    run_after = run_after or now
+    if logical_date is None:
+        data_interval = None
+    elif data_interval is None:
+        data_interval = timetable.infer_manual_data_interval(spec.timetable, run_after=logical_date)
+    run_id = run_id or timetable.generate_run_id(run_type, run_after=run_after, data_interval=data_interval)
+    check_run_id(run_id, run_type)
+    validated_params(spec, conf)
+
+    run = DagRun(
+        dag_id=dag_id,
+        run_id=run_id,
+        run_type=run_type,
+        state=DagRunState.QUEUED,
+        run_after=run_after,
+        queued_at=now,
+        logical_date=logical_date,
+        data_interval_start=data_interval.start if data_interval else None,
+        data_interval_end=data_interval.end if data_interval else None,
+        conf=conf or {},
+        note=note,
+        triggered_by=triggered_by,
+        triggering_user_name=triggering_user_name,
+        partition_key=partition_key,
+        **version_of(dag, spec),
+    )
+    services.store.create_run(run)
+    return run
+
+
+def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
+    """Make the scheduled runs that are due by now, as many as `max_active_runs` has room for.
+
+    Each run is made in one transaction that also moves the DAG's next-run fields, so that a second scheduler, or the
+    same message again, makes no run twice and misses none. What finds no room waits for a run to finish.
+    """
+    made: list[DagRun] = []
+    now = services.clock.now()
+    while (dag := services.store.get_dag(dag_id)) and is_due(dag, now):
+        spec = load_spec(services.objects, dag.spec_key)
+        waiting = len(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
+        if dag.running_runs + waiting >= dag.max_active_runs:
+            break
+        run = scheduled_run(dag, spec, now)
+        try:
+            services.store.create_run(run, moving=(dag, after_run(dag, spec, now)))
+        except AlreadyExists:
+            # A person took this logical date or run id: the timetable goes on behind it, as Airflow's does.
+            services.store.put_dag(dag, after_run(dag, spec, now))
+        except StaleDag:
+            continue
+        else:
+            made.append(run)
+    return made
+
+
+def is_due(dag: Dag, now: datetime) -> bool:
+    return not dag.is_paused and not dag.is_stale and dag.next_run_after is not None and dag.next_run_after <= now
+
+
+def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
+    """The run that the DAG's next-run fields describe."""
+    if dag.next_run_after is None:
+        raise ValueError(f"{dag.dag_id} has no next run")
+    interval = (
+        DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
+        if dag.next_data_interval_start and dag.next_data_interval_end
+        else None
+    )
+    return DagRun(
+        dag_id=dag.dag_id,
+        run_id=timetable.generate_run_id(DagRunType.SCHEDULED, run_after=dag.next_run_after, data_interval=interval),
+        run_type=DagRunType.SCHEDULED,
+        state=DagRunState.QUEUED,
+        run_after=dag.next_run_after,
+        queued_at=now,
+        logical_date=dag.next_logical_date,
+        data_interval_start=dag.next_data_interval_start,
+        data_interval_end=dag.next_data_interval_end,
+        triggered_by=DagRunTriggeredByType.TIMETABLE,
+        **version_of(dag, spec),
+    )
+
+
+def after_run(dag: Dag, spec: DagSpec, now: datetime) -> Dag:
+    """The DAG with its next-run fields moved behind the run they describe now."""
+    last = (
+        DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
+        if dag.next_data_interval_start and dag.next_data_interval_end
+        else None
+    )
+    return with_next_run(dag, spec, last=last, now=now)
+
+
+def with_next_run(dag: Dag, spec: DagSpec, *, last: DataInterval | None, now: datetime) -> Dag:
+    """The DAG with the next-run fields its timetable gives after the automated interval `last` (`None`: had none)."""
+    info = timetable.next_dagrun(
+        spec.timetable,
+        last_automated_interval=last,
+        earliest=spec.start_date,
+        latest=spec.end_date,
+        catchup=spec.catchup,
+        now=now,
+    )
+    return replace(
+        dag,
+        next_logical_date=info.logical_date if info else None,
+        next_data_interval_start=info.data_interval.start if info and info.data_interval else None,
+        next_data_interval_end=info.data_interval.end if info and info.data_interval else None,
+        next_run_after=info.run_after if info else None,
+    )
+
+
+def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:
+    """The fields of a run that pin it to the DAG's newest version."""
+    return {
+        "version_number": dag.version_number,
+        "spec_key": dag.spec_key,
+        "bundle_version": None if spec.disable_bundle_versioning else dag.bundle_version,
+    }
+
+
+def check_run_id(run_id: str, run_type: DagRunType) -> None:
+    """Airflow's rules for run ids. Raises BadRequest with its words for what is wrong."""
+    if ".." in run_id:
+        raise BadRequest(f"The run_id '{run_id}' must not contain '..' to prevent path traversal")
+    if len(run_id) > MAX_RUN_ID_LENGTH:
+        raise BadRequest(f"The run_id is {len(run_id)} characters long; {MAX_RUN_ID_LENGTH} are allowed")
+    if not RUN_ID_PATTERN.match(run_id):
+        raise BadRequest(f"The run_id provided '{run_id}' does not match regex pattern '{RUN_ID_PATTERN.pattern}'")
+    reserved = next((t for t in DagRunType if run_id.startswith(f"{t.value}__")), DagRunType.MANUAL)
+    if run_type is DagRunType.MANUAL and reserved is not DagRunType.MANUAL:
+        raise BadRequest(
+            f"A {run_type.value} DAG run cannot use ID {run_id!r} since it is reserved for {reserved.value} runs"
+        )

@@ -1,0 +1,28 @@
+"""DagSpecs by their key in the bucket. They never change, so a warm function reads each of them once."""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Final
+
+from gust.model.dag_spec import DagSpec
+from gust.services.ports import Objects
+
+KEPT: Final = 256
+"""Specs kept per process: some 10 KB each."""
+
+_kept: OrderedDict[str, DagSpec] = OrderedDict()
+_lock = Lock()
+
+
+def load_spec(objects: Objects, spec_key: str) -> DagSpec:
+    """The spec under `spec_key`. Raises NotFound where the bucket has lost it."""
+    with _lock:
+        if spec_key in _kept:
+            _kept.move_to_end(spec_key)
+            return _kept[spec_key]
+    spec = DagSpec.model_validate_json(objects.get(spec_key))
+    with _lock:
+        _kept[spec_key] = spec
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return spec

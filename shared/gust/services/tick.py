@@ -1,0 +1,29 @@
+"""Once a minute: hand everything that falls due in the next minute to SQS with its exact delay.
+
+Reads the sparse `due` index alone, so that a tick costs what is due and not what exists. A tick that comes twice sends
+wake-ups twice, which is harmless; one that is missed is made good by the next.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from gust.model.workload import WakeDag, WakeRun
+from gust.services.advance import HORIZON
+from gust.services.context import Services
+
+SLACK: Final = timedelta(seconds=5)
+"""Ticks do not come at the exact second: look a little further than the next one."""
+
+
+def tick(services: Services) -> int:
+    """Returns how many wake-ups were sent."""
+    now = services.clock.now()
+    until = now + HORIZON + SLACK
+    wakes: list[WakeRun | WakeDag] = [
+        *(WakeDag(dag_id=dag_id, at=at) for dag_id, at in services.store.due_dags(until)),
+        *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
+    ]
+    for wake in wakes:
+        services.queues.wake(wake, delay=max(0.0, (wake.at - now).total_seconds()))
+    services.store.set_alive("scheduler", now)
+    return len(wakes)

@@ -1,0 +1,120 @@
+"""What each conditional write checks and what it writes: said once, used by both stores.
+
+A fence is a set of fields with the values that the writer saw; the write happens only while they are stored. Changes
+are the fields in which `after` differs from `before`: nothing else is written, so that writers who own different fields
+(a worker's heartbeat, a person's note, the scheduler's state) never overwrite each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.state import DagRunState
+from gust.model.task_instance import TaskInstance
+
+Changes = dict[str, Any]
+
+
+def instance_fence(instance: TaskInstance) -> Changes:
+    """One dispatch of one try in one state: any move of another writer changes at least one of these."""
+    return {
+        "state": instance.state,
+        "try_number": instance.try_number,
+        "dispatch_count": instance.dispatch_count,
+    }
+
+
+def run_fence(run: DagRun) -> Changes:
+    """`clear_number` keeps a finish that was decided before a person cleared tasks from burying them."""
+    return {"state": run.state, "clear_number": run.clear_number}
+
+
+def dag_fence(dag: Dag) -> Changes:
+    """All that the `due` index is made of, and the version."""
+    return {
+        "version_number": dag.version_number,
+        "is_paused": dag.is_paused,
+        "is_stale": dag.is_stale,
+        "next_run_after": dag.next_run_after,
+    }
+
+
+def next_run_fence(dag: Dag) -> Changes:
+    """What making a scheduled run checks and moves: a DAG that was paused or whose file vanished makes none."""
+    return {
+        "is_paused": dag.is_paused,
+        "is_stale": dag.is_stale,
+        "next_logical_date": dag.next_logical_date,
+        "next_data_interval_start": dag.next_data_interval_start,
+        "next_data_interval_end": dag.next_data_interval_end,
+        "next_run_after": dag.next_run_after,
+    }
+
+
+def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Changes:
+    """Of a new instance, every field that is not its default: nothing is stored that could hold it."""
+    if before.key != after.key:
+        raise ValueError(f"a transition of {before.key} cannot move {after.key}")
+    is_new = instance_fence(before) == {"state": None, "try_number": 0, "dispatch_count": 0}
+    return {
+        field.name: value
+        for field in fields(TaskInstance)
+        if field.name not in ("dag_id", "run_id", "task_id", "map_index")
+        and (
+            (value := getattr(after, field.name)) != getattr(before, field.name)
+            or (is_new and value != _default(field))
+        )
+    }
+
+
+def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
+    if before.key != after.key:
+        raise ValueError(f"an update of {before.key} cannot change {after.key}")
+    return _difference(before, after)
+
+
+def check_starts(before: DagRun, after: DagRun) -> None:
+    _check_states(before, after, before.state is DagRunState.QUEUED and after.state is DagRunState.RUNNING)
+
+
+def check_finishes(before: DagRun, after: DagRun) -> None:
+    _check_states(before, after, before.state is DagRunState.RUNNING and after.is_finished)
+
+
+def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:
+    """A run that becomes or ceases to be running must be counted: `start_run` and `finish_run` do."""
+    is_counted = (before.state is DagRunState.RUNNING) != (after.state is DagRunState.RUNNING)
+    _check_states(before, after, not is_counted)
+
+
+def _check_states(before: DagRun, after: DagRun, is_right: bool) -> None:
+    if not is_right:
+        raise ValueError(f"this write does not move a DagRun from {before.state} to {after.state}")
+
+
+def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
+    """`running_runs` is never among them: only moving runs changes it."""
+    if before is not None and before.dag_id != after.dag_id:
+        raise ValueError(f"an update of DAG {before.dag_id!r} cannot change {after.dag_id!r}")
+    if before is None:
+        return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name != "running_runs"}
+    changed = _difference(before, after)
+    changed.pop("running_runs", None)
+    return changed
+
+
+def _difference(before: Any, after: Any) -> Changes:
+    return {
+        field.name: getattr(after, field.name)
+        for field in fields(after)
+        if getattr(after, field.name) != getattr(before, field.name)
+    }
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING

@@ -1,0 +1,467 @@
+"""The store without AWS: the twin of `dynamodb.py` for unit tests. The same contract suite runs on both.
+
+One lock makes every method one transaction. JSON documents (conf, XComs, settings, …) are kept as JSON text, so that a
+caller who changes what they gave or got changes nothing here, and what DynamoDB would refuse is refused here too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from functools import wraps
+from threading import RLock
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from gust.errors import AlreadyExists, LimitReached, NotFound, Stale, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.model.asset import Asset, AssetEvent
+from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.dag import Dag, DagVersion
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.scheduling.transition import Transition
+from gust.services.clock import SystemClock
+from gust.services.ports import Clock, RunState, XCom
+from gust.store.fences import (
+    changed_dag_fields,
+    changed_instance_fields,
+    changed_run_fields,
+    check_finishes,
+    check_neither_starts_nor_finishes,
+    check_starts,
+    dag_fence,
+    instance_fence,
+    next_run_fence,
+    run_fence,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concatenate[MemoryStore, P], R]:
+    @wraps(method)
+    def locked(self: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
+class MemoryStore:
+    """Implements `services.ports.Store`."""
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._lock = RLock()
+        self._runs: dict[DagRunKey, DagRun] = {}
+        self._logical_dates: dict[tuple[str, datetime], str] = {}
+        self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
+        self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
+        self._rendered_fields: dict[TaskInstanceKey, str] = {}
+        self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
+        self._dags: dict[str, Dag] = {}
+        self._versions: dict[tuple[str, int], DagVersion] = {}
+        self._source_files: dict[str, SourceFile] = {}
+        self._import_problems: dict[str, ImportProblem] = {}
+        self._warnings: dict[tuple[str, str], DagWarning] = {}
+        self._bundle: Bundle | None = None
+        self._alive: dict[str, datetime] = {}
+        self._assets: dict[tuple[str, str], Asset] = {}
+        self._asset_events: dict[str, AssetEvent] = {}
+        self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
+
+    # --- DagRuns ------------------------------------------------------------------------------------------------------
+
+    @_alone
+    def load_run(self, key: DagRunKey) -> RunState | None:
+        run = self._runs.get(key)
+        return None if run is None else RunState(_copy(run), {k: _copy(v) for k, v in self._instances[key].items()})
+
+    @_alone
+    def get_run(self, key: DagRunKey) -> DagRun | None:
+        return _copy_or_none(self._runs.get(key))
+
+    @_alone
+    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+        if moving:
+            before, after = moving
+            current = self._dags.get(before.dag_id)
+            if current is None or not _holds(next_run_fence(before), current):
+                raise StaleDag(f"DAG {before.dag_id!r} moved on", current)
+        if run.key in self._runs:
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already")
+        if run.logical_date and (run.dag_id, run.logical_date) in self._logical_dates:
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date.isoformat()} already")
+        if run.state is DagRunState.RUNNING:
+            self._count_running(run.dag_id, +1)
+        if moving:
+            self._change_dag(after.dag_id, next_run_fence(after))
+        if run.logical_date:
+            self._logical_dates[run.dag_id, run.logical_date] = run.run_id
+        self._runs[run.key] = _copy(run)
+
+    @_alone
+    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+        check_starts(before, after)
+        self._check_run(before)
+        dag = self._dags.get(before.dag_id)
+        if dag is not None and dag.running_runs >= max_active_runs:
+            raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}")
+        self._count_running(before.dag_id, +1)
+        self._change_run(before, after)
+
+    @_alone
+    def finish_run(self, before: DagRun, after: DagRun) -> None:
+        check_finishes(before, after)
+        self._check_run(before)
+        self._count_running(before.dag_id, -1)
+        self._change_run(before, after)
+
+    @_alone
+    def update_run(self, before: DagRun, after: DagRun) -> None:
+        check_neither_starts_nor_finishes(before, after)
+        current = self._runs.get(before.key)
+        if current is not None and _holds(changed_run_fields(before, after), current):
+            return
+        self._check_run(before)
+        self._change_run(before, after)
+
+    @_alone
+    def list_runs(self, dag_id: str) -> list[DagRun]:
+        runs = [_copy(run) for run in self._runs.values() if run.dag_id == dag_id]
+        return sorted(runs, key=lambda run: (run.run_after, run.run_id), reverse=True)
+
+    @_alone
+    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
+        queued = [run for run in self._runs.values() if run.dag_id == dag_id and run.state is DagRunState.QUEUED]
+        return [run.key for run in sorted(queued, key=lambda run: (run.run_after, run.run_id))][:limit]
+
+    @_alone
+    def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
+        due = [(run.key, run.due_at) for run in self._runs.values() if run.due_at and run.due_at <= until]
+        return sorted(due, key=lambda found: (found[1], found[0]))
+
+    def _check_run(self, before: DagRun) -> None:
+        current = self._runs.get(before.key)
+        if current is None or not _holds(run_fence(before), current):
+            raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _copy_or_none(current))
+
+    def _change_run(self, before: DagRun, after: DagRun) -> None:
+        self._runs[before.key] = _copy(replace(self._runs[before.key], **changed_run_fields(before, after)))
+
+    def _count_running(self, dag_id: str, by: int) -> None:
+        dag = self._dags.get(dag_id)
+        if dag is None:
+            raise NotFound(f"no DAG {dag_id!r}")
+        self._change_dag(dag_id, {"running_runs": dag.running_runs + by})
+
+    # --- task instances -----------------------------------------------------------------------------------------------
+
+    @_alone
+    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
+        return _copy_or_none(self._instances[key.run].get((key.task_id, key.map_index)))
+
+    @_alone
+    def move(self, transition: Transition) -> None:
+        before, after = transition.before, transition.after
+        current = self._current(before.key)
+        if not _holds(instance_fence(before), current):
+            if _holds(instance_fence(after), current):
+                return
+            raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        self._set_instance(replace(current, **changed_instance_fields(before, after)))
+        if transition.keeps_try:
+            self._tries[before.key][before.try_number] = _copy(before)
+
+    @_alone
+    def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
+        stale = []
+        for transition in transitions:
+            try:
+                self.move(transition)
+            except StaleTaskInstance:
+                stale.append(transition)
+        return stale
+
+    @_alone
+    def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
+        current = self._current(key)
+        expected = (TaskInstanceState.RUNNING, try_number, dispatch_count)
+        if (current.state, current.try_number, current.dispatch_count) != expected:
+            raise StaleTaskInstance(f"heartbeat: {key} moved on", self.get_instance(key))
+        self._set_instance(replace(current, heartbeat_at=at))
+
+    @_alone
+    def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
+        return [_copy(instance) for _, instance in sorted(self._tries[key].items())]
+
+    @_alone
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None:
+        self._rendered_fields[key] = json.dumps(dict(fields))
+
+    @_alone
+    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
+        found = self._rendered_fields.get(key)
+        return None if found is None else json.loads(found)
+
+    def _current(self, key: TaskInstanceKey) -> TaskInstance:
+        new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
+        return self._instances[key.run].get((key.task_id, key.map_index), new)
+
+    def _set_instance(self, instance: TaskInstance) -> None:
+        self._instances[instance.key.run][instance.task_id, instance.map_index] = _copy(instance)
+
+    # --- XComs --------------------------------------------------------------------------------------------------------
+
+    @_alone
+    def put_xcom(self, xcom: XCom) -> None:
+        if xcom.mapped_length is not None:
+            self._note_push(xcom.key, xcom.name, xcom.mapped_length)
+        self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None), json.dumps(xcom.value))
+
+    @_alone
+    def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:
+        found = self._xcoms.get((key, name))
+        return None if found is None else _with_value(*found)
+
+    @_alone
+    def list_xcoms(
+        self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None, name: str | None = None
+    ) -> list[XCom]:
+        return [
+            _with_value(*found)
+            for (key, its_name), found in sorted(self._xcoms.items(), key=lambda entry: entry[0])
+            if key.run == run
+            and task_id in (None, key.task_id)
+            and map_index in (None, key.map_index)
+            and name in (None, its_name)
+        ]
+
+    @_alone
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
+        for found in [k for k in self._xcoms if k[0] == key and name in (None, k[1])]:
+            del self._xcoms[found]
+
+    def _note_push(self, key: TaskInstanceKey, name: str, length: int) -> None:
+        current = self._current(key)
+        if current.state is not TaskInstanceState.RUNNING:
+            raise StaleTaskInstance(f"put_xcom: {key} is not running", self.get_instance(key))
+        self._set_instance(
+            replace(
+                current,
+                xcom_lengths={**current.xcom_lengths, name: length},
+                pushed_keys=tuple(sorted({*current.pushed_keys, name})),
+            )
+        )
+
+    # --- DAGs ---------------------------------------------------------------------------------------------------------
+
+    @_alone
+    def get_dag(self, dag_id: str) -> Dag | None:
+        return self._dags.get(dag_id)
+
+    @_alone
+    def list_dags(self) -> list[Dag]:
+        return [dag for _, dag in sorted(self._dags.items())]
+
+    @_alone
+    def put_dag(self, before: Dag | None, after: Dag) -> None:
+        changed = changed_dag_fields(before, after)
+        current = self._dags.get(after.dag_id)
+        if current is not None and _holds(changed, current):
+            return
+        if current is None and before is None:
+            self._dags[after.dag_id] = replace(after, running_runs=0)
+        elif current is None or before is None or not _holds(dag_fence(before), current):
+            raise StaleDag(f"DAG {after.dag_id!r} moved on", current)
+        else:
+            self._change_dag(after.dag_id, changed)
+
+    @_alone
+    def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
+        due = [
+            (dag.dag_id, dag.next_run_after)
+            for dag in self._dags.values()
+            if not dag.is_paused and not dag.is_stale and dag.next_run_after and dag.next_run_after <= until
+        ]
+        return sorted(due, key=lambda found: (found[1], found[0]))
+
+    @_alone
+    def put_version(self, version: DagVersion) -> None:
+        current = self._versions.setdefault((version.dag_id, version.version_number), version)
+        if current != version:
+            raise AlreadyExists(f"DAG {version.dag_id!r} has another version {version.version_number}")
+
+    @_alone
+    def get_version(self, dag_id: str, version_number: int) -> DagVersion | None:
+        return self._versions.get((dag_id, version_number))
+
+    @_alone
+    def list_versions(self, dag_id: str) -> list[DagVersion]:
+        return [version for key, version in sorted(self._versions.items()) if key[0] == dag_id]
+
+    @_alone
+    def list_source_files(self) -> list[SourceFile]:
+        return [file for _, file in sorted(self._source_files.items())]
+
+    @_alone
+    def put_source_file(self, file: SourceFile) -> None:
+        self._source_files[file.relative_path] = file
+
+    @_alone
+    def delete_source_file(self, relative_path: str) -> None:
+        self._source_files.pop(relative_path, None)
+
+    @_alone
+    def list_import_problems(self) -> list[ImportProblem]:
+        return [problem for _, problem in sorted(self._import_problems.items())]
+
+    @_alone
+    def put_import_problem(self, problem: ImportProblem) -> None:
+        self._import_problems[problem.filename] = problem
+
+    @_alone
+    def delete_import_problem(self, filename: str) -> None:
+        self._import_problems.pop(filename, None)
+
+    @_alone
+    def list_warnings(self, dag_id: str | None = None) -> list[DagWarning]:
+        return [warning for key, warning in sorted(self._warnings.items()) if dag_id in (None, key[0])]
+
+    @_alone
+    def put_warning(self, warning: DagWarning) -> None:
+        self._warnings[warning.dag_id, warning.warning_type] = warning
+
+    @_alone
+    def delete_warnings(self, dag_id: str) -> None:
+        for key in [key for key in self._warnings if key[0] == dag_id]:
+            del self._warnings[key]
+
+    @_alone
+    def active_bundle(self) -> Bundle | None:
+        return self._bundle
+
+    @_alone
+    def activate_bundle(self, bundle: Bundle, *, replacing: Bundle | None) -> None:
+        if self._bundle == bundle:
+            return
+        if self._bundle != replacing:
+            raise Stale(f"the active bundle is {self._bundle and self._bundle.version}")
+        self._bundle = bundle
+
+    @_alone
+    def set_alive(self, component: str, at: datetime) -> None:
+        self._alive[component] = at
+
+    @_alone
+    def last_alive(self) -> dict[str, datetime]:
+        return dict(sorted(self._alive.items()))
+
+    def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
+        self._dags[dag_id] = replace(self._dags[dag_id], **changed)
+
+    # --- assets -------------------------------------------------------------------------------------------------------
+
+    @_alone
+    def put_asset(self, asset: Asset) -> None:
+        current = self._assets.get((asset.name, asset.uri))
+        if current is not None:
+            asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at)
+        self._assets[asset.name, asset.uri] = _copy(asset)
+
+    @_alone
+    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
+        found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
+        return None if name is None and uri is None else _copy_or_none(next(found, None))
+
+    @_alone
+    def list_assets(self) -> list[Asset]:
+        return [_copy(asset) for _, asset in sorted(self._assets.items())]
+
+    @_alone
+    def put_asset_event(self, event: AssetEvent) -> None:
+        self._asset_events.setdefault(event.event_id, _copy(event))
+
+    @_alone
+    def list_asset_events(
+        self,
+        *,
+        name: str | None = None,
+        uri: str | None = None,
+        alias: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[AssetEvent]:
+        known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
+        found = [
+            _copy(event)
+            for event in self._asset_events.values()
+            if (name == event.name if name is not None else alias is not None or event.name in known)
+            and uri in (None, event.uri)
+            and (alias is None or alias in event.source_aliases)
+            and (after is None or event.timestamp >= after)
+            and (before is None or event.timestamp <= before)
+        ]
+        return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
+
+    # --- settings -----------------------------------------------------------------------------------------------------
+
+    @_alone
+    def get_setting(self, namespace: str, name: str) -> Any | None:
+        return self._fresh_settings(namespace).get(name)
+
+    @_alone
+    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
+        self._settings[namespace, name] = (json.dumps(value), expires_at)
+
+    @_alone
+    def delete_setting(self, namespace: str, name: str) -> bool:
+        was_there = name in self._fresh_settings(namespace)
+        self._settings.pop((namespace, name), None)
+        return was_there
+
+    @_alone
+    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
+        return {name: value for name, value in self._fresh_settings(namespace).items() if name.startswith(prefix)}
+
+    def _fresh_settings(self, namespace: str) -> dict[str, Any]:
+        now = self._clock.now()
+        return {
+            name: json.loads(value)
+            for (its_namespace, name), (value, expires_at) in sorted(self._settings.items())
+            if its_namespace == namespace and (expires_at is None or expires_at > now)
+        }
+
+
+T = TypeVar("T", DagRun, TaskInstance, Asset, AssetEvent)
+
+
+def _copy(stored: T) -> T:
+    """As DynamoDB would give it back: documents are new objects, sets are sorted, moments are UTC."""
+    copied: dict[str, Any] = {}
+    for field in fields(stored):
+        match getattr(stored, field.name):
+            case dict() as document:
+                copied[field.name] = json.loads(json.dumps(document))
+            case datetime() as moment:
+                copied[field.name] = moment.astimezone(UTC)
+    return replace(stored, **copied)
+
+
+def _copy_or_none(stored: T | None) -> T | None:
+    return None if stored is None else _copy(stored)
+
+
+def _with_value(xcom: XCom, value: str) -> XCom:
+    return replace(xcom, value=json.loads(value))
+
+
+def _holds(expected: Mapping[str, Any], stored: object) -> bool:
+    return all(getattr(stored, name) == value for name, value in expected.items())
