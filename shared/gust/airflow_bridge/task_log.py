@@ -22,6 +22,9 @@ class Sink(Protocol):
     def put(self, line: bytes) -> None:
         """Take a line; returns at once."""
 
+    def mark_end(self, ti_id: str, dispatch_count: int) -> None:
+        """Note that the try's dispatch writes no more."""
+
     def flush(self, timeout: float | None = None) -> bool:
         """Have what was put sent before returning; whether all of it was, within `timeout` seconds."""
 

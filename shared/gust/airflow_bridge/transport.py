@@ -25,8 +25,8 @@ BODY_OBJECT_HEADER: Final = "x-gust-body-object"
 
 TRANSFER_PREFIX: Final = "transfers/"
 
-INLINE_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of a body that still fits an event of 6 MB once quoted as JSON or encoded in base64."""
+INLINE_LIMIT: Final = 2_500_000
+"""Bytes of a body that fits an event of 6 MB also where quoting it as JSON doubles it."""
 
 
 class LambdaTransport(httpx.BaseTransport):

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import logging
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-BUNDLE_NAME: Final = "dags-folder"
+from gust.airflow_bridge import compat
+
+BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
+"""Where bundles are unpacked."""
 
 SETTINGS: Final = {
-    "CORE__LOAD_EXAMPLES": "False",
     "CORE__HOSTNAME_CALLABLE": "gust.airflow_bridge.task_log.stream_name",
     # A leftover process of a finished task (a listener, a non-daemon thread) may run this many seconds.
     "CORE__TASK_SUCCESS_OVERTIME": "20",
-    "OPERATORS__DEFAULT_DEFERRABLE": "True",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "20",
     # Bundles are immutable and complete: a DAG that is not there now will not be there in a minute.
@@ -36,11 +39,8 @@ SETTINGS: Final = {
     "LOGGING__COLORED_CONSOLE_LOG": "False",
     "SDK__COORDINATORS": '{"gust": {"classpath": "gust.airflow_bridge.execute.LambdaCoordinator"}}',
     "SDK__QUEUE_TO_COORDINATOR": '{"gust": "gust"}',
-    "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": (
-        f'[{{"name": "{BUNDLE_NAME}", "classpath": "gust.airflow_bridge.bundle.GustBundle", "kwargs": {{}}}}]'
-    ),
 }
-"""Airflow's settings for a process that has no database and may write below /tmp alone."""
+"""Airflow's settings for a worker, beside those of every function that imports Airflow."""
 
 TASK_MODULES: Final = (
     "airflow.sdk",
@@ -78,12 +78,24 @@ TRIGGER_MODULES: Final = (
 )
 
 
-def set_environment(home: Path = Path("/tmp/airflow"), environ: MutableMapping[str, str] = os.environ) -> None:  # noqa: S108
-    """Airflow's settings, where the function's own configuration does not say otherwise. Call before importing Airflow."""
-    environ.setdefault("AIRFLOW_HOME", str(home))
+def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder") -> None:
+    """Airflow's settings, where the function's own configuration does not say otherwise. Before the first import of it."""
+    compat.prepare_environment()
     for name, value in SETTINGS.items():
-        environ.setdefault(f"AIRFLOW__{name}", value)
-    environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(home / "bundles"))
+        os.environ.setdefault(f"AIRFLOW__{name}", value)
+    os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", f"{os.environ['AIRFLOW_HOME']}/bundles")
+    os.environ.setdefault(
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
+        json.dumps(
+            [
+                {
+                    "name": bundle_name,
+                    "classpath": "gust.airflow_bridge.execute.UnpackedBundle",
+                    "kwargs": {"root": str(bundles)},
+                }
+            ]
+        ),
+    )
 
 
 def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
@@ -92,6 +104,7 @@ def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
     with warnings.catch_warnings():
         # Airflow's own deprecations in its own providers: nobody here can act on them.
         warnings.simplefilter("ignore")
+        compat.preload()
         for module in modules:
             importlib.import_module(module)
     _configure_logging()
