@@ -1,8 +1,9 @@
-"""The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does nothing else.
+"""The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does.
 
 They are two functions in `template.yaml`, because who runs strangers' code gets no table.
 """
 
+import os
 from functools import cache
 from typing import Any
 
@@ -10,11 +11,14 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
-from gust.services.context import Services
-from gust.services.deploy_bundle import Activation, Snapshot, activate, snapshot
+from gust.services.activate_bundle import activate
+from gust.services.deploy_bundle import snapshot
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
+
+PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
+"""What a new DAG that does not say so itself is; Airflow's `[core] dags_are_paused_at_creation`."""
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -23,13 +27,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return on_upload(event)
     match event["step"]:
         case "snapshot":
-            result: Snapshot | Activation = snapshot(services())
+            answer = snapshot(services()).to_event()
         case "activate":
-            result = activate(services(), event["plan"])
+            answer = activate(services(), event["plan"], paused_at_creation=PAUSED_AT_CREATION).to_event()
         case step:
             raise ValueError(f"deploy_bundle has no step {step!r}")
-    log.info(event["step"], **result.to_event())
-    return result.to_event()
+    log.info("deploying", step=event["step"], answer=answer)
+    return answer
 
 
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,12 @@ import shutil
 import tempfile
 import time
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+from gust.services.deployment_keys import bundle_key
 from gust.services.ports import Objects
 
 KEPT: Final = 3
@@ -19,10 +19,6 @@ KEPT: Final = 3
 UNUSED_FOR: Final = 1200
 """Seconds without use before a version may go: longer than an invocation of Lambda can last, because where several
 functions share a disk (the local stack) another one may still be reading it."""
-
-
-def bundle_key(version: str) -> str:
-    return f"bundles/{version}.zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +31,10 @@ class BundleFolder:
     def fetch(self, version: str) -> Path:
         """The folder that holds the bundle's files. Raises NotFound where the bucket has no such bundle."""
         folder = self.root / version
-        if not folder.is_dir():
-            self._extract(version, folder)
-        with suppress(OSError):
+        try:
             os.utime(folder)
+        except FileNotFoundError:
+            self._extract(version, folder)
         self._forget_old(folder)
         return folder
 

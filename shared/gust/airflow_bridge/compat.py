@@ -3,18 +3,20 @@
 Everything else in `airflow_bridge` uses what Airflow documents. Written against Airflow 3.3.2.
 """
 
+import logging
 import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-DAGS_ROOT: Final = "/dags"
-"""Where a bundle seems to lie, in everything that is stored. It is extracted under another path by every function and for
-every version; were that path stored, each upload would make a new version of every DAG."""
+from gust.model.deployment import PLUGINS_PREFIX
 
-PLUGINS_PREFIX: Final = "plugins/"
-"""The folder of the bundle that is Airflow's PLUGINS_FOLDER. No DAGs are looked for in it."""
+log = logging.getLogger(__name__)
+
+DAGS_ROOT: Final = "/dags"
+"""Where a bundle seems to lie, in everything that is stored. It is extracted under another path by every function and
+for every version; were that path stored, each upload would make a new version of every DAG."""
 
 
 def prepare_environment() -> None:
@@ -48,13 +50,16 @@ def use_plugins_of(bundle: Path) -> None:
     os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = folder
     if folder not in sys.path:
         sys.path.append(folder)
-    if (sdk_settings := sys.modules.get("airflow.sdk.plugins_manager")) is not None and hasattr(sdk_settings, "settings"):
+    if (sdk_settings := sys.modules.get("airflow.sdk.plugins_manager")) is not None and hasattr(
+        sdk_settings, "settings"
+    ):
         sdk_settings.settings.PLUGINS_FOLDER = folder
 
 
 def preload() -> None:
     """Import what nearly every DAG file imports, so that children forked from here need not."""
     import airflow.dag_processing.dagbag
+    import airflow.models.dagwarning
     import airflow.providers.standard.decorators.bash
     import airflow.providers.standard.decorators.branch_python
     import airflow.providers.standard.decorators.python
@@ -76,15 +81,22 @@ def preimport_of(file: Path) -> None:
 
     from airflow.utils.file import iter_airflow_imports
 
+    if b"Asset" in file.read_bytes():
+        # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.
+        from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+        _ = ProvidersManagerTaskRuntime().asset_uri_handlers
+
     for module in iter_airflow_imports(str(file)):
         try:
             importlib.import_module(module)
-        except Exception:  # noqa: BLE001, PERF203 - the child meets the same error and reports it as the file's own
-            continue
+        except Exception as error:
+            # The child meets the same error, and reports it as the file's own.
+            log.debug("%s cannot be imported: %s", module, error)
 
 
 def find_dag_files(bundle: Path) -> set[str]:
-    """Relative paths of the files that Airflow's own search finds: `.airflowignore`, zips, `dag_discovery_safe_mode`."""
+    """Relative paths of the files that Airflow's own search finds, with its `.airflowignore`, zips and safe mode."""
     from airflow.configuration import conf
     from airflow.dag_processing.importers import get_importer_registry
 
