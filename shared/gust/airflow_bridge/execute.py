@@ -258,12 +258,14 @@ class SupervisedTry(supervisor.ActivitySubprocess):
 
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
         if self._exit_code is not None:
-            # Only what the task left behind can hold the sockets open now.
+            # Only what escaped `_kill_leftovers` can hold the sockets open now.
             max_wait_time = min(max_wait_time, supervisor.SOCKET_CLEANUP_TIMEOUT)
         if self.deadline is not None and not self._stopping:
             max_wait_time = min(max_wait_time, max(0.0, self.deadline - time.monotonic()))
         exit_code: int | None = super()._service_subprocess(max_wait_time, *args, **kwargs)
-        if exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
+        if exit_code is not None:
+            self._kill_leftovers()
+        elif self.deadline is not None and time.monotonic() >= self.deadline:
             self._stop_at_limit()
         return exit_code
 
@@ -304,7 +306,6 @@ class SupervisedTry(supervisor.ActivitySubprocess):
 
     def update_task_state_if_needed(self) -> None:
         """Called once, when the child is gone."""
-        self._kill_leftovers()
         self.client.sink.hurry()
         if self._pending_terminal_state_msg is None and self._terminal_state is None:
             self._report_silent_death()
