@@ -15,6 +15,7 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.config import Config
+from tests.contract.given import NOW
 
 from gust.aws.memory import MemoryObjects
 from gust.services.clock import ManualClock
@@ -22,7 +23,6 @@ from gust.services.ports import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
-from tests.contract.given import NOW
 
 
 class Aws:
@@ -45,7 +45,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     home = tmp_path_factory.mktemp("ministack")
     port = _free_port()
     log = (home / "log").open("w")
-    process = subprocess.Popen(  # noqa: S603  # our own interpreter
+    process = subprocess.Popen(  # our own interpreter
         [sys.executable, "-m", "ministack"],
         cwd=home,
         stdout=log,

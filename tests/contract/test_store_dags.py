@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from tests.contract.given import NOW, a_dag, at, given_dag, given_running_run
 
 from gust.errors import AlreadyExists, Stale, StaleDag
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import DagVersion
 from gust.services.ports import Store
-from tests.contract.given import NOW, a_dag, at, given_dag, given_running_run
 
 
 def test_a_dag_is_read_as_it_was_written(store: Store) -> None:

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tests.contract.given import NOW, a_dag, a_run, at, given_dag, given_instance, given_run, given_running_run
+from tests.contract.given import an_instance as instance_of
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.services.ports import Store
-from tests.contract.given import NOW, a_dag, a_run, at, given_dag, given_instance, given_run, given_running_run
-from tests.contract.given import an_instance as instance_of
 
 RUNNING, SUCCESS, FAILED, QUEUED = (
     DagRunState.RUNNING,

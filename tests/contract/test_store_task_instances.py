@@ -3,11 +3,6 @@
 from dataclasses import replace
 
 import pytest
-
-from gust.errors import StaleTaskInstance
-from gust.model.state import TaskInstanceState as S
-from gust.model.task_instance import ParkedTrigger
-from gust.services.ports import Store
 from tests.contract.given import (
     NOW,
     a_run,
@@ -18,6 +13,11 @@ from tests.contract.given import (
     given_running_instance,
     transition,
 )
+
+from gust.errors import StaleTaskInstance
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger
+from gust.services.ports import Store
 
 
 def test_an_instance_is_read_as_it_was_written(store: Store) -> None:

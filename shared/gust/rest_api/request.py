@@ -34,7 +34,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True, frozen=True)
 
 
-class Problem(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+class Problem(Exception):
     """An answer with a status of 4xx or 5xx and Airflow's `detail`: a sentence, an object, or FastAPI's list."""
 
     def __init__(self, status: int, detail: str | Json | list[Json], headers: Mapping[str, str] | None = None) -> None:
