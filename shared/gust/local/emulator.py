@@ -46,7 +46,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 log = logging.getLogger("gust.emulator")
 
 
-def main() -> None:
+def main(wrap: Callable[[Application], Application] = lambda application: application) -> None:
+    """`wrap` puts something in front of the emulator, on both ports."""
     options = _parse(sys.argv[1:])
     data = Path(options.data)
     checkpoints = Checkpoints(data / "state")
@@ -68,7 +69,7 @@ def main() -> None:
 
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
     write_function_logs(data / "logs")
-    emulator = Emulator(ministack.app, checkpoints, restored=newest, public_port=options.public_port)
+    emulator = Emulator(wrap(ministack.app), checkpoints, restored=newest, public_port=options.public_port)
     try:
         asyncio.run(emulator.serve(options.port))
     finally:
