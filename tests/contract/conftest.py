@@ -45,7 +45,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     home = tmp_path_factory.mktemp("ministack")
     port = _free_port()
     log = (home / "log").open("w")
-    process = subprocess.Popen(  # noqa: S603  # our own interpreter
+    process = subprocess.Popen(
         [sys.executable, "-m", "ministack"],
         cwd=home,
         stdout=log,
@@ -128,7 +128,7 @@ def _free_port() -> int:
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Until it accepts connections or is gone; a connection is refused at once, so this asks as fast as it can start."""
+    """Until it accepts connections or is gone."""
     while process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -145,6 +145,18 @@ def test_a_move_may_be_repeated(store: Store) -> None:
     assert store.get_instance(seen.key) == replace(seen, state=S.SUCCESS, end_date=at(1))
 
 
+def test_of_two_workers_that_start_one_wins(store: Store) -> None:
+    """It may ask again; the other one may not, though it would bring the instance to the same place."""
+    seen = given_instance(store, an_instance(state=S.QUEUED, try_number=1, dispatch_count=1))
+    start = transition(seen, state=S.RUNNING, hostname="one", pid=1)
+    store.move(start)
+    store.move(start)
+    for other in ({"hostname": "two", "pid": 1}, {"hostname": "one", "pid": 2}):
+        with pytest.raises(StaleTaskInstance) as refused:
+            store.move(transition(seen, state=S.RUNNING, **other))
+        assert refused.value.current == start.after
+
+
 def test_a_move_that_leaves_the_state_writes_its_fields(store: Store) -> None:
     seen = given_running_instance(store)
     store.move(transition(seen, note="look at this"))
@@ -166,7 +178,7 @@ def test_a_try_that_ends_is_kept(store: Store) -> None:
     second = replace(again.after, state=S.UP_FOR_RETRY)
     store.move(transition(again.after, state=S.UP_FOR_RETRY))
     store.move(transition(second, keeps_try=True, state=S.SCHEDULED, try_number=3))
-    assert store.list_tries(first.key) == [first, second]
+    assert store.list_tries(first.key) == [again.finished_try, replace(second, state=S.FAILED)]
     current = store.get_instance(first.key)
     assert current is not None
     assert current.try_number == 3

@@ -1,7 +1,8 @@
 """Airflow's Task Execution API, version 2026-06-30: what a worker can say and ask, answered from our store.
 
-The worker's transport invokes the function with the event that API Gateway's HTTP API (payload 2.0) would send; so no network
-stands between them, and whatever speaks HTTP can use the same door. `rawPath` is percent-decoded there, `rawQueryString` is not.
+The worker's transport invokes the function with the event that API Gateway's HTTP API (payload 2.0) would send: no
+network stands between them, and whatever speaks HTTP can use the same door. As there, `rawPath` is percent-decoded and
+`rawQueryString` is not.
 """
 
 import base64

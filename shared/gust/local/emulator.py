@@ -47,7 +47,7 @@ log = logging.getLogger("gust.emulator")
 
 
 def main(wrap: Callable[[Application], Application] = lambda application: application) -> None:
-    """`wrap` puts something in front of the emulator, on both ports."""
+    """`wrap` puts something in front of MiniStack that sees every call to AWS: the bench's meter."""
     options = _parse(sys.argv[1:])
     data = Path(options.data)
     checkpoints = Checkpoints(data / "state")

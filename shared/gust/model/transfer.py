@@ -1,4 +1,4 @@
-"""How bodies that do not fit into an invocation of a Lambda function (6 MB) pass between a worker and the execution API.
+"""How bodies that do not fit into an invocation of a Lambda function (6 MB) pass between worker and execution API.
 
 The sender stores the body in the bucket under `PREFIX` + a random name and sends the key in `HEADER` in its place; the
 receiver fetches it and takes it for the body. Both ways alike. A lifecycle rule of the bucket clears `PREFIX`.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import Any, Final
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
-from gust.rest_api.request import Answer, Json, Query, Request, bad_request, not_found
+from gust.rest_api.request import Answer, Json, Query, Request, bad_request, encode, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, load_view
 from gust.rest_api.task_instances import find_try
@@ -49,9 +48,16 @@ def get_log(services: Services, request: Request) -> Json | Answer:
     token = _sealed(following) if following else None
     if content_type == NDJSON:
         headers = {"Airflow-Continuation-Token": token} if token else {}
-        text = "".join(json.dumps(line, default=str, ensure_ascii=False) + "\n" for line in lines)
+        text = "".join(encode({"timestamp": None} | line) + "\n" for line in lines)
         return Answer(body=text, content_type=NDJSON, headers=headers)
     return {"content": lines, "continuation_token": token}
+
+
+@operation("get_external_log_url")
+def get_external_log_url(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
+    """Logs are read here; there is no other page to send people to."""
+    request.path_value("try_number", PositiveInt)
+    raise bad_request("Task log handler does not support external logs.")
 
 
 def _find(services: Services, request: Request, map_index: int, try_number: int) -> InstanceView:

@@ -31,7 +31,7 @@ def all_instances(spec: DagSpec, state: RunState) -> list[TaskInstance]:
         stored.setdefault(task_id, []).append(instance)
     found: list[TaskInstance] = []
     for task_id in spec.tasks:
-        found += stored.pop(task_id, None) or [_unseen(state.run, task_id)]
+        found += stored.pop(task_id, []) or [_unseen(state.run, task_id)]
     return found + [instance for gone in stored.values() for instance in gone]
 
 

@@ -177,8 +177,8 @@ class MemoryStore:
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
-        if transition.keeps_try:
-            self._tries[before.key][before.try_number] = _copy(before)
+        if finished := transition.finished_try:
+            self._tries[before.key][finished.try_number] = _copy(finished)
 
     @_alone
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:

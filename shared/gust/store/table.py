@@ -53,7 +53,7 @@ class Meter(Protocol):
         """`consumed` is DynamoDB's ConsumedCapacity: a dict, a list of them, or None where the call failed."""
 
 
-class ConditionFailed(Exception):  # noqa: N818  # never leaves the store
+class ConditionFailed(Exception):  # never leaves the store
     """A conditional write found something else. `found` has one entry per write of the call: what is stored (`None`:
     nothing) where the condition failed, `HELD` where it held."""
 

@@ -1,5 +1,4 @@
 import pytest
-
 from tests.unit.execution_api.world import World
 
 

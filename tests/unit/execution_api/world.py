@@ -61,7 +61,7 @@ class World:
             clock=self.clock,
             logs=None,
         )
-        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: SIM115
         self.api = ExecutionApi(self.services, log=log)
 
     # --- what there is ------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from gust.execution_api.routes import (
     task_instances,
     task_reschedules,
     task_state_store,
-    triggers,
     tries,
+    triggers,
     variables,
     xcoms,
 )

@@ -1,4 +1,4 @@
-from datetime import timezone
+from datetime import UTC
 
 from gust.errors import NotFound
 from gust.execution_api.datamodels.task_state_store import TaskStateStorePutBody
@@ -23,7 +23,7 @@ def get_task_state_store(call: Call[None, None]) -> Answer:
 def set_task_state_store(call: Call[TaskStateStorePutBody, None]) -> Answer:
     expires_at = call.body.expires_at
     if expires_at is not None and expires_at.tzinfo is None:
-        expires_at = expires_at.replace(tzinfo=timezone.utc)
+        expires_at = expires_at.replace(tzinfo=UTC)
     call.services.store.put_setting(
         _namespace(call.caller), call.path["key"], {"value": call.body.value}, expires_at=expires_at
     )
@@ -45,6 +45,6 @@ def clear_task_state_store(call: Call[None, None]) -> Answer:
 
 
 def _namespace(caller: Dispatch) -> str:
-    """One per task instance, all its tries alike: what a try leaves, the next one finds. That is what the store is for."""
+    """One per task instance, all its tries alike: what one try leaves, the next one finds."""
     key = caller.key
     return "/".join(("task_state", key.dag_id, key.run_id, key.task_id, str(key.map_index)))

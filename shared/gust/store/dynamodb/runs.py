@@ -125,13 +125,13 @@ class DynamoDBRuns:
         seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
         update = Update(keyspace.instance(before.key), Expression().still(seen).change(changes))
         try:
-            if transition.keeps_try:
-                kept = keyspace.finished_try(before.key, before.try_number)
-                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(before)))
+            if finished := transition.finished_try:
+                kept = keyspace.finished_try(finished.key, finished.try_number)
+                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(finished)))
             else:
                 self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.instance_fence(after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
                 return
             raise _stale(transition.edge, before.key, failed) from failed
 
