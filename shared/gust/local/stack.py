@@ -72,9 +72,8 @@ class LocalStack:
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
         self._trouble: list[str] = []
-        self._emulator_module = emulator
         self.endpoint = ""
-        """Where the emulator answers, all of AWS."""
+        """Where the emulator answers, as AWS."""
         self.outputs: Mapping[str, str] = {}
         self.started_clean = True
         """False if the stack before on the same data was killed."""
@@ -82,11 +81,6 @@ class LocalStack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def endpoint(self) -> str:
-        """Where the emulator answers as AWS."""
-        return self._endpoint
 
     @property
     def logs(self) -> Path:
