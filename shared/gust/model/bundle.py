@@ -23,8 +23,10 @@ class SourceFile:
     """Hash over the file and everything of the folder that it imported, `.airflowignore` and plugins included:
     equal fingerprint, equal outcome, so it need not be parsed again."""
     imports: tuple[str, ...] = ()
-    """Files of the folder that were imported while it was parsed, relative paths."""
+    """What of the folder decided its outcome, relative paths: files imported or read while it was parsed, `folder/` for a
+    folder that was listed, and files that were looked for in vain."""
     dag_ids: tuple[str, ...] = ()
+    """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
     parsed_at: datetime | None = None
     parse_duration: float | None = None
     """Seconds."""

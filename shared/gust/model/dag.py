@@ -22,6 +22,8 @@ class Dag:
     version_number: int = 0
     spec_key: str = ""
     serialized_key: str = ""
+    source_key: str = ""
+    """The file's text as it was parsed last. Newer than the newest version's where an edit changed no more than the text."""
     last_parsed_time: datetime | None = None
     last_parse_duration: float | None = None
     """Seconds."""

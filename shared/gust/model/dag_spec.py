@@ -198,6 +198,7 @@ class TimetableSpec(_Spec):
     description: str | None = None
     can_be_scheduled: bool = True
     periodic: bool = True
+    partitioned: bool = False
     asset_expression: dict[str, Any] | None = None
 
 
@@ -234,6 +235,7 @@ class DagSpec(_Spec):
     allowed_run_types: tuple[str, ...] | None = None
     render_template_as_native_obj: bool = False
     disable_bundle_versioning: bool = False
+    rerun_with_latest_version: bool | None = None
     tags: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     owner_links: dict[str, str] = {}

@@ -234,9 +234,10 @@ def fail(
 def stop(
     before: TaskInstance, *, state: S, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running | deferred → skipped | upstream_failed | removed. The task, or its trigger, says itself that it ends so."""
-    legal = before.state in {S.RUNNING, S.DEFERRED} and state in {S.SKIPPED, S.UPSTREAM_FAILED, S.REMOVED}
-    _require("stop", before, legal)
+    """running | deferred → skipped | upstream_failed | removed. The task, or its trigger, says that it shall end so."""
+    _require(
+        "stop", before, before.state in {S.RUNNING, S.DEFERRED} and state in {S.SKIPPED, S.UPSTREAM_FAILED, S.REMOVED}
+    )
     return Transition("stop", before, _labelled(_ended(before, state, at, reason), rendered_map_index))
 
 

@@ -120,8 +120,9 @@ class XComStore(Protocol):
 
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
 
-    def list_xcoms(self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None,
-                   name: str | None = None) -> list[XCom]:
+    def list_xcoms(
+        self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None, name: str | None = None
+    ) -> list[XCom]:
         """In order of task_id, map_index, name."""
 
     def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
@@ -191,9 +192,17 @@ class AssetStore(Protocol):
     def put_asset_event(self, event: AssetEvent) -> None:
         """Store once: the same `event_id` again changes nothing."""
 
-    def list_asset_events(self, *, name: str | None = None, uri: str | None = None, alias: str | None = None,
-                          after: datetime | None = None, before: datetime | None = None, ascending: bool = True,
-                          limit: int | None = None) -> list[AssetEvent]: ...
+    def list_asset_events(
+        self,
+        *,
+        name: str | None = None,
+        uri: str | None = None,
+        alias: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[AssetEvent]: ...
 
 
 class SettingStore(Protocol):
@@ -244,9 +253,17 @@ class Queues(Protocol):
         """Have the scheduler look again after `delay` seconds (at most 900)."""
 
 
+class Deployments(Protocol):
+    """The state machine deploy_bundle."""
+
+    def start(self, name: str) -> None:
+        """Start one deployment of the folder as it is now. The same name again starts nothing and is no error."""
+
+
 class LogReader(Protocol):
-    def read_try(self, instance: TaskInstance, *, limit: int = 10_000,
-                 token: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+    def read_try(
+        self, instance: TaskInstance, *, limit: int = 10_000, token: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
         """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
 
 

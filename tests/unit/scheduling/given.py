@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from gust.model.dag_run import DagRun
@@ -48,7 +49,7 @@ def dag(
         names = [name.strip() for name in chain.split(">>")]
         for name in names:
             upstream.setdefault(name, set())
-        for before, after in zip(names, names[1:], strict=False):
+        for before, after in pairwise(names):
             upstream[after].add(before)
     for name in tasks or {}:
         upstream.setdefault(name, set())

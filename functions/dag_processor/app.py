@@ -1,0 +1,56 @@
+"""The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does.
+
+They are two functions in `template.yaml`, because who runs strangers' code gets no table.
+"""
+
+import os
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from gust import bootstrap
+from gust.services.activate_bundle import activate
+from gust.services.deploy_bundle import snapshot
+
+log = Logger(service="dag_processor")
+services = cache(bootstrap.from_environment)
+
+PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
+"""What a new DAG that does not say so itself is; Airflow's `[core] dags_are_paused_at_creation`."""
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """SQS's batch of bucket events, or one step of the state machine: `{"step": "snapshot" | "activate", …}`."""
+    if "Records" in event:
+        return on_upload(event)
+    match event["step"]:
+        case "snapshot":
+            answer = snapshot(services()).to_event()
+        case "activate":
+            answer = activate(services(), event["plan"], paused_at_creation=PAUSED_AT_CREATION).to_event()
+        case step:
+            raise ValueError(f"deploy_bundle has no step {step!r}")
+    log.info("deploying", step=event["step"], answer=answer)
+    return answer
+
+
+def on_upload(event: dict[str, Any]) -> dict[str, Any]:
+    """Files came, changed or went: deploy. One deployment covers all that the batch tells of, whatever it tells.
+
+    The name is the first message's, so that a batch delivered twice deploys once.
+    """
+    name = f"upload-{event['Records'][0]['messageId']}"
+    bootstrap.deployments().start(name)
+    log.info("deploying", deployment=name, messages=len(event["Records"]))
+    return {}
+
+
+def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`."""
+    from gust.airflow_bridge.parse import parse_batch
+
+    done = parse_batch(bootstrap.bucket(), event["plan"], event["batch"], give_up=event.get("give_up", False))
+    log.info("parsed", plan=event["plan"], batch=event["batch"], files=done)
+    return {"files": done}

@@ -1,0 +1,159 @@
+"""Where Airflow's insides are touched: settings to make before it is imported, and calls that a release may change.
+
+Everything else in `airflow_bridge` uses what Airflow documents. Written against Airflow 3.3.2.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from gust.model.deployment import PLUGINS_PREFIX
+
+log = logging.getLogger(__name__)
+
+DAGS_ROOT: Final = "/dags"
+"""Where a bundle seems to lie, in everything that is stored. It is extracted under another path by every function and
+for every version; were that path stored, each upload would make a new version of every DAG."""
+
+
+def prepare_environment() -> None:
+    """Set Airflow's configuration for a function that has no metadata database. Before the first import of `airflow`.
+
+    What the environment sets already stays: a deployment configures Airflow with Airflow's own variables.
+    """
+    home = os.environ.setdefault("AIRFLOW_HOME", str(Path(tempfile.gettempdir()) / "airflow"))
+    for name, value in {
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": DAGS_ROOT,
+        "AIRFLOW__CORE__PLUGINS_FOLDER": f"{home}/plugins",
+        # Nothing ever connects; Airflow wants to see an address.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
+        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+        # Secrets are looked up as a worker does it, not as the scheduler does it (which reads the database).
+        "_AIRFLOW_PROCESS_CONTEXT": "client",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def use_plugins_of(bundle: Path) -> None:
+    """Make `plugins/` of an extracted bundle Airflow's PLUGINS_FOLDER, in this process, before plugins are looked up.
+
+    Airflow keeps what it loaded for the life of a process: call it in a child made for one bundle.
+    """
+    from airflow import settings
+
+    folder = str(bundle / PLUGINS_PREFIX.rstrip("/"))
+    settings.PLUGINS_FOLDER = folder
+    os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = folder
+    if folder not in sys.path:
+        sys.path.append(folder)
+    if (sdk_settings := sys.modules.get("airflow.sdk.plugins_manager")) is not None and hasattr(
+        sdk_settings, "settings"
+    ):
+        sdk_settings.settings.PLUGINS_FOLDER = folder
+
+
+def preload() -> None:
+    """Import what nearly every DAG file imports, so that children forked from here need not."""
+    import airflow.dag_processing.dagbag
+    import airflow.models.dagwarning
+    import airflow.providers.standard.decorators.bash
+    import airflow.providers.standard.decorators.branch_python
+    import airflow.providers.standard.decorators.python
+    import airflow.providers.standard.decorators.sensor
+    import airflow.providers.standard.decorators.short_circuit
+    import airflow.providers.standard.operators.bash
+    import airflow.providers.standard.operators.empty
+    import airflow.providers.standard.operators.latest_only
+    import airflow.providers.standard.operators.python
+    import airflow.providers.standard.operators.trigger_dagrun
+    import airflow.sdk
+    import airflow.serialization.serialized_objects
+    import airflow.utils.dag_version_inflation_checker  # noqa: F401
+
+
+def preimport_of(file: Path) -> None:
+    """Import the `airflow.…` modules that a DAG file names, so that every later child finds them done."""
+    import importlib
+
+    from airflow.utils.file import iter_airflow_imports
+
+    if b"Asset" in file.read_bytes():
+        # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.
+        from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+        _ = ProvidersManagerTaskRuntime().asset_uri_handlers
+
+    for module in iter_airflow_imports(str(file)):
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            # The child meets the same error, and reports it as the file's own.
+            log.debug("%s cannot be imported: %s", module, error)
+
+
+def find_dag_files(bundle: Path) -> set[str]:
+    """Relative paths of the files that Airflow's own search finds, with its `.airflowignore`, zips and safe mode."""
+    from airflow.configuration import conf
+    from airflow.dag_processing.importers import get_importer_registry
+
+    found = get_importer_registry().list_dag_files(bundle, safe_mode=conf.getboolean("core", "dag_discovery_safe_mode"))
+    return {Path(path).relative_to(bundle).as_posix() for path in found}
+
+
+def import_timeout(file: Path) -> float:
+    """Seconds that Airflow lets the import of this file take; 0 or less: no limit."""
+    from airflow import settings
+
+    return float(settings.get_dagbag_import_timeout(str(file)))
+
+
+def module_name_of(path: str) -> str:
+    """The name under which Airflow imports a DAG file. It contains a hash of the path."""
+    from airflow.utils.file import get_unique_dag_module_name
+
+    return str(get_unique_dag_module_name(path))
+
+
+def import_dags(file: Path, bundle: Path, bundle_name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """DAG objects by dag_id, and Airflow's import errors by file."""
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    bag = BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
+    return dict(bag.dags), dict(bag.import_errors)
+
+
+def serialized(dag: Any) -> dict[str, Any]:
+    """Airflow's serialized form of a DAG."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    data: dict[str, Any] = DagSerialization.to_dict(dag)
+    return data
+
+
+def deserialized(data: dict[str, Any]) -> Any:
+    """Airflow's SerializedDAG. Takes the dict apart: give it one of its own."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    return DagSerialization.from_dict(data)
+
+
+def traceback_depth() -> int:
+    from airflow.configuration import conf
+
+    return int(conf.getint("core", "dagbag_import_error_traceback_depth"))
+
+
+def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
+    """Airflow's check for values that change at every parse: (warning, error), as the configured level makes it."""
+    from airflow.utils.dag_version_inflation_checker import check_dag_file_stability
+
+    result = check_dag_file_stability(str(file))
+    errors = result.get_error_format_dict(str(file), str(bundle))
+    if errors:
+        return None, next(iter(errors.values()))
+    warnings = result.get_formatted_warnings(["-"])
+    return (warnings[0]["message"] if warnings else None), None

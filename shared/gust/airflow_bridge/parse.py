@@ -1,0 +1,251 @@
+"""Parse DAG files, each in a child of its own, and put what they give into the bucket.
+
+The process that answers to Lambda imports Airflow once and never runs a line of a bundle. It keeps a batch's `Progress`
+in the bucket file by file: should the whole function die all the same, the next try knows which file it was at, gives
+that file an import error at the third try, and does the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+import traceback
+import zipfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.child import run_in_child
+from gust.airflow_bridge.footprint import Footprint
+from gust.errors import NotFound
+from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.services.deployment_keys import progress_key
+from gust.services.ports import Objects
+
+log = logging.getLogger(__name__)
+
+MOST_DEATHS: Final = 2
+"""So often may the whole function die at a file before the file is held to be the cause."""
+
+GRACE: Final = 10.0
+"""Seconds beyond `dagbag_import_timeout` for what comes after the import: plugins, serialization, our spec."""
+
+NO_TIMEOUT: Final = 300.0
+"""Seconds, where `dagbag_import_timeout` is switched off: a Lambda has no more to give a batch."""
+
+
+def parse_batch(
+    objects: Objects, plan_key: str, batch: int, *, give_up: bool = False, folder: Path | None = None
+) -> int:
+    """Parse a batch of a plan; returns how many of its files have an outcome. Again, it goes on where it stopped.
+
+    `give_up` runs nothing: the files that have no outcome yet get import errors.
+    """
+    plan = Plan.model_validate_json(objects.get(plan_key))
+    key = progress_key(plan_key, batch)
+    progress = begun(objects, key)
+    done = {outcome.relative_path for outcome in progress.outcomes}
+    bundle: Path | None = None
+    for path in plan.batches[batch]:
+        if path in done:
+            continue
+        if give_up or progress.deaths.get(path, 0) >= MOST_DEATHS:
+            outcome = lost(path)
+        else:
+            if bundle is None:
+                bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
+            progress = progress.model_copy(update={"parsing": path})
+            objects.put(key, progress.model_dump_json().encode(), content_type="application/json")
+            outcome = parse_file(objects, bundle, path, plan.bundle_name)
+        progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
+    objects.put(key, progress.model_dump_json().encode(), content_type="application/json")
+    return len(progress.outcomes)
+
+
+def begun(objects: Objects, key: str) -> Progress:
+    """What an earlier try left. A file that it began and did not end counts one death more."""
+    try:
+        progress = Progress.model_validate_json(objects.get(key))
+    except NotFound:
+        return Progress()
+    if progress.parsing is None:
+        return progress
+    deaths = {**progress.deaths, progress.parsing: progress.deaths.get(progress.parsing, 0) + 1}
+    return progress.model_copy(update={"parsing": None, "deaths": deaths})
+
+
+def lost(path: str) -> FileOutcome:
+    return FileOutcome(
+        relative_path=path,
+        import_errors={path: f"The function that parsed {path} died each time it tried: out of memory, or killed.\n"},
+        parsed_at=datetime.now(UTC),
+        parse_duration=0.0,
+    )
+
+
+def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> FileOutcome:
+    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome."""
+    ready()
+    started = time.monotonic()
+    if path not in dag_files(bundle):
+        return FileOutcome(relative_path=path, parsed_at=datetime.now(UTC), parse_duration=0.0)
+    file = bundle / path
+    compat.preimport_of(file)
+    limit = compat.import_timeout(file)
+    timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
+    ended = run_in_child(lambda: parse_here(bundle, path, bundle_name), timeout=timeout, memory=memory_for_child())
+    duration = time.monotonic() - started
+    if ended.answer is None:
+        return FileOutcome(
+            relative_path=path,
+            import_errors={path: shown(f"{path} could not be parsed. {ended.how}\n{ended.output}", bundle)},
+            parsed_at=datetime.now(UTC),
+            parse_duration=duration,
+        )
+    outcome = stored(objects, path, json.loads(ended.answer), duration)
+    log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
+    return outcome
+
+
+def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float) -> FileOutcome:
+    """Put what a child answered where its hashes say, and tell where that is."""
+    return FileOutcome(
+        relative_path=path,
+        dags=tuple(
+            ParsedDag(
+                dag_id=dag["dag_id"],
+                spec_key=put_hashed(objects, "specs", dag["spec"], "json"),
+                serialized_key=put_hashed(objects, "serialized", dag["serialized"], "json"),
+                source_key=put_hashed(objects, "sources", dag["source"], "txt"),
+                assets=dag["assets"],
+            )
+            for dag in answer["dags"]
+        ),
+        import_errors=answer["import_errors"],
+        warnings=tuple(ParseWarning(**warning) for warning in answer["warnings"]),
+        touched=tuple(answer["touched"]),
+        parsed_at=datetime.now(UTC),
+        parse_duration=duration,
+    )
+
+
+def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
+    body = text.encode()
+    key = f"{folder}/{hashlib.sha256(body).hexdigest()}.{suffix}"
+    objects.put_once(key, body, content_type="application/json" if suffix == "json" else "text/plain; charset=utf-8")
+    return key
+
+
+@cache
+def ready() -> None:
+    """Airflow's import, once per process."""
+    compat.prepare_environment()
+    compat.preload()
+    import gust.airflow_bridge.dag_spec  # noqa: F401
+
+
+@cache
+def dag_files(bundle: Path) -> frozenset[str]:
+    return frozenset(path for path in compat.find_dag_files(bundle) if not path.startswith(PLUGINS_PREFIX))
+
+
+def memory_for_child() -> int:
+    """Bytes: what the function has beyond some 600 MB for Airflow, at least 256 MB."""
+    megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"))
+    return max(megabytes - 600, 256) * 1024 * 1024
+
+
+# --- in the child -----------------------------------------------------------------------------------------------------
+
+
+def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
+    """Run the file in this process: the child's work. The answer is JSON for `stored`."""
+    footprint = Footprint(bundle)
+    compat.use_plugins_of(bundle)
+    file = bundle / path
+    warning, error = compat.stability(file, bundle)
+    if error is not None:
+        dags: dict[str, Any] = {}
+        import_errors = {path: error}
+    else:
+        dags, import_errors = compat.import_dags(file, bundle, bundle_name)
+    parsed: list[dict[str, Any]] = []
+    for dag in dags.values():
+        try:
+            parsed.append(parsed_dag(dag, bundle, bundle_name))
+        except Exception:
+            import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
+    return json.dumps(
+        {
+            "dags": parsed,
+            "import_errors": {relative(name, bundle): shown(trace, bundle) for name, trace in import_errors.items()},
+            "warnings": [{"warning_type": "runtime varying value", "message": warning}] if warning else [],
+            "touched": dependencies(footprint.touched(), path),
+        }
+    ).encode()
+
+
+def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
+    from gust.airflow_bridge.dag_spec import build_spec
+
+    data = compat.serialized(dag)
+    data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
+    text = placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc)
+    spec, assets = build_spec(text, bundle_name=bundle_name)
+    return {
+        "dag_id": dag.dag_id,
+        "serialized": text,
+        "spec": compact(spec),
+        "source": source_text(Path(dag.fileloc)),
+        "assets": [asset.model_dump(mode="json") for asset in assets],
+    }
+
+
+def compact(spec: DagSpec) -> str:
+    """JSON of a spec without the tasks' defaults: tasks are most of it, and they hardly differ from the defaults."""
+    data = spec.model_dump(mode="json")
+    default = TaskSpec(task_id="").model_dump(mode="json")
+    for task in data["tasks"].values():
+        for name in [name for name, value in task.items() if value == default[name]]:
+            del task[name]
+    return json.dumps(data)
+
+
+def placeless(text: str, bundle: Path, fileloc: str) -> str:
+    """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it
+    into the name of the file's module. Without this, every upload would make a new version of every DAG."""
+    stable = fileloc.replace(str(bundle), compat.DAGS_ROOT, 1)
+    return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(
+        str(bundle), compat.DAGS_ROOT
+    )
+
+
+def source_text(file: Path) -> str:
+    """The text of a file, also of one in a zip (`…/a.zip/b.py`)."""
+    for parent in file.parents:
+        if parent.suffix == ".zip" and parent.is_file():
+            with zipfile.ZipFile(parent) as archive:
+                return archive.read(file.relative_to(parent).as_posix()).decode(errors="replace")
+    return file.read_text(errors="replace")
+
+
+def shown(trace: str, bundle: Path) -> str:
+    """A trace as people shall see it: the bundle's files by their relative paths."""
+    return trace.replace(f"{bundle}/", "").replace(str(bundle), compat.DAGS_ROOT)
+
+
+def relative(name: str, bundle: Path) -> str:
+    return name.removeprefix(f"{bundle}/")
+
+
+def dependencies(touched: Iterable[str], path: str) -> list[str]:
+    """What decides beside the file itself; plugins decide for every file and are not listed."""
+    return sorted({t for t in touched if t not in {path, ".airflowignore"} and not t.startswith(PLUGINS_PREFIX)})

@@ -1,0 +1,89 @@
+"""What the steps of `deploy_bundle` hand each other, as JSON objects in the bucket under `parses/`.
+
+`snapshot` writes a `Plan`; each `parse` keeps a `Progress` of its batch; `activate` reads all of them.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from gust.model.dag_spec import AssetRef
+
+DAGS_PREFIX: Final = "dags/"
+"""In the bucket. What lies under it is the folder; paths are relative to it everywhere else."""
+
+PLUGINS_PREFIX: Final = "plugins/"
+"""In the folder: Airflow's PLUGINS_FOLDER. No DAGs are looked for in it."""
+
+BUNDLE_NAME: Final = "dags-folder"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Manifest(_Document):
+    """The files of a bundle: relative path → SHA-256 of the content. Lies beside the zip, under the same version."""
+
+    version: str
+    files: dict[str, str]
+    etags: dict[str, str] = {}
+    """Relative path → the bucket's entity tag when the content was read: equal tag, equal content."""
+
+
+class Plan(_Document):
+    """What one deployment has to do, from what was active to what the folder held when it began."""
+
+    bundle_version: str
+    bundle_name: str = BUNDLE_NAME
+    replacing: str | None
+    """Version of the bundle that was active; `None`: there was none."""
+    batches: tuple[tuple[str, ...], ...]
+    """Files to parse, relative paths."""
+    removed: tuple[str, ...] = ()
+    """Files that were known and are gone."""
+
+
+class ParsedDag(_Document):
+    """One DAG as one file gave it. The keys are hashes of what lies under them."""
+
+    dag_id: str
+    spec_key: str
+    serialized_key: str
+    source_key: str
+    assets: tuple[AssetRef, ...] = ()
+    """The assets (no aliases, no references) of its schedule, inlets and outlets, with their extras."""
+
+
+class ParseWarning(_Document):
+    warning_type: str
+    """Airflow's DagWarningType."""
+    message: str
+
+
+class FileOutcome(_Document):
+    """What parsing one file gave. Problems and DAGs may come together: one DAG of a file can fail alone."""
+
+    relative_path: str
+    dags: tuple[ParsedDag, ...] = ()
+    import_errors: dict[str, str] = {}
+    """File (of a zip: the file within it) → trace."""
+    warnings: tuple[ParseWarning, ...] = ()
+    """Hold for every DAG of the file."""
+    touched: tuple[str, ...] = ()
+    """What of the folder it depends on beside itself, relative paths: files it imported or read, `folder/` for a folder
+    whose names it listed, and files that it looked for in vain."""
+    parsed_at: datetime
+    parse_duration: float
+    """Seconds."""
+
+
+class Progress(_Document):
+    """How far a batch is, rewritten after every file: a parser that dies loses the file it was at and no other."""
+
+    outcomes: tuple[FileOutcome, ...] = ()
+    deaths: dict[str, int] = {}
+    """File → how often the parser began it and never came back."""
+    parsing: str | None = None
+    """The file that is being parsed."""

@@ -1,0 +1,410 @@
+"""Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
+
+First it is settled which file each DAG comes from; then every file is brought in on its own, its fingerprint last; then
+the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be repeated, and whoever
+died on the way left a fingerprint or the active bundle behind that sends the next deployment over the same ground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from gust.errors import AlreadyExists, NotFound, Stale, StaleDag, Unwell
+from gust.model.asset import Asset
+from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.dag import Dag, DagVersion
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
+from gust.model.state import DagRunType
+from gust.scheduling.timetable import DataInterval
+from gust.services.context import Services
+from gust.services.create_dag_run import with_next_run
+from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
+from gust.services.deployment_keys import progress_key
+from gust.services.specs import load_spec
+
+ATTEMPTS: Final = 10
+"""How often a DAG's item is read and written anew because a run, or a person, moved it in between."""
+
+T = TypeVar("T")
+Change = Callable[[Dag], Dag]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    stale: bool = False
+    """Another deployment was faster; snapshot again."""
+    files: int = 0
+
+    def to_event(self) -> dict[str, Any]:
+        return {"stale": self.stale, "files": self.files}
+
+
+def activate(services: Services, plan_key: str, *, paused_at_creation: bool = True) -> Activation:
+    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile."""
+    plan = Plan.model_validate_json(services.objects.get(plan_key))
+    active = services.store.active_bundle()
+    if (active.version if active else None) != plan.replacing:
+        return Activation(stale=True)
+    deployment = Deployment.of(services, plan, outcomes_of(services, plan, plan_key), paused_at_creation)
+
+    each(deployment.bring_in, deployment.outcomes.values())
+    each(deployment.make_stale, deployment.without_a_file())
+    each(deployment.forget, plan.removed)
+    each(deployment.move_to_bundle, deployment.untouched())
+    try:
+        services.store.activate_bundle(
+            Bundle(name=plan.bundle_name, version=plan.bundle_version, created_at=deployment.now), replacing=active
+        )
+    except Stale:
+        return Activation(stale=True)
+    services.store.set_alive("dag_processor", services.clock.now())
+    return Activation(files=len(deployment.outcomes))
+
+
+def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
+    """File → outcome. Raises Unwell where a batch has not been parsed to its end: then parsing it must come first."""
+    bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
+    outcomes = {
+        outcome.relative_path: outcome for body in bodies for outcome in Progress.model_validate_json(body).outcomes
+    }
+    planned = {path for batch in plan.batches for path in batch}
+    if missing := planned - outcomes.keys():
+        raise Unwell(f"{len(missing)} files of {plan_key} have not been parsed, {min(missing)} among them")
+    return {path: outcomes[path] for path in sorted(planned)}
+
+
+def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
+    """All of them, many at a time; the first failure is raised after all have ended."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(do, of))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One activation: what was, what parsing gave, and which file every DAG comes from now."""
+
+    services: Services
+    plan: Plan
+    outcomes: Mapping[str, FileOutcome]
+    paused_at_creation: bool
+    now: datetime
+    files: Mapping[str, str]
+    common: str
+    dags: Mapping[str, Dag]
+    sources: Mapping[str, SourceFile]
+    problems: frozenset[str]
+    """Files that have an import error in the store."""
+    warned: frozenset[str]
+    """DAGs that have warnings in the store."""
+    home: Mapping[str, str]
+    """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
+
+    @classmethod
+    def of(
+        cls, services: Services, plan: Plan, outcomes: Mapping[str, FileOutcome], paused_at_creation: bool
+    ) -> Deployment:
+        store = services.store
+        manifest = manifest_of(services.objects, plan.bundle_version)
+        if manifest is None:
+            raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
+        dags = {dag.dag_id: dag for dag in store.list_dags()}
+        sources = {source.relative_path: source for source in store.list_source_files()}
+        return cls(
+            services=services,
+            plan=plan,
+            outcomes=outcomes,
+            paused_at_creation=paused_at_creation,
+            now=services.clock.now(),
+            files=manifest.files,
+            common=common_fingerprint(manifest.files),
+            dags=dags,
+            sources=sources,
+            problems=frozenset(problem.filename for problem in store.list_import_problems()),
+            warned=frozenset(warning.dag_id for warning in store.list_warnings()),
+            home=homes(dags, sources, outcomes, plan.removed),
+        )
+
+    # --- one file ---
+
+    def bring_in(self, outcome: FileOutcome) -> None:
+        """One file's DAGs, warnings and problems; its fingerprint when all the rest is written."""
+        path = outcome.relative_path
+        held = [parsed for parsed in outcome.dags if self.home.get(parsed.dag_id) == path]
+        for parsed in held:
+            self.put_assets(parsed)
+            self.put_dag(parsed, outcome)
+            self.put_warnings(parsed, outcome)
+        fresh = {parsed.dag_id for parsed in held}
+        kept = [dag_id for dag_id, home in self.home.items() if home == path and dag_id not in fresh]
+        for dag_id in kept:
+            self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
+
+        rivals = {parsed.dag_id: self.home[parsed.dag_id] for parsed in outcome.dags if parsed.dag_id not in fresh}
+        self.put_problems(path, dict(outcome.import_errors), rivals)
+        imports = tuple(sorted({*outcome.touched, *rivals.values()}))
+        self.services.store.put_source_file(
+            SourceFile(
+                relative_path=path,
+                bundle_name=self.plan.bundle_name,
+                fingerprint=fingerprint(path, imports, self.files, self.common),
+                imports=imports,
+                dag_ids=tuple(sorted({*fresh, *kept})),
+                parsed_at=outcome.parsed_at,
+                parse_duration=outcome.parse_duration,
+            )
+        )
+
+    def put_assets(self, parsed: ParsedDag) -> None:
+        for ref in parsed.assets:
+            self.services.store.put_asset(
+                Asset(name=ref.name or "", uri=ref.uri or "", group=ref.group, extra=ref.extra, created_at=self.now)
+            )
+
+    def put_dag(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
+        """The DAG as its file gives it now, under a new version if its serialized form is another one."""
+        spec = self.checked_spec(parsed)
+        for _ in range(ATTEMPTS):
+            before = self.services.store.get_dag(parsed.dag_id)
+            number = self.version_number(before, parsed, spec)
+            after = self.after_parse(before, number, parsed, spec, outcome)
+            try:
+                self.services.store.put_dag(before, after)
+            except StaleDag:
+                continue
+            return
+        raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
+
+    def checked_spec(self, parsed: ParsedDag) -> DagSpec:
+        """The parsed DAG's spec. Who wrote it runs strangers' code: believed only if it is what its key says."""
+        body = self.services.objects.get(parsed.spec_key)
+        spec = DagSpec.model_validate_json(body)
+        if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
+            raise Unwell(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
+        return spec
+
+    def version_number(self, before: Dag | None, parsed: ParsedDag, spec: DagSpec) -> int:
+        """The number of the version with this serialized form: the newest one's, or the next, which is made."""
+        if before is not None and before.serialized_key == parsed.serialized_key:
+            return before.version_number
+        number = before.version_number + 1 if before is not None else 1
+        while True:
+            version = DagVersion(
+                dag_id=parsed.dag_id,
+                version_number=number,
+                created_at=self.now,
+                bundle_name=self.plan.bundle_name,
+                bundle_version=self.plan.bundle_version,
+                spec_key=parsed.spec_key,
+                serialized_key=parsed.serialized_key,
+                source_key=parsed.source_key,
+                dag_display_name=spec.dag_display_name,
+            )
+            try:
+                self.services.store.put_version(version)
+            except AlreadyExists:
+                # A deployment made it and died, or is ahead of us. Ours if it says the same; else the next number.
+                taken = self.services.store.get_version(parsed.dag_id, number)
+                if taken is None or taken.serialized_key != parsed.serialized_key:
+                    number += 1
+                    continue
+            return number
+
+    def after_parse(
+        self, before: Dag | None, number: int, parsed: ParsedDag, spec: DagSpec, outcome: FileOutcome
+    ) -> Dag:
+        paused = spec.is_paused_upon_creation
+        dag = replace(
+            before or Dag(dag_id=spec.dag_id, is_paused=self.paused_at_creation if paused is None else paused),
+            dag_display_name=spec.dag_display_name,
+            description=spec.description,
+            bundle_name=self.plan.bundle_name,
+            bundle_version=self.plan.bundle_version,
+            fileloc=spec.fileloc,
+            relative_fileloc=spec.relative_fileloc,
+            is_stale=False,
+            has_import_errors=False,
+            version_number=number,
+            spec_key=parsed.spec_key,
+            serialized_key=parsed.serialized_key,
+            source_key=parsed.source_key,
+            last_parsed_time=outcome.parsed_at,
+            last_parse_duration=outcome.parse_duration,
+            timetable_summary=spec.timetable.summary,
+            timetable_description=spec.timetable.description,
+            timetable_partitioned=spec.timetable.partitioned,
+            timetable_periodic=spec.timetable.periodic,
+            tags=spec.tags,
+            owners=spec.owners,
+            max_active_runs=spec.max_active_runs,
+            max_active_tasks=spec.max_active_tasks,
+            max_consecutive_failed_dag_runs=spec.max_consecutive_failed_dag_runs,
+            has_task_concurrency_limits=any(
+                task.max_active_tis_per_dag is not None or task.max_active_tis_per_dagrun is not None
+                for task in spec.tasks.values()
+            ),
+            allowed_run_types=spec.allowed_run_types,
+        )
+        if self.is_scheduled_as_before(before, spec):
+            return dag
+        last = last_automated_interval(self.services.store.list_runs(spec.dag_id)) if before is not None else None
+        return with_next_run(dag, spec, last=last, now=self.now)
+
+    def is_scheduled_as_before(self, before: Dag | None, spec: DagSpec) -> bool:
+        """Whether the next-run fields still hold: then they stay, because a run may just be moving them."""
+        if before is None or before.is_stale:
+            return False
+        if before.spec_key.endswith(".json"):
+            try:
+                old = load_spec(self.services.objects, before.spec_key)
+            except NotFound:
+                return False
+            return (old.timetable, old.start_date, old.end_date, old.catchup) == (
+                spec.timetable,
+                spec.start_date,
+                spec.end_date,
+                spec.catchup,
+            )
+        return False
+
+    def put_warnings(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
+        if parsed.dag_id in self.warned:
+            self.services.store.delete_warnings(parsed.dag_id)
+        for warning in outcome.warnings:
+            self.services.store.put_warning(
+                DagWarning(
+                    dag_id=parsed.dag_id, warning_type=warning.warning_type, message=warning.message, timestamp=self.now
+                )
+            )
+
+    def put_problems(self, path: str, errors: dict[str, str], rivals: Mapping[str, str]) -> None:
+        """The file's import errors, those of DAGs that another file defines among them; old ones go."""
+        ignored = "".join(
+            f"AirflowDagDuplicatedIdException: Ignoring DAG {dag_id} from {path} - also found in {rival}\n"
+            for dag_id, rival in sorted(rivals.items())
+        )
+        if ignored:
+            errors[path] = errors.get(path, "") + ignored
+        for filename, trace in errors.items():
+            self.services.store.put_import_problem(
+                ImportProblem(
+                    import_error_id=import_error_id(filename),
+                    filename=filename,
+                    bundle_name=self.plan.bundle_name,
+                    stack_trace=trace,
+                    timestamp=self.now,
+                )
+            )
+        self.delete_problems(path, keeping=errors)
+
+    def delete_problems(self, path: str, *, keeping: Iterable[str] = ()) -> None:
+        """Of the file, and of the files in it where it is a zip."""
+        for filename in self.problems - set(keeping):
+            if filename == path or filename.startswith(f"{path}/"):
+                self.services.store.delete_import_problem(filename)
+
+    # --- what is left ---
+
+    def without_a_file(self) -> list[str]:
+        return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]
+
+    def make_stale(self, dag_id: str) -> None:
+        self.change(dag_id, lambda dag: replace(dag, is_stale=True))
+        if dag_id in self.warned:
+            self.services.store.delete_warnings(dag_id)
+
+    def forget(self, path: str) -> None:
+        """A file that is gone."""
+        self.delete_problems(path)
+        self.services.store.delete_source_file(path)
+
+    def untouched(self) -> list[str]:
+        """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
+        the new bundle; those of broken files stay on the bundle that held their last good version."""
+        return [
+            dag_id
+            for dag_id, path in self.home.items()
+            if path not in self.outcomes
+            and (dag := self.dags.get(dag_id)) is not None
+            and not dag.has_import_errors
+            and dag.bundle_version != self.plan.bundle_version
+        ]
+
+    def move_to_bundle(self, dag_id: str) -> None:
+        self.change(dag_id, partial(replace, bundle_version=self.plan.bundle_version))
+
+    def change(self, dag_id: str, to: Change) -> None:
+        """Write a change of a DAG's item that holds whatever else has moved meanwhile."""
+        for _ in range(ATTEMPTS):
+            before = self.services.store.get_dag(dag_id)
+            if before is None or to(before) == before:
+                return
+            try:
+                self.services.store.put_dag(before, to(before))
+            except StaleDag:
+                continue
+            return
+        raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+
+
+def homes(
+    dags: Mapping[str, Dag],
+    sources: Mapping[str, SourceFile],
+    outcomes: Mapping[str, FileOutcome],
+    removed: Iterable[str],
+) -> dict[str, str]:
+    """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
+
+    A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
+    """
+    gone = set(removed)
+    good: dict[str, list[str]] = {}
+    broken: dict[str, list[str]] = {}
+    for path, source in sources.items():
+        if path not in outcomes and path not in gone:
+            for dag_id in source.dag_ids:
+                good.setdefault(dag_id, []).append(path)
+    for path, outcome in outcomes.items():
+        for parsed in outcome.dags:
+            good.setdefault(parsed.dag_id, []).append(path)
+        if outcome.import_errors and path in sources:
+            for dag_id in sources[path].dag_ids:
+                broken.setdefault(dag_id, []).append(path)
+    home: dict[str, str] = {}
+    for dag_id in good.keys() | broken.keys():
+        claims = good.get(dag_id) or broken[dag_id]
+        present = dags[dag_id].relative_fileloc if dag_id in dags else None
+        home[dag_id] = next((path for path in claims if holds(path, present)), min(claims))
+    return home
+
+
+def holds(path: str, fileloc: str | None) -> bool:
+    """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
+    return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))
+
+
+def last_automated_interval(runs: Iterable[DagRun]) -> DataInterval | None:
+    """The data interval of the latest run that a timetable or a backfill made."""
+    automated = [
+        run
+        for run in runs
+        if run.run_type in (DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB) and run.logical_date is not None
+    ]
+    if not automated:
+        return None
+    last = max(automated, key=lambda run: run.logical_date or run.run_after)
+    if last.data_interval_start is None or last.data_interval_end is None:
+        return None
+    return DataInterval(last.data_interval_start, last.data_interval_end)
+
+
+def import_error_id(filename: str) -> int:
+    """A number that a file's import error keeps; 48 bits, which JavaScript's numbers hold."""
+    return int.from_bytes(sha256(filename.encode()).digest()[:6], "big")
