@@ -8,9 +8,12 @@ from gust.model.dag_spec import (
     AssetRef,
     ConcatLength,
     DagSpec,
+    ExpandedKwarg,
+    Expansion,
     Length,
     LiteralLength,
     TaskSpec,
+    TimetableSpec,
     XComLength,
     ZipLength,
 )
@@ -280,12 +283,9 @@ def test_a_spec_leaves_out_what_is_default():
     """Storage and load time of a spec are its tasks'."""
     from gust.airflow_bridge.parse import compact
 
+    expansion = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=NUMBERS),))
     spec = DagSpec(
-        dag_id="d",
-        timetable={"type": "t"},
-        tasks={
-            "a": TaskSpec(task_id="a", expansion={"kwargs": [{"kwarg": "x", "length": {"kind": "xcom", "task_id": "b"}}]})
-        },
+        dag_id="d", timetable=TimetableSpec(type="t"), tasks={"a": TaskSpec(task_id="a", expansion=expansion)}
     )
     text = compact(spec)
     assert DagSpec.model_validate_json(text) == spec

@@ -1,6 +1,6 @@
 """One DAG with every field of a DagSpec set to something that is not its default."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -16,8 +16,8 @@ with DAG(
     description="All of it",
     doc_md="# Docs",
     schedule="30 6 * * 1-5",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    end_date=datetime(2027, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    end_date=datetime(2027, 1, 1, tzinfo=UTC),
     catchup=True,
     is_paused_upon_creation=False,
     max_active_runs=3,

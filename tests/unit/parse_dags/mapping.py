@@ -33,7 +33,8 @@ def mapping():
     show.override(task_id="joined").expand(x=n.concat(text))
     show_kwargs.override(task_id="kwargs").expand_kwargs([{"x": 1, "y": 2}, {"x": 3, "y": 4}])
     show_kwargs.override(task_id="kwargs_from_task").expand_kwargs(n.map(lambda i: {"x": i, "y": i}))
-    chained = show.override(task_id="chained", retries=4, pool="heavy", max_active_tis_per_dag=2).partial(y=1).expand(x=n)
+    many = show.override(task_id="chained", retries=4, pool="heavy", max_active_tis_per_dag=2)
+    chained = many.partial(y=1).expand(x=n)
     show.override(task_id="second", map_index_template="{{ task.x }}").expand(x=chained)
 
     @task_group
