@@ -84,8 +84,8 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
 
 
 def _speak_into(output: int) -> None:
-    """Everything that is printed or logged goes to `output`; whatever else is open is the parent's (its connections, the
-    runtime's pipes, what stands in for stdout there) and is closed."""
+    """Everything that is printed or logged goes to `output`; whatever else is open is the parent's (its connections,
+    the runtime's pipes, what stands in for stdout there) and is closed."""
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
