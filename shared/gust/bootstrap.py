@@ -1,11 +1,12 @@
 """Wire the ports to AWS, once per cold start, from the environment that `template.yaml` sets.
 
-A function is given what its role allows and nothing else: a client that is never used is never made.
+A boto3 client takes some 40 ms to make, so each is made by its first call: a function that never reads logs never pays for
+a client that could.
 """
 
 import os
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, Final, cast
 
 import boto3
 from botocore.config import Config
@@ -19,30 +20,38 @@ from gust.services.clock import SystemClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
 
+CONNECTIONS: Final = 32
+"""Kept open per client: as many as the store writes in parallel."""
+
 
 def from_environment() -> Services:
+    """For functions that have the table. What the environment does not name is refused by AWS when it is used."""
     objects = bucket()
     return Services(
-        store=DynamoDBStore(os.environ["GUST_TABLE"], client=client("dynamodb"), objects=objects),
+        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
         objects=objects,
-        queues=SqsQueues(
-            client=client("sqs"),
-            tasks=os.environ.get("GUST_TASK_QUEUE_URL", ""),
-            triggers=os.environ.get("GUST_TRIGGER_QUEUE_URL", ""),
-            wakes=os.environ.get("GUST_WAKE_QUEUE_URL", ""),
-        ),
+        queues=queues(),
         tokens=JwtTokens(signing_key),
         clock=SystemClock(),
-        logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client=client("logs")),
+        logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
+    )
+
+
+def bucket() -> S3Objects:
+    return S3Objects(os.environ["GUST_BUCKET"], client("s3"))
+
+
+def queues() -> SqsQueues:
+    return SqsQueues(
+        client("sqs"),
+        task_queue_url=os.environ.get("GUST_TASK_QUEUE_URL", ""),
+        trigger_queue_url=os.environ.get("GUST_TRIGGER_QUEUE_URL", ""),
+        wake_queue_url=os.environ.get("GUST_WAKE_QUEUE_URL", ""),
     )
 
 
 def deployments() -> StepFunctionsDeployments:
-    return StepFunctionsDeployments(os.environ["GUST_DEPLOY_STATE_MACHINE"], client=client("stepfunctions"))
-
-
-def bucket() -> S3Objects:
-    return S3Objects(os.environ["GUST_BUCKET"], client=client("s3"))
+    return StepFunctionsDeployments(os.environ["GUST_DEPLOY_STATE_MACHINE"], client("stepfunctions"))
 
 
 @cache
@@ -54,6 +63,23 @@ def signing_key() -> str:
 
 @cache
 def client(service: str) -> Any:
-    """One client per service and process. Retries are botocore's standard mode; a Lambda has no time for long ones."""
-    config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=30, max_pool_connections=32)
-    return boto3.client(service, config=config)
+    """The process's only client of a service. Calls may come from several threads."""
+    return _MadeByFirstCall(service)
+
+
+class _MadeByFirstCall:
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    @cached_property
+    def _made(self) -> Any:
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=3,
+            read_timeout=30,
+            max_pool_connections=CONNECTIONS,
+        )
+        return cast("Any", boto3).client(self._service, config=config)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)

@@ -8,6 +8,7 @@ GustError
 │   ├── NotFound
 │   ├── AlreadyExists
 │   ├── Conflict
+│   ├── Gone
 │   ├── Invalid
 │   └── NotSupportedYet
 ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
@@ -66,6 +67,12 @@ class Conflict(Rejected):
     def __init__(self, message: str, **detail: Any) -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class Gone(Rejected):
+    """What the request names was there, and something else has taken its place for good."""
+
+    status = 410
 
 
 class Invalid(Rejected):

@@ -40,7 +40,8 @@ class Decision:
     """`transitions` and `run` are committed first, each on its own; then `effects` are performed, in order.
 
     Effects follow from the state after the commit, never from having just changed it: deciding again on the committed
-    state gives them again until they have left their mark (`scheduled` → `queued`), so a crash in between loses nothing.
+    state gives them again until they have left their mark (`scheduled` → `queued`), so a crash in between loses
+    nothing.
     """
 
     transitions: tuple[Transition, ...] = ()

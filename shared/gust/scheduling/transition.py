@@ -16,12 +16,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import IllegalTransition
-from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE
+from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 
 FAIL_METHOD: Final = "__fail__"
-"""`next_method` that makes Airflow's runtime fail the resumed try, running its callbacks. `airflow.sdk.bases.operator`."""
+"""`next_method` that makes Airflow's runtime fail the resumed try, running its callbacks.
+
+`airflow.sdk.bases.operator`.
+"""
 TRIGGER_TIMEOUT: Final = "Trigger timeout"
 """`next_kwargs["error"]` that Airflow's runtime turns into TaskDeferralTimeout; any other text is TaskDeferralError."""
 TRIGGER_FAILURE: Final = "Trigger failure"
@@ -38,7 +41,8 @@ class Transition:
 
     @property
     def finished_try(self) -> TaskInstance | None:
-        """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried failed.
+        """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
+        failed.
 
         A try is in the history exactly from the moment the next one takes its place, never beside itself.
         """
@@ -96,7 +100,16 @@ def start_from_trigger(
     """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker."""
     _require("start_from_trigger", before, before.state in SCHEDULABLE)
     begun = before if before.state is S.UP_FOR_RESCHEDULE else _new_try(before, retries)
-    after = replace(begun, state=S.DEFERRED, start_date=at, trigger=trigger, due_at=trigger.timeout_at, reason=reason)
+    after = replace(
+        begun,
+        state=S.DEFERRED,
+        queued_at=None,
+        start_date=at,
+        end_date=None,
+        trigger=trigger,
+        due_at=trigger.timeout_at,
+        reason=reason,
+    )
     return Transition("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
@@ -104,6 +117,12 @@ def queue(before: TaskInstance, *, at: datetime) -> Transition:
     """scheduled → queued. SQS accepted the message of this dispatch."""
     _require("queue", before, before.state is S.SCHEDULED)
     return Transition("queue", before, replace(before, state=S.QUEUED, queued_at=at))
+
+
+def queue_trigger(before: TaskInstance, *, at: datetime) -> Transition:
+    """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral."""
+    _require("queue_trigger", before, before.state is S.DEFERRED)
+    return Transition("queue_trigger", before, replace(before, queued_at=at))
 
 
 def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
@@ -121,7 +140,10 @@ def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
 
 
 def refuse(before: TaskInstance, *, at: datetime, retries: int, reason: str) -> Transition:
-    """None | up_for_retry | up_for_reschedule → failed. No worker that could run it exists; trying again would not help."""
+    """None | up_for_retry | up_for_reschedule → failed.
+
+    No worker that could run it exists; trying again would not help.
+    """
     _require("refuse", before, before.state in SCHEDULABLE)
     after = replace(_new_try(before, retries), state=S.FAILED, start_date=at, end_date=at, reason=reason)
     return Transition("refuse", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
@@ -159,6 +181,15 @@ def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime 
     return Transition("lose", before, replace(_ended(before, S.UP_FOR_RETRY, at, reason), due_at=retry_at))
 
 
+def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
+    """any unfinished → skipped.
+
+    The run's `dagrun_timeout` has passed; a worker that still runs is told at its heartbeat.
+    """
+    _require("time_out", before, before.state in UNFINISHED)
+    return Transition("time_out", before, _ended(before, S.SKIPPED, at, reason))
+
+
 # --- the worker -------------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +197,8 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
     """scheduled | queued | restarting → running. A worker begins this dispatch.
 
     Also from `scheduled`: a worker can be faster than the note that SQS accepted the message. A try that resumes from a
-    trigger keeps its start, as in Airflow; one that continues after a reschedule starts anew (`first_start_date` stays).
+    trigger keeps its start, as in Airflow; one that continues after a reschedule starts anew (`first_start_date`
+    stays).
     """
     _require("start", before, before.state in {S.SCHEDULED, S.QUEUED, S.RESTARTING})
     after = replace(
@@ -197,6 +229,22 @@ def fail(
     """running | restarting | deferred → failed. The try failed and no try remains, or nobody wants another."""
     _require("fail", before, before.state in {S.RUNNING, S.RESTARTING, S.DEFERRED})
     return Transition("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
+
+
+def stop(
+    before: TaskInstance, *, state: S, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
+) -> Transition:
+    """running | deferred → skipped | upstream_failed | removed. The task, or its trigger, says that it shall end so."""
+    _require(
+        "stop", before, before.state in {S.RUNNING, S.DEFERRED} and state in {S.SKIPPED, S.UPSTREAM_FAILED, S.REMOVED}
+    )
+    return Transition("stop", before, _labelled(_ended(before, state, at, reason), rendered_map_index))
+
+
+def label(before: TaskInstance, *, rendered_map_index: str) -> Transition:
+    """running → running. The task rendered its `map_index_template`."""
+    _require("label", before, before.state is S.RUNNING)
+    return Transition("label", before, replace(before, rendered_map_index=rendered_map_index))
 
 
 def retry(
@@ -238,6 +286,7 @@ def defer(before: TaskInstance, *, trigger: ParkedTrigger, reason: str | None = 
     after = replace(
         before,
         state=S.DEFERRED,
+        queued_at=None,
         trigger=trigger,
         next_method=None,
         next_kwargs=None,

@@ -40,7 +40,7 @@ def advance(services: Services, key: DagRunKey) -> None:
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
-            return
+            return None
         run = state.run
         if run.is_finished:
             return start_waiting_runs(services, run.dag_id)
@@ -147,23 +147,24 @@ def task_workload(
 
 
 def send_triggers(services: Services, instances: Sequence[TaskInstance]) -> None:
-    """Have the triggerer run what deferred instances wait for; one that already runs is told apart by its dispatch."""
+    """Have the triggerer run what deferred instances wait for, then mark them: one that carries the mark is not sent
+    again. Dying in between sends it twice, and the first event of the two resumes the task."""
     if not instances:
         return
     now = services.clock.now()
-    services.queues.send_triggers(
-        [
-            TriggerWorkload(
-                dag_id=instance.dag_id,
-                run_id=instance.run_id,
-                task_id=instance.task_id,
-                map_index=instance.map_index,
-                try_number=instance.try_number,
-                dispatch_count=instance.dispatch_count,
-                token=services.tokens.for_dispatch(instance, now=now),
-            )
-            for instance in instances
-        ]
+    services.queues.send_triggers([trigger_workload(services, instance, now=now) for instance in instances])
+    services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
+
+
+def trigger_workload(services: Services, instance: TaskInstance, *, now: datetime) -> TriggerWorkload:
+    return TriggerWorkload(
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        task_id=instance.task_id,
+        map_index=instance.map_index,
+        try_number=instance.try_number,
+        dispatch_count=instance.dispatch_count,
+        token=services.tokens.for_dispatch(instance, now=now),
     )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
@@ -28,6 +29,15 @@ class RunState:
     run: DagRun
     instances: Mapping[tuple[str, int], TaskInstance]
     """By (task_id, map_index)."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, as a token of the public API says."""
+
+    name: str
+    role: str
+    """Airflow's simple role: viewer, user, op, admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class RunStore(Protocol):
 
         Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
-        the call returns. Raises StaleTaskInstance."""
+        and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
+        ask to start, one is stale. Raises StaleTaskInstance."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
@@ -109,8 +120,9 @@ class XComStore(Protocol):
 
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
 
-    def list_xcoms(self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None,
-                   name: str | None = None) -> list[XCom]:
+    def list_xcoms(
+        self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None, name: str | None = None
+    ) -> list[XCom]:
         """In order of task_id, map_index, name."""
 
     def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
@@ -180,9 +192,17 @@ class AssetStore(Protocol):
     def put_asset_event(self, event: AssetEvent) -> None:
         """Store once: the same `event_id` again changes nothing."""
 
-    def list_asset_events(self, *, name: str | None = None, uri: str | None = None, alias: str | None = None,
-                          after: datetime | None = None, before: datetime | None = None, ascending: bool = True,
-                          limit: int | None = None) -> list[AssetEvent]: ...
+    def list_asset_events(
+        self,
+        *,
+        name: str | None = None,
+        uri: str | None = None,
+        alias: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[AssetEvent]: ...
 
 
 class SettingStore(Protocol):
@@ -241,8 +261,9 @@ class Deployments(Protocol):
 
 
 class LogReader(Protocol):
-    def read_try(self, instance: TaskInstance, *, limit: int = 10_000,
-                 token: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+    def read_try(
+        self, instance: TaskInstance, *, limit: int = 10_000, token: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
         """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
 
 
@@ -252,6 +273,21 @@ class Clock(Protocol):
 
 
 class Tokens(Protocol):
-    """Signs and checks JWTs; workers' tokens name one dispatch of one try."""
+    """Signs and checks JWTs; workers' tokens name one dispatch of one try, users' tokens a person.
 
-    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str: ...
+    The two have different audiences: neither is accepted where the other belongs."""
+
+    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
+        """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+
+    def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
+        """A new token for the same dispatch."""
+
+    def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
+        """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
+
+    def for_user(self, user: User, *, now: datetime, lifetime: timedelta) -> str:
+        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role."""
+
+    def user_of(self, token: str, *, now: datetime) -> User:
+        """Whom the token names. Raises Unauthorized where it has expired, Forbidden where it is not one of ours."""

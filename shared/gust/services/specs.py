@@ -4,7 +4,11 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
+from gust.errors import NotFound
+from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.task_instance import TaskInstance
+from gust.services.context import Services
 from gust.services.ports import Objects
 
 KEPT: Final = 256
@@ -26,3 +30,13 @@ def load_spec(objects: Objects, spec_key: str) -> DagSpec:
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
     return spec
+
+
+def spec_of_instance(services: Services, run: DagRun, instance: TaskInstance) -> DagSpec:
+    """The spec of the version that the instance's try belongs to: its run's, unless it was cleared onto a newer one."""
+    if instance.version_number in (None, run.version_number):
+        return load_spec(services.objects, run.spec_key)
+    version = services.store.get_version(run.dag_id, instance.version_number or 0)
+    if version is None:
+        raise NotFound(f"DAG {run.dag_id!r} has no version {instance.version_number}")
+    return load_spec(services.objects, version.spec_key)

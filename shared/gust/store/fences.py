@@ -17,6 +17,8 @@ from gust.model.task_instance import TaskInstance
 
 Changes = dict[str, Any]
 
+_NOT_WRITTEN = frozenset({"dag_id", "running_runs"})
+
 
 def instance_fence(instance: TaskInstance) -> Changes:
     """One dispatch of one try in one state: any move of another writer changes at least one of these."""
@@ -25,6 +27,14 @@ def instance_fence(instance: TaskInstance) -> Changes:
         "try_number": instance.try_number,
         "dispatch_count": instance.dispatch_count,
     }
+
+
+def repeated_move(after: TaskInstance) -> Changes:
+    """What is stored where this very move has happened already, and asking for it again is no error.
+
+    The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
+    """
+    return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
 
 
 def run_fence(run: DagRun) -> Changes:
@@ -43,10 +53,13 @@ def dag_fence(dag: Dag) -> Changes:
 
 
 def next_run_fence(dag: Dag) -> Changes:
-    """What making a scheduled run checks and moves: a DAG that was paused or whose file vanished makes none."""
+    """What making a scheduled run checks: a DAG that was paused or whose file vanished makes none."""
+    return {"is_paused": dag.is_paused, "is_stale": dag.is_stale, **next_run(dag)}
+
+
+def next_run(dag: Dag) -> Changes:
+    """What making a scheduled run moves."""
     return {
-        "is_paused": dag.is_paused,
-        "is_stale": dag.is_stale,
         "next_logical_date": dag.next_logical_date,
         "next_data_interval_start": dag.next_data_interval_start,
         "next_data_interval_end": dag.next_data_interval_end,
@@ -71,9 +84,11 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
+    """A finished run waits for nothing: its `due_at` goes, also where the writer has not seen it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
-    return _difference(before, after)
+    waits_no_more = {"due_at": None} if after.is_finished else {}
+    return _difference(before, after) | waits_no_more
 
 
 def check_starts(before: DagRun, after: DagRun) -> None:
@@ -100,10 +115,8 @@ def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
     if before is not None and before.dag_id != after.dag_id:
         raise ValueError(f"an update of DAG {before.dag_id!r} cannot change {after.dag_id!r}")
     if before is None:
-        return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name != "running_runs"}
-    changed = _difference(before, after)
-    changed.pop("running_runs", None)
-    return changed
+        return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name not in _NOT_WRITTEN}
+    return {name: value for name, value in _difference(before, after).items() if name not in _NOT_WRITTEN}
 
 
 def _difference(before: Any, after: Any) -> Changes:

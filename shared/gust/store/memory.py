@@ -35,7 +35,9 @@ from gust.store.fences import (
     check_starts,
     dag_fence,
     instance_fence,
+    next_run,
     next_run_fence,
+    repeated_move,
     run_fence,
 )
 
@@ -100,7 +102,7 @@ class MemoryStore:
         if run.state is DagRunState.RUNNING:
             self._count_running(run.dag_id, +1)
         if moving:
-            self._change_dag(after.dag_id, next_run_fence(after))
+            self._change_dag(after.dag_id, next_run(after))
         if run.logical_date:
             self._logical_dates[run.dag_id, run.logical_date] = run.run_id
         self._runs[run.key] = _copy(run)
@@ -171,12 +173,12 @@ class MemoryStore:
         before, after = transition.before, transition.after
         current = self._current(before.key)
         if not _holds(instance_fence(before), current):
-            if _holds(instance_fence(after), current):
+            if _holds(repeated_move(after), current):
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
-        if transition.keeps_try:
-            self._tries[before.key][before.try_number] = _copy(before)
+        if finished := transition.finished_try:
+            self._tries[before.key][finished.try_number] = _copy(finished)
 
     @_alone
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
@@ -371,7 +373,7 @@ class MemoryStore:
     def put_asset(self, asset: Asset) -> None:
         current = self._assets.get((asset.name, asset.uri))
         if current is not None:
-            asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at)
+            asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
         self._assets[asset.name, asset.uri] = _copy(asset)
 
     @_alone

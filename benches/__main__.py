@@ -1,0 +1,81 @@
+"""`./gust bench [--check] [--only gust|airflow|cost] [--repeat N] [--out FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.oracle.server import OracleError, real_airflow
+
+from benches.cost import PRICES, Bill
+from benches.measure import Figures, run_shapes
+from benches.metered import price_shapes
+from benches.report import Results, as_json, table, targets
+from benches.shapes import DAGS
+from gust.local.stack import LocalStack, running
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("gust", "airflow", "cost")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="gust bench", description="Measure Gust beside real Airflow, and price it.")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed or was not measured")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure one part; may be given again")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each shape (default 3)")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
+    options = parser.parse_args()
+    parts = options.only or PARTS
+    try:
+        results = Results(
+            gust=_gust(options.repeat) if "gust" in parts else {},
+            airflow=_airflow(options.repeat) if "airflow" in parts else {},
+            bills=_cost() if "cost" in parts else {},
+        )
+    except OracleError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"\n{table(results)}\nprices: {PRICES.name}")
+    if options.out:
+        options.out.write_text(json.dumps(as_json(results), indent=1) + "\n")
+    checked = list(targets(results))
+    complete = set(parts) == set(PARTS)
+    return 1 if options.check and not (complete and all(target.met for target in checked)) else 0
+
+
+def _gust(repeat: int) -> dict[str, Figures]:
+    with _stack() as stack:
+        return run_shapes(stack.url, repeat=repeat, say=lambda line: _say(f"Gust: {line}"))
+
+
+def _airflow(repeat: int) -> dict[str, Figures]:
+    with real_airflow(DAGS) as url:
+        return run_shapes(url, repeat=repeat, say=lambda line: _say(f"Airflow: {line}"))
+
+
+def _cost() -> dict[str, Bill]:
+    with _stack(emulator="benches.emulator") as stack:
+        return price_shapes(stack, say=lambda line: _say(f"Cost: {line}"))
+
+
+@contextmanager
+def _stack(**options: str) -> Iterator[LocalStack]:
+    """A local stack over the bench's DAGs, made for one part and thrown away."""
+    with (
+        tempfile.TemporaryDirectory(prefix="gust-bench-") as data,
+        running(root=ROOT, data=Path(data), dags=DAGS, **options) as stack,
+    ):
+        yield stack
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

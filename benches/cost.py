@@ -1,0 +1,137 @@
+"""What a run's tasks cost on AWS, from counted calls, measured Lambda time and one dated price file.
+
+Lambda time is what the functions took on this machine. That is not what they take on AWS: there the memory size decides
+the share of a processor, and here everything shares two. It is the honest order of magnitude, no more.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benches.meter import OUTSIDE
+
+PRICES: Final = Path(__file__).parent / "prices_2026-10.toml"
+
+CONTROL_PLANE: Final = ("scheduler", "execution-api")
+"""Functions whose time and calls are what Gust itself costs."""
+
+WORK: Final = ("worker", "triggerer")
+"""Functions that run people's code: reported, but not the control plane."""
+
+_SQS_BY_LAMBDA: Final = 2
+"""Requests that Lambda's poller makes for a message: one receives it, one deletes it. At most: batches need fewer."""
+
+Counts = Mapping[tuple[str, str, str, str], float]
+"""(caller, service, operation, unit) → how many: as the meter counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionUse:
+    """What one function did in a run."""
+
+    invocations: float
+    seconds: float
+    memory_mb: int
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that is billed. `count` in its own unit, for all tasks together."""
+
+    payer: str
+    what: str
+    count: float
+    dollars: float
+
+    @property
+    def is_control_plane(self) -> bool:
+        return self.payer in CONTROL_PLANE
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    tasks: int
+    lines: tuple[Line, ...]
+
+    @property
+    def control_plane_per_million(self) -> float:
+        """Dollars for a million tasks."""
+        return self._per_million(line for line in self.lines if line.is_control_plane)
+
+    @property
+    def work_per_million(self) -> float:
+        return self._per_million(line for line in self.lines if not line.is_control_plane)
+
+    def count_per_task(self, what: str) -> float:
+        return sum(line.count for line in self.lines if line.what == what) / self.tasks
+
+    def _per_million(self, lines: Iterable[Line]) -> float:
+        return sum(line.dollars for line in lines) / self.tasks * 1e6
+
+
+def load_prices(path: Path = PRICES) -> dict[str, Any]:
+    return tomllib.loads(path.read_text())
+
+
+def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], prices: Mapping[str, Any]) -> Bill:
+    """`counts` as the meter counts them, of the run alone; `functions` by their name within the stack.
+
+    What the API function, the deployment and the bench itself call is left out: no task needs it.
+    """
+    lines = []
+    for name, use in sorted(functions.items()):
+        if name not in (*CONTROL_PLANE, *WORK) or not use.invocations:
+            continue
+        gb_seconds = use.seconds * use.memory_mb / 1024
+        lines.append(Line(name, "Lambda invocations", use.invocations, use.invocations * prices["lambda"]["request"]))
+        price = prices["lambda"][f"gb_second_{use.architecture}"]
+        lines.append(Line(name, "Lambda GB-seconds", gb_seconds, gb_seconds * price))
+    for (payer, what), (count, dollars) in sorted(_calls(counts, prices).items()):
+        lines.append(Line(payer, what, count, dollars))
+    return Bill(tasks, tuple(lines))
+
+
+def _calls(counts: Counts, prices: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
+    """(payer, what) → how many of it and what they cost."""
+    units: Counter[tuple[str, str]] = Counter()
+    dollars: Counter[tuple[str, str]] = Counter()
+    for (caller, service, operation, unit), number in counts.items():
+        payer = short_name(caller)
+        if payer not in (*CONTROL_PLANE, *WORK):
+            continue
+        for what, count, price in _billed(service, operation, unit, number, prices):
+            units[payer, what] += count  # type: ignore[assignment]  # half units are counted too
+            dollars[payer, what] += count * price  # type: ignore[assignment]
+    return {key: (count, float(dollars[key])) for key, count in units.items()}
+
+
+def _billed(
+    service: str, operation: str, unit: str, number: float, prices: Mapping[str, Any]
+) -> Iterable[tuple[str, float, float]]:
+    match service, unit:
+        case "dynamodb", "reads":
+            yield "DynamoDB read units", number, prices["dynamodb"]["read_unit"]
+        case "dynamodb", "writes":
+            yield "DynamoDB write units", number, prices["dynamodb"]["write_unit"]
+        case "sqs", "calls":
+            yield "SQS requests", number, prices["sqs"]["request"]
+        case "sqs", "messages":
+            yield "SQS requests", number * _SQS_BY_LAMBDA, prices["sqs"]["request"]
+        case "s3", "calls":
+            kind = "get" if operation in ("GET", "HEAD") else "put"
+            yield f"S3 {kind} requests", number, prices["s3"][kind]
+        case "logs", "bytes":
+            yield "CloudWatch Logs GB", number / 1e9, prices["logs"]["ingested_gb"]
+        case "secretsmanager", "calls":
+            yield "Secrets Manager requests", number, prices["secretsmanager"]["request"]
+
+
+def short_name(caller: str) -> str:
+    """`gust-execution-api` → `execution-api`: the name without the stack's."""
+    return caller if caller == OUTSIDE else caller.partition("-")[2]

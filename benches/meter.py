@@ -1,0 +1,220 @@
+"""Counts the AWS calls that reach the emulator, by the Lambda function that made them.
+
+It stands in front of the emulator as an ASGI application, so nothing of what is measured knows of it. DynamoDB is asked
+for the capacity that each call consumed; a write whose condition fails returns none although AWS charges for it, so it
+counts one write unit (our items stay under 1 KB), two per item in a transaction. What Lambda's own pollers do is not an
+HTTP call here: `cost` adds it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+import psutil
+
+REPORT: Final = "/_bench/calls"
+"""`GET` answers what was counted so far."""
+
+OUTSIDE: Final = "outside"
+"""Caller of requests that no Lambda function made."""
+
+_CREDENTIAL: Final = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/")
+_INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Meter:
+    """An ASGI application around another one."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._callers: dict[int, str] = {}
+        self._counts: Counter[tuple[str, str, str, str]] = Counter()
+        """(caller, service, operation, unit) → how many; units: `calls`, `bytes`, `reads`, `writes`, `messages`."""
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+        elif scope["path"] == REPORT:
+            await _answer(send, [[*key, number] for key, number in self._counts.items()])
+        else:
+            await self._measured(scope, receive, send)
+
+    async def _measured(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        service = _service_of(headers)
+        if service is None:
+            await self._application(scope, receive, send)
+            return
+        operation = _operation_of(service, scope, headers)
+        caller = self._caller_of(scope)
+        body = await _body_of(receive)
+        if service == "dynamodb":
+            body = json.dumps({**json.loads(body), "ReturnConsumedCapacity": "TOTAL"}).encode()
+            scope = {**scope, "headers": _with_length(scope["headers"], len(body))}
+        self._count(caller, service, operation, "calls")
+        self._count(caller, service, operation, "bytes", len(body))
+        if service == "sqs" and operation.startswith("SendMessage"):
+            self._count(caller, service, operation, "messages", len(json.loads(body).get("Entries", [0])))
+        status, answered = 200, bytearray()
+
+        async def listening(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                answered.extend(message.get("body", b""))
+            await send(message)
+
+        await self._application(scope, _replaying(body, receive), listening if service == "dynamodb" else send)
+        if service == "dynamodb":
+            reads, writes = consumed(operation, json.loads(body), status, json.loads(answered or b"{}"))
+            self._count(caller, service, operation, "reads", reads)
+            self._count(caller, service, operation, "writes", writes)
+
+    def _count(self, caller: str, service: str, operation: str, unit: str, number: float = 1) -> None:
+        if number:
+            self._counts[caller, service, operation, unit] += number  # type: ignore[assignment]  # half read units
+
+    def _caller_of(self, scope: MutableMapping[str, Any]) -> str:
+        """The function whose process holds the other end of the connection; connections are kept and reused."""
+        port = scope["client"][1]
+        if port not in self._callers:
+            self._callers[port] = _function_behind(port)
+        return self._callers[port]
+
+
+def consumed(operation: str, request: dict[str, Any], status: int, answer: dict[str, Any]) -> tuple[float, float]:
+    """Read and write request units of one DynamoDB call, by AWS's rules.
+
+    Reads are worked out from the items answered: the emulator counts every Query as one item. That is right as long as
+    nobody filters or projects, which would read more than it answers.
+    """
+    if status != 200:
+        return 0.0, _refused(request, str(answer.get("__type", "")))
+    match operation:
+        case "GetItem":
+            return _read_units([answer.get("Item")], request), 0.0
+        case "Query" | "Scan":
+            if "FilterExpression" in request or "ProjectionExpression" in request:
+                raise ValueError(f"{operation} filters or projects: what it consumed cannot be told from its answer")
+            together = sum(item_size(item) for item in answer["Items"])
+            return _read_units_of(together, request), 0.0
+        case "BatchGetItem":
+            return sum(
+                _read_units(answer["Responses"].get(table, []), wanted)
+                for table, wanted in request["RequestItems"].items()
+            ), 0.0
+        case "TransactGetItems":
+            items = [one.get("Item") for one in answer["Responses"]]
+            return 2 * _read_units(items, {"ConsistentRead": True}), 0.0
+        case "BatchWriteItem":
+            writes = [write for table in request["RequestItems"].values() for write in table]
+            return 0.0, sum(max(1.0, _kilobytes(write.get("PutRequest", {}).get("Item", {}))) for write in writes)
+    capacity = answer.get("ConsumedCapacity") or []
+    return 0.0, sum(one["CapacityUnits"] for one in (capacity if isinstance(capacity, list) else [capacity]))
+
+
+def item_size(value: dict[str, Any]) -> int:
+    """Bytes that AWS bills an item in DynamoDB's JSON for: names and values."""
+    return sum(len(name.encode()) + _value_size(content) for name, content in value.items())
+
+
+def _value_size(content: dict[str, Any]) -> int:
+    [(kind, value)] = content.items()
+    match kind:
+        case "S":
+            return len(value.encode())
+        case "N":
+            return len(value.strip("-").replace(".", "")) // 2 + 2
+        case "B":
+            return len(value) * 3 // 4
+        case "M":
+            return 3 + len(value) + item_size(value)
+        case "L":
+            return 3 + len(value) + sum(_value_size(one) for one in value)
+        case "SS":
+            return sum(len(one.encode()) for one in value)
+    return 1
+
+
+def _read_units(items: Iterable[dict[str, Any] | None], request: dict[str, Any]) -> float:
+    """Each item rounded up on its own; one that does not exist costs as much as the smallest."""
+    return sum(_read_units_of(item_size(item or {}), request) for item in items)
+
+
+def _read_units_of(size: int, request: dict[str, Any]) -> float:
+    return max(1, math.ceil(size / 4096)) * (1.0 if request.get("ConsistentRead") else 0.5)
+
+
+def _kilobytes(item: dict[str, Any]) -> float:
+    return float(math.ceil(item_size(item) / 1024))
+
+
+def _refused(request: dict[str, Any], error: str) -> float:
+    """Write units of a call whose condition failed."""
+    if error.endswith("ConditionalCheckFailedException"):
+        return 1.0
+    return 2.0 * len(request["TransactItems"]) if error.endswith("TransactionCanceledException") else 0.0
+
+
+def _service_of(headers: dict[str, str]) -> str | None:
+    """From the request's signature; what is not signed is not an AWS call."""
+    found = _CREDENTIAL.search(headers.get("authorization", ""))
+    return found[1] if found else None
+
+
+def _operation_of(service: str, scope: MutableMapping[str, Any], headers: dict[str, str]) -> str:
+    if target := headers.get("x-amz-target"):
+        return target.rpartition(".")[2]
+    if service == "lambda" and (invoked := _INVOKE.search(scope["path"])):
+        return f"Invoke {invoked[1].rpartition(':')[2]}"
+    return str(scope["method"])
+
+
+def _function_behind(port: int) -> str:
+    for connection in psutil.net_connections("tcp4"):
+        if connection.laddr and connection.laddr.port == port and connection.pid:
+            try:
+                return str(psutil.Process(connection.pid).environ().get("AWS_LAMBDA_FUNCTION_NAME", OUTSIDE))
+            except psutil.Error:
+                break
+    return OUTSIDE
+
+
+async def _body_of(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """The body once, then whatever the server says next: that the caller went away."""
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return left.pop() if left else await receive()
+
+    return replay
+
+
+def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+    return [*kept, (b"content-length", str(length).encode())]
+
+
+async def _answer(send: Send, content: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})

@@ -1,0 +1,9 @@
+"""The public API: Airflow's REST API v2 behind the HTTP API. Wired once per cold start."""
+
+import os
+
+from gust import bootstrap
+from gust.rest_api.app import build
+from gust.rest_api.auth import Authenticator
+
+lambda_handler = build(bootstrap.from_environment(), Authenticator(os.environ.get("GUST_AUTH", "")))

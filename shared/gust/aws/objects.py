@@ -1,0 +1,95 @@
+"""The bucket, on S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as ConnectionFailed
+
+from gust.errors import NotFound, Unwell
+
+_MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_IN_PLACE: Final = frozenset({"412", "PreconditionFailed"})
+_RACING: Final = frozenset({"409", "ConditionalRequestConflict"})
+"""Two writers of the same new key at once: one of them is told to try again."""
+_PER_DELETE: Final = 1000
+_ATTEMPTS: Final = 5
+
+
+class S3Objects:
+    """Implements `services.ports.Objects`. `client` is a boto3 S3 client, one per process."""
+
+    def __init__(self, bucket: str, client: Any) -> None:
+        self._bucket = bucket
+        self._client = client
+
+    def get(self, key: str) -> bytes:
+        """Raises NotFound."""
+        try:
+            answer = self._call("get_object", Key=key)
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                raise NotFound(f"no object {key!r}") from error
+            raise
+        body: bytes = answer["Body"].read()
+        return body
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        self._call("put_object", Key=key, Body=body, ContentType=content_type)
+
+    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                self._call("put_object", Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+            except ClientError as error:
+                if _code(error) in _RACING:
+                    continue
+                if _code(error) not in _IN_PLACE:
+                    raise
+            return
+        raise Unwell(f"S3 put_object: {key!r} is contended")
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._call("head_object", Key=key)
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return False
+            raise
+        return True
+
+    def list(self, prefix: str) -> dict[str, str]:
+        """Key → entity tag, in order of the keys."""
+        found: dict[str, str] = {}
+        page: Mapping[str, Any] = {}
+        while True:
+            resume = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
+            page = self._call("list_objects_v2", Prefix=prefix, **resume)
+            found |= {entry["Key"]: entry["ETag"].strip('"') for entry in page.get("Contents", ())}
+            if not page.get("IsTruncated"):
+                return found
+
+    def delete(self, keys: Iterable[str]) -> None:
+        doomed = [{"Key": key} for key in keys]
+        for start in range(0, len(doomed), _PER_DELETE):
+            wanted = {"Objects": doomed[start : start + _PER_DELETE], "Quiet": True}
+            answer = self._call("delete_objects", Delete=wanted)
+            if errors := answer.get("Errors"):
+                raise Unwell(f"S3 delete_objects: {len(errors)} objects stay, the first: {errors[0]}")
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                raise Unwell(f"S3 {operation}: {error}") from error
+            raise
+        except (HTTPClientError, ConnectionFailed) as error:
+            raise Unwell(f"S3 {operation}: {error}") from error
+        return answer
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]

@@ -1,0 +1,182 @@
+"""`./gust …`: the entry script has made the environment by now; here the work is handed to who does it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).parents[3]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options, rest = _parser().parse_known_args(arguments)
+    match options.command:
+        case "local":
+            if rest:
+                _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+            return local(options)
+        case "test":
+            return test([*options.pytest, *rest])
+        case "bench":
+            return run_module("benches", rest)
+        case "record-golden":
+            return run_module("tests.oracle.record", rest)
+        case "deploy":
+            return deploy([*options.sam, *rest])
+    raise AssertionError(options.command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gust", description="Unmodified Apache Airflow DAG files on AWS primitives.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    local = commands.add_parser("local", help="run everything on this machine; no AWS account, no Docker")
+    local.add_argument(
+        "--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of DAG files (%(default)s)"
+    )
+    local.add_argument("--port", type=int, default=8080, help="where the API answers (%(default)s)")
+    local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
+    local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
+
+    test = commands.add_parser("test", help="run the checks and the tests")
+    test.add_argument("pytest", nargs="*", help="a tier (unit, system, …), or arguments for pytest")
+
+    # Their own parsers take the arguments; a positional one here would tear options and their values apart.
+    commands.add_parser("bench", help="measure against real Airflow", add_help=False)
+    commands.add_parser("record-golden", help="record what real Airflow makes of the examples", add_help=False)
+
+    deploy = commands.add_parser("deploy", help="sam build && sam deploy, to your AWS account")
+    deploy.add_argument("sam", nargs="*", help="arguments for sam deploy")
+    return parser
+
+
+def local(options: argparse.Namespace) -> int:
+    from gust.local.deployment import DeploymentError
+    from gust.local.processes import InUseError
+    from gust.local.stack import LocalStack, LocalStackError
+
+    if not options.dags.is_dir():
+        print(f"gust: {options.dags} is not a folder.", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stopper(stop))
+    stack = LocalStack(
+        root=ROOT, data=options.data, dags=options.dags, port=options.port, paused=options.paused, told=_say
+    )
+    try:
+        stack.start()
+        print(f"\n  Gust is ready after {time.monotonic() - started:.0f} s:  {stack.url}")
+        print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
+        print(f"  Logs  {stack.logs}")
+        print("  Ctrl-C ends it; the state stays.\n", flush=True)
+        stack.run(stop)
+    except Stopped:
+        pass
+    except (InUseError, LocalStackError, DeploymentError) as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        print(f"gust: {problem.strerror or problem} ({problem.filename or options.data})", file=sys.stderr)
+        return 1
+    finally:
+        stack.stop()
+    print("Stopped.")
+    return 0
+
+
+class Stopped(BaseException):
+    """Raised out of whatever the main thread does when the person wants it to end before it is ready."""
+
+
+def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # once is enough: ending is under way
+        stop.set()
+        raise Stopped
+
+    return handle
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+def test(arguments: list[str]) -> int:
+    """The checks and all tests, or one tier of tests (`unit`, `system`, …), or pytest's own arguments. pytest speaks
+    last; the exit code is the first that is not zero."""
+    tests = ROOT / "tests"
+    named = [f"tests/{argument}" if (tests / argument).is_dir() else argument for argument in arguments]
+    checks = (
+        []
+        if arguments
+        else [
+            [_tool("ruff"), "check", "."],
+            [_tool("ruff"), "format", "--check", "."],
+            [_tool("mypy")],
+            [_tool("lint-imports")],
+        ]
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
+    codes = []
+    for command in [*checks, [sys.executable, "-m", "pytest", *named]]:
+        print(f"\n$ {' '.join([Path(command[0]).name, *command[1:]])}", flush=True)
+        codes.append(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+    failed = [Path(command[0]).name for command, code in zip(checks, codes, strict=False) if code]
+    if failed:
+        print(f"gust: also failed, above: {', '.join(failed)}", file=sys.stderr)
+    return next((code for code in codes if code), 0)
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def run_module(module: str, arguments: list[str]) -> int:
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode
+
+
+def deploy(arguments: list[str]) -> int:
+    """`sam build && sam deploy`. What is asked beyond that is SAM's to answer."""
+    sam = shutil.which("sam")
+    if sam is None:
+        print(
+            "gust: the SAM CLI is missing: install aws-sam-cli (`uv tool install aws-sam-cli`), then again.",
+            file=sys.stderr,
+        )
+        return 1
+    if shutil.which("make") is None:
+        print("gust: make is missing; the layers are built with it.", file=sys.stderr)
+        return 1
+    built = subprocess.run([sam, "build"], cwd=ROOT, check=False).returncode
+    if built:
+        print("gust: sam build failed, see above. Nothing was deployed.", file=sys.stderr)
+        return built
+    first = ["--guided"] if not arguments and not _is_configured() else []
+    return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+
+
+def _is_configured() -> bool:
+    """Whether samconfig.toml knows a stack to deploy to."""
+    file = ROOT / "samconfig.toml"
+    if not file.exists():
+        return False
+    settings = tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {})
+    return "region" in settings
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""Airflow's Task Execution API, version 2026-06-30: what a worker can say and ask, answered from our store.
+
+The worker's transport invokes the function with the event that API Gateway's HTTP API (payload 2.0) would send: no
+network stands between them, and whatever speaks HTTP can use the same door. As there, `rawPath` is percent-decoded and
+`rawQueryString` is not.
+"""
+
+import base64
+import json
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, get_origin
+from urllib.parse import parse_qs
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.logging import Logger
+from pydantic import TypeAdapter, ValidationError
+
+from gust.errors import Forbidden, Rejected, Stale, Unauthorized
+from gust.execution_api.datamodels.base import Query
+from gust.execution_api.problems import Malformed, answer_malformed, answer_rejected, answer_stale
+from gust.execution_api.routes import ROUTES
+from gust.execution_api.routing import Access, Answer, Call, Route
+from gust.model import transfer
+from gust.model.dispatch import Dispatch
+from gust.model.keys import TaskInstanceKey
+from gust.services.context import Services
+
+BASE_PATH: Final = "/execution"
+API_VERSION: Final = "2026-06-30"
+JSON: Final = "application/json"
+
+NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
+"""Who asks where no token is needed."""
+
+
+class ExecutionApi:
+    """Made once per cold start. Calling it with an event gives the answer, whatever happens."""
+
+    def __init__(self, services: Services, *, log: Logger) -> None:
+        self._services = services
+        self._log = log
+        self._resolver = _Resolver(strip_prefixes=[BASE_PATH])
+        for route in ROUTES:
+            self._resolver.route(_rule(route.path), method=route.method)(self._endpoint(route))
+        self._resolver.not_found(lambda _: Response(status_code=404, content_type=JSON, body='{"detail":"Not Found"}'))
+
+    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        began = time.perf_counter()
+        answer = self._resolver.resolve(event, context)
+        # One line on stderr per invocation: the local emulator answers 50 ms late without it.
+        self._log.info(
+            "%s %s",
+            event["requestContext"]["http"]["method"],
+            event["rawPath"],
+            extra={"status": answer["statusCode"], "ms": round((time.perf_counter() - began) * 1000, 1)},
+        )
+        return answer
+
+    def _endpoint(self, route: Route) -> Any:
+        def endpoint(**path: str) -> Response[str]:
+            event = self._resolver.current_event.raw_event
+            answer = self._guarded(route, path, event)
+            body, headers = _text(self._services, answer, route.method)
+            return Response(
+                status_code=answer.status,
+                content_type=None if answer.status == 204 else JSON,
+                headers={**headers, **_echoed(event)},
+                body=body or "",
+            )
+
+        return endpoint
+
+    def _guarded(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Answer:
+        try:
+            return route.handler(self._checked(route, path, event))
+        except Malformed as problem:
+            return answer_malformed(problem)
+        except Rejected as problem:
+            return answer_rejected(problem)
+        except Stale as problem:
+            return answer_stale(problem)
+        except Exception:
+            self._log.exception("The request failed")
+            return Answer(500, {"message": "Internal server error"})
+
+    def _checked(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Call[Any, Any]:
+        """Who asks, then what: a stranger learns nothing about what would have been acceptable."""
+        headers = _headers(event)
+        caller = NOBODY if route.access is Access.OPEN else _caller(self._services, headers)
+        _authorize(route, caller, path)
+        _check_version(headers)
+        query = None if route.query is None else _parsed_query(route.query, event.get("rawQueryString") or "")
+        return Call(self._services, caller, path, query, _parsed_body(self._services, route, event, headers))
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+def _caller(services: Services, headers: Mapping[str, str]) -> Dispatch:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized("Missing auth token")
+    return services.tokens.dispatch_of(token, now=services.clock.now())
+
+
+def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
+    if route.access is Access.OPEN:
+        return
+    if caller.scope not in route.scopes:
+        allowed = ", ".join(sorted(route.scopes))
+        raise Forbidden(f"Token type '{caller.scope}' not allowed for this endpoint. Allowed types: {allowed}")
+    if route.access is Access.OWN and path["task_instance_id"].lower() != str(caller.id):
+        raise Forbidden("Token subject does not match task instance ID")
+
+
+# --- what -------------------------------------------------------------------------------------------------------------
+
+
+def _check_version(headers: Mapping[str, str]) -> None:
+    version = headers.get("airflow-api-version", API_VERSION)
+    if version != API_VERSION:
+        raise Malformed.single(
+            "value_error",
+            ("header", "airflow-api-version"),
+            f"This control plane speaks version {API_VERSION} of the Task Execution API",
+            version,
+        )
+
+
+def _parsed_query(model: type[Query], raw: str) -> Query:
+    given = parse_qs(raw, keep_blank_values=True)
+    lists = _repeatable(model)
+    try:
+        return model.model_validate({name: found if name in lists else found[-1] for name, found in given.items()})
+    except ValidationError as problem:
+        raise Malformed.of(problem, "query") from problem
+
+
+@cache
+def _repeatable(model: type[Query]) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, info in model.model_fields.items()
+        if list in {get_origin(part) for part in (info.annotation, *getattr(info.annotation, "__args__", ()))}
+    )
+
+
+def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    if route.body is None:
+        return None
+    text = _body_text(services, event, headers)
+    if not text:
+        if route.needs_body:
+            raise Malformed.single("missing", ("body",), "Field required")
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as problem:
+        at, what = getattr(problem, "pos", 0), getattr(problem, "msg", str(problem))
+        raise Malformed.single("json_invalid", ("body", at), "JSON decode error", {}, error=what) from problem
+    try:
+        return _adapter(route).validate_python(value)
+    except ValidationError as problem:
+        raise Malformed.of(problem, "body") from problem
+
+
+def _body_text(services: Services, event: Mapping[str, Any], headers: Mapping[str, str]) -> str | bytes:
+    if stored := headers.get(transfer.HEADER):
+        if not stored.startswith(transfer.PREFIX):
+            raise Forbidden(f"Bodies are fetched from {transfer.PREFIX} only")
+        return services.objects.get(stored)
+    body = event.get("body") or ""
+    return base64.b64decode(body) if event.get("isBase64Encoded") else str(body)
+
+
+@cache
+def _adapter(route: Route) -> TypeAdapter[Any]:
+    assert route.body is not None  # noqa: S101 - only routes with a body come here
+    return route.body()
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+class _Resolver(APIGatewayHttpResolver):
+    """Takes any character in a path variable, as Airflow's keys and ids do; a `path` variable may hold slashes too."""
+
+    @staticmethod
+    def _compile_regex(rule: str, base_regex: str = r"^{}\Z") -> re.Pattern[str]:
+        pattern = re.sub(r"<(\w+)(:path)?>", lambda part: f"(?P<{part[1]}>{'.+' if part[2] else '[^/]+'})", rule)
+        return re.compile(base_regex.format(pattern), re.DOTALL)
+
+
+def _rule(path: str) -> str:
+    return path.replace("{", "<").replace("}", ">")
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+
+
+def _echoed(event: Mapping[str, Any]) -> dict[str, str]:
+    correlation_id = _headers(event).get("correlation-id")
+    return {"correlation-id": correlation_id} if correlation_id else {}
+
+
+def _text(services: Services, answer: Answer, method: str) -> tuple[str | None, dict[str, str]]:
+    """The body as it goes out, and the headers. What an invocation cannot carry goes through the bucket."""
+    if answer.status == 204 or method == "HEAD":
+        return None, dict(answer.headers)
+    text = json.dumps(answer.body, separators=(",", ":"))
+    if len(text) <= transfer.LIMIT:
+        return text, dict(answer.headers)
+    key = f"{transfer.PREFIX}{uuid.uuid4()}"
+    services.objects.put(key, text.encode(), content_type=JSON)
+    return None, {**answer.headers, transfer.HEADER: key}

@@ -1,0 +1,46 @@
+"""Ours, not Airflow's: what the triggerer gets and reports. See `routes/triggers.py`."""
+
+from typing import Any, Literal
+
+from pydantic import JsonValue, model_validator
+
+from gust.execution_api.datamodels.base import Strict, moment
+from gust.model.dispatch import Dispatch
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger
+
+
+class TriggerEventPayload(Strict):
+    """Exactly one of `event` (it fired), `error` (it broke) and `state` (it ended the task itself)."""
+
+    event: JsonValue = None
+    error: str | None = None
+    traceback: list[str] | None = None
+    state: Literal[S.SUCCESS, S.FAILED, S.SKIPPED] | None = None
+    xcoms: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> "TriggerEventPayload":
+        if len(self.model_fields_set & {"event", "error", "state"}) != 1:
+            raise ValueError("give one of event, error and state")
+        return self
+
+
+class LostPayload(Strict):
+    reason: str
+
+
+def parked_trigger_response(dispatch: Dispatch, trigger: ParkedTrigger) -> dict[str, Any]:
+    return {
+        "id": str(dispatch.id),
+        "dag_id": dispatch.key.dag_id,
+        "run_id": dispatch.key.run_id,
+        "task_id": dispatch.key.task_id,
+        "map_index": dispatch.key.map_index,
+        "try_number": dispatch.try_number,
+        "classpath": trigger.classpath,
+        "kwargs": trigger.kwargs,
+        "queue": trigger.queue,
+        "next_method": trigger.next_method,
+        "timeout_at": moment(trigger.timeout_at),
+    }

@@ -1,0 +1,42 @@
+"""All operations of version 2026-06-30, in Airflow's files and order; `triggers` and `tries` are ours."""
+
+from typing import Final
+
+from gust.execution_api.routes import (
+    asset_events,
+    asset_state_store,
+    assets,
+    connection_tests,
+    connections,
+    dag_runs,
+    dags,
+    health,
+    hitl,
+    task_instances,
+    task_reschedules,
+    task_state_store,
+    tries,
+    triggers,
+    variables,
+    xcoms,
+)
+from gust.execution_api.routing import Route
+
+AIRFLOW_ROUTES: Final[tuple[Route, ...]] = (
+    *health.routes.table,
+    *assets.routes.table,
+    *asset_events.routes.table,
+    *connection_tests.routes.table,
+    *connections.routes.table,
+    *dag_runs.routes.table,
+    *dags.routes.table,
+    *task_instances.routes.table,
+    *task_reschedules.routes.table,
+    *variables.routes.table,
+    *xcoms.routes.table,
+    *hitl.routes.table,
+    *task_state_store.routes.table,
+    *asset_state_store.routes.table,
+)
+
+ROUTES: Final[tuple[Route, ...]] = (*AIRFLOW_ROUTES, *triggers.routes.table, *tries.routes.table)

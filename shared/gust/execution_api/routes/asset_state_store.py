@@ -1,0 +1,108 @@
+from gust.errors import NotFound
+from gust.execution_api.datamodels.asset_state_store import (
+    AssetStateStorePutBody,
+    ByName,
+    ByUri,
+    KeyByName,
+    KeyByUri,
+)
+from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
+from gust.model.asset import Asset
+from gust.model.dispatch import Dispatch, Scope
+from gust.services.context import Services
+
+routes = Routes("/store/asset")
+
+EVERYBODY = frozenset(Scope)
+"""Watchers' triggers keep their place in an asset's store."""
+
+
+@routes.get("/by-name/value", query=KeyByName)
+def get_asset_state_store_by_name(call: Call[None, KeyByName]) -> Answer:
+    return _get(call.services, _by_name(call.services, call.query.name), call.query.key)
+
+
+@routes.put("/by-name/value", query=KeyByName, body=AssetStateStorePutBody, scopes=EVERYBODY)
+def set_asset_state_store_by_name(call: Call[AssetStateStorePutBody, KeyByName]) -> Answer:
+    return _put(call.services, _by_name(call.services, call.query.name), call.query.key, call.body, call.caller)
+
+
+@routes.delete("/by-name/value", query=KeyByName, scopes=EVERYBODY)
+def delete_asset_state_store_by_name(call: Call[None, KeyByName]) -> Answer:
+    return _delete(call.services, _by_name(call.services, call.query.name), call.query.key)
+
+
+@routes.delete("/by-name/clear", query=ByName, scopes=EVERYBODY)
+def clear_asset_state_store_by_name(call: Call[None, ByName]) -> Answer:
+    return _clear(call.services, _by_name(call.services, call.query.name))
+
+
+@routes.get("/by-uri/value", query=KeyByUri)
+def get_asset_state_store_by_uri(call: Call[None, KeyByUri]) -> Answer:
+    return _get(call.services, _by_uri(call.services, call.query.uri), call.query.key)
+
+
+@routes.put("/by-uri/value", query=KeyByUri, body=AssetStateStorePutBody, scopes=EVERYBODY)
+def set_asset_state_store_by_uri(call: Call[AssetStateStorePutBody, KeyByUri]) -> Answer:
+    return _put(call.services, _by_uri(call.services, call.query.uri), call.query.key, call.body, call.caller)
+
+
+@routes.delete("/by-uri/value", query=KeyByUri, scopes=EVERYBODY)
+def delete_asset_state_store_by_uri(call: Call[None, KeyByUri]) -> Answer:
+    return _delete(call.services, _by_uri(call.services, call.query.uri), call.query.key)
+
+
+@routes.delete("/by-uri/clear", query=ByUri, scopes=EVERYBODY)
+def clear_asset_state_store_by_uri(call: Call[None, ByUri]) -> Answer:
+    return _clear(call.services, _by_uri(call.services, call.query.uri))
+
+
+def _by_name(services: Services, name: str) -> Asset:
+    asset = services.store.get_asset(name=name)
+    if asset is None:
+        raise NotFound(f"Asset with name={name!r} not found")
+    return asset
+
+
+def _by_uri(services: Services, uri: str) -> Asset:
+    asset = services.store.get_asset(uri=uri)
+    if asset is None:
+        raise NotFound(f"Asset with uri={uri!r} not found")
+    return asset
+
+
+def _get(services: Services, asset: Asset, key: str) -> Answer:
+    stored = services.store.get_setting(_namespace(asset), key)
+    if stored is None:
+        raise NotFound(f"Asset state store key {key!r} not found")
+    return Answer(body={"value": stored["value"]})
+
+
+def _put(services: Services, asset: Asset, key: str, body: AssetStateStorePutBody, writer: Dispatch) -> Answer:
+    document = {
+        "value": body.value,
+        "last_updated_by": {
+            "kind": "task" if writer.scope is Scope.EXECUTION else "watcher",
+            "dag_id": writer.key.dag_id,
+            "run_id": writer.key.run_id,
+            "task_id": writer.key.task_id,
+            "map_index": writer.key.map_index,
+        },
+    }
+    services.store.put_setting(_namespace(asset), key, document)
+    return NO_CONTENT
+
+
+def _delete(services: Services, asset: Asset, key: str) -> Answer:
+    services.store.delete_setting(_namespace(asset), key)
+    return NO_CONTENT
+
+
+def _clear(services: Services, asset: Asset) -> Answer:
+    for key in services.store.list_settings(_namespace(asset)):
+        services.store.delete_setting(_namespace(asset), key)
+    return NO_CONTENT
+
+
+def _namespace(asset: Asset) -> str:
+    return f"asset_state/{asset.name}/{asset.uri}"

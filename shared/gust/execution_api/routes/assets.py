@@ -1,0 +1,36 @@
+from gust.errors import NotFound
+from gust.execution_api.datamodels.asset import AssetAliasName, AssetName, AssetUri, asset_response
+from gust.execution_api.routing import Answer, Call, Routes
+from gust.model.asset import Asset
+
+routes = Routes("/assets")
+
+
+@routes.get("/by-name", query=AssetName)
+def get_asset_by_name(call: Call[None, AssetName]) -> Answer:
+    asset = call.services.store.get_asset(name=call.query.name)
+    if asset is None:
+        raise NotFound(f"Asset with name {call.query.name} not found")
+    return Answer(body=asset_response(asset))
+
+
+@routes.get("/by-uri", query=AssetUri)
+def get_asset_by_uri(call: Call[None, AssetUri]) -> Answer:
+    asset = call.services.store.get_asset(uri=call.query.uri)
+    if asset is None:
+        raise NotFound(f"Asset with URI {call.query.uri} not found")
+    return Answer(body=asset_response(asset))
+
+
+@routes.get("/by-alias", query=AssetAliasName)
+def get_assets_by_alias(call: Call[None, AssetAliasName]) -> Answer:
+    """The assets that events have come to through the alias."""
+    store = call.services.store
+    events = store.list_asset_events(alias=call.query.alias_name)
+    named = {(event.name, event.uri): event for event in events}
+    assets = [store.get_asset(name=name, uri=uri) or _of_event(name, uri) for name, uri in named]
+    return Answer(body=[asset_response(asset) for asset in assets])
+
+
+def _of_event(name: str, uri: str) -> Asset:
+    return Asset(name=name, uri=uri)

@@ -1,0 +1,93 @@
+from collections.abc import Callable
+from typing import Any
+
+from gust.errors import NotFound, NotSupportedYet
+from gust.execution_api.datamodels.dagrun import (
+    CountDagRuns,
+    PreviousDagRun,
+    TriggerDAGRunPayload,
+    dag_run_response,
+)
+from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunTriggeredByType, DagRunType
+from gust.services.find_task_instances import runs_of
+
+routes = Routes("/dag-runs")
+
+
+@routes.get("/count", query=CountDagRuns)
+def get_dr_count(call: Call[None, CountDagRuns]) -> Answer:
+    asked = call.query
+
+    def is_asked_for(run: DagRun) -> bool:
+        return (
+            (not asked.logical_dates or run.logical_date in asked.logical_dates)
+            and (not asked.run_ids or run.run_id in asked.run_ids)
+            and (not asked.states or run.state in asked.states)
+        )
+
+    return Answer(body=len(runs_of(call.services, asked.dag_id, wanted=is_asked_for)))
+
+
+@routes.get("/previous", query=PreviousDagRun)
+def get_previous_dagrun(call: Call[None, PreviousDagRun]) -> Answer:
+    asked = call.query
+    earlier = [
+        (run.logical_date, run)
+        for run in runs_of(call.services, asked.dag_id, wanted=lambda run: asked.state in (None, run.state))
+        if run.logical_date is not None and run.logical_date < asked.logical_date
+    ]
+    latest = max(earlier, key=lambda found: found[0], default=None)
+    return Answer(body=dag_run_response(latest[1]) if latest else None)
+
+
+@routes.get("/{dag_id}/{run_id}")
+def get_dag_run(call: Call[None, None]) -> Answer:
+    return Answer(body=dag_run_response(_run(call)))
+
+
+@routes.post("/{dag_id}/{run_id}", body=TriggerDAGRunPayload)
+def trigger_dag_run(call: Call[TriggerDAGRunPayload, None]) -> Answer:
+    """A run for TriggerDagRunOperator; who triggered the caller's run is noted as having triggered this one."""
+    parent = call.services.store.get_run(call.caller.key.run)
+    _create_dag_run()(
+        call.services,
+        call.path["dag_id"],
+        run_id=call.path["run_id"],
+        logical_date=call.body.logical_date,
+        run_after=call.body.run_after,
+        conf=call.body.conf,
+        note=call.body.note,
+        run_type=DagRunType.OPERATOR_TRIGGERED,
+        triggered_by=DagRunTriggeredByType.OPERATOR,
+        triggering_user_name=parent.triggering_user_name if parent else None,
+        partition_key=call.body.partition_key,
+    )
+    return NO_CONTENT
+
+
+def _create_dag_run() -> Callable[..., Any]:
+    # Imported here: timetables are slow to import, and few tasks trigger runs.
+    from gust.services.create_dag_run import create_dag_run  # noqa: PLC0415
+
+    return create_dag_run
+
+
+@routes.post("/{dag_id}/{run_id}/clear")
+def clear_dag_run(_: Call[None, None]) -> Answer:
+    raise NotSupportedYet("Clearing a DagRun is not supported yet")
+
+
+@routes.get("/{dag_id}/{run_id}/state")
+def get_dagrun_state(call: Call[None, None]) -> Answer:
+    return Answer(body={"state": _run(call).state})
+
+
+def _run(call: Call[Any, Any]) -> DagRun:
+    dag_id, run_id = call.path["dag_id"], call.path["run_id"]
+    run = call.services.store.get_run(DagRunKey(dag_id, run_id))
+    if run is None:
+        raise NotFound(f"Dag run with dag_id '{dag_id}' and run_id '{run_id}' was not found")
+    return run

@@ -1,0 +1,15 @@
+from gust.execution_api.routing import Access, Answer, Call, Routes
+
+routes = Routes("/health")
+
+
+@routes.get("", access=Access.OPEN)
+def health(_: Call[None, None]) -> Answer:
+    return Answer(body={"status": "healthy"})
+
+
+@routes.get("/ping", access=Access.OPEN)
+def ping(call: Call[None, None]) -> Answer:
+    """Whether what we depend on answers: one read of the table."""
+    call.services.store.last_alive()
+    return Answer(body={"ok": ["store"], "failing": {}})

@@ -1,0 +1,291 @@
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from gust.errors import Invalid, NotFound, NotSupportedYet
+from gust.execution_api.datamodels.asset import asset_profile
+from gust.execution_api.datamodels.taskinstance import (
+    Breadcrumbs,
+    CountTaskInstances,
+    OutletEventPayload,
+    PreviousTaskInstance,
+    SelectTaskInstances,
+    TIAwaitingInputStatePayload,
+    TIDeferredStatePayload,
+    TIEnterRunningPayload,
+    TIHeartbeatInfo,
+    TIRescheduleStatePayload,
+    TIRetryStatePayload,
+    TISkippedDownstreamTasksStatePayload,
+    TIStateUpdate,
+    TISuccessStatePayload,
+    TITerminalStatePayload,
+    breadcrumb,
+    previous_successful_dagrun_response,
+    previous_ti_response,
+    run_context,
+)
+from gust.execution_api.problems import Malformed
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.model.dag_run import DagRun
+from gust.model.keys import UNMAPPED
+from gust.model.state import FINISHED, DagRunState
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.services.context import Services
+from gust.services.find_task_instances import instances_of_runs, runs_of, tasks_of_group
+from gust.services.report_task_instance import (
+    heartbeat,
+    known,
+    report_deferral,
+    report_failure,
+    report_rendered_map_index,
+    report_reschedule,
+    report_retry,
+    report_stopped,
+    report_success,
+    running,
+)
+from gust.services.skip_downstream import skip_downstream
+from gust.services.specs import load_spec, spec_of_instance
+from gust.services.start_task_instance import start_task_instance
+
+routes = Routes("/task-instances")
+
+MAX_PARTITION_KEY: Final = 250
+"""Characters; Airflow's `ID_LEN`."""
+
+# --- about many -------------------------------------------------------------------------------------------------------
+
+
+@routes.get("/count", query=CountTaskInstances)
+def get_task_instance_count(call: Call[None, CountTaskInstances]) -> Answer:
+    states = call.query.states
+    found = _selected(call.services, call.query, tasks_and_group=_in_both)
+    return Answer(body=sum(not states or (str(i.state) if i.state else "null") in states for i in found))
+
+
+@routes.get("/previous/{dag_id}/{task_id}", query=PreviousTaskInstance)
+def get_previous_task_instance(call: Call[None, PreviousTaskInstance]) -> Answer:
+    """The instance of the latest run with a logical date before the one given, that is in the state given."""
+    asked, store = call.query, call.services.store
+    runs = runs_of(call.services, call.path["dag_id"], wanted=lambda run: _is_before(run, asked.logical_date))
+    for run in sorted(runs, key=_by_logical_date, reverse=True):
+        instance = store.get_instance(run.key.task_instance(call.path["task_id"], asked.map_index))
+        if instance is not None and asked.state in (None, instance.state):
+            return Answer(body=previous_ti_response(run, instance))
+    return Answer(body=None)
+
+
+@routes.get("/states", query=SelectTaskInstances)
+def get_task_instance_states(call: Call[None, SelectTaskInstances]) -> Answer:
+    states: dict[str, dict[str, Any]] = defaultdict(dict)
+    for instance in _selected(call.services, call.query, tasks_and_group=_in_either):
+        name = instance.task_id if instance.map_index < 0 else f"{instance.task_id}_{instance.map_index}"
+        states[instance.run_id][name] = instance.state
+    return Answer(body={"task_states": states})
+
+
+@routes.get("/breadcrumbs", query=Breadcrumbs)
+def get_task_instance_breadcrumbs(call: Call[None, Breadcrumbs]) -> Answer:
+    """The finished instances of a run."""
+    runs = runs_of(call.services, call.query.dag_id, wanted=lambda run: run.run_id == call.query.run_id)
+    finished = [i for i in instances_of_runs(call.services, runs) if i.state in FINISHED]
+    in_order = sorted(finished, key=lambda instance: (instance.task_id, instance.map_index))
+    return Answer(body={"breadcrumbs": [breadcrumb(instance) for instance in in_order]})
+
+
+# --- about the caller's own try ---------------------------------------------------------------------------------------
+
+
+@routes.patch("/{task_instance_id}/run", access=Access.OWN, body=TIEnterRunningPayload)
+def ti_run(call: Call[TIEnterRunningPayload, None]) -> Answer:
+    said = call.body
+    started = start_task_instance(call.services, call.caller, hostname=said.hostname, pid=said.pid, at=said.start_date)
+    return Answer(body=run_context(started))
+
+
+@routes.patch("/{task_instance_id}/state", access=Access.OWN, body=TIStateUpdate)
+def ti_update_state(call: Call[Any, None]) -> Answer:
+    services, caller, said = call.services, call.caller, call.body
+    match said:
+        case TISuccessStatePayload():
+            report_success(
+                services,
+                caller,
+                at=said.end_date,
+                outlets=[ref for profile in said.task_outlets if (ref := profile.to_ref())],
+                events=[payload.to_event() for payload in _outlet_events(said.outlet_events)],
+                rendered_map_index=said.rendered_map_index,
+            )
+        case TITerminalStatePayload(state=S.FAILED):
+            report_failure(services, caller, at=said.end_date, rendered_map_index=said.rendered_map_index)
+        case TITerminalStatePayload():
+            report_stopped(
+                services, caller, state=said.state, at=said.end_date, rendered_map_index=said.rendered_map_index
+            )
+        case TIRetryStatePayload():
+            report_retry(
+                services,
+                caller,
+                at=said.end_date,
+                delay=said.retry_delay_seconds,
+                reason=said.retry_reason[:500] if said.retry_reason else None,
+                rendered_map_index=said.rendered_map_index,
+            )
+        case TIDeferredStatePayload():
+            report_deferral(
+                services,
+                caller,
+                trigger=_parked(services, said),
+                rendered_map_index=said.rendered_map_index,
+            )
+        case TIRescheduleStatePayload():
+            report_reschedule(services, caller, at=said.end_date, due_at=said.reschedule_date)
+        case TIAwaitingInputStatePayload():
+            raise NotSupportedYet("Human-in-the-loop operators are not supported yet")
+        case _:
+            running(services, caller)
+            raise Invalid(f"A worker cannot move a task instance to {said.state}", field=("body", "state"))
+    return NO_CONTENT
+
+
+@routes.patch("/{task_instance_id}/skip-downstream", access=Access.OWN, body=TISkippedDownstreamTasksStatePayload)
+def ti_skip_downstream(call: Call[TISkippedDownstreamTasksStatePayload, None]) -> Answer:
+    targets = [(task, UNMAPPED) if isinstance(task, str) else task for task in call.body.tasks]
+    skip_downstream(call.services, call.caller, targets)
+    return NO_CONTENT
+
+
+@routes.put("/{task_instance_id}/heartbeat", access=Access.OWN, body=TIHeartbeatInfo)
+def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
+    """Renews the token too: it lives as long as its try does."""
+    now = call.services.clock.now()
+    heartbeat(call.services, call.caller, at=now)
+    return Answer(204, headers={"Refreshed-API-Token": call.services.tokens.renewed(call.caller, now=now)})
+
+
+@routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any])
+def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
+    running(call.services, call.caller)
+    call.services.store.put_rendered_fields(call.caller.key, call.body)
+    return Answer(201, {"message": "Rendered task instance fields successfully set"})
+
+
+@routes.patch("/{task_instance_id}/rendered-map-index", access=Access.OWN, body=str)
+def ti_patch_rendered_map_index(call: Call[str, None]) -> Answer:
+    if not call.body:
+        return Answer(422, {"detail": "rendered_map_index cannot be empty"})
+    report_rendered_map_index(call.services, call.caller, rendered_map_index=call.body)
+    return NO_CONTENT
+
+
+@routes.get("/{task_instance_id}/previous-successful-dagrun", access=Access.OWN)
+def get_previous_successful_dagrun(call: Call[None, None]) -> Answer:
+    run = call.services.store.get_run(call.caller.key.run)
+    if run is None or run.logical_date is None:
+        return Answer(body=previous_successful_dagrun_response(None))
+    before = run.logical_date
+    earlier = runs_of(
+        call.services, run.dag_id, wanted=lambda r: r.state is DagRunState.SUCCESS and _is_before(r, before)
+    )
+    return Answer(body=previous_successful_dagrun_response(max(earlier, key=_by_logical_date, default=None)))
+
+
+@routes.get("/{task_instance_id}/validate-inlets-and-outlets", access=Access.OWN)
+def validate_inlets_and_outlets(call: Call[None, None]) -> Answer:
+    """Assets that the task names and that no DAG's active version does."""
+    services = call.services
+    instance = known(services, call.caller)
+    run = services.store.get_run(instance.key.run)
+    if run is None:
+        raise NotFound("Task Instance not found")
+    task = spec_of_instance(services, run, instance).tasks.get(instance.task_id)
+    named = {(ref.name, ref.uri): ref for ref in (*task.inlets, *task.outlets) if ref.kind == "asset"} if task else {}
+    inactive = [ref for (name, uri), ref in named.items() if services.store.get_asset(name=name, uri=uri) is None]
+    return Answer(body={"inactive_assets": [asset_profile(ref) for ref in inactive]})
+
+
+# --- what the routes above are made of --------------------------------------------------------------------------------
+
+
+def _outlet_events(raw: list[dict[str, Any]]) -> list[OutletEventPayload]:
+    try:
+        events = TypeAdapter(list[OutletEventPayload]).validate_python(raw)
+    except ValidationError as problem:
+        raise Malformed.of(problem, "body") from problem
+    for event in events:
+        key = event.partition_key
+        if key is not None and (not key.strip() or len(key) > MAX_PARTITION_KEY):
+            raise Invalid(
+                f"partition_key in outlet event must have 1 to {MAX_PARTITION_KEY} characters; got {key!r}",
+                field=("body", "outlet_events"),
+                value=key,
+            )
+    return events
+
+
+def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
+    timeout: timedelta | None = said.trigger_timeout
+    return ParkedTrigger(
+        classpath=said.classpath,
+        kwargs=said.trigger_kwargs,
+        next_method=said.next_method,
+        next_kwargs=said.next_kwargs,
+        timeout_at=None if timeout is None else services.clock.now() + timeout,
+        queue=said.queue,
+    )
+
+
+Chosen = Callable[[bool, bool], bool]
+"""(is among the task ids asked for, is in the group asked for) → is selected, where both were asked for."""
+
+
+def _in_both(among_tasks: bool, in_group: bool) -> bool:
+    return among_tasks and in_group
+
+
+def _in_either(among_tasks: bool, in_group: bool) -> bool:
+    return among_tasks or in_group
+
+
+def _selected(services: Services, asked: SelectTaskInstances, *, tasks_and_group: Chosen) -> Iterator[TaskInstance]:
+    """Airflow counts what is in the tasks and in the group asked for, and lists states of what is in either."""
+    group = _tasks_of_group(services, asked.dag_id, asked.task_group_id) if asked.task_group_id else None
+    runs = runs_of(
+        services,
+        asked.dag_id,
+        wanted=lambda run: (
+            (not asked.logical_dates or run.logical_date in asked.logical_dates)
+            and (not asked.run_ids or run.run_id in asked.run_ids)
+        ),
+    )
+    for instance in instances_of_runs(services, runs):
+        if asked.map_index not in (None, instance.map_index):
+            continue
+        among_tasks = not asked.task_ids or instance.task_id in asked.task_ids
+        in_group = group is None or instance.task_id in group
+        if tasks_and_group(among_tasks, in_group) if asked.task_ids and group is not None else among_tasks and in_group:
+            yield instance
+
+
+def _tasks_of_group(services: Services, dag_id: str, group_id: str) -> frozenset[str]:
+    dag = services.store.get_dag(dag_id)
+    if dag is None:
+        raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    tasks = tasks_of_group(load_spec(services.objects, dag.spec_key), group_id)
+    if tasks is None:
+        raise NotFound(f"Task group {group_id} not found in DAG {dag_id}")
+    # Where the group has no instances, Airflow takes the id for a task's.
+    return tasks or frozenset({group_id})
+
+
+def _is_before(run: DagRun, logical_date: Any) -> bool:
+    return run.logical_date is not None and (logical_date is None or run.logical_date < logical_date)
+
+
+def _by_logical_date(run: DagRun) -> Any:
+    return run.logical_date

@@ -1,0 +1,17 @@
+"""Ours, not Airflow's: for what runs a worker, which may outlive it."""
+
+from gust.execution_api.datamodels.trigger import LostPayload
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.services.report_task_instance import report_lost
+
+routes = Routes("/gust/tries")
+
+
+@routes.post("/{task_instance_id}/lost", access=Access.OWN, body=LostPayload)
+def lose_try(call: Call[LostPayload, None]) -> Answer:
+    """The try's process ended without a report, or could not begin: the try failed, its own retry rules apply.
+
+    409 where the try has ended or a later dispatch has taken its place: then there is nothing to do.
+    """
+    report_lost(call.services, call.caller, at=call.services.clock.now(), reason=call.body.reason)
+    return NO_CONTENT

@@ -1,0 +1,31 @@
+"""Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
+
+from gust.execution_api.datamodels.trigger import TriggerEventPayload, parked_trigger_response
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.model.dispatch import Scope
+from gust.services.report_trigger import parked_trigger, report_broken, report_ended, report_fired
+
+routes = Routes("/gust/triggers")
+
+TRIGGERER = frozenset({Scope.TRIGGER})
+
+
+@routes.get("/{task_instance_id}", access=Access.OWN, scopes=TRIGGERER)
+def get_trigger(call: Call[None, None]) -> Answer:
+    """The trigger to run, with a fresh token. 409 where nothing waits for it any more: drop the message."""
+    trigger = parked_trigger(call.services, call.caller)
+    token = call.services.tokens.renewed(call.caller, now=call.services.clock.now())
+    return Answer(body=parked_trigger_response(call.caller, trigger), headers={"Refreshed-API-Token": token})
+
+
+@routes.post("/{task_instance_id}/event", access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload)
+def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
+    """The trigger fired, broke or ended the task. Only the first report counts: 409 for any after it."""
+    said = call.body
+    if said.error is not None:
+        report_broken(call.services, call.caller, error=said.error, traceback=said.traceback)
+    elif said.state is not None:
+        report_ended(call.services, call.caller, state=said.state, xcoms=said.xcoms or {})
+    else:
+        report_fired(call.services, call.caller, event=said.event)
+    return NO_CONTENT

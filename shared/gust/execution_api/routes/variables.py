@@ -1,0 +1,40 @@
+from gust.errors import NotFound
+from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
+from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
+from gust.model.dispatch import Scope
+from gust.model.variable import VARIABLES, Variable
+
+routes = Routes("/variables")
+
+EVERYBODY = frozenset(Scope)
+"""Triggers may write variables too, as in Airflow."""
+
+
+@routes.get("/keys", query=VariableKeys)
+def get_variable_keys(call: Call[None, VariableKeys]) -> Answer:
+    keys = sorted(call.services.store.list_settings(VARIABLES, prefix=call.query.prefix or ""))
+    page = keys[call.query.offset : call.query.offset + call.query.limit]
+    return Answer(body={"keys": page, "total_entries": len(keys)})
+
+
+@routes.get("/{variable_key:path}")
+def get_variable(call: Call[None, None]) -> Answer:
+    key = call.path["variable_key"]
+    stored = call.services.store.get_setting(VARIABLES, key)
+    if stored is None:
+        raise NotFound(f"Variable with key '{key}' not found")
+    return Answer(body={"key": key, "value": Variable.from_document(key, stored).value})
+
+
+@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY)
+def put_variable(call: Call[VariablePostBody, None]) -> Answer:
+    # A variable's value is text: Airflow stores what is not as its str(), the text "None" included.
+    variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
+    call.services.store.put_setting(VARIABLES, variable.key, variable.to_document())
+    return Answer(201, {"message": "Variable successfully set"})
+
+
+@routes.delete("/{variable_key:path}", scopes=EVERYBODY)
+def delete_variable(call: Call[None, None]) -> Answer:
+    call.services.store.delete_setting(VARIABLES, call.path["variable_key"])
+    return NO_CONTENT

@@ -1,0 +1,145 @@
+"""XComs. Every task may read every XCom; it writes and deletes its own only.
+
+Airflow lets a task write any. Ours may not: a token speaks for one try, and that is what keeps a lost worker from
+overwriting what its successor pushed.
+"""
+
+import os
+from typing import Any, Final
+
+from gust.errors import Forbidden, NotFound
+from gust.execution_api.datamodels.xcom import DeleteXCom, GetXCom, GetXComSlice, HeadXCom, SetXCom
+from gust.execution_api.problems import Malformed
+from gust.execution_api.routing import Answer, Call, Routes
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.services.find_task_instances import runs_of
+from gust.services.ports import XCom
+from gust.services.push_xcom import push_xcom
+from gust.services.report_task_instance import running
+
+routes = Routes("/xcoms")
+
+OF_TASK: Final = "/{dag_id}/{run_id}/{task_id}/{key:path}"
+
+MAX_MAP_LENGTH: Final = int(os.environ.get("AIRFLOW__CORE__MAX_MAP_LENGTH", "1024"))
+
+
+@routes.get(f"{OF_TASK}/item/{{offset}}")
+def get_mapped_xcom_by_index(call: Call[None, None]) -> Answer:
+    offset = _integer("offset", call.path["offset"])
+    pushed = _pushed(call)
+    if not -len(pushed) <= offset < len(pushed):
+        raise _missing(call, f"offset={offset}")
+    return Answer(body=pushed[offset].value)
+
+
+@routes.get(f"{OF_TASK}/slice", query=GetXComSlice)
+def get_mapped_xcom_by_slice(call: Call[None, GetXComSlice]) -> Answer:
+    asked = call.query
+    pushed = _pushed(call, include_prior_dates=asked.include_prior_dates)
+    # Airflow takes a step of 0 for 1.
+    return Answer(body=[xcom.value for xcom in pushed[asked.start : asked.stop : asked.step or 1]])
+
+
+@routes.head(OF_TASK, query=HeadXCom)
+def head_xcom(call: Call[None, HeadXCom]) -> Answer:
+    """How many instances of the task pushed the key."""
+    if call.query.map_index is not None:
+        return Answer(
+            400, {"detail": {"reason": "invalid_request", "message": "Cannot specify map_index in a HEAD request"}}
+        )
+    return Answer(headers={"Content-Range": f"map_indexes {len(_pushed(call))}"})
+
+
+@routes.get(OF_TASK, query=GetXCom)
+def get_xcom(call: Call[None, GetXCom]) -> Answer:
+    asked = call.query
+    if asked.offset is not None:
+        pushed = [
+            xcom for xcom in _pushed(call, include_prior_dates=asked.include_prior_dates) if xcom.value is not None
+        ]
+        if not -len(pushed) <= asked.offset < len(pushed):
+            raise _missing(call, f"offset={asked.offset}")
+        found: XCom | None = pushed[asked.offset]
+    else:
+        store, key = call.services.store, _task_instance(call, asked.map_index)
+        found = store.get_xcom(key, call.path["key"])
+        if found is None and asked.include_prior_dates:
+            earlier = (run.task_instance(key.task_id, key.map_index) for run in _runs_until(call))
+            found = next((x for prior in earlier if (x := store.get_xcom(prior, call.path["key"]))), None)
+    if found is None:
+        raise _missing(call, f"map_index={asked.map_index}")
+    return Answer(body={"key": call.path["key"], "value": found.value})
+
+
+@routes.post(OF_TASK, query=SetXCom, body=Any, needs_body=False)
+def set_xcom(call: Call[Any, SetXCom]) -> Answer:
+    asked = call.query
+    _require_own(call, asked.map_index)
+    if asked.mapped_length is not None and asked.mapped_length > MAX_MAP_LENGTH:
+        message = "pushed value is too large to map as a downstream's dependency"
+        return Answer(400, {"detail": {"reason": "unmappable_return_value_length", "message": message}})
+    push_xcom(
+        call.services,
+        call.caller,
+        name=call.path["key"],
+        value=call.body,
+        mapped_length=asked.mapped_length,
+        dag_result=asked.dag_result,
+    )
+    return Answer(201, {"message": "XCom successfully set"})
+
+
+@routes.delete(OF_TASK, query=DeleteXCom)
+def delete_xcom(call: Call[None, DeleteXCom]) -> Answer:
+    _require_own(call, call.query.map_index)
+    running(call.services, call.caller)
+    call.services.store.delete_xcom(call.caller.key, call.path["key"])
+    return Answer(body={"message": f"XCom with key: {call.path['key']} successfully deleted."})
+
+
+def _pushed(call: Call[Any, Any], *, include_prior_dates: bool = False) -> list[XCom]:
+    """What the task's instances pushed under the key, in order of their map indexes; newer runs before older ones."""
+    store = call.services.store
+    runs = _runs_until(call) if include_prior_dates else [_run_key(call)]
+    found = [x for run in runs for x in store.list_xcoms(run, task_id=call.path["task_id"], name=call.path["key"])]
+    return sorted(found, key=lambda xcom: xcom.key.map_index)
+
+
+def _runs_until(call: Call[Any, Any]) -> list[DagRunKey]:
+    """The run that is asked for and those before it, the latest first."""
+    this = call.services.store.get_run(_run_key(call))
+    if this is None:
+        return []
+    until = this.logical_date or this.run_after
+    runs = runs_of(call.services, this.dag_id, wanted=lambda run: (run.logical_date or run.run_after) <= until)
+    return [run.key for run in sorted(runs, key=lambda run: run.logical_date or run.run_after, reverse=True)]
+
+
+def _require_own(call: Call[Any, Any], map_index: int) -> None:
+    if _task_instance(call, map_index) != call.caller.key:
+        raise Forbidden("A task may change its own XComs only")
+
+
+def _task_instance(call: Call[Any, Any], map_index: int) -> TaskInstanceKey:
+    return _run_key(call).task_instance(call.path["task_id"], map_index)
+
+
+def _run_key(call: Call[Any, Any]) -> DagRunKey:
+    return DagRunKey(call.path["dag_id"], call.path["run_id"])
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as problem:
+        message = "Input should be a valid integer, unable to parse string as an integer"
+        raise Malformed.single("int_parsing", ("path", name), message, text) from problem
+
+
+def _missing(call: Call[Any, Any], which: str) -> NotFound:
+    path = call.path
+    return NotFound(
+        f"XCom with key={path['key']!r} {which} not found for task {path['task_id']!r} "
+        f"in DAG run {path['run_id']!r} of {path['dag_id']!r}"
+    )

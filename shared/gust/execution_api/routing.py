@@ -1,0 +1,111 @@
+"""The routes as a table: what is answered, who may ask, what the request must look like. `app` serves it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from gust.execution_api.datamodels.base import Query
+from gust.model.dispatch import Dispatch, Scope
+from gust.services.context import Services
+
+Body = TypeVar("Body")
+Params = TypeVar("Params")
+
+READING = ("GET", "HEAD")
+
+
+class Access(Enum):
+    OPEN = "open"
+    """Without a token."""
+    ANY = "any"
+    """Any token of a worker; the triggerer's too, where the route only reads."""
+    OWN = "own"
+    """As ANY, and the `task_instance_id` in the path must be the token's: Airflow's `ti:self`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Body, Params]):
+    """One request, checked: the caller may ask this, and it is well formed."""
+
+    services: Services
+    caller: Dispatch
+    path: Mapping[str, str]
+    query: Params
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int = 200
+    body: Any = None
+    """A JSON value; not sent with status 204, nor in answer to HEAD."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_CONTENT = Answer(204)
+
+Handler = Callable[[Any], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    """FastAPI's notation: `{name}` stands for one segment, `{name:path}` for one or more."""
+    handler: Handler
+    access: Access
+    scopes: frozenset[Scope]
+    body: Callable[[], TypeAdapter[Any]] | None
+    """Makes what checks the body; `None` where none is read."""
+    needs_body: bool
+    """Whether a request without a body is refused; else it counts as `null`."""
+    query: type[Query] | None
+
+
+class Routes:
+    """Collects the routes of one file, in the order in which they are tried."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.table: list[Route] = []
+
+    def get(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self._route("GET", path, **options)
+
+    def head(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self._route("HEAD", path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self._route("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self._route("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self._route("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self._route("DELETE", path, **options)
+
+    def _route(
+        self,
+        method: str,
+        path: str,
+        *,
+        access: Access = Access.ANY,
+        scopes: frozenset[Scope] | None = None,
+        body: Any = None,
+        needs_body: bool = True,
+        query: type[Query] | None = None,
+    ) -> Callable[[Handler], Handler]:
+        allowed = scopes or frozenset(Scope if method in READING else {Scope.EXECUTION})
+
+        def register(handler: Handler) -> Handler:
+            make_body = None if body is None else lambda: TypeAdapter(body)
+            self.table.append(Route(method, self.prefix + path, handler, access, allowed, make_body, needs_body, query))
+            return handler
+
+        return register

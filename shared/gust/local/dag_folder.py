@@ -1,0 +1,125 @@
+"""Keeps the bucket's dags/ in step with a folder: what is saved, added or deleted is there half a second later."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+PREFIX: Final = "dags/"
+_ALSO: Final = frozenset({".airflowignore"})
+"""Hidden files that mean something to Airflow; all others are an editor's or a version control's business."""
+
+_SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
+_LONGEST_WAIT: Final = 4
+"""Looks after which changes are uploaded although files are still being written."""
+
+Stamp = tuple[int, int]
+"""Modification time in nanoseconds, size."""
+
+log = logging.getLogger("gust.dag_folder")
+
+
+class DagFolder:
+    """Call `look` again and again; a change is uploaded once two looks in a row saw the same."""
+
+    def __init__(self, folder: Path, s3: Any, bucket: str, *, told: Callable[[str], None] = log.info) -> None:
+        self._folder = folder
+        self._s3 = s3
+        self._bucket = bucket
+        self._told = told
+        self._uploaded: dict[str, Stamp] = {}
+        self._seen: dict[str, Stamp] = {}
+        self._waited = 0
+
+    def align(self, *, announce: bool = False) -> None:
+        """Upload what differs from the bucket and delete what is not in the folder any more.
+
+        `announce` uploads one file even if none differs: whoever listens for uploads may have missed one."""
+        found = dict(self._find())
+        there = self._list()
+        stale = [name for name, stamp in found.items() if there.get(name) != self._hash(name)]
+        if announce and not stale and found:
+            stale = [min(found)]
+        self._send(stale, found, sorted(there.keys() - found.keys()))
+        self._seen = found
+
+    def look(self) -> bool:
+        """Whether something was uploaded or deleted."""
+        found = dict(self._find())
+        settled = found == self._seen or self._waited >= _LONGEST_WAIT
+        self._seen = found
+        if found == self._uploaded:
+            self._waited = 0
+            return False
+        if not settled:
+            self._waited += 1
+            return False
+        self._waited = 0
+        changed = [name for name, stamp in found.items() if self._uploaded.get(name) != stamp]
+        self._send(changed, found, sorted(self._uploaded.keys() - found.keys()))
+        return True
+
+    def _send(self, changed: list[str], found: dict[str, Stamp], gone: list[str]) -> None:
+        self._uploaded = {name: stamp for name, stamp in found.items() if name not in changed}
+        for name in sorted(changed):
+            try:
+                body = (self._folder / name).read_bytes()
+            except OSError as problem:  # gone or unreadable between two looks; the next look will tell
+                log.warning("cannot read %s: %s", name, problem)
+                continue
+            self._s3.put_object(Bucket=self._bucket, Key=PREFIX + name, Body=body)
+            self._uploaded[name] = found[name]
+        for start in range(0, len(gone), 1000):  # S3 takes a thousand at a time
+            self._s3.delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": PREFIX + name} for name in gone[start : start + 1000]], "Quiet": True},
+            )
+        if changed or gone:
+            self._told(_sentence(changed, gone))
+
+    def _find(self) -> Iterator[tuple[str, Stamp]]:
+        """Relative names with `/`, and stamps. Follows links as Airflow does, each folder once."""
+        visited = set()
+        for folder, folders, files in os.walk(self._folder, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
+            folders[:] = sorted(name for name in folders if name[0] != "." and name not in _SKIPPED_FOLDERS)
+            for name in files:
+                if (name.startswith(".") and name not in _ALSO) or name.endswith((".pyc", "~")):
+                    continue
+                path = os.path.join(folder, name)
+                try:
+                    status = os.stat(path)
+                except OSError:  # a dangling link, or deleted since
+                    continue
+                yield os.path.relpath(path, self._folder).replace(os.sep, "/"), (status.st_mtime_ns, status.st_size)
+
+    def _list(self) -> dict[str, str]:
+        """Name → MD5 of what the bucket holds."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=PREFIX)
+        return {
+            item["Key"].removeprefix(PREFIX): item["ETag"].strip('"')
+            for page in pages
+            for item in page.get("Contents", [])
+        }
+
+    def _hash(self, name: str) -> str:
+        try:
+            return hashlib.md5((self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
+        except OSError:
+            return ""
+
+
+def _sentence(changed: list[str], gone: list[str]) -> str:
+    def some(names: list[str]) -> str:
+        return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+    parts = ([f"uploaded {some(changed)}"] if changed else []) + ([f"deleted {some(gone)}"] if gone else [])
+    return "; ".join(parts)

@@ -1,0 +1,244 @@
+"""The emulator's process: MiniStack, with what it lacks around it.
+
+- A front door: a second port, on which there is nothing but the stack's HTTP API, at `/`.
+- Checkpoints while it runs (see `checkpoint`).
+- What functions print goes to a file for each, and not into the emulator's memory.
+- It ends when the process that started it is gone, whichever way that went.
+
+It speaks on its standard input: end of file means "stop".
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+from gust.local.checkpoint import Checkpoints, repair
+
+CONTROL: Final = "/_gust/"
+"""Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
+`POST /_gust/checkpoint` saves now and answers when it is done."""
+
+_CHECKPOINT_EVERY: Final = 4.0
+"""Seconds from one checkpoint to the next while things change. With the time to write one it stays far under the
+promised ten."""
+
+_CHECKPOINT_PATIENCE: Final = 30.0
+"""Seconds until a child that writes a checkpoint is given up: it inherited a lock that nobody will release."""
+
+_LARGEST_LOG: Final = 20_000_000
+"""Bytes after which a function's log starts anew; the one before is kept."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("gust.emulator")
+
+
+def main(wrap: Callable[[Application], Application] = lambda application: application) -> None:
+    """`wrap` puts something in front of MiniStack that sees every call to AWS: the bench's meter."""
+    options = _parse(sys.argv[1:])
+    data = Path(options.data)
+    checkpoints = Checkpoints(data / "state")
+    newest = checkpoints.newest()
+    os.environ.update(
+        BIND_HOST="127.0.0.1",
+        GATEWAY_PORT=str(options.port),
+        PERSIST_STATE="1",
+        STATE_DIR=str(newest or data / "state" / "none"),
+        S3_PERSIST="1",
+        S3_DATA_DIR=str(data / "s3"),
+        # Listeners of services that Gust does not use, which would bind fixed ports.
+        SFTP_ENABLED="0",
+        IOT_MTLS_ENABLED="0",
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("gust").setLevel(logging.INFO)
+    from ministack import app as ministack
+
+    logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
+    write_function_logs(data / "logs")
+    emulator = Emulator(wrap(ministack.app), checkpoints, restored=newest, public_port=options.public_port)
+    try:
+        asyncio.run(emulator.serve(options.port))
+    finally:
+        _end_workers()
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="gust.local.emulator")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--public-port", type=int, required=True)
+    parser.add_argument("--data", required=True)
+    return parser.parse_args(arguments)
+
+
+class Emulator:
+    def __init__(
+        self, application: Application, checkpoints: Checkpoints, *, restored: Path | None, public_port: int
+    ) -> None:
+        self._application = application
+        self._checkpoints = checkpoints
+        self._restored = restored
+        self._public_port = public_port
+        self._api_id: str | None = None
+        self._requests = 0
+        self._saving = asyncio.Lock()
+
+    async def serve(self, port: int) -> None:
+        """Serve until standard input ends or SIGTERM comes; then save once more."""
+        from hypercorn.asyncio import serve
+        from hypercorn.config import Config
+
+        config = Config()
+        config.bind = [f"127.0.0.1:{port}", f"127.0.0.1:{self._public_port}"]
+        config.keep_alive_timeout = 75
+        config.graceful_timeout = 1  # what still runs is a task's, and its function is about to end anyway
+        config.accesslog = None
+        config.loglevel = "WARNING"
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        loop.add_reader(sys.stdin, _stop_at_end_of_input, loop, stop)
+        keeper = asyncio.create_task(self._keep_checkpoints())
+        await serve(self.handle, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper
+        _end_workers()
+        await self._checkpoint(clean=True)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "lifespan":
+                await self._application(scope, receive, self._once_loaded(send))
+            case "http" if scope["server"][1] == self._public_port:
+                self._requests += 1
+                await self._enter(scope, receive, send)
+            case "http" if scope["path"].startswith(CONTROL):
+                await self._obey(scope, send)
+            case "http":
+                self._requests += 1
+                await self._application(scope, receive, send)
+
+    def _once_loaded(self, send: Send) -> Send:
+        async def after_start(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                from ministack import app
+
+                # Saving is ours from here on: MiniStack would write into the checkpoint it came from, file by file.
+                app.PERSIST_STATE = False
+                if self._restored:
+                    repair(self._restored)
+            await send(message)
+
+        return after_start
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The front door: the same request, to the API's address inside the emulator."""
+        if self._api_id is None:
+            await _answer(send, 503, b'{"detail": "Gust is starting"}')
+            return
+        prefix = f"/_aws/execute-api/{self._api_id}/$default"
+        inner = {**scope, "path": prefix + scope["path"]}
+        if scope.get("raw_path"):
+            inner["raw_path"] = prefix.encode() + scope["raw_path"]
+        await self._application(inner, receive, send)
+
+    async def _obey(self, scope: Scope, send: Send) -> None:
+        match scope["path"].removeprefix(CONTROL).split("/"):
+            case ["open", api_id]:
+                self._api_id = api_id
+                await _answer(send, 200, b"{}")
+            case ["checkpoint"]:
+                saved = await self._checkpoint()
+                await _answer(send, 200 if saved else 500, b"{}")
+            case _:
+                await _answer(send, 404, b"{}")
+
+    async def _keep_checkpoints(self) -> None:
+        saved_at = self._requests
+        while True:
+            await asyncio.sleep(_CHECKPOINT_EVERY)
+            seen = self._requests
+            if seen != saved_at and await self._checkpoint():
+                saved_at = seen
+
+    async def _checkpoint(self, *, clean: bool = False) -> bool:
+        """Whether it was written."""
+        async with self._saving:
+            started = time.monotonic()
+            child = self._checkpoints.save_in_fork(clean=clean)
+            paused = time.monotonic() - started
+            saved = await asyncio.to_thread(_wait_for, child)
+            what = "checkpoint %s: paused %.0f ms, took %.0f ms"
+            numbers = paused * 1000, (time.monotonic() - started) * 1000
+            if saved:
+                log.info(what, "written", *numbers)
+            else:
+                log.error(what, "FAILED", *numbers)
+            return saved
+
+
+def write_function_logs(folder: Path) -> None:
+    """What a function prints goes to `folder`/<function>.log. MiniStack keeps it in a new log stream per invocation,
+    and all of them in memory and in every checkpoint. What tasks print is not touched: the worker sends it itself."""
+    from ministack.services import lambda_svc
+
+    def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
+        name = function.get("config", function).get("FunctionName", "unknown")
+        file = folder / f"{name}.log"
+        with contextlib.suppress(OSError):
+            if file.exists() and file.stat().st_size > _LARGEST_LOG:
+                file.replace(file.with_suffix(".log.1"))
+            report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
+            with file.open("a") as output:
+                output.write((text.rstrip() + "\n" if text.strip() else "") + report)
+
+    lambda_svc._emit_lambda_logs = write
+
+
+def _wait_for(child: int) -> bool:
+    deadline = time.monotonic() + _CHECKPOINT_PATIENCE
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        loop.remove_reader(sys.stdin)
+        stop.set()
+
+
+def _end_workers() -> None:
+    """Lambda functions are processes of ours."""
+    from ministack.core import lambda_runtime
+
+    lambda_runtime.reset()
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+if __name__ == "__main__":
+    main()

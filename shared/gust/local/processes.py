@@ -1,0 +1,112 @@
+"""Locks, ports, and processes that must not outlive us."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from gust.errors import GustError
+
+MARK: Final = "_GUST_LOCAL_DATA"
+"""Environment variable that every process under the emulator inherits, tasks and what they start included. Its value
+is the data directory, so that whatever is left over after `kill -9` is found by the next start."""
+
+
+class InUseError(GustError):
+    """Somebody else holds the data directory or the port; the message says who, as far as that is known."""
+
+
+@contextlib.contextmanager
+def hold(data: Path, **about: Any) -> Iterator[None]:
+    """Hold the data directory. The lock goes with the process, however it ends. Raises InUseError."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            if problem.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise
+            file.seek(0)
+            raise InUseError(_holder(data, file.read())) from None
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), **about}, file)
+        file.flush()
+        yield
+
+
+def _holder(data: Path, text: str) -> str:
+    try:
+        holder = json.loads(text)
+    except ValueError:
+        return f"{data} is in use by another local stack."
+    return (
+        f"{data} is in use by a local stack (process {holder['pid']}, {holder.get('url', 'no address yet')}). "
+        "Stop that one, or choose another directory with --data."
+    )
+
+
+def require_free(port: int) -> None:
+    """Raises InUseError if something listens on 127.0.0.1:`port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as problem:
+            if problem.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+            why = "is taken" if problem.errno == errno.EADDRINUSE else "needs more rights than you have"
+            raise InUseError(f"Port {port} {why}. Choose another one with --port.") from problem
+
+
+def free_port(wanted: int | None = None) -> int:
+    """`wanted` if it is free, else one that is."""
+    if wanted:
+        with contextlib.suppress(InUseError):
+            require_free(wanted)
+            return wanted
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def end_left_over(data: Path, *, grace: float = 2.0) -> int:
+    """End every process that carries the mark of `data`, except this one. Returns how many there were."""
+    processes = list(_marked(data))
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline and any(process.is_running() for process in processes):
+        psutil.wait_procs(processes, timeout=0.1)
+        processes = [process for process in processes if _lives(process)]
+        if not processes:
+            return 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return len(processes)
+
+
+def _marked(data: Path) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(data) and _lives(process):
+                yield process
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

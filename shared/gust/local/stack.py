@@ -1,0 +1,341 @@
+"""One running local stack: the emulator as a child, the template deployed in it, a folder of DAGs kept in step."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+
+from gust.errors import GustError
+from gust.local import checkpoint, deployment, processes
+from gust.local.dag_folder import DagFolder
+from gust.local.emulator import CONTROL
+
+_REGION: Final = "us-east-1"
+_ACCOUNT: Final = "000000000000"
+_LOOK_EVERY: Final = 0.5
+"""Seconds between two looks at the DAG folder."""
+
+_PATIENCE: Final = 60.0
+"""Seconds until a start that does not get ready has failed."""
+
+_STOP_PATIENCE: Final = 15.0
+
+
+class LocalStackError(GustError):
+    """The stack did not start or died; the message is for the person at the terminal."""
+
+
+class LocalStack:
+    """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one; `emulator` is the module
+    that runs as the emulator."""
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        data: Path,
+        dags: Path | None,
+        port: int = 0,
+        paused: bool = False,
+        concurrency: int | None = None,
+        emulator: str = "gust.local.emulator",
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._root = root
+        self._data = data.resolve()
+        self._dags = dags
+        self._port = port
+        self._parameters = {
+            # A worker is a process here; more than a few per core only queue for the processor.
+            "WorkerConcurrency": str(concurrency or max(2, min(16, 2 * (os.cpu_count() or 2)))),
+            "DagsArePausedAtCreation": "true" if paused else "false",
+            "ApiAuthorization": "NONE",  # it listens on this machine alone
+        }
+        self._emulator_module = emulator
+        self._told = told
+        self._emulator: subprocess.Popen[bytes] | None = None
+        self._held = contextlib.ExitStack()
+        self._folder: DagFolder | None = None
+        self.outputs: Mapping[str, str] = {}
+        self.started_clean = True
+        """False if the stack before on the same data was killed."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def endpoint(self) -> str:
+        """Where the emulator answers as AWS."""
+        return self._endpoint
+
+    @property
+    def logs(self) -> Path:
+        return self._data / "logs"
+
+    def client(self, service: str) -> Any:
+        """boto3 client of the emulator."""
+        return boto3.client(  # type: ignore[call-overload]  # its types want a literal
+            service,
+            endpoint_url=self._endpoint,
+            region_name=_REGION,
+            aws_access_key_id=_ACCOUNT,
+            aws_secret_access_key="local",  # noqa: S106  the emulator checks none
+            config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=120),
+        )
+
+    def start(self) -> None:
+        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; nothing is left then."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        self._port = self._claim()
+        left_over = processes.end_left_over(self._data)
+        if left_over:
+            self._told(f"Ended {left_over} processes that a killed stack had left behind.")
+        self._start_emulator()
+        self._told("Emulator is up. Deploying template.yaml …")
+        deployed = deployment.deploy(self._root, self.client, self._parameters)
+        self.outputs = deployed.outputs
+        self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
+        self._control(f"open/{self.outputs['ApiId']}")
+        if self._dags:
+            self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
+            self._folder.align(announce=not self.started_clean)
+        self._warm()
+        self._await_healthy()
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep the folder in step until `stop` is set. Raises LocalStackError if the emulator dies."""
+        while not stop.wait(_LOOK_EVERY):
+            self._require_emulator()
+            if self._folder:
+                self._folder.look()
+
+    def stop(self) -> None:
+        """End everything that this stack started; its state is saved. Calling it again does nothing."""
+        emulator, self._emulator = self._emulator, None
+        if emulator:
+            with contextlib.suppress(OSError):
+                emulator.stdin.close()  # type: ignore[union-attr]  # it was opened as a pipe
+            try:
+                emulator.wait(_STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                emulator.kill()
+                emulator.wait()
+            processes.end_left_over(self._data)
+        self._held.close()
+
+    def kill(self) -> None:
+        """End everything as `kill -9` would: nothing is saved. For tests of what survives."""
+        emulator, self._emulator = self._emulator, None
+        if emulator:
+            emulator.kill()
+            emulator.wait()
+        processes.end_left_over(self._data, grace=0)
+        self._held.close()
+
+    def checkpoint(self) -> None:
+        """Save the state now instead of in a few seconds."""
+        self._control("checkpoint")
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> int:
+        """The data directory and the public port."""
+        require_room(self._data)
+        if self._port:
+            processes.require_free(self._port)
+        port = self._port or processes.free_port()
+        self._held.enter_context(processes.hold(self._data, url=f"http://127.0.0.1:{port}"))
+        return port
+
+    def _start_emulator(self) -> None:
+        checkpoints = checkpoint.Checkpoints(self._data / "state")
+        newest = checkpoints.newest()
+        self.started_clean = newest is None or checkpoints.was_clean()
+        port = self._emulator_port(newest)
+        self._endpoint = f"http://127.0.0.1:{port}"
+        temporary = self._data / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in (temporary, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        for log in self.logs.glob("*.log"):
+            log.replace(log.with_suffix(".log.1"))
+        with (self.logs / "emulator.log").open("wb") as output:
+            self._emulator = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    self._emulator_module,
+                    *("--port", str(port), "--public-port", str(self._port), "--data", str(self._data)),
+                ],
+                stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment(temporary),
+                cwd=self._root,
+                start_new_session=True,  # Ctrl-C is for us; the emulator is told in our own time
+            )
+        self._await(self._emulator_answers, "The emulator did not start")
+
+    def _emulator_port(self, newest: Path | None) -> int:
+        """The one it had before where that is free: saved state holds it. Else the state is moved to another."""
+        file = self._data / "port"
+        before = int(file.read_text()) if file.exists() else None
+        port = processes.free_port(before)
+        if newest and before and port != before:
+            checkpoint.move_port(newest, before, port)
+        file.write_text(str(port))
+        return port
+
+    def _environment(self, temporary: Path) -> dict[str, str]:
+        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "AIRFLOW")) or name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
+        }
+        return environment | {
+            processes.MARK: str(self._data),
+            "PYTHONPATH": str(self._root / "shared"),
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(temporary),
+            "AWS_ACCESS_KEY_ID": _ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": _REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            # Airflow writes a configuration file into its home on import.
+            "AIRFLOW_HOME": str(self._data / "airflow"),
+        }
+
+    def _emulator_answers(self) -> bool:
+        self._require_emulator()
+        return self._get(self._endpoint, "/_ministack/health") is not None
+
+    def _warm(self) -> None:
+        """Cold starts now, side by side, instead of one after the other under the first run. Each function is given
+        an event that means no work; the scheduler a tick, so that whatever became due while we were away is seen."""
+        names = {
+            "scheduler": _tick(),
+            "execution-api": _request("/execution/health"),
+            "api": _request("/api/v2/version"),
+            "worker": {"Records": []},
+        }
+        self._warming = ThreadPoolExecutor(len(names), thread_name_prefix="warm")
+        for name, event in names.items():
+            self._warming.submit(self._invoke, f"{deployment.STACK_NAME}-{name}", event)
+        self._warming.shutdown(wait=False)
+
+    def _invoke(self, function: str, event: Mapping[str, Any]) -> None:
+        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        if answer.get("FunctionError"):
+            self._told(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
+
+    def _await_healthy(self) -> None:
+        self._await(self._is_healthy, "The stack did not get healthy")
+
+    def _is_healthy(self) -> bool:
+        self._require_emulator()
+        health = self._get(self.url, "/api/v2/monitor/health")
+        return bool(health) and all(part.get("status") == "healthy" for part in health.values())  # type: ignore[union-attr]
+
+    def _await(self, condition: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise LocalStackError(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.")
+            time.sleep(0.1)
+
+    def _require_emulator(self) -> None:
+        if self._emulator and self._emulator.poll() is not None:
+            raise LocalStackError(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
+
+    def _control(self, what: str) -> None:
+        host = self._endpoint.removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("POST", CONTROL + what)
+            if connection.getresponse().status != 200:
+                raise LocalStackError(f"The emulator could not do this: {what}. See {self.logs}.")
+
+    @staticmethod
+    def _get(base: str, path: str) -> dict[str, Any] | None:
+        """The JSON at `path`, `None` if there is none yet."""
+        connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection), contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = json.loads(answer.read())
+            return body if answer.status == 200 and isinstance(body, dict) else None
+        return None
+
+
+@contextlib.contextmanager
+def running(**options: Any) -> Iterator[LocalStack]:
+    stack = LocalStack(**options)
+    stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def require_room(data: Path, *, megabytes: int = 200) -> None:
+    """Raises LocalStackError if the disk is full, or the directory cannot be written to."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(data).free // 2**20
+    except OSError as problem:
+        raise LocalStackError(f"Cannot use {data}: {problem.strerror}.") from problem
+    if free < megabytes:
+        raise LocalStackError(f"Only {free} MB are free where {data} lies; the local stack wants {megabytes}.")
+
+
+def _tick() -> dict[str, Any]:
+    """What EventBridge sends every minute."""
+    return {
+        "version": "0",
+        "id": "00000000-0000-0000-0000-000000000000",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": _ACCOUNT,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": _REGION,
+        "resources": [],
+        "detail": {},
+    }
+
+
+def _request(path: str) -> dict[str, Any]:
+    """A GET as an HTTP API hands it to a function."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {},
+        "requestContext": {"http": {"method": "GET", "path": path}, "stage": "$default"},
+        "isBase64Encoded": False,
+    }

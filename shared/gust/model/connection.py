@@ -1,0 +1,30 @@
+"""Connections: what people store for hooks to reach other systems with."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+CONNECTIONS: Final = "connections"
+"""The namespace of settings that connections are kept in, by conn_id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    conn_id: str
+    conn_type: str = ""
+    description: str | None = None
+    host: str | None = None
+    schema: str | None = None
+    login: str | None = None
+    password: str | None = None
+    port: int | None = None
+    extra: str | None = None
+    """JSON text, as in Airflow."""
+
+    @classmethod
+    def from_document(cls, conn_id: str, document: dict[str, Any]) -> Self:
+        return cls(**{**document, "conn_id": conn_id})
+
+    def to_document(self) -> dict[str, Any]:
+        document = asdict(self)
+        del document["conn_id"]
+        return document

@@ -1,0 +1,179 @@
+"""The public API as one Lambda handler: routes by the contract's table, users by token, errors in Airflow's shapes."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+
+from gust.errors import AlreadyExists, Invalid, Rejected
+from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
+    dag_run,
+    dag_sources,
+    dag_stats,
+    dag_tags,
+    dag_versions,
+    dag_warning,
+    dags,
+    import_error,
+    log,
+    monitor,
+    task_instances,
+    tasks,
+    version,
+    xcom,
+)
+from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
+from gust.rest_api.operations import OPERATIONS, Operation
+from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint
+from gust.rest_api.routing import HANDLERS, Handler, not_yet
+from gust.services.context import Services
+
+LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+logger = Logger(service="api", stream=sys.stderr)
+
+COMPRESS_FROM: Final = 64 * 1024
+LARGEST_ANSWER: Final = 5_900_000
+"""Bytes: Lambda returns 6 MB at most, headers and JSON quoting included."""
+
+SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
+"""Path parameters that may hold slashes."""
+
+
+def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
+    """The handler of the `api` function, for events of an HTTP API (payload version 2.0)."""
+    resolver = _Resolver()
+    table = {**OPERATIONS, **AUTH_OPERATIONS}
+    handlers = {**HANDLERS, **authenticator.handlers()}
+    for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
+        operation = table[operation_id]
+        handler = handlers.get(operation_id) or not_yet(operation_id, operation)
+        resolver.route(_rule(operation.path), operation.method)(
+            _bind(resolver, services, authenticator, operation_id, handler)
+        )
+    resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
+    return lambda event, context: _logged(resolver, event, context)
+
+
+class _Resolver(APIGatewayHttpResolver):
+    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes."""
+
+    @staticmethod
+    def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
+        return re.compile(
+            base_regex.format(re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", rule))
+        )
+
+
+def _rule(path: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda m: f"<{m[1]}{':path' if m[1] in SLASHED_PARAMETERS else ''}>", path)
+
+
+def _specific_first(path: str) -> tuple[int, ...]:
+    """Sorts `…/taskInstances/list` before `…/taskInstances/{task_id}`."""
+    segments = path.split("/")
+    return tuple(2 if s.strip("{}") in SLASHED_PARAMETERS else int(s.startswith("{")) for s in segments)
+
+
+def _bind(
+    resolver: _Resolver, services: Services, authenticator: Authenticator, operation_id: str, handler: Handler
+) -> Callable[..., Response[str]]:
+    def route(**path: str) -> Response[str]:
+        event = resolver.current_event
+        headers = {name.lower(): value for name, value in (event.headers or {}).items()}
+        try:
+            now = services.clock.now()
+            user = (
+                signer_of(event.raw_event) or NOBODY
+                if operation_id in PUBLIC_OPERATIONS
+                else authenticator.authenticate(services.tokens, event.raw_event, now)
+            )
+            request = Request(
+                # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
+                path={name: unquote(value) for name, value in path.items()},
+                user=user,
+                now=now,
+                query_string=event.get("rawQueryString") or "",
+                headers=headers,
+                raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
+            )
+            answer = handler(services, request)
+        except (Problem, Rejected) as refusal:
+            answer = _refusal(refusal)
+        except Exception:
+            logger.exception("request failed", operation=operation_id)
+            answer = Answer(500, {"detail": "Internal Server Error"})
+        return _response(answer if isinstance(answer, Answer) else Answer(body=answer), headers)
+
+    return route
+
+
+def _text(body: str | None, is_base64: bool) -> str:
+    if not body:
+        return ""
+    return base64.b64decode(body).decode("utf-8", "replace") if is_base64 else body
+
+
+def _refusal(refusal: Problem | Rejected) -> Answer:
+    match refusal:
+        case Problem(status=status, detail=detail):
+            return Answer(status, {"detail": detail}, headers=refusal.headers)
+        case Invalid(field=field, value=value):
+            detail = [{"type": "value_error", "loc": list(field), "msg": f"Value error, {refusal}", "input": value}]
+            return Answer(422, {"detail": detail})
+        case AlreadyExists():
+            return Answer(409, {"detail": unique_constraint(str(refusal))})
+        case _:
+            return Answer(refusal.status, {"detail": str(refusal)})
+
+
+def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[str]:
+    body = encode(answer.body) if answer.content_type == "application/json" else str(answer.body or "")
+    if answer.status == 204:
+        return Response(204, headers=dict(answer.headers), body="")
+    headers = dict(answer.headers)
+    size = len(body) if body.isascii() else len(body.encode())
+    if size > COMPRESS_FROM and "gzip" in request_headers.get("accept-encoding", ""):
+        packed = gzip.compress(body.encode(), compresslevel=5)
+        if len(packed) * 4 // 3 < LARGEST_ANSWER:
+            headers["Content-Encoding"] = "gzip"
+            # Powertools encodes bytes as base64 and says so in the answer.
+            return Response(answer.status, answer.content_type, packed, headers)  # type: ignore[arg-type]
+    if size > LARGEST_ANSWER:
+        message = f"The answer has {size} bytes; a Lambda function can return no more than {LARGEST_ANSWER}"
+        return Response(500, "application/json", encode({"detail": message}))
+    return Response(answer.status, answer.content_type, body, headers)
+
+
+def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
+    path = resolver.current_event.path
+    if any(resolver._compile_regex(_rule(operation.path)).match(path) for operation in table.values()):
+        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
+    if path.startswith("/api/"):
+        return Response(404, "application/json", encode({"error": "API route not found"}))
+    return Response(404, "application/json", encode({"detail": "Not Found"}))
+
+
+def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """One line for each invocation, on stderr: what was asked, what came of it, how long it took."""
+    started = time.perf_counter()
+    response = resolver.resolve(event, context)
+    http = event.get("requestContext", {}).get("http", {})
+    logger.info(
+        "answered",
+        method=http.get("method"),
+        path=event.get("rawPath"),
+        status=response.get("statusCode"),
+        milliseconds=round((time.perf_counter() - started) * 1000, 1),
+    )
+    return response

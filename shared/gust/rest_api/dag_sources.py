@@ -1,0 +1,36 @@
+"""`/api/v2/dagSources/{dag_id}`: the file's text as one version of the DAG was parsed from it."""
+
+from __future__ import annotations
+
+from gust.errors import NotFound
+from gust.rest_api.request import Answer, Json, Query, Request, not_found
+from gust.rest_api.routing import operation
+from gust.services.context import Services
+
+
+class DagSourceQuery(Query):
+    version_number: int | None = None
+
+
+@operation("get_dag_source")
+def get_dag_source(services: Services, request: Request) -> Json | Answer:
+    dag_id = request.path["dag_id"]
+    wanted = request.query(DagSourceQuery).version_number
+    content_type = request.accepted(alternative="text/plain")
+    dag = services.store.get_dag(dag_id)
+    number = wanted if wanted is not None or dag is None else dag.version_number
+    version = services.store.get_version(dag_id, number) if number is not None else None
+    if version is None:
+        raise not_found(f"The source code of the Dag {dag_id}, version_number {wanted} was not found")
+    try:
+        content = services.objects.get(version.source_key).decode("utf-8", "replace")
+    except NotFound as gone:
+        raise not_found(f"Code not found. dag_id='{dag_id}' version_number='{wanted}'") from gone
+    if content_type == "text/plain":
+        return Answer(body=content, content_type="text/plain; charset=utf-8")
+    return {
+        "content": content,
+        "dag_id": dag_id,
+        "version_number": version.version_number,
+        "dag_display_name": (dag.dag_display_name if dag else version.dag_display_name) or dag_id,
+    }

@@ -1,0 +1,115 @@
+"""`…/taskInstances/{task_id}/logs/{try_number}`: the log of one try, also while it is being written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.state import TaskInstanceState
+from gust.rest_api.request import Answer, Json, Query, Request, bad_request, encode, not_found
+from gust.rest_api.routing import operation
+from gust.rest_api.run_view import InstanceView, load_view
+from gust.rest_api.task_instances import find_try
+from gust.services.context import Services
+
+LARGEST_PART: Final = 4_500_000
+"""Characters of log in one answer; what is longer goes on behind a continuation token."""
+
+LINES_AT_ONCE: Final = 10_000
+
+NDJSON: Final = "application/x-ndjson"
+
+
+class LogQuery(Query):
+    full_content: bool = False
+    map_index: int = UNMAPPED
+    token: str | None = None
+
+
+@operation("get_log")
+def get_log(services: Services, request: Request) -> Json | Answer:
+    """JSON with a list of lines, or one line of JSON each where `application/x-ndjson` is accepted.
+
+    Both give all there is, up to what a Lambda function can return, and a token to go on with unless the try has ended
+    and all was read; `full_content` therefore changes nothing."""
+    query = request.query(LogQuery)
+    try_number = request.path_value("try_number", NonNegativeInt)
+    content_type = request.accepted(alternative=NDJSON)
+    position = _opened(query.token) if query.token else None
+    view = _find(services, request, query.map_index, try_number)
+    if try_number == 0:
+        lines, following = [*_sources(None), _no_log(view)], None
+    else:
+        lines, following = _read(services, view, position)
+    token = _sealed(following) if following else None
+    if content_type == NDJSON:
+        headers = {"Airflow-Continuation-Token": token} if token else {}
+        text = "".join(encode({"timestamp": None} | line) + "\n" for line in lines)
+        return Answer(body=text, content_type=NDJSON, headers=headers)
+    return {"content": lines, "continuation_token": token}
+
+
+@operation("get_external_log_url")
+def get_external_log_url(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
+    """Logs are read here; there is no other page to send people to."""
+    request.path_value("try_number", PositiveInt)
+    raise bad_request("Task log handler does not support external logs.")
+
+
+def _find(services: Services, request: Request, map_index: int, try_number: int) -> InstanceView:
+    view = load_view(services, DagRunKey(request.path["dag_id"], request.path["dag_run_id"]))
+    instance = view.instance(request.path["task_id"], map_index) if view else None
+    found = find_try(services, instance, try_number) if instance else None
+    if found is None:
+        raise not_found("TaskInstance not found")
+    return found
+
+
+def _read(services: Services, view: InstanceView, token: str | None) -> tuple[list[Json], str | None]:
+    lines = [] if token else _sources(view.instance.hostname)
+    size = 0
+    while True:
+        read, following = services.logs.read_try(view.instance, limit=LINES_AT_ONCE, token=token)
+        lines += [_line(line) for line in read]
+        size += sum(len(str(line)) for line in read)
+        if following is None or len(read) < LINES_AT_ONCE or size > LARGEST_PART:
+            return lines, following
+        token = following
+
+
+def _line(line: dict[str, Any]) -> Json:
+    """The line without the mark by which it was found; every line has an `event`."""
+    return {"event": ""} | {name: value for name, value in line.items() if name != "ti_id"}
+
+
+def _sources(hostname: str | None) -> list[Json]:
+    """Airflow's folded heading: where the lines come from."""
+    source = [{"event": f"CloudWatch Logs stream {hostname}"}] if hostname else []
+    return [{"event": "::group::Log message source details"}, *source, {"event": "::endgroup::"}]
+
+
+def _no_log(view: InstanceView) -> Json:
+    match view.instance.state:
+        case TaskInstanceState.SKIPPED:
+            event = "Task was skipped — no logs available."
+        case TaskInstanceState.UPSTREAM_FAILED:
+            event = "Task did not run because upstream task(s) failed."
+        case _:
+            event = "No logs available for this task."
+    return {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
+
+
+def _sealed(position: str) -> str:
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def _opened(token: str) -> str:
+    """A token says where to go on reading and grants nothing, so it is not signed. Problem 400."""
+    try:
+        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except (binascii.Error, ValueError) as error:
+        raise bad_request("Bad Signature. Please use only the tokens provided by the API.") from error

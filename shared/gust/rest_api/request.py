@@ -1,0 +1,177 @@
+"""One request as a handler sees it, and how it refuses: with the statuses and shapes FastAPI gives Airflow's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, TypeVar, get_args, get_origin
+from urllib.parse import parse_qs
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from gust.services.ports import User
+
+Json = dict[str, Any]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+ValueT = TypeVar("ValueT")
+
+ALL_PAGES: Final = "~"
+"""Stands for "all" where a path names a DAG, a run or a task."""
+
+
+class Body(BaseModel):
+    """A request's body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+
+class Query(BaseModel):
+    """A request's query parameters: unknown ones are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Problem(Exception):
+    """An answer with a status of 4xx or 5xx and Airflow's `detail`: a sentence, an object, or FastAPI's list."""
+
+    def __init__(self, status: int, detail: str | Json | list[Json], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def bad_request(message: str) -> Problem:
+    return Problem(400, message)
+
+
+def not_found(message: str) -> Problem:
+    return Problem(404, message)
+
+
+def unprocessable(field: tuple[str | int, ...], message: str, value: Any, kind: str = "value_error") -> Problem:
+    """422 that names one field, `("body", "conf")` or `("query", "limit")`."""
+    return Problem(422, [{"type": kind, "loc": list(field), "msg": message, "input": value}])
+
+
+def unique_constraint(message: str) -> Json:
+    """Airflow's `detail` where the database refuses a duplicate."""
+    return {
+        "reason": "Unique constraint violation",
+        "statement": "hidden",
+        "orig_error": "hidden",
+        "message": message,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Anything but a plain 200 with JSON."""
+
+    status: int = 200
+    body: Any = None
+    """Encoded as JSON unless `content_type` says otherwise; then text."""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    path: Mapping[str, str]
+    """Path parameters, decoded."""
+    user: User
+    now: datetime
+    query_string: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
+    raw_body: str = ""
+
+    def query(self, model: type[ModelT]) -> ModelT:
+        """The query parameters. Problem 422 names each that is wrong."""
+        given = parse_qs(self.query_string, keep_blank_values=True)
+        values: dict[str, Any] = {}
+        for name, info in model.model_fields.items():
+            if name in given:
+                values[name] = given[name] if _is_list(info.annotation) else given[name][-1]
+        return _checked("query", values, model.model_validate)
+
+    def body(self, model: type[ModelT]) -> ModelT:
+        """The JSON body. Problem 422 names each field that is wrong."""
+        if not self.raw_body.strip():
+            raise Problem(422, [{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+        try:
+            given = json.loads(self.raw_body)
+        except json.JSONDecodeError as error:
+            raise Problem(
+                422,
+                [
+                    {
+                        "type": "json_invalid",
+                        "loc": ["body", error.pos],
+                        "msg": "JSON decode error",
+                        "input": {},
+                        "ctx": {"error": error.msg},
+                    }
+                ],
+            ) from error
+        return _checked("body", given, model.model_validate)
+
+    def path_value(self, name: str, kind: type[ValueT]) -> ValueT:
+        """The path parameter as `kind`. Problem 422 where it is not one."""
+        adapter: TypeAdapter[ValueT] = _adapter(kind)  # type: ignore[arg-type] # types are hashable
+        return _checked("path", self.path[name], adapter.validate_python, name)
+
+    def accepted(self, *, alternative: str) -> str:
+        """`application/json` or `alternative`, as the Accept header prefers. Problem 406 where it wants neither."""
+        accept = self.headers.get("accept", "*/*")
+        if accept.startswith(("*/*", "application/json")):
+            return "application/json"
+        if accept.startswith(alternative):
+            return alternative
+        raise Problem(406, f"Only application/json or {alternative} is supported")
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _checked(place: str, given: Any, validate: Callable[[Any], ValueT], *where: str) -> ValueT:
+    try:
+        return validate(given)
+    except ValidationError as error:
+        raise Problem(422, [_fastapi_shape(place, where, one) for one in error.errors(include_url=False)]) from error
+
+
+def _fastapi_shape(place: str, where: tuple[str, ...], error: Any) -> Json:
+    shaped: Json = {
+        "type": error["type"],
+        "loc": [place, *where, *error["loc"]],
+        "msg": error["msg"],
+        "input": error["input"],
+    }
+    if "ctx" in error:
+        # An exception has no JSON form; FastAPI shows an empty object for it.
+        shaped["ctx"] = {key: {} if isinstance(value, Exception) else value for key, value in error["ctx"].items()}
+    return shaped
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(get_origin(part) is list for part in get_args(annotation))
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def encode(body: Any) -> str:
+    return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> str:
+    """Moments as pydantic writes them; UUIDs and the like by their text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)

@@ -1,0 +1,223 @@
+"""`…/taskInstances/{task_id}/xcomEntries`: what tasks pushed.
+
+A value is stored as the Task SDK sent it: a JSON value in which anything richer is an object with `__classname__`,
+`__version__` and `__data__`. It is answered like that, or with `deserialize=true` as Airflow shows it to people: its
+`stringify`, which turns such objects into one line of text and leaves the rest alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from gust.model.dag_run import DagRun
+from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.request import ALL_PAGES, Json, Query, Request, not_found
+from gust.rest_api.routing import operation
+from gust.rest_api.run_view import find_spec
+from gust.services.context import Services
+from gust.services.ports import XCom
+
+
+@dataclass(frozen=True, slots=True)
+class XComRow:
+    """An XCom with what it borrows from its run, its task and its DAG."""
+
+    xcom: XCom
+    run: DagRun
+    dag_display_name: str
+    task_display_name: str
+
+
+def xcom_response(row: XComRow) -> Json:
+    key = row.xcom.key
+    return {
+        "key": row.xcom.name,
+        "timestamp": row.xcom.timestamp,
+        "logical_date": row.run.logical_date,
+        "map_index": key.map_index,
+        "task_id": key.task_id,
+        "dag_id": key.dag_id,
+        "run_id": key.run_id,
+        "dag_display_name": row.dag_display_name,
+        "task_display_name": row.task_display_name,
+        "run_after": row.run.run_after,
+    }
+
+
+class XComQuery(Query):
+    map_index: Annotated[int, Field(ge=-1)] = UNMAPPED
+    deserialize: bool = False
+    stringify: bool = False
+
+
+@operation("get_xcom_entry")
+def get_xcom_entry(services: Services, request: Request) -> Json:
+    query = request.query(XComQuery)
+    key = DagRunKey(request.path["dag_id"], request.path["dag_run_id"])
+    name = request.path["xcom_key"]
+    xcom = services.store.get_xcom(key.task_instance(request.path["task_id"], query.map_index), name)
+    run = services.store.get_run(key)
+    if xcom is None or run is None:
+        raise not_found(f"XCom entry with key: `{name}` not found")
+    value = readable(xcom.value) if query.deserialize else xcom.value
+    if query.stringify and value is not None:
+        value = str(value)
+    [row] = _rows(services, run, [xcom])
+    return xcom_response(row) | {"value": value}
+
+
+class _XComsQuery(Paging):
+    xcom_key: str | None = None
+    map_index: Annotated[int, Field(ge=-1)] | None = None
+    map_index_filter: int | None = None
+    xcom_key_pattern: str | None = None
+    xcom_key_prefix_pattern: str | None = None
+    dag_display_name_pattern: str | None = None
+    dag_display_name_prefix_pattern: str | None = None
+    run_id_pattern: str | None = None
+    run_id_prefix_pattern: str | None = None
+    task_id_pattern: str | None = None
+    task_id_prefix_pattern: str | None = None
+    order_by: list[str] = ["dag_id", "task_id", "run_id", "map_index", "key"]
+
+
+XComsQuery = with_ranges(_XComsQuery, datetime, "logical_date", "run_after")
+
+ORDERING: Final = Ordering[XComRow](
+    attributes={
+        "key": lambda r: r.xcom.name,
+        "dag_id": lambda r: r.xcom.key.dag_id,
+        "run_id": lambda r: r.xcom.key.run_id,
+        "task_id": lambda r: r.xcom.key.task_id,
+        "map_index": lambda r: r.xcom.key.map_index,
+        "timestamp": lambda r: r.xcom.timestamp,
+        "run_after": lambda r: r.run.run_after,
+    },
+    key=lambda r: (r.run.queued_at, *_identity(r.xcom.key), r.xcom.name),
+)
+
+
+def _identity(key: TaskInstanceKey) -> tuple[str, str, str, int]:
+    return key.dag_id, key.run_id, key.task_id, key.map_index
+
+
+@operation("get_xcom_entries")
+def get_xcom_entries(services: Services, request: Request) -> Json:
+    """`~` for the DAG, the run or the task means all of them. What does not exist has no XComs: an empty list."""
+    query = request.query(XComsQuery)
+    task_id = None if request.path["task_id"] == ALL_PAGES else request.path["task_id"]
+    rows: list[XComRow] = []
+    for run in _runs(services, request.path["dag_id"], request.path["dag_run_id"]):
+        xcoms = services.store.list_xcoms(run.key, task_id=task_id, map_index=query.map_index, name=query.xcom_key)
+        rows += [row for row in _rows(services, run, xcoms) if _passes(row, query)]
+    found = page(rows, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    return {"xcom_entries": [xcom_response(row) for row in found.rows], "total_entries": found.total_entries}
+
+
+def _passes(row: XComRow, query: Any) -> bool:
+    key = row.xcom.key
+    return (
+        query.map_index_filter in (None, key.map_index)
+        and contains(row.xcom.name, query.xcom_key_pattern)
+        and starts_with(row.xcom.name, query.xcom_key_prefix_pattern)
+        and contains(row.dag_display_name, query.dag_display_name_pattern)
+        and starts_with(row.dag_display_name, query.dag_display_name_prefix_pattern)
+        and contains(key.run_id, query.run_id_pattern)
+        and starts_with(key.run_id, query.run_id_prefix_pattern)
+        and contains(key.task_id, query.task_id_pattern)
+        and starts_with(key.task_id, query.task_id_prefix_pattern)
+        and within(query, "logical_date", row.run.logical_date)
+        and within(query, "run_after", row.run.run_after)
+    )
+
+
+def _runs(services: Services, dag_id: str, run_id: str) -> Iterator[DagRun]:
+    if ALL_PAGES not in (dag_id, run_id):
+        run = services.store.get_run(DagRunKey(dag_id, run_id))
+        yield from [run] if run else []
+        return
+    dag_ids = [dag.dag_id for dag in services.store.list_dags()] if dag_id == ALL_PAGES else [dag_id]
+    for each in dag_ids:
+        yield from (run for run in services.store.list_runs(each) if run_id in (ALL_PAGES, run.run_id))
+
+
+def _rows(services: Services, run: DagRun, xcoms: Iterable[XCom]) -> list[XComRow]:
+    xcoms = list(xcoms)
+    if not xcoms:
+        return []
+    version = services.store.get_version(run.dag_id, run.version_number)
+    spec = find_spec(services, run)
+    dag_name = (version.dag_display_name if version else "") or run.dag_id
+    rows = []
+    for xcom in xcoms:
+        task = spec.tasks.get(xcom.key.task_id) if spec else None
+        rows.append(XComRow(xcom, run, dag_name, (task.task_display_name if task else "") or xcom.key.task_id))
+    return rows
+
+
+# --- values that people can read --------------------------------------------------------------------------------------
+
+_BUNDLE_PREFIX: Final = re.compile(r"unusual_prefix_[a-f0-9]{40}_")
+"""Airflow puts this before the module of a class that a DAG file defines."""
+
+_SEQUENCES: Final = frozenset({"builtins.tuple", "builtins.set", "builtins.frozenset"})
+
+
+def readable(value: Any) -> Any:
+    """The value as Airflow shows it with `deserialize=true`.
+
+    A string that is JSON is read as JSON first, as Airflow does. Airflow goes further than this for its own classes
+    (`airflow.…`), which it loads and prints; without Airflow they are printed like any other class."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, parse_constant=_no_constant)
+        except ValueError:
+            return value
+    return _readable(value)
+
+
+def _readable(value: Any) -> Any:
+    match value:
+        case list():
+            return [_readable(item) for item in value]
+        case {"__type": "dict", "__var": wrapped}:
+            return _readable(wrapped)
+        case {"__type": str(kind), "__var": wrapped}:
+            return _as_text(kind, 0, wrapped)
+        case {"__classname__": str(classname), "__version__": int(version), **rest}:
+            return _as_text(classname, version, rest.get("__data__"))
+        case dict():
+            return {str(name): _readable(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _as_text(classname: str, version: int, data: Any) -> str:
+    if classname in _SEQUENCES and isinstance(data, list):
+        return f"({','.join(str(_readable(item)) for item in data)})"
+    match data:
+        case bool() | int() | float() | str():
+            inner = str(data)
+        case list():
+            inner = ",".join(str(_readable(item)) for item in data)
+        case dict():
+            inner = ", ".join(
+                f"{name}={item!r}" if isinstance(item, str) else f"{name}={_readable(item)}"
+                for name, item in data.items()
+            )
+        case _:
+            inner = ""
+    return f"{_BUNDLE_PREFIX.sub('', classname)}@version={version}({inner})"
+
+
+def _no_constant(name: str) -> Any:
+    """`NaN` and `Infinity` are no JSON: such a string stays a string."""
+    raise ValueError(name)

@@ -1,0 +1,144 @@
+"""A run's instances while a decision is made: those the store has, and those it need not have.
+
+An instance that nothing happened to yet has no item (state `None`), so which instances exist is worked out here: one
+per plain task; of a mapped task those its length says, or, until that is known, one placeholder with map index -1.
+The view changes as the decision grows and remembers every transition, so that what follows from a move is seen by
+the next look.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.keys import UNMAPPED
+from gust.model.state import FINISHED, DagRunType
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import expansion, transition
+from gust.scheduling.transition import Transition
+
+InstanceId = tuple[str, int]
+
+
+class RunView:
+    def __init__(self, spec: DagSpec, run: DagRun, stored: Mapping[InstanceId, TaskInstance], now: datetime) -> None:
+        self.spec = spec
+        self.run = run
+        self.now = now
+        self.moves: dict[InstanceId, Transition] = {}
+        """What is decided so far. An instance moves once in a decision; what comes next is the next decision's."""
+        self._stored = stored
+        self._by_task: dict[str, dict[int, TaskInstance]] = {}
+        self._states: dict[str, Counter[S | None]] = {}
+        self._lengths: dict[str, int | None] = {}
+        self._stored_indexes: dict[str, list[int]] = {}
+        for task_id, map_index in stored:
+            self._stored_indexes.setdefault(task_id, []).append(map_index)
+
+    # --- what exists --------------------------------------------------------------------------------------------------
+
+    def instances_of(self, task_id: str) -> Mapping[int, TaskInstance]:
+        """By map index, ascending. None for a task whose own dates leave this run out."""
+        if task_id not in self._by_task:
+            instances = dict(sorted(self._existing(self.spec.tasks[task_id]).items()))
+            self._by_task[task_id] = instances
+            self._states[task_id] = Counter(instance.state for instance in instances.values())
+        return self._by_task[task_id]
+
+    def states_of(self, task_id: str) -> Mapping[S | None, int]:
+        """How many of the task's instances are in each state."""
+        self.instances_of(task_id)
+        return self._states[task_id]
+
+    def all_instances(self) -> Iterable[tuple[TaskSpec, TaskInstance]]:
+        """In topological order, then by map index.
+
+        Moving and expanding while iterating is safe; new ones are not visited.
+        """
+        for task in self.spec.tasks.values():
+            for instance in list(self.instances_of(task.task_id).values()):
+                yield task, instance
+
+    def map_length(self, task: TaskSpec) -> int | None:
+        """How many instances the mapped task has; `None` while that is not known."""
+        if task.task_id not in self._lengths:
+            length = expansion.map_length(self.spec, task, self.instances_of)
+            if length is None:
+                return None
+            self._lengths[task.task_id] = length
+        return self._lengths[task.task_id]
+
+    def group_length(self, group_id: str) -> int | None:
+        """How many turns the mapped group has, the mapped groups around it counted in; `None` while not known."""
+        if group_id not in self._lengths:
+            length = expansion.group_length(self.spec, group_id, self.instances_of)
+            if length is None:
+                return None
+            self._lengths[group_id] = length
+        return self._lengths[group_id]
+
+    def runs(self, task: TaskSpec) -> bool:
+        """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
+        date = self.run.logical_date
+        if date is None or self.run.run_type is DagRunType.BACKFILL_JOB:
+            return True
+        after_start = task.start_date is None or task.start_date <= date
+        before_end = task.end_date is None or date <= task.end_date
+        return after_start and before_end
+
+    def is_stored(self, instance: TaskInstance) -> bool:
+        return (instance.task_id, instance.map_index) in self._stored
+
+    # --- what changes -------------------------------------------------------------------------------------------------
+
+    def move(self, moved: Transition) -> None:
+        after = moved.after
+        instances = self._by_task[after.task_id]
+        self._states[after.task_id][moved.before.state] -= 1
+        self._states[after.task_id][after.state] += 1
+        instances[after.map_index] = after
+        self.moves[after.task_id, after.map_index] = moved
+
+    def has_moved(self, instance: TaskInstance) -> bool:
+        return (instance.task_id, instance.map_index) in self.moves
+
+    def expand(self, task: TaskSpec, length: int) -> None:
+        """The placeholder gives way to `length` instances in state `None`."""
+        self._by_task[task.task_id] = {index: self._blank(task.task_id, index) for index in range(length)}
+        self._states[task.task_id] = Counter({None: length})
+
+    def transitions(self, expanded: Iterable[str]) -> tuple[Transition, ...]:
+        """All of the decision: the moves, and for tasks expanded just now the instances that have to wait."""
+        waiting = [
+            transition.expand(instance)
+            for task_id in expanded
+            for instance in self.instances_of(task_id).values()
+            if instance.state is None and not self.is_stored(instance) and not self.has_moved(instance)
+        ]
+        return (*self.moves.values(), *waiting)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _existing(self, task: TaskSpec) -> dict[int, TaskInstance]:
+        stored = {index: self._stored[task.task_id, index] for index in self._stored_indexes.get(task.task_id, ())}
+        if not self.runs(task):
+            return stored
+        if not task.is_mapped:
+            return {UNMAPPED: stored.get(UNMAPPED) or self._blank(task.task_id, UNMAPPED)}
+        placeholder = stored.pop(UNMAPPED, None)
+        if placeholder is not None and placeholder.state in FINISHED and not stored:
+            return {UNMAPPED: placeholder}
+        if stored or expansion.is_literal(self.spec, task):
+            length = self.map_length(task) or 0
+            existing = {index: stored.get(index) or self._blank(task.task_id, index) for index in range(length)}
+            existing.update(stored)
+            if existing:
+                return existing
+        return {UNMAPPED: placeholder or self._blank(task.task_id, UNMAPPED)}
+
+    def _blank(self, task_id: str, map_index: int) -> TaskInstance:
+        return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)

@@ -1,0 +1,199 @@
+"""Whether an instance may go on, as far as other instances of its run are concerned.
+
+Finds the upstream instances that are relevant (in a mapped group those of its own map index), counts them, and asks the
+trigger rule; then setups further up, a teardown's scope, and the tasks whose XCom it maps over.
+Rules: `TriggerRuleDep`, `MappedTaskUpstreamDep` and `_get_relevant_map_indexes` of Airflow 3.3.2.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from functools import cached_property
+
+from gust.model.dag_spec import TaskSpec
+from gust.model.keys import UNMAPPED
+from gust.model.state import FAILED_STATES, FINISHED, TriggerRule
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import expansion
+from gust.scheduling.run_view import RunView
+from gust.scheduling.trigger_rule import Evaluation, UpstreamCounts, Verdict, evaluate, evaluate_setups
+
+MET_BY_SOME = frozenset(
+    {
+        TriggerRule.ONE_SUCCESS,
+        TriggerRule.ONE_FAILED,
+        TriggerRule.ONE_DONE,
+        TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    }
+)
+"""Rules that a part of the upstreams can settle: a placeholder looks at all instances before it judges by them."""
+
+
+class Upstream:
+    def __init__(self, view: RunView) -> None:
+        self._view = view
+        self._tasks = view.spec.tasks
+
+    def evaluate(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
+        """What its upstreams say about the instance, which is in a state the scheduler may move it from."""
+        by_rule = self._by_trigger_rule(task, instance)
+        if by_rule.verdict not in {Verdict.RUN, Verdict.WAIT}:
+            return by_rule
+        by_sources = self._by_mapped_sources(task)
+        if by_sources is not None and (by_rule.verdict is Verdict.RUN or by_sources.verdict is not Verdict.WAIT):
+            return by_sources
+        return by_rule
+
+    # --- trigger rule, setups, teardown -------------------------------------------------------------------------------
+
+    def _by_trigger_rule(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
+        if not task.upstream_task_ids:
+            return Evaluation(Verdict.RUN, "The task has no upstream tasks.")
+        if task.trigger_rule is TriggerRule.ALWAYS:
+            return Evaluation(Verdict.RUN, "Trigger rule always waits for nothing.")
+        setups = self._by_indirect_setups(task, instance)
+        if setups is not None and setups.verdict not in {Verdict.RUN, Verdict.WAIT}:
+            return setups
+        direct = self._by_direct_upstreams(task, instance)
+        if direct.verdict is not Verdict.RUN:
+            return direct
+        if setups is not None and setups.verdict is Verdict.WAIT:
+            return setups
+        return self._by_teardown_scope(task, instance) or direct
+
+    def _by_direct_upstreams(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
+        counts = self._counts(task, instance, task.upstream_task_ids)
+        if counts.total == 0 and instance.map_index == UNMAPPED and task.mapped_groups:
+            # All its upstreams are instances of its own mapped group, which it will see one by one once it is expanded.
+            # (Airflow judges by the empty count here: all_done_min_one_success is upstream_failed then.)
+            return Evaluation(Verdict.RUN, "The mapped task group is expanded.")
+        return evaluate(task.trigger_rule, counts, map_index=instance.map_index)
+
+    def _by_indirect_setups(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
+        """Setups whose teardown is still to come, or that have none, must have succeeded before anything in between."""
+        if not self._has_setups or task.is_teardown:
+            return None
+        teardowns_below = {t for t in self._all_downstream(task.task_id) if self._tasks[t].is_teardown}
+        relevant = [
+            setup
+            for setup in self._all_upstream(task.task_id)
+            if self._tasks[setup].is_setup
+            and (
+                not any(self._tasks[t].is_teardown for t in self._tasks[setup].downstream_task_ids)
+                or teardowns_below.intersection(self._tasks[setup].downstream_task_ids)
+            )
+        ]
+        indirect = [setup for setup in relevant if setup not in task.upstream_task_ids]
+        if not indirect:
+            return None
+        return evaluate_setups(self._counts(task, instance, indirect), map_index=instance.map_index)
+
+    def _by_teardown_scope(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
+        """A teardown also waits for what lies between its setups and its direct upstreams."""
+        if not task.is_teardown:
+            return None
+        indirect = self._all_upstream(task.task_id) - set(task.upstream_task_ids)
+        setups = [u for u in task.upstream_task_ids if self._tasks[u].is_setup]
+        in_scope = {t for setup in setups for t in indirect & self._all_downstream(setup)}
+        counts = self._counts(task, instance, in_scope)
+        if counts.all_done:
+            return None
+        return Evaluation(Verdict.WAIT, f"The teardown waits for all tasks after its setup: {counts}.")
+
+    # --- mapping ------------------------------------------------------------------------------------------------------
+
+    def _by_mapped_sources(self, task: TaskSpec) -> Evaluation | None:
+        """A task that gives its XCom to be mapped over must have succeeded, whatever the trigger rule; `None`: no
+        objection.
+
+        A source that is mapped itself and expanded counts as good, as in Airflow: its instances that pushed are the
+        length.
+        """
+        if not task.is_mapped:
+            return None
+        states = {
+            source.state
+            for task_id in expansion.closest_expansion_sources(self._view.spec, task)
+            if (source := self._view.instances_of(task_id).get(UNMAPPED)) is not None and source.state in FINISHED
+        }
+        if states <= {S.SUCCESS}:
+            return None
+        if states & FAILED_STATES:
+            return Evaluation(Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.")
+        if S.SKIPPED in states:
+            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.")
+        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.")
+
+    # --- counting the relevant instances ------------------------------------------------------------------------------
+
+    def _counts(self, task: TaskSpec, instance: TaskInstance, upstream_ids: Collection[str]) -> UpstreamCounts:
+        states: Counter[S | None] = Counter()
+        setup_states: Counter[S | None] = Counter()
+        any_mapped = any(self._tasks[u].is_mapped for u in upstream_ids)
+        for upstream_id in upstream_ids:
+            of_one = Counter(self._relevant_states(task, instance, self._tasks[upstream_id]))
+            if not of_one and not any_mapped:
+                # A task that this run leaves out by its dates counts as one that never finishes, except beside mapped
+                # ones, where Airflow counts rows.
+                of_one[None] = 1
+            states += of_one
+            if self._tasks[upstream_id].is_setup:
+                setup_states += of_one
+        return UpstreamCounts.of(states, setup_states)
+
+    def _relevant_states(self, task: TaskSpec, instance: TaskInstance, upstream: TaskSpec) -> dict[S | None, int]:
+        all_states = self._view.states_of(upstream.task_id)
+        if not task.mapped_groups:
+            return {state: count for state, count in all_states.items() if count}
+        indexes = self.relevant_map_indexes(task, instance.map_index, upstream)
+        if indexes is None:
+            return {state: count for state, count in all_states.items() if count}
+        instances = self._view.instances_of(upstream.task_id)
+        return Counter(instances[i].state for i in (UNMAPPED, *indexes) if i in instances)
+
+    def relevant_map_indexes(self, task: TaskSpec, map_index: int, upstream: TaskSpec) -> Iterable[int] | None:
+        """The upstream's map indexes that instance `map_index` of `task` depends on; `None`: all of them.
+
+        Within a mapped group an instance depends on those of its own turn of the innermost group that both are in.
+        """
+        common = [group for group in upstream.mapped_groups if group in task.mapped_groups]
+        if not common:
+            return None
+        if map_index == UNMAPPED and task.trigger_rule in MET_BY_SOME:
+            sources = expansion.expansion_sources(self._view.spec, task)
+            if upstream.task_id not in sources:
+                return None
+        length = self._view.map_length(task)
+        turns = self._view.group_length(common[-1])
+        if not length or not turns:
+            return None
+        if map_index == UNMAPPED:
+            return ()
+        turn = map_index * turns // length
+        per_turn = (self._view.map_length(upstream) or turns) // turns
+        return range(turn * per_turn, (turn + 1) * per_turn)
+
+    # --- relatives ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _has_setups(self) -> bool:
+        return any(task.is_setup for task in self._tasks.values())
+
+    def _all_upstream(self, task_id: str) -> set[str]:
+        return self._closure(task_id, upstream=True)
+
+    def _all_downstream(self, task_id: str) -> set[str]:
+        return self._closure(task_id, upstream=False)
+
+    def _closure(self, task_id: str, *, upstream: bool) -> set[str]:
+        found: set[str] = set()
+        open_ends = [task_id]
+        while open_ends:
+            task = self._tasks[open_ends.pop()]
+            for relative in task.upstream_task_ids if upstream else task.downstream_task_ids:
+                if relative not in found:
+                    found.add(relative)
+                    open_ends.append(relative)
+        return found

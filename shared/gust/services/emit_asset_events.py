@@ -1,0 +1,129 @@
+"""A task that succeeded updated its outlets: each update is an event.
+
+Rules: `TaskInstance.register_asset_changes_in_db` of Airflow.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from gust.model.asset import Asset, AssetEvent
+from gust.model.dag_spec import AssetRef
+from gust.model.task_instance import TaskInstance
+from gust.services.context import Services
+
+ASSET_EVENT_NAMESPACE: Final = UUID("2d6c3a0e-2b53-5d0e-8b0f-5d9c5a5f0c42")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutletEvent:
+    """What the task wrote to `outlet_events` for one asset, itself or through an alias."""
+
+    name: str
+    uri: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    alias: str | None = None
+    asset_extra: dict[str, Any] = field(default_factory=dict)
+    partition_key: str | None = None
+
+
+def emit_asset_events(
+    services: Services,
+    instance: TaskInstance,
+    *,
+    outlets: Sequence[AssetRef],
+    events: Sequence[OutletEvent],
+    at: datetime,
+) -> None:
+    """Store the events of one try. Every event's id follows from the try and its place: emitting twice stores once."""
+    run = services.store.get_run(instance.key.run)
+    run_partition = run.partition_key if run else None
+    direct = [event for event in events if event.alias is None]
+    place = 0
+    for asset in _outlet_assets(services, outlets):
+        of_asset = [event for event in direct if (event.name, event.uri) == (asset.name, asset.uri)]
+        for event in of_asset or [OutletEvent(name=asset.name, uri=asset.uri)]:
+            partition = event.partition_key if event.partition_key is not None else run_partition
+            services.store.put_asset_event(
+                _event(instance, asset, place=place, at=at, extra=event.extra, partition_key=partition)
+            )
+            place += 1
+    aliases = {outlet.name for outlet in outlets if outlet.kind == "alias" and outlet.name}
+    for event, names in _through_aliases(events, aliases):
+        asset = _known_or_new(services, event, at)
+        services.store.put_asset_event(
+            _event(instance, asset, place=place, at=at, extra=event.extra, partition_key=run_partition, aliases=names)
+        )
+        place += 1
+
+
+def _outlet_assets(services: Services, outlets: Iterable[AssetRef]) -> list[Asset]:
+    """The assets behind the outlets, each once, as far as they are known."""
+    found: dict[tuple[str, str], Asset] = {}
+    for outlet in outlets:
+        if outlet.kind == "alias":
+            continue
+        asset = services.store.get_asset(name=outlet.name, uri=outlet.uri)
+        if asset is None:
+            log.warning("Task has inactive assets (name=%s, uri=%s) in inlets or outlets", outlet.name, outlet.uri)
+            continue
+        found[asset.name, asset.uri] = asset
+    return list(found.values())
+
+
+def _through_aliases(events: Iterable[OutletEvent], aliases: set[str]) -> list[tuple[OutletEvent, tuple[str, ...]]]:
+    """Events of one asset with equal extras are one event, whatever number of aliases they came through."""
+    merged: dict[tuple[str, str, str, str], tuple[OutletEvent, set[str]]] = {}
+    for event in events:
+        if event.alias not in aliases:
+            continue
+        same = (event.name, event.uri, _text(event.asset_extra), _text(event.extra))
+        merged.setdefault(same, (event, set()))[1].add(event.alias)
+    return [(event, tuple(sorted(names))) for event, names in merged.values()]
+
+
+def _known_or_new(services: Services, event: OutletEvent, at: datetime) -> Asset:
+    """An alias may bring forth an asset that no DAG file names."""
+    known = services.store.get_asset(name=event.name, uri=event.uri)
+    if known is not None:
+        return known
+    asset = Asset(name=event.name, uri=event.uri, extra=event.asset_extra, created_at=at)
+    services.store.put_asset(asset)
+    return asset
+
+
+def _event(
+    instance: TaskInstance,
+    asset: Asset,
+    *,
+    place: int,
+    at: datetime,
+    extra: dict[str, Any],
+    partition_key: str | None,
+    aliases: tuple[str, ...] = (),
+) -> AssetEvent:
+    source = f"{instance.key.uuid(instance.try_number)}\x1f{asset.name}\x1f{asset.uri}\x1f{place}"
+    return AssetEvent(
+        event_id=str(uuid5(ASSET_EVENT_NAMESPACE, source)),
+        name=asset.name,
+        uri=asset.uri,
+        group=asset.group,
+        timestamp=at,
+        extra=extra,
+        source_dag_id=instance.dag_id,
+        source_run_id=instance.run_id,
+        source_task_id=instance.task_id,
+        source_map_index=instance.map_index,
+        source_aliases=aliases,
+        partition_key=partition_key,
+    )
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,77 @@
+"""What the triggerer says about the trigger of a deferred try: it fired, it broke, or it ended the task itself.
+
+Only the first word counts: the instance leaves `deferred` with it, and whoever comes later gets a Conflict.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gust.errors import Conflict, StaleTaskInstance
+from gust.model.dispatch import Dispatch
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import transition
+from gust.scheduling.transition import Transition
+from gust.services.context import Services
+from gust.services.ports import XCom
+from gust.services.report_task_instance import known
+
+
+def parked_trigger(services: Services, dispatch: Dispatch) -> ParkedTrigger:
+    """What the deferred try waits for. Raises NotFound, and Conflict where it waits no more."""
+    instance = deferred(services, dispatch)
+    if instance.trigger is None:
+        raise no_longer_deferred(instance)
+    return instance.trigger
+
+
+def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
+    """deferred → scheduled: the same try goes on with `event`, a JSON value as Airflow's serde encodes the payload."""
+    before = deferred(services, dispatch)
+    move(services, transition.resume(before, at=services.clock.now(), event=event))
+
+
+def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceback: list[str] | None = None) -> None:
+    """deferred → scheduled: a worker fails the try, with the task's callbacks and retries."""
+    before = deferred(services, dispatch)
+    move(services, transition.fail_trigger(before, at=services.clock.now(), traceback=traceback, reason=error))
+
+
+def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Mapping[str, Any]) -> None:
+    """deferred → success | failed | skipped, without a worker: the trigger's own end (`end_from_trigger`).
+
+    The XComs go first: a crash in between is repeated, a success without its XComs would stay.
+    """
+    before = deferred(services, dispatch)
+    at = services.clock.now()
+    for name, value in xcoms.items():
+        services.store.put_xcom(XCom(key=before.key, name=name, value=value, timestamp=at))
+    match state:
+        case S.SUCCESS:
+            move(services, transition.succeed(before, at=at))
+        case S.FAILED:
+            move(services, transition.fail(before, at=at))
+        case _:
+            move(services, transition.stop(before, state=state, at=at))
+
+
+def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:
+    instance = known(services, dispatch)
+    if not dispatch.is_current(instance) or instance.state is not S.DEFERRED:
+        raise no_longer_deferred(instance)
+    return instance
+
+
+def no_longer_deferred(current: TaskInstance | None) -> Conflict:
+    return Conflict(
+        "TI does not wait for this trigger any more",
+        reason="invalid_state",
+        previous_state=current.state if current else None,
+    )
+
+
+def move(services: Services, change: Transition) -> None:
+    try:
+        services.store.move(change)
+    except StaleTaskInstance as stale:
+        raise no_longer_deferred(stale.current) from stale

@@ -1,0 +1,100 @@
+"""Assets and their events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from gust.model.asset import Asset, AssetEvent
+from gust.store import items, keyspace
+from gust.store.table import ConditionFailed, Expression, Put, Table, key_of
+
+_EARLIEST: Final = "0"
+"""Sorts before every moment."""
+_LATEST: Final = "~"
+"""Sorts after every moment."""
+
+
+class DynamoDBAssets:
+    """Implements `services.ports.AssetStore`."""
+
+    _table: Table
+
+    def put_asset(self, asset: Asset) -> None:
+        """The pointer by URI goes first: alone it finds nothing, and the repeated write completes it."""
+        self._table.put(keyspace.asset_uri(asset.name, asset.uri), {})
+        kept = {"asset_id": items.number(asset.asset_id)}
+        if asset.created_at is not None:
+            kept["created_at"] = items.moment(asset.created_at)
+        written = {"name": asset.name, "uri": asset.uri, "group": asset.group, "extra": asset.extra}
+        self._table.update(
+            keyspace.asset(asset.name, asset.uri), Expression().change(items.ASSET.attributes(written)).keep(kept)
+        )
+
+    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
+        if name is not None and uri is not None:
+            item = self._table.get(keyspace.asset(name, uri))
+            return None if item is None else items.ASSET.read(item)
+        if name is not None:
+            found = self._table.query(keyspace.ASSETS, begins_with=keyspace.assets_named(name))
+            return min((items.ASSET.read(item) for item in found), key=lambda asset: asset.uri, default=None)
+        if uri is not None:
+            return min(self._assets_at(uri), key=lambda asset: asset.name, default=None)
+        return None
+
+    def list_assets(self) -> list[Asset]:
+        found = (items.ASSET.read(item) for item in self._table.query(keyspace.ASSETS))
+        return sorted(found, key=lambda asset: (asset.name, asset.uri))
+
+    def put_asset_event(self, event: AssetEvent) -> None:
+        order = keyspace.event_order(event.timestamp, event.event_id)
+        item = items.ASSET_EVENT.item(event)
+        partitions = [keyspace.events_of_asset(event.name)]
+        partitions += [keyspace.events_of_alias(alias) for alias in sorted(set(event.source_aliases))]
+        try:
+            self._table.transact(
+                Put(keyspace.asset_event(event.event_id), {}, Expression().is_new()),
+                *(Put(keyspace.Key(partition, order), item) for partition in partitions),
+            )
+        except ConditionFailed:
+            return
+
+    def list_asset_events(
+        self,
+        *,
+        name: str | None = None,
+        uri: str | None = None,
+        alias: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[AssetEvent]:
+        first = _EARLIEST if after is None else keyspace.moment(after)
+        last = _LATEST if before is None else keyspace.moment(before) + _LATEST
+        found: list[AssetEvent] = []
+        for partition in self._partitions(name, uri, alias):
+            of_partition = self._table.query_between(partition, first, last, ascending=ascending)
+            events = (items.ASSET_EVENT.read(item) for item in of_partition)
+            found += islice((event for event in events if _is_wanted(event, name, uri, alias)), limit)
+        return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not ascending)[:limit]
+
+    def _partitions(self, name: str | None, uri: str | None, alias: str | None) -> Iterable[str]:
+        if alias is not None:
+            return [keyspace.events_of_alias(alias)]
+        if name is not None:
+            return [keyspace.events_of_asset(name)]
+        assets = self.list_assets() if uri is None else self._assets_at(uri)
+        return sorted({keyspace.events_of_asset(asset.name) for asset in assets})
+
+    def _assets_at(self, uri: str) -> Iterator[Asset]:
+        for pointer in self._table.query(keyspace.ASSET_URIS, begins_with=keyspace.assets_at(uri)):
+            item = self._table.get(keyspace.asset(*keyspace.asset_of_uri(key_of(pointer).sk)))
+            if item is not None:
+                yield items.ASSET.read(item)
+
+
+def _is_wanted(event: AssetEvent, name: str | None, uri: str | None, alias: str | None) -> bool:
+    return name in (None, event.name) and uri in (None, event.uri) and (alias is None or alias in event.source_aliases)

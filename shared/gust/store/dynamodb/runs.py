@@ -1,0 +1,249 @@
+"""DagRuns and their task instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.scheduling.transition import Transition
+from gust.services.ports import RunState
+from gust.store import fences, items, keyspace
+from gust.store.dynamodb.dags import due_of_dag, read_dag
+from gust.store.dynamodb.documents import Documents
+from gust.store.items import Attribute, Item
+from gust.store.parallel import Parallel
+from gust.store.table import ConditionFailed, Expression, Put, Table, Update, key_of
+
+_ONE_MORE: Final = items.number(1)
+_ONE_LESS: Final = items.number(-1)
+
+
+class DynamoDBRuns:
+    """Implements `services.ports.RunStore`."""
+
+    _table: Table
+    _documents: Documents
+    _parallel: Parallel
+
+    # --- DagRuns ------------------------------------------------------------------------------------------------------
+
+    def load_run(self, key: DagRunKey) -> RunState | None:
+        run: DagRun | None = None
+        instances: dict[tuple[str, int], TaskInstance] = {}
+        for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.SCHEDULING):
+            if (its_key := keyspace.instance_key(key_of(item))) is None:
+                run = _read_run(key, item)
+            else:
+                instances[its_key.task_id, its_key.map_index] = read_instance(its_key, item)
+        return None if run is None else RunState(run, instances)
+
+    def get_run(self, key: DagRunKey) -> DagRun | None:
+        item = self._table.get(keyspace.run(key))
+        return None if item is None else _read_run(key, item)
+
+    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+        puts = [Put(keyspace.run(run.key), _run_item(run), Expression().is_new())]
+        if run.logical_date:
+            taken = keyspace.logical_date(run.dag_id, run.logical_date)
+            puts.append(Put(taken, {"run_id": items.text(run.run_id)}, Expression().is_new()))
+        of_dag = _dag_update(run, moving)
+        try:
+            self._table.transact(*puts, *of_dag) if of_dag or run.logical_date else self._table.put(*_parts(puts[0]))
+        except ConditionFailed as failed:
+            if of_dag and failed.failed(-1):
+                raise _refused_by_dag(run.dag_id, failed.found[-1], moving) from failed
+            if failed.failed(0):
+                raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date} already") from failed
+
+    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+        fences.check_starts(before, after)
+        count = Expression().exists().below("running_runs", max_active_runs).add("running_runs", _ONE_MORE)
+        try:
+            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+        except ConditionFailed as failed:
+            self._raise_if_stale(before, failed)
+            if failed.found[1] is None:
+                raise NotFound(f"no DAG {before.dag_id!r}") from failed
+            raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}") from failed
+
+    def finish_run(self, before: DagRun, after: DagRun) -> None:
+        fences.check_finishes(before, after)
+        count = Expression().exists().add("running_runs", _ONE_LESS)
+        try:
+            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+        except ConditionFailed as failed:
+            self._raise_if_stale(before, failed)
+            raise NotFound(f"no DAG {before.dag_id!r}") from failed
+
+    def update_run(self, before: DagRun, after: DagRun) -> None:
+        fences.check_neither_starts_nor_finishes(before, after)
+        update = _run_update(before, after)
+        try:
+            self._table.update(update.key, update.expression)
+        except ConditionFailed as failed:
+            if items.DAG_RUN.holds(fences.changed_run_fields(before, after), failed.item):
+                return
+            self._raise_if_stale(before, failed)
+
+    def list_runs(self, dag_id: str) -> list[DagRun]:
+        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False)
+        keys = [key_of(item) for item in found]
+        stored = self._table.get_all(keys)
+        return [_read_run(_run_key(key), stored[key]) for key in keys if key in stored]
+
+    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
+        found = self._table.query_index(keyspace.INDEX_QUEUED, keyspace.escape(dag_id), limit=limit)
+        return [_run_key(key_of(item)) for item in found]
+
+    def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
+        found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_RUNS, until=keyspace.moment(until))
+        due = [(_run_key(key_of(item)), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
+        return sorted(due, key=lambda one: (one[1], one[0]))
+
+    def _raise_if_stale(self, before: DagRun, failed: ConditionFailed) -> None:
+        if failed.failed(0):
+            current = None if failed.item is None else _read_run(before.key, failed.item)
+            raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", current) from failed
+
+    # --- task instances -----------------------------------------------------------------------------------------------
+
+    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
+        item = self._table.get(keyspace.instance(key))
+        return None if item is None else read_instance(key, item)
+
+    def move(self, transition: Transition) -> None:
+        before, after = transition.before, transition.after
+        changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
+        seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
+        update = Update(keyspace.instance(before.key), Expression().still(seen).change(changes))
+        try:
+            if finished := transition.finished_try:
+                kept = keyspace.finished_try(finished.key, finished.try_number)
+                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(finished)))
+            else:
+                self._table.update(update.key, update.expression)
+        except ConditionFailed as failed:
+            if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
+                return
+            raise _stale(transition.edge, before.key, failed) from failed
+
+    def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
+        were_stale = self._parallel.map(self._is_stale, transitions)
+        return [transition for transition, is_stale in zip(transitions, were_stale, strict=True) if is_stale]
+
+    def _is_stale(self, transition: Transition) -> bool:
+        try:
+            self.move(transition)
+        except StaleTaskInstance:
+            return True
+        return False
+
+    def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
+        this_dispatch = {
+            "state": TaskInstanceState.RUNNING,
+            "try_number": try_number,
+            "dispatch_count": dispatch_count,
+        }
+        still = Expression().still(items.TASK_INSTANCE.attributes(this_dispatch))
+        try:
+            self._table.update(keyspace.instance(key), still.change({"heartbeat_at": items.moment(at)}))
+        except ConditionFailed as failed:
+            raise _stale("heartbeat", key, failed) from failed
+
+    def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
+        found = self._table.query(keyspace.run_partition(key.run), begins_with=keyspace.finished_tries(key))
+        return [read_instance(key, item) for item in found]
+
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None:
+        where = keyspace.rendered_fields(key)
+        self._table.put(where, self._documents.keep(where.pk, "rendered_fields", dict(fields)))
+
+    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
+        item = self._table.get(keyspace.rendered_fields(key))
+        return None if item is None else self._documents.read(item)
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def _run_item(run: DagRun) -> Item:
+    indexes = {name: attribute for name, attribute in _indexes_of_run(run).items() if attribute is not None}
+    return items.DAG_RUN.item(run) | indexes
+
+
+def _run_update(before: DagRun, after: DagRun) -> Update:
+    changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
+    was, becomes = _indexes_of_run(before), _indexes_of_run(after)
+    moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
+    waits_no_more: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None} if after.is_finished else {}
+    still = Expression().exists().still(items.DAG_RUN.attributes(fences.run_fence(before)))
+    return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
+
+
+def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
+    dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
+    is_due = run.due_at is not None and not run.is_finished
+    is_queued = run.state is DagRunState.QUEUED
+    return {
+        "runs_pk": dag_id,
+        "runs_sk": order,
+        "queued_pk": dag_id if is_queued else None,
+        "queued_sk": order if is_queued else None,
+        "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
+        "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
+    }
+
+
+def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
+    """What a new run changes of its DAG: the next run, and how many are running."""
+    expression = Expression()
+    if moving:
+        before, after = moving
+        expression.exists().still(items.DAG.attributes(fences.next_run_fence(before)))
+        expression.change(items.DAG.attributes(fences.next_run(after)) | due_of_dag(after))
+    if run.state is DagRunState.RUNNING:
+        expression.exists().add("running_runs", _ONE_MORE)
+    return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
+
+
+def _refused_by_dag(dag_id: str, found: Item | None, moving: tuple[Dag, Dag] | None) -> Exception:
+    if moving is None:
+        return NotFound(f"no DAG {dag_id!r}")
+    return StaleDag(f"DAG {dag_id!r} moved on", None if found is None else read_dag(found))
+
+
+def _parts(put: Put) -> tuple[Any, Item, Expression]:
+    return put.key, put.item, put.expression
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+def _run_key(key: keyspace.Key) -> DagRunKey:
+    found = keyspace.run_key(key.pk)
+    if found is None:
+        raise ValueError(f"{key} is not in a run's partition")
+    return found
+
+
+def _read_run(key: DagRunKey, item: Item) -> DagRun:
+    return items.DAG_RUN.read(item, dag_id=key.dag_id, run_id=key.run_id)
+
+
+def read_instance(key: TaskInstanceKey, item: Item) -> TaskInstance:
+    return items.TASK_INSTANCE.read(
+        item, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
+    )
+
+
+def _stale(edge: str, key: TaskInstanceKey, failed: ConditionFailed) -> StaleTaskInstance:
+    current = None if failed.item is None else read_instance(key, failed.item)
+    return StaleTaskInstance(f"{edge}: {key} moved on", current)

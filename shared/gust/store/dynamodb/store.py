@@ -1,0 +1,38 @@
+"""All of the table behind one object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gust.services.clock import SystemClock
+from gust.services.ports import Clock, Objects
+from gust.store.dynamodb.assets import DynamoDBAssets
+from gust.store.dynamodb.dags import DynamoDBDags
+from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.runs import DynamoDBRuns
+from gust.store.dynamodb.settings import DynamoDBSettings
+from gust.store.dynamodb.xcoms import DynamoDBXComs
+from gust.store.parallel import Parallel
+from gust.store.table import Meter, Table
+
+
+class DynamoDBStore(DynamoDBRuns, DynamoDBXComs, DynamoDBDags, DynamoDBAssets, DynamoDBSettings):
+    """Implements `services.ports.Store`.
+
+    `client` is a boto3 DynamoDB client, one per process, with at least `Parallel.WIDTH` pooled connections. `objects`
+    takes documents too large for an item. `meter` is told of every call and what it consumed.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        client: Any,
+        objects: Objects,
+        *,
+        clock: Clock | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self._table = Table(table_name, client, meter=meter)
+        self._documents = Documents(objects)
+        self._parallel = Parallel()
+        self._clock = clock or SystemClock()

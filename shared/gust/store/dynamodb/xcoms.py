@@ -1,0 +1,93 @@
+"""XComs: values in the item or in the bucket, lengths on the task instance."""
+
+from __future__ import annotations
+
+from gust.errors import StaleTaskInstance
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import TaskInstanceState
+from gust.services.ports import XCom
+from gust.store import items, keyspace
+from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.runs import read_instance
+from gust.store.items import Item
+from gust.store.parallel import Parallel
+from gust.store.table import ConditionFailed, Expression, Table, key_of
+
+
+class DynamoDBXComs:
+    """Implements `services.ports.XComStore`."""
+
+    _table: Table
+    _documents: Documents
+    _parallel: Parallel
+
+    def put_xcom(self, xcom: XCom) -> None:
+        """The task instance is told first: a worker that lost its instance is refused before it replaces a value. A
+        crash in between leaves a length without a value; the try has not succeeded then, and the next pushes again."""
+        if xcom.mapped_length is not None:
+            self._note_push(xcom.key, xcom.name, xcom.mapped_length)
+        where = keyspace.xcom(xcom.key, xcom.name)
+        self._table.put(where, self._documents.keep(where.pk, "value", xcom.value) | _facts(xcom))
+
+    def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:
+        item = self._table.get(keyspace.xcom(key, name))
+        return None if item is None else self._read(item)
+
+    def list_xcoms(
+        self, run: DagRunKey, *, task_id: str | None = None, map_index: int | None = None, name: str | None = None
+    ) -> list[XCom]:
+        found = self._table.query(keyspace.run_partition(run), begins_with=keyspace.xcoms(task_id, map_index))
+        wanted = [item for item in found if _is_wanted(item, map_index, name)]
+        inline = [self._read(item) for item in wanted if "spilled" not in item]
+        fetched = self._parallel.map(self._read, [item for item in wanted if "spilled" in item])
+        return sorted(inline + fetched, key=lambda xcom: (xcom.key, xcom.name))
+
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
+        if name is not None:
+            self._table.delete(keyspace.xcom(key, name))
+            return
+        found = self._table.query(
+            keyspace.run_partition(key.run), begins_with=keyspace.xcoms(key.task_id, key.map_index)
+        )
+        self._table.delete_all(key_of(item) for item in found)
+
+    def _note_push(self, key: TaskInstanceKey, name: str, length: int) -> None:
+        is_running = Expression().still({"state": items.text(TaskInstanceState.RUNNING.value)})
+        note = is_running.change({items.length_of(name): items.number(length)}).add("pushed_keys", {"SS": [name]})
+        try:
+            self._table.update(keyspace.instance(key), note)
+        except ConditionFailed as failed:
+            current = None if failed.item is None else read_instance(key, failed.item)
+            raise StaleTaskInstance(f"put_xcom: {key} is not running", current) from failed
+
+    def _read(self, item: Item) -> XCom:
+        key, name = _key_and_name(item)
+        return XCom(
+            key=key,
+            name=name,
+            value=self._documents.read(item),
+            timestamp=keyspace.moment_from(item["timestamp"]["S"]),
+            mapped_length=int(item["mapped_length"]["N"]) if "mapped_length" in item else None,
+            dag_result="dag_result" in item,
+        )
+
+
+def _facts(xcom: XCom) -> Item:
+    facts = {"timestamp": items.moment(xcom.timestamp)}
+    if xcom.mapped_length is not None:
+        facts["mapped_length"] = items.number(xcom.mapped_length)
+    if xcom.dag_result:
+        facts["dag_result"] = {"BOOL": True}
+    return facts
+
+
+def _is_wanted(item: Item, map_index: int | None, name: str | None) -> bool:
+    key, its_name = _key_and_name(item)
+    return map_index in (None, key.map_index) and name in (None, its_name)
+
+
+def _key_and_name(item: Item) -> tuple[TaskInstanceKey, str]:
+    found = keyspace.xcom_name(key_of(item))
+    if found is None:
+        raise ValueError(f"{key_of(item)} is not an XCom")
+    return found

@@ -1,0 +1,347 @@
+"""Every key of the table and the query that uses it.
+
+One table, string keys `pk` and `sk`. Ids inside a key are escaped (`escape`), so that `#` only ever separates. Moments
+are ISO 8601 in UTC with microseconds and a `Z` (27 characters), so they sort as text. Attributes bear the model's field
+names; a field that has its default is left out (`items.py`).
+
+    what                pk                           sk                                  read by
+    ------------------  ---------------------------  ----------------------------------  -------------------------------
+    DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
+    TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
+    finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
+    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields
+    XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
+    logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition
+    Dag                 DAG                          <dag_id>                            get_dag; list_dags: pk
+    DagVersion          VERSION#<dag_id>             <version_number>                    get_version; list_versions: pk
+    SourceFile          SOURCE_FILE                  <relative_path>                     list_source_files: pk
+    ImportProblem       IMPORT_PROBLEM               <filename>                          list_import_problems: pk
+    DagWarning          WARNING                      <dag_id>#<warning_type>             list_warnings: pk, sk begins
+    active Bundle       BUNDLE                       ACTIVE                              active_bundle
+    sign of life        ALIVE                        <component>                         last_alive: pk
+    Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
+    asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
+    event reported      ASSET_EVENT#<event_id>       REPORTED                            put_asset_event's condition
+    event of an asset   EVENTS_OF_ASSET#<name>       <timestamp>#<event_id>              list_asset_events(name or uri)
+    event of an alias   EVENTS_OF_ALIAS#<alias>      <timestamp>#<event_id>              list_asset_events(alias)
+    setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
+
+`map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
+
+Indexes are sparse and project keys only: an item that does not move in an index costs it nothing, and who needs more
+than the keys reads the items themselves, strongly consistent. Index reads lag by a moment and are used where that is
+harmless: a due run that is missed is found by the next tick, a list shows a run a moment later.
+
+    index   partition (attribute)         sort (attribute)                    holds
+    ------  ----------------------------  ----------------------------------  ------------------------------------------
+    due     RUN | DAG (`due_pk`)          due_at | next_run_after (`due_sk`)  unfinished runs with a `due_at`; unpaused,
+                                                                              fresh DAGs with a `next_run_after`
+    queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued
+    runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
+
+`due` has two partitions: DynamoDB takes 1,000 index writes a second on each, far above what ticks can use up.
+
+The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
+`state` is a plain string attribute, absent for `None`. `run_key` turns a record's `pk` back into the run.
+
+What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = in a transaction, twice the price;
+`+n` = index writes):
+
+    load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
+    get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
+    create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more
+    start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
+    finish_run             4t WRU +1 where `due_at` was set
+    update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes
+    move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
+    put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
+    put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
+    put_asset_event        4t WRU, 2t more per alias    put_asset    2 WRU
+    put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
+
+A failed condition costs as much as the write would have.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from gust.errors import Invalid
+from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+
+TTL_ATTRIBUTE: Final = "ttl"
+"""Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
+
+INDEX_DUE: Final = "due"
+INDEX_QUEUED: Final = "queued"
+INDEX_RUNS: Final = "runs"
+
+DUE_RUNS: Final = "RUN"
+DUE_DAGS: Final = "DAG"
+
+
+def _index(name: str) -> dict[str, Any]:
+    return {
+        "IndexName": name,
+        "KeySchema": [
+            {"AttributeName": f"{name}_pk", "KeyType": "HASH"},
+            {"AttributeName": f"{name}_sk", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+
+
+_INDEXES: Final = (INDEX_DUE, INDEX_QUEUED, INDEX_RUNS)
+
+TABLE_DEFINITION: Final[dict[str, Any]] = {
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": "S"}
+        for name in ("pk", "sk", *(f"{index}_{part}" for index in _INDEXES for part in ("pk", "sk")))
+    ],
+    "KeySchema": [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ],
+    "GlobalSecondaryIndexes": [_index(name) for name in _INDEXES],
+    "BillingMode": "PAY_PER_REQUEST",
+    "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+}
+"""`create_table`'s arguments but the name; `template.yaml` says the same, and a test compares them."""
+
+
+class Key(NamedTuple):
+    pk: str
+    sk: str
+
+
+# --- a run's partition ------------------------------------------------------------------------------------------------
+
+SCHEDULING: Final = "#"
+"""What `decide` reads of a run's partition begins with this: the run and its task instances, nothing else."""
+
+_INSTANCE: Final = "#TI#"
+
+
+def run(key: DagRunKey) -> Key:
+    return Key(run_partition(key), "#RUN")
+
+
+def instance(key: TaskInstanceKey) -> Key:
+    return Key(run_partition(key.run), f"{_INSTANCE}{_of_instance(key)}")
+
+
+def finished_try(key: TaskInstanceKey, try_number: int) -> Key:
+    return Key(run_partition(key.run), f"{finished_tries(key)}{try_number:06d}")
+
+
+def finished_tries(key: TaskInstanceKey) -> str:
+    return f"TRY#{_of_instance(key)}#"
+
+
+def rendered_fields(key: TaskInstanceKey) -> Key:
+    return Key(run_partition(key.run), f"RTIF#{_of_instance(key)}")
+
+
+def xcom(key: TaskInstanceKey, name: str) -> Key:
+    return Key(run_partition(key.run), _checked(f"{xcoms(key.task_id, key.map_index)}{escape(name)}", "key"))
+
+
+def xcoms(task_id: str | None = None, map_index: int | None = None) -> str:
+    """The longest common beginning of the sort keys of what is asked for; a map index alone narrows nothing."""
+    if task_id is None:
+        return "XCOM#"
+    if map_index is None:
+        return f"XCOM#{escape(task_id)}#"
+    return f"XCOM#{escape(task_id)}#{number(map_index)}#"
+
+
+def run_partition(key: DagRunKey) -> str:
+    return f"RUN#{escape(key.dag_id)}#{escape(key.run_id)}"
+
+
+def run_key(pk: str) -> DagRunKey | None:
+    """The run whose partition `pk` is; `None` for every other partition."""
+    match pk.split("#"):
+        case ["RUN", dag_id, run_id]:
+            return DagRunKey(unescape(dag_id), unescape(run_id))
+    return None
+
+
+def instance_key(key: Key) -> TaskInstanceKey | None:
+    """The task instance whose item `key` names; `None` for every other item."""
+    its_run = run_key(key.pk)
+    if its_run is None or not key.sk.startswith(_INSTANCE):
+        return None
+    task_id, map_index = key.sk.removeprefix(_INSTANCE).split("#")
+    return its_run.task_instance(unescape(task_id), int(map_index))
+
+
+def xcom_name(key: Key) -> tuple[TaskInstanceKey, str] | None:
+    """The task instance and the name of the XCom whose item `key` names; `None` for every other item."""
+    its_run = run_key(key.pk)
+    match key.sk.split("#"):
+        case ["XCOM", task_id, map_index, name] if its_run:
+            return its_run.task_instance(unescape(task_id), int(map_index)), unescape(name)
+    return None
+
+
+def _of_instance(key: TaskInstanceKey) -> str:
+    return f"{escape(key.task_id)}#{number(key.map_index)}"
+
+
+# --- DAGs, files and bundles ------------------------------------------------------------------------------------------
+
+DAGS: Final = "DAG"
+SOURCE_FILES: Final = "SOURCE_FILE"
+IMPORT_PROBLEMS: Final = "IMPORT_PROBLEM"
+WARNINGS: Final = "WARNING"
+ALIVE: Final = "ALIVE"
+ACTIVE_BUNDLE: Final = Key("BUNDLE", "ACTIVE")
+
+
+def logical_date(dag_id: str, date: datetime) -> Key:
+    return Key(f"LOGICAL_DATE#{escape(dag_id)}", moment(date))
+
+
+def dag(dag_id: str) -> Key:
+    return Key(DAGS, escape(dag_id))
+
+
+def version(dag_id: str, version_number: int) -> Key:
+    return Key(versions(dag_id), number(version_number))
+
+
+def versions(dag_id: str) -> str:
+    return f"VERSION#{escape(dag_id)}"
+
+
+def source_file(relative_path: str) -> Key:
+    return Key(SOURCE_FILES, _checked(escape(relative_path), "relative_path"))
+
+
+def import_problem(filename: str) -> Key:
+    return Key(IMPORT_PROBLEMS, _checked(escape(filename), "filename"))
+
+
+def warning(dag_id: str, warning_type: str) -> Key:
+    return Key(WARNINGS, f"{warnings(dag_id)}{escape(warning_type)}")
+
+
+def warnings(dag_id: str | None) -> str:
+    return "" if dag_id is None else f"{escape(dag_id)}#"
+
+
+def alive(component: str) -> Key:
+    return Key(ALIVE, escape(component))
+
+
+# --- assets -----------------------------------------------------------------------------------------------------------
+
+ASSETS: Final = "ASSET"
+ASSET_URIS: Final = "ASSET_URI"
+
+
+def asset(name: str, uri: str) -> Key:
+    return Key(ASSETS, _checked(f"{assets_named(name)}{escape(uri)}", "uri"))
+
+
+def assets_named(name: str) -> str:
+    return f"{escape(name)}#"
+
+
+def asset_uri(name: str, uri: str) -> Key:
+    return Key(ASSET_URIS, _checked(f"{assets_at(uri)}{escape(name)}", "uri"))
+
+
+def assets_at(uri: str) -> str:
+    return f"{escape(uri)}#"
+
+
+def asset_of_uri(sk: str) -> tuple[str, str]:
+    """(name, uri) from a sort key that `asset_uri` made."""
+    uri, name = sk.split("#")
+    return unescape(name), unescape(uri)
+
+
+def asset_event(event_id: str) -> Key:
+    return Key(f"ASSET_EVENT#{escape(event_id)}", "REPORTED")
+
+
+def events_of_asset(name: str) -> str:
+    return f"EVENTS_OF_ASSET#{escape(name)}"
+
+
+def events_of_alias(alias: str) -> str:
+    return f"EVENTS_OF_ALIAS#{escape(alias)}"
+
+
+def event_order(timestamp: datetime, event_id: str) -> str:
+    return f"{moment(timestamp)}#{escape(event_id)}"
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def setting(namespace: str, name: str) -> Key:
+    return Key(settings(namespace), _checked(escape(name), "name"))
+
+
+def settings(namespace: str) -> str:
+    return _checked(f"SETTING#{escape(namespace)}", "namespace")
+
+
+# --- the order of runs in indexes -------------------------------------------------------------------------------------
+
+
+def run_order(run_after: datetime, run_id: str) -> str:
+    return f"{moment(run_after)}#{escape(run_id)}"
+
+
+# --- the bucket -------------------------------------------------------------------------------------------------------
+
+
+def spilled(partition: str, digest: str) -> str:
+    """Where in the bucket a document lies that is too large for an item: content-addressed, under its partition's name,
+    so that a run's documents can be deleted with the run."""
+    return _checked(f"xcom/{partition.replace('#', '/')}/{digest}", "key")
+
+
+# --- values inside keys -----------------------------------------------------------------------------------------------
+
+_ESCAPED: Final = {ord("%"): "%25", ord("#"): "%23", **{c: f"%{c:02X}" for c in (*range(0x20), 0x7F)}}
+_ESCAPE: Final = re.compile(r"%([0-9A-F]{2})")
+_LONGEST: Final = 1024
+"""Bytes that DynamoDB takes as a sort key, and S3 as an object's key."""
+
+
+def escape(text: str) -> str:
+    """`#`, `%` and control characters as `%XX`; everything else as it is."""
+    return text.translate(_ESCAPED)
+
+
+def unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+def number(value: int) -> str:
+    """Six digits, `-1` for unmapped: sorts as a number among those."""
+    return str(value) if value == UNMAPPED else f"{value:06d}"
+
+
+def moment(value: datetime) -> str:
+    """`2026-03-01T10:00:00.000000Z`: fixed width, sorts as time. Raises ValueError for a naive datetime."""
+    if value.tzinfo is None:
+        raise ValueError(f"{value} has no time zone")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def moment_from(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _checked(text: str, field: str) -> str:
+    if len(text.encode()) > _LONGEST:
+        raise Invalid(f"{field} is too long: with what belongs to it, it may take {_LONGEST} bytes", field=(field,))
+    return text

@@ -1,0 +1,368 @@
+"""The table as the store speaks to it: conditional writes with named clauses, whole result sets, errors of our own.
+
+Reads of the table are strongly consistent. Whatever DynamoDB may do half (pages, unprocessed keys, transactions that
+collide) is carried to its end here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as ConnectionFailed
+
+from gust.errors import Unwell
+from gust.store.items import Attribute, Item
+from gust.store.keyspace import Key
+
+_BUSY: Final = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+    }
+)
+"""Codes that botocore has repeated already, in vain."""
+
+_COLLIDED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "TransactionConflict",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+"""Another transaction held one of the items, or the partition was busy for a moment: neither botocore repeats."""
+
+_ATTEMPTS: Final = 10
+_BATCH_GET: Final = 100
+_BATCH_WRITE: Final = 25
+
+
+class Meter(Protocol):
+    """Told of every call, so that a bench can count and price them."""
+
+    def __call__(self, operation: str, consumed: Any) -> None:
+        """`consumed` is DynamoDB's ConsumedCapacity: a dict, a list of them, or None where the call failed."""
+
+
+class ConditionFailed(Exception):  # never leaves the store
+    """A conditional write found something else. `found` has one entry per write of the call: what is stored (`None`:
+    nothing) where the condition failed, `HELD` where it held."""
+
+    HELD: Final[Item] = {}
+
+    def __init__(self, found: Sequence[Item | None]) -> None:
+        super().__init__("condition failed")
+        self.found = found
+
+    @property
+    def item(self) -> Item | None:
+        return self.found[0]
+
+    def failed(self, index: int) -> bool:
+        return self.found[index] is not self.HELD
+
+
+@dataclass(slots=True)
+class Expression:
+    """What one write checks and changes. Placeholders bear the attributes' names, so that a trace reads well."""
+
+    conditions: list[str] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
+    removes: list[str] = field(default_factory=list)
+    adds: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Attribute] = field(default_factory=dict)
+
+    # conditions
+
+    def exists(self) -> Expression:
+        return self._require(f"attribute_exists({self._name('pk')})")
+
+    def is_new(self) -> Expression:
+        return self._require(f"attribute_not_exists({self._name('pk')})")
+
+    def still(self, seen: Mapping[str, Attribute | None]) -> Expression:
+        """Each attribute is as the writer saw it; `None`: absent."""
+        for name, value in seen.items():
+            if value is None:
+                self._require(f"attribute_not_exists({self._name(name)})")
+            else:
+                self._require(f"{self._name(name)} = {self._value('seen', name, value)}")
+        return self
+
+    def below(self, name: str, limit: int) -> Expression:
+        """The number is smaller than `limit`; an absent one is 0."""
+        is_below = f"{self._name(name)} < {self._value('limit', name, {'N': str(limit)})}"
+        is_zero = f"attribute_not_exists({self._name(name)})"
+        return self._require(f"({is_below} OR {is_zero})" if limit > 0 else is_below)
+
+    # changes
+
+    def change(self, changes: Mapping[str, Attribute | None]) -> Expression:
+        """Set each attribute; `None`: remove it."""
+        for name, value in changes.items():
+            if value is None:
+                self.removes.append(self._name(name))
+            else:
+                self.sets.append(f"{self._name(name)} = {self._value('new', name, value)}")
+        return self
+
+    def keep(self, defaults: Mapping[str, Attribute]) -> Expression:
+        """Set each attribute unless there is one."""
+        for name, value in defaults.items():
+            its_name, its_value = self._name(name), self._value("new", name, value)
+            self.sets.append(f"{its_name} = if_not_exists({its_name}, {its_value})")
+        return self
+
+    def add(self, name: str, value: Attribute) -> Expression:
+        """Add to a number, or to a set."""
+        self.adds.append(f"{self._name(name)} {self._value('added', name, value)}")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        updates = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds}
+        arguments: dict[str, Any] = {}
+        if update := " ".join(f"{verb} {', '.join(clauses)}" for verb, clauses in updates.items() if clauses):
+            arguments["UpdateExpression"] = update
+        if self.conditions:
+            arguments["ConditionExpression"] = " AND ".join(self.conditions)
+            arguments["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        if self.names:
+            arguments["ExpressionAttributeNames"] = self.names
+        if self.values:
+            arguments["ExpressionAttributeValues"] = self.values
+        return arguments
+
+    def _require(self, clause: str) -> Expression:
+        self.conditions.append(clause)
+        return self
+
+    def _name(self, name: str) -> str:
+        placeholder = f"#{name}" if name.replace("_", "a").isalnum() and name.isascii() else f"#n{len(self.names)}"
+        self.names[placeholder] = name
+        return placeholder
+
+    def _value(self, role: str, name: str, value: Attribute) -> str:
+        readable = name.replace("_", "a").isalnum() and name.isascii()
+        placeholder = f":{role}_{name}" if readable else f":{role}{len(self.values)}"
+        self.values[placeholder] = value
+        return placeholder
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a whole item."""
+
+    key: Key
+    item: Item
+    expression: Expression = field(default_factory=Expression)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Write some attributes of an item, which need not exist."""
+
+    key: Key
+    expression: Expression
+
+
+class Table:
+    """One DynamoDB table. Thread-safe as the client is."""
+
+    def __init__(
+        self, name: str, client: Any, *, meter: Meter | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._name = name
+        self._client = client
+        self._meter = meter
+        self._sleep = sleep
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> Item | None:
+        answer = self._call("get_item", TableName=self._name, Key=_key(key), ConsistentRead=True)
+        item: Item | None = answer.get("Item")
+        return item
+
+    def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        """Those that exist, by key."""
+        found: dict[Key, Item] = {}
+        for start in range(0, len(keys), _BATCH_GET):
+            wanted = {self._name: {"Keys": [_key(k) for k in keys[start : start + _BATCH_GET]], "ConsistentRead": True}}
+            for attempt in self._attempts("batch_get_item"):
+                answer = self._call("batch_get_item", RequestItems=wanted)
+                found |= {key_of(item): item for item in answer["Responses"].get(self._name, ())}
+                wanted = answer.get("UnprocessedKeys") or {}
+                if not wanted:
+                    break
+                self._back_off(attempt)
+        return found
+
+    def query(self, pk: str, *, begins_with: str = "", ascending: bool = True) -> Iterator[Item]:
+        """The partition's items whose sort key begins so, in order of the sort key."""
+        if not begins_with:
+            return self._query("#pk = :pk", {"#pk": "pk"}, {":pk": pk}, ascending=ascending)
+        return self._query(
+            "#pk = :pk AND begins_with(#sk, :begin)",
+            {"#pk": "pk", "#sk": "sk"},
+            {":pk": pk, ":begin": begins_with},
+            ascending=ascending,
+        )
+
+    def query_between(self, pk: str, first: str, last: str, *, ascending: bool = True) -> Iterator[Item]:
+        """The partition's items from sort key `first` to `last`, both included."""
+        return self._query(
+            "#pk = :pk AND #sk BETWEEN :first AND :last",
+            {"#pk": "pk", "#sk": "sk"},
+            {":pk": pk, ":first": first, ":last": last},
+            ascending=ascending,
+        )
+
+    def query_index(self, index: str, pk: str, *, until: str | None = None, ascending: bool = True,
+                    limit: int | None = None) -> Iterator[Item]:  # fmt: skip
+        """Keys of the index's partition, up to and including `until`; at most `limit`."""
+        names, values = {"#pk": f"{index}_pk"}, {":pk": pk}
+        condition = "#pk = :pk"
+        if until is not None:
+            names["#sk"], values[":until"] = f"{index}_sk", until
+            condition += " AND #sk <= :until"
+        return self._query(condition, names, values, index=index, ascending=ascending, limit=limit)
+
+    def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,
+               index: str | None = None, limit: int | None = None) -> Iterator[Item]:  # fmt: skip
+        arguments: dict[str, Any] = {
+            "TableName": self._name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": dict(names),
+            "ExpressionAttributeValues": {name: {"S": value} for name, value in values.items()},
+            "ScanIndexForward": ascending,
+            **({"ConsistentRead": True} if index is None else {"IndexName": index}),
+        }
+        left = limit
+        while left is None or left > 0:
+            if left is not None:
+                arguments["Limit"] = left
+            answer = self._call("query", **arguments)
+            yield from answer["Items"]
+            if left is not None:
+                left -= len(answer["Items"])
+            if not (last := answer.get("LastEvaluatedKey")):
+                return
+            arguments["ExclusiveStartKey"] = last
+
+    # --- writes -------------------------------------------------------------------------------------------------------
+
+    def put(self, key: Key, item: Item, expression: Expression | None = None) -> None:
+        """Raises ConditionFailed."""
+        self._write("put_item", _put(self._name, Put(key, item, expression or Expression())))
+
+    def update(self, key: Key, expression: Expression) -> None:
+        """Raises ConditionFailed."""
+        self._write("update_item", _update(self._name, Update(key, expression)))
+
+    def delete(self, key: Key) -> Item | None:
+        """What was there."""
+        answer = self._write("delete_item", {"TableName": self._name, "Key": _key(key), "ReturnValues": "ALL_OLD"})
+        item: Item | None = answer.get("Attributes") or None
+        return item
+
+    def delete_all(self, keys: Iterable[Key]) -> None:
+        doomed = list(keys)
+        for start in range(0, len(doomed), _BATCH_WRITE):
+            requests = [{"DeleteRequest": {"Key": _key(k)}} for k in doomed[start : start + _BATCH_WRITE]]
+            wanted = {self._name: requests}
+            for attempt in self._attempts("batch_write_item"):
+                answer = self._call("batch_write_item", RequestItems=wanted)
+                wanted = answer.get("UnprocessedItems") or {}
+                if not wanted:
+                    break
+                self._back_off(attempt)
+
+    def transact(self, *writes: Put | Update) -> None:
+        """All or nothing. Raises ConditionFailed, with one entry of `found` per write."""
+        items = [
+            {"Put": _put(self._name, write)} if isinstance(write, Put) else {"Update": _update(self._name, write)}
+            for write in writes
+        ]
+        self._write("transact_write_items", {"TransactItems": items})
+
+    def _write(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        for attempt in self._attempts(operation):
+            try:
+                return self._call(operation, **arguments)
+            except ClientError as error:
+                if (found := _found(error)) is not None:
+                    raise ConditionFailed(found) from error
+                if not _codes(error) & _COLLIDED:
+                    raise
+            self._back_off(attempt)
+        raise AssertionError("unreachable: _attempts raises when it ends")
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        if self._meter:
+            arguments["ReturnConsumedCapacity"] = "TOTAL"
+        answer: dict[str, Any] = {}
+        try:
+            answer = getattr(self._client, operation)(**arguments)
+        except ClientError as error:
+            if _codes(error) & _BUSY:
+                raise Unwell(f"DynamoDB {operation}: {error}") from error
+            raise
+        except (HTTPClientError, ConnectionFailed) as error:
+            raise Unwell(f"DynamoDB {operation}: {error}") from error
+        finally:
+            if self._meter:
+                self._meter(operation, answer.get("ConsumedCapacity"))
+        return answer
+
+    def _attempts(self, operation: str) -> Iterator[int]:
+        yield from range(_ATTEMPTS)
+        raise Unwell(f"DynamoDB {operation}: not done after {_ATTEMPTS} attempts")
+
+    def _back_off(self, attempt: int) -> None:
+        self._sleep(random.uniform(0, min(0.005 * 2**attempt, 1.0)))  # noqa: S311  # jitter
+
+
+def key_of(item: Item) -> Key:
+    return Key(item["pk"]["S"], item["sk"]["S"])
+
+
+def _key(key: Key) -> Item:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _put(table: str, put: Put) -> dict[str, Any]:
+    return {"TableName": table, "Item": {**_key(put.key), **put.item}, **put.expression.arguments()}
+
+
+def _update(table: str, update: Update) -> dict[str, Any]:
+    return {"TableName": table, "Key": _key(update.key), **update.expression.arguments()}
+
+
+def _codes(error: ClientError) -> set[str]:
+    reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
+    return {error.response["Error"]["Code"], *(reason.get("Code", "None") for reason in reasons)}
+
+
+def _found(error: ClientError) -> list[Item | None] | None:
+    """What the failed conditions found; `None` if the error is not about conditions."""
+    if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+        return [error.response.get("Item")]  # type: ignore[list-item]  # botocore's types do not know it
+    reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
+    if not any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+        return None
+    return [
+        reason.get("Item") if reason.get("Code") == "ConditionalCheckFailed" else ConditionFailed.HELD
+        for reason in reasons
+    ]

@@ -1,0 +1,140 @@
+"""Both stores, and AWS as MiniStack plays it: a child process that lives as long as the test session."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from gust.aws.memory import MemoryObjects
+from gust.services.clock import ManualClock
+from gust.services.ports import Store
+from gust.store.dynamodb import DynamoDBStore
+from gust.store.keyspace import TABLE_DEFINITION
+from gust.store.memory import MemoryStore
+from tests.contract.given import NOW
+
+
+class Aws:
+    """Clients of one MiniStack."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._session = boto3.Session("test", "test", region_name="us-east-1")
+        self._endpoint = endpoint
+        self.dynamodb = self.client("dynamodb")
+        self.s3 = self.client("s3")
+        self.sqs = self.client("sqs")
+
+    def client(self, service: str) -> Any:
+        config = Config(max_pool_connections=64, retries={"total_max_attempts": 5, "mode": "standard"})
+        return self._session.client(service, endpoint_url=self._endpoint, config=config)
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    home = tmp_path_factory.mktemp("ministack")
+    port = _free_port()
+    log = (home / "log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ministack"],
+        cwd=home,
+        stdout=log,
+        stderr=log,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "SERVICES": "dynamodb,s3,sqs",
+            "LOG_LEVEL": "WARNING",
+        },
+    )
+    try:
+        _await_answer(process, port, home / "log")
+        yield Aws(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@dataclass
+class CountedCalls:
+    """What the store told its meter."""
+
+    operations: list[str] = field(default_factory=list)
+    consumed: list[Any] = field(default_factory=list)
+
+    def __call__(self, operation: str, consumed: Any) -> None:
+        self.operations.append(operation)
+        self.consumed.append(consumed)
+
+    def clear(self) -> None:
+        self.operations.clear()
+        self.consumed.clear()
+
+
+@dataclass
+class OnDynamoDB:
+    """A store on a table of its own, with what a test may look into behind its back."""
+
+    store: DynamoDBStore
+    table: str
+    client: Any
+    objects: MemoryObjects
+    calls: CountedCalls
+
+
+@pytest.fixture
+def dynamodb(aws: Aws, clock: ManualClock) -> Iterator[OnDynamoDB]:
+    table = f"gust-{uuid4().hex}"
+    aws.dynamodb.create_table(TableName=table, **TABLE_DEFINITION)
+    objects, calls = MemoryObjects(), CountedCalls()
+    store = DynamoDBStore(table, aws.dynamodb, objects, clock=clock, meter=calls)
+    yield OnDynamoDB(store, table, aws.dynamodb, objects, calls)
+    aws.dynamodb.delete_table(TableName=table)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def store(request: pytest.FixtureRequest, clock: ManualClock) -> Store:
+    if request.param == "memory":
+        return MemoryStore(clock=clock)
+    on_dynamodb: OnDynamoDB = request.getfixturevalue("dynamodb")
+    return on_dynamodb.store
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until it accepts connections or is gone."""
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    raise RuntimeError(f"MiniStack ended with {process.returncode}: {log.read_text()}")

@@ -1,0 +1,96 @@
+"""Assets by name and URI, and their events in order of time."""
+
+from dataclasses import replace
+from typing import Any
+
+from gust.model.asset import Asset, AssetEvent
+from gust.services.ports import Store
+from tests.contract.given import NOW, at
+
+
+def an_asset(name: str = "orders", uri: str = "s3://lake/orders", **fields: Any) -> Asset:
+    return Asset(**{"name": name, "uri": uri, "asset_id": 1, "created_at": NOW, **fields})
+
+
+def an_event(
+    event_id: str, seconds: float = 0, name: str = "orders", uri: str = "s3://lake/orders", **fields: Any
+) -> AssetEvent:
+    return AssetEvent(event_id=event_id, name=name, uri=uri, timestamp=at(seconds), **fields)
+
+
+def test_an_asset_keeps_its_id_and_birth(store: Store) -> None:
+    store.put_asset(an_asset(extra={"a": 1}))
+    store.put_asset(an_asset(group="g", extra={}, asset_id=99, created_at=at(9)))
+    assert store.list_assets() == [an_asset(group="g")]
+
+
+def test_an_asset_is_found_by_name_or_uri(store: Store) -> None:
+    orders, others = an_asset(), an_asset("orders#2", "s3://lake/orders#2", asset_id=2)
+    store.put_asset(others)
+    store.put_asset(orders)
+    assert store.get_asset(name="orders") == orders
+    assert store.get_asset(uri="s3://lake/orders#2") == others
+    assert store.get_asset(name="orders", uri="s3://lake/orders") == orders
+    assert store.get_asset(name="orders", uri="s3://lake/orders#2") is None
+    assert store.get_asset(name="order") is None
+    assert store.get_asset(uri="s3://lake") is None
+    assert store.get_asset() is None
+    assert store.list_assets() == [orders, others]
+
+
+def test_an_event_is_read_as_it_was_written(store: Store) -> None:
+    event = an_event(
+        "e1",
+        extra={"rows": 3},
+        group="g",
+        source_dag_id="etl",
+        source_run_id="r#1",
+        source_task_id="t",
+        source_map_index=4,
+        source_aliases=("b", "a"),
+        partition_key="2026",
+    )
+    store.put_asset_event(event)
+    assert store.list_asset_events(name="orders") == [event]
+
+
+def test_an_event_is_stored_once(store: Store) -> None:
+    event = an_event("e1", source_aliases=("a",))
+    store.put_asset_event(event)
+    store.put_asset_event(replace(event, timestamp=at(5), extra={"again": True}))
+    assert store.list_asset_events(name="orders") == [event]
+    assert store.list_asset_events(alias="a") == [event]
+
+
+def test_events_are_listed_by_what_they_belong_to(store: Store) -> None:
+    store.put_asset(an_asset())
+    store.put_asset(an_asset("users", "s3://lake/users"))
+    mine, theirs = an_event("e1", source_aliases=("a", "b")), an_event("e2", 1, "users", "s3://lake/users")
+    moved = an_event("e3", 2, "orders", "s3://old/orders", source_aliases=("b",))
+    for event in (theirs, mine, moved):
+        store.put_asset_event(event)
+    assert store.list_asset_events() == [mine, theirs, moved]
+    assert store.list_asset_events(name="orders") == [mine, moved]
+    assert store.list_asset_events(uri="s3://lake/orders") == [mine]
+    assert store.list_asset_events(name="orders", uri="s3://old/orders") == [moved]
+    assert store.list_asset_events(alias="b") == [mine, moved]
+    assert store.list_asset_events(alias="a") == [mine]
+    assert store.list_asset_events(alias="b", uri="s3://old/orders") == [moved]
+    assert store.list_asset_events(name="unknown") == []
+
+
+def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
+    events = [an_event(f"e{n}", n) for n in range(5)]
+    for event in reversed(events):
+        store.put_asset_event(event)
+    listed = store.list_asset_events
+    assert listed(name="orders", after=at(1), before=at(3)) == events[1:4]
+    assert listed(name="orders", ascending=False) == events[::-1]
+    assert listed(name="orders", limit=2) == events[:2]
+    assert listed(name="orders", ascending=False, limit=2, before=at(2)) == [events[2], events[1]]
+
+
+def test_events_of_one_moment_have_an_order(store: Store) -> None:
+    for event_id in ("b", "a", "c"):
+        store.put_asset_event(an_event(event_id))
+    assert [event.event_id for event in store.list_asset_events(name="orders")] == ["a", "b", "c"]

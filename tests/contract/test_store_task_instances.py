@@ -1,0 +1,257 @@
+"""Task instances: moves are fenced, idempotent, and write nothing but their own fields."""
+
+from dataclasses import replace
+
+import pytest
+
+from gust.errors import StaleTaskInstance
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger
+from gust.services.ports import Store
+from tests.contract.given import (
+    NOW,
+    a_run,
+    an_instance,
+    at,
+    given_instance,
+    given_run,
+    given_running_instance,
+    transition,
+)
+
+
+def test_an_instance_is_read_as_it_was_written(store: Store) -> None:
+    instance = an_instance(
+        "group.ex#tract",
+        7,
+        state=S.DEFERRED,
+        try_number=2,
+        max_tries=3,
+        dispatch_count=4,
+        scheduled_at=at(1),
+        queued_at=at(2),
+        start_date=at(3),
+        end_date=at(4),
+        heartbeat_at=at(5),
+        due_at=at(6),
+        hostname="2026/03/01/[$LATEST]0123456789abcdef",
+        pid=42,
+        operator="PythonOperator",
+        version_number=3,
+        xcom_lengths={"return_value": 0, "a.b c#": 12},
+        pushed_keys=("a.b c#", "return_value"),
+        rendered_map_index="row ü",
+        trigger=ParkedTrigger(
+            classpath="a.B",
+            kwargs={"moment": {"__type": "datetime", "__var": 1.5}},
+            next_method="go_on",
+            next_kwargs="encoded",
+            timeout_at=at(9),
+            queue="q",
+        ),
+        next_method="go_on",
+        next_kwargs={"x": None},
+        reschedule_count=1,
+        first_start_date=at(2),
+        retry_delay_override=1.25,
+        reason="waits for a trigger",
+        note="n",
+    )
+    given_instance(store, instance)
+    assert store.get_instance(instance.key) == instance
+    given_run(store)
+    loaded = store.load_run(a_run().key)
+    assert loaded is not None
+    assert loaded.instances == {("group.ex#tract", 7): instance}
+
+
+def test_what_is_not_there_is_none(store: Store) -> None:
+    assert store.get_instance(an_instance().key) is None
+    assert store.list_tries(an_instance().key) == []
+    assert store.get_rendered_fields(an_instance().key) is None
+
+
+# --- move -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_move_makes_the_item(store: Store) -> None:
+    """With all it says, also where `before` claims to know some of it."""
+    seen = an_instance(max_tries=2)
+    store.move(transition(seen, state=S.SCHEDULED, scheduled_at=NOW))
+    assert store.get_instance(seen.key) == an_instance(max_tries=2, state=S.SCHEDULED, scheduled_at=NOW)
+
+
+def test_an_expanded_instance_has_an_item_before_it_has_a_state(store: Store) -> None:
+    store.move(transition(an_instance(map_index=0)))
+    assert store.get_instance(an_instance(map_index=0).key) == an_instance(map_index=0)
+    store.move(transition(an_instance(map_index=0), state=S.SCHEDULED))
+    assert store.get_instance(an_instance(map_index=0).key) == an_instance(map_index=0, state=S.SCHEDULED)
+
+
+def test_a_move_writes_what_changed_and_leaves_the_rest(store: Store) -> None:
+    seen = given_running_instance(store)
+    store.heartbeat(seen.key, try_number=1, dispatch_count=1, at=at(5))
+    store.move(transition(seen, state=S.SUCCESS, end_date=at(6)))
+    assert store.get_instance(seen.key) == replace(seen, state=S.SUCCESS, end_date=at(6), heartbeat_at=at(5))
+
+
+def test_a_move_takes_fields_back(store: Store) -> None:
+    seen = given_instance(
+        store,
+        an_instance(state=S.SUCCESS, try_number=1, end_date=NOW, pushed_keys=("a",), xcom_lengths={"a": 1, "b": 2}),
+    )
+    store.move(transition(seen, state=None, end_date=None, pushed_keys=(), xcom_lengths={"b": 3}))
+    assert store.get_instance(seen.key) == an_instance(try_number=1, xcom_lengths={"b": 3})
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"state": S.SUCCESS, "try_number": 1, "dispatch_count": 1},
+        {"state": S.RUNNING, "try_number": 2, "dispatch_count": 1},
+        {"state": S.RUNNING, "try_number": 1, "dispatch_count": 2},
+    ],
+    ids=["other state", "other try", "other dispatch"],
+)
+def test_a_move_of_an_instance_that_moved_is_stale(store: Store, stored: dict[str, object]) -> None:
+    current = given_instance(store, an_instance(**stored))
+    seen = an_instance(state=S.RUNNING, try_number=1, dispatch_count=1)
+    with pytest.raises(StaleTaskInstance, match="fail") as refused:
+        store.move(transition(seen, edge="fail", state=S.FAILED))
+    assert refused.value.current == current
+    assert store.get_instance(seen.key) == current
+
+
+def test_a_move_of_an_instance_that_vanished_is_stale(store: Store) -> None:
+    seen = an_instance(state=S.RUNNING, try_number=1)
+    with pytest.raises(StaleTaskInstance) as refused:
+        store.move(transition(seen, state=S.FAILED))
+    assert refused.value.current is None
+    assert store.get_instance(seen.key) is None
+
+
+def test_a_new_instance_is_stale_where_one_is_stored(store: Store) -> None:
+    current = given_running_instance(store)
+    with pytest.raises(StaleTaskInstance):
+        store.move(transition(an_instance(), state=S.SCHEDULED))
+    assert store.get_instance(current.key) == current
+
+
+def test_a_move_may_be_repeated(store: Store) -> None:
+    """The later repetition changes nothing, not even what it was told differently."""
+    seen = given_running_instance(store)
+    store.move(transition(seen, state=S.SUCCESS, end_date=at(1)))
+    store.move(transition(seen, state=S.SUCCESS, end_date=at(2)))
+    assert store.get_instance(seen.key) == replace(seen, state=S.SUCCESS, end_date=at(1))
+
+
+def test_of_two_workers_that_start_one_wins(store: Store) -> None:
+    """It may ask again; the other one may not, though it would bring the instance to the same place."""
+    seen = given_instance(store, an_instance(state=S.QUEUED, try_number=1, dispatch_count=1))
+    start = transition(seen, state=S.RUNNING, hostname="one", pid=1)
+    store.move(start)
+    store.move(start)
+    for other in ({"hostname": "two", "pid": 1}, {"hostname": "one", "pid": 2}):
+        with pytest.raises(StaleTaskInstance) as refused:
+            store.move(transition(seen, state=S.RUNNING, **other))
+        assert refused.value.current == start.after
+
+
+def test_a_move_that_leaves_the_state_writes_its_fields(store: Store) -> None:
+    seen = given_running_instance(store)
+    store.move(transition(seen, note="look at this"))
+    assert store.get_instance(seen.key) == replace(seen, note="look at this")
+
+
+def test_a_transition_stays_with_its_instance(store: Store) -> None:
+    with pytest.raises(ValueError, match="cannot move"):
+        store.move(transition(an_instance("a"), task_id="b"))
+
+
+def test_a_try_that_ends_is_kept(store: Store) -> None:
+    first = given_instance(
+        store, an_instance(state=S.UP_FOR_RETRY, try_number=1, dispatch_count=1, start_date=NOW, end_date=at(1))
+    )
+    again = transition(first, keeps_try=True, state=S.SCHEDULED, try_number=2, start_date=None, end_date=None)
+    store.move(again)
+    store.move(again)
+    second = replace(again.after, state=S.UP_FOR_RETRY)
+    store.move(transition(again.after, state=S.UP_FOR_RETRY))
+    store.move(transition(second, keeps_try=True, state=S.SCHEDULED, try_number=3))
+    assert store.list_tries(first.key) == [again.finished_try, replace(second, state=S.FAILED)]
+    current = store.get_instance(first.key)
+    assert current is not None
+    assert current.try_number == 3
+
+
+def test_a_stale_move_keeps_no_try(store: Store) -> None:
+    given_instance(store, an_instance(state=S.SUCCESS, try_number=1))
+    seen = an_instance(state=S.UP_FOR_RETRY, try_number=1)
+    with pytest.raises(StaleTaskInstance) as refused:
+        store.move(transition(seen, keeps_try=True, state=S.SCHEDULED, try_number=2))
+    assert refused.value.current == an_instance(state=S.SUCCESS, try_number=1)
+    assert store.list_tries(seen.key) == []
+
+
+def test_tries_of_map_indexes_and_like_named_tasks_are_apart(store: Store) -> None:
+    for task_id, map_index in [("t", 1), ("t", 11), ("t1", 1)]:
+        seen = given_instance(store, an_instance(task_id, map_index, state=S.FAILED, try_number=1))
+        store.move(transition(seen, keeps_try=True, state=None))
+    assert [kept.key for kept in store.list_tries(an_instance("t", 1).key)] == [an_instance("t", 1).key]
+
+
+# --- move_all ---------------------------------------------------------------------------------------------------------
+
+
+def test_many_moves_report_the_stale_ones(store: Store) -> None:
+    seen = [an_instance("t", n) for n in range(40)]
+    given_instance(store, replace(seen[7], state=S.SKIPPED))
+    given_instance(store, replace(seen[23], state=S.SKIPPED))
+    moves = [transition(instance, state=S.SCHEDULED) for instance in seen]
+    assert store.move_all(moves) == [moves[7], moves[23]]
+    given_run(store)
+    loaded = store.load_run(a_run().key)
+    assert loaded is not None
+    states = [loaded.instances["t", n].state for n in range(40)]
+    assert states.count(S.SCHEDULED) == 38
+    assert states[7] is states[23] is S.SKIPPED
+    assert store.move_all([]) == []
+
+
+# --- heartbeat --------------------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_is_noted(store: Store) -> None:
+    seen = given_running_instance(store)
+    store.heartbeat(seen.key, try_number=1, dispatch_count=1, at=at(30))
+    assert store.get_instance(seen.key) == replace(seen, heartbeat_at=at(30))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"state": S.RUNNING, "try_number": 2, "dispatch_count": 1},
+        {"state": S.RUNNING, "try_number": 1, "dispatch_count": 2},
+        {"state": S.RESTARTING, "try_number": 1, "dispatch_count": 1},
+        None,
+    ],
+    ids=["other try", "other dispatch", "not running", "nothing"],
+)
+def test_a_heartbeat_of_another_dispatch_is_stale(store: Store, stored: dict[str, object] | None) -> None:
+    current = given_instance(store, an_instance(**stored)) if stored else None
+    with pytest.raises(StaleTaskInstance) as refused:
+        store.heartbeat(an_instance().key, try_number=1, dispatch_count=1, at=NOW)
+    assert refused.value.current == current
+    assert store.get_instance(an_instance().key) == current
+
+
+# --- rendered fields --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [10, 400_000])
+def test_rendered_fields_are_replaced(store: Store, size: int) -> None:
+    key = an_instance("t", 0).key
+    store.put_rendered_fields(key, {"sql": "old"})
+    store.put_rendered_fields(key, {"sql": "x" * size, "n": [1, None]})
+    assert store.get_rendered_fields(key) == {"sql": "x" * size, "n": [1, None]}
+    assert store.get_rendered_fields(an_instance("t", 1).key) is None

@@ -1,0 +1,214 @@
+"""Run DAGs on any server that speaks Airflow's REST API v2 and note what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+LOGICAL_DATE: Final = "2026-03-04T05:06:00Z"
+"""Of every run that is compared, so that templates render the same everywhere."""
+
+RUN_ID: Final = "parity"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTask:
+    """One task instance at its run's end. `xcoms` has every key it pushed."""
+
+    state: str | None
+    try_number: int
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRun:
+    """One DagRun at its end; `tasks` by `task_id`, or `task_id[map_index]` where mapped."""
+
+    state: str
+    tasks: dict[str, ObservedTask]
+
+
+class ApiError(Exception):
+    """The server answered with an error; the message has its status and text."""
+
+
+class ApiClient:
+    """The few calls that driving needs, with Airflow's paging and its passing hiccups (5xx) taken care of."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=60)
+        token = self.call("GET", "/auth/token")["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def call(self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None) -> Any:
+        for attempts_left in (3, 2, 1, 0):
+            try:
+                answer = self._http.request(method, path, json=body, params=query)
+            except httpx.TransportError:
+                if not attempts_left:
+                    raise
+                time.sleep(1)
+                continue
+            if answer.status_code >= 500 and answer.status_code != 501 and attempts_left:
+                time.sleep(1)
+                continue
+            break
+        if answer.is_error:
+            raise ApiError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def pages(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = self.call("GET", path, query={**query, "limit": 100, "offset": len(rows)})
+            rows += page[key]
+            if not page[key] or len(rows) >= page["total_entries"]:
+                return rows
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to run: each batch ends before the next begins. `bodies` adds to a DAG's trigger request."""
+
+    batches: tuple[tuple[str, ...], ...]
+    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timeout: float = 300.0
+    """Seconds for one run."""
+    at_once: int = 8
+    """Runs in flight."""
+
+
+class RunNeverEndedError(Exception):
+    """A run was not finished in time; the message tells its task instances' states."""
+
+
+def run_all(
+    client: ApiClient, plan: Plan, *, say: Callable[[str], None] = lambda _: None, keep_going: bool = False
+) -> dict[str, ObservedRun]:
+    """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by dag_id.
+
+    Pausing keeps the DAGs' own schedules from crowding the server; the runs they made meanwhile are not looked at.
+    With `keep_going` a run that never ends is noted as it stands instead of ending everything.
+    """
+    seen: dict[str, ObservedRun] = {}
+    for batch in plan.batches:
+        waiting = list(batch)
+        started: dict[str, float] = {}
+        while waiting or started:
+            while waiting and len(started) < plan.at_once:
+                dag_id = waiting.pop(0)
+                start_run(client, dag_id, plan.bodies.get(dag_id, {}))
+                started[dag_id] = time.monotonic()
+            time.sleep(0.5)
+            for dag_id, since in list(started.items()):
+                state = client.call("GET", run_path(dag_id))["state"]
+                took = time.monotonic() - since
+                late = took > plan.timeout
+                if state not in ("success", "failed") and not late:
+                    continue
+                seen[dag_id] = observe(client, dag_id, RUN_ID)
+                if late and not keep_going:
+                    raise RunNeverEndedError(f"{dag_id} after {took:.0f} s: {seen[dag_id]}")
+                say(f"{dag_id}: {state} after {took:.1f} s{' (gave up)' if late else ''}")
+                client.call("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": True})
+                del started[dag_id]
+    return seen
+
+
+def start_run(client: ApiClient, dag_id: str, body: dict[str, Any]) -> None:
+    client.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": False})
+    trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **body}
+    client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
+
+
+def run_path(dag_id: str, run_id: str = RUN_ID) -> str:
+    return f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def observe(client: ApiClient, dag_id: str, run_id: str) -> ObservedRun:
+    """What the server says of a run now, XComs included."""
+    path = run_path(dag_id, run_id)
+    xcoms = _xcoms(client, path)
+    return ObservedRun(
+        state=client.call("GET", path)["state"],
+        tasks={
+            name: ObservedTask(row["state"], row["try_number"], xcoms.get(name, {}))
+            for row in client.pages(f"{path}/taskInstances", "task_instances")
+            for name in [instance_name(row)]
+        },
+    )
+
+
+def errors_of(client: ApiClient, dag_id: str, seen: ObservedRun) -> dict[str, str]:
+    """The last error in the log of each failed task instance: for the person who reads a recording."""
+    found = {}
+    for name, task in seen.tasks.items():
+        if task.state != "failed":
+            continue
+        task_id, _, index = name.partition("[")
+        path = f"{run_path(dag_id)}/taskInstances/{quote(task_id)}/logs/{task.try_number}"
+        answer = client.call("GET", path, query={"map_index": index.rstrip("]") or -1, "full_content": True})
+        details = [line["error_detail"] for line in answer["content"] if line.get("error_detail")]
+        found[name] = (
+            f"{details[-1][-1]['exc_type']}: {details[-1][-1]['exc_value']}" if details else "no error in the log"
+        )
+    return found
+
+
+def instance_name(row: dict[str, Any]) -> str:
+    return row["task_id"] if row["map_index"] < 0 else f"{row['task_id']}[{row['map_index']}]"
+
+
+def _xcoms(client: ApiClient, path: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for entry in client.pages(f"{path}/taskInstances/~/xcomEntries", "xcom_entries"):
+        one = f"{path}/taskInstances/{quote(entry['task_id'])}/xcomEntries/{quote(entry['key'], safe='')}"
+        value = client.call("GET", one, query={"map_index": entry["map_index"]})["value"]
+        found.setdefault(instance_name(entry), {})[entry["key"]] = _in_order(entry["key"], value)
+    return found
+
+
+def _in_order(key: str, value: Any) -> Any:
+    """What a branch chose is a set that Airflow writes as a list, in whatever order."""
+    if key == "skipmixin_key":
+        return {rule: sorted(task_ids) for rule, task_ids in value.items()}
+    return value
+
+
+def all_dag_ids(client: ApiClient) -> list[str]:
+    return sorted(row["dag_id"] for row in client.pages("/api/v2/dags", "dags"))
+
+
+def import_errors(client: ApiClient) -> dict[str, str]:
+    """File name → the last line of its trace."""
+    rows = client.pages("/api/v2/importErrors", "import_errors")
+    return {row["filename"]: (row["stack_trace"].strip().splitlines() or [""])[-1] for row in rows}
+
+
+def await_dags(client: ApiClient, expected: Iterable[str] = (), *, quiet: float = 12.0, timeout: float = 180.0) -> None:
+    """Return when the server lists every expected DAG; without any, when its list was the same for `quiet` seconds."""
+    wanted = set(expected)
+    for listed, unchanged in _polls(client, timeout):
+        if (wanted and wanted <= listed) or (not wanted and listed and unchanged > quiet):
+            return
+    raise TimeoutError(f"these DAGs never appeared: {sorted(wanted - set(all_dag_ids(client)))}")
+
+
+def _polls(client: ApiClient, timeout: float) -> Iterator[tuple[set[str], float]]:
+    deadline = time.monotonic() + timeout
+    before: set[str] = set()
+    since = time.monotonic()
+    while time.monotonic() < deadline:
+        listed = set(all_dag_ids(client))
+        if listed != before:
+            before, since = listed, time.monotonic()
+        yield listed, time.monotonic() - since
+        time.sleep(0.5)

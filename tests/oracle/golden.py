@@ -1,0 +1,132 @@
+"""What real Airflow did, as JSON beside the tests, and the comparison of another server's runs with it.
+
+Several recordings of the same DAGs are merged: an XCom (or a part of one) that differs from recording to recording, a
+random number or a time, is kept as the type it had; anything else that differs (a state, a try number) is kept as
+several answers, each of which is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tests.oracle.drive import ObservedRun, ObservedTask
+
+VARIES: Final = "$varies"
+"""`{"$varies": "int"}` stands for a value of that JSON type which no two runs agree on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """By dag_id the distinct answers Airflow gave; `about` says how they were got."""
+
+    about: dict[str, Any]
+    runs: dict[str, tuple[ObservedRun, ...]]
+
+    @classmethod
+    def load(cls, path: Path) -> Golden:
+        raw = json.loads(path.read_text())
+        return cls(
+            raw["about"],
+            {dag_id: tuple(_run_from(answer) for answer in answers) for dag_id, answers in raw["runs"].items()},
+        )
+
+    def save(self, path: Path) -> None:
+        raw = {
+            "about": self.about,
+            "runs": {dag_id: [asdict(answer) for answer in answers] for dag_id, answers in self.runs.items()},
+        }
+        path.write_text(json.dumps(raw, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def differences(self, dag_id: str, seen: ObservedRun) -> list[str]:
+        """Nothing where `seen` equals one of Airflow's answers, else what sets it apart from the nearest of them."""
+        return min((compare(answer, seen) for answer in self.runs[dag_id]), key=len)
+
+
+def merge(recordings: Sequence[Mapping[str, ObservedRun]], about: dict[str, Any]) -> Golden:
+    """One golden result from recordings of the same DAGs."""
+    runs: dict[str, tuple[ObservedRun, ...]] = {}
+    for dag_id in sorted(recordings[0]):
+        answers = [recording[dag_id] for recording in recordings]
+        runs[dag_id] = _distinct(_mask_volatile(answer, answers) for answer in answers)
+    return Golden(about, runs)
+
+
+def compare(expected: ObservedRun, seen: ObservedRun) -> list[str]:
+    """One line for each thing that differs; run and task states first."""
+    found = [f"run: {seen.state}, Airflow {expected.state}"] if seen.state != expected.state else []
+    for name in sorted({*expected.tasks, *seen.tasks}):
+        want, got = expected.tasks.get(name), seen.tasks.get(name)
+        if want is None or got is None:
+            found.append(f"{name}: only {'here' if want is None else 'on Airflow'}")
+            continue
+        if got.state != want.state:
+            found.append(f"{name}: {got.state}, Airflow {want.state}")
+        if got.try_number != want.try_number:
+            found.append(f"{name}: try {got.try_number}, Airflow {want.try_number}")
+        for key in sorted({*want.xcoms, *got.xcoms}):
+            if key not in want.xcoms or key not in got.xcoms:
+                found.append(f"{name}: XCom {key!r} only {'here' if key in got.xcoms else 'on Airflow'}")
+            elif not matches(want.xcoms[key], got.xcoms[key]):
+                found.append(f"{name}: XCom {key!r} is {got.xcoms[key]!r}, Airflow {want.xcoms[key]!r}"[:500])
+    return found
+
+
+def matches(pattern: Any, value: Any) -> bool:
+    """Equality, except where the pattern only asks for a type."""
+    match pattern:
+        case {"$varies": kind, **rest} if not rest:
+            return bool(type(value).__name__ == kind)
+        case dict():
+            return (
+                isinstance(value, dict)
+                and pattern.keys() == value.keys()
+                and all(matches(part, value[key]) for key, part in pattern.items())
+            )
+        case list():
+            return (
+                isinstance(value, list)
+                and len(pattern) == len(value)
+                and all(matches(part, other) for part, other in zip(pattern, value, strict=True))
+            )
+    return type(pattern) is type(value) and bool(pattern == value)
+
+
+def _mask_volatile(run: ObservedRun, recordings: Iterable[ObservedRun]) -> ObservedRun:
+    """`run` with every XCom value that varies between the recordings of the same task's success masked."""
+    others = list(recordings)
+    tasks = {}
+    for name, task in run.tasks.items():
+        alike = [other.tasks[name] for other in others if name in other.tasks and other.tasks[name].state == task.state]
+        xcoms = {
+            key: _common(value, [other.xcoms[key] for other in alike if key in other.xcoms])
+            for key, value in task.xcoms.items()
+        }
+        tasks[name] = replace(task, xcoms=xcoms)
+    return replace(run, tasks=tasks)
+
+
+def _common(value: Any, others: Sequence[Any]) -> Any:
+    """The part of `value` that all share, with the rest masked by type."""
+    if all(other == value for other in others):
+        return value
+    if isinstance(value, dict) and all(isinstance(other, dict) and other.keys() == value.keys() for other in others):
+        return {key: _common(part, [other[key] for other in others]) for key, part in value.items()}
+    if isinstance(value, list) and all(isinstance(other, list) and len(other) == len(value) for other in others):
+        return [_common(part, [other[i] for other in others]) for i, part in enumerate(value)]
+    return {VARIES: type(value).__name__}
+
+
+def _distinct(runs: Iterable[ObservedRun]) -> tuple[ObservedRun, ...]:
+    kept: list[ObservedRun] = []
+    for run in runs:
+        if run not in kept:
+            kept.append(run)
+    return tuple(kept)
+
+
+def _run_from(raw: dict[str, Any]) -> ObservedRun:
+    return ObservedRun(raw["state"], {name: ObservedTask(**task) for name, task in raw["tasks"].items()})

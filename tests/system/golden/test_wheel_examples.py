@@ -1,0 +1,46 @@
+"""Airflow's own example DAGs, run on the local stack and held against what real Airflow made of them."""
+
+from pathlib import Path
+
+import pytest
+from tests.oracle import wheel
+from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors, run_all
+from tests.oracle.golden import Golden
+from tests.oracle.server import ROOT
+
+from gust.local.stack import running
+
+GOLDEN = Golden.load(Path(__file__).parent / "wheel_examples.json")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("wheel_examples")]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """The API of a stack of its own over the wheel's examples."""
+    dags = tmp_path_factory.mktemp("dags")
+    wheel.prepare(dags)
+    data = tmp_path_factory.mktemp("data")
+    with running(root=ROOT, data=data, dags=dags, paused=True) as stack:
+        client = ApiClient(stack.url)
+        await_dags(client, GOLDEN.runs)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def runs(client):
+    return run_all(client, wheel.plan(GOLDEN.runs), say=print, keep_going=True)
+
+
+def test_every_file_is_imported(client):
+    assert import_errors(client) == {}
+
+
+def test_there_are_the_same_dags(client):
+    assert all_dag_ids(client) == sorted(GOLDEN.runs)
+
+
+@pytest.mark.parametrize("dag_id", sorted(GOLDEN.runs))
+def test_it_ends_as_on_airflow(dag_id, runs):
+    assert GOLDEN.differences(dag_id, runs[dag_id]) == []

@@ -1,0 +1,7 @@
+import pytest
+from tests.unit.execution_api.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()

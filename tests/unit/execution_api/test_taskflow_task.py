@@ -1,0 +1,142 @@
+"""The calls that the supervisor makes for one TaskFlow task, by Airflow's own client."""
+
+from datetime import timedelta
+
+import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
+from airflow.sdk.exceptions import TaskAlreadyRunningError
+from tests.unit.execution_api.world import NOW, RUN, World
+
+from gust.model.dag_spec import TaskSpec
+from gust.model.state import TaskInstanceState as S
+
+
+@pytest.fixture
+def etl(world: World) -> World:
+    world.given_dag(
+        TaskSpec(task_id="extract", downstream_task_ids=("load",), retries=2, retry_delay=60.0),
+        TaskSpec(task_id="load", upstream_task_ids=("extract",)),
+    )
+    world.given_run(conf={"day": "monday"})
+    return world
+
+
+def test_a_task_from_start_to_success(etl: World) -> None:
+    ti = etl.given_queued("extract")
+    worker = etl.worker(ti)
+    ti_id = ti.key.uuid(1)
+
+    context = worker.task_instances.start(ti_id, pid=7, when=NOW)
+    assert etl.state(ti) is S.RUNNING
+    assert context.dag_run.run_id == RUN.run_id
+    assert context.dag_run.conf == {"day": "monday"}
+    assert context.dag_run.run_type == DagRunType.MANUAL
+    assert context.dag_run.logical_date == NOW
+    assert context.max_tries == 0
+    assert context.should_retry is False
+    assert context.xcom_keys_to_clear == []
+    assert context.next_method is None
+
+    etl.clock.advance(5)
+    worker.task_instances.heartbeat(ti_id, pid=7)
+    assert etl.now(ti).heartbeat_at == NOW + timedelta(seconds=5)
+
+    worker.task_instances.set_rtif(ti_id, {"bash_command": "echo 1"})
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
+
+    worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", [1, 2], mapped_length=2)
+    assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == [1, 2]
+    assert etl.now(ti).xcom_lengths == {"return_value": 2}
+
+    end = NOW + timedelta(seconds=6)
+    worker.task_instances.succeed(ti_id, when=end, task_outlets=[], outlet_events=[], rendered_map_index=None)
+    done = etl.now(ti)
+    assert (done.state, done.start_date, done.end_date) == (S.SUCCESS, NOW, end)
+
+
+def test_a_failure_that_is_final(etl: World) -> None:
+    ti = etl.given_running("extract")
+    etl.worker(ti).task_instances.finish(ti.key.uuid(1), TaskInstanceState.FAILED, NOW, None)
+    assert etl.state(ti) is S.FAILED
+
+
+@pytest.mark.parametrize("state", [TaskInstanceState.SKIPPED, TaskInstanceState.REMOVED])
+def test_a_try_that_ends_otherwise(etl: World, state: TaskInstanceState) -> None:
+    ti = etl.given_running("extract")
+    etl.worker(ti).task_instances.finish(ti.key.uuid(1), state, NOW, None)
+    assert etl.state(ti) == state.value
+
+
+def test_a_failure_that_is_tried_again_after_the_tasks_delay(etl: World) -> None:
+    ti = etl.given_queued("extract", retries=2)
+    worker = etl.worker(ti)
+    assert worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW).should_retry is True
+    worker.task_instances.retry(ti.key.uuid(1), end_date=NOW, rendered_map_index=None)
+    failed = etl.now(ti)
+    assert (failed.state, failed.due_at) == (S.UP_FOR_RETRY, NOW + timedelta(seconds=60))
+
+
+def test_a_retry_policy_sets_its_own_delay(etl: World) -> None:
+    ti = etl.given_running("extract", retries=2)
+    etl.worker(ti).task_instances.retry(ti.key.uuid(1), NOW, None, retry_delay_seconds=5.0, retry_reason="rate limited")
+    failed = etl.now(ti)
+    assert failed.due_at == NOW + timedelta(seconds=5)
+    assert failed.reason == "rate limited"
+    assert failed.retry_delay_override == 5.0
+
+
+def test_the_last_try_is_not_tried_again(etl: World) -> None:
+    ti = etl.given_running("extract", retries=1)
+    etl.worker(ti).task_instances.retry(ti.key.uuid(1), NOW, None)
+    second = etl.given_queued("extract")
+    assert second.try_number == 2
+    context = etl.worker(second).task_instances.start(second.key.uuid(2), pid=8, when=NOW)
+    assert context.should_retry is False
+
+
+def test_a_new_try_clears_what_the_one_before_pushed(etl: World) -> None:
+    first = etl.given_running("extract", retries=1)
+    worker = etl.worker(first)
+    worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "half", "of it")
+    worker.task_instances.retry(first.key.uuid(1), NOW, None)
+
+    second = etl.given_queued("extract")
+    worker = etl.worker(second)
+    context = worker.task_instances.start(second.key.uuid(2), pid=8, when=NOW)
+    assert context.xcom_keys_to_clear == ["half"]
+    worker.xcoms.delete(RUN.dag_id, RUN.run_id, "extract", "half")
+    assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "half").value is None
+
+
+def test_starting_again_after_a_lost_answer(etl: World) -> None:
+    ti = etl.given_queued("extract")
+    worker = etl.worker(ti)
+    first = worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
+    started = etl.now(ti)
+    again = worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW + timedelta(seconds=1))
+    assert again == first
+    assert etl.now(ti) == started
+
+
+def test_a_second_worker_does_not_start(etl: World) -> None:
+    ti = etl.given_queued("extract")
+    etl.worker(ti).task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
+    with pytest.raises(TaskAlreadyRunningError):
+        etl.worker(ti).task_instances.start(ti.key.uuid(1), pid=8, when=NOW)
+    assert etl.now(ti).pid == 7
+
+
+def test_a_worker_may_be_faster_than_the_note_that_its_message_was_accepted(etl: World) -> None:
+    from gust.scheduling import transition
+
+    scheduled = transition.schedule(etl.now(etl_instance()), at=NOW, retries=0)
+    etl.store.move(scheduled)
+    etl.worker(scheduled.after).task_instances.start(scheduled.after.key.uuid(1), pid=7, when=NOW)
+    assert etl.store.move_all([transition.queue(scheduled.after, at=NOW)]) != []
+    assert etl.state(scheduled.after) is S.RUNNING
+
+
+def etl_instance():
+    from gust.model.task_instance import TaskInstance
+
+    return TaskInstance(dag_id=RUN.dag_id, run_id=RUN.run_id, task_id="extract")

@@ -1,0 +1,180 @@
+"""A control plane in memory, and workers that talk to it through Airflow's own client."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from aws_lambda_powertools.logging import Logger
+
+from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.tokens import JwtTokens
+from gust.execution_api.app import ExecutionApi
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState, DagRunType
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import transition
+from gust.services.clock import ManualClock
+from gust.services.context import Services
+from gust.store.memory import MemoryStore
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+RUN = DagRunKey("etl", "manual__2026-03-01T12:00:00+00:00")
+
+
+class CountingStore:
+    """Passes everything on and counts it by name."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
+            return method(*args, **kwargs)
+
+        return counted
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = ManualClock(NOW)
+        self.store = CountingStore(MemoryStore(clock=self.clock))
+        self.objects = MemoryObjects()
+        self.tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
+        self.services = Services(
+            store=self.store,
+            objects=self.objects,
+            queues=MemoryQueues(),
+            tokens=self.tokens,
+            clock=self.clock,
+            logs=None,
+        )
+        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: SIM115
+        self.api = ExecutionApi(self.services, log=log)
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def given_dag(self, *tasks: TaskSpec, dag_id: str = RUN.dag_id, **fields: Any) -> DagSpec:
+        spec = DagSpec(
+            dag_id=dag_id, timetable=TimetableSpec(type="null"), tasks={t.task_id: t for t in tasks}, **fields
+        )
+        # Named by its content, as in the bucket: specs are cached by key for as long as the process lives.
+        text = spec.model_dump_json()
+        key = f"specs/{hash(text)}.json"
+        self.objects.put(key, text.encode())
+        self.store.put_dag(None, Dag(dag_id=dag_id, version_number=1, spec_key=key))
+        return spec
+
+    def given_run(self, key: DagRunKey = RUN, *, logical_date: datetime | None = NOW, **fields: Any) -> DagRun:
+        dag = self.store.get_dag(key.dag_id)
+        run = DagRun(
+            **{
+                "dag_id": key.dag_id,
+                "run_id": key.run_id,
+                "run_type": DagRunType.MANUAL,
+                "state": DagRunState.RUNNING,
+                "run_after": logical_date or NOW,
+                "queued_at": NOW,
+                "start_date": NOW,
+                "logical_date": logical_date,
+                "data_interval_start": logical_date,
+                "data_interval_end": logical_date,
+                "version_number": 1,
+                "spec_key": dag.spec_key if dag else "",
+                **fields,
+            }
+        )
+        self.store.create_run(run)
+        return run
+
+    def given_queued(
+        self, task_id: str = "extract", *, map_index: int = -1, retries: int = 0, run: DagRunKey = RUN
+    ) -> TaskInstance:
+        new = TaskInstance(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=map_index)
+        scheduled = transition.schedule(self.now(new), at=self.clock.now(), retries=retries)
+        self.store.move(scheduled)
+        queued = transition.queue(scheduled.after, at=self.clock.now())
+        self.store.move(queued)
+        return queued.after
+
+    def given_running(self, task_id: str = "extract", **where: Any) -> TaskInstance:
+        queued = self.given_queued(task_id, **where)
+        started = transition.start(queued, at=self.clock.now(), hostname=hostname(), pid=42)
+        self.store.move(started)
+        return started.after
+
+    def now(self, instance: TaskInstance) -> TaskInstance:
+        """The instance as it is stored."""
+        return self.store.get_instance(instance.key) or instance
+
+    def state(self, instance: TaskInstance) -> S | None:
+        return self.now(instance).state
+
+    # --- who asks -----------------------------------------------------------------------------------------------------
+
+    def token(self, instance: TaskInstance) -> str:
+        return self.tokens.for_dispatch(instance, now=self.clock.now())
+
+    def worker(self, instance: TaskInstance) -> Any:
+        """Airflow's client, as the supervisor uses it, for the instance's present dispatch."""
+        from airflow.sdk.api.client import Client
+
+        return Client(base_url="http://gust/execution/", token=self.token(instance), transport=Transport(self.api))
+
+    def request(
+        self, method: str, path: str, *, token: str | None = None, body: Any = None, query: str = "", **headers: str
+    ) -> tuple[int, Any]:
+        """Status and JSON of the answer to a bare request."""
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        text = body if isinstance(body, str | None) else json.dumps(body)
+        answer = self.api(http_event(method, f"/execution{path}", query, headers, text), None)
+        return answer["statusCode"], json.loads(answer["body"]) if answer["body"] else None
+
+
+def http_event(method: str, path: str, query: str, headers: dict[str, str], body: str | None) -> dict[str, Any]:
+    """What API Gateway's HTTP API sends, payload format 2.0."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "requestContext": {"stage": "$default", "http": {"method": method, "path": path}},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+class Transport(httpx.BaseTransport):
+    def __init__(self, api: ExecutionApi) -> None:
+        self.api = api
+        self.answers: list[dict[str, Any]] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = request.read().decode() or None
+        event = http_event(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
+        answer = self.api(json.loads(json.dumps(event)), None)
+        self.answers.append(answer)
+        return httpx.Response(answer["statusCode"], headers=answer["headers"], text=answer["body"])
+
+
+def hostname() -> str:
+    from airflow.sdk.api.client import get_hostname
+
+    return get_hostname()
+
+
+logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,69 @@
+"""Airflow's OpenAPI file, out of the wheel and without importing it, as something to hold answers against."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+FILE = "api_fastapi/core_api/openapi/v2-rest-api-generated.yaml"
+
+LOOSE = {"StructuredLogMessage", "HealthInfoResponse", "ValidationError", "HTTPValidationError"}
+"""Schemas whose objects may hold more or less than they declare."""
+
+
+@cache
+def document() -> dict[str, Any]:
+    spec = find_spec("airflow")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    text = (Path(next(iter(spec.submodule_search_locations))) / FILE).read_text()
+    loaded: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
+    for name, schema in loaded["components"]["schemas"].items():
+        if schema.get("type") == "object" and "properties" in schema and name not in LOOSE:
+            # Airflow always answers all fields of a model, and no others: stricter than the schema says.
+            schema.setdefault("additionalProperties", False)
+            schema["required"] = list(schema["properties"])
+    return loaded
+
+
+@cache
+def operations() -> dict[str, tuple[str, str]]:
+    """operationId → (method, path)."""
+    return {
+        operation["operationId"]: (method.upper(), path)
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def check(operation_id: str, status: int, body: Any) -> None:
+    """Raises jsonschema's ValidationError where the body is not what the operation answers with that status."""
+    validator(operation_id, status).validate(body)
+
+
+@cache
+def validator(operation_id: str, status: int) -> Draft202012Validator:
+    method, path = operations()[operation_id]
+    responses = document()["paths"][path][method.lower()]["responses"]
+    content = responses[str(status)]["content"]["application/json"]["schema"]
+    registry: Registry[Any] = Registry().with_resource("contract", Resource(document(), DRAFT202012))
+    return Draft202012Validator(_absolute(content), registry=registry, format_checker=FormatChecker())
+
+
+def _absolute(schema: Any) -> Any:
+    match schema:
+        case {"$ref": reference}:
+            return {"$ref": f"contract{reference}"}
+        case dict():
+            return {key: _absolute(value) for key, value in schema.items()}
+        case list():
+            return [_absolute(value) for value in schema]
+        case _:
+            return schema
