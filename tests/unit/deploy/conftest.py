@@ -83,7 +83,6 @@ class Stack:
         self.parsed.append(path)
         said = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
         errors = [rest for kind, rest in said if kind == "error"]
-        warnings = [rest for kind, rest in said if kind == "warn"]
         return FileOutcome(
             relative_path=path,
             dags=tuple(self.dag_in(path, text, rest) for kind, rest in said if kind == "dag"),
