@@ -66,7 +66,6 @@ class LocalStack:
             "DagsArePausedAtCreation": "true" if paused else "false",
             "ApiAuthorization": "NONE",  # it listens on this machine alone
         }
-        self._emulator_module = emulator
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
@@ -82,11 +81,6 @@ class LocalStack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def endpoint(self) -> str:
-        """Where the emulator answers as AWS."""
-        return self._endpoint
 
     @property
     def logs(self) -> Path:
