@@ -66,7 +66,6 @@ class LocalStack:
             "DagsArePausedAtCreation": "true" if paused else "false",
             "ApiAuthorization": "NONE",  # it listens on this machine alone
         }
-        self._emulator_module = emulator
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
