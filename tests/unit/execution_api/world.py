@@ -68,7 +68,10 @@ class World:
 
     def given_dag(self, *tasks: TaskSpec, dag_id: str = RUN.dag_id, **fields: Any) -> DagSpec:
         spec = DagSpec(
-            dag_id=dag_id, timetable=TimetableSpec(type="null"), tasks={t.task_id: t for t in tasks}, **fields
+            dag_id=dag_id,
+            timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
+            tasks={t.task_id: t for t in tasks},
+            **fields,
         )
         # Named by its content, as in the bucket: specs are cached by key for as long as the process lives.
         text = spec.model_dump_json()
@@ -172,7 +175,8 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = request.read().decode() or None
-        event = http_event(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
+        path, _, query = request.url.raw_path.decode().partition("?")
+        event = http_event(request.method, path, query, dict(request.headers), body)
         answer = self.api(json.loads(json.dumps(event)), None)
         self.answers.append(answer)
         return httpx.Response(answer["statusCode"], headers=answer["headers"], text=answer["body"])
