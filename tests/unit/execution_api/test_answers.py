@@ -158,20 +158,22 @@ def test_what_comes_later_says_so(world: World, method: str, path: str, body: An
 # --- bodies that an invocation cannot carry ---------------------------------------------------------------------------
 
 
-def test_large_bodies_go_through_the_bucket_both_ways(world: World, ti: TaskInstance) -> None:
-    from tests.unit.execution_api.world import http_event
+@pytest.mark.parametrize("value", ["x" * 3_000_000, ['"' * 30] * 100_000], ids=["text", "quotes"])
+def test_large_bodies_go_through_the_bucket_both_ways(world: World, ti: TaskInstance, value: Any) -> None:
+    worker, sizes = world.worker(ti), []
+    invoke = world.invoke
 
-    value = "x" * (transfer.LIMIT + 1)
-    world.objects.put("transfers/of-the-worker", json.dumps(value).encode())
-    path = f"/execution/xcoms/{RUN.dag_id}/{RUN.run_id}/extract/return_value"
-    auth = {"authorization": f"Bearer {world.token(ti)}"}
-    pushed = world.api(http_event("POST", path, "", {**auth, transfer.HEADER: "transfers/of-the-worker"}, None), None)
-    assert pushed["statusCode"] == 201
-    pulled = world.api(http_event("GET", path, "", auth, None), None)
-    assert (pulled["statusCode"], pulled["body"]) == (200, "")
-    key = pulled["headers"][transfer.HEADER]
-    assert key.startswith(transfer.PREFIX)
-    assert json.loads(world.objects.get(key)) == {"key": "return_value", "value": value}
+    def measured(event: dict[str, Any]) -> dict[str, Any]:
+        answer = invoke(event)
+        sizes.append(max(len(json.dumps(event)), len(json.dumps(answer))))
+        return answer
+
+    worker._transport._invoke = measured
+    worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", value)
+    assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == value
+    assert len(sizes) == 2
+    assert max(sizes) < 6_000_000
+    assert len(world.objects.list(transfer.PREFIX)) == 2
 
 
 def test_a_worker_cannot_have_other_objects_read_as_a_body(world: World, ti: TaskInstance) -> None:
