@@ -24,7 +24,6 @@ from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
 from tests.contract.given import NOW
 
-
 SECOND_OPINION = "GUST_TEST_DYNAMODB_ENDPOINT"
 """Names another DynamoDB to hold the store to, such as Amazon's DynamoDB Local."""
 
