@@ -15,7 +15,6 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.config import Config
-from tests.contract.given import NOW
 
 from gust.aws.memory import MemoryObjects
 from gust.services.clock import ManualClock
@@ -23,13 +22,14 @@ from gust.services.ports import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
+from tests.contract.given import NOW
 
 
 class Aws:
     """Clients of one MiniStack."""
 
     def __init__(self, endpoint: str) -> None:
-        self._session = boto3.Session("test", "test", region_name="us-east-1")
+        self._session: Any = boto3.Session("test", "test", region_name="us-east-1")
         self._endpoint = endpoint
         self.dynamodb = self.client("dynamodb")
         self.s3 = self.client("s3")
@@ -45,7 +45,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     home = tmp_path_factory.mktemp("ministack")
     port = _free_port()
     log = (home / "log").open("w")
-    process = subprocess.Popen(  # our own interpreter
+    process = subprocess.Popen(
         [sys.executable, "-m", "ministack"],
         cwd=home,
         stdout=log,
@@ -128,7 +128,7 @@ def _free_port() -> int:
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Until it accepts connections or is gone; a connection is refused at once, so this asks as fast as it can start."""
+    """Until it accepts connections or is gone."""
     while process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from tests.contract.given import NOW, at
-
 from gust.model.asset import Asset, AssetEvent
 from gust.services.ports import Store
+from tests.contract.given import NOW, at
 
 
 def an_asset(name: str = "orders", uri: str = "s3://lake/orders", **fields: Any) -> Asset:

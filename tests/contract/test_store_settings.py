@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from tests.contract.given import at
 
 from gust.services.clock import ManualClock
 from gust.services.ports import Store
+from tests.contract.given import at
 
 
 @pytest.mark.parametrize("value", ["text", {"a": [None, 1.5]}, 0, False, "x" * 300_000], ids=lambda v: type(v).__name__)

@@ -1,8 +1,14 @@
 """Task instances: moves are fenced, idempotent, and write nothing but their own fields."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+
+from gust.errors import StaleTaskInstance
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger
+from gust.services.ports import Store
 from tests.contract.given import (
     NOW,
     a_run,
@@ -13,11 +19,6 @@ from tests.contract.given import (
     given_running_instance,
     transition,
 )
-
-from gust.errors import StaleTaskInstance
-from gust.model.state import TaskInstanceState as S
-from gust.model.task_instance import ParkedTrigger
-from gust.services.ports import Store
 
 
 def test_an_instance_is_read_as_it_was_written(store: Store) -> None:
@@ -113,7 +114,7 @@ def test_a_move_takes_fields_back(store: Store) -> None:
     ],
     ids=["other state", "other try", "other dispatch"],
 )
-def test_a_move_of_an_instance_that_moved_is_stale(store: Store, stored: dict[str, object]) -> None:
+def test_a_move_of_an_instance_that_moved_is_stale(store: Store, stored: dict[str, Any]) -> None:
     current = given_instance(store, an_instance(**stored))
     seen = an_instance(state=S.RUNNING, try_number=1, dispatch_count=1)
     with pytest.raises(StaleTaskInstance, match="fail") as refused:
@@ -145,6 +146,18 @@ def test_a_move_may_be_repeated(store: Store) -> None:
     assert store.get_instance(seen.key) == replace(seen, state=S.SUCCESS, end_date=at(1))
 
 
+def test_of_two_workers_that_start_one_wins(store: Store) -> None:
+    """It may ask again; the other one may not, though it would bring the instance to the same place."""
+    seen = given_instance(store, an_instance(state=S.QUEUED, try_number=1, dispatch_count=1))
+    start = transition(seen, state=S.RUNNING, hostname="one", pid=1)
+    store.move(start)
+    store.move(start)
+    for hostname, pid in (("two", 1), ("one", 2)):
+        with pytest.raises(StaleTaskInstance) as refused:
+            store.move(transition(seen, state=S.RUNNING, hostname=hostname, pid=pid))
+        assert refused.value.current == start.after
+
+
 def test_a_move_that_leaves_the_state_writes_its_fields(store: Store) -> None:
     seen = given_running_instance(store)
     store.move(transition(seen, note="look at this"))
@@ -166,7 +179,7 @@ def test_a_try_that_ends_is_kept(store: Store) -> None:
     second = replace(again.after, state=S.UP_FOR_RETRY)
     store.move(transition(again.after, state=S.UP_FOR_RETRY))
     store.move(transition(second, keeps_try=True, state=S.SCHEDULED, try_number=3))
-    assert store.list_tries(first.key) == [first, second]
+    assert store.list_tries(first.key) == [again.finished_try, replace(second, state=S.FAILED)]
     current = store.get_instance(first.key)
     assert current is not None
     assert current.try_number == 3
@@ -225,7 +238,7 @@ def test_a_heartbeat_is_noted(store: Store) -> None:
     ],
     ids=["other try", "other dispatch", "not running", "nothing"],
 )
-def test_a_heartbeat_of_another_dispatch_is_stale(store: Store, stored: dict[str, object] | None) -> None:
+def test_a_heartbeat_of_another_dispatch_is_stale(store: Store, stored: dict[str, Any] | None) -> None:
     current = given_instance(store, an_instance(**stored)) if stored else None
     with pytest.raises(StaleTaskInstance) as refused:
         store.heartbeat(an_instance().key, try_number=1, dispatch_count=1, at=NOW)

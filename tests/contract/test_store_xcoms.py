@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.contract.given import NOW, a_run, an_instance, at, given_instance, given_running_instance, transition
 
 from gust.errors import StaleTaskInstance
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.services.ports import Store, XCom
+from tests.contract.given import NOW, a_run, an_instance, at, given_instance, given_running_instance, transition
 
 
 def an_xcom(value: Any = 1, name: str = "return_value", key: TaskInstanceKey | None = None, **facts: Any) -> XCom:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -28,13 +29,16 @@ class OracleError(Exception):
 
 
 def oracle_python() -> Path:
-    """The interpreter of the oracle's own virtual environment, which is made from the lock if need be.
+    """An interpreter that has all of the lock: this one (under `./gust bench` and `./gust record-golden` it does), the
+    one of the environment that `GUST_ORACLE_VENV` names, or that of an environment which is made for it.
 
-    `GUST_ORACLE_VENV` names an environment to use instead. The lock's copy inside the environment tells whether the
-    environment is finished and current, so an interrupted installation is taken up again.
+    The lock's copy inside the environment tells whether it is finished and current, so an interrupted installation is
+    taken up again.
     """
     if given := os.environ.get("GUST_ORACLE_VENV"):
         return Path(given) / "bin" / "python"
+    if all(find_spec(name) for name in ("airflow", "psycopg2", "asyncpg")):
+        return Path(sys.executable)
     venv = ROOT / ".gust" / "oracle"
     python, installed = venv / "bin" / "python", venv / "installed.txt"
     if installed.exists() and installed.read_bytes() == LOCK.read_bytes():

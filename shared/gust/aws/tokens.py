@@ -1,7 +1,7 @@
 """Who speaks: tokens of workers and the triggerer, each for one dispatch of one try, and tokens of people.
 
-JWTs, HS256, signed with a key that only the control plane's functions may read. A dispatch's token proves who speaks, not
-that they may still speak: whether the dispatch is the current one is checked by the conditional write it asks for.
+JWTs, HS256, signed with a key that only the control plane's functions may read. A dispatch's token proves who speaks,
+not that they may still speak: whether the dispatch is the current one is checked by the conditional write it asks for.
 """
 
 from collections.abc import Callable
@@ -84,10 +84,13 @@ class JwtTokens:
 
     def _claims(self, token: str, audience: str) -> dict[str, Any]:
         """What a token of ours says, expired or not: callers compare `exp` with the clock they were given."""
-        options = {"verify_exp": False, "verify_iat": False, "require": ["exp", "iat", "sub"]}
         try:
             claims: dict[str, Any] = jwt.decode(
-                token, self._key(), algorithms=[ALGORITHM], audience=audience, options=options
+                token,
+                self._key(),
+                algorithms=[ALGORITHM],
+                audience=audience,
+                options={"verify_exp": False, "verify_iat": False, "require": ["exp", "iat", "sub"]},
             )
         except jwt.InvalidTokenError as problem:
             raise Forbidden("Invalid auth token") from problem

@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "test":
             return test([*options.pytest, *rest])
         case "bench":
-            return bench([*options.benches, *rest])
+            return run_module("benches", rest)
+        case "record-golden":
+            return run_module("tests.oracle.record", rest)
         case "deploy":
             return deploy([*options.sam, *rest])
     raise AssertionError(options.command)
@@ -49,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", help="run the checks and the tests")
     test.add_argument("pytest", nargs="*", help="a tier (unit, system, …), or arguments for pytest")
 
-    bench = commands.add_parser("bench", help="measure against real Airflow")
-    bench.add_argument("benches", nargs="*")
+    # Their own parsers take the arguments; a positional one here would tear options and their values apart.
+    commands.add_parser("bench", help="measure against real Airflow", add_help=False)
+    commands.add_parser("record-golden", help="record what real Airflow makes of the examples", add_help=False)
 
     deploy = commands.add_parser("deploy", help="sam build && sam deploy, to your AWS account")
     deploy.add_argument("sam", nargs="*", help="arguments for sam deploy")
@@ -141,11 +144,9 @@ def _tool(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def bench(arguments: list[str]) -> int:
+def run_module(module: str, arguments: list[str]) -> int:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
-    return subprocess.run(
-        [sys.executable, "-m", "benches", *arguments], cwd=ROOT, env=environment, check=False
-    ).returncode
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode
 
 
 def deploy(arguments: list[str]) -> int:

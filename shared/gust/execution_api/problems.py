@@ -30,8 +30,10 @@ REASONS: Final[dict[type[Rejected], str]] = {
 """Airflow's words, and one of ours."""
 
 
-class Malformed(Exception):
+class Malformed(Rejected):
     """The request is not what the route takes. `errors` are pydantic's, with Airflow's `loc`."""
+
+    status = 422
 
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__(json.dumps(errors, default=str))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -21,7 +19,10 @@ from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     dag_run,
     dag_sources,
+    dag_stats,
+    dag_tags,
     dag_versions,
+    dag_warning,
     dags,
     import_error,
     log,
@@ -33,7 +34,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
 )
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
 from gust.rest_api.operations import OPERATIONS, Operation
-from gust.rest_api.request import Answer, Json, Problem, Request
+from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint
 from gust.rest_api.routing import HANDLERS, Handler, not_yet
 from gust.services.context import Services
 
@@ -136,16 +137,6 @@ def _refusal(refusal: Problem | Rejected) -> Answer:
             return Answer(refusal.status, {"detail": str(refusal)})
 
 
-def unique_constraint(message: str) -> Json:
-    """Airflow's `detail` where the database refuses a duplicate."""
-    return {
-        "reason": "Unique constraint violation",
-        "statement": "hidden",
-        "orig_error": "hidden",
-        "message": message,
-    }
-
-
 def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[str]:
     body = encode(answer.body) if answer.content_type == "application/json" else str(answer.body or "")
     if answer.status == 204:
@@ -164,22 +155,13 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
     return Response(answer.status, answer.content_type, body, headers)
 
 
-def encode(body: Any) -> str:
-    return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
-
-
-def _plain(value: Any) -> str:
-    """Moments as pydantic writes them; UUIDs and the like by their text."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return str(value)
-
-
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
     path = resolver.current_event.path
-    known = any(resolver._compile_regex(_rule(operation.path)).match(path) for operation in table.values())
-    status, detail = (405, "Method Not Allowed") if known else (404, "Not Found")
-    return Response(status, "application/json", encode({"detail": detail}))
+    if any(resolver._compile_regex(_rule(operation.path)).match(path) for operation in table.values()):
+        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
+    if path.startswith("/api/"):
+        return Response(404, "application/json", encode({"error": "API route not found"}))
+    return Response(404, "application/json", encode({"detail": "Not Found"}))
 
 
 def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[str, Any]:

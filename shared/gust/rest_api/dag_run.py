@@ -194,6 +194,11 @@ ORDERING: Final = Ordering[DagRun](
     key=lambda r: (r.queued_at, r.dag_id, r.run_id),
 )
 
+BATCH_ORDERING: Final = ORDERING.limited_to(
+    "id", "state", "dag_id", "run_id", "dag_run_id", "logical_date", "run_after", "start_date", "end_date",
+    "updated_at", "conf",
+)  # fmt: skip
+
 
 @operation("get_dag_runs")
 def get_dag_runs(services: Services, request: Request) -> Json:
@@ -252,7 +257,7 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
         and within(body, "end_date", run.end_date)
         and within(body, "duration", _duration(run))
     ]
-    order = ORDERING.resolve([body.order_by or "id"])
+    order = BATCH_ORDERING.resolve([body.order_by or "id"])
     # Airflow's batch lists have no maximum page.
     rows = order.sort(wanted)[body.page_offset : body.page_offset + body.page_limit]
     version_of = versions_reader(services)

@@ -14,7 +14,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.listing import Ordering, Paging, contains, has_range, holds, page, starts_with, with_ranges, within
-from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found, unique_constraint
 from gust.rest_api.routing import operation
 from gust.rest_api.tasks import params_response
 from gust.services.context import Services
@@ -90,7 +90,7 @@ def dag_details_response(dag: Dag, spec: DagSpec, *, latest_version: Json | None
         "timezone": spec.timezone,
         "last_parsed": dag.last_parsed_time,
         "default_args": spec.default_args,
-        "rerun_with_latest_version": None,
+        "rerun_with_latest_version": spec.rerun_with_latest_version,
         "owner_links": spec.owner_links,
         "is_favorite": is_favorite,
         "active_runs_count": dag.running_runs,
@@ -232,7 +232,10 @@ def patch_dags(services: Services, request: Request) -> Json:
 @operation("favorite_dag")
 def favorite_dag(services: Services, request: Request) -> Answer:
     dag_id = _dag_to_mark(services, request)
-    services.store.put_setting(FAVORITES, _favorite(request.user.name, dag_id), True)
+    favorite = _favorite(request.user.name, dag_id)
+    if services.store.get_setting(FAVORITES, favorite):
+        raise Problem(409, unique_constraint(f"DAG '{dag_id}' is marked as favorite already"))
+    services.store.put_setting(FAVORITES, favorite, True)
     return Answer(204)
 
 

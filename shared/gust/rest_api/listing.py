@@ -103,7 +103,7 @@ def within(query: BaseModel, name: str, value: Any, *, missing_is: datetime | No
     keeps every lower bound, and an upper bound as if it happened then (Airflow: now)."""
     for bound, keeps in _BOUNDS.items():
         limit = getattr(query, f"{name}_{bound}")
-        if limit is None:
+        if not limit:  # a bound of 0 bounds nothing in Airflow
             continue
         if isinstance(limit, datetime):
             limit = limit if limit.tzinfo else limit.replace(tzinfo=UTC)
@@ -131,6 +131,10 @@ class Ordering(Generic[RowT]):
     attributes: Mapping[str, Callable[[RowT], Any]]
     key: Callable[[RowT], tuple[Any, ...]]
     """Unique; breaks ties, descending where the first criterion is."""
+
+    def limited_to(self, *names: str) -> Ordering[RowT]:
+        """The same, by fewer attributes."""
+        return Ordering({name: self.attributes[name] for name in names}, self.key)
 
     def resolve(self, order_by: Sequence[str]) -> Order[RowT]:
         """Problem 400 for more than ten criteria, or one the list does not have."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar, get_args, get_origin
 from urllib.parse import parse_qs
@@ -25,13 +25,13 @@ ALL_PAGES: Final = "~"
 class Body(BaseModel):
     """A request's body: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
 
 class Query(BaseModel):
     """A request's query parameters: unknown ones are ignored."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Problem(Exception):
@@ -55,6 +55,16 @@ def not_found(message: str) -> Problem:
 def unprocessable(field: tuple[str | int, ...], message: str, value: Any, kind: str = "value_error") -> Problem:
     """422 that names one field, `("body", "conf")` or `("query", "limit")`."""
     return Problem(422, [{"type": kind, "loc": list(field), "msg": message, "input": value}])
+
+
+def unique_constraint(message: str) -> Json:
+    """Airflow's `detail` where the database refuses a duplicate."""
+    return {
+        "reason": "Unique constraint violation",
+        "statement": "hidden",
+        "orig_error": "hidden",
+        "message": message,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +161,17 @@ def _fastapi_shape(place: str, where: tuple[str, ...], error: Any) -> Json:
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(get_origin(part) is list for part in get_args(annotation))
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def encode(body: Any) -> str:
+    return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> str:
+    """Moments as pydantic writes them; UUIDs and the like by their text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)

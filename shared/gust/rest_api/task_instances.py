@@ -10,8 +10,9 @@ from typing import Any, Final
 from pydantic import AwareDatetime, NonNegativeInt
 
 from gust.model.dag import DagVersion
+from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey
-from gust.model.state import TaskInstanceState
+from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.dag_versions import dag_version_response
@@ -20,7 +21,9 @@ from gust.rest_api.listing import Ordering, Page, Paging, contains, page, starts
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, RunView, load_view
+from gust.scheduling.decide import decide
 from gust.services.context import Services
+from gust.services.specs import load_spec
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
@@ -58,7 +61,7 @@ def task_instance_history_response(view: InstanceView, version: DagVersion | Non
         "max_tries": instance.max_tries,
         "task_display_name": view.display_name,
         "dag_display_name": (version.dag_display_name if version else "") or instance.dag_id,
-        "hostname": instance.hostname,
+        "hostname": instance.hostname or "",
         "unixname": None,
         "pool": view.pool,
         "pool_slots": task.pool_slots if task else 1,
@@ -208,11 +211,29 @@ def find_try(services: Services, view: InstanceView, try_number: int) -> Instanc
 
 
 def _dependencies(services: Services, request: Request, map_index: int) -> Json:
-    """Why an instance does not move: the scheduler's own words, kept with it when it last decided."""
-    view = _existing(services, request, map_index)
-    waits = view.instance.state in (None, TaskInstanceState.SCHEDULED) and not view.run.is_finished
-    reason = view.instance.reason or view.run.reason
-    return {"dependencies": [{"name": "Scheduler", "reason": reason}] if waits and reason else []}
+    """Why an instance does not move, in the words of the scheduler, which is asked what it would decide now."""
+    view = load_view(services, _run_key(request))
+    found = view.instance(request.path["task_id"], map_index) if view else None
+    if view is None or found is None:
+        raise _no_instance(request, map_index, None)
+    if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
+        return {"dependencies": []}
+    reasons = [("Dag Not Paused", _paused(services, view.run)), ("Dagrun Running", _not_running(view.run))]
+    if view.spec is not None:
+        decision = decide(view.spec, view.run, view.stored, now=request.now)
+        reasons.append(("Scheduler", decision.reasons.get((found.instance.task_id, map_index))))
+    return {"dependencies": [{"name": name, "reason": reason} for name, reason in reasons if reason]}
+
+
+def _paused(services: Services, run: DagRun) -> str | None:
+    dag = services.store.get_dag(run.dag_id)
+    return f"DAG '{run.dag_id}' is paused" if dag and dag.is_paused else None
+
+
+def _not_running(run: DagRun) -> str | None:
+    if run.state is DagRunState.RUNNING:
+        return None
+    return run.reason or f"The DagRun is not running, it is {run.state.value}"
 
 
 def _existing(services: Services, request: Request, map_index: int, *, try_number: int | None = None) -> InstanceView:
@@ -311,6 +332,8 @@ ORDERING: Final = Ordering[InstanceView](
     ),
 )  # fmt: skip
 
+BATCH_ORDERING: Final = ORDERING.limited_to("id", "state", "duration", "start_date", "end_date", "map_index")
+
 
 @operation("get_task_instances")
 def get_task_instances(services: Services, request: Request) -> Json:
@@ -373,7 +396,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
         and within(body, "end_date", v.instance.end_date)
         and within(body, "duration", v.instance.duration)
     ]
-    order = ORDERING.resolve([body.order_by or "id"])
+    order = BATCH_ORDERING.resolve([body.order_by or "id"])
     # Airflow's batch lists have no maximum page.
     rows = order.sort(wanted)[body.page_offset : body.page_offset + body.page_limit]
     return _collection(services, Page(rows, len(wanted)))
@@ -465,10 +488,11 @@ def _tasks_of_group(view: RunView, group_id: str) -> frozenset[str]:
 
 
 def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: RunView | None) -> None:
-    """A mapped task without instances has an empty list; for any other it is Problem 404."""
-    if view is None:
-        raise not_found(f"The Dag with ID: `{existing_dag(services, dag_id).dag_id}` has no such run")
-    task = view.spec.tasks.get(task_id) if view.spec else None
+    """A mapped task without instances has an empty list; for any other it is Problem 404.
+
+    Without such a run the DAG's newest version decides, as in Airflow."""
+    spec = view.spec if view else load_spec(services.objects, existing_dag(services, dag_id).spec_key)
+    task = spec.tasks.get(task_id) if spec else None
     if task is None:
         raise not_found(f"Task id {task_id} not found")
     if not task.is_mapped:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from gust.model.dag_spec import DagSpec, ParamSpec, TaskSpec
+from gust.model.dag import Dag
+from gust.model.dag_spec import ParamSpec, TaskSpec
 from gust.rest_api.request import Json, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.services.context import Services
@@ -16,7 +18,9 @@ DEFAULT_UI_COLOR: Final = "#fff"
 DEFAULT_UI_FGCOLOR: Final = "#000"
 
 
-def task_response(task: TaskSpec) -> Json:
+def task_response(task: TaskSpec, serialized: Json) -> Json:
+    """`serialized` is Airflow's own form of the task. It holds what the scheduler has no use for: the weight without
+    those of the tasks behind it, and the params' schemas."""
     return {
         "task_id": task.task_id,
         "task_display_name": task.task_display_name or task.task_id,
@@ -33,7 +37,7 @@ def task_response(task: TaskSpec) -> Json:
         "execution_timeout": _time_delta(task.execution_timeout),
         "retry_delay": _time_delta(task.retry_delay),
         "retry_exponential_backoff": task.retry_exponential_backoff,
-        "priority_weight": task.priority_weight,
+        "priority_weight": _own(serialized, "priority_weight", 1),
         "weight_rule": task.weight_rule,
         "ui_color": task.ui_color or DEFAULT_UI_COLOR,
         "ui_fgcolor": task.ui_fgcolor or DEFAULT_UI_FGCOLOR,
@@ -41,29 +45,41 @@ def task_response(task: TaskSpec) -> Json:
         "downstream_task_ids": sorted(task.downstream_task_ids),
         "doc_md": task.doc_md,
         "operator_name": task.operator_name or task.operator,
-        "params": params_response(task.params),
+        "params": {name: _serialized_param(param) for name, param in _own(serialized, "params", [])},
         "class_ref": {"module_path": task.module or None, "class_name": task.operator},
         "is_mapped": task.expansion is not None,
         "extra_links": list(task.extra_links),
     }
 
 
-def params_response(params: Mapping[str, Any]) -> Json:
-    """Airflow's dump of params: value, schema, description and source of each."""
-    return {name: _param(param) for name, param in params.items()}
+def _own(serialized: Json, name: str, default: Any) -> Any:
+    """A mapped task keeps the arguments of `partial` apart."""
+    if name in serialized:
+        return serialized[name]
+    return serialized.get("partial_kwargs", {}).get(name, default)
 
 
-def _param(param: Any) -> Json:
-    if isinstance(param, ParamSpec):
-        return {
+def _serialized_param(param: Json) -> Json:
+    schema = param.get("schema") or {}
+    return {
+        "value": param.get("default"),
+        "schema": schema.get("__var", schema),
+        "description": param.get("description"),
+        "source": param.get("source"),
+    }
+
+
+def params_response(params: Mapping[str, ParamSpec]) -> Json:
+    """Airflow's dump of a DAG's params."""
+    return {
+        name: {
             "value": param.value if param.has_value else None,
             "schema": param.json_schema,
             "description": param.description,
             "source": param.source,
         }
-    if isinstance(param, dict) and "json_schema" in param:
-        return _param(ParamSpec.model_validate(param))
-    return {"value": param, "schema": {}, "description": None, "source": None}
+        for name, param in params.items()
+    }
 
 
 def _time_delta(seconds: float | None) -> Json | None:
@@ -108,27 +124,37 @@ class TasksQuery(Query):
 
 @operation("get_tasks")
 def get_tasks(services: Services, request: Request) -> Json:
-    spec = _newest_spec(services, request.path["dag_id"])
+    dag = _existing(services, request.path["dag_id"])
     order_by = request.query(TasksQuery).order_by
     name = order_by.lstrip("-")
     if name not in SORTABLE:
         raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
     value = SORTABLE[name]
+    spec, serialized = load_spec(services.objects, dag.spec_key), _serialized_tasks(services, dag)
     tasks = sorted(spec.tasks.values(), key=lambda t: (value(t) is None, value(t)), reverse=order_by[:1] == "-")
-    return {"tasks": [task_response(task) for task in tasks], "total_entries": len(tasks)}
+    return {
+        "tasks": [task_response(task, serialized.get(task.task_id, {})) for task in tasks],
+        "total_entries": len(tasks),
+    }
 
 
 @operation("get_task")
 def get_task(services: Services, request: Request) -> Json:
-    spec = _newest_spec(services, request.path["dag_id"])
-    task = spec.tasks.get(request.path["task_id"])
+    dag = _existing(services, request.path["dag_id"])
+    task = load_spec(services.objects, dag.spec_key).tasks.get(request.path["task_id"])
     if task is None:
         raise not_found(f"Task with id {request.path['task_id']} was not found")
-    return task_response(task)
+    return task_response(task, _serialized_tasks(services, dag).get(task.task_id, {}))
 
 
-def _newest_spec(services: Services, dag_id: str) -> DagSpec:
+def _existing(services: Services, dag_id: str) -> Dag:
     dag = services.store.get_dag(dag_id)
     if dag is None:
         raise not_found(f"The Dag with ID: `{dag_id}` was not found")
-    return load_spec(services.objects, dag.spec_key)
+    return dag
+
+
+def _serialized_tasks(services: Services, dag: Dag) -> dict[str, Json]:
+    """Airflow's form of each task, by task id."""
+    serialized = json.loads(services.objects.get(dag.serialized_key))
+    return {task["__var"]["task_id"]: task["__var"] for task in serialized["dag"]["tasks"]}

@@ -50,12 +50,16 @@ def emit_asset_events(
         of_asset = [event for event in direct if (event.name, event.uri) == (asset.name, asset.uri)]
         for event in of_asset or [OutletEvent(name=asset.name, uri=asset.uri)]:
             partition = event.partition_key if event.partition_key is not None else run_partition
-            services.store.put_asset_event(_event(instance, asset, place, at, event.extra, partition))
+            services.store.put_asset_event(
+                _event(instance, asset, place=place, at=at, extra=event.extra, partition_key=partition)
+            )
             place += 1
     aliases = {outlet.name for outlet in outlets if outlet.kind == "alias" and outlet.name}
     for event, names in _through_aliases(events, aliases):
         asset = _known_or_new(services, event, at)
-        services.store.put_asset_event(_event(instance, asset, place, at, event.extra, run_partition, names))
+        services.store.put_asset_event(
+            _event(instance, asset, place=place, at=at, extra=event.extra, partition_key=run_partition, aliases=names)
+        )
         place += 1
 
 
@@ -97,6 +101,7 @@ def _known_or_new(services: Services, event: OutletEvent, at: datetime) -> Asset
 def _event(
     instance: TaskInstance,
     asset: Asset,
+    *,
     place: int,
     at: datetime,
     extra: dict[str, Any],

@@ -8,8 +8,8 @@ from typing import Final
 
 from gust.errors import NotFound, StaleDag
 from gust.model.dag import Dag
-from gust.model.state import DagRunType
-from gust.model.workload import WakeDag
+from gust.model.state import DagRunState, DagRunType
+from gust.model.workload import WakeDag, WakeRun
 from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.create_dag_run import with_next_run
@@ -24,9 +24,18 @@ def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
 
     A DAG without `catchup` whose next run came due while it was paused gets the newest of the runs it missed, as in
     Airflow; with `catchup` it gets them all. A run due within the minute is made at its time and not at the next tick.
-    Raises NotFound. Setting what is set changes nothing.
+    Runs that waited for the DAG to be unpaused are looked at again. Setting what is set changes nothing, but unpausing
+    what is unpaused wakes what waits once more: the first one may have died before it did. Raises NotFound.
     """
     now = services.clock.now()
+    dag = _store(services, dag_id, is_paused, now=now)
+    if not is_paused:
+        _wake_runs(services, dag, now=now)
+        _wake_timetable(services, dag, now=now)
+    return dag
+
+
+def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -> Dag:
     while True:
         before = services.store.get_dag(dag_id)
         if before is None:
@@ -42,11 +51,22 @@ def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
             services.store.put_dag(before, after)
         except StaleDag:
             continue
-        break
-    if not is_paused and after.next_run_after is not None and after.next_run_after <= now + NEXT_TICK:
-        delay = max(0.0, (after.next_run_after - now).total_seconds())
-        services.queues.wake(WakeDag(dag_id=dag_id, at=after.next_run_after), delay=delay)
-    return after
+        return after
+
+
+def _wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
+    """The runs that go on, and as many queued ones as may start; the others follow when these finish."""
+    unfinished = [run for run in services.store.list_runs(dag.dag_id) if not run.is_finished]
+    running = [run for run in unfinished if run.state is DagRunState.RUNNING]
+    queued = sorted((run for run in unfinished if run.state is DagRunState.QUEUED), key=lambda run: run.run_after)
+    for run in running + queued[: dag.max_active_runs]:
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
+
+
+def _wake_timetable(services: Services, dag: Dag, *, now: datetime) -> None:
+    if dag.next_run_after is not None and dag.next_run_after <= now + NEXT_TICK:
+        delay = max(0.0, (dag.next_run_after - now).total_seconds())
+        services.queues.wake(WakeDag(dag_id=dag.dag_id, at=dag.next_run_after), delay=delay)
 
 
 def _missed_a_run(dag: Dag, now: datetime) -> bool:

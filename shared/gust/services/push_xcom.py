@@ -26,8 +26,8 @@ def push_xcom(
 ) -> None:
     """Store it, and note its length on the instance where a downstream maps over it.
 
-    The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts which instances
-    pushed; that is noted here, where the DAG needs it. Raises NotFound, and Conflict unless the dispatch runs.
+    The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
+    that pushed; that is noted here, where the DAG needs it. Raises NotFound, and Conflict unless the dispatch runs.
     """
     instance = running(services, dispatch)
     assert instance is not None  # noqa: S101 - without `or_already` it returns or raises
@@ -57,8 +57,9 @@ def _is_mapped_over(services: Services, instance: TaskInstance) -> bool:
 
 def _mapped_over(spec: DagSpec) -> frozenset[str]:
     """Tasks over whose results a task or a group of the DAG maps."""
-    expansions = [node.expansion for node in (*spec.tasks.values(), *spec.task_groups.values()) if node.expansion]
-    return frozenset(source for expansion in expansions for source in expansion.upstream_task_ids())
+    tasks = [task.expansion for task in spec.tasks.values()]
+    groups = [group.expansion for group in spec.task_groups.values()]
+    return frozenset(source for expansion in (*tasks, *groups) if expansion for source in expansion.upstream_task_ids())
 
 
 def _length_of(value: Any) -> int:

@@ -1,7 +1,7 @@
 """What a worker says about the try it runs, each kind of report one verb and one conditional write.
 
-A report counts only while its dispatch is the current one and runs. Reporting the same thing twice is no error: the answer
-to the first may have been lost. Everything else is a Conflict, which makes Airflow's supervisor end the task's process.
+A report counts only while its dispatch is the current one and runs. Reporting the same thing twice is no error: the
+answer to the first may have been lost. Everything else is a Conflict: Airflow's supervisor then ends the process.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
-from gust.model.dag_spec import AssetRef
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import AssetRef, TaskSpec
 from gust.model.dispatch import Dispatch
 from gust.model.state import IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
+from gust.scheduling.decide import lose_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.emit_asset_events import OutletEvent, emit_asset_events
@@ -70,12 +72,14 @@ def report_retry(
     """running → up_for_retry. `delay` (seconds) is a retry policy's and takes the place of the task's own."""
     if (before := running(services, dispatch, or_already=S.UP_FOR_RETRY)) is None:
         return
+    run, task = run_and_task(services, before)
+    due_at = retry.next_retry_at(task, before, logical_date=run.logical_date, failed_at=at, delay_override=delay)
     move(
         services,
         transition.retry(
             before,
             at=at,
-            due_at=retry_time(services, before, failed_at=at, delay_override=delay),
+            due_at=due_at,
             reason=reason,
             retry_delay_override=delay,
             rendered_map_index=rendered_map_index,
@@ -107,9 +111,8 @@ def report_lost(services: Services, dispatch: Dispatch, *, at: datetime, reason:
     before = known(services, dispatch)
     if not dispatch.is_current(before) or before.state not in IN_FLIGHT:
         raise not_running(before)
-    retries = before.state is S.RESTARTING or retry.is_eligible(before)
-    retry_at = retry_time(services, before, failed_at=at) if retries else None
-    move(services, transition.lose(before, at=at, reason=reason, retry_at=retry_at))
+    run, task = run_and_task(services, before)
+    move(services, lose_try(task, run, before, at=at, reason=reason))
 
 
 def report_rendered_map_index(services: Services, dispatch: Dispatch, *, rendered_map_index: str) -> None:
@@ -185,14 +188,9 @@ def move(services: Services, change: Transition) -> None:
         raise not_running(stale.current) from stale
 
 
-def retry_time(
-    services: Services, instance: TaskInstance, *, failed_at: datetime, delay_override: float | None = None
-) -> datetime:
-    """When the next try may start: by the task's rules in the run's version, unless a retry policy said otherwise."""
+def run_and_task(services: Services, instance: TaskInstance) -> tuple[DagRun, TaskSpec]:
+    """The task as the version has it that the try runs."""
     run = services.store.get_run(instance.key.run)
     if run is None:
         raise NotFound(f"DagRun with dag_id={instance.dag_id} and run_id={instance.run_id} not found")
-    task = spec_of_instance(services, run, instance).tasks[instance.task_id]
-    return retry.next_retry_at(
-        task, instance, logical_date=run.logical_date, failed_at=failed_at, delay_override=delay_override
-    )
+    return run, spec_of_instance(services, run, instance).tasks[instance.task_id]

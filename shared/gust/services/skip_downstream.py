@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from gust.errors import NotFound, Unwell
-from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import UNMAPPED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
+from gust.scheduling.run_view import RunView
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.report_task_instance import not_running
 from gust.services.specs import spec_of_instance
 
@@ -34,27 +33,35 @@ def skip_downstream(services: Services, dispatch: Dispatch, targets: Iterable[tu
         branch = state.instances.get((dispatch.key.task_id, dispatch.key.map_index))
         if branch is None or not dispatch.is_current(branch) or branch.state is not S.RUNNING:
             raise not_running(branch)
-        spec = spec_of_instance(services, state.run, branch)
         at = services.clock.now()
+        view = RunView(spec_of_instance(services, state.run, branch), state.run, state.instances, at)
         skips = [
             transition.skip(instance, at=at, reason=f"Skipped by {branch.task_id}")
             for task_id, map_index in targets
-            if (instance := _instance(state, spec, task_id, map_index)) and instance.state not in SPARED
+            for instance in _instances(view, task_id, map_index)
+            if instance.state not in SPARED
         ]
         if not services.store.move_all(skips):
             return
     raise Unwell(f"what {dispatch.key} skips was moved by others {ATTEMPTS} times")
 
 
-def _instance(state: RunState, spec: DagSpec, task_id: str, map_index: int) -> TaskInstance | None:
-    """The instance as it is stored, or as it would be created; `None` where the run has no such instance."""
-    if stored := state.instances.get((task_id, map_index)):
-        return stored
-    task = spec.tasks.get(task_id)
+def _instances(view: RunView, task_id: str, map_index: int) -> list[TaskInstance]:
+    """What the target means in this run.
+
+    Without a map index a mapped task is meant as a whole: Airflow skips what it has expanded when it comes to schedule
+    it (NotPreviouslySkippedDep). With one, the instance may not have been expanded yet: one of the same mapped group.
+    """
+    task = view.spec.tasks.get(task_id)
     if task is None:
-        return None
-    is_expanded = any(other == task_id and index != UNMAPPED for other, index in state.instances)
-    exists = not is_expanded if map_index == UNMAPPED else task.is_mapped
-    if not exists:
-        return None
-    return TaskInstance(dag_id=state.run.dag_id, run_id=state.run.run_id, task_id=task_id, map_index=map_index)
+        return []
+    existing = view.instances_of(task_id)
+    if map_index == UNMAPPED:
+        return list(existing.values())
+    if map_index in existing:
+        return [existing[map_index]]
+    length = view.map_length(task) if task.is_mapped else 0
+    if length is not None and map_index >= length:
+        return []
+    run = view.run
+    return [TaskInstance(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=map_index)]

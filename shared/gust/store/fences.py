@@ -17,6 +17,8 @@ from gust.model.task_instance import TaskInstance
 
 Changes = dict[str, Any]
 
+_NOT_WRITTEN = frozenset({"dag_id", "running_runs"})
+
 
 def instance_fence(instance: TaskInstance) -> Changes:
     """One dispatch of one try in one state: any move of another writer changes at least one of these."""
@@ -113,10 +115,8 @@ def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
     if before is not None and before.dag_id != after.dag_id:
         raise ValueError(f"an update of DAG {before.dag_id!r} cannot change {after.dag_id!r}")
     if before is None:
-        return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name != "running_runs"}
-    changed = _difference(before, after)
-    changed.pop("running_runs", None)
-    return changed
+        return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name not in _NOT_WRITTEN}
+    return {name: value for name, value in _difference(before, after).items() if name not in _NOT_WRITTEN}
 
 
 def _difference(before: Any, after: Any) -> Changes:

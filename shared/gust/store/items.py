@@ -55,6 +55,12 @@ class Codec(Generic[T]):
             field.name: field.default_factory() if field.default_factory is not MISSING else field.default
             for field in stored
         }
+        self._absent = {
+            field.name: None
+            for field in stored
+            if self._defaults[field.name] is MISSING and type(None) in _options(hints[field.name])
+        }
+        """Required fields that may be None, which has no attribute."""
 
     def item(self, value: T) -> Item:
         return {
@@ -72,7 +78,7 @@ class Codec(Generic[T]):
 
     def read(self, item: Item, **keyed: Any) -> T:
         stored = {name: kind.read(item[name]) for name, kind in self._kinds.items() if name in item}
-        return self._model(**stored, **keyed)
+        return self._model(**self._absent | stored, **keyed)
 
     def holds(self, changes: Mapping[str, Any], item: Item | None) -> bool:
         """Whether the stored item has these values."""
@@ -126,7 +132,7 @@ def _kind(field: str, annotation: Any) -> _Kind:
     if option is datetime:
         return _Kind(moment, lambda found: keyspace.moment_from(found["S"]))
     if issubclass(option, StrEnum):
-        return _Kind(lambda value: text(value.value), lambda found: option(found["S"]))
+        return _Kind(lambda value: text(str(value)), lambda found: option(found["S"]))
     if option is str:
         return _Kind(text, lambda found: found["S"])
     if isinstance(option, type) and is_dataclass(option):

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
-from tests.unit.execution_api.world import NOW, RUN, World
 
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
+from tests.unit.execution_api.world import NOW, RUN, World
 
 
 @pytest.fixture
@@ -78,9 +78,7 @@ def test_a_failure_that_is_tried_again_after_the_tasks_delay(etl: World) -> None
 
 def test_a_retry_policy_sets_its_own_delay(etl: World) -> None:
     ti = etl.given_running("extract", retries=2)
-    etl.worker(ti).task_instances.retry(
-        ti.key.uuid(1), NOW, None, retry_delay_seconds=5.0, retry_reason="rate limited"
-    )
+    etl.worker(ti).task_instances.retry(ti.key.uuid(1), NOW, None, retry_delay_seconds=5.0, retry_reason="rate limited")
     failed = etl.now(ti)
     assert failed.due_at == NOW + timedelta(seconds=5)
     assert failed.reason == "rate limited"

@@ -1,1 +1,1 @@
-"""What workers send and get, in Airflow's files and under Airflow's field names. Requests are models, answers are built."""
+"""What workers send and get, in Airflow's files and under its field names. Requests are models, answers are built."""

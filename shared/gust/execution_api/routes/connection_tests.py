@@ -7,10 +7,10 @@ LATER = "Testing connections on a worker is not supported yet"
 
 
 @routes.get("/{connection_test_id}/connection")
-def get_connection_test_connection(call: Call[None, None]) -> Answer:
+def get_connection_test_connection(_: Call[None, None]) -> Answer:
     raise NotSupportedYet(LATER)
 
 
 @routes.patch("/{connection_test_id}")
-def patch_connection_test(call: Call[None, None]) -> Answer:
+def patch_connection_test(_: Call[None, None]) -> Answer:
     raise NotSupportedYet(LATER)

@@ -76,7 +76,7 @@ def _create_dag_run() -> Callable[..., Any]:
 
 
 @routes.post("/{dag_id}/{run_id}/clear")
-def clear_dag_run(call: Call[None, None]) -> Answer:
+def clear_dag_run(_: Call[None, None]) -> Answer:
     raise NotSupportedYet("Clearing a DagRun is not supported yet")
 
 

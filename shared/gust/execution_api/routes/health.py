@@ -4,7 +4,7 @@ routes = Routes("/health")
 
 
 @routes.get("", access=Access.OPEN)
-def health(call: Call[None, None]) -> Answer:
+def health(_: Call[None, None]) -> Answer:
     return Answer(body={"status": "healthy"})
 
 

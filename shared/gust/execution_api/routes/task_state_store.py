@@ -45,6 +45,6 @@ def clear_task_state_store(call: Call[None, None]) -> Answer:
 
 
 def _namespace(caller: Dispatch) -> str:
-    """One per task instance, all its tries alike: what a try leaves, the next one finds. That is what the store is for."""
+    """One per task instance, all its tries alike: what one try leaves, the next one finds."""
     key = caller.key
     return "/".join(("task_state", key.dag_id, key.run_id, key.task_id, str(key.map_index)))

@@ -1,4 +1,4 @@
-"""Ours, not Airflow's, whose triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
+"""Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
 
 from gust.execution_api.datamodels.trigger import TriggerEventPayload, parked_trigger_response
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes

@@ -1,7 +1,7 @@
 """XComs. Every task may read every XCom; it writes and deletes its own only.
 
-Airflow lets a task write any. Ours may not: a token speaks for one try, and that is what keeps a lost worker from overwriting
-what its successor pushed.
+Airflow lets a task write any. Ours may not: a token speaks for one try, and that is what keeps a lost worker from
+overwriting what its successor pushed.
 """
 
 import os

@@ -30,12 +30,12 @@ class DynamoDBDags:
         changed = fences.changed_dag_fields(before, after)
         expression = Expression()
         if before is None:
-            expression.is_new().change(_dag_attributes(changed) | due_of_dag(after))
+            expression.is_new().change(items.DAG.attributes(changed) | due_of_dag(after))
         else:
             was, becomes = due_of_dag(before), due_of_dag(after)
             moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
             expression.exists().still(items.DAG.attributes(fences.dag_fence(before)))
-            expression.change(_dag_attributes(changed) | moved)
+            expression.change(items.DAG.attributes(changed) | moved)
         try:
             self._table.update(keyspace.dag(after.dag_id), expression)
         except ConditionFailed as failed:
@@ -139,10 +139,6 @@ def due_of_dag(dag: Dag) -> dict[str, Attribute | None]:
     if dag.next_run_after is None or dag.is_paused or dag.is_stale:
         return {"due_pk": None, "due_sk": None}
     return {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(dag.next_run_after)}
-
-
-def _dag_attributes(changed: fences.Changes) -> dict[str, Attribute | None]:
-    return items.DAG.attributes({name: value for name, value in changed.items() if name != "dag_id"})
 
 
 def _dag_id(item: Item) -> str:

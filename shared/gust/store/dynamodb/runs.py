@@ -93,8 +93,8 @@ class DynamoDBRuns:
                 return
             self._raise_if_stale(before, failed)
 
-    def list_runs(self, dag_id: str) -> list[DagRun]:
-        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False)
+    def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
+        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
         keys = [key_of(item) for item in found]
         stored = self._table.get_all(keys)
         return [_read_run(_run_key(key), stored[key]) for key in keys if key in stored]
@@ -123,15 +123,18 @@ class DynamoDBRuns:
         before, after = transition.before, transition.after
         changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
         seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-        update = Update(keyspace.instance(before.key), Expression().still(seen).change(changes))
+        # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
+        update = Update(
+            keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
+        )
         try:
-            if transition.keeps_try:
-                kept = keyspace.finished_try(before.key, before.try_number)
-                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(before)))
+            if finished := transition.finished_try:
+                kept = keyspace.finished_try(finished.key, finished.try_number)
+                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(finished)))
             else:
                 self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.instance_fence(after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
                 return
             raise _stale(transition.edge, before.key, failed) from failed
 

@@ -1,0 +1,229 @@
+"""What must hold of the template whatever is added to it."""
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gust.scheduling import transition
+from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
+
+ROOT = Path(__file__).parents[2]
+Resources = dict[str, dict[str, Any]]
+
+RUNS_STRANGERS_CODE = {
+    "ParseFunction": "ParseRole",
+    "WorkerFunction": "WorkerRole",
+    "TriggererFunction": "TriggererRole",
+}
+
+INVOKED_AND_WAITED_FOR = {
+    "ExecutionApiFunction": "the worker sees the error and repeats",
+    "ApiFunction": "the caller sees the error",
+    "ParseFunction": "the state machine sees the error and repeats",
+}
+"""Functions whose caller waits for the answer: a dead letter queue would stay empty."""
+
+
+def test_sam_finds_nothing_to_complain_about() -> None:
+    sam = shutil.which("sam", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert sam, "aws-sam-cli belongs to the development requirements"
+    environment = os.environ | {"AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
+    checked = subprocess.run(  # noqa: S603
+        [sam, "validate", "--lint"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_function_can_be_built_and_has_its_door(source: dict[str, Any]) -> None:
+    for name, function in of_type(source["Resources"], "AWS::Serverless::Function"):
+        properties = function["Properties"]
+        module, handler = properties["Handler"].split(".")
+        door = ROOT / properties["CodeUri"] / f"{module}.py"
+        assert door.is_file(), f"{name} has no door at {door}"
+        assert re.search(rf"^(def )?{handler}\b", door.read_text(), re.MULTILINE), f"{door} has no {handler}"
+
+
+def test_what_is_delivered_asynchronously_ends_somewhere_if_it_fails(resources: Resources) -> None:
+    queues = dict(of_type(resources, "AWS::SQS::Queue"))
+    for name, _ in of_type(resources, "AWS::Lambda::Function"):
+        mappings = [
+            mapping["Properties"]
+            for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
+            if mapping["Properties"]["FunctionName"] == {"Ref": name}
+        ]
+        if not mappings:
+            assert name in INVOKED_AND_WAITED_FOR, f"who notices when {name} fails?"
+        for mapping in mappings:
+            source = logical_id(mapping["EventSourceArn"])
+            if source in queues:
+                assert "RedrivePolicy" in queues[source]["Properties"], f"{source} has no dead letter queue"
+            else:
+                assert mapping["DestinationConfig"]["OnFailure"]["Destination"], f"{source} drops what fails"
+                assert mapping["MaximumRetryAttempts"] >= 1
+                assert mapping["BisectBatchOnFunctionError"]
+
+
+def test_one_bad_record_does_not_fail_its_batch(resources: Resources) -> None:
+    for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
+        assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+
+
+def test_a_message_stays_hidden_longer_than_its_function_may_run(resources: Resources) -> None:
+    """Else Lambda refuses the mapping, or runs the same message twice at a time."""
+    for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
+        queue = resources[logical_id(mapping["Properties"]["EventSourceArn"])]
+        if queue["Type"] != "AWS::SQS::Queue":
+            continue
+        function = resources[mapping["Properties"]["FunctionName"]["Ref"]]
+        assert queue["Properties"]["VisibilityTimeout"] > function["Properties"]["Timeout"], name
+
+
+@pytest.mark.parametrize(("function", "role"), RUNS_STRANGERS_CODE.items())
+def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, function: str, role: str) -> None:
+    assert resources[function]["Properties"]["Role"] == {"Fn::GetAtt": [role, "Arn"]}
+    allowed = {action for statement in statements(resources[role]) for action in as_list(statement["Action"])}
+    services = {action.split(":")[0] for action in allowed}
+    assert services <= {"logs", "sqs", "s3", "lambda"}
+    assert not {"sqs:SendMessage", "s3:DeleteObject"} & allowed
+    names = resources[function]["Properties"]["Environment"]["Variables"]
+    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET"} & set(names)
+
+
+def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
+    by_action = {
+        action: statement["Resource"]
+        for statement in statements(resources["WorkerRole"])
+        for action in as_list(statement["Action"])
+    }
+    logs = [{"Fn::GetAtt": ["WorkerLogs", "Arn"]}, {"Fn::GetAtt": ["TaskLogs", "Arn"]}]
+    queue = {"Fn::GetAtt": ["TasksQueue", "Arn"]}
+    assert by_action == {
+        "logs:CreateLogStream": logs,
+        "logs:PutLogEvents": logs,
+        "sqs:ReceiveMessage": queue,
+        "sqs:DeleteMessage": queue,
+        "sqs:GetQueueAttributes": queue,
+        "sqs:ChangeMessageVisibility": queue,
+        "s3:GetObject": {"Fn::Sub": "${Bucket.Arn}/bundles/*"},
+        "lambda:InvokeFunction": {"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]},
+    }
+
+
+def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
+    writes = [s for s in statements(resources["ParseRole"]) if "s3:PutObject" in as_list(s["Action"])]
+    prefixes = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for s in writes for resource in s["Resource"]}
+    assert prefixes == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+
+
+def test_no_role_may_do_everything_or_anything_to_everything(resources: Resources) -> None:
+    for name, role in of_type(resources, "AWS::IAM::Role"):
+        for statement in statements(role):
+            actions = as_list(statement["Action"])
+            assert not [action for action in actions if "*" in action], name
+            if statement["Resource"] == "*":
+                assert actions == ["dynamodb:ListStreams"], name
+
+
+def test_each_function_has_a_role_and_a_log_of_its_own(resources: Resources) -> None:
+    functions = list(of_type(resources, "AWS::Lambda::Function"))
+    roles = [json.dumps(function["Properties"]["Role"]) for _, function in functions]
+    logs = [function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for _, function in functions]
+    assert len(set(roles)) == len(set(logs)) == len(functions)
+    for log in logs:
+        assert resources[log]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_the_table_is_the_one_that_the_store_speaks_to(resources: Resources) -> None:
+    table = resources["Table"]["Properties"]
+    assert by_name(table["AttributeDefinitions"]) == by_name(TABLE_DEFINITION["AttributeDefinitions"])
+    assert table["KeySchema"] == TABLE_DEFINITION["KeySchema"]
+    assert table["BillingMode"] == TABLE_DEFINITION["BillingMode"]
+    assert table["StreamSpecification"]["StreamViewType"] == TABLE_DEFINITION["StreamSpecification"]["StreamViewType"]
+    assert {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]} == {
+        index["IndexName"]: index for index in TABLE_DEFINITION["GlobalSecondaryIndexes"]
+    }
+    assert table["TimeToLiveSpecification"] == {"AttributeName": TTL_ATTRIBUTE, "Enabled": True}
+
+
+def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
+    billed_by_the_hour = (
+        "AWS::EC2::",
+        "AWS::ECS::Service",
+        "AWS::RDS::",
+        "AWS::ElastiCache",
+        "AWS::ElasticLoadBalancing",
+    )
+    assert not [name for name, resource in resources.items() if resource["Type"].startswith(billed_by_the_hour)]
+    assert resources["Table"]["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
+    for name, function in of_type(resources, "AWS::Lambda::Function"):
+        assert "ProvisionedConcurrencyConfig" not in function["Properties"], name
+
+
+def test_nobody_reaches_the_bucket_or_the_api_from_the_internet_by_default(source: dict[str, Any]) -> None:
+    assert all(source["Resources"]["Bucket"]["Properties"]["PublicAccessBlockConfiguration"].values())
+    assert source["Parameters"]["ApiAuthorization"]["Default"] == "AWS_IAM"
+    assert source["Resources"]["HttpApiRoute"]["Properties"]["AuthorizationType"] == {"Ref": "ApiAuthorization"}
+
+
+def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) -> None:
+    for name, machine in of_type(source["Resources"], "AWS::Serverless::StateMachine"):
+        definition = (ROOT / machine["Properties"]["DefinitionUri"]).read_text()
+        json.loads(definition)
+        given = set(machine["Properties"]["DefinitionSubstitutions"])
+        used = {part.split("}")[0] for part in definition.split("${")[1:]}
+        assert used == given, name
+
+
+def of_type(resources: Resources, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, resource) for name, resource in resources.items() if resource["Type"] == kind)
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    return [s for policy in role["Properties"]["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+
+
+def logical_id(arn: dict[str, Any]) -> str:
+    return arn["Fn::GetAtt"][0]
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
+    return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+
+
+WOKEN_BY_OTHERS = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger"}
+"""Edges by which workers and triggers move an instance, and after which something else may move."""
+
+OWN_OR_WITHOUT_CONSEQUENCE = {
+    *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
+    *("skip", "upstream_fail", "remove", "lose", "time_out", "time_out_trigger", "start", "label"),
+}
+"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing for it."""
+
+
+def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_other(resources: Resources) -> None:
+    (mapping,) = (
+        mapping["Properties"]
+        for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
+        if "FilterCriteria" in mapping["Properties"]
+    )
+    patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
+    edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
+    assert edges == WOKEN_BY_OTHERS
+
+
+def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
+    made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
+    assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE
