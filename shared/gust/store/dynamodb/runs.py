@@ -123,7 +123,10 @@ class DynamoDBRuns:
         before, after = transition.before, transition.after
         changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
         seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-        update = Update(keyspace.instance(before.key), Expression().still(seen).change(changes))
+        # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
+        update = Update(
+            keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
+        )
         try:
             if finished := transition.finished_try:
                 kept = keyspace.finished_try(finished.key, finished.try_number)
