@@ -1,1 +1,15 @@
-"""Shared by all tiers: nothing yet but the package path, which pyproject sets."""
+"""Settings that every test shares. Airflow reads its own while it is imported, so they stand here, before any test does."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from gust.airflow_bridge import warm
+
+_HOME = Path(tempfile.mkdtemp(prefix="gust-tests-")).resolve()
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+os.environ["AIRFLOW_HOME"] = str(_HOME / "airflow")
+warm.set_environment(_HOME / "bundles")

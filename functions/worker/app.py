@@ -1,0 +1,52 @@
+"""The worker's door: one message, one dispatch of one try."""
+
+from typing import Any
+
+from gust.airflow_bridge import warm
+
+warm.set_environment()
+
+import os  # noqa: E402
+
+from aws_lambda_powertools import Logger  # noqa: E402
+from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
+
+from gust import bootstrap  # noqa: E402
+from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
+from gust.airflow_bridge.execute import run_try  # noqa: E402
+from gust.airflow_bridge.task_log import stream_name  # noqa: E402
+from gust.aws.invoke import LambdaInvoker  # noqa: E402
+from gust.aws.logs import LogShipper  # noqa: E402
+from gust.errors import StaleTaskInstance  # noqa: E402
+from gust.model.workload import TaskWorkload  # noqa: E402
+
+log = Logger(service="worker")
+objects = bootstrap.bucket()
+bundles = BundleFolder(objects, warm.BUNDLES)
+invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
+sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+warm.warm_up()
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    failed = []
+    for record in event["Records"]:
+        try:
+            run(TaskWorkload.model_validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
+        except Exception:
+            log.exception("A task's message could not be worked off", message_id=record["messageId"])
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}
+
+
+def run(workload: TaskWorkload, remaining: float) -> None:
+    names = {"dag_id": workload.dag_id, "run_id": workload.run_id, "task_id": workload.task_id,
+             "map_index": workload.map_index, "try_number": workload.try_number}
+    try:
+        exit_code = run_try(
+            workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining
+        )
+    except StaleTaskInstance as stale:
+        log.info("stale", reason=str(stale), **names)
+    else:
+        log.info("ran", exit_code=exit_code, **names)

@@ -1,0 +1,349 @@
+"""Run one try with Airflow's own supervisor, and see to it that its end is reported once, whatever ends it.
+
+`supervise_task` forks the task runner and serves its requests. It finds `LambdaCoordinator` through Airflow's `[sdk]
+coordinators` setting, which starts our `SupervisedTry` in place of the plain supervisor. Ours differs in this:
+
+- it wakes up when the child exits. Airflow's waits for its sockets alone: the child closes them an instant before it is
+  gone, and then nothing wakes the supervisor for a whole heartbeat interval;
+- the first heartbeat comes after an interval, not at once: the start was a sign of life;
+- a child that dies without a word gets its failure reported here. Airflow leaves that to the scheduler where a retry remains;
+- shortly before the function's time is up the child is stopped, so that the try ends with a log line and not with silence;
+- the log is drained before the end is reported, and shipped while it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import attrs
+import httpx
+from airflow import settings
+from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+from airflow.policies import hookimpl as policy_hook
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import BundleInfo, TaskInstance, TaskInstanceState
+from airflow.sdk.exceptions import TaskAlreadyRunningError
+from airflow.sdk.execution_time import supervisor
+from airflow.sdk.execution_time.coordinator import BaseCoordinator
+
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.task_log import Sink, try_logger
+from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.errors import NotFound, StaleTaskInstance
+from gust.model.keys import TASK_INSTANCE_NAMESPACE
+from gust.model.workload import TaskWorkload
+from gust.services.ports import Objects
+
+EXECUTION_API: Final = "http://gust/execution/"
+
+COORDINATED_QUEUE: Final = "gust"
+"""The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact queue
+name, Gust has one for all of them: the try travels under this name and gets its own back before the task sees it."""
+
+STOP_BEFORE_LIMIT: Final = 15.0
+"""Seconds before the function's end at which the child is stopped, `on_kill` and the last report included."""
+
+TERMINATION_GRACE: Final = 5.0
+"""Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From <linux/prctl.h>."""
+
+GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
+"""Answers of the execution API that say: this dispatch is no longer wanted."""
+
+
+def run_try(
+    workload: TaskWorkload, *, invoke: Invoke, objects: Objects, bundles: BundleFolder, sink: Sink,
+    remaining: float | None = None,
+) -> int:
+    """Run one dispatch of one try to its end and report it; returns the exit code of the task's process.
+
+    `remaining` is the time in seconds that the function has left. Raises StaleTaskInstance where the dispatch is no longer
+    wanted (nothing was run). Any other error comes from before the try was started, or its end could not be reported: the
+    message may come again, and finds out."""
+    deadline = None if remaining is None else time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT)
+    client = TryClient(LambdaTransport(invoke, objects), workload, sink, deadline)
+    try:
+        return _run(workload, client, bundles)
+    except TaskAlreadyRunningError as error:
+        raise StaleTaskInstance(str(error), None) from error
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in GONE:
+            raise
+        raise StaleTaskInstance(f"{workload.key}: {_detail(error)}", None) from error
+    finally:
+        sink.flush()
+
+
+def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> int:
+    ti = _task_instance(workload)
+    try:
+        client.bundle = bundles.fetch(str(workload.bundle_version))
+    except (NotFound, zipfile.BadZipFile) as error:
+        return _fail(client, ti, f"Version {workload.bundle_version} of the DAGs cannot be read: {error}")
+    return supervisor.supervise_task(
+        ti=ti,
+        bundle_info=BundleInfo(name=workload.bundle_name, version=workload.bundle_version),
+        dag_rel_path=workload.relative_fileloc,
+        token=workload.token,
+        client=client,
+    )
+
+
+def _detail(error: httpx.HTTPStatusError) -> object:
+    """What the control plane said, where it said it as Airflow does."""
+    return getattr(error, "detail", str(error))
+
+
+def _task_instance(workload: TaskWorkload) -> TaskInstance:
+    return TaskInstance(
+        id=workload.id,
+        task_id=workload.task_id,
+        dag_id=workload.dag_id,
+        run_id=workload.run_id,
+        try_number=workload.try_number,
+        map_index=workload.map_index,
+        dag_version_id=_dag_version_id(workload),
+        queue=COORDINATED_QUEUE,
+    )
+
+
+def _dag_version_id(workload: TaskWorkload) -> UUID:
+    return uuid5(TASK_INSTANCE_NAMESPACE, f"{workload.dag_id}\x1f{workload.version_number}")
+
+
+def _fail(client: TryClient, ti: TaskInstance, reason: str) -> int:
+    """Start the try and fail it: the person who looks for the reason looks into its log."""
+    context = client.task_instances.start(ti.id, os.getpid(), datetime.now(tz=UTC))
+    try_logger(client.sink, str(ti.id)).error(reason)
+    client.mark_end_of_log()
+    client.sink.hurry()
+    now = datetime.now(tz=UTC)
+    if context.should_retry:
+        client.task_instances.retry(id=ti.id, end_date=now, rendered_map_index=None)
+    else:
+        client.task_instances.finish(id=ti.id, state=TaskInstanceState.FAILED, when=now, rendered_map_index=None)
+    return 1
+
+
+class TryClient(Client):
+    """Airflow's client of one try. `supervise_task` hands it through untouched, so it carries what our supervisor needs."""
+
+    def __init__(self, transport: httpx.BaseTransport, workload: TaskWorkload, sink: Sink, limit: float | None) -> None:
+        super().__init__(base_url=EXECUTION_API, token=workload.token, transport=transport)
+        self.workload = workload
+        self.sink = sink
+        self.limit = limit
+        self.bundle = Path()
+
+    def mark_end_of_log(self) -> None:
+        self.sink.mark_end(str(self.workload.id), self.workload.dispatch_count)
+
+
+class UnpackedBundle(BaseDagBundle):
+    """A bundle as `BundleFolder` left it below `root`. Airflow asks for it by version; it never changes."""
+
+    supports_versioning = True
+
+    def __init__(self, *, root: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._root = Path(root)
+
+    @property
+    def path(self) -> Path:
+        return self._root / str(self.version)
+
+    def get_current_version(self) -> BundleVersion:
+        return BundleVersion(version=str(self.version))
+
+    def refresh(self) -> None:
+        """Nothing to do: a version is immutable."""
+
+
+class LambdaCoordinator(BaseCoordinator):
+    """Airflow's way in: `supervise_task` asks the coordinator of the task's queue to run it."""
+
+    def execute_task(  # type: ignore[override]
+        self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
+    ) -> BaseCoordinator.ExecutionResult:
+        bundle = client.bundle
+        workspace = Path(tempfile.mkdtemp(prefix="gust-try-"))
+        try:
+            process = SupervisedTry.start(
+                what=what.model_copy(update={"queue": client.workload.queue}),
+                client=client,
+                logger=logger or try_logger(client.sink, str(what.id)),
+                target=lambda: _task_main(bundle, workspace),
+                deadline=client.limit,
+                **kwargs,
+            )
+            exit_code = process.wait()
+        finally:
+            client.mark_end_of_log()
+            shutil.rmtree(workspace, ignore_errors=True)
+        return self.ExecutionResult(exit_code, process.final_state)
+
+
+def _task_main(bundle: Path, workspace: Path) -> None:
+    """The child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
+    _die_first()
+    for name in [name for name in os.environ if name.startswith("GUST_")]:
+        del os.environ[name]
+    os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
+    os.chdir(workspace)
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
+    compat.use_plugins_of(bundle)
+    from airflow.sdk.execution_time.task_runner import main  # noqa: PLC0415
+
+    main()
+
+
+def _die_first() -> None:
+    """Neither outlive the supervisor, nor make the kernel choose it when memory runs out, nor survive a crash."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("900")
+    policies = settings.get_policy_plugin_manager()
+    if not policies.has_plugin(_CrashesAreFatal.__name__):
+        policies.register(_CrashesAreFatal, _CrashesAreFatal.__name__)
+
+
+class _CrashesAreFatal:
+    """Airflow handles SIGSEGV in Python while it imports a DAG file and leaves the handler in place: a task that crashes
+    in native code then faults forever, on a full core. This policy is asked for the import's timeout just after; it
+    has none of its own to give, but puts in the interpreter's handler, which writes a trace and lets the process die."""
+
+    @staticmethod
+    @policy_hook
+    def get_dagbag_import_timeout(dag_file_path: str) -> None:  # noqa: ARG004
+        faulthandler.disable()
+        faulthandler.enable(sys.stderr)
+
+
+@attrs.define(kw_only=True)
+class SupervisedTry(supervisor.ActivitySubprocess):
+    """Airflow's supervisor of one try, with the differences this module opens with."""
+
+    client: TryClient
+    deadline: float | None = None
+    """On the monotonic clock: when to stop the child, lest the function is cut off."""
+    _stopping: bool = attrs.field(default=False, init=False)
+
+    def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
+        super()._register_pipe_readers(*args, **kwargs)
+        exit_of_child = _PidFile(os.pidfd_open(self.pid))
+        self.selector.register(exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister))
+
+    def _on_child_started(self, **kwargs: Any) -> None:
+        super()._on_child_started(**kwargs)
+        self._last_heartbeat_attempt = time.monotonic()
+
+    def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
+        if self._exit_code is not None:
+            # Only what escaped `_kill_leftovers` can hold the sockets open now.
+            max_wait_time = min(max_wait_time, supervisor.SOCKET_CLEANUP_TIMEOUT)
+        if self.deadline is not None and not self._stopping:
+            max_wait_time = min(max_wait_time, max(0.0, self.deadline - time.monotonic()))
+        exit_code: int | None = super()._service_subprocess(max_wait_time, *args, **kwargs)
+        if exit_code is not None:
+            self._kill_leftovers()
+        elif self.deadline is not None and time.monotonic() >= self.deadline:
+            self._stop_at_limit()
+        return exit_code
+
+    def _stop_at_limit(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        self.process_log.error(
+            "The task is stopped: it has used up the time that AWS Lambda gives one invocation (15 minutes at most). "
+            "Split it, make it deferrable, or send it to a queue without that limit.",
+            seconds=round(time.monotonic() - self.start_time),
+        )
+        self.kill(signal.SIGTERM, escalation_delay=TERMINATION_GRACE, force=True)
+
+    def _send_terminal_state_msg(self, msg: Any) -> None:
+        self._drain_logs()
+        self.client.sink.hurry()
+        try:
+            super()._send_terminal_state_msg(msg)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in GONE:
+                raise
+            self._pending_terminal_state_msg = None
+            self._terminal_state = supervisor.SERVER_TERMINATED
+            self.process_log.warning("The end of the try is not reported: it was ended by somebody else", detail=_detail(error))
+
+    def _drain_logs(self) -> None:
+        """Read what the child wrote before it asked for its end: requests and lines come through different sockets."""
+        for sock, name in list(self._open_sockets.items()):
+            if name == "requests":
+                continue
+            read, _ = self.selector.get_key(sock).data
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                while read(sock):
+                    pass
+            sock.setblocking(True)
+
+    def update_task_state_if_needed(self) -> None:
+        """Called once, when the child is gone."""
+        self.client.sink.hurry()
+        if self._pending_terminal_state_msg is None and self._terminal_state is None:
+            self._report_silent_death()
+        elif self._terminal_state in (TaskInstanceState.FAILED, TaskInstanceState.SKIPPED):
+            # What the task said counts, also where it died in a callback afterwards.
+            self._finish(self._terminal_state)
+        else:
+            super().update_task_state_if_needed()
+
+    def _report_silent_death(self) -> None:
+        if not self._stopping:
+            self.process_log.error("The task's process ended without reporting a state", exit_code=self._exit_code)
+        if self._should_retry:
+            self.client.task_instances.retry(
+                id=self.id, end_date=datetime.now(tz=UTC), rendered_map_index=self._rendered_map_index
+            )
+        else:
+            self._finish(TaskInstanceState.FAILED)
+
+    def _finish(self, state: TaskInstanceState | str) -> None:
+        self.client.task_instances.finish(
+            id=self.id, state=state, when=datetime.now(tz=UTC), rendered_map_index=self._rendered_map_index
+        )
+
+    def _kill_leftovers(self) -> None:
+        """What the task started and left running would be frozen with this environment and wake up in another's try."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class _PidFile:
+    """A process as something to select on: readable once it has exited."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        os.close(self._fd)

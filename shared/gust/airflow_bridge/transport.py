@@ -1,0 +1,123 @@
+"""HTTP without a network: the Task SDK's requests become invocations of the execution API function.
+
+The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a worker
+from a browser. Lambda carries 6 MB each way; a larger body goes through the bucket and its key through a header.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import httpx
+
+from gust.errors import Unwell
+from gust.services.ports import Objects
+
+Invoke = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Send an event to the execution API function and return its answer. Raises Unwell."""
+
+BODY_OBJECT_HEADER: Final = "x-gust-body-object"
+"""Names the object that holds the body of a request or of a response that Lambda cannot carry."""
+
+TRANSFER_PREFIX: Final = "transfers/"
+
+INLINE_LIMIT: Final = 2_500_000
+"""Bytes of a body that fits an event of 6 MB also where quoting it as JSON doubles it."""
+
+
+class LambdaTransport(httpx.BaseTransport):
+    """An httpx transport that invokes a Lambda function."""
+
+    def __init__(self, invoke: Invoke, objects: Objects) -> None:
+        self._invoke = invoke
+        self._objects = objects
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises httpx.TransportError where the function could not be reached: the SDK's client tries again."""
+        try:
+            answer = self._invoke(self._event(request))
+            body = self._body(answer)
+        except Unwell as error:
+            raise httpx.TransportError(str(error), request=request) from error
+        return httpx.Response(
+            int(answer["statusCode"]),
+            headers=_headers(answer),
+            content=body,
+            request=request,
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    def _event(self, request: httpx.Request) -> dict[str, Any]:
+        headers = dict(request.headers)
+        body = request.read()
+        if len(body) > INLINE_LIMIT:
+            key = f"{TRANSFER_PREFIX}{uuid.uuid4()}"
+            self._objects.put(key, body)
+            headers[BODY_OBJECT_HEADER] = key
+            body = b""
+        text, encoded = _text(body)
+        # Percent-encoded as sent: a run_id may hold a slash.
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        return {
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": headers,
+            "queryStringParameters": _query_parameters(request.url),
+            "requestContext": {
+                "accountId": "anonymous",
+                "apiId": "execution",
+                "domainName": request.url.host,
+                "http": {
+                    "method": request.method,
+                    "path": path,
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "127.0.0.1",
+                    "userAgent": headers.get("user-agent", ""),
+                },
+                "requestId": headers.get("correlation-id", str(uuid.uuid4())),
+                "routeKey": "$default",
+                "stage": "$default",
+                "timeEpoch": int(time.time() * 1000),
+            },
+            "body": text,
+            "isBase64Encoded": encoded,
+        }
+
+    def _body(self, answer: Mapping[str, Any]) -> bytes:
+        headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
+        if key := headers.get(BODY_OBJECT_HEADER):
+            return self._objects.get(key)
+        body = answer.get("body") or ""
+        return base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+
+
+def _text(body: bytes) -> tuple[str | None, bool]:
+    if not body:
+        return None, False
+    try:
+        return body.decode(), False
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), True
+
+
+def _query_parameters(url: httpx.URL) -> dict[str, str] | None:
+    """API Gateway joins a parameter that is given several times with commas."""
+    parameters: dict[str, str] = {}
+    for name, value in url.params.multi_items():
+        parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    return parameters or None
+
+
+def _headers(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    headers = [(str(name), str(value)) for name, value in (answer.get("headers") or {}).items()]
+    for name, values in (answer.get("multiValueHeaders") or {}).items():
+        headers.extend((str(name), str(value)) for value in values)
+    return [(name, value) for name, value in headers if name.lower() not in {"content-length", "content-encoding"}]
+
+

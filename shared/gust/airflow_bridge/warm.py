@@ -1,0 +1,138 @@
+"""What a worker does once per cold start, so that no try pays for it: settings first, then every import a task needs.
+
+A try runs in a fork of this process. Whatever is imported before the fork is shared with the child for nothing; whatever
+is not is imported again in every child (0.4 s for the task runner alone).
+
+Airflow reads its settings while it is imported: `set_environment` comes before the first `import airflow`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from gust.airflow_bridge import compat
+
+BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
+"""Where bundles are unpacked."""
+
+SETTINGS: Final = {
+    "CORE__HOSTNAME_CALLABLE": "gust.airflow_bridge.task_log.stream_name",
+    # A leftover process of a finished task (a listener, a non-daemon thread) may run this many seconds.
+    "CORE__TASK_SUCCESS_OVERTIME": "20",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "20",
+    # Bundles are immutable and complete: a DAG that is not there now will not be there in a minute.
+    "WORKERS__MISSING_DAG_RETRIES": "0",
+    "WORKERS__SOCKET_CLEANUP_TIMEOUT": "1",
+    "WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
+    "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
+    "LOGGING__COLORED_CONSOLE_LOG": "False",
+    "SDK__COORDINATORS": '{"gust": {"classpath": "gust.airflow_bridge.execute.LambdaCoordinator"}}',
+    "SDK__QUEUE_TO_COORDINATOR": '{"gust": "gust"}',
+}
+"""Airflow's settings for a worker, beside those of every function that imports Airflow."""
+
+TASK_MODULES: Final = (
+    "airflow.sdk",
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.definitions.decorators",
+    "airflow.sdk.definitions.decorators.condition",
+    "airflow.sdk.definitions.decorators.setup_teardown",
+    "airflow.sdk.definitions.decorators.task_group",
+    "airflow.sdk.definitions.variable",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.importers.python_importer",
+    "airflow.providers.standard.operators.bash",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.python",
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.sensors.python",
+    "airflow.version",
+    "encodings.cp437",  # what zipfile decodes names with
+    "jinja2.ext",
+    "setproctitle",
+)
+"""What nearly every task needs. Found by comparing `sys.modules` before and after tries."""
+
+TRIGGER_MODULES: Final = (
+    "airflow.sdk",
+    "airflow.sdk.serde",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.triggers.base",
+    "airflow.providers.standard.triggers.temporal",
+)
+
+
+def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder") -> None:
+    """Airflow's settings, where the function's own configuration does not say otherwise. Before the first import of it."""
+    compat.prepare_environment()
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(f"AIRFLOW__{name}", value)
+    os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", f"{os.environ['AIRFLOW_HOME']}/bundles")
+    os.environ.setdefault(
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
+        json.dumps(
+            [
+                {
+                    "name": bundle_name,
+                    "classpath": "gust.airflow_bridge.execute.UnpackedBundle",
+                    "kwargs": {"root": str(bundles)},
+                }
+            ]
+        ),
+    )
+
+
+def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
+    """Import, quieten this process, and take all there is out of the garbage collector's sight, so that a child's
+    collections neither walk nor copy the parent's pages."""
+    with warnings.catch_warnings():
+        # Airflow's own deprecations in its own providers: nobody here can act on them.
+        warnings.simplefilter("ignore")
+        compat.preload()
+        for module in modules:
+            importlib.import_module(module)
+    _configure_logging()
+    gc.collect()
+    gc.freeze()
+
+
+def _configure_logging() -> None:
+    """This process's own log: JSON lines, warnings and worse. Tasks' logs do not come through here.
+
+    The level itself stays at info: Airflow filters a task's stdout by it."""
+    from airflow.sdk.log import configure_logging  # noqa: PLC0415
+
+    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer))  # type: ignore[arg-type]
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class _WarningsOnly:
+    """A binary file that drops JSON lines of level debug and info."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, line: bytes | str) -> int:
+        data = line.encode() if isinstance(line, str) else line
+        if b'"level":"info"' not in data and b'"level":"debug"' not in data:
+            self._file.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()

@@ -1,0 +1,31 @@
+"""Synchronous calls of one Lambda function by another."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gust.errors import Unwell
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaInvoker:
+    """Invokes one function and waits for its answer."""
+
+    function_name: str
+    client: Any
+
+    def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The function's answer. Raises Unwell where it is throttled, cannot be reached or died: the call may have had its
+        effect all the same."""
+        payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            answer = self.client.invoke(FunctionName=self.function_name, Payload=payload)
+            result = json.loads(answer["Payload"].read())
+        except (BotoCoreError, ClientError, ValueError) as error:
+            raise Unwell(f"{self.function_name} cannot be invoked: {error}") from error
+        if "FunctionError" in answer:
+            raise Unwell(f"{self.function_name} died: {result.get('errorMessage', result)}")
+        return dict(result)

@@ -1,0 +1,31 @@
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gust.airflow_bridge import warm
+from tests.unit.worker.control_plane import Site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warmed_up() -> None:
+    warm.warm_up()
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(Path(os.environ["AIRFLOW_HOME"]).parent / "bundles")
+
+
+@pytest.fixture
+def run(site: Site) -> Callable[..., int]:
+    """Upload a file that defines DAG `d` and run its task `t`."""
+
+    def run_task(source: str, **changes: object) -> int:
+        version = uuid.uuid4().hex
+        site.upload(version, {"d.py": source})
+        return site.run(version, **changes)
+
+    return run_task

@@ -1,0 +1,149 @@
+"""A control plane in the test's own process, behind the door that a worker knocks on."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gust.airflow_bridge.bundle import BundleFolder, bundle_key
+from gust.airflow_bridge.execute import run_try
+from gust.aws.memory import MemoryObjects
+from gust.model.workload import TaskWorkload
+
+DAG_RUN = {
+    "dag_id": "d",
+    "run_id": "r",
+    "logical_date": "2026-03-01T00:00:00Z",
+    "data_interval_start": "2026-03-01T00:00:00Z",
+    "data_interval_end": "2026-03-01T00:00:00Z",
+    "run_after": "2026-03-01T00:00:00Z",
+    "start_date": "2026-03-01T00:00:00Z",
+    "end_date": None,
+    "run_type": "manual",
+    "state": "running",
+    "conf": {},
+    "consumed_asset_events": [],
+    "partition_key": None,
+}
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    body: Any
+
+
+@dataclass
+class ControlPlane:
+    """Answers like the execution API function and remembers what it was asked."""
+
+    should_retry: bool = False
+    refusals: dict[str, list[int]] = field(default_factory=dict)
+    """By last part of the path: statuses to answer with first, one per request."""
+    requests: list[Request] = field(default_factory=list)
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        return {"headers": {"content-type": "application/json"}, **self.answer(event)}
+
+    def answer(self, event: dict[str, Any]) -> dict[str, Any]:
+        method, path = event["requestContext"]["http"]["method"], event["rawPath"]
+        body = json.loads(event["body"]) if event["body"] else None
+        self.requests.append(Request(method, path.removeprefix("/execution/"), body))
+        action = path.rsplit("/", 1)[-1]
+        if refusals := self.refusals.get(action):
+            return {"statusCode": refusals.pop(0), "body": json.dumps({"detail": {"reason": "invalid_state"}})}
+        if action == "run":
+            context = {"dag_run": DAG_RUN, "max_tries": 1, "should_retry": self.should_retry}
+            return {"statusCode": 200, "body": json.dumps(context)}
+        if "/variables/" in path:
+            return {"statusCode": 404, "body": json.dumps({"detail": {"reason": "not_found"}})}
+        return {"statusCode": 204 if method == "PATCH" else 201, "body": json.dumps({"message": "ok"})}
+
+    def asked(self, action: str) -> list[Request]:
+        return [request for request in self.requests if request.path.rsplit("/", 1)[-1] == action]
+
+    @property
+    def reported(self) -> list[str]:
+        """States that the worker reported, in order."""
+        return [request.body["state"] for request in self.asked("state")]
+
+    @property
+    def returned(self) -> Any:
+        (push,) = self.asked("return_value")
+        return push.body
+
+
+@dataclass
+class Lines:
+    """A sink that keeps what it is given."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    ends: list[tuple[str, int]] = field(default_factory=list)
+
+    def put(self, line: bytes) -> None:
+        self.lines.append(json.loads(line))
+
+    def mark_end(self, ti_id: str, dispatch_count: int) -> None:
+        self.ends.append((ti_id, dispatch_count))
+
+    def hurry(self) -> None:
+        pass
+
+    def flush(self, timeout: float | None = None) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.lines)
+
+    def has(self, part: str) -> bool:
+        return any(part in str(line["event"]) for line in self.lines)
+
+
+@dataclass
+class Site:
+    """A worker, its bucket and its control plane."""
+
+    root: Path
+    control_plane: ControlPlane = field(default_factory=ControlPlane)
+    log: Lines = field(default_factory=Lines)
+    objects: MemoryObjects = field(default_factory=MemoryObjects)
+
+    def upload(self, version: str, files: dict[str, str]) -> None:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as into:
+            for name, text in files.items():
+                into.writestr(name, text)
+        self.objects.put(bundle_key(version), archive.getvalue())
+
+    def run(self, version: str, task_id: str = "t", *, remaining: float | None = None, **changes: Any) -> int:
+        return run_try(
+            workload(version, task_id, **changes),
+            invoke=self.control_plane,
+            objects=self.objects,
+            bundles=BundleFolder(self.objects, self.root),
+            sink=self.log,
+            remaining=remaining,
+        )
+
+
+def workload(version: str, task_id: str = "t", **changes: Any) -> TaskWorkload:
+    values = {
+        "dag_id": "d",
+        "run_id": "r",
+        "task_id": task_id,
+        "map_index": -1,
+        "try_number": 1,
+        "dispatch_count": 3,
+        "max_tries": 1,
+        "version_number": 1,
+        "bundle_name": "dags-folder",
+        "bundle_version": version,
+        "relative_fileloc": "d.py",
+        "queue": "etl",
+        "token": "a-token",
+    }
+    return TaskWorkload.model_validate(values | changes)

@@ -1,0 +1,262 @@
+"""One try, run by Airflow's own supervisor in a forked child, against a control plane in this process."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gust.airflow_bridge.task_log import stream_name
+from gust.errors import StaleTaskInstance
+from tests.unit.worker.control_plane import ControlPlane, Site
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+Run = Callable[..., int]
+
+
+def dag(body: str, top: str = "") -> str:
+    """A file with one TaskFlow task `t` of DAG `d`."""
+    indented = "\n".join(f"        {line}" for line in body.strip().splitlines())
+    return f"""
+from airflow.sdk import dag, task
+{top}
+@dag(schedule=None)
+def d():
+    @task
+    def t():
+{indented}
+    t()
+d()
+"""
+
+
+def test_a_task_runs_and_its_end_is_reported_once(run: Run, site: Site) -> None:
+    exit_code = run(dag("print('hello from the task')\nreturn {'rows': 42}"))
+
+    assert exit_code == 0
+    assert site.control_plane.reported == ["success"]
+    assert site.control_plane.returned == {"rows": 42}
+    (start,) = site.control_plane.asked("run")
+    assert start.body["hostname"] == stream_name()
+
+
+def test_every_line_of_the_log_is_structured_and_names_its_try(run: Run, site: Site) -> None:
+    run(dag("print('to stdout')\nimport logging; logging.getLogger('mine').warning('to the logger')"))
+
+    ti_id = site.control_plane.requests[0].path.split("/")[1]
+    assert {line["ti_id"] for line in site.log.lines} == {ti_id}
+    assert all({"timestamp", "level", "event"} <= line.keys() for line in site.log.lines)
+    (printed,) = [line for line in site.log.lines if line["event"] == "to stdout"]
+    assert printed["logger"] == "task.stdout"
+    (logged,) = [line for line in site.log.lines if line["event"] == "to the logger"]
+    assert (logged["logger"], logged["level"]) == ("mine", "warning")
+    assert site.log.ends == [(ti_id, 3)]
+
+
+def test_the_log_up_to_the_end_is_there_when_the_end_is_reported(run: Run, site: Site) -> None:
+    """The child's lines and its requests come through different sockets."""
+    seen: list[bool] = []
+    answer = site.control_plane.__call__
+
+    class Watching(ControlPlane):
+        def __call__(self, event: dict) -> dict:
+            if event["rawPath"].endswith("/state"):
+                seen.append(site.log.has("line 499") and site.log.has("printed 499"))
+            return answer(event)
+
+    site.control_plane = Watching()
+    run(dag("import logging\nfor n in range(500):\n    logging.getLogger('x').info('line %s', n)\n    print('printed', n)"))
+
+    assert seen == [True]
+
+
+def test_a_short_task_ends_at_once_and_needs_no_heartbeat(run: Run, site: Site) -> None:
+    """Airflow's supervisor now and then waits for one more heartbeat interval (20 s) after the child has gone."""
+    started = time.monotonic()
+    for _ in range(5):
+        run(dag("return 1"))
+
+    assert time.monotonic() - started < 15
+    assert site.control_plane.asked("heartbeat") == []
+
+
+@pytest.mark.parametrize(
+    "death",
+    [
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import os; os._exit(7)",
+        "import os; os._exit(0)",
+        "import ctypes; ctypes.string_at(0)",
+    ],
+    ids=["killed", "exit 7", "exit 0", "segmentation fault"],
+)
+@pytest.mark.parametrize(("should_retry", "state"), [(True, "up_for_retry"), (False, "failed")])
+def test_a_child_that_dies_without_a_word_fails_its_try_once(
+    run: Run, site: Site, death: str, should_retry: bool, state: str
+) -> None:
+    site.control_plane.should_retry = should_retry
+
+    run(dag(death))
+
+    assert site.control_plane.reported == [state]
+    assert site.log.has("ended without reporting a state")
+
+
+@pytest.mark.parametrize(("should_retry", "state"), [(True, "up_for_retry"), (False, "failed")])
+def test_an_exception_fails_the_try_with_its_trace(run: Run, site: Site, should_retry: bool, state: str) -> None:
+    site.control_plane.should_retry = should_retry
+
+    run(dag("raise ValueError('no such column: price')"))
+
+    assert site.control_plane.reported == [state]
+    assert "no such column: price" in site.log.text
+
+
+def test_a_skipped_task_stays_skipped_where_its_callback_kills_the_process(run: Run, site: Site) -> None:
+    site.control_plane.should_retry = True
+
+    run(
+        dag(
+            "raise AirflowSkipException('not today')",
+            top="import os\nfrom airflow.sdk.exceptions import AirflowSkipException",
+        ).replace("@task\n", "@task(on_skipped_callback=lambda context: os._exit(3))\n")
+    )
+
+    assert site.control_plane.reported == ["skipped"]
+
+
+def test_a_file_that_cannot_be_imported_fails_the_try_and_says_why(run: Run, site: Site) -> None:
+    run(dag("return 1", top="import no_such_library"))
+
+    assert site.control_plane.reported == ["failed"]
+    assert "No module named 'no_such_library'" in site.log.text
+
+
+def test_a_dag_that_the_file_does_not_hold_fails_the_try(run: Run, site: Site) -> None:
+    run(dag("return 1"), dag_id="another")
+
+    assert site.control_plane.reported == ["failed"]
+    assert site.log.has("Dag not found")
+
+
+@pytest.mark.parametrize(("should_retry", "state"), [(True, "up_for_retry"), (False, "failed")])
+def test_a_missing_bundle_fails_the_try_and_says_so(site: Site, should_retry: bool, state: str) -> None:
+    site.control_plane.should_retry = should_retry
+
+    site.run("no-such-version")
+
+    assert site.control_plane.reported == [state]
+    assert site.log.has("no-such-version")
+    assert len(site.log.ends) == 1
+
+
+def test_a_broken_bundle_fails_the_try(site: Site) -> None:
+    site.objects.put("bundles/broken.zip", b"this is no archive")
+
+    site.run("broken")
+
+    assert site.control_plane.reported == ["failed"]
+
+
+@pytest.mark.parametrize("status", [404, 409, 410])
+def test_a_dispatch_that_is_no_longer_wanted_is_dropped(run: Run, site: Site, status: int) -> None:
+    site.control_plane.refusals["run"] = [status]
+
+    with pytest.raises(StaleTaskInstance):
+        run(dag("return 1"))
+
+    assert [request.path.rsplit("/", 1)[-1] for request in site.control_plane.requests] == ["run"]
+
+
+def test_an_end_that_somebody_else_wrote_already_is_not_argued_about(run: Run, site: Site) -> None:
+    site.control_plane.refusals["state"] = [409]
+
+    run(dag("return 1"))
+
+    assert site.control_plane.reported == ["success"]
+    assert site.log.has("ended by somebody else")
+
+
+def test_a_report_that_fails_for_a_moment_is_repeated(run: Run, site: Site) -> None:
+    site.control_plane.refusals["state"] = [503]
+
+    run(dag("return 1"))
+
+    assert site.control_plane.reported == ["success", "success"]
+
+
+def test_shortly_before_the_functions_end_the_task_is_stopped_and_fails(site: Site, run: Run) -> None:
+    run(
+        """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.bash import BashOperator
+with DAG("d", schedule=None):
+    BashOperator(task_id="t", bash_command="echo begun; sleep 600")
+""",
+        remaining=16,
+    )
+
+    assert site.control_plane.reported == ["failed"]
+    assert site.log.has("begun")
+    assert site.log.has("AWS Lambda")
+
+
+def test_the_task_sees_no_wiring_and_has_a_place_to_write(
+    run: Run, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUST_BUCKET", "the-bucket")
+
+    run(
+        dag(
+            "import os, tempfile, pathlib\n"
+            "pathlib.Path('relative.csv').write_text('x')\n"
+            "return [[name for name in os.environ if name.startswith('GUST_')], os.getcwd(), tempfile.gettempdir()]"
+        )
+    )
+
+    names, folder, temporary = site.control_plane.returned
+    assert names == []
+    assert folder == temporary
+    assert not Path(folder).exists()
+
+
+def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site) -> None:
+    run(dag("import subprocess\nreturn subprocess.Popen(['sleep', '600']).pid"))
+
+    pid = site.control_plane.returned
+    assert site.control_plane.reported == ["success"]
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(timeout=10)
+
+
+def test_helper_modules_and_plugins_of_the_bundle_are_there(site: Site) -> None:
+    source = dag("from helpers.prices import PRICE\nreturn [PRICE, '{{ macros.shop.currency() }}']").replace(
+        "@task\n", "@task(templates_dict={'currency': '{{ macros.shop.currency() }}'})\n"
+    )
+    source = source.replace("def t():", "def t(templates_dict=None):").replace(
+        "'{{ macros.shop.currency() }}']\n", "templates_dict['currency']]\n"
+    )
+    plugin = """
+from airflow.plugins_manager import AirflowPlugin
+def currency():
+    return "EUR"
+class Shop(AirflowPlugin):
+    name = "shop"
+    macros = [currency]
+"""
+    site.upload("with-plugins", {"d.py": source, "helpers/prices.py": "PRICE = 3", "plugins/shop.py": plugin})
+
+    site.run("with-plugins")
+
+    assert site.control_plane.returned == [3, "EUR"], site.log.text
+
+
+def test_the_queue_that_the_task_sees_is_its_own(run: Run, site: Site) -> None:
+    run(dag("from airflow.sdk import get_current_context\nreturn get_current_context()['ti'].queue"))
+
+    assert site.control_plane.returned == "etl"
+
+
