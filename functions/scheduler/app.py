@@ -17,7 +17,7 @@ from gust.model.workload import Wake, WakeDag, WakeRun
 from gust.services.advance import advance
 from gust.services.create_dag_run import create_due_runs
 from gust.services.tick import tick
-from gust.store.keyspace import run_key_of_item
+from gust.store import keyspace
 
 log = Logger(service="scheduler")
 services = bootstrap.from_environment()
@@ -44,7 +44,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def changed_run(record: dict[str, Any]) -> DagRunKey:
-    return run_key_of_item(record["dynamodb"]["Keys"])
+    pk = record["dynamodb"]["Keys"]["pk"]["S"]
+    if (key := keyspace.run_key(pk)) is None:
+        raise ValueError(f"{pk} is not the partition of a run")
+    return key
 
 
 def look(at: Look) -> None:

@@ -29,7 +29,7 @@ class Aws:
     """Clients of one MiniStack."""
 
     def __init__(self, endpoint: str) -> None:
-        self._session = boto3.Session("test", "test", region_name="us-east-1")
+        self._session: Any = boto3.Session("test", "test", region_name="us-east-1")
         self._endpoint = endpoint
         self.dynamodb = self.client("dynamodb")
         self.s3 = self.client("s3")

@@ -65,7 +65,8 @@ def watched(dynamodb: OnDynamoDB, wire: Wire) -> DynamoDBStore:
 
 
 def refusal(operation: str, code: str, **more: Any) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": code}, **more}, operation)  # type: ignore[arg-type]
+    response: Any = {"Error": {"Code": code, "Message": code}, **more}
+    return ClientError(response, operation)
 
 
 # --- consistency ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -54,7 +55,7 @@ def at_once(writes: Iterable[Callable[[], Any]]) -> Counter[str]:
 def test_one_of_many_workers_with_the_same_message_starts(store: Store) -> None:
     queued = given_instance(store, an_instance(state=S.QUEUED, try_number=1, dispatch_count=1))
     starts = [transition(queued, state=S.RUNNING, hostname=f"worker-{n}", pid=1) for n in range(WRITERS)]
-    outcomes = at_once(lambda start=start: store.move(start) for start in starts)
+    outcomes = at_once(partial(store.move, start) for start in starts)
     assert outcomes == {"done": 1, "StaleTaskInstance": WRITERS - 1}
     assert store.get_instance(queued.key) in [start.after for start in starts]
 
@@ -62,7 +63,7 @@ def test_one_of_many_workers_with_the_same_message_starts(store: Store) -> None:
 def test_the_same_move_many_times_is_one_move(store: Store) -> None:
     seen = given_instance(store, an_instance(state=S.UP_FOR_RETRY, try_number=1))
     again = transition(seen, keeps_try=True, state=S.SCHEDULED, try_number=2)
-    assert at_once([lambda: store.move(again)] * WRITERS) == {"done": WRITERS}
+    assert at_once([partial(store.move, again)] * WRITERS) == {"done": WRITERS}
     assert store.get_instance(seen.key) == again.after
     assert store.list_tries(seen.key) == [again.finished_try]
 
@@ -70,7 +71,7 @@ def test_the_same_move_many_times_is_one_move(store: Store) -> None:
 def test_success_and_failure_at_once_leave_one_of_them(store: Store) -> None:
     seen = given_running_instance(store)
     ends = [transition(seen, state=state, reason=state.value) for state in (S.SUCCESS, S.FAILED)]
-    outcomes = at_once(lambda end=end: store.move(end) for end in ends * (WRITERS // 2))
+    outcomes = at_once(partial(store.move, end) for end in ends * (WRITERS // 2))
     assert outcomes == {"done": WRITERS // 2, "StaleTaskInstance": WRITERS // 2}
     current = store.get_instance(seen.key)
     assert current is not None
@@ -81,7 +82,7 @@ def test_success_and_failure_at_once_leave_one_of_them(store: Store) -> None:
 def test_heartbeats_pushes_and_notes_do_not_overwrite_each_other(store: Store) -> None:
     seen = given_running_instance(store)
     writes: list[Callable[[], Any]] = [
-        lambda n=n: store.put_xcom(XCom(key=seen.key, name=f"k{n}", value=[0] * n, timestamp=NOW, mapped_length=n))
+        partial(store.put_xcom, XCom(key=seen.key, name=f"k{n}", value=[0] * n, timestamp=NOW, mapped_length=n))
         for n in range(WRITERS)
     ]
     writes.append(lambda: store.heartbeat(seen.key, try_number=1, dispatch_count=1, at=at(7)))
@@ -97,13 +98,13 @@ def test_heartbeats_pushes_and_notes_do_not_overwrite_each_other(store: Store) -
 
 
 def test_a_run_is_made_once(store: Store) -> None:
-    outcomes = at_once(lambda n=n: store.create_run(a_run(note=str(n))) for n in range(WRITERS))
+    outcomes = at_once(partial(store.create_run, a_run(note=str(n))) for n in range(WRITERS))
     assert outcomes == {"done": 1, "AlreadyExists": WRITERS - 1}
     assert len(store.list_runs("etl")) == 1
 
 
 def test_a_logical_date_is_taken_once(store: Store) -> None:
-    outcomes = at_once(lambda n=n: store.create_run(a_run(f"r{n}", logical_date=NOW)) for n in range(WRITERS))
+    outcomes = at_once(partial(store.create_run, a_run(f"r{n}", logical_date=NOW)) for n in range(WRITERS))
     assert outcomes == {"done": 1, "AlreadyExists": WRITERS - 1}
     assert len(store.list_runs("etl")) == 1
 
@@ -137,7 +138,7 @@ def test_running_runs_never_exceed_the_limit(store: Store, limit: int) -> None:
         assert outcomes["done"] + outcomes["LimitReached"] + outcomes["Unwell"] == len(waiting)
         if running:
             finish = [(run, replace(run, state=DagRunState.SUCCESS)) for run in running] * 2
-            finished = at_once(lambda pair=pair: store.finish_run(*pair) for pair in finish)
+            finished = at_once(partial(store.finish_run, *pair) for pair in finish)
             assert finished["done"] == len(running)
         waiting = [run for run in runs if run.state is DagRunState.QUEUED]
     dag = store.get_dag("etl")
@@ -162,8 +163,8 @@ def test_a_clear_and_a_finish_do_not_bury_each_other(store: Store) -> None:
         running = given_running_run(store, a_run(f"r{n}"))
         outcomes = at_once(
             [
-                lambda run=running: store.update_run(run, replace(run, clear_number=1)),
-                lambda run=running: store.finish_run(run, replace(run, state=DagRunState.SUCCESS)),
+                partial(store.update_run, running, replace(running, clear_number=1)),
+                partial(store.finish_run, running, replace(running, state=DagRunState.SUCCESS)),
             ]
         )
         assert outcomes == {"done": 1, "StaleDagRun": 1}
@@ -181,6 +182,6 @@ def test_an_event_reported_many_times_is_stored_once(store: Store) -> None:
 
 def test_one_of_many_bundles_becomes_active(store: Store) -> None:
     bundles = [Bundle(name="dags-folder", version=f"v{n}", created_at=NOW) for n in range(WRITERS)]
-    outcomes = at_once(lambda b=bundle: store.activate_bundle(b, replacing=None) for bundle in bundles)
+    outcomes = at_once(partial(store.activate_bundle, bundle, replacing=None) for bundle in bundles)
     assert outcomes == {"done": 1, "Stale": WRITERS - 1}
     assert store.active_bundle() in bundles

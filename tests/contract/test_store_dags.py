@@ -1,6 +1,7 @@
 """DAGs, versions, files, problems, warnings, the active bundle and signs of life."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_an_update_writes_what_changed_and_leaves_the_rest(store: Store) -> None
     [{"version_number": 2}, {"is_paused": True}, {"is_stale": True}, {"next_run_after": at(1)}],
     ids=lambda fields: next(iter(fields)),
 )
-def test_an_update_of_a_dag_that_moved_is_stale(store: Store, meanwhile: dict[str, object]) -> None:
+def test_an_update_of_a_dag_that_moved_is_stale(store: Store, meanwhile: dict[str, Any]) -> None:
     seen = given_dag(store)
     current = replace(seen, **meanwhile)
     store.put_dag(seen, current)

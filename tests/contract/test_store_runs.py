@@ -1,6 +1,7 @@
 """DagRuns: made once, counted exactly, found in order."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_creating_moves_the_next_run_along(store: Store) -> None:
     [{"next_run_after": at(99)}, {"is_paused": True}, {"is_stale": True}, {"next_logical_date": at(1)}],
     ids=lambda fields: next(iter(fields)),
 )
-def test_a_dag_that_moved_meanwhile_gets_no_run(store: Store, meanwhile: dict[str, object]) -> None:
+def test_a_dag_that_moved_meanwhile_gets_no_run(store: Store, meanwhile: dict[str, Any]) -> None:
     dag = given_dag(store, next_logical_date=NOW, next_run_after=at(10))
     store.put_dag(dag, replace(dag, **meanwhile))
     with pytest.raises(StaleDag) as refused:
@@ -271,6 +272,8 @@ def test_runs_are_listed_newest_first(store: Store) -> None:
         store.create_run(run)
     assert [run.run_id for run in store.list_runs("etl")] == ["r3", "r2", "r1"]
     assert store.list_runs("etl")[0] == runs[0]
+    assert [run.run_id for run in store.list_runs("etl", limit=2)] == ["r3", "r2"]
+    assert store.list_runs("etl", limit=0) == []
 
 
 def test_queued_runs_wait_in_order(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Task instances: moves are fenced, idempotent, and write nothing but their own fields."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_move_takes_fields_back(store: Store) -> None:
     ],
     ids=["other state", "other try", "other dispatch"],
 )
-def test_a_move_of_an_instance_that_moved_is_stale(store: Store, stored: dict[str, object]) -> None:
+def test_a_move_of_an_instance_that_moved_is_stale(store: Store, stored: dict[str, Any]) -> None:
     current = given_instance(store, an_instance(**stored))
     seen = an_instance(state=S.RUNNING, try_number=1, dispatch_count=1)
     with pytest.raises(StaleTaskInstance, match="fail") as refused:
@@ -151,9 +152,9 @@ def test_of_two_workers_that_start_one_wins(store: Store) -> None:
     start = transition(seen, state=S.RUNNING, hostname="one", pid=1)
     store.move(start)
     store.move(start)
-    for other in ({"hostname": "two", "pid": 1}, {"hostname": "one", "pid": 2}):
+    for hostname, pid in (("two", 1), ("one", 2)):
         with pytest.raises(StaleTaskInstance) as refused:
-            store.move(transition(seen, state=S.RUNNING, **other))
+            store.move(transition(seen, state=S.RUNNING, hostname=hostname, pid=pid))
         assert refused.value.current == start.after
 
 
@@ -237,7 +238,7 @@ def test_a_heartbeat_is_noted(store: Store) -> None:
     ],
     ids=["other try", "other dispatch", "not running", "nothing"],
 )
-def test_a_heartbeat_of_another_dispatch_is_stale(store: Store, stored: dict[str, object] | None) -> None:
+def test_a_heartbeat_of_another_dispatch_is_stale(store: Store, stored: dict[str, Any] | None) -> None:
     current = given_instance(store, an_instance(**stored)) if stored else None
     with pytest.raises(StaleTaskInstance) as refused:
         store.heartbeat(an_instance().key, try_number=1, dispatch_count=1, at=NOW)

@@ -6,6 +6,7 @@ parent learns what happened and the group is killed, so that nothing of it lives
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import select
@@ -66,12 +67,7 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
     code = 70
     try:
         os.setsid()
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        # Whatever else is open belongs to the parent: its connections, the runtime's pipes.
-        os.closerange(3, 4096)
+        _speak_into(output)
         _limit_memory(memory)
         unfinished = answer.with_suffix(".part")
         unfinished.write_bytes(work())
@@ -85,6 +81,19 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _speak_into(output: int) -> None:
+    """Everything that is printed or logged goes to `output`; whatever else is open is the parent's (its connections,
+    the runtime's pipes, what stands in for stdout there) and is closed."""
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.closerange(3, 4096)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    logging.root.handlers[:] = [logging.StreamHandler(sys.stderr)]
 
 
 def _limit_memory(memory: int) -> None:

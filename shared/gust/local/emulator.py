@@ -70,10 +70,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
     write_function_logs(data / "logs")
     emulator = Emulator(wrap(ministack.app), checkpoints, restored=newest, public_port=options.public_port)
-    try:
-        asyncio.run(emulator.serve(options.port))
-    finally:
-        _end_workers()
+    asyncio.run(emulator.serve(options.port))
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -97,7 +94,7 @@ class Emulator:
         self._saving = asyncio.Lock()
 
     async def serve(self, port: int) -> None:
-        """Serve until standard input ends or SIGTERM comes; then save once more."""
+        """Serve until standard input ends or SIGTERM comes; then save once more, and end the process."""
         from hypercorn.asyncio import serve
         from hypercorn.config import Config
 
@@ -117,8 +114,11 @@ class Emulator:
         keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
+        log.info("stopping")
+        saved = await self._checkpoint(clean=True)
         _end_workers()
-        await self._checkpoint(clean=True)
+        # A normal exit would wait for threads that wait for a function's answer, which nobody wants any more.
+        os._exit(0 if saved else 1)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:

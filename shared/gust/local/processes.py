@@ -7,9 +7,7 @@ import errno
 import fcntl
 import json
 import os
-import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -82,20 +80,16 @@ def free_port(wanted: int | None = None) -> int:
 
 def end_left_over(data: Path, *, grace: float = 2.0) -> int:
     """End every process that carries the mark of `data`, except this one. Returns how many there were."""
-    processes = list(_marked(data))
-    for process in processes:
+    doomed = list(_marked(data))
+    for process in doomed:
         with contextlib.suppress(psutil.Error):
-            process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and any(process.is_running() for process in processes):
-        psutil.wait_procs(processes, timeout=0.1)
-        processes = [process for process in processes if _lives(process)]
-        if not processes:
-            return 0
-    for process in processes:
+            process.terminate()
+    _, stubborn = psutil.wait_procs(doomed, timeout=grace)
+    for process in stubborn:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    return len(processes)
+    psutil.wait_procs(stubborn, timeout=grace)
+    return len(doomed)
 
 
 def _marked(data: Path) -> Iterator[psutil.Process]:

@@ -41,8 +41,8 @@ class LocalStackError(GustError):
 
 
 class LocalStack:
-    """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one; `emulator` is the module
-    that runs as the emulator."""
+    """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
+    module that is run as the emulator's process; the benches put a meter in front of it."""
 
     def __init__(
         self,
@@ -66,11 +66,13 @@ class LocalStack:
             "DagsArePausedAtCreation": "true" if paused else "false",
             "ApiAuthorization": "NONE",  # it listens on this machine alone
         }
-        self._emulator_module = emulator
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
+        self._trouble: list[str] = []
+        self.endpoint = ""
+        """Where the emulator answers, as AWS."""
         self.outputs: Mapping[str, str] = {}
         self.started_clean = True
         """False if the stack before on the same data was killed."""
@@ -80,11 +82,6 @@ class LocalStack:
         return f"http://127.0.0.1:{self._port}"
 
     @property
-    def endpoint(self) -> str:
-        """Where the emulator answers as AWS."""
-        return self._endpoint
-
-    @property
     def logs(self) -> Path:
         return self._data / "logs"
 
@@ -92,7 +89,7 @@ class LocalStack:
         """boto3 client of the emulator."""
         return boto3.client(  # type: ignore[call-overload]  # its types want a literal
             service,
-            endpoint_url=self._endpoint,
+            endpoint_url=self.endpoint,
             region_name=_REGION,
             aws_access_key_id=_ACCOUNT,
             aws_secret_access_key="local",  # noqa: S106  the emulator checks none
@@ -100,7 +97,7 @@ class LocalStack:
         )
 
     def start(self) -> None:
-        """Returns when the stack is ready. Raises InUseError, LocalStackError, DeploymentError; nothing is left then."""
+        """Returns when the stack is ready. Raises InUseError, LocalStackError or DeploymentError."""
         try:
             self._start()
         except BaseException:
@@ -174,7 +171,7 @@ class LocalStack:
         newest = checkpoints.newest()
         self.started_clean = newest is None or checkpoints.was_clean()
         port = self._emulator_port(newest)
-        self._endpoint = f"http://127.0.0.1:{port}"
+        self.endpoint = f"http://127.0.0.1:{port}"
         temporary = self._data / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         for folder in (temporary, self.logs):
@@ -217,7 +214,7 @@ class LocalStack:
         }
         return environment | {
             processes.MARK: str(self._data),
-            "PYTHONPATH": str(self._root / "shared"),
+            "PYTHONPATH": f"{self._root / 'shared'}{os.pathsep}{self._root}",
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(temporary),
             "AWS_ACCESS_KEY_ID": _ACCOUNT,
@@ -232,7 +229,7 @@ class LocalStack:
 
     def _emulator_answers(self) -> bool:
         self._require_emulator()
-        return self._get(self._endpoint, "/_ministack/health") is not None
+        return self._get(self.endpoint, "/_ministack/health") is not None
 
     def _warm(self) -> None:
         """Cold starts now, side by side, instead of one after the other under the first run. Each function is given
@@ -243,15 +240,15 @@ class LocalStack:
             "api": _request("/api/v2/version"),
             "worker": {"Records": []},
         }
-        self._warming = ThreadPoolExecutor(len(names), thread_name_prefix="warm")
+        warming = ThreadPoolExecutor(len(names), thread_name_prefix="warm")
         for name, event in names.items():
-            self._warming.submit(self._invoke, f"{deployment.STACK_NAME}-{name}", event)
-        self._warming.shutdown(wait=False)
+            warming.submit(self._invoke, f"{deployment.STACK_NAME}-{name}", event)
+        warming.shutdown(wait=False)
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> None:
         answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
         if answer.get("FunctionError"):
-            self._told(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
+            self._trouble.append(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
 
     def _await_healthy(self) -> None:
         self._await(self._is_healthy, "The stack did not get healthy")
@@ -265,7 +262,8 @@ class LocalStack:
         deadline = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise LocalStackError(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.")
+                trouble = "".join(f"\n  {line}" for line in self._trouble)
+                raise LocalStackError(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.{trouble}")
             time.sleep(0.1)
 
     def _require_emulator(self) -> None:
@@ -273,7 +271,7 @@ class LocalStack:
             raise LocalStackError(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
 
     def _control(self, what: str) -> None:
-        host = self._endpoint.removeprefix("http://")
+        host = self.endpoint.removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=60)
         with contextlib.closing(connection):
             connection.request("POST", CONTROL + what)

@@ -7,6 +7,7 @@ died on the way left a fingerprint or the active bundle behind that sends the ne
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
-from gust.errors import AlreadyExists, NotFound, Stale, StaleDag, Unwell
+from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
 from gust.model.asset import Asset
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
@@ -23,12 +24,15 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.model.state import DagRunType
+from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.create_dag_run import with_next_run
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
 from gust.services.specs import load_spec
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 10
 """How often a DAG's item is read and written anew because a run, or a person, moved it in between."""
@@ -137,18 +141,26 @@ class Deployment:
     def bring_in(self, outcome: FileOutcome) -> None:
         """One file's DAGs, warnings and problems; its fingerprint when all the rest is written."""
         path = outcome.relative_path
-        held = [parsed for parsed in outcome.dags if self.home.get(parsed.dag_id) == path]
-        for parsed in held:
+        errors = dict(outcome.import_errors)
+        fresh: set[str] = set()
+        for parsed in outcome.dags:
+            if self.home[parsed.dag_id] != path:
+                continue
+            try:
+                spec = self.checked_spec(parsed)
+            except (Rejected, ValueError) as error:
+                errors[path] = f"{errors.get(path, '')}{parsed.dag_id} is not activated: {error}\n"
+                continue
             self.put_assets(parsed)
-            self.put_dag(parsed, outcome)
+            self.put_dag(parsed, spec, outcome)
             self.put_warnings(parsed, outcome)
-        fresh = {parsed.dag_id for parsed in held}
+            fresh.add(parsed.dag_id)
         kept = [dag_id for dag_id, home in self.home.items() if home == path and dag_id not in fresh]
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
-        rivals = {parsed.dag_id: self.home[parsed.dag_id] for parsed in outcome.dags if parsed.dag_id not in fresh}
-        self.put_problems(path, dict(outcome.import_errors), rivals)
+        rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
+        self.put_problems(path, errors, rivals)
         imports = tuple(sorted({*outcome.touched, *rivals.values()}))
         self.services.store.put_source_file(
             SourceFile(
@@ -168,9 +180,8 @@ class Deployment:
                 Asset(name=ref.name or "", uri=ref.uri or "", group=ref.group, extra=ref.extra, created_at=self.now)
             )
 
-    def put_dag(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
+    def put_dag(self, parsed: ParsedDag, spec: DagSpec, outcome: FileOutcome) -> None:
         """The DAG as its file gives it now, under a new version if its serialized form is another one."""
-        spec = self.checked_spec(parsed)
         for _ in range(ATTEMPTS):
             before = self.services.store.get_dag(parsed.dag_id)
             number = self.version_number(before, parsed, spec)
@@ -187,7 +198,7 @@ class Deployment:
         body = self.services.objects.get(parsed.spec_key)
         spec = DagSpec.model_validate_json(body)
         if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
-            raise Unwell(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
+            raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
         return spec
 
     def version_number(self, before: Dag | None, parsed: ParsedDag, spec: DagSpec) -> int:
@@ -254,6 +265,15 @@ class Deployment:
         )
         if self.is_scheduled_as_before(before, spec):
             return dag
+        if not timetable.can_be_computed(spec.timetable):
+            log.warning("%s is not scheduled: its timetable %s is not Airflow's own", spec.dag_id, spec.timetable.type)
+            return replace(
+                dag,
+                next_logical_date=None,
+                next_data_interval_start=None,
+                next_data_interval_end=None,
+                next_run_after=None,
+            )
         last = last_automated_interval(self.services.store.list_runs(spec.dag_id)) if before is not None else None
         return with_next_run(dag, spec, last=last, now=self.now)
 
@@ -261,18 +281,12 @@ class Deployment:
         """Whether the next-run fields still hold: then they stay, because a run may just be moving them."""
         if before is None or before.is_stale:
             return False
-        if before.spec_key.endswith(".json"):
-            try:
-                old = load_spec(self.services.objects, before.spec_key)
-            except NotFound:
-                return False
-            return (old.timetable, old.start_date, old.end_date, old.catchup) == (
-                spec.timetable,
-                spec.start_date,
-                spec.end_date,
-                spec.catchup,
-            )
-        return False
+        try:
+            old = load_spec(self.services.objects, before.spec_key)
+        except NotFound:
+            return False
+        same_dates = timetable.restriction_of(old) == timetable.restriction_of(spec)
+        return same_dates and (old.timetable.type, old.timetable.data) == (spec.timetable.type, spec.timetable.data)
 
     def put_warnings(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
         if parsed.dag_id in self.warned:

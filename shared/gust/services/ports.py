@@ -1,7 +1,7 @@
 """What services need from the outside, as protocols. `gust.store`, `gust.aws` and their in-memory twins implement them.
 
 Every write here is conditional and says in its docstring what it checks; every one may be repeated. Reads are strongly
-consistent where a decision hangs on them (`load_run`, `get_*`); lists read indexes and may lag by a moment.
+consistent, but for `due_*`, `queued_runs` and which runs `list_runs` lists: those read indexes and may lag by a moment.
 """
 
 from __future__ import annotations
@@ -63,28 +63,32 @@ class RunStore(Protocol):
         """Store a new run. Raises AlreadyExists if (dag_id, run_id) is taken or, for a run with a logical date, if the
         DAG has a run of that logical date.
 
-        `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they still are `before`'s;
-        raises StaleDag otherwise."""
+        `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they, `is_paused` and
+        `is_stale` still are `before`'s; raises StaleDag otherwise, also where the run exists. A run that is made
+        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG."""
 
     def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
         """queued → running, and one more in the DAG's `running_runs`, in one transaction. Raises LimitReached where
-        `max_active_runs` run already, StaleDagRun if the run is not as in `before`."""
+        `max_active_runs` run already, StaleDagRun if the run's state or clear_number are not `before`'s, NotFound if
+        there is no DAG."""
 
     def finish_run(self, before: DagRun, after: DagRun) -> None:
         """running → success | failed, and one less in the DAG's `running_runs`, in one transaction.
-        Raises StaleDagRun if the run is not as in `before`."""
+        Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
+        person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
-        """Write the fields in which `after` differs, if the stored state is `before.state`. Raises StaleDagRun."""
+        """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s. Raises
+        StaleDagRun; ValueError where the run would begin or cease to be running, which must be counted."""
 
-    def list_runs(self, dag_id: str) -> list[DagRun]:
-        """All runs of a DAG, newest `run_after` first."""
+    def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
+        """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`."""
 
     def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
         """The DAG's runs in state queued, earliest `run_after` first."""
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
-        """Runs whose `due_at` is at or before `until`, earliest first, with their due times."""
+        """Unfinished runs whose `due_at` is at or before `until`, earliest first, with their due times."""
 
     def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None: ...
 
@@ -116,7 +120,8 @@ class XComStore(Protocol):
 
     def put_xcom(self, xcom: XCom) -> None:
         """Store or replace. Also notes the name in the instance's `pushed_keys`/`xcom_lengths` where
-        `xcom.mapped_length` is given."""
+        `xcom.mapped_length` is given; raises StaleTaskInstance then, and stores nothing, unless the instance runs.
+        Raises Invalid where the value is larger than 50 MB."""
 
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
 
@@ -138,8 +143,9 @@ class DagStore(Protocol):
         """All DAGs, stale ones too, by dag_id."""
 
     def put_dag(self, before: Dag | None, after: Dag) -> None:
-        """Write the fields in which `after` differs; `before=None` makes it. Raises StaleDag where `version_number`,
-        `is_paused` or `next_run_after` are not `before`'s."""
+        """Write the fields in which `after` differs, but never `running_runs`; `before=None` makes it. Raises StaleDag
+        where `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the fields are
+        as `after` wants them already."""
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first."""
@@ -202,7 +208,9 @@ class AssetStore(Protocol):
         before: datetime | None = None,
         ascending: bool = True,
         limit: int | None = None,
-    ) -> list[AssetEvent]: ...
+    ) -> list[AssetEvent]:
+        """In order of time, from `after` to `before`, both included. By `uri` alone or by nothing at all: events of
+        assets that `put_asset` knows."""
 
 
 class SettingStore(Protocol):

@@ -132,7 +132,7 @@ def _kind(field: str, annotation: Any) -> _Kind:
     if option is datetime:
         return _Kind(moment, lambda found: keyspace.moment_from(found["S"]))
     if issubclass(option, StrEnum):
-        return _Kind(lambda value: text(value.value), lambda found: option(found["S"]))
+        return _Kind(lambda value: text(str(value)), lambda found: option(found["S"]))
     if option is str:
         return _Kind(text, lambda found: found["S"])
     if isinstance(option, type) and is_dataclass(option):

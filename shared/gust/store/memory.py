@@ -134,9 +134,9 @@ class MemoryStore:
         self._change_run(before, after)
 
     @_alone
-    def list_runs(self, dag_id: str) -> list[DagRun]:
+    def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         runs = [_copy(run) for run in self._runs.values() if run.dag_id == dag_id]
-        return sorted(runs, key=lambda run: (run.run_after, run.run_id), reverse=True)
+        return sorted(runs, key=lambda run: (run.run_after, run.run_id), reverse=True)[:limit]
 
     @_alone
     def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:

@@ -134,12 +134,19 @@ class World:
         return Client(base_url="http://gust/execution/", token=self.token(instance), transport=Transport(self.api))
 
     def request(
-        self, method: str, path: str, *, token: str | None = None, body: Any = None, query: str = "", **headers: str
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: Any = None,
+        text: str | None = None,
+        query: str = "",
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """Status and JSON of the answer to a bare request."""
-        if token:
-            headers["authorization"] = f"Bearer {token}"
-        text = body if isinstance(body, str | None) else json.dumps(body)
+        """Status and JSON of the answer to a bare request with a JSON `body`, or with `text` as it is."""
+        headers = {**(headers or {}), **({"authorization": f"Bearer {token}"} if token else {})}
+        text = json.dumps(body) if body is not None else text
         answer = self.api(http_event(method, f"/execution{path}", query, headers, text), None)
         return answer["statusCode"], json.loads(answer["body"]) if answer["body"] else None
 

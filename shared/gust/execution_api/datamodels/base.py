@@ -11,7 +11,7 @@ UtcDateTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.asti
 class Strict(BaseModel):
     """A request: a field that Airflow does not know is refused, as Airflow refuses it.
 
-    Validators are built when the first request of a kind comes: a cold start pays for what it is asked only.
+    Validators are built when the first request of a kind comes: a cold start pays only for what is asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)

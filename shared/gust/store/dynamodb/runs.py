@@ -93,8 +93,8 @@ class DynamoDBRuns:
                 return
             self._raise_if_stale(before, failed)
 
-    def list_runs(self, dag_id: str) -> list[DagRun]:
-        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False)
+    def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
+        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
         keys = [key_of(item) for item in found]
         stored = self._table.get_all(keys)
         return [_read_run(_run_key(key), stored[key]) for key in keys if key in stored]

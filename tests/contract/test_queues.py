@@ -1,0 +1,168 @@
+"""The queues: SQS and its twin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from gust.aws.memory import MemoryQueues
+from gust.aws.queues import SqsQueues
+from gust.errors import Unwell
+from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from tests.contract.conftest import Aws
+from tests.contract.given import NOW
+
+
+def a_task(number: int, *, weight: int = 1) -> TaskWorkload:
+    return TaskWorkload(
+        dag_id="etl",
+        run_id="r",
+        task_id="ü",
+        map_index=number,
+        try_number=1,
+        dispatch_count=1,
+        max_tries=0,
+        version_number=1,
+        bundle_name="dags-folder",
+        bundle_version=None,
+        relative_fileloc="etl.py",
+        queue="default",
+        token="t" * weight,
+    )
+
+
+def a_trigger(number: int) -> TriggerWorkload:
+    return TriggerWorkload(
+        dag_id="etl", run_id="r", task_id="t", map_index=number, try_number=1, dispatch_count=1, token="t"
+    )
+
+
+@dataclass
+class Wire:
+    """An SQS client that keeps what it is sent and answers what it is told to."""
+
+    answers: list[Any] = field(default_factory=list)
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+    def send_message_batch(self, **arguments: Any) -> Any:
+        return self._answer(arguments)
+
+    def send_message(self, **arguments: Any) -> Any:
+        return self._answer(arguments)
+
+    def _answer(self, arguments: dict[str, Any]) -> Any:
+        self.sent.append(arguments)
+        answer = self.answers.pop(0) if self.answers else {}
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def sqs(client: Any, *, tasks: str = "tasks", triggers: str = "triggers", wakes: str = "wakes") -> SqsQueues:
+    return SqsQueues(client, task_queue_url=tasks, trigger_queue_url=triggers, wake_queue_url=wakes)
+
+
+def refusal(code: str, status: int) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "SendMessageBatch")
+
+
+# --- on the emulator --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue_url(aws: Aws) -> Iterator[str]:
+    url = aws.sqs.create_queue(QueueName=f"gust-{uuid4().hex}")["QueueUrl"]
+    yield url
+    aws.sqs.delete_queue(QueueUrl=url)
+
+
+def test_what_is_sent_arrives(aws: Aws, queue_url: str) -> None:
+    queues = sqs(aws.sqs, tasks=queue_url, triggers=queue_url, wakes=queue_url)
+    tasks = [a_task(n) for n in range(12)]
+    assert queues.send_tasks(tasks) == []
+    queues.send_triggers([a_trigger(1)])
+    queues.wake(WakeRun(dag_id="etl", run_id="r", at=NOW))
+    queues.wake(WakeDag(dag_id="etl", at=NOW), delay=0)
+    bodies: list[dict[str, Any]] = []
+    while messages := aws.sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
+        bodies += [json.loads(message["Body"]) for message in messages]
+        for message in messages:
+            aws.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    arrived = [TaskWorkload.model_validate(body) for body in bodies if body["kind"] == "task"]
+    assert sorted(arrived, key=lambda task: task.map_index) == tasks
+    assert sorted(body["kind"] for body in bodies if body["kind"] != "task") == ["trigger", "wake_dag", "wake_run"]
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_go_in_tens(aws: Aws) -> None:
+    wire = Wire()
+    assert sqs(wire).send_tasks([a_task(n) for n in range(23)]) == []
+    assert [len(sent["Entries"]) for sent in wire.sent] == [10, 10, 3]
+    assert {sent["QueueUrl"] for sent in wire.sent} == {"tasks"}
+    sqs(wire).send_tasks([])
+    assert len(wire.sent) == 3
+
+
+def test_a_batch_takes_one_mebibyte_at_most() -> None:
+    wire = Wire()
+    sqs(wire).send_tasks([a_task(n, weight=300_000) for n in range(7)])
+    assert [len(sent["Entries"]) for sent in wire.sent] == [3, 3, 1]
+    assert all(sum(len(entry["MessageBody"].encode()) for entry in sent["Entries"]) <= 2**20 for sent in wire.sent)
+
+
+def test_what_sqs_refuses_is_told() -> None:
+    tasks = [a_task(n) for n in range(25)]
+    wire = Wire([{"Failed": [{"Id": "3"}]}, refusal("ServiceUnavailable", 503), {"Failed": [{"Id": "0"}]}])
+    assert sqs(wire).send_tasks(tasks) == [tasks[3], *tasks[10:20], tasks[20]]
+
+
+@pytest.mark.parametrize(
+    "error", [refusal("RequestThrottled", 403), EndpointConnectionError(endpoint_url="x")], ids=["throttled", "away"]
+)
+def test_a_queue_that_does_not_answer_refuses_all(error: Exception) -> None:
+    tasks = [a_task(n) for n in range(2)]
+    assert sqs(Wire([error])).send_tasks(tasks) == tasks
+    with pytest.raises(Unwell):
+        sqs(Wire([error])).send_triggers([a_trigger(1)])
+    with pytest.raises(Unwell):
+        sqs(Wire([error])).wake(WakeDag(dag_id="etl", at=NOW))
+
+
+def test_a_queue_that_does_not_exist_is_our_bug() -> None:
+    missing = refusal("AWS.SimpleQueueService.NonExistentQueue", 400)
+    with pytest.raises(ClientError):
+        sqs(Wire([missing])).send_tasks([a_task(1)])
+    with pytest.raises(ClientError):
+        sqs(Wire([missing])).wake(WakeDag(dag_id="etl", at=NOW))
+
+
+@pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (-5, 0), (0.01, 1), (59.0, 59), (900, 900), (100_000, 900)])
+def test_delays_are_whole_seconds_and_never_too_long(delay: float, seconds: int) -> None:
+    wire = Wire()
+    sqs(wire).wake(WakeRun(dag_id="etl", run_id="r", at=NOW), delay=delay)
+    sqs(wire).send_triggers([a_trigger(1)], delay=delay)
+    assert wire.sent[0]["DelaySeconds"] == seconds
+    assert wire.sent[1]["Entries"][0]["DelaySeconds"] == seconds
+
+
+# --- the twin ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_twin_keeps_what_it_is_sent_and_can_refuse() -> None:
+    queues = MemoryQueues(refuses=lambda task: task.map_index == 1)
+    tasks = [a_task(n) for n in range(3)]
+    assert queues.send_tasks(tasks) == [tasks[1]]
+    assert queues.tasks == [tasks[0], tasks[2]]
+    queues.send_triggers([a_trigger(1)], delay=5)
+    queues.wake(WakeDag(dag_id="etl", at=NOW), delay=7)
+    assert queues.triggers == [(a_trigger(1), 5)]
+    assert queues.wakes == [(WakeDag(dag_id="etl", at=NOW), 7)]

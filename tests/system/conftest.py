@@ -1,0 +1,27 @@
+"""Stacks for system tests: one for all that do not mind company, and stacks of one's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.local_gust import LocalGust
+
+
+@pytest.fixture(scope="session")
+def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
+    """A running local stack with an empty DAG folder, shared by the session: use DAG ids of your own."""
+    home = tmp_path_factory.mktemp("gust")
+    stack = LocalGust(home / "data", home / "dags")
+    stack.start()
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def own_gust(tmp_path: Path) -> Iterator[LocalGust]:
+    """A stack for one test, not started: for those that kill it, or need it as nobody has touched it."""
+    stack = LocalGust(tmp_path / "data", tmp_path / "dags")
+    yield stack
+    if hasattr(stack, "stack"):
+        stack.stack.stop()

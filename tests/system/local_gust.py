@@ -1,0 +1,184 @@
+"""A local stack to speak to in a test, in sentences.
+
+    gust.upload("etl.py", TEXT)
+    gust.await_dag("etl")
+    run_id = gust.trigger("etl")
+    gust.await_state("etl", run_id, "success", task="extract")
+    assert "42 rows" in gust.logs("etl", run_id, "extract")
+
+Nothing here sleeps for a fixed time: every verb that waits, waits for a named state and says what it saw instead.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from gust.local.dag_folder import DagFolder
+from gust.local.stack import LocalStack
+from tests.oracle.drive import ApiClient, ApiError
+
+T = TypeVar("T")
+
+ROOT: Final = Path(__file__).parents[2]
+FINISHED: Final = {"success", "failed", "skipped", "upstream_failed", "removed"}
+PATIENCE: Final = 60.0
+"""Seconds until a wait fails; ample on two busy cores."""
+
+
+class LocalGust:
+    def __init__(self, data: Path, dags: Path, **options: Any) -> None:
+        self.data = data
+        self.dags = dags
+        self._options = options
+        dags.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        self.stack = LocalStack(root=ROOT, data=self.data, dags=self.dags, **self._options)
+        self.stack.start()
+        self.api = ApiClient(self.stack.url)
+        self._folder = DagFolder(self.dags, self.stack.client("s3"), self.stack.outputs["BucketName"])
+        self._folder.align()
+
+    def stop(self) -> None:
+        self.api.close()
+        self.stack.stop()
+
+    def kill(self) -> None:
+        """`kill -9` of everything, as a power cut would."""
+        self.api.close()
+        self.stack.kill()
+
+    # -- what people do --------------------------------------------------------------------------------------------
+
+    def upload(self, name: str, text: str) -> None:
+        """Save a file in the DAG folder; it is on its way to the bucket when this returns."""
+        path = self.dags / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        self._folder.align()
+
+    def delete(self, name: str) -> None:
+        (self.dags / name).unlink()
+        self._folder.align()
+
+    def trigger(self, dag_id: str, *, run_id: str | None = None, conf: Mapping[str, Any] | None = None) -> str:
+        """The run's id."""
+        body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
+        if run_id:
+            body["dag_run_id"] = run_id
+        answer = self.api.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=body)
+        return str(answer["dag_run_id"])
+
+    def pause(self, dag_id: str, *, paused: bool = True) -> None:
+        self.api.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": paused})
+
+    # -- what they see ---------------------------------------------------------------------------------------------
+
+    def await_dag(self, dag_id: str, *, within: float = PATIENCE, since: str | None = None) -> dict[str, Any]:
+        """The DAG, once the API has it; with `since`, once it was parsed after that moment."""
+
+        def look() -> dict[str, Any] | None:
+            dag = self._find(f"/api/v2/dags/{quote(dag_id)}")
+            return dag if dag and (since is None or dag["last_parsed_time"] > since) else None
+
+        return self._await(look, within, lambda: f"{dag_id} is not there; import errors: {self.import_errors()}")
+
+    def await_gone(self, dag_id: str, *, within: float = PATIENCE) -> None:
+        """Until the API lists the DAG no more: its file is gone."""
+        self._await(lambda: dag_id not in self.dag_ids() or None, within, lambda: f"{dag_id} is still there")
+
+    def await_import_error(self, filename: str, *, within: float = PATIENCE) -> str:
+        """The trace."""
+        return self._await(
+            lambda: self.import_errors().get(filename), within, lambda: f"no import error, but {self.import_errors()}"
+        )
+
+    def await_state(
+        self,
+        dag_id: str,
+        run_id: str,
+        state: str,
+        *,
+        task: str | None = None,
+        map_index: int = -1,
+        within: float = PATIENCE,
+    ) -> dict[str, Any]:
+        """The run, or the task instance `task` of it, once it is in `state`. Fails at once where it ended otherwise."""
+        path = self._path(dag_id, run_id, task, map_index)
+
+        def look() -> dict[str, Any] | None:
+            seen = self.api.call("GET", path)
+            over = seen["state"] in FINISHED and (task is None or self.run(dag_id, run_id)["state"] in FINISHED)
+            assert seen["state"] == state or not over, f"wanted {state}: {self.story(dag_id, run_id)}"
+            return seen if seen["state"] == state else None
+
+        return self._await(look, within, lambda: f"wanted {state} of {task or 'the run'}: {self.story(dag_id, run_id)}")
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        return self.api.call("GET", self._path(dag_id, run_id))
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        return self.api.pages(f"{self._path(dag_id, run_id)}/taskInstances", "task_instances")
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """By task id, `task_id[map_index]` where mapped."""
+        return {_name(row): row["state"] for row in self.task_instances(dag_id, run_id)}
+
+    def xcom(self, dag_id: str, run_id: str, task: str, *, key: str = "return_value", map_index: int = -1) -> Any:
+        path = f"{self._path(dag_id, run_id)}/taskInstances/{quote(task)}/xcomEntries/{quote(key, safe='')}"
+        return self.api.call("GET", path, query={"map_index": map_index, "deserialize": True})["value"]
+
+    def logs(self, dag_id: str, run_id: str, task: str, *, try_number: int = 1, map_index: int = -1) -> str:
+        """What one try printed, a line a line."""
+        path = f"{self._path(dag_id, run_id)}/taskInstances/{quote(task)}/logs/{try_number}"
+        answer = self.api.call("GET", path, query={"map_index": map_index, "full_content": True})
+        return "\n".join(line["event"] if isinstance(line, dict) else line for line in answer["content"])
+
+    def import_errors(self) -> dict[str, str]:
+        """File → trace."""
+        rows = self.api.pages("/api/v2/importErrors", "import_errors")
+        return {row["filename"]: row["stack_trace"] for row in rows}
+
+    def dag_ids(self) -> set[str]:
+        return {row["dag_id"] for row in self.api.pages("/api/v2/dags", "dags")}
+
+    def story(self, dag_id: str, run_id: str) -> str:
+        """What a person needs who reads a failed test."""
+        rows = self.task_instances(dag_id, run_id)
+        told = [f"{_name(row)} {row['state']} (try {row['try_number']})" for row in rows]
+        return f"{dag_id}/{run_id} is {self.run(dag_id, run_id)['state']}: {', '.join(told)}; logs in {self.stack.logs}"
+
+    # -- how -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _path(dag_id: str, run_id: str, task: str | None = None, map_index: int = -1) -> str:
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+        if task is None:
+            return path
+        return f"{path}/taskInstances/{quote(task)}" + (f"/{map_index}" if map_index >= 0 else "")
+
+    def _find(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self.api.call("GET", path)
+        except ApiError as error:
+            if " 404 " in str(error):
+                return None
+            raise
+        return found
+
+    @staticmethod
+    def _await(look: Callable[[], T | None], within: float, otherwise: Callable[[], str]) -> T:
+        deadline = time.monotonic() + within
+        while (seen := look()) is None:
+            assert time.monotonic() < deadline, f"after {within:.0f} s: {otherwise()}"
+            time.sleep(0.1)
+        return seen
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return row["task_id"] if row["map_index"] < 0 else f"{row['task_id']}[{row['map_index']}]"

@@ -1,0 +1,187 @@
+"""The local stack itself: it keeps step with a folder, and what it was doing survives its death."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gust.local import processes
+from gust.local.checkpoint import Checkpoints
+from tests.system.local_gust import ROOT, LocalGust
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CHAIN = """
+    import time
+    from datetime import datetime, timedelta
+    from airflow.sdk import dag, task
+
+    @dag(schedule=None, start_date=datetime(2026, 1, 1))
+    def chain():
+        @task
+        def first():
+            return 1
+
+        @task(retries=2, retry_delay=timedelta(seconds=1))
+        def slow(x):
+            time.sleep(6)
+            return x + 1
+
+        @task
+        def last(x):
+            print("the answer is", x + 1)
+            return x + 1
+
+        last(slow(first()))
+
+    chain()
+"""
+
+
+def test_a_saved_file_shows_an_edit_shows_and_a_deleted_one_goes(gust: LocalGust) -> None:
+    text = "from airflow.sdk import DAG\nwith DAG('{id}', schedule=None): pass\n"
+    gust.upload("coming_and_going.py", text.format(id="coming"))
+    first = gust.await_dag("coming")
+
+    gust.upload("coming_and_going.py", text.format(id="coming") + "# an edit\n")
+    gust.await_dag("coming", within=10, since=first["last_parsed_time"])
+
+    gust.upload("coming_and_going.py", text.format(id="going"))
+    gust.await_dag("going")
+    gust.await_gone("coming")
+
+    gust.delete("coming_and_going.py")
+    gust.await_gone("going")
+
+
+def test_a_run_survives_the_death_of_everything(own_gust: LocalGust) -> None:
+    own_gust.start()
+    own_gust.upload("chain.py", CHAIN)
+    own_gust.await_dag("chain")
+    run_id = own_gust.trigger("chain")
+    own_gust.await_state("chain", run_id, "running", task="slow")
+    own_gust.stack.checkpoint()
+
+    own_gust.kill()
+    own_gust.start()
+
+    own_gust.await_state("chain", run_id, "success", within=150)
+    assert own_gust.xcom("chain", run_id, "last") == 3
+
+
+def test_what_was_done_is_on_disk_within_ten_seconds(own_gust: LocalGust) -> None:
+    own_gust.start()
+    own_gust.upload("chain.py", CHAIN)
+    own_gust.await_dag("chain")
+    checkpoints = Checkpoints(own_gust.data / "state")
+    own_gust.trigger("chain", run_id="kept")
+    triggered = time.time()
+    _wait_until(lambda: _saved_at(checkpoints) > triggered + 0.5, within=10)
+
+    own_gust.kill()
+    own_gust.start()
+
+    assert own_gust.run("chain", "kept")["state"] in {"queued", "running", "success"}
+
+
+def test_an_orderly_stop_leaves_no_process_and_everything_in_place(own_gust: LocalGust) -> None:
+    own_gust.start()
+    own_gust.upload("chain.py", CHAIN)
+    own_gust.await_dag("chain")
+    run_id = own_gust.trigger("chain")
+    own_gust.await_state("chain", run_id, "success")
+
+    own_gust.stop()
+
+    assert not list(processes._marked(own_gust.data))
+    own_gust.start()
+    assert own_gust.stack.started_clean
+    assert own_gust.run("chain", run_id)["state"] == "success"
+    assert "the answer is 3" in own_gust.logs("chain", run_id, "last")
+
+
+def test_a_second_start_on_the_same_data_says_who_holds_it(gust: LocalGust) -> None:
+    second = _command("local", "--data", str(gust.data), "--dags", str(gust.dags), "--port", "0")
+
+    _, errors = second.communicate(timeout=30)
+
+    assert second.returncode == 1
+    assert f"in use by a local stack (process {os.getpid()}" in errors
+
+
+def test_a_taken_port_is_named(gust: LocalGust, tmp_path: Path) -> None:
+    port = gust.stack.url.rsplit(":", 1)[1]
+    second = _command("local", "--data", str(tmp_path), "--dags", str(gust.dags), "--port", port)
+
+    _, errors = second.communicate(timeout=30)
+
+    assert second.returncode == 1
+    assert errors == f"gust: Port {port} is taken. Choose another one with --port.\n"
+
+
+def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
+    port = processes.free_port()
+    (tmp_path / "dags").mkdir()
+    command = _command("local", "--data", str(tmp_path), "--dags", str(tmp_path / "dags"), "--port", str(port))
+    _wait_until(lambda: _answers(port), within=60)
+    family = psutil.Process(command.pid).children(recursive=True)
+
+    command.send_signal(signal.SIGINT)
+    output, errors = command.communicate(timeout=30)
+
+    assert command.returncode == 0, output + errors
+    assert output.endswith("Stopped.\n")
+    assert family
+    assert not [process for process in family if processes._lives(process)]
+
+
+def test_whoever_kills_the_command_leaves_no_process_either(tmp_path: Path) -> None:
+    port = processes.free_port()
+    (tmp_path / "dags").mkdir()
+    command = _command("local", "--data", str(tmp_path), "--dags", str(tmp_path / "dags"), "--port", str(port))
+    _wait_until(lambda: _answers(port), within=60)
+
+    command.kill()
+    command.communicate(timeout=30)
+
+    _wait_until(lambda: not list(processes._marked(tmp_path)), within=30)
+    assert Checkpoints(tmp_path / "state").was_clean()
+
+
+def _command(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "gust.cli", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "shared")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/api/v2/version")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _saved_at(checkpoints: Checkpoints) -> float:
+    newest = checkpoints.newest()
+    return (newest / "manifest.json").stat().st_mtime if newest else 0.0
+
+
+def _wait_until(condition, *, within: float) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within:.0f} seconds"
+        time.sleep(0.1)

@@ -1,0 +1,196 @@
+"""A deployment in memory. Parsing is made up: a file's text says what parsing it gives, so that no Airflow is needed.
+
+dag <dag_id> [schedule]      the file holds this DAG
+imports <path>               and depended on this
+error <text>                 and gives this import error
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+from gust.aws.memory import MemoryObjects
+from gust.errors import NotFound
+from gust.model.dag import Dag
+from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
+from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.services.activate_bundle import Activation, activate
+from gust.services.clock import ManualClock
+from gust.services.context import Services
+from gust.services.deploy_bundle import Snapshot, snapshot
+from gust.services.deployment_keys import bundle_key, progress_key
+from gust.store.memory import MemoryStore
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Stack:
+    clock: ManualClock
+    store: Any
+    objects: MemoryObjects
+    parsed: list[str] = field(default_factory=list)
+    """Files that were parsed, all deployments together."""
+
+    @property
+    def services(self) -> Services:
+        return Services(store=self.store, objects=self.objects, queues=None, tokens=None, clock=self.clock, logs=None)  # type: ignore[arg-type]
+
+    # --- the folder ---
+
+    def upload(self, path: str, text: str = "") -> None:
+        self.objects.put(f"dags/{path}", text.encode())
+
+    def delete(self, path: str) -> None:
+        self.objects.delete([f"dags/{path}"])
+
+    # --- the state machine ---
+
+    def deploy(self) -> list[str]:
+        """From snapshot to activation, again where the activation was stale. Returns what was parsed."""
+        before = len(self.parsed)
+        while (taken := self.snapshot()).changed:
+            self.parse(taken)
+            if not self.activate(taken).stale:
+                break
+        return sorted(self.parsed[before:])
+
+    def snapshot(self) -> Snapshot:
+        return snapshot(self.services)
+
+    def parse(self, taken: Snapshot) -> None:
+        assert taken.plan is not None
+        plan = Plan.model_validate_json(self.objects.get(taken.plan))
+        with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
+            for number, batch in enumerate(plan.batches):
+                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch)
+                body = Progress(outcomes=outcomes).model_dump_json().encode()
+                self.objects.put(progress_key(taken.plan, number), body)
+
+    def activate(self, taken: Snapshot) -> Activation:
+        assert taken.plan is not None
+        return activate(self.services, taken.plan, paused_at_creation=True)
+
+    def outcome(self, path: str, text: str) -> FileOutcome:
+        self.parsed.append(path)
+        said = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+        errors = [rest for kind, rest in said if kind == "error"]
+        return FileOutcome(
+            relative_path=path,
+            dags=tuple(self.dag_in(path, text, rest) for kind, rest in said if kind == "dag"),
+            import_errors={path: errors[0]} if errors else {},
+            touched=tuple(rest for kind, rest in said if kind == "imports"),
+            warnings=tuple(
+                ParseWarning(warning_type="runtime varying value", message=rest)
+                for kind, rest in said
+                if kind == "warn"
+            ),
+            parsed_at=self.clock.now(),
+            parse_duration=0.5,
+        )
+
+    def dag_in(self, path: str, text: str, rest: str) -> ParsedDag:
+        dag_id, _, schedule = rest.partition(" ")
+        timetable = TimetableSpec(type="airflow.timetables.simple.NullTimetable", can_be_scheduled=False)
+        if schedule.startswith("custom"):
+            timetable = TimetableSpec(type=f"plugins.{schedule}")
+        elif schedule:
+            timetable = TimetableSpec(
+                type="airflow.timetables.trigger.CronTriggerTimetable",
+                data={"expression": schedule, "timezone": "UTC", "interval": 0.0, "run_immediately": False},
+                summary=schedule,
+            )
+        spec = DagSpec(
+            dag_id=dag_id,
+            dag_display_name=dag_id,
+            fileloc=f"/dags/{path}",
+            relative_fileloc=path,
+            start_date=datetime(2026, 3, 1, tzinfo=UTC),
+            timetable=timetable,
+            tags=("made-up",),
+            tasks={"t": TaskSpec(task_id="t", max_active_tis_per_dag=1)},
+        )
+        return ParsedDag(
+            dag_id=dag_id,
+            spec_key=self.keep("specs", spec.model_dump_json(), "json"),
+            serialized_key=self.keep("serialized", json.dumps([dag_id, path, schedule]), "json"),
+            source_key=self.keep("sources", text, "txt"),
+            assets=(AssetRef(name=f"{dag_id}-asset", uri=f"s3://{dag_id}", extra={"by": path}),),
+        )
+
+    def keep(self, folder: str, text: str, suffix: str) -> str:
+        key = f"{folder}/{sha256(text.encode()).hexdigest()}.{suffix}"
+        self.objects.put_once(key, text.encode())
+        return key
+
+    # --- what one sees ---
+
+    def dag(self, dag_id: str) -> Dag:
+        found = self.store.get_dag(dag_id)
+        if found is None:
+            raise NotFound(dag_id)
+        return found
+
+    def fresh(self) -> dict[str, str]:
+        """DAGs that are not stale, and the files they come from."""
+        return {dag.dag_id: dag.relative_fileloc for dag in self.store.list_dags() if not dag.is_stale}
+
+    def errors(self) -> dict[str, str]:
+        return {problem.filename: problem.stack_trace for problem in self.store.list_import_problems()}
+
+    def versions(self, dag_id: str) -> list[int]:
+        return [version.version_number for version in self.store.list_versions(dag_id)]
+
+
+@pytest.fixture
+def stack() -> Stack:
+    clock = ManualClock(NOON)
+    return Stack(clock=clock, store=MemoryStore(clock=clock), objects=MemoryObjects())
+
+
+class DiedError(Exception):
+    """The process ended here."""
+
+
+class Dying:
+    """A store, or a bucket, whose user dies at a certain write."""
+
+    def __init__(self, of: Any, *, after: int) -> None:
+        self._of = of
+        self._left = after
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._of, name)
+        return self._dying(method) if name.startswith(("put", "delete", "activate", "set")) else method
+
+    def _dying(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def dying(*args: Any, **kwargs: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise DiedError
+            return write(*args, **kwargs)
+
+        return dying
+
+
+@pytest.fixture
+def dies() -> Callable[[Stack, int], AbstractContextManager[None]]:
+    """Within it, the stack's user dies after so many writes to the table."""
+
+    @contextmanager
+    def dies(stack: Stack, after: int) -> Iterator[None]:
+        real = stack.store
+        stack.store = Dying(real, after=after)
+        with suppress(DiedError):
+            yield
+        stack.store = real
+
+    return dies

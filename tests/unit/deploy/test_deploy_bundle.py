@@ -1,0 +1,405 @@
+"""What a deployment makes of a folder, edit by edit. Parsing is made up (see conftest)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from gust.model.dag_run import DagRun
+from gust.model.state import DagRunState, DagRunType
+
+
+def test_a_first_deployment(stack):
+    stack.upload("a.py", "dag a 0 * * * *")
+    stack.upload("sub/b.py", "dag b1\ndag b2")
+    stack.upload("readme.md")
+    assert stack.deploy() == ["a.py", "sub/b.py"]
+    assert stack.fresh() == {"a": "a.py", "b1": "sub/b.py", "b2": "sub/b.py"}
+    a = stack.dag("a")
+    assert a.is_paused
+    assert (a.version_number, a.tags, a.timetable_summary, a.has_task_concurrency_limits) == (
+        1,
+        ("made-up",),
+        "0 * * * *",
+        True,
+    )
+    assert a.next_run_after == datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+    assert a.bundle_version == stack.store.active_bundle().version
+    assert (a.last_parsed_time, a.last_parse_duration) == (stack.clock.now(), 0.5)
+    assert stack.store.get_asset(name="a-asset").extra == {"by": "a.py"}
+    assert stack.store.last_alive()["dag_processor"] == stack.clock.now()
+
+
+def test_nothing_new_is_nothing_done(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    assert not stack.snapshot().changed
+
+
+def test_an_empty_folder_is_a_bundle_too(stack):
+    stack.deploy()
+    assert stack.fresh() == {}
+    assert not stack.snapshot().changed
+
+
+def test_only_what_changed_is_parsed(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "dag b")
+    stack.deploy()
+    stack.upload("b.py", "dag b\ndag c")
+    assert stack.deploy() == ["b.py"]
+    assert stack.fresh() == {"a": "a.py", "b": "b.py", "c": "b.py"}
+
+
+def test_what_imports_a_changed_file_is_parsed(stack):
+    stack.upload("a.py", "dag a\nimports lib/helper.py")
+    stack.upload("b.py", "dag b\nimports lib/")
+    stack.upload("c.py", "dag c\nimports later.py")
+    stack.upload("lib/helper.py")
+    stack.deploy()
+    stack.upload("lib/helper.py", "# changed")
+    assert stack.deploy() == ["a.py", "lib/helper.py"]
+    stack.upload("lib/another.txt")
+    assert stack.deploy() == ["b.py"]
+    stack.upload("later.py")
+    assert stack.deploy() == ["c.py", "later.py"]
+    stack.delete("later.py")
+    assert stack.deploy() == ["c.py"]
+
+
+@pytest.mark.parametrize("path", ["plugins/p.py", "plugins/data.txt", ".airflowignore", "sub/.airflowignore"])
+def test_plugins_and_airflowignore_decide_for_all(stack, path):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "dag b")
+    stack.deploy()
+    stack.upload(path, "x")
+    assert stack.deploy() == ["a.py", "b.py"]
+    assert stack.fresh() == {"a": "a.py", "b": "b.py"}
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_is_made_when_the_serialized_dag_differs(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.upload("a.py", "dag a\n# a comment")
+    stack.deploy()
+    assert stack.versions("a") == [1]
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    assert stack.versions("a") == [1, 2]
+    assert stack.dag("a").version_number == 2
+
+
+def test_the_text_is_that_of_the_newest_parse(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.upload("a.py", "dag a\n# a comment")
+    stack.deploy()
+    assert stack.objects.get(stack.dag("a").source_key) == b"dag a\n# a comment"
+    assert stack.objects.get(stack.store.get_version("a", 1).source_key) == b"dag a"
+
+
+def test_every_dag_moves_to_the_new_bundle(stack):
+    """A task may import what changed, although its file did not when it was parsed."""
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.upload("tasks_only.py", "# changed")
+    stack.deploy()
+    assert stack.versions("a") == [1]
+    assert stack.dag("a").bundle_version == stack.store.active_bundle().version
+
+
+def test_a_person_who_pauses_meanwhile_is_not_overruled(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False))
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    assert not stack.dag("a").is_paused
+
+
+# --- when the next run is ---------------------------------------------------------------------------------------------
+
+
+def run(dag_id: str, day: int, run_type: DagRunType = DagRunType.SCHEDULED) -> DagRun:
+    moment = datetime(2026, 3, day, tzinfo=UTC)
+    return DagRun(
+        dag_id=dag_id,
+        run_id=f"{run_type.value}__{moment.isoformat()}",
+        run_type=run_type,
+        state=DagRunState.QUEUED,
+        run_after=moment,
+        queued_at=moment,
+        logical_date=moment,
+        data_interval_start=moment,
+        data_interval_end=moment,
+        version_number=1,
+        spec_key="",
+    )
+
+
+def test_the_next_run_stays_while_the_schedule_does(stack):
+    stack.upload("a.py", "dag a 0 6 * * *")
+    stack.deploy()
+    moved = replace(stack.dag("a"), next_run_after=datetime(2026, 5, 1, 6, tzinfo=UTC))
+    stack.store.put_dag(stack.dag("a"), moved)
+    stack.upload("a.py", "dag a 0 6 * * *\n# comment")
+    stack.deploy()
+    assert stack.dag("a").next_run_after == moved.next_run_after
+
+
+def test_a_changed_schedule_goes_on_after_the_last_automated_run(stack):
+    stack.upload("a.py", "dag a 0 6 * * *")
+    stack.deploy()
+    stack.store.create_run(run("a", 20))
+    stack.store.create_run(run("a", 25, DagRunType.MANUAL))
+    stack.upload("a.py", "dag a 0 7 * * *")
+    stack.deploy()
+    assert stack.dag("a").next_run_after == datetime(2026, 3, 20, 7, tzinfo=UTC)
+
+
+def test_a_timetable_that_only_airflow_knows_hides_nothing(stack):
+    stack.upload("a.py", "dag a customTimetable")
+    stack.upload("b.py", "dag b")
+    stack.deploy()
+    assert stack.fresh() == {"a": "a.py", "b": "b.py"}
+    assert stack.dag("a").next_run_after is None
+
+
+# --- broken files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_broken_file_keeps_its_last_good_version(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "dag b")
+    stack.deploy()
+    good = stack.dag("a")
+    stack.upload("a.py", "error Traceback")
+    stack.upload("b.py", "dag b @daily")
+    stack.deploy()
+    assert stack.errors() == {"a.py": "Traceback"}
+    a = stack.dag("a")
+    assert (a.has_import_errors, a.is_stale) == (True, False)
+    assert (a.version_number, a.bundle_version) == (1, good.bundle_version)
+    assert stack.dag("b").version_number == 2
+    stack.upload("c.py", "dag c")
+    stack.deploy()
+    assert stack.dag("a").bundle_version == good.bundle_version
+
+
+def test_a_repaired_file_has_no_error(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.upload("a.py", "error Traceback")
+    stack.deploy()
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    assert stack.errors() == {}
+    assert not stack.dag("a").has_import_errors
+    assert stack.versions("a") == [1]
+
+
+def test_one_broken_dag_of_a_file_hides_no_other(stack):
+    stack.upload("a.py", "dag a1\ndag a2")
+    stack.deploy()
+    stack.upload("a.py", "dag a1 @daily\nerror a2 fails")
+    stack.deploy()
+    assert stack.dag("a1").version_number == 2
+    assert not stack.dag("a1").has_import_errors
+    assert stack.dag("a2").has_import_errors
+    assert stack.fresh() == {"a1": "a.py", "a2": "a.py"}
+
+
+def test_a_broken_file_that_was_never_good(stack):
+    stack.upload("a.py", "error Traceback")
+    stack.deploy()
+    assert (stack.errors(), stack.fresh()) == ({"a.py": "Traceback"}, {})
+    stack.delete("a.py")
+    stack.deploy()
+    assert stack.errors() == {}
+
+
+# --- what goes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_file_makes_its_dags_stale(stack):
+    stack.upload("a.py", "dag a 0 * * * *\nwarn something")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False))
+    stack.delete("a.py")
+    stack.deploy()
+    assert stack.dag("a").is_stale
+    assert stack.store.due_dags(datetime(2030, 1, 1, tzinfo=UTC)) == []
+    assert stack.store.list_source_files() == []
+    assert stack.store.list_warnings() == []
+
+
+def test_a_dag_that_left_its_file_is_stale(stack):
+    stack.upload("a.py", "dag a1\ndag a2")
+    stack.deploy()
+    stack.upload("a.py", "dag a1")
+    stack.deploy()
+    assert stack.fresh() == {"a1": "a.py"}
+
+
+def test_a_dag_that_comes_back_goes_on_with_its_versions(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.delete("a.py")
+    stack.deploy()
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    assert not stack.dag("a").is_stale
+    assert stack.versions("a") == [1, 2]
+
+
+def test_a_dag_that_moves_to_another_file_stays(stack):
+    stack.upload("a.py", "dag d")
+    stack.deploy()
+    stack.upload("b.py", "dag d")
+    stack.delete("a.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"d": "b.py"}, {})
+
+
+def test_a_dag_that_moves_while_its_old_file_breaks(stack):
+    stack.upload("a.py", "dag d")
+    stack.deploy()
+    stack.upload("a.py", "error Traceback")
+    stack.upload("b.py", "dag d")
+    stack.deploy()
+    assert stack.fresh() == {"d": "b.py"}
+    assert not stack.dag("d").has_import_errors
+
+
+# --- two files, one dag_id --------------------------------------------------------------------------------------------
+
+IGNORED = "AirflowDagDuplicatedIdException: Ignoring DAG d from {} - also found in {}\n"
+
+
+def test_of_two_files_the_first_has_the_dag(stack):
+    stack.upload("b.py", "dag d\ndag e")
+    stack.upload("a.py", "dag d")
+    stack.deploy()
+    assert stack.fresh() == {"d": "a.py", "e": "b.py"}
+    assert stack.errors() == {"b.py": IGNORED.format("b.py", "a.py")}
+    assert not stack.dag("e").has_import_errors
+
+
+def test_who_has_the_dag_keeps_it(stack):
+    stack.upload("b.py", "dag d")
+    stack.deploy()
+    stack.upload("a.py", "dag d @daily")
+    stack.deploy()
+    assert stack.fresh() == {"d": "b.py"}
+    assert stack.errors() == {"a.py": IGNORED.format("a.py", "b.py")}
+    assert stack.versions("d") == [1]
+
+
+def test_the_rival_takes_over_when_the_first_goes(stack):
+    stack.upload("a.py", "dag d")
+    stack.upload("b.py", "dag d @daily")
+    stack.deploy()
+    stack.delete("a.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"d": "b.py"}, {})
+    assert stack.dag("d").version_number == 2
+
+
+# --- races ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_slower_of_two_deployments_looks_again(stack):
+    stack.upload("a.py", "dag a")
+    slow = stack.snapshot()
+    stack.parse(slow)
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    assert stack.activate(slow).stale
+    assert stack.dag("a").timetable_summary == "@daily"
+
+
+def test_overtaken_in_the_middle_it_is_put_right(stack):
+    """The slower one goes on writing after the faster one is done, and learns it at its last write."""
+    stack.upload("a.py", "dag a")
+    slow = stack.snapshot()
+    stack.parse(slow)
+    stack.upload("a.py", "dag a @daily")
+    real, written = stack.store, []
+
+    class Overtaken:
+        """Just before the slower one's first write, another deployment does it all."""
+
+        def __getattr__(self, name):
+            if name == "put_asset" and not written:
+                written.append(name)
+                stack.store = real
+                stack.deploy()
+            return getattr(real, name)
+
+    stack.store = Overtaken()
+    assert stack.activate(slow).stale
+    assert stack.dag("a").timetable_summary is None
+    assert stack.deploy() == ["a.py"]
+    assert stack.dag("a").timetable_summary == "@daily"
+
+
+def test_activating_twice_changes_nothing(stack):
+    stack.upload("a.py", "dag a")
+    taken = stack.snapshot()
+    stack.parse(taken)
+    stack.activate(taken)
+    before = stack.dag("a")
+    stack.clock.advance(60)
+    assert stack.activate(taken).stale
+    assert stack.dag("a") == before
+
+
+@pytest.mark.parametrize("writes", range(24))
+def test_death_at_any_write_is_healed_by_the_next_deployment(stack, dies, writes):
+    stack.upload("a.py", "dag a\ndag a2")
+    stack.upload("b.py", "dag b\nwarn x")
+    stack.upload("gone.py", "dag gone")
+    stack.upload("bad.py", "error Traceback")
+    stack.deploy()
+    stack.delete("gone.py")
+    stack.upload("a.py", "dag a @daily")
+    stack.upload("b.py", "error broken")
+    stack.upload("bad.py", "dag good")
+    with dies(stack, after=writes):
+        stack.deploy()
+    stack.deploy()
+    assert stack.fresh() == {"a": "a.py", "b": "b.py", "good": "bad.py"}
+    assert stack.versions("a") == [1, 2]
+    assert stack.dag("a").timetable_summary == "@daily"
+    assert stack.errors() == {"b.py": "broken"}
+    assert not stack.snapshot().changed
+
+
+# --- what is not believed ---------------------------------------------------------------------------------------------
+
+
+def test_a_spec_of_another_dag_is_refused(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "dag b")
+    real = stack.dag_in
+    forged = {"b": real("a.py", "", "a").spec_key}
+    stack.dag_in = lambda path, text, rest: real(path, text, rest).model_copy(
+        update={"spec_key": forged[rest]} if rest in forged else {}
+    )
+    stack.deploy()
+    assert stack.fresh() == {"a": "a.py"}
+    assert "is not the spec of b" in stack.errors()["b.py"]
+
+
+def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
+    stack.upload("a.py", "dag a")
+    taken = stack.snapshot()
+    stack.parse(taken)
+    spec_key = next(key for key in stack.objects.list("specs/"))
+    stack.objects.put(spec_key, stack.objects.get(spec_key).replace(b"made-up", b"changed"))
+    stack.activate(taken)
+    assert stack.fresh() == {}
+    assert "is not the spec of a" in stack.errors()["a.py"]

@@ -1,0 +1,239 @@
+"""Who is not the current dispatch of the task instance changes nothing, in whatever order the messages come."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from tests.unit.execution_api.world import NOW, RUN, World, hostname
+
+from gust.aws.tokens import DISPATCH_AUDIENCE
+from gust.model.dag_spec import TaskSpec
+from gust.model.dispatch import Dispatch, Scope
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import transition
+from gust.services.ports import User
+
+END = "2026-03-01T12:00:05Z"
+SUCCESS = {"state": "success", "end_date": END, "task_outlets": [], "outlet_events": []}
+
+
+@pytest.fixture
+def etl(world: World) -> World:
+    world.given_dag(TaskSpec(task_id="extract", retries=3, retry_delay=60.0), TaskSpec(task_id="load"))
+    world.given_run()
+    return world
+
+
+def path(instance: TaskInstance, operation: str) -> str:
+    return f"/task-instances/{instance.key.uuid(instance.try_number)}/{operation}"
+
+
+def start_body(pid: int = 42) -> dict[str, Any]:
+    return {"state": "running", "hostname": hostname(), "unixname": "me", "pid": pid, "start_date": END}
+
+
+WRITES: list[tuple[str, str, Any]] = [
+    ("PATCH", "state", SUCCESS),
+    ("PATCH", "state", {"state": "failed", "end_date": END}),
+    ("PATCH", "state", {"state": "up_for_retry", "end_date": END}),
+    ("PATCH", "state", {"state": "up_for_reschedule", "end_date": END, "reschedule_date": END}),
+    ("PATCH", "state", {"state": "deferred", "classpath": "a.T", "next_method": "go"}),
+    ("PUT", "heartbeat", {"hostname": "h", "pid": 1}),
+    ("PUT", "rtif", {"a": "b"}),
+    ("PATCH", "rendered-map-index", "label"),
+    ("PATCH", "skip-downstream", {"tasks": ["load"]}),
+]
+
+
+@pytest.mark.parametrize(("method", "operation", "body"), WRITES)
+def test_a_report_of_an_earlier_dispatch_changes_nothing(etl: World, method: str, operation: str, body: Any) -> None:
+    """The same try, sent to a worker a second time: a sensor that was rescheduled."""
+    first = etl.given_running("extract")
+    etl.store.move(transition.reschedule(first, at=NOW, due_at=NOW))
+    second = etl.given_running("extract")
+    assert (second.try_number, second.dispatch_count) == (1, 2)
+    status, answer = etl.request(method, path(first, operation), token=etl.token(first), body=body)
+    assert status == 409
+    assert answer["detail"]["reason"] in {"invalid_state", "running_elsewhere"}
+    assert etl.now(first) == second
+    assert etl.store.get_rendered_fields(first.key) is None
+    assert etl.store.get_instance(RUN.task_instance("load")) is None
+
+
+@pytest.mark.parametrize(("method", "operation", "body"), WRITES)
+def test_a_report_of_an_earlier_try_changes_nothing(etl: World, method: str, operation: str, body: Any) -> None:
+    first = etl.given_running("extract", retries=3)
+    etl.store.move(transition.lose(first, at=NOW, reason="silent", retry_at=NOW))
+    second = etl.given_running("extract")
+    status, _ = etl.request(method, path(first, operation), token=etl.token(first), body=body)
+    assert status == (410 if operation == "heartbeat" else 409)
+    assert etl.now(first) == second
+    assert etl.store.get_instance(RUN.task_instance("load")) is None
+
+
+@pytest.mark.parametrize(("method", "operation", "body"), WRITES)
+def test_a_report_before_the_start_changes_nothing(etl: World, method: str, operation: str, body: Any) -> None:
+    queued = etl.given_queued("extract")
+    status, answer = etl.request(method, path(queued, operation), token=etl.token(queued), body=body)
+    assert status == 409
+    said = answer["detail"]
+    assert said.get("previous_state", said.get("current_state")) == "queued"
+    assert etl.now(queued) == queued
+
+
+@pytest.mark.parametrize(("method", "operation", "body"), [*WRITES, ("PATCH", "run", start_body())])
+def test_a_token_speaks_for_its_own_task_instance_only(etl: World, method: str, operation: str, body: Any) -> None:
+    mine, other = etl.given_running("extract"), etl.given_running("load")
+    status, answer = etl.request(method, path(other, operation), token=etl.token(mine), body=body)
+    assert (status, answer) == (403, {"detail": "Token subject does not match task instance ID"})
+    assert etl.now(other) == other
+
+
+@pytest.mark.parametrize("operation", ["PATCH run", "PATCH state", "PUT heartbeat"])
+def test_without_a_good_token_nothing_happens(etl: World, operation: str) -> None:
+    queued = etl.given_queued("extract")
+    method, name = operation.split()
+    good = etl.token(queued)
+    claims = jwt.decode(good, options={"verify_signature": False})
+    forged = jwt.encode(claims, "another key, long enough for HS256 too", algorithm="HS256")
+    unsigned = jwt.encode(claims, None, algorithm="none")
+    persons = etl.tokens.for_user(User("me", "admin"), now=NOW, lifetime=timedelta(days=1))
+    for token in (forged, unsigned, persons, "nonsense", good[:-2]):
+        assert etl.request(method, path(queued, name), token=token, body=start_body())[0] == 403
+    assert etl.request(method, path(queued, name), body=start_body()) == (401, {"detail": "Missing auth token"})
+    etl.clock.advance(3601)
+    assert etl.request(method, path(queued, name), token=good, body=start_body())[0] == 403
+    assert etl.now(queued) == queued
+
+
+def test_a_message_that_comes_after_it_was_sent_again_starts_nothing(etl: World) -> None:
+    first = etl.given_queued("extract")
+    etl.store.move(transition.resend(first, at=NOW, reason="nobody came"))
+    second = etl.now(first)
+    status, answer = etl.request("PATCH", path(first, "run"), token=etl.token(first), body=start_body())
+    assert (status, answer["detail"]["previous_state"]) == (409, "scheduled")
+    assert etl.now(first) == second
+    assert etl.request("PATCH", path(second, "run"), token=etl.token(second), body=start_body())[0] == 200
+
+
+def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World) -> None:
+    """Both have read the queued instance before either has written: the message was delivered twice."""
+    queued = etl.given_queued("extract")
+    other = transition.start(queued, at=NOW, hostname=hostname(), pid=1)
+    get_instance = etl.store._store.get_instance
+
+    def read_just_before_the_other_writes(key: Any) -> TaskInstance | None:
+        seen = get_instance(key)
+        etl.store._store.move(other)
+        return seen
+
+    etl.store._store.get_instance = read_just_before_the_other_writes
+    status, answer = etl.request("PATCH", path(queued, "run"), token=etl.token(queued), body=start_body(pid=2))
+    etl.store._store.get_instance = get_instance
+    assert status == 409
+    assert answer["detail"] == {
+        "reason": "invalid_state",
+        "message": "TI was not in a state where it could be marked as running",
+        "previous_state": "running",
+    }
+    assert etl.now(queued) == other.after
+
+
+@pytest.mark.parametrize(
+    "body", [body for method, operation, body in WRITES if operation == "state"], ids=lambda body: str(body["state"])
+)
+def test_the_same_report_twice_counts_once(etl: World, body: dict[str, Any]) -> None:
+    ti = etl.given_running("extract", retries=1)
+    assert etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=body) == (204, None)
+    after = etl.now(ti)
+    etl.clock.advance(10)
+    assert etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=body)[0] in {200, 204}
+    assert etl.now(ti) == after
+
+
+def test_success_after_the_scheduler_gave_the_try_up_does_not_count(etl: World) -> None:
+    ti = etl.given_running("extract", retries=1)
+    etl.store.move(transition.lose(ti, at=NOW, reason="silent for 60 s", retry_at=NOW + timedelta(seconds=60)))
+    status, answer = etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=SUCCESS)
+    assert (status, answer["detail"]["previous_state"]) == (409, "up_for_retry")
+    assert etl.state(ti) is S.UP_FOR_RETRY
+
+
+def test_a_heartbeat_of_a_try_that_was_taken_away_ends_the_process(etl: World) -> None:
+    ti = etl.given_running("extract")
+    etl.store.move(transition.fail(ti, at=NOW, reason="marked failed"))
+    status, answer = etl.request("PUT", path(ti, "heartbeat"), token=etl.token(ti), body={"hostname": "h", "pid": 1})
+    assert status == 409
+    assert answer["detail"] == {
+        "reason": "not_running",
+        "message": "TI is no longer in the running state and task should terminate",
+        "current_state": "failed",
+    }
+
+
+def test_what_does_not_exist_is_not_found(etl: World) -> None:
+    ghost = TaskInstance(dag_id=RUN.dag_id, run_id=RUN.run_id, task_id="ghost", try_number=1, dispatch_count=1)
+    for operation, method, body in (("run", "PATCH", start_body()), ("heartbeat", "PUT", {"hostname": "h", "pid": 1})):
+        status, answer = etl.request(method, path(ghost, operation), token=etl.token(ghost), body=body)
+        assert (status, answer["detail"]["reason"]) == (404, "not_found")
+
+
+# --- XComs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_try_pushes_its_own_xcoms_only(etl: World) -> None:
+    mine, other = etl.given_running("extract"), etl.given_running("load")
+    theirs = f"/xcoms/{RUN.dag_id}/{RUN.run_id}/load/key"
+    assert etl.request("POST", theirs, token=etl.token(mine), body=1)[0] == 403
+    assert etl.request("POST", theirs, token=etl.token(other), body=2)[0] == 201
+    assert etl.request("DELETE", theirs, token=etl.token(mine))[0] == 403
+    assert etl.request("GET", theirs, token=etl.token(mine)) == (200, {"key": "key", "value": 2})
+
+
+def test_a_mapped_instance_is_not_its_neighbour(etl: World) -> None:
+    mine = etl.given_running("extract", map_index=0)
+    etl.given_running("extract", map_index=1)
+    url = f"/xcoms/{RUN.dag_id}/{RUN.run_id}/extract/key"
+    assert etl.request("POST", url, token=etl.token(mine), body=1, query="map_index=1")[0] == 403
+    assert etl.request("POST", url, token=etl.token(mine), body=1)[0] == 403
+    assert etl.request("POST", url, token=etl.token(mine), body=1, query="map_index=0")[0] == 201
+
+
+def test_a_lost_worker_does_not_overwrite_what_its_successor_pushed(etl: World) -> None:
+    first = etl.given_running("extract", retries=3)
+    etl.store.move(transition.lose(first, at=NOW, reason="silent", retry_at=NOW))
+    second = etl.given_running("extract")
+    url = f"/xcoms/{RUN.dag_id}/{RUN.run_id}/extract/return_value"
+    assert etl.request("POST", url, token=etl.token(second), body="new")[0] == 201
+    assert etl.request("POST", url, token=etl.token(first), body="old")[0] == 409
+    assert etl.request("DELETE", url, token=etl.token(first))[0] == 409
+    assert etl.request("GET", url, token=etl.token(second))[1]["value"] == "new"
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_renews_the_token(etl: World) -> None:
+    ti = etl.given_running("extract")
+    worker = etl.worker(ti)
+    for _ in range(5):
+        etl.clock.advance(1800)
+        worker.task_instances.heartbeat(ti.key.uuid(1), pid=42)
+    assert etl.tokens.dispatch_of(worker.auth.token, now=etl.clock.now()) == Dispatch.of(ti)
+
+
+def test_the_token_of_a_deferred_instance_is_the_triggerers(etl: World) -> None:
+    assert etl.tokens.dispatch_of(etl.token(etl.given_running("load")), now=NOW).scope is Scope.EXECUTION
+    ti = etl.given_running("extract")
+    etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=WRITES[4][2])
+    token = etl.token(etl.now(ti))
+    assert etl.tokens.dispatch_of(token, now=NOW).scope is Scope.TRIGGER
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == DISPATCH_AUDIENCE
+    status, answer = etl.request("PATCH", path(ti, "state"), token=token, body=SUCCESS)
+    assert status == 403
+    assert "Token type 'trigger' not allowed" in answer["detail"]
+    assert etl.state(ti) is S.DEFERRED

@@ -1,0 +1,255 @@
+"""One file's outcome: DAGs, import errors as Airflow words them, and what it depends on."""
+
+import zipfile
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from gust.airflow_bridge import parse
+from gust.aws.memory import MemoryObjects
+from gust.model.deployment import FileOutcome
+
+DAG = """
+from airflow.sdk import DAG
+with DAG("{dag_id}", schedule=None) as dag: ...
+"""
+
+
+class Bundle:
+    """A folder being written, and its parse."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.objects = MemoryObjects()
+
+    def write(self, path: str, text: str) -> None:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dedent(text))
+
+    def parse(self, path: str) -> FileOutcome:
+        parse.dag_files.cache_clear()
+        return parse.parse_file(self.objects, self.folder, path, "dags-folder")
+
+    def dag_ids(self, path: str) -> list[str]:
+        outcome = self.parse(path)
+        assert outcome.import_errors == {}
+        return sorted(dag.dag_id for dag in outcome.dags)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle(tmp_path.resolve())
+
+
+# --- what is a DAG file -----------------------------------------------------------------------------------------------
+
+
+def test_several_dags_in_a_file(bundle):
+    bundle.write("many.py", "from airflow.sdk import DAG\nfor n in range(3):\n    globals()[f'd{n}'] = DAG(f'd{n}')\n")
+    assert bundle.dag_ids("many.py") == ["d0", "d1", "d2"]
+
+
+def test_packages_and_helpers_beside_the_file(bundle):
+    bundle.write("helper.py", "NAME = 'from_helper'")
+    bundle.write("package/__init__.py", "")
+    bundle.write("package/deep.py", "from helper import NAME")
+    bundle.write("sub/folder/d.py", "from package.deep import NAME\nfrom airflow.sdk import DAG\ndag = DAG(NAME)\n")
+    assert bundle.dag_ids("sub/folder/d.py") == ["from_helper"]
+    assert bundle.parse("sub/folder/d.py").touched == ("helper.py", "package/__init__.py", "package/deep.py")
+
+
+def test_a_file_that_mentions_no_dag_is_not_run(bundle):
+    bundle.write("helper.py", "raise SystemError('run')")
+    assert bundle.dag_ids("helper.py") == []
+
+
+def test_ignored_files_are_not_run(bundle):
+    bundle.write(".airflowignore", "broken_*.py\n")
+    bundle.write("broken_1.py", "# airflow dag\n1/0")
+    bundle.write("sub/.airflowignore", "skipped/\n")
+    bundle.write("sub/skipped/d.py", "# airflow dag\n1/0")
+    bundle.write("sub/kept.py", DAG.format(dag_id="kept"))
+    assert bundle.dag_ids("broken_1.py") == bundle.dag_ids("sub/skipped/d.py") == []
+    assert bundle.dag_ids("sub/kept.py") == ["kept"]
+
+
+def test_a_zip_of_dags(bundle):
+    with zipfile.ZipFile(bundle.folder / "packed.zip", "w") as archive:
+        archive.writestr("one.py", DAG.format(dag_id="zipped") + "import packed_helper\n")
+        archive.writestr("packed_helper.py", "")
+        archive.writestr("broken.py", "# airflow dag\n1/0\n")
+    outcome = bundle.parse("packed.zip")
+    assert [dag.dag_id for dag in outcome.dags] == ["zipped"]
+    assert bundle.objects.get(outcome.dags[0].source_key).decode().startswith(DAG.format(dag_id="zipped"))
+    assert list(outcome.import_errors) == ["packed.zip/broken.py"]
+
+
+def test_plugins_of_the_bundle_are_loaded(bundle):
+    bundle.write(
+        "plugins/my_timetable.py",
+        """
+        from airflow.plugins_manager import AirflowPlugin
+        from airflow.timetables.interval import CronDataIntervalTimetable
+
+        class Nightly(CronDataIntervalTimetable):
+            def __init__(self): super().__init__("0 0 * * *", "UTC")
+            def serialize(self): return {}
+            @classmethod
+            def deserialize(cls, data): return cls()
+
+        class MyPlugin(AirflowPlugin):
+            name = "mine"
+            timetables = [Nightly]
+        """,
+    )
+    bundle.write(
+        "d.py", "from airflow.sdk import DAG\nfrom my_timetable import Nightly\ndag = DAG('d', schedule=Nightly())\n"
+    )
+    assert bundle.dag_ids("d.py") == ["d"]
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_trace_shows_paths_of_the_bundle(bundle):
+    bundle.write("sub/bad.py", "# airflow dag\nimport helper\n")
+    bundle.write("helper.py", "\n\n1 / 0\n")
+    trace = bundle.parse("sub/bad.py").import_errors["sub/bad.py"]
+    assert trace.startswith("Traceback (most recent call last):")
+    assert 'File "helper.py", line 3, in <module>' in trace
+    assert trace.endswith("ZeroDivisionError: division by zero\n")
+    assert str(bundle.folder) not in trace
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("dag = (", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import os; os._exit(3)", "The process ended itself with exit code 3."),
+        ("import os; os._exit(0)", "The process ended itself with exit code 0."),
+        ("import os; os.kill(os.getpid(), 9)", "The process was ended by SIGKILL."),
+        ("eaten = []\nwhile True: eaten.append(bytearray(10**7))", "MemoryError"),
+        ("while True: pass", "AirflowTaskTimeout"),
+        ("while True: print('y' * 10000)", "AirflowTaskTimeout"),
+    ],
+    ids=["syntax", "SystemExit", "exits 3", "exits 0", "killed", "eats memory", "hangs", "floods"],
+)
+def test_a_file_that_fails_gives_an_import_error(bundle, monkeypatch, body, said):
+    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "1.0")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+    bundle.write("bad.py", f"# airflow dag\n{body}\n")
+    outcome = bundle.parse("bad.py")
+    assert said in outcome.import_errors["bad.py"]
+    assert outcome.dags == ()
+
+
+def test_one_dag_that_cannot_be_serialized_hides_no_other(bundle):
+    bundle.write(
+        "mixed.py",
+        """
+        from airflow.sdk import DAG
+        from airflow.timetables.interval import CronDataIntervalTimetable
+        class Unregistered(CronDataIntervalTimetable): ...
+        good, bad = DAG("good"), DAG("bad", schedule=Unregistered("@daily", "UTC"))
+        """,
+    )
+    outcome = bundle.parse("mixed.py")
+    assert [dag.dag_id for dag in outcome.dags] == ["good"]
+    assert "Unregistered' is not registered" in outcome.import_errors["mixed.py"]
+
+
+def test_values_that_change_at_every_parse_are_warned_of(bundle):
+    bundle.write(
+        "now.py",
+        "from datetime import datetime\nfrom airflow.sdk import DAG\ndag = DAG('d', start_date=datetime.now())\n",
+    )
+    outcome = bundle.parse("now.py")
+    assert [warning.warning_type for warning in outcome.warnings] == ["runtime varying value"]
+    assert "datetime.now()" in outcome.warnings[0].message
+
+
+# --- what does not change ---------------------------------------------------------------------------------------------
+
+
+def test_the_place_of_the_bundle_leaves_no_trace(tmp_path):
+    """Each version of a bundle is extracted elsewhere; a DAG that did not change must not look changed."""
+    text = """
+        import os
+        from airflow.providers.standard.operators.bash import BashOperator
+        from airflow.sdk import DAG, task
+        class Mine(BashOperator): ...
+        with DAG("d", schedule=None, template_searchpath=os.path.dirname(__file__), doc_md=__file__):
+            Mine(task_id="mine", bash_command=f"{os.path.dirname(__file__)}/run.sh ")
+            @task
+            def f(): ...
+            f()
+        """
+    keys = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        bundle = Bundle((tmp_path / name).resolve())
+        bundle.write("d.py", text)
+        dag = bundle.parse("d.py").dags[0]
+        keys.append((dag.serialized_key, dag.spec_key))
+        serialized = bundle.objects.get(dag.serialized_key).decode()
+        assert str(tmp_path) not in serialized
+        assert "/dags/run.sh" in serialized
+    assert keys[0] == keys[1]
+
+
+# --- what decides -----------------------------------------------------------------------------------------------------
+
+
+def touched(bundle, body: str) -> tuple[str, ...]:
+    bundle.write("d.py", f"{body}\n{DAG.format(dag_id='d')}")
+    return bundle.parse("d.py").touched
+
+
+def test_a_file_that_is_read_decides(bundle):
+    bundle.write("config/a.yaml", "a: 1")
+    assert touched(bundle, "from pathlib import Path\n(Path(__file__).parent / 'config/a.yaml').read_text()") == (
+        "config/a.yaml",
+    )
+
+
+def test_a_file_that_was_not_there_decides(bundle):
+    assert touched(bundle, "import os\ntry: open(os.path.dirname(__file__) + '/a.json')\nexcept OSError: ...") == (
+        "a.json",
+    )
+
+
+def test_a_listed_folder_decides(bundle):
+    bundle.write("config/a.yaml", "a: 1")
+    body = "from pathlib import Path\n[p.name for p in (Path(__file__).parent / 'config').glob('*.yaml')]"
+    assert touched(bundle, body) == ("config/",)
+
+
+def test_a_module_that_was_looked_for_in_vain_decides(bundle):
+    assert touched(bundle, "try: import helper\nexcept ImportError: ...") == ("helper.py", "helper/")
+
+
+def test_a_module_missing_in_a_package_decides(bundle):
+    bundle.write("package/__init__.py", "")
+    assert touched(bundle, "try: from package.later import x\nexcept ImportError: ...") == (
+        "package/__init__.py",
+        "package/later.py",
+        "package/later/",
+    )
+
+
+def test_a_template_file_decides(bundle):
+    bundle.write("query.sql", "select 1")
+    body = """
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
+class Query(BashOperator): template_ext = (".sql",)
+with DAG("t", schedule=None): Query(task_id="q", bash_command="query.sql")
+"""
+    assert "query.sql" in touched(bundle, body)
+
+
+def test_libraries_outside_the_bundle_do_not_decide(bundle):
+    assert touched(bundle, "import json, wave, colorsys\nopen('/etc/hostname').read()") == ()
