@@ -70,7 +70,12 @@ GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.G
 
 
 def run_try(
-    workload: TaskWorkload, *, invoke: Invoke, objects: Objects, bundles: BundleFolder, sink: Sink,
+    workload: TaskWorkload,
+    *,
+    invoke: Invoke,
+    objects: Objects,
+    bundles: BundleFolder,
+    sink: Sink,
     remaining: float | None = None,
 ) -> int:
     """Run one dispatch of one try to its end and report it; returns the exit code of the task's process.
@@ -250,7 +255,9 @@ class SupervisedTry(supervisor.ActivitySubprocess):
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
         exit_of_child = _PidFile(os.pidfd_open(self.pid))
-        self.selector.register(exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister))
+        self.selector.register(
+            exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister)
+        )
 
     def _on_child_started(self, **kwargs: Any) -> None:
         super()._on_child_started(**kwargs)
@@ -290,7 +297,9 @@ class SupervisedTry(supervisor.ActivitySubprocess):
                 raise
             self._pending_terminal_state_msg = None
             self._terminal_state = supervisor.SERVER_TERMINATED
-            self.process_log.warning("The end of the try is not reported: it was ended by somebody else", detail=_detail(error))
+            self.process_log.warning(
+                "The end of the try is not reported: it was ended by somebody else", detail=_detail(error)
+            )
 
     def _drain_logs(self) -> None:
         """Read what the child wrote before it asked for its end: requests and lines come through different sockets."""

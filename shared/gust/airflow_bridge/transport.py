@@ -112,5 +112,3 @@ def _headers(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, values in (answer.get("multiValueHeaders") or {}).items():
         headers.extend((str(name), str(value)) for value in values)
     return [(name, value) for name, value in headers if name.lower() not in {"content-length", "content-encoding"}]
-
-

@@ -132,8 +132,17 @@ class LogShipper:
                 self._put_events(batch)
             except (ClientError, BotoCoreError) as error:
                 if attempt == attempts - 1:
-                    print(json.dumps({"level": "warning", "message": "Task log lines were lost", "lines": len(batch),
-                                      "error": str(error)}), file=sys.stderr)  # noqa: T201
+                    print(
+                        json.dumps(
+                            {
+                                "level": "warning",
+                                "message": "Task log lines were lost",
+                                "lines": len(batch),
+                                "error": str(error),
+                            }
+                        ),
+                        file=sys.stderr,
+                    )  # noqa: T201
                 else:
                     self._pause(0.2 * 2**attempt)
             else:
@@ -270,9 +279,7 @@ class CloudWatchLogReader:
         more: dict[str, Any] = {}
         while True:
             try:
-                answer = self.client.get_log_events(
-                    logStreamName=instance.hostname, startFromHead=True, **span, **more
-                )
+                answer = self.client.get_log_events(logStreamName=instance.hostname, startFromHead=True, **span, **more)
             except self.client.exceptions.ResourceNotFoundException:
                 return
             yield answer["events"]
@@ -305,7 +312,10 @@ def _fields(event: dict[str, Any]) -> dict[str, Any]:
         fields = None
     if isinstance(fields, dict):
         return fields
-    return {"timestamp": datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC).isoformat(), "event": event["message"]}
+    return {
+        "timestamp": datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC).isoformat(),
+        "event": event["message"],
+    }
 
 
 def _milliseconds(moment: datetime) -> int:
