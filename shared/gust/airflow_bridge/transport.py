@@ -1,7 +1,7 @@
 """HTTP without a network: the Task SDK's requests become invocations of the execution API function.
 
-The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a worker
-from a browser. Lambda carries 6 MB each way; larger bodies take the way that `gust.model.transfer` describes.
+The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a
+worker from a browser. Lambda carries 6 MB each way; larger bodies take the way that `gust.model.transfer` describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Task logs in CloudWatch Logs: JSON lines, one stream per execution environment of the worker, read back by try.
 
-A line names its try in `ti_id`. After the last line of a dispatch comes a mark, which tells a reader that nothing follows;
-without one (the environment died) a reader gives up a while after the try has ended.
+A line names its try in `ti_id`. After the last line of a dispatch comes a mark, which tells a reader that nothing
+follows; without one (the environment died) a reader gives up a while after the try has ended.
 """
 
 from __future__ import annotations
@@ -132,17 +132,8 @@ class LogShipper:
                 self._put_events(batch)
             except (ClientError, BotoCoreError) as error:
                 if attempt == attempts - 1:
-                    print(
-                        json.dumps(
-                            {
-                                "level": "warning",
-                                "message": "Task log lines were lost",
-                                "lines": len(batch),
-                                "error": str(error),
-                            }
-                        ),
-                        file=sys.stderr,
-                    )  # noqa: T201
+                    note = {"level": "warning", "message": "Task log lines were lost", "lines": len(batch)}
+                    sys.stderr.write(json.dumps({**note, "error": str(error)}) + "\n")
                 else:
                     self._pause(0.2 * 2**attempt)
             else:
