@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections import Counter
@@ -61,8 +62,9 @@ class World:
             clock=self.clock,
             logs=None,
         )
-        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: SIM115
-        self.api = ExecutionApi(self.services, log=log)
+        self.log = io.StringIO()
+        # A name of its own: powertools keeps one logger, with its first stream, per service name.
+        self.api = ExecutionApi(self.services, log=Logger(service=f"test-{id(self.log)}", stream=self.log))
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
