@@ -597,6 +597,25 @@ def test_the_label_of_a_mapped_instance(etl: World) -> None:
     assert etl.state(ti) is S.RUNNING
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"state": "success", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "failed", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "skipped", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "up_for_retry", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "deferred", "classpath": "a.T", "next_method": "go"},
+    ],
+    ids=lambda report: report["state"],
+)
+def test_a_report_may_bring_the_label(etl: World, report: dict[str, Any]) -> None:
+    ti = etl.given_running("load", map_index=3)
+    etl.worker(ti).patch(
+        f"task-instances/{own_id('load', 3)}/state", json={**report, "rendered_map_index": "eu-west-1"}
+    )
+    assert (etl.state(ti), etl.now(ti).rendered_map_index) == (report["state"], "eu-west-1")
+
+
 def test_health(etl: World) -> None:
     assert etl.request("GET", "/health") == (200, {"status": "healthy"})
     assert etl.request("GET", "/health/ping") == (200, {"ok": ["store"], "failing": {}})
