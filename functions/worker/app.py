@@ -40,12 +40,15 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def run(workload: TaskWorkload, remaining: float) -> None:
-    names = {"dag_id": workload.dag_id, "run_id": workload.run_id, "task_id": workload.task_id,
-             "map_index": workload.map_index, "try_number": workload.try_number}
+    names = {
+        "dag_id": workload.dag_id,
+        "run_id": workload.run_id,
+        "task_id": workload.task_id,
+        "map_index": workload.map_index,
+        "try_number": workload.try_number,
+    }
     try:
-        exit_code = run_try(
-            workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining
-        )
+        exit_code = run_try(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:
