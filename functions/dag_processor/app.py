@@ -51,6 +51,12 @@ def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`."""
     from gust.airflow_bridge.parse import parse_batch
 
-    done = parse_batch(bootstrap.bucket(), event["plan"], event["batch"], give_up=event.get("give_up", False))
-    log.info("parsed", plan=event["plan"], batch=event["batch"], files=done)
-    return {"files": done}
+    finished = parse_batch(
+        bootstrap.bucket(),
+        event["plan"],
+        event["batch"],
+        give_up=event.get("give_up", False),
+        time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    log.info("parsed", plan=event["plan"], batch=event["batch"], finished=finished)
+    return {"plan": event["plan"], "batch": event["batch"], "finished": finished}

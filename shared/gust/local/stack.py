@@ -71,6 +71,7 @@ class LocalStack:
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
         self._trouble: list[str] = []
+        self._emulator_module = emulator
         self.endpoint = ""
         """Where the emulator answers, as AWS."""
         self.outputs: Mapping[str, str] = {}

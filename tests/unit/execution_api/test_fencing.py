@@ -7,7 +7,6 @@ from typing import Any
 
 import jwt
 import pytest
-from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 from gust.aws.tokens import DISPATCH_AUDIENCE
 from gust.model.dag_spec import TaskSpec
@@ -16,6 +15,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
 from gust.services.ports import User
+from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 END = "2026-03-01T12:00:05Z"
 SUCCESS = {"state": "success", "end_date": END, "task_outlets": [], "outlet_events": []}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from aws_lambda_powertools.logging import Logger
 
+from gust.airflow_bridge.transport import LambdaTransport
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.execution_api.app import ExecutionApi
@@ -61,14 +62,18 @@ class World:
             clock=self.clock,
             logs=None,
         )
-        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: SIM115
-        self.api = ExecutionApi(self.services, log=log)
+        self.log = io.StringIO()
+        # A name of its own: powertools keeps one logger, with its first stream, per service name.
+        self.api = ExecutionApi(self.services, log=Logger(service=f"test-{id(self.log)}", stream=self.log))
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def given_dag(self, *tasks: TaskSpec, dag_id: str = RUN.dag_id, **fields: Any) -> DagSpec:
         spec = DagSpec(
-            dag_id=dag_id, timetable=TimetableSpec(type="null"), tasks={t.task_id: t for t in tasks}, **fields
+            dag_id=dag_id,
+            timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
+            tasks={t.task_id: t for t in tasks},
+            **fields,
         )
         # Named by its content, as in the bucket: specs are cached by key for as long as the process lives.
         text = spec.model_dump_json()
@@ -131,7 +136,13 @@ class World:
         """Airflow's client, as the supervisor uses it, for the instance's present dispatch."""
         from airflow.sdk.api.client import Client
 
-        return Client(base_url="http://gust/execution/", token=self.token(instance), transport=Transport(self.api))
+        transport = LambdaTransport(self.invoke, self.objects)
+        return Client(base_url="http://gust/execution/", token=self.token(instance), transport=transport)
+
+    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
+        """As Lambda does: what does not survive being JSON does not arrive."""
+        answer = self.api(json.loads(json.dumps(event)), None)
+        return dict(json.loads(json.dumps(answer)))
 
     def request(
         self,
@@ -163,19 +174,6 @@ def http_event(method: str, path: str, query: str, headers: dict[str, str], body
         "body": body,
         "isBase64Encoded": False,
     }
-
-
-class Transport(httpx.BaseTransport):
-    def __init__(self, api: ExecutionApi) -> None:
-        self.api = api
-        self.answers: list[dict[str, Any]] = []
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        body = request.read().decode() or None
-        event = http_event(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
-        answer = self.api(json.loads(json.dumps(event)), None)
-        self.answers.append(answer)
-        return httpx.Response(answer["statusCode"], headers=answer["headers"], text=answer["body"])
 
 
 def hostname() -> str:
