@@ -104,7 +104,7 @@ def wake_soon(services: Services, run: DagRun, at: datetime, *, now: datetime) -
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
-    send_triggers(services, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
+    send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
 
@@ -153,17 +153,17 @@ def task_workload(
     )
 
 
-def send_triggers(services: Services, instances: Sequence[TaskInstance]) -> None:
+def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:
     """Have the triggerer run what deferred instances wait for, then mark them: one that carries the mark is not sent
     again. Dying in between sends it twice, and the first event of the two resumes the task."""
     if not instances:
         return
     now = services.clock.now()
-    services.queues.send_triggers([trigger_workload(services, instance, now=now) for instance in instances])
+    services.queues.send_triggers([trigger_workload(services, run, instance, now=now) for instance in instances])
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
 
-def trigger_workload(services: Services, instance: TaskInstance, *, now: datetime) -> TriggerWorkload:
+def trigger_workload(services: Services, run: DagRun, instance: TaskInstance, *, now: datetime) -> TriggerWorkload:
     return TriggerWorkload(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
@@ -171,6 +171,7 @@ def trigger_workload(services: Services, instance: TaskInstance, *, now: datetim
         map_index=instance.map_index,
         try_number=instance.try_number,
         dispatch_count=instance.dispatch_count,
+        bundle_version=run.bundle_version,
         token=services.tokens.for_dispatch(instance, now=now),
     )
 
