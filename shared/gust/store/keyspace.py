@@ -18,6 +18,7 @@ names; a field that has its default is left out (`items.py`).
     ImportProblem       IMPORT_PROBLEM               <filename>                          list_import_problems: pk
     DagWarning          WARNING                      <dag_id>#<warning_type>             list_warnings: pk, sk begins
     active Bundle       BUNDLE                       ACTIVE                              active_bundle
+    turn to deploy      BUNDLE                       TURN                                deployment_turn
     sign of life        ALIVE                        <component>                         last_alive: pk
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
@@ -201,6 +202,7 @@ IMPORT_PROBLEMS: Final = "IMPORT_PROBLEM"
 WARNINGS: Final = "WARNING"
 ALIVE: Final = "ALIVE"
 ACTIVE_BUNDLE: Final = Key("BUNDLE", "ACTIVE")
+DEPLOYMENT_TURN: Final = Key("BUNDLE", "TURN")
 
 
 def logical_date(dag_id: str, date: datetime) -> Key:
