@@ -12,7 +12,7 @@ from gust.model.state import DagRunState, DagRunType
 from gust.model.workload import WakeDag, WakeRun
 from gust.scheduling.timetable import DataInterval, can_be_computed
 from gust.services.context import Services
-from gust.services.create_dag_run import with_next_run
+from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 
 NEXT_TICK: Final = timedelta(seconds=60)
@@ -46,7 +46,9 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
         if not is_paused and _missed_a_run(before, now):
             spec = load_spec(services.objects, before.spec_key)
             if not spec.catchup and can_be_computed(spec.timetable):
-                after = with_next_run(after, spec, last=_last_automated_interval(services, dag_id), now=now)
+                after = with_next_run(
+                    services, after, spec, last=_last_automated_interval(services, dag_id), now=now
+                )
         try:
             services.store.put_dag(before, after)
         except StaleDag:
