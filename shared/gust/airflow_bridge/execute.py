@@ -212,17 +212,22 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
 
 
 def _task_main(bundle: Path, workspace: Path) -> None:
-    """The child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
+    enter_child(bundle, workspace)
+    from airflow.sdk.execution_time.task_runner import main
+
+    main()
+
+
+def enter_child(bundle: Path | None, workspace: Path) -> None:
+    """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
     _die_first()
     for name in [name for name in os.environ if name.startswith("GUST_")]:
         del os.environ[name]
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    compat.use_plugins_of(bundle)
-    from airflow.sdk.execution_time.task_runner import main
-
-    main()
+    if bundle is not None:
+        compat.use_plugins_of(bundle)
 
 
 def _die_first() -> None:

@@ -238,6 +238,8 @@ class CloudWatchLogReader:
         end = instance.end_date if instance.state in ENDED else None
         lines: list[dict[str, Any]] = []
         skip = position.seen
+        in_parts = _ran_in_parts(instance)
+        is_marked = False
         for timestamp, fields in self._events(instance, position.timestamp, end):
             if timestamp == position.timestamp and skip:
                 skip -= 1
@@ -245,11 +247,12 @@ class CloudWatchLogReader:
             if len(lines) >= limit:
                 return lines, position.to_token()
             position = position.after(timestamp)
+            is_marked = fields.get(END_MARK) == instance.dispatch_count
             if END_MARK not in fields:
                 lines.append(fields)
-            elif end is not None and fields[END_MARK] == instance.dispatch_count:
+            elif is_marked and end is not None and not in_parts:
                 return lines, None
-        if end is not None and self.now() > end + LATE:
+        if end is not None and (is_marked or self.now() > end + LATE):
             return lines, None
         return lines, position.to_token()
 

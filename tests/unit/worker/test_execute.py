@@ -70,7 +70,10 @@ def test_the_log_up_to_the_end_is_there_when_the_end_is_reported(run: Run, site:
     site.control_plane = Watching()
     run(
         dag(
-            "import logging\nlog = logging.getLogger('x')\nfor n in range(500):\n    log.info('line %s', n)\n    print('printed', n)"
+            "import logging\n"
+            "for n in range(500):\n"
+            "    logging.getLogger('x').info('line %s', n)\n"
+            "    print('printed', n)"
         )
     )
 
