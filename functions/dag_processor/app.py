@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from gust import bootstrap
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
+from gust.services.request_deployment import request_deployment
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
@@ -27,7 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return on_upload(event)
     match event["step"]:
         case "snapshot":
-            answer = snapshot(services()).to_event()
+            answer = snapshot(services(), event["deployment"]).to_event()
         case "activate":
             answer = activate(services(), event["plan"], paused_at_creation=PAUSED_AT_CREATION).to_event()
         case step:
@@ -37,13 +38,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:
-    """Files came, changed or went: deploy. One deployment covers all that the batch tells of, whatever it tells.
-
-    The name is the first message's, so that a batch delivered twice deploys once.
-    """
+    """Files came, changed or went: deploy, whatever the messages tell. Delivered twice, a batch deploys once."""
     name = f"upload-{event['Records'][0]['messageId']}"
-    bootstrap.deployments().start(name)
-    log.info("deploying", deployment=name, messages=len(event["Records"]))
+    deployment = request_deployment(services().store, bootstrap.deployments(), name)
+    log.info("upload", deployment=deployment, messages=len(event["Records"]))
     return {}
 
 

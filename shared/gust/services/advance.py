@@ -48,6 +48,8 @@ def advance(services: Services, key: DagRunKey) -> None:
         if dag is None or dag.is_paused:
             return None
         now = services.clock.now()
+        if run.state is DagRunState.QUEUED and run.run_after > now:
+            return wake_soon(services, run, run.run_after, now=now)
         try:
             if run.state is DagRunState.QUEUED:
                 run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
@@ -65,7 +67,7 @@ def advance(services: Services, key: DagRunKey) -> None:
 
 def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
-    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now)
+    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now, due_at=None)
     services.store.start_run(run, started, max_active_runs=max_active_runs)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
     return started
@@ -85,13 +87,18 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
         return True
     due_at = decision.run.due_at
-    if due_at is not None and due_at != run.due_at and due_at < now + HORIZON:
+    if due_at is not None and due_at != run.due_at:
         # Before the write: a wake-up too many is harmless, one too few is a minute late.
-        services.queues.wake(
-            WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=due_at), delay=max(0.0, (due_at - now).total_seconds())
-        )
+        wake_soon(services, run, due_at, now=now)
     services.store.update_run(run, decision.run)
     return True
+
+
+def wake_soon(services: Services, run: DagRun, at: datetime, *, now: datetime) -> None:
+    """Have the run looked at again at `at`, where that comes before the next tick would see it."""
+    if at < now + HORIZON:
+        wake = WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=at)
+        services.queues.wake(wake, delay=max(0.0, (at - now).total_seconds()))
 
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:

@@ -79,6 +79,7 @@ def create_dag_run(
         triggered_by=triggered_by,
         triggering_user_name=triggering_user_name,
         partition_key=partition_key,
+        due_at=run_after if run_after > now else None,
         **version_of(dag, spec),
     )
     services.store.create_run(run)

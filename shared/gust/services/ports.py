@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gust.model.asset import Asset, AssetEvent
-from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
@@ -181,6 +181,12 @@ class DagStore(Protocol):
     def activate_bundle(self, bundle: Bundle, *, replacing: Bundle | None) -> None:
         """Raises Stale if the active bundle is not `replacing`."""
 
+    def deployment_turn(self) -> DeploymentTurn | None:
+        """`None`: there has never been a deployment."""
+
+    def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
+        """Raises Stale if the turn is not `before`."""
+
     def set_alive(self, component: str, at: datetime) -> None:
         """Note that `component` (scheduler, triggerer, dag_processor) did its work; `monitor/health` shows it."""
 
@@ -265,7 +271,10 @@ class Deployments(Protocol):
     """The state machine deploy_bundle."""
 
     def start(self, name: str) -> None:
-        """Start one deployment of the folder as it is now. The same name again starts nothing and is no error."""
+        """Start a deployment. The same name again starts nothing and is no error."""
+
+    def is_running(self, name: str) -> bool:
+        """Whether it was started and has not ended, well or badly."""
 
 
 class LogReader(Protocol):

@@ -10,6 +10,7 @@ from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
+from gust.services.tick import tick
 from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
 
 
@@ -131,6 +132,20 @@ def test_runs_beyond_max_active_runs_wait_their_turn(world: World) -> None:
     woken = [wake for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)]
     assert [wake.run_id for wake in woken] == ["second"]
     assert world.advance(second).state is RUNNING
+
+
+def test_a_run_for_later_waits_for_its_run_after(world: World) -> None:
+    world.given_dag(chain("extract"))
+    later = world.clock.now() + timedelta(seconds=90)
+    run = world.trigger(run_after=later)
+    assert world.advance(run).state is QUEUED
+    assert world.queues.wakes == [], "the tick will see it"
+
+    world.pass_time(seconds=60)
+    assert tick(world.services) == 1
+    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=later), 30.0)]
+    world.pass_time(seconds=30)
+    assert world.advance(run).state is RUNNING
 
 
 def test_a_paused_dag_stands_still(world: World) -> None:
