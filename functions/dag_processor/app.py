@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from gust import bootstrap
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
+from gust.services.request_deployment import request_deployment
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
@@ -27,7 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return on_upload(event)
     match event["step"]:
         case "snapshot":
-            answer = snapshot(services()).to_event()
+            answer = snapshot(services(), event["deployment"]).to_event()
         case "activate":
             answer = activate(services(), event["plan"], paused_at_creation=PAUSED_AT_CREATION).to_event()
         case step:
@@ -37,20 +38,28 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:
-    """Files came, changed or went: deploy. One deployment covers all that the batch tells of, whatever it tells.
-
-    The name is the first message's, so that a batch delivered twice deploys once.
-    """
+    """Files came, changed or went: deploy, whatever the messages tell. Delivered twice, a batch deploys once."""
     name = f"upload-{event['Records'][0]['messageId']}"
-    bootstrap.deployments().start(name)
-    log.info("deploying", deployment=name, messages=len(event["Records"]))
+    deployment = request_deployment(services().store, bootstrap.deployments(), name)
+    log.info("upload", deployment=deployment, messages=len(event["Records"]))
     return {}
 
 
 def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`."""
+    """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`. Or a
+    question to a timetable that a plugin brings: `{"timetable": …}`, see `gust.aws.timetables`."""
     from gust.airflow_bridge.parse import parse_batch
+    from gust.airflow_bridge.timetable import ask
 
-    done = parse_batch(bootstrap.bucket(), event["plan"], event["batch"], give_up=event.get("give_up", False))
-    log.info("parsed", plan=event["plan"], batch=event["batch"], files=done)
-    return {"files": done}
+    if "timetable" in event:
+        return ask(bootstrap.bucket(), event)
+
+    finished = parse_batch(
+        bootstrap.bucket(),
+        event["plan"],
+        event["batch"],
+        give_up=event.get("give_up", False),
+        time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    log.info("parsed", plan=event["plan"], batch=event["batch"], finished=finished)
+    return {"plan": event["plan"], "batch": event["batch"], "finished": finished}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gust.errors import AlreadyExists, Stale, StaleDag
-from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import DagVersion
 from gust.services.ports import Store
 from tests.contract.given import NOW, a_dag, at, given_dag, given_running_run
@@ -214,6 +214,23 @@ def test_a_bundle_replaces_the_one_it_was_made_after(store: Store) -> None:
     with pytest.raises(Stale):
         store.activate_bundle(third, replacing=first)
     assert store.active_bundle() == second
+
+
+def test_a_turn_to_deploy_moves_from_what_was_seen(store: Store) -> None:
+    nobody, mine, yours = (DeploymentTurn(holder=holder, again=False) for holder in ("", "mine", "yours"))
+    again = DeploymentTurn(holder="mine", again=True)
+    assert store.deployment_turn() is None
+    store.move_deployment_turn(None, mine)
+    with pytest.raises(Stale):
+        store.move_deployment_turn(None, yours)
+    store.move_deployment_turn(mine, again)
+    store.move_deployment_turn(mine, again)
+    with pytest.raises(Stale):
+        store.move_deployment_turn(mine, nobody)
+    assert store.deployment_turn() == again
+    store.move_deployment_turn(again, mine)
+    store.move_deployment_turn(mine, nobody)
+    assert store.deployment_turn() == nobody
 
 
 # --- signs of life ----------------------------------------------------------------------------------------------------

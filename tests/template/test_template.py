@@ -99,13 +99,13 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
-    by_action = {
-        action: statement["Resource"]
-        for statement in statements(resources["WorkerRole"])
-        for action in as_list(statement["Action"])
-    }
+    by_action: dict[str, list[Any]] = {}
+    for statement in statements(resources["WorkerRole"]):
+        for action in as_list(statement["Action"]):
+            by_action.setdefault(action, []).extend(as_list(statement["Resource"]))
     logs = [{"Fn::GetAtt": ["WorkerLogs", "Arn"]}, {"Fn::GetAtt": ["TaskLogs", "Arn"]}]
-    queue = {"Fn::GetAtt": ["TasksQueue", "Arn"]}
+    queue = [{"Fn::GetAtt": ["TasksQueue", "Arn"]}]
+    transfers = {"Fn::Sub": "${Bucket.Arn}/transfers/*"}
     assert by_action == {
         "logs:CreateLogStream": logs,
         "logs:PutLogEvents": logs,
@@ -113,8 +113,9 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
         "sqs:DeleteMessage": queue,
         "sqs:GetQueueAttributes": queue,
         "sqs:ChangeMessageVisibility": queue,
-        "s3:GetObject": {"Fn::Sub": "${Bucket.Arn}/bundles/*"},
-        "lambda:InvokeFunction": {"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]},
+        "s3:GetObject": [{"Fn::Sub": "${Bucket.Arn}/bundles/*"}, transfers],
+        "s3:PutObject": [transfers],
+        "lambda:InvokeFunction": [{"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]}],
     }
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 import traceback
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -38,36 +39,52 @@ MOST_DEATHS: Final = 2
 GRACE: Final = 10.0
 """Seconds beyond `dagbag_import_timeout` for what comes after the import: plugins, serialization, our spec."""
 
-NO_TIMEOUT: Final = 300.0
-"""Seconds, where `dagbag_import_timeout` is switched off: a Lambda has no more to give a batch."""
+NO_TIMEOUT: Final = 240.0
+"""Seconds, where `dagbag_import_timeout` is switched off."""
+
+LONGEST_FILE: Final = 60.0
+"""Seconds that must be left for another file to be begun: what Airflow's default timeout of 30 can become, and some."""
 
 
 def parse_batch(
-    objects: Objects, plan_key: str, batch: int, *, give_up: bool = False, folder: Path | None = None
-) -> int:
-    """Parse a batch of a plan; returns how many of its files have an outcome. Again, it goes on where it stopped.
+    objects: Objects,
+    plan_key: str,
+    batch: int,
+    *,
+    give_up: bool = False,
+    time_left: Callable[[], float] = lambda: math.inf,
+    folder: Path | None = None,
+) -> bool:
+    """Parse a batch of a plan. Returns whether all its files have an outcome now; called again, it goes on.
 
-    `give_up` runs nothing: the files that have no outcome yet get import errors.
+    It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
+    one more. `give_up` runs nothing: the files that have no outcome yet get import errors.
     """
     plan = Plan.model_validate_json(objects.get(plan_key))
     key = progress_key(plan_key, batch)
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
     bundle: Path | None = None
-    for path in plan.batches[batch]:
-        if path in done:
-            continue
+    finished = True
+    for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
+        if number > 0 and time_left() < LONGEST_FILE:
+            finished = False
+            break
         if give_up or progress.deaths.get(path, 0) >= MOST_DEATHS:
             outcome = lost(path)
         else:
             if bundle is None:
                 bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
             progress = progress.model_copy(update={"parsing": path})
-            objects.put(key, progress.model_dump_json().encode(), content_type="application/json")
+            keep(objects, key, progress)
             outcome = parse_file(objects, bundle, path, plan.bundle_name)
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
+    keep(objects, key, progress)
+    return finished
+
+
+def keep(objects: Objects, key: str, progress: Progress) -> None:
     objects.put(key, progress.model_dump_json().encode(), content_type="application/json")
-    return len(progress.outcomes)
 
 
 def begun(objects: Objects, key: str) -> Progress:

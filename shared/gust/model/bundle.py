@@ -14,6 +14,16 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentTurn:
+    """Whose turn it is to deploy the folder: one deployment at a time, however many files come."""
+
+    holder: str
+    """Name of the deployment; empty: nobody's."""
+    again: bool
+    """Something came since its last snapshot: it must take another one before it ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
     """What is known of one file of the folder. One item a file; replaced when the file or what it imports changed."""
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
 from posixpath import dirname
 from typing import Any, Final
 
 import gust
-from gust.errors import NotFound
-from gust.model.bundle import SourceFile
+from gust.errors import NotFound, Stale
+from gust.model.bundle import DeploymentTurn, SourceFile
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
@@ -49,8 +50,29 @@ class Snapshot:
         return {"changed": self.changed, "plan": self.plan, "batches": list(range(self.batches))}
 
 
-def snapshot(services: Services) -> Snapshot:
-    """Store the folder as a bundle and plan what leads from the active bundle to it. Twice gives the same plan."""
+def snapshot(services: Services, deployment: str) -> Snapshot:
+    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name.
+
+    Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
+    """
+    store = services.store
+    while True:
+        turn = store.deployment_turn()
+        mine = DeploymentTurn(holder=deployment, again=False)
+        if turn == replace(mine, again=True):
+            with suppress(Stale):
+                store.move_deployment_turn(turn, mine)
+        taken = look(services, deployment)
+        if taken.changed or turn is None or turn.holder != deployment:
+            return taken
+        try:
+            store.move_deployment_turn(mine, DeploymentTurn(holder="", again=False))
+        except Stale:
+            continue
+        return taken
+
+
+def look(services: Services, deployment: str) -> Snapshot:
     services.store.set_alive("dag_processor", services.clock.now())
     active = services.store.active_bundle()
     before = manifest_of(services.objects, active.version) if active else None
@@ -68,7 +90,7 @@ def snapshot(services: Services) -> Snapshot:
         batches=tuple(tuple(to_parse[at : at + BATCH]) for at in range(0, len(to_parse), BATCH)),
         removed=tuple(removed),
     )
-    key = plan_key(plan)
+    key = plan_key(plan, deployment)
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
     return Snapshot(changed=True, plan=key, batches=len(plan.batches))
 

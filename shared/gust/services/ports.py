@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from gust.errors import NotSupportedYet
 from gust.model.asset import Asset, AssetEvent
-from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
 
 
@@ -181,6 +184,12 @@ class DagStore(Protocol):
     def activate_bundle(self, bundle: Bundle, *, replacing: Bundle | None) -> None:
         """Raises Stale if the active bundle is not `replacing`."""
 
+    def deployment_turn(self) -> DeploymentTurn | None:
+        """`None`: there has never been a deployment."""
+
+    def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
+        """Raises Stale if the turn is not `before`."""
+
     def set_alive(self, component: str, at: datetime) -> None:
         """Note that `component` (scheduler, triggerer, dag_processor) did its work; `monitor/health` shows it."""
 
@@ -265,7 +274,35 @@ class Deployments(Protocol):
     """The state machine deploy_bundle."""
 
     def start(self, name: str) -> None:
-        """Start one deployment of the folder as it is now. The same name again starts nothing and is no error."""
+        """Start a deployment. The same name again starts nothing and is no error."""
+
+    def is_running(self, name: str) -> bool:
+        """Whether it was started and has not ended, well or badly."""
+
+
+class Timetables(Protocol):
+    """What timetables that plugins bring say, asked where their code may run. `bundle_version` names the bundle whose
+    `plugins/` they come from. Raises BadRequest with what a timetable raised, Unwell where it cannot be asked."""
+
+    def next_run(
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
+    ) -> NextRun | None: ...
+
+    def manual_interval(
+        self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
+    ) -> DataInterval: ...
+
+
+class NoTimetables:
+    """For where no plugin's code may be asked."""
+
+    def next_run(
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
+    ) -> NextRun | None:
+        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+
+    def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
+        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):

@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 
 from gust.errors import Invalid
 from gust.model.asset import Asset, AssetEvent
-from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -158,6 +158,7 @@ SOURCE_FILE: Final = Codec(SourceFile)
 IMPORT_PROBLEM: Final = Codec(ImportProblem)
 DAG_WARNING: Final = Codec(DagWarning)
 BUNDLE: Final = Codec(Bundle)
+DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
 PARKED_TRIGGER: Final = Codec(ParkedTrigger)

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, Stale, StaleDag, StaleDagRun, StaleTaskInstance
 from gust.model.asset import Asset, AssetEvent
-from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
@@ -72,6 +72,7 @@ class MemoryStore:
         self._import_problems: dict[str, ImportProblem] = {}
         self._warnings: dict[tuple[str, str], DagWarning] = {}
         self._bundle: Bundle | None = None
+        self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
         self._assets: dict[tuple[str, str], Asset] = {}
         self._asset_events: dict[str, AssetEvent] = {}
@@ -355,6 +356,16 @@ class MemoryStore:
         if self._bundle != replacing:
             raise Stale(f"the active bundle is {self._bundle and self._bundle.version}")
         self._bundle = bundle
+
+    @_alone
+    def deployment_turn(self) -> DeploymentTurn | None:
+        return self._turn
+
+    @_alone
+    def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
+        if self._turn not in (before, after):
+            raise Stale(f"the turn to deploy is {self._turn}")
+        self._turn = after
 
     @_alone
     def set_alive(self, component: str, at: datetime) -> None:

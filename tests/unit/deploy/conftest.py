@@ -64,7 +64,7 @@ class Stack:
         return sorted(self.parsed[before:])
 
     def snapshot(self) -> Snapshot:
-        return snapshot(self.services)
+        return snapshot(self.services, "test")
 
     def parse(self, taken: Snapshot) -> None:
         assert taken.plan is not None

@@ -12,7 +12,7 @@ from gust.errors import Unwell
 from gust.model import transfer
 from gust.model.dag_spec import TaskSpec
 from gust.model.task_instance import TaskInstance
-from tests.unit.execution_api.world import RUN, World
+from tests.unit.execution_api.world import RUN, World, failing, http_event
 
 END = "2026-03-01T12:00:05Z"
 
@@ -118,17 +118,23 @@ def test_another_version_of_the_api_is_refused(world: World, ti: TaskInstance) -
 
 
 def test_the_correlation_id_comes_back(world: World) -> None:
-    from tests.unit.execution_api.world import http_event
-
     answer = world.api(http_event("GET", "/execution/health", "", {"Correlation-Id": "42"}, None), None)
     assert answer["headers"]["correlation-id"] == "42"
 
 
-def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: TaskInstance) -> None:
-    def get_setting(namespace: str, name: str) -> None:
-        raise Unwell("the table is throttled")
+def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) -> None:
+    """Of the emulator's answers, those of a function that wrote nothing to stderr come 50 ms late."""
+    world.request("GET", "/variables/x", token=world.token(ti))
+    world.request("GET", "/nowhere")
+    lines = [json.loads(line) for line in world.log.getvalue().splitlines()]
+    assert [(line["message"], line["status"]) for line in lines] == [
+        ("GET /execution/variables/x", 404),
+        ("GET /execution/nowhere", 404),
+    ]
 
-    world.store._store.get_setting = get_setting
+
+def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: TaskInstance) -> None:
+    world.store.before("get_setting", failing(Unwell("the table is throttled")))
     answer = world.request("GET", "/variables/x", token=world.token(ti))
     assert answer == (500, {"message": "Internal server error"})
 

@@ -16,7 +16,7 @@ from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
-from tests.unit.execution_api.world import NOW, RUN, World
+from tests.unit.execution_api.world import NOW, RUN, World, failing
 
 DAY = timedelta(days=1)
 
@@ -218,14 +218,7 @@ def test_one_of_a_mapped_task_is_skipped(etl: World, worker: Any) -> None:
 
 def test_a_skip_that_races_with_a_start_looks_again(etl: World, worker: Any) -> None:
     queued = etl.given_queued("clean")
-    move_all = etl.store._store.move_all
-
-    def after_the_start(transitions: Any) -> Any:
-        etl.store._store.move_all = move_all
-        etl.store.move(transition.start(queued, at=NOW, hostname="h", pid=1))
-        return move_all(transitions)
-
-    etl.store._store.move_all = after_the_start
+    etl.store.before("move_all", lambda: etl.store.move(transition.start(queued, at=NOW, hostname="h", pid=1)))
     skip(worker, "clean")
     assert etl.state(queued) is S.RUNNING
 
@@ -477,15 +470,7 @@ def test_success_updates_the_outlets(etl: World, worker: Any) -> None:
 def test_a_repeated_success_emits_nothing_twice(etl: World, worker: Any) -> None:
     etl.store.put_asset(Asset(name="orders", uri="s3://lake/orders"))
     outlet = profile("Asset", "orders", "s3://lake/orders")
-    move, fails = etl.store._store.move, [True]
-
-    def crash_once(change: Any) -> None:
-        if change.edge == "succeed" and fails:
-            fails.clear()
-            raise RuntimeError("the function dies between the events and the state")
-        move(change)
-
-    etl.store._store.move = crash_once
+    etl.store.before("move", failing(RuntimeError("the function dies between the events and the state")))
     ti = etl.store.get_instance(RUN.task_instance("extract"))
     body = {"state": "success", "end_date": "2026-03-01T12:00:01Z", "task_outlets": [outlet.model_dump()]}
     url = f"/task-instances/{own_id()}/state"
@@ -595,6 +580,25 @@ def test_the_label_of_a_mapped_instance(etl: World) -> None:
     etl.worker(ti).task_instances.set_rendered_map_index(own_id("load", 3), "eu-west-1")
     assert etl.now(ti).rendered_map_index == "eu-west-1"
     assert etl.state(ti) is S.RUNNING
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"state": "success", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "failed", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "skipped", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "up_for_retry", "end_date": "2026-03-01T12:00:01Z"},
+        {"state": "deferred", "classpath": "a.T", "next_method": "go"},
+    ],
+    ids=lambda report: report["state"],
+)
+def test_a_report_may_bring_the_label(etl: World, report: dict[str, Any]) -> None:
+    ti = etl.given_running("load", map_index=3)
+    etl.worker(ti).patch(
+        f"task-instances/{own_id('load', 3)}/state", json={**report, "rendered_map_index": "eu-west-1"}
+    )
+    assert (etl.state(ti), etl.now(ti).rendered_map_index) == (report["state"], "eu-west-1")
 
 
 def test_health(etl: World) -> None:

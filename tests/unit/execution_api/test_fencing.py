@@ -124,16 +124,8 @@ def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World) -> None
     """Both have read the queued instance before either has written: the message was delivered twice."""
     queued = etl.given_queued("extract")
     other = transition.start(queued, at=NOW, hostname=hostname(), pid=1)
-    get_instance = etl.store._store.get_instance
-
-    def read_just_before_the_other_writes(key: Any) -> TaskInstance | None:
-        seen = get_instance(key)
-        etl.store._store.move(other)
-        return seen
-
-    etl.store._store.get_instance = read_just_before_the_other_writes
+    etl.store.after("get_instance", lambda: etl.store.move(other))
     status, answer = etl.request("PATCH", path(queued, "run"), token=etl.token(queued), body=start_body(pid=2))
-    etl.store._store.get_instance = get_instance
     assert status == 409
     assert answer["detail"] == {
         "reason": "invalid_state",

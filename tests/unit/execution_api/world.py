@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,27 +32,38 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RUN = DagRunKey("etl", "manual__2026-03-01T12:00:00+00:00")
 
 
-class CountingStore:
-    """Passes everything on and counts it by name."""
+class WatchedStore:
+    """Passes everything on, counts it by name, and lets something else happen once just before or after a call."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._before: dict[str, Callable[[], object]] = {}
+        self._after: dict[str, Callable[[], object]] = {}
         self.calls: Counter[str] = Counter()
+
+    def before(self, name: str, action: Callable[[], object]) -> None:
+        self._before[name] = action
+
+    def after(self, name: str, action: Callable[[], object]) -> None:
+        self._after[name] = action
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
+        def watched(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1
-            return method(*args, **kwargs)
+            self._before.pop(name, lambda: None)()
+            answer = method(*args, **kwargs)
+            self._after.pop(name, lambda: None)()
+            return answer
 
-        return counted
+        return watched
 
 
 class World:
     def __init__(self) -> None:
         self.clock = ManualClock(NOW)
-        self.store = CountingStore(MemoryStore(clock=self.clock))
+        self.store = WatchedStore(MemoryStore(clock=self.clock))
         self.objects = MemoryObjects()
         self.tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
         self.services = Services(
@@ -61,8 +74,9 @@ class World:
             clock=self.clock,
             logs=None,
         )
-        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: SIM115
-        self.api = ExecutionApi(self.services, log=log)
+        self.log = io.StringIO()
+        # A name of its own: powertools keeps one logger, with its first stream, per service name.
+        self.api = ExecutionApi(self.services, log=Logger(service=f"test-{id(self.log)}", stream=self.log))
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
@@ -172,6 +186,13 @@ def http_event(method: str, path: str, query: str, headers: dict[str, str], body
         "body": body,
         "isBase64Encoded": False,
     }
+
+
+def failing(problem: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise problem
+
+    return fail
 
 
 def hostname() -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gust.model.dag_spec import ParamSpec
+from gust.model.dag_spec import ParamSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 
@@ -77,6 +77,18 @@ def test_conf_is_held_against_the_params(world: World, api: Api) -> None:
     detail = api.refused("trigger_dag_run", 400, "POST", URL, {"logical_date": None, "conf": {"n": "x"}})
     assert detail.startswith("Invalid input for param n: 'x' is not of type 'integer'")
     assert api.ok("trigger_dag_run", "POST", URL, {"logical_date": None, "conf": {"n": 2, "other": "x"}})
+
+
+def test_a_timetable_of_ones_own_cannot_be_asked_for_an_interval_yet(world: World, api: Api) -> None:
+    world.dag(spec=etl_spec(timetable=TimetableSpec(type="plugins.FiscalTimetable")))
+    moment = "2026-03-04T00:00:00Z"
+    reply = api("POST", URL, {"logical_date": moment})
+    assert reply.status == 501
+    assert "plugins.FiscalTimetable" in reply.detail
+    interval = {"data_interval_start": moment, "data_interval_end": moment}
+    api.ok("trigger_dag_run", "POST", URL, {"logical_date": moment, **interval})
+    world.clock.advance(1)
+    api.ok("trigger_dag_run", "POST", URL, {"logical_date": None})
 
 
 def test_what_is_taken_is_refused_and_named(world: World, api: Api) -> None:

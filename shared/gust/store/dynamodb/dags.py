@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gust.errors import AlreadyExists, Stale, StaleDag
-from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.store import fences, items, keyspace
 from gust.store.items import Attribute, Item
@@ -119,6 +119,23 @@ class DynamoDBDags:
             current = None if failed.item is None else items.BUNDLE.read(failed.item)
             if current != bundle:
                 raise Stale(f"the active bundle is {current and current.version}") from failed
+
+    def deployment_turn(self) -> DeploymentTurn | None:
+        item = self._table.get(keyspace.DEPLOYMENT_TURN)
+        return None if item is None else items.DEPLOYMENT_TURN.read(item)
+
+    def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
+        expression = Expression()
+        if before is None:
+            expression.is_new()
+        else:
+            expression.still(items.DEPLOYMENT_TURN.item(before))
+        try:
+            self._table.put(keyspace.DEPLOYMENT_TURN, items.DEPLOYMENT_TURN.item(after), expression)
+        except ConditionFailed as failed:
+            current = None if failed.item is None else items.DEPLOYMENT_TURN.read(failed.item)
+            if current != after:
+                raise Stale(f"the turn to deploy is {current}") from failed
 
     # --- signs of life ------------------------------------------------------------------------------------------------
 

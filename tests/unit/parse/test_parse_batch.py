@@ -1,0 +1,98 @@
+"""A batch goes on where an earlier try ended, and a file that ends every try costs nobody else anything."""
+
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from gust.airflow_bridge.parse import parse_batch
+from gust.aws.memory import MemoryObjects
+from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.services.deployment_keys import bundle_key, progress_key
+
+PLAN = "parses/plan/plan.json"
+FILES = ("a.py", "b.py", "c.py")
+
+
+class Batch:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.objects = MemoryObjects()
+        body = BytesIO()
+        with ZipFile(body, "w") as archive:
+            for path in FILES:
+                archive.writestr(path, f"from airflow.sdk import DAG\ndag = DAG('{path[0]}')\n")
+        self.objects.put(bundle_key("v1"), body.getvalue())
+        plan = Plan(bundle_version="v1", replacing=None, batches=((), FILES))
+        self.objects.put(PLAN, plan.model_dump_json().encode())
+
+    def parse(self, **options) -> bool:
+        return parse_batch(self.objects, PLAN, 1, folder=self.folder, **options)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress.model_validate_json(self.objects.get(progress_key(PLAN, 1)))
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self.objects.put(progress_key(PLAN, 1), progress.model_dump_json().encode())
+
+    def outcomes(self) -> dict[str, FileOutcome]:
+        return {outcome.relative_path: outcome for outcome in self.progress.outcomes}
+
+    def dag_ids(self) -> dict[str, list[str]]:
+        return {path: [dag.dag_id for dag in outcome.dags] for path, outcome in self.outcomes().items()}
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    return Batch(tmp_path.resolve())
+
+
+def test_every_file_has_an_outcome(batch):
+    assert batch.parse()
+    assert batch.dag_ids() == {"a.py": ["a"], "b.py": ["b"], "c.py": ["c"]}
+    assert batch.progress.parsing is None
+
+
+def test_what_is_done_is_not_done_again(batch):
+    batch.parse()
+    first = batch.outcomes()["a.py"].parsed_at
+    batch.progress = Progress(outcomes=batch.progress.outcomes[:1])
+    batch.parse()
+    assert batch.outcomes()["a.py"].parsed_at == first
+    assert set(batch.outcomes()) == set(FILES)
+
+
+def test_a_file_at_which_the_function_died_once_is_tried_again(batch):
+    batch.progress = Progress(parsing="b.py")
+    assert batch.parse()
+    assert batch.dag_ids()["b.py"] == ["b"]
+
+
+def test_a_file_at_which_it_died_twice_gets_an_import_error_and_hides_no_other(batch):
+    batch.progress = Progress(parsing="b.py", deaths={"b.py": 1})
+    assert batch.parse()
+    assert batch.dag_ids() == {"a.py": ["a"], "b.py": [], "c.py": ["c"]}
+    assert "died each time" in batch.outcomes()["b.py"].import_errors["b.py"]
+
+
+def test_giving_up_runs_nothing(batch):
+    assert batch.parse(give_up=True)
+    assert batch.dag_ids() == {"a.py": [], "b.py": [], "c.py": []}
+    assert all(outcome.import_errors for outcome in batch.outcomes().values())
+
+
+def test_it_ends_in_time_and_goes_on_later(batch):
+    left = iter([100.0, 59.0])
+    assert not batch.parse(time_left=lambda: next(left))
+    assert set(batch.outcomes()) == {"a.py", "b.py"}
+    assert batch.progress.parsing is None
+    assert batch.parse(time_left=lambda: 300.0)
+    assert set(batch.outcomes()) == set(FILES)
+
+
+def test_the_first_file_is_parsed_however_little_time_is_left(batch):
+    assert not batch.parse(time_left=lambda: 0.0)
+    assert set(batch.outcomes()) == {"a.py"}
