@@ -1,4 +1,5 @@
-"""Settings that every test shares. Airflow reads its own while it is imported, so they stand here, before any test does."""
+"""Settings that every test shares. Airflow reads its own while it is imported, so they stand here, before any test
+does."""
 
 import atexit
 import os

@@ -7,6 +7,7 @@ from gust.airflow_bridge import warm
 warm.set_environment()
 
 import os  # noqa: E402
+import sys  # noqa: E402
 
 from aws_lambda_powertools import Logger  # noqa: E402
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
@@ -20,7 +21,7 @@ from gust.aws.logs import LogShipper  # noqa: E402
 from gust.errors import StaleTaskInstance  # noqa: E402
 from gust.model.workload import TaskWorkload  # noqa: E402
 
-log = Logger(service="worker")
+log = Logger(service="worker", stream=sys.stderr)
 objects = bootstrap.bucket()
 bundles = BundleFolder(objects, warm.BUNDLES)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
@@ -40,12 +41,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def run(workload: TaskWorkload, remaining: float) -> None:
-    names = {"dag_id": workload.dag_id, "run_id": workload.run_id, "task_id": workload.task_id,
-             "map_index": workload.map_index, "try_number": workload.try_number}
+    names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
     try:
-        exit_code = run_try(
-            workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining
-        )
+        exit_code = run_try(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:

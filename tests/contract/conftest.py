@@ -24,20 +24,22 @@ from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
 from tests.contract.given import NOW
 
+SECOND_OPINION = "GUST_TEST_DYNAMODB_ENDPOINT"
+"""Names another DynamoDB to hold the store to, such as Amazon's DynamoDB Local."""
+
 
 class Aws:
     """Clients of one MiniStack."""
 
     def __init__(self, endpoint: str) -> None:
         self._session: Any = boto3.Session("test", "test", region_name="us-east-1")
-        self._endpoint = endpoint
-        self.dynamodb = self.client("dynamodb")
-        self.s3 = self.client("s3")
-        self.sqs = self.client("sqs")
+        self.dynamodb = self._client("dynamodb", os.environ.get(SECOND_OPINION, endpoint))
+        self.s3 = self._client("s3", endpoint)
+        self.sqs = self._client("sqs", endpoint)
 
-    def client(self, service: str) -> Any:
+    def _client(self, service: str, endpoint: str) -> Any:
         config = Config(max_pool_connections=64, retries={"total_max_attempts": 5, "mode": "standard"})
-        return self._session.client(service, endpoint_url=self._endpoint, config=config)
+        return self._session.client(service, endpoint_url=endpoint, config=config)
 
 
 @pytest.fixture(scope="session")

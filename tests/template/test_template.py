@@ -1,5 +1,6 @@
 """What must hold of the template whatever is added to it."""
 
+import inspect
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gust.scheduling import transition
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
@@ -97,13 +99,13 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
-    by_action = {
-        action: statement["Resource"]
-        for statement in statements(resources["WorkerRole"])
-        for action in as_list(statement["Action"])
-    }
+    by_action: dict[str, list[Any]] = {}
+    for statement in statements(resources["WorkerRole"]):
+        for action in as_list(statement["Action"]):
+            by_action.setdefault(action, []).extend(as_list(statement["Resource"]))
     logs = [{"Fn::GetAtt": ["WorkerLogs", "Arn"]}, {"Fn::GetAtt": ["TaskLogs", "Arn"]}]
-    queue = {"Fn::GetAtt": ["TasksQueue", "Arn"]}
+    queue = [{"Fn::GetAtt": ["TasksQueue", "Arn"]}]
+    transfers = {"Fn::Sub": "${Bucket.Arn}/transfers/*"}
     assert by_action == {
         "logs:CreateLogStream": logs,
         "logs:PutLogEvents": logs,
@@ -111,8 +113,9 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
         "sqs:DeleteMessage": queue,
         "sqs:GetQueueAttributes": queue,
         "sqs:ChangeMessageVisibility": queue,
-        "s3:GetObject": {"Fn::Sub": "${Bucket.Arn}/bundles/*"},
-        "lambda:InvokeFunction": {"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]},
+        "s3:GetObject": [{"Fn::Sub": "${Bucket.Arn}/bundles/*"}, transfers],
+        "s3:PutObject": [transfers],
+        "lambda:InvokeFunction": [{"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]}],
     }
 
 
@@ -199,3 +202,29 @@ def as_list(value: str | list[str]) -> list[str]:
 
 def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
     return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+
+
+WOKEN_BY_OTHERS = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger"}
+"""Edges by which workers and triggers move an instance, and after which something else may move."""
+
+OWN_OR_WITHOUT_CONSEQUENCE = {
+    *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
+    *("skip", "upstream_fail", "remove", "lose", "time_out", "time_out_trigger", "start", "label"),
+}
+"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing for it."""
+
+
+def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_other(resources: Resources) -> None:
+    (mapping,) = (
+        mapping["Properties"]
+        for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
+        if "FilterCriteria" in mapping["Properties"]
+    )
+    patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
+    edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
+    assert edges == WOKEN_BY_OTHERS
+
+
+def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
+    made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
+    assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE

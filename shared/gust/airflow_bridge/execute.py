@@ -6,8 +6,10 @@ coordinators` setting, which starts our `SupervisedTry` in place of the plain su
 - it wakes up when the child exits. Airflow's waits for its sockets alone: the child closes them an instant before it is
   gone, and then nothing wakes the supervisor for a whole heartbeat interval;
 - the first heartbeat comes after an interval, not at once: the start was a sign of life;
-- a child that dies without a word gets its failure reported here. Airflow leaves that to the scheduler where a retry remains;
-- shortly before the function's time is up the child is stopped, so that the try ends with a log line and not with silence;
+- a child that dies without a word gets its failure reported here. Airflow leaves that to the scheduler where a retry
+  remains;
+- shortly before the function's time is up the child is stopped, so that the try ends with a log line and not with
+  silence;
 - the log is drained before the end is reported, and shipped while it is.
 """
 
@@ -53,8 +55,9 @@ from gust.services.ports import Objects
 EXECUTION_API: Final = "http://gust/execution/"
 
 COORDINATED_QUEUE: Final = "gust"
-"""The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact queue
-name, Gust has one for all of them: the try travels under this name and gets its own back before the task sees it."""
+"""The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact
+queue name, Gust has one for all of them: the try travels under this name and gets its own back before the task sees
+it."""
 
 STOP_BEFORE_LIMIT: Final = 15.0
 """Seconds before the function's end at which the child is stopped, `on_kill` and the last report included."""
@@ -70,14 +73,19 @@ GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.G
 
 
 def run_try(
-    workload: TaskWorkload, *, invoke: Invoke, objects: Objects, bundles: BundleFolder, sink: Sink,
+    workload: TaskWorkload,
+    *,
+    invoke: Invoke,
+    objects: Objects,
+    bundles: BundleFolder,
+    sink: Sink,
     remaining: float | None = None,
 ) -> int:
     """Run one dispatch of one try to its end and report it; returns the exit code of the task's process.
 
-    `remaining` is the time in seconds that the function has left. Raises StaleTaskInstance where the dispatch is no longer
-    wanted (nothing was run). Any other error comes from before the try was started, or its end could not be reported: the
-    message may come again, and finds out."""
+    `remaining` is the time in seconds that the function has left. Raises StaleTaskInstance where the dispatch is no
+    longer wanted (nothing was run). Any other error comes from before the try was started, or its end could not be
+    reported: the message may come again, and finds out."""
     deadline = None if remaining is None else time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT)
     client = TryClient(LambdaTransport(invoke, objects), workload, sink, deadline)
     try:
@@ -98,13 +106,14 @@ def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> in
         client.bundle = bundles.fetch(str(workload.bundle_version))
     except (NotFound, zipfile.BadZipFile) as error:
         return _fail(client, ti, f"Version {workload.bundle_version} of the DAGs cannot be read: {error}")
-    return supervisor.supervise_task(
+    exit_code: int = supervisor.supervise_task(
         ti=ti,
         bundle_info=BundleInfo(name=workload.bundle_name, version=workload.bundle_version),
         dag_rel_path=workload.relative_fileloc,
         token=workload.token,
         client=client,
     )
+    return exit_code
 
 
 def _detail(error: httpx.HTTPStatusError) -> object:
@@ -143,8 +152,9 @@ def _fail(client: TryClient, ti: TaskInstance, reason: str) -> int:
     return 1
 
 
-class TryClient(Client):
-    """Airflow's client of one try. `supervise_task` hands it through untouched, so it carries what our supervisor needs."""
+class TryClient(Client):  # type: ignore[misc]  # untyped to us
+    """Airflow's client of one try. `supervise_task` hands it through untouched, so it carries what our supervisor
+    needs."""
 
     def __init__(self, transport: httpx.BaseTransport, workload: TaskWorkload, sink: Sink, limit: float | None) -> None:
         super().__init__(base_url=EXECUTION_API, token=workload.token, transport=transport)
@@ -157,7 +167,7 @@ class TryClient(Client):
         self.sink.mark_end(str(self.workload.id), self.workload.dispatch_count)
 
 
-class UnpackedBundle(BaseDagBundle):
+class UnpackedBundle(BaseDagBundle):  # type: ignore[misc]  # untyped to us
     """A bundle as `BundleFolder` left it below `root`. Airflow asks for it by version; it never changes."""
 
     supports_versioning = True
@@ -177,10 +187,10 @@ class UnpackedBundle(BaseDagBundle):
         """Nothing to do: a version is immutable."""
 
 
-class LambdaCoordinator(BaseCoordinator):
+class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
     """Airflow's way in: `supervise_task` asks the coordinator of the task's queue to run it."""
 
-    def execute_task(  # type: ignore[override]
+    def execute_task(
         self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
     ) -> BaseCoordinator.ExecutionResult:
         bundle = client.bundle
@@ -202,17 +212,22 @@ class LambdaCoordinator(BaseCoordinator):
 
 
 def _task_main(bundle: Path, workspace: Path) -> None:
-    """The child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
+    enter_child(bundle, workspace)
+    from airflow.sdk.execution_time.task_runner import main
+
+    main()
+
+
+def enter_child(bundle: Path | None, workspace: Path) -> None:
+    """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
     _die_first()
     for name in [name for name in os.environ if name.startswith("GUST_")]:
         del os.environ[name]
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    compat.use_plugins_of(bundle)
-    from airflow.sdk.execution_time.task_runner import main  # noqa: PLC0415
-
-    main()
+    if bundle is not None:
+        compat.use_plugins_of(bundle)
 
 
 def _die_first() -> None:
@@ -227,19 +242,20 @@ def _die_first() -> None:
 
 
 class _CrashesAreFatal:
-    """Airflow handles SIGSEGV in Python while it imports a DAG file and leaves the handler in place: a task that crashes
-    in native code then faults forever, on a full core. This policy is asked for the import's timeout just after; it
-    has none of its own to give, but puts in the interpreter's handler, which writes a trace and lets the process die."""
+    """Airflow handles SIGSEGV in Python while it imports a DAG file and leaves the handler in place: a task that
+    crashes in native code then faults forever, on a full core. This policy is asked for the import's timeout just
+    after; it has none of its own to give, but puts in the interpreter's handler, which writes a trace and lets the
+    process die."""
 
     @staticmethod
-    @policy_hook
+    @policy_hook  # type: ignore[untyped-decorator]
     def get_dagbag_import_timeout(dag_file_path: str) -> None:  # noqa: ARG004
         faulthandler.disable()
         faulthandler.enable(sys.stderr)
 
 
 @attrs.define(kw_only=True)
-class SupervisedTry(supervisor.ActivitySubprocess):
+class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # untyped to us
     """Airflow's supervisor of one try, with the differences this module opens with."""
 
     client: TryClient
@@ -250,11 +266,13 @@ class SupervisedTry(supervisor.ActivitySubprocess):
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
         exit_of_child = _PidFile(os.pidfd_open(self.pid))
-        self.selector.register(exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister))
+        self.selector.register(
+            exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister)
+        )
 
     def _on_child_started(self, **kwargs: Any) -> None:
         super()._on_child_started(**kwargs)
-        self._last_heartbeat_attempt = time.monotonic()
+        self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
         if self._exit_code is not None:
@@ -288,9 +306,11 @@ class SupervisedTry(supervisor.ActivitySubprocess):
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in GONE:
                 raise
-            self._pending_terminal_state_msg = None
-            self._terminal_state = supervisor.SERVER_TERMINATED
-            self.process_log.warning("The end of the try is not reported: it was ended by somebody else", detail=_detail(error))
+            self._pending_terminal_state_msg = None  # type: ignore[misc]
+            self._terminal_state = supervisor.SERVER_TERMINATED  # type: ignore[misc]
+            self.process_log.warning(
+                "The end of the try is not reported: it was ended by somebody else", detail=_detail(error)
+            )
 
     def _drain_logs(self) -> None:
         """Read what the child wrote before it asked for its end: requests and lines come through different sockets."""

@@ -1,8 +1,8 @@
 """A try's log: Airflow's own structured lines, on their way to the log group.
 
-The child writes JSON lines to its supervisor, the supervisor hands them to the logger made here, and that writes them to a
-sink (the shipper to CloudWatch Logs). Every line carries `ti_id`: a log stream belongs to an execution environment, which
-runs one try after another, and the reader picks one try out of it.
+The child writes JSON lines to its supervisor, the supervisor hands them to the logger made here, and that writes them
+to a sink (the shipper to CloudWatch Logs). Every line carries `ti_id`: a log stream belongs to an execution
+environment, which runs one try after another, and the reader picks one try out of it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class _SinkFile:
 
 
 def try_logger(sink: Sink, ti_id: str) -> Any:
-    """A logger through Airflow's own processors (timestamps, masked secrets, JSON), every line of which names the try."""
+    """A logger through Airflow's own processors (timestamps, masked secrets, JSON), every line of which names the
+    try."""
     return structlog.wrap_logger(
         structlog.BytesLogger(_SinkFile(sink)),  # type: ignore[arg-type]
         processors=logging_processors(json_output=True),

@@ -1,7 +1,7 @@
 """HTTP without a network: the Task SDK's requests become invocations of the execution API function.
 
-The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a worker
-from a browser. Lambda carries 6 MB each way; a larger body goes through the bucket and its key through a header.
+The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a
+worker from a browser. Lambda carries 6 MB each way; larger bodies take the way that `gust.model.transfer` describes.
 """
 
 from __future__ import annotations
@@ -10,23 +10,16 @@ import base64
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
 from gust.errors import Unwell
+from gust.model import transfer
 from gust.services.ports import Objects
 
 Invoke = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Send an event to the execution API function and return its answer. Raises Unwell."""
-
-BODY_OBJECT_HEADER: Final = "x-gust-body-object"
-"""Names the object that holds the body of a request or of a response that Lambda cannot carry."""
-
-TRANSFER_PREFIX: Final = "transfers/"
-
-INLINE_LIMIT: Final = 2_500_000
-"""Bytes of a body that fits an event of 6 MB also where quoting it as JSON doubles it."""
 
 
 class LambdaTransport(httpx.BaseTransport):
@@ -54,14 +47,14 @@ class LambdaTransport(httpx.BaseTransport):
     def _event(self, request: httpx.Request) -> dict[str, Any]:
         headers = dict(request.headers)
         body = request.read()
-        if len(body) > INLINE_LIMIT:
-            key = f"{TRANSFER_PREFIX}{uuid.uuid4()}"
+        if len(body) > transfer.LIMIT:
+            key = f"{transfer.PREFIX}{uuid.uuid4()}"
             self._objects.put(key, body)
-            headers[BODY_OBJECT_HEADER] = key
+            headers[transfer.HEADER] = key
             body = b""
         text, encoded = _text(body)
-        # Percent-encoded as sent: a run_id may hold a slash.
-        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        # As API Gateway does it: the path is percent-decoded, the query string is not.
+        path, query = request.url.path, request.url.query.decode("ascii")
         return {
             "version": "2.0",
             "routeKey": "$default",
@@ -91,7 +84,7 @@ class LambdaTransport(httpx.BaseTransport):
 
     def _body(self, answer: Mapping[str, Any]) -> bytes:
         headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
-        if key := headers.get(BODY_OBJECT_HEADER):
+        if key := headers.get(transfer.HEADER):
             return self._objects.get(key)
         body = answer.get("body") or ""
         return base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
@@ -119,5 +112,3 @@ def _headers(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, values in (answer.get("multiValueHeaders") or {}).items():
         headers.extend((str(name), str(value)) for value in values)
     return [(name, value) for name, value in headers if name.lower() not in {"content-length", "content-encoding"}]
-
-

@@ -1,7 +1,7 @@
 """What a worker does once per cold start, so that no try pays for it: settings first, then every import a task needs.
 
-A try runs in a fork of this process. Whatever is imported before the fork is shared with the child for nothing; whatever
-is not is imported again in every child (0.4 s for the task runner alone).
+A try runs in a fork of this process. Whatever is imported before the fork is shared with the child for nothing;
+whatever is not is imported again in every child (0.4 s for the task runner alone).
 
 Airflow reads its settings while it is imported: `set_environment` comes before the first `import airflow`.
 """
@@ -79,7 +79,8 @@ TRIGGER_MODULES: Final = (
 
 
 def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder") -> None:
-    """Airflow's settings, where the function's own configuration does not say otherwise. Before the first import of it."""
+    """Airflow's settings, where the function's own configuration does not say otherwise. Before the first import of
+    it."""
     compat.prepare_environment()
     for name, value in SETTINGS.items():
         os.environ.setdefault(f"AIRFLOW__{name}", value)
@@ -116,9 +117,9 @@ def _configure_logging() -> None:
     """This process's own log: JSON lines, warnings and worse. Tasks' logs do not come through here.
 
     The level itself stays at info: Airflow filters a task's stdout by it."""
-    from airflow.sdk.log import configure_logging  # noqa: PLC0415
+    from airflow.sdk.log import configure_logging
 
-    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer))  # type: ignore[arg-type]
+    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer))
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

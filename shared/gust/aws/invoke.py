@@ -18,8 +18,8 @@ class LambdaInvoker:
     client: Any
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The function's answer. Raises Unwell where it is throttled, cannot be reached or died: the call may have had its
-        effect all the same."""
+        """The function's answer. Raises Unwell where it is throttled, cannot be reached or died: the call may have had
+        its effect all the same."""
         payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         try:
             answer = self.client.invoke(FunctionName=self.function_name, Payload=payload)

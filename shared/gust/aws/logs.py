@@ -1,7 +1,7 @@
 """Task logs in CloudWatch Logs: JSON lines, one stream per execution environment of the worker, read back by try.
 
-A line names its try in `ti_id`. After the last line of a dispatch comes a mark, which tells a reader that nothing follows;
-without one (the environment died) a reader gives up a while after the try has ended.
+A line names its try in `ti_id`. After the last line of a dispatch comes a mark, which tells a reader that nothing
+follows; without one (the environment died) a reader gives up a while after the try has ended.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class LogShipper:
                 self._put_events(batch)
             except (ClientError, BotoCoreError) as error:
                 if attempt == attempts - 1:
-                    print(json.dumps({"level": "warning", "message": "Task log lines were lost", "lines": len(batch),
-                                      "error": str(error)}), file=sys.stderr)  # noqa: T201
+                    note = {"level": "warning", "message": "Task log lines were lost", "lines": len(batch)}
+                    sys.stderr.write(json.dumps({**note, "error": str(error)}) + "\n")
                 else:
                     self._pause(0.2 * 2**attempt)
             else:
@@ -238,6 +238,8 @@ class CloudWatchLogReader:
         end = instance.end_date if instance.state in ENDED else None
         lines: list[dict[str, Any]] = []
         skip = position.seen
+        in_parts = _ran_in_parts(instance)
+        is_marked = False
         for timestamp, fields in self._events(instance, position.timestamp, end):
             if timestamp == position.timestamp and skip:
                 skip -= 1
@@ -245,11 +247,12 @@ class CloudWatchLogReader:
             if len(lines) >= limit:
                 return lines, position.to_token()
             position = position.after(timestamp)
+            is_marked = fields.get(END_MARK) == instance.dispatch_count
             if END_MARK not in fields:
                 lines.append(fields)
-            elif end is not None and fields[END_MARK] == instance.dispatch_count:
+            elif is_marked and end is not None and not in_parts:
                 return lines, None
-        if end is not None and self.now() > end + LATE:
+        if end is not None and (is_marked or self.now() > end + LATE):
             return lines, None
         return lines, position.to_token()
 
@@ -270,9 +273,7 @@ class CloudWatchLogReader:
         more: dict[str, Any] = {}
         while True:
             try:
-                answer = self.client.get_log_events(
-                    logStreamName=instance.hostname, startFromHead=True, **span, **more
-                )
+                answer = self.client.get_log_events(logStreamName=instance.hostname, startFromHead=True, **span, **more)
             except self.client.exceptions.ResourceNotFoundException:
                 return
             yield answer["events"]
@@ -305,7 +306,10 @@ def _fields(event: dict[str, Any]) -> dict[str, Any]:
         fields = None
     if isinstance(fields, dict):
         return fields
-    return {"timestamp": datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC).isoformat(), "event": event["message"]}
+    return {
+        "timestamp": datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC).isoformat(),
+        "event": event["message"],
+    }
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -1,8 +1,8 @@
 """Airflow's Task Execution API, version 2026-06-30: what a worker can say and ask, answered from our store.
 
 The worker's transport invokes the function with the event that API Gateway's HTTP API (payload 2.0) would send: no
-network stands between them, and whatever speaks HTTP can use the same door. As there, `rawPath` is percent-decoded and
-`rawQueryString` is not.
+network stands between them, and whatever speaks HTTP can use the same door. `rawPath` and `rawQueryString` are percent-
+encoded, as they were sent: ids and keys may hold slashes.
 """
 
 import base64
@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, get_origin
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.logging import Logger
@@ -61,9 +61,9 @@ class ExecutionApi:
         return answer
 
     def _endpoint(self, route: Route) -> Any:
-        def endpoint(**path: str) -> Response[str]:
+        def endpoint(**encoded: str) -> Response[str]:
             event = self._resolver.current_event.raw_event
-            answer = self._guarded(route, path, event)
+            answer = self._guarded(route, {name: unquote(part) for name, part in encoded.items()}, event)
             body, headers = _text(self._services, answer, route.method)
             return Response(
                 status_code=answer.status,

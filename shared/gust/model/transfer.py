@@ -6,7 +6,7 @@ receiver fetches it and takes it for the body. Both ways alike. A lifecycle rule
 
 from typing import Final
 
-HEADER: Final = "gust-body"
+HEADER: Final = "x-gust-body-object"
 PREFIX: Final = "transfers/"
 LIMIT: Final = 2_000_000
 """Characters up to which a body is sent as it is. Well below the limit, since a body is escaped inside its event."""

@@ -55,10 +55,22 @@ class TriggerWorkload(_Message):
     try_number: int
     dispatch_count: int
     token: str
+    bundle_version: str | None = None
+    """Where the DAG folder's own triggers lie; without one only installed triggers are found."""
+    sleeps_passed: int = 0
+    """How many sleeps the trigger has slept already; it passes through them when it runs again."""
+    is_poller: bool = False
+    """It looks at something, sleeps, and looks again: it may start afresh after any sleep."""
+    wake_at: datetime | None = None
+    """Parked until then: SQS delays a message by 15 minutes at most."""
 
     @property
     def key(self) -> TaskInstanceKey:
         return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+    @property
+    def id(self) -> UUID:
+        return self.key.uuid(self.try_number)
 
 
 class WakeRun(_Message):

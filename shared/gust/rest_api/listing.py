@@ -103,7 +103,7 @@ def within(query: BaseModel, name: str, value: Any, *, missing_is: datetime | No
     keeps every lower bound, and an upper bound as if it happened then (Airflow: now)."""
     for bound, keeps in _BOUNDS.items():
         limit = getattr(query, f"{name}_{bound}")
-        if limit is None:
+        if not limit:  # a bound of 0 bounds nothing in Airflow
             continue
         if isinstance(limit, datetime):
             limit = limit if limit.tzinfo else limit.replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
-from gust.rest_api.request import Answer, Json, Query, Request, bad_request, encode, not_found
+from gust.rest_api.request import Answer, Json, Problem, Query, Request, bad_request, encode, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, load_view
 from gust.rest_api.task_instances import find_try
@@ -19,7 +19,7 @@ from gust.services.context import Services
 LARGEST_PART: Final = 4_500_000
 """Characters of log in one answer; what is longer goes on behind a continuation token."""
 
-LINES_AT_ONCE: Final = 10_000
+LINES_AT_ONCE: Final = 1024
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -42,9 +42,14 @@ def get_log(services: Services, request: Request) -> Json | Answer:
     position = _opened(query.token) if query.token else None
     view = _find(services, request, query.map_index, try_number)
     if try_number == 0:
-        lines, following = [*_sources(None), _no_log(view)], None
+        lines, following = _no_log(view), None
     else:
-        lines, following = _read(services, view, position)
+        try:
+            lines, following = _read(services, view, position)
+        except ValueError as error:
+            if position is None:
+                raise
+            raise _bad_token() from error
     token = _sealed(following) if following else None
     if content_type == NDJSON:
         headers = {"Airflow-Continuation-Token": token} if token else {}
@@ -70,13 +75,22 @@ def _find(services: Services, request: Request, map_index: int, try_number: int)
 
 
 def _read(services: Services, view: InstanceView, token: str | None) -> tuple[list[Json], str | None]:
+    """What there is, as far as it fits into one answer, and a token for the rest."""
     lines = [] if token else _sources(view.instance.hostname)
-    size = 0
+    at_once, size = LINES_AT_ONCE, 0
     while True:
-        read, following = services.logs.read_try(view.instance, limit=LINES_AT_ONCE, token=token)
-        lines += [_line(line) for line in read]
-        size += sum(len(str(line)) for line in read)
-        if following is None or len(read) < LINES_AT_ONCE or size > LARGEST_PART:
+        read, following = services.logs.read_try(view.instance, limit=at_once, token=token)
+        added = [_line(line) for line in read]
+        size_added = sum(len(encode(line)) for line in added)
+        if size + size_added > LARGEST_PART:
+            if size:
+                return lines, token
+            if at_once > 1:
+                at_once //= 4
+                continue
+        lines += added
+        size += size_added
+        if following is None or len(read) < at_once:
             return lines, following
         token = following
 
@@ -92,7 +106,7 @@ def _sources(hostname: str | None) -> list[Json]:
     return [{"event": "::group::Log message source details"}, *source, {"event": "::endgroup::"}]
 
 
-def _no_log(view: InstanceView) -> Json:
+def _no_log(view: InstanceView) -> list[Json]:
     match view.instance.state:
         case TaskInstanceState.SKIPPED:
             event = "Task was skipped — no logs available."
@@ -100,7 +114,8 @@ def _no_log(view: InstanceView) -> Json:
             event = "Task did not run because upstream task(s) failed."
         case _:
             event = "No logs available for this task."
-    return {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
+    said = {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
+    return [*({"timestamp": None} | line for line in _sources(None)), said]
 
 
 def _sealed(position: str) -> str:
@@ -110,6 +125,10 @@ def _sealed(position: str) -> str:
 def _opened(token: str) -> str:
     """A token says where to go on reading and grants nothing, so it is not signed. Problem 400."""
     try:
-        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise bad_request("Bad Signature. Please use only the tokens provided by the API.") from error
+        raise _bad_token() from error
+
+
+def _bad_token() -> Problem:
+    return bad_request("Bad Signature. Please use only the tokens provided by the API.")

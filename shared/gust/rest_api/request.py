@@ -23,15 +23,15 @@ ALL_PAGES: Final = "~"
 
 
 class Body(BaseModel):
-    """A request's body: unknown fields are refused."""
+    """A request's body: unknown fields are refused. Built when first used: a cold start must not wait for it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, defer_build=True)
 
 
 class Query(BaseModel):
-    """A request's query parameters: unknown ones are ignored."""
+    """A request's query parameters: unknown ones are ignored. Built when first used, too."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Problem(Exception):

@@ -280,7 +280,9 @@ def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: 
     return Transition("reschedule", before, after)
 
 
-def defer(before: TaskInstance, *, trigger: ParkedTrigger, reason: str | None = None) -> Transition:
+def defer(
+    before: TaskInstance, *, trigger: ParkedTrigger, reason: str | None = None, rendered_map_index: str | None = None
+) -> Transition:
     """running → deferred. A trigger waits in its place; leaves when it fires or at `trigger.timeout_at`."""
     _require("defer", before, before.state is S.RUNNING)
     after = replace(
@@ -293,7 +295,7 @@ def defer(before: TaskInstance, *, trigger: ParkedTrigger, reason: str | None = 
         due_at=trigger.timeout_at,
         reason=reason,
     )
-    return Transition("defer", before, after)
+    return Transition("defer", before, _labelled(after, rendered_map_index))
 
 
 # --- the trigger ------------------------------------------------------------------------------------------------------

@@ -267,13 +267,6 @@ class Deployment:
             return dag
         if not timetable.can_be_computed(spec.timetable):
             log.warning("%s is not scheduled: its timetable %s is not Airflow's own", spec.dag_id, spec.timetable.type)
-            return replace(
-                dag,
-                next_logical_date=None,
-                next_data_interval_start=None,
-                next_data_interval_end=None,
-                next_run_after=None,
-            )
         last = last_automated_interval(self.services.store.list_runs(spec.dag_id)) if before is not None else None
         return with_next_run(dag, spec, last=last, now=self.now)
 

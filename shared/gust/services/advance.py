@@ -48,6 +48,8 @@ def advance(services: Services, key: DagRunKey) -> None:
         if dag is None or dag.is_paused:
             return None
         now = services.clock.now()
+        if run.state is DagRunState.QUEUED and run.run_after > now:
+            return wake_soon(services, run, run.run_after, now=now)
         try:
             if run.state is DagRunState.QUEUED:
                 run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
@@ -65,7 +67,7 @@ def advance(services: Services, key: DagRunKey) -> None:
 
 def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
-    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now)
+    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now, due_at=None)
     services.store.start_run(run, started, max_active_runs=max_active_runs)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
     return started
@@ -85,19 +87,24 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
         return True
     due_at = decision.run.due_at
-    if due_at is not None and due_at != run.due_at and due_at < now + HORIZON:
+    if due_at is not None and due_at != run.due_at:
         # Before the write: a wake-up too many is harmless, one too few is a minute late.
-        services.queues.wake(
-            WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=due_at), delay=max(0.0, (due_at - now).total_seconds())
-        )
+        wake_soon(services, run, due_at, now=now)
     services.store.update_run(run, decision.run)
     return True
+
+
+def wake_soon(services: Services, run: DagRun, at: datetime, *, now: datetime) -> None:
+    """Have the run looked at again at `at`, where that comes before the next tick would see it."""
+    if at < now + HORIZON:
+        wake = WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=at)
+        services.queues.wake(wake, delay=max(0.0, (at - now).total_seconds()))
 
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
-    send_triggers(services, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
+    send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
 
@@ -146,17 +153,17 @@ def task_workload(
     )
 
 
-def send_triggers(services: Services, instances: Sequence[TaskInstance]) -> None:
+def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:
     """Have the triggerer run what deferred instances wait for, then mark them: one that carries the mark is not sent
     again. Dying in between sends it twice, and the first event of the two resumes the task."""
     if not instances:
         return
     now = services.clock.now()
-    services.queues.send_triggers([trigger_workload(services, instance, now=now) for instance in instances])
+    services.queues.send_triggers([trigger_workload(services, run, instance, now=now) for instance in instances])
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
 
-def trigger_workload(services: Services, instance: TaskInstance, *, now: datetime) -> TriggerWorkload:
+def trigger_workload(services: Services, run: DagRun, instance: TaskInstance, *, now: datetime) -> TriggerWorkload:
     return TriggerWorkload(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
@@ -164,6 +171,7 @@ def trigger_workload(services: Services, instance: TaskInstance, *, now: datetim
         map_index=instance.map_index,
         try_number=instance.try_number,
         dispatch_count=instance.dispatch_count,
+        bundle_version=run.bundle_version,
         token=services.tokens.for_dispatch(instance, now=now),
     )
 

@@ -79,6 +79,7 @@ def create_dag_run(
         triggered_by=triggered_by,
         triggering_user_name=triggering_user_name,
         partition_key=partition_key,
+        due_at=run_after if run_after > now else None,
         **version_of(dag, spec),
     )
     services.store.create_run(run)
@@ -150,15 +151,21 @@ def after_run(dag: Dag, spec: DagSpec, now: datetime) -> Dag:
 
 
 def with_next_run(dag: Dag, spec: DagSpec, *, last: DataInterval | None, now: datetime) -> Dag:
-    """The DAG with the next-run fields its timetable gives after the automated interval `last` (`None`: had none)."""
-    info = timetable.next_dagrun(
-        spec.timetable,
-        last_automated_interval=last,
-        earliest=spec.start_date,
-        latest=spec.end_date,
-        catchup=spec.catchup,
-        now=now,
-    )
+    """The DAG with the next-run fields its timetable gives after the automated interval `last` (`None`: had none).
+
+    A timetable that is not Airflow's own gives none: its moments are not known where Airflow is not.
+    """
+    allowed = timetable.restriction_of(spec)
+    info = None
+    if timetable.can_be_computed(spec.timetable):
+        info = timetable.next_dagrun(
+            spec.timetable,
+            last_automated_interval=last,
+            earliest=allowed.earliest,
+            latest=allowed.latest,
+            catchup=allowed.catchup,
+            now=now,
+        )
     return replace(
         dag,
         next_logical_date=info.logical_date if info else None,

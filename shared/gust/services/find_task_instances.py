@@ -1,11 +1,12 @@
 """Task instances of a run as Airflow would list them: those without an item, state `None`, included."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.model.keys import UNMAPPED
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.run_view import RunView
 from gust.services.context import Services
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
@@ -21,22 +22,15 @@ def instances_of_runs(services: Services, runs: Iterable[DagRun]) -> Iterator[Ta
     for run in runs:
         state = services.store.load_run(run.key)
         if state is not None:
-            yield from all_instances(load_spec(services.objects, run.spec_key), state)
+            spec = load_spec(services.objects, run.spec_key)
+            yield from all_instances(spec, state, services.clock.now())
 
 
-def all_instances(spec: DagSpec, state: RunState) -> list[TaskInstance]:
-    """A task that is not mapped, or not expanded yet, has one instance, with map index -1."""
-    stored: dict[str, list[TaskInstance]] = {}
-    for (task_id, _), instance in sorted(state.instances.items()):
-        stored.setdefault(task_id, []).append(instance)
-    found: list[TaskInstance] = []
-    for task_id in spec.tasks:
-        found += stored.pop(task_id, []) or [_unseen(state.run, task_id)]
-    return found + [instance for gone in stored.values() for instance in gone]
-
-
-def _unseen(run: DagRun, task_id: str) -> TaskInstance:
-    return TaskInstance(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=UNMAPPED)
+def all_instances(spec: DagSpec, state: RunState, now: datetime) -> list[TaskInstance]:
+    """Those of the spec's tasks, as far as they are known, then what is left of tasks that the spec no longer has."""
+    of_spec = [instance for _, instance in RunView(spec, state.run, state.instances, now).all_instances()]
+    gone = sorted(key for key in state.instances if key[0] not in spec.tasks)
+    return of_spec + [state.instances[key] for key in gone]
 
 
 def tasks_of_group(spec: DagSpec, group_id: str) -> frozenset[str] | None:

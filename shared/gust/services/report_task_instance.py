@@ -5,7 +5,6 @@ answer to the first may have been lost. Everything else is a Conflict: Airflow's
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
@@ -92,9 +91,7 @@ def report_deferral(
 ) -> None:
     """running → deferred."""
     if before := running(services, dispatch, or_already=S.DEFERRED):
-        if rendered_map_index is not None:
-            before = replace(before, rendered_map_index=rendered_map_index)
-        move(services, transition.defer(before, trigger=trigger))
+        move(services, transition.defer(before, trigger=trigger, rendered_map_index=rendered_map_index))
 
 
 def report_reschedule(services: Services, dispatch: Dispatch, *, at: datetime, due_at: datetime) -> None:

@@ -43,7 +43,8 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
 `due` has two partitions: DynamoDB takes 1,000 index writes a second on each, far above what ticks can use up.
 
 The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
-`state` is a plain string attribute, absent for `None`. `run_key` turns a record's `pk` back into the run.
+`state` is a plain string attribute, absent for `None`; `edge` names the transition that wrote a task instance last and
+is never read back. `run_key` turns a record's `pk` back into the run.
 
 What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = in a transaction, twice the price;
 `+n` = index writes):
@@ -60,7 +61,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_asset_event        4t WRU, 2t more per alias    put_asset    2 WRU
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
 
-A failed condition costs as much as the write would have.
+A failed condition costs as much as the write would have. A run's `conf` is part of its item, so a large one is paid for
+with every load and every update of the run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 import pytest
+
 from tests.unit.execution_api.world import World
 
 

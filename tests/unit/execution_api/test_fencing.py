@@ -7,7 +7,6 @@ from typing import Any
 
 import jwt
 import pytest
-from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 from gust.aws.tokens import DISPATCH_AUDIENCE
 from gust.model.dag_spec import TaskSpec
@@ -16,6 +15,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
 from gust.services.ports import User
+from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 END = "2026-03-01T12:00:05Z"
 SUCCESS = {"state": "success", "end_date": END, "task_outlets": [], "outlet_events": []}
@@ -124,16 +124,8 @@ def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World) -> None
     """Both have read the queued instance before either has written: the message was delivered twice."""
     queued = etl.given_queued("extract")
     other = transition.start(queued, at=NOW, hostname=hostname(), pid=1)
-    get_instance = etl.store._store.get_instance
-
-    def read_just_before_the_other_writes(key: Any) -> TaskInstance | None:
-        seen = get_instance(key)
-        etl.store._store.move(other)
-        return seen
-
-    etl.store._store.get_instance = read_just_before_the_other_writes
+    etl.store.after("get_instance", lambda: etl.store.move(other))
     status, answer = etl.request("PATCH", path(queued, "run"), token=etl.token(queued), body=start_body(pid=2))
-    etl.store._store.get_instance = get_instance
     assert status == 409
     assert answer["detail"] == {
         "reason": "invalid_state",

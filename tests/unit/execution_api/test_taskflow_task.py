@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
-from tests.unit.execution_api.world import NOW, RUN, World
 
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
+from tests.unit.execution_api.world import NOW, RUN, World
 
 
 @pytest.fixture

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from aws_lambda_powertools.logging import Logger
 
+from gust.airflow_bridge.transport import LambdaTransport
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.execution_api.app import ExecutionApi
@@ -30,27 +32,38 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RUN = DagRunKey("etl", "manual__2026-03-01T12:00:00+00:00")
 
 
-class CountingStore:
-    """Passes everything on and counts it by name."""
+class WatchedStore:
+    """Passes everything on, counts it by name, and lets something else happen once just before or after a call."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._before: dict[str, Callable[[], object]] = {}
+        self._after: dict[str, Callable[[], object]] = {}
         self.calls: Counter[str] = Counter()
+
+    def before(self, name: str, action: Callable[[], object]) -> None:
+        self._before[name] = action
+
+    def after(self, name: str, action: Callable[[], object]) -> None:
+        self._after[name] = action
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
+        def watched(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1
-            return method(*args, **kwargs)
+            self._before.pop(name, lambda: None)()
+            answer = method(*args, **kwargs)
+            self._after.pop(name, lambda: None)()
+            return answer
 
-        return counted
+        return watched
 
 
 class World:
     def __init__(self) -> None:
         self.clock = ManualClock(NOW)
-        self.store = CountingStore(MemoryStore(clock=self.clock))
+        self.store = WatchedStore(MemoryStore(clock=self.clock))
         self.objects = MemoryObjects()
         self.tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
         self.services = Services(
@@ -61,14 +74,18 @@ class World:
             clock=self.clock,
             logs=None,
         )
-        log = Logger(service="execution_api_test", stream=open("/dev/null", "w"))  # noqa: SIM115
-        self.api = ExecutionApi(self.services, log=log)
+        self.log = io.StringIO()
+        # A name of its own: powertools keeps one logger, with its first stream, per service name.
+        self.api = ExecutionApi(self.services, log=Logger(service=f"test-{id(self.log)}", stream=self.log))
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def given_dag(self, *tasks: TaskSpec, dag_id: str = RUN.dag_id, **fields: Any) -> DagSpec:
         spec = DagSpec(
-            dag_id=dag_id, timetable=TimetableSpec(type="null"), tasks={t.task_id: t for t in tasks}, **fields
+            dag_id=dag_id,
+            timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
+            tasks={t.task_id: t for t in tasks},
+            **fields,
         )
         # Named by its content, as in the bucket: specs are cached by key for as long as the process lives.
         text = spec.model_dump_json()
@@ -131,7 +148,13 @@ class World:
         """Airflow's client, as the supervisor uses it, for the instance's present dispatch."""
         from airflow.sdk.api.client import Client
 
-        return Client(base_url="http://gust/execution/", token=self.token(instance), transport=Transport(self.api))
+        transport = LambdaTransport(self.invoke, self.objects)
+        return Client(base_url="http://gust/execution/", token=self.token(instance), transport=transport)
+
+    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
+        """As Lambda does: what does not survive being JSON does not arrive."""
+        answer = self.api(json.loads(json.dumps(event)), None)
+        return dict(json.loads(json.dumps(answer)))
 
     def request(
         self,
@@ -165,17 +188,11 @@ def http_event(method: str, path: str, query: str, headers: dict[str, str], body
     }
 
 
-class Transport(httpx.BaseTransport):
-    def __init__(self, api: ExecutionApi) -> None:
-        self.api = api
-        self.answers: list[dict[str, Any]] = []
+def failing(problem: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise problem
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        body = request.read().decode() or None
-        event = http_event(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
-        answer = self.api(json.loads(json.dumps(event)), None)
-        self.answers.append(answer)
-        return httpx.Response(answer["statusCode"], headers=answer["headers"], text=answer["body"])
+    return fail
 
 
 def hostname() -> str:

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 import pytest
-from tests.unit.rest_api import contract
 
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
@@ -30,6 +29,7 @@ from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.ports import XCom
 from gust.store.memory import MemoryStore
+from tests.unit.rest_api import contract
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -131,23 +131,33 @@ class World:
     clock: ManualClock
     logs: FakeLogs
 
-    def dag(self, dag_id: str = "etl", *, spec: DagSpec | None = None, source: str = "# dag\n", **fields: Any) -> Dag:
+    def dag(
+        self,
+        dag_id: str = "etl",
+        *,
+        spec: DagSpec | None = None,
+        serialized: str = '{"dag": {"tasks": []}}',
+        source: str = "# dag\n",
+        **fields: Any,
+    ) -> Dag:
         """A DAG of one version, with tasks `extract` → `transform` (mapped) → `load` unless `spec` says otherwise."""
         spec = (spec or etl_spec()).model_copy(update={"dag_id": dag_id})
         text = spec.model_dump_json().encode()
         spec_key = f"specs/{sha256(text).hexdigest()}.json"
         source_key = f"sources/{sha256(source.encode()).hexdigest()}.txt"
         self.objects.put(spec_key, text)
+        serialized_key = f"serialized/{sha256(serialized.encode()).hexdigest()}.json"
         self.objects.put(source_key, source.encode())
+        self.objects.put(serialized_key, serialized.encode())
         dag = Dag(
             dag_id=dag_id,
             dag_display_name=fields.pop("dag_display_name", dag_id),
-            fileloc=f"/opt/dags/{dag_id}.py",
+            fileloc=fields.pop("fileloc", f"/opt/dags/{dag_id}.py"),
             relative_fileloc=f"{dag_id}.py",
             bundle_version="b1",
             version_number=1,
             spec_key=spec_key,
-            serialized_key="serialized/1.json",
+            serialized_key=serialized_key,
             last_parsed_time=NOW,
             last_parse_duration=0.05,
             owners=fields.pop("owners", ("airflow",)),
@@ -161,7 +171,7 @@ class World:
                 bundle_name="dags-folder",
                 bundle_version="b1",
                 spec_key=spec_key,
-                serialized_key="serialized/1.json",
+                serialized_key=serialized_key,
                 source_key=source_key,
                 dag_display_name=dag.dag_display_name,
             )

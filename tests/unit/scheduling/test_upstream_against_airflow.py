@@ -40,6 +40,9 @@ from gust.scheduling.upstream import Upstream
 from tests.unit.scheduling.given import NOW, run_of, ti
 
 STATES = [None, S.RUNNING, S.UP_FOR_RETRY, *sorted(FINISHED)]
+MOODS = [STATES, [None, S.SUCCESS], [None, S.SUCCESS, S.REMOVED], [None, S.FAILED, S.UPSTREAM_FAILED, S.REMOVED]]
+"""Where any state is as likely as any other, most rules are settled by a failure and their finer points never seen."""
+KINDS = [["plain"], ["plain", "mapped"], ["plain", "setup", "teardown"], ["plain", "mapped", "setup", "teardown"]]
 Instances = Mapping[tuple[str, int], S | None]
 
 
@@ -77,6 +80,7 @@ class Scene:
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     count = draw(st.integers(2, 6))
+    kinds = draw(st.sampled_from(KINDS))
     first, last = sorted((draw(st.integers(0, count)), draw(st.integers(0, count))))
     with DAG("dag", schedule=None) as authored:
         tasks: list[Any] = []
@@ -84,8 +88,8 @@ def scenes(draw: st.DrawFn) -> Scene:
         for i in range(count):
             if i == first and last > first:
                 group = MappedTaskGroup(group_id="g", expand_input=DictOfListsExpandInput({"x": source(draw, tasks)}))
-            tasks.append(draw_task(draw, f"t{i}", tasks, group if first <= i < last else None))
-            for upstream in draw(st.sets(st.sampled_from(range(i)), max_size=3)) if i else ():
+            tasks.append(draw_task(draw, f"t{i}", kinds, tasks, group if first <= i < last else None))
+            for upstream in draw(st.sets(st.sampled_from(range(i)), min_size=1, max_size=3)) if i else ():
                 tasks[upstream] >> tasks[i]
         if group is not None:
             for operator, _ in group._expand_input.iter_references():
@@ -96,8 +100,8 @@ def scenes(draw: st.DrawFn) -> Scene:
     return with_states(draw, DagSerialization.from_dict(serialized), spec)
 
 
-def draw_task(draw: st.DrawFn, task_id: str, before: list[Any], group: TaskGroup | None) -> Any:
-    kind = draw(st.sampled_from(["plain", "plain", "mapped", "setup", "teardown"])) if group is None else "plain"
+def draw_task(draw: st.DrawFn, task_id: str, kinds: list[str], before: list[Any], group: TaskGroup | None) -> Any:
+    kind = draw(st.sampled_from(kinds)) if group is None else "plain"
     rule = draw(st.sampled_from(list(TriggerRule)))
     if (kind == "mapped" or group is not None) and rule is TriggerRule.ALWAYS:
         rule = TriggerRule.ALL_DONE
@@ -123,7 +127,7 @@ def source(draw: st.DrawFn, before: list[Any]) -> Any:
 def with_states(draw: st.DrawFn, dag: Any, spec: DagSpec) -> Scene:
     states: dict[tuple[str, int], S | None] = {}
     lengths: dict[str, int] = {}
-    any_state = st.sampled_from(STATES)
+    any_state = st.sampled_from(draw(st.sampled_from(MOODS)))
     for task in spec.tasks.values():
         if not task.is_mapped:
             states[task.task_id, -1] = draw(any_state)

@@ -68,7 +68,14 @@ def test_the_log_up_to_the_end_is_there_when_the_end_is_reported(run: Run, site:
             return answer(event)
 
     site.control_plane = Watching()
-    run(dag("import logging\nfor n in range(500):\n    logging.getLogger('x').info('line %s', n)\n    print('printed', n)"))
+    run(
+        dag(
+            "import logging\n"
+            "for n in range(500):\n"
+            "    logging.getLogger('x').info('line %s', n)\n"
+            "    print('printed', n)"
+        )
+    )
 
     assert seen == [True]
 
@@ -258,5 +265,3 @@ def test_the_queue_that_the_task_sees_is_its_own(run: Run, site: Site) -> None:
     run(dag("from airflow.sdk import get_current_context\nreturn get_current_context()['ti'].queue"))
 
     assert site.control_plane.returned == "etl"
-
-

@@ -11,14 +11,14 @@ UtcDateTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.asti
 class Strict(BaseModel):
     """A request: a field that Airflow does not know is refused, as Airflow refuses it.
 
-    Validators are built when the first request of a kind comes: a cold start pays only for what is asked.
+    Validators are built when the first request of a kind comes: a cold start pays for what it uses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
 class Query(BaseModel):
-    """What stands behind the `?`. Unknown parameters are ignored, as Airflow does. A field that is a list may repeat."""
+    """What stands behind the `?`. Unknown parameters are ignored, as by Airflow. A field that is a list may repeat."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 

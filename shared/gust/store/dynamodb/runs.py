@@ -57,11 +57,16 @@ class DynamoDBRuns:
         try:
             self._table.transact(*puts, *of_dag) if of_dag or run.logical_date else self._table.put(*_parts(puts[0]))
         except ConditionFailed as failed:
-            if of_dag and failed.failed(-1):
-                raise _refused_by_dag(run.dag_id, failed.found[-1], moving) from failed
+            if moving and failed.failed(-1):
+                current = failed.found[-1]
+                dag = None if current is None else read_dag(current)
+                raise StaleDag(f"DAG {run.dag_id!r} moved on", dag) from failed
             if failed.failed(0):
                 raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
-            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date} already") from failed
+            if run.logical_date and failed.failed(1):
+                date = run.logical_date.isoformat()
+                raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {date} already") from failed
+            raise NotFound(f"no DAG {run.dag_id!r}") from failed
 
     def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
         fences.check_starts(before, after)
@@ -123,7 +128,10 @@ class DynamoDBRuns:
         before, after = transition.before, transition.after
         changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
         seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-        update = Update(keyspace.instance(before.key), Expression().still(seen).change(changes))
+        # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
+        update = Update(
+            keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
+        )
         try:
             if finished := transition.finished_try:
                 kept = keyspace.finished_try(finished.key, finished.try_number)
@@ -212,12 +220,6 @@ def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
     if run.state is DagRunState.RUNNING:
         expression.exists().add("running_runs", _ONE_MORE)
     return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
-
-
-def _refused_by_dag(dag_id: str, found: Item | None, moving: tuple[Dag, Dag] | None) -> Exception:
-    if moving is None:
-        return NotFound(f"no DAG {dag_id!r}")
-    return StaleDag(f"DAG {dag_id!r} moved on", None if found is None else read_dag(found))
 
 
 def _parts(put: Put) -> tuple[Any, Item, Expression]:

@@ -1,0 +1,61 @@
+"""The triggerer's door: one message, one life of one trigger.
+
+One at a time, because a trigger is strangers' code that may block its event loop: it then holds up itself alone.
+Waiting costs nothing all the same, since a trigger that sleeps is parked.
+"""
+
+from typing import Any
+
+from gust.airflow_bridge import warm
+
+warm.set_environment()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from datetime import UTC, datetime  # noqa: E402
+
+from aws_lambda_powertools import Logger  # noqa: E402
+from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
+
+from gust import bootstrap  # noqa: E402
+from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
+from gust.airflow_bridge.task_log import stream_name  # noqa: E402
+from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
+from gust.aws.invoke import LambdaInvoker  # noqa: E402
+from gust.aws.logs import LogShipper  # noqa: E402
+from gust.errors import StaleTaskInstance  # noqa: E402
+from gust.model.workload import TriggerWorkload  # noqa: E402
+
+log = Logger(service="triggerer", stream=sys.stderr)
+objects = bootstrap.bucket()
+bundles = BundleFolder(objects, warm.BUNDLES)
+queues = bootstrap.queues()
+invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
+sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+warm.warm_up(warm.TRIGGER_MODULES)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    failed = []
+    for record in event["Records"]:
+        try:
+            run(TriggerWorkload.model_validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
+        except Exception:
+            log.exception("A trigger's message could not be worked off", message_id=record["messageId"])
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}
+
+
+def run(workload: TriggerWorkload, remaining: float) -> None:
+    names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
+    try:
+        parked = run_trigger(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+    except StaleTaskInstance as stale:
+        log.info("stale", reason=str(stale), **names)
+        return
+    if parked is None:
+        log.info("ended", **names)
+        return
+    delay = 0.0 if parked.wake_at is None else (parked.wake_at - datetime.now(tz=UTC)).total_seconds()
+    queues.send_triggers([parked], delay=delay)
+    log.info("parked", seconds=round(delay), **names)

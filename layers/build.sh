@@ -1,0 +1,75 @@
+#!/bin/sh
+# layers/build.sh runtime|airflow DIR: what the layer holds, for Lambda's Python 3.12 on arm64, into DIR/python.
+# sam build calls it through the Makefiles; wheels alone, so that any machine can build for that one.
+set -eu
+
+layer=$1
+platform=${LAYER_PLATFORM:-aarch64-manylinux_2_28} # another one to try a layer on this machine; with uv only
+out=$2/python
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+
+main() {
+    mkdir -p "$out"
+    install "$root/requirements/layer-$layer.txt"
+    "fill_$layer"
+    find "$out" -depth -type d \( -name __pycache__ -o -name tests -o -name test \) -path '*/*' -exec rm -rf {} +
+    find "$out" -name '*.pyi' -delete
+    rm -rf "$out/bin"
+    check_size
+}
+
+# Gust itself, without what only this machine's side of it needs.
+fill_runtime() {
+    cp -R "$root/shared/gust" "$out/gust"
+    rm -rf "$out/gust/local" "$out/gust/cli"
+}
+
+# Lambda takes 250 MB of layers and function together, unpacked. What goes: the runtime layer's packages, which are
+# there already; the web UI; and servers, exporters and their dependencies that no task and no parse ever imports.
+fill_airflow() {
+    for name in $(names "$root/requirements/layer-runtime.txt"); do
+        drop "$name"
+    done
+    for name in uvloop httptools grpcio opentelemetry-exporter-otlp-proto-grpc; do
+        drop "$name"
+    done
+    rm -rf "$out/airflow/ui/dist" "$out/airflow/api_fastapi/auth/managers/simple/ui/dist" "$out/airflow/example_dags"
+    find "$out/airflow/providers" -depth -type d -name example_dags -exec rm -rf {} +
+    # Months and currencies of 800 languages: Airflow's only use is colours of log lines in English.
+    find "$out/babel/locale-data" -name '*.dat' ! -name 'en*' ! -name root.dat -delete 2>/dev/null || true
+}
+
+install() {
+    if uv --version >/dev/null 2>&1; then
+        uv pip install --quiet --target "$out" --python-version 3.12 --python-platform "$platform" \
+            --only-binary :all: --no-deps --require-hashes -r "$1"
+    else
+        python3 -m pip install --quiet --disable-pip-version-check --target "$out" --python-version 3.12 \
+            --implementation cp --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 \
+            --only-binary :all: --no-deps --require-hashes -r "$1"
+    fi
+}
+
+# drop NAME: a distribution's files, as its own record lists them.
+drop() {
+    for record in "$out/$(echo "$1" | tr '.-' '__')"-[0-9]*.dist-info/RECORD; do
+        [ -f "$record" ] || continue
+        cut -d, -f1 "$record" | while read -r file; do
+            case $file in ../* | /*) ;; *) rm -f "$out/$file" ;; esac
+        done
+        rm -rf "$(dirname "$record")"
+    done
+    find "$out" -depth -type d -empty -delete
+}
+
+names() {
+    sed -n 's/^\([A-Za-z0-9._-]*\)==.*/\1/p' "$1"
+}
+
+check_size() {
+    megabytes=$(du -sm "$out" | cut -f1)
+    echo "layer $layer: $megabytes MB" >&2
+    [ "$megabytes" -lt 250 ] || { echo "layer $layer is larger than Lambda takes" >&2; exit 1; }
+}
+
+main

@@ -1,0 +1,420 @@
+"""Run the trigger of one deferred try until it fires, breaks, or would sleep; then it is parked in SQS and costs
+nothing.
+
+A trigger runs in a forked child, as a task does: one that blocks, leaks or crashes harms itself alone, and parking it
+is the end of a process, without the cancellation that some triggers answer by killing what they watch.
+
+Airflow lets a trigger start again from its arguments at any time (a triggerer that restarts does just that), but one
+that were to start again at each of its sleeps might never get past the first. So the sleeps that a trigger has slept
+are counted, and the next life passes through them without waiting: `await sleep(60); yield TriggerEvent(…)` fires after
+a minute, wherever it runs. A trigger that looked at the world between its sleeps (a socket, a thread) is taken for a
+poller after a few of them: it starts afresh, looks once, and is parked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import selectors
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import httpx
+import structlog
+from airflow.sdk._shared.module_loading import import_string
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import TaskInstance
+from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.serde import deserialize, serialize
+from airflow.serialization.decoders import smart_decode_trigger_kwargs
+from airflow.serialization.serialized_objects import BaseSerialization
+from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
+
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.task_log import Sink, try_logger
+from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.errors import NotFound, StaleTaskInstance
+from gust.model.keys import TASK_INSTANCE_NAMESPACE
+from gust.model.workload import TriggerWorkload
+from gust.services.ports import Objects
+
+PARK_FROM: Final = 5.0
+"""Seconds of sleep from which parking is worth it. Starting again costs some 100 ms of a function, waiting in place
+costs all the time waited."""
+
+FEW_SLEEPS: Final = 5
+"""A trigger that looks at the world is passed through as many sleeps; one that has more is a poller."""
+
+STOP_BEFORE_LIMIT: Final = 15.0
+"""Seconds before the function's end at which a trigger that still runs is parked."""
+
+CLEANUP_TIME: Final = 5.0
+"""Seconds for a trigger's `cleanup` after it fired."""
+
+STILL_WANTED_EVERY: Final = 60.0
+"""Seconds between two looks at whether the try still waits for the trigger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Where a trigger's next life goes on."""
+
+    delay: float
+    """Seconds to wait."""
+    sleeps_passed: int
+    is_poller: bool
+
+
+Report = Mapping[str, Any]
+"""What the execution API is told: `event`, `error` and `traceback`, or `state` and `xcoms`."""
+
+
+def run_trigger(
+    workload: TriggerWorkload,
+    *,
+    invoke: Invoke,
+    objects: Objects,
+    bundles: BundleFolder,
+    sink: Sink,
+    remaining: float,
+    now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+) -> TriggerWorkload | None:
+    """Run the trigger and report how it ended, or return the message that lets it go on at its `wake_at`.
+
+    Raises StaleTaskInstance where the try no longer waits for it."""
+    client = Client(base_url=EXECUTION_API, token=workload.token, transport=LambdaTransport(invoke, objects))
+    try:
+        answer = client.get(f"gust/triggers/{workload.id}")
+        workload = workload.model_copy(update={"token": answer.headers.get("Refreshed-API-Token", workload.token)})
+        if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
+            return workload
+        end = _run(workload, answer.json(), client=client, bundles=bundles, sink=sink, remaining=remaining)
+        if isinstance(end, Parked):
+            return workload.model_copy(
+                update={
+                    "sleeps_passed": end.sleeps_passed,
+                    "is_poller": end.is_poller,
+                    "wake_at": now() + timedelta(seconds=end.delay),
+                }
+            )
+        client.post(f"gust/triggers/{workload.id}/event", content=json.dumps(end))
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in GONE:
+            raise
+        raise StaleTaskInstance(f"{workload.key} waits for this trigger no more", None) from error
+    finally:
+        sink.flush()
+    return None
+
+
+def _run(
+    workload: TriggerWorkload,
+    trigger: Mapping[str, Any],
+    *,
+    client: Client,
+    bundles: BundleFolder,
+    sink: Sink,
+    remaining: float,
+) -> Parked | Report:
+    try:
+        bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+    except (NotFound, zipfile.BadZipFile) as error:
+        return {"error": f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"}
+    ti = _task_instance(workload)
+    time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
+    pace = Pace(
+        skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, time_left - 5)
+    )
+    reads, writes = os.pipe()
+    workspace = Path(tempfile.mkdtemp(prefix="gust-trigger-"))
+    try:
+        process = SupervisedTrigger.start(
+            what=ti,
+            dag_rel_path="",
+            bundle_info=None,
+            client=client,
+            logger=try_logger(sink, str(ti.id)),
+            target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
+            deadline=time.monotonic() + time_left,
+            said=_Pipe(reads),
+        )
+        os.close(writes)
+        exit_code = process.wait()
+        return _end(process, exit_code, pace)
+    finally:
+        os.close(reads)
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _end(process: SupervisedTrigger, exit_code: int, pace: Pace) -> Parked | Report:
+    said = process.said.rest()
+    if said is not None:
+        return Parked(**said["parked"]) if "parked" in said else said
+    if process.was_stopped:
+        return Parked(0.0, pace.skip, pace.is_poller)
+    return {"error": f"The trigger's process ended without a word (exit code {exit_code})"}
+
+
+def _task_instance(workload: TriggerWorkload) -> TaskInstance:
+    return TaskInstance(
+        id=workload.id,
+        task_id=workload.task_id,
+        dag_id=workload.dag_id,
+        run_id=workload.run_id,
+        try_number=workload.try_number,
+        map_index=workload.map_index,
+        dag_version_id=TASK_INSTANCE_NAMESPACE,
+    )
+
+
+# --- the supervisor ---------------------------------------------------------------------------------------------------
+
+
+class _Pipe:
+    """What the child says at its end: one JSON object."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._received = bytearray()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """The descriptor is closed by who made it."""
+
+    def receive(self, _: object = None) -> bool:
+        """Read what is there. Whether more may come."""
+        with suppress(BlockingIOError):
+            while part := os.read(self._fd, 65536):
+                self._received += part
+            return False
+        return True
+
+    def rest(self) -> dict[str, Any] | None:
+        """What was said, or `None` where it was cut off."""
+        self.receive()
+        try:
+            said: dict[str, Any] = json.loads(self._received)
+        except ValueError:
+            return None
+        return said
+
+
+@attrs.define(kw_only=True)
+class SupervisedTrigger(SupervisedTry):
+    """Serves a trigger's requests as a task's: connections, variables, states of other tasks, and its log."""
+
+    said: _Pipe
+    was_stopped: bool = attrs.field(default=False, init=False)
+
+    def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
+        super()._register_pipe_readers(*args, **kwargs)
+        self.selector.register(
+            self.said, supervisor.selectors.EVENT_READ, (self.said.receive, self.selector.unregister)
+        )
+
+    def _on_child_started(self, **kwargs: Any) -> None:  # noqa: ARG002 - the trigger starts by itself
+        self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
+
+    def _send_heartbeat_if_needed(self) -> None:
+        """Not a sign of life but a question: a try that was cleared or timed out needs its trigger no more."""
+        if time.monotonic() - self._last_heartbeat_attempt < STILL_WANTED_EVERY:
+            return
+        self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]
+        try:
+            self.client.get(f"gust/triggers/{self.id}")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code in GONE:
+                self._stop()
+        except httpx.TransportError as error:
+            self.process_log.warning("The control plane does not answer", error=str(error))
+
+    def _stop_at_limit(self) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if not self.was_stopped:
+            self.was_stopped = True
+            self.kill(signal.SIGKILL, force=True)
+
+    def update_task_state_if_needed(self) -> None:
+        """A trigger has no state to report; what it said is reported once it is gone."""
+
+
+# --- the child --------------------------------------------------------------------------------------------------------
+
+
+def _trigger_main(
+    trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, *, bundle: Path | None, workspace: Path, writes: int
+) -> None:
+    enter_child(bundle, workspace)
+    if bundle is not None:
+        sys.path.append(str(bundle))
+    log = structlog.get_logger(logger_name="trigger")
+    task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
+    structlog.contextvars.bind_contextvars(
+        dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, try_number=ti.try_number, map_index=ti.map_index
+    )
+    loop = _PacedLoop(pace)
+    asyncio.set_event_loop(loop)
+    said = loop.run_until_complete(_first_of(trigger, ti, pace, log))
+    with os.fdopen(writes, "w") as pipe:
+        json.dump(said, pipe)
+
+
+async def _first_of(trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
+    """The trigger's end, or where it is parked. What still runs then is left as it stands: the process ends."""
+    loop = asyncio.get_running_loop()
+    pace.parked = loop.create_future()
+    pace.task = asyncio.create_task(_until_it_fires(trigger, ti, log))
+    loop.call_later(max(0.0, pace.end - time.monotonic()), pace.park, 0.0)
+    ends: list[asyncio.Future[Any]] = [pace.task, pace.parked]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if pace.task.done():
+        return pace.task.result()
+    return {"parked": attrs_of(pace.parked.result())}
+
+
+def attrs_of(parked: Parked) -> dict[str, Any]:
+    return {"delay": parked.delay, "sleeps_passed": parked.sleeps_passed, "is_poller": parked.is_poller}
+
+
+async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any) -> dict[str, Any]:
+    """What to report. Airflow's rule: only the first event resumes a task, and to end without one is an error."""
+    try:
+        trigger = _trigger(parked, ti)
+    except Exception as error:
+        log.exception("The trigger cannot be made", classpath=parked["classpath"])
+        return _broken(error)
+    try:
+        async for event in trigger.run():
+            log.info("Trigger fired event", result=repr(event))
+            return _fired(event)
+    except Exception as error:
+        log.exception("The trigger broke", classpath=parked["classpath"])
+        return _broken(error)
+    finally:
+        with suppress(Exception):
+            await asyncio.wait_for(trigger.cleanup(), CLEANUP_TIME)
+    log.error("Trigger exited without sending an event. The task will be failed.", classpath=parked["classpath"])
+    return {"error": "The trigger ended without an event"}
+
+
+def _trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
+    trigger_class = import_string(parked["classpath"])
+    kwargs = {name: smart_decode_trigger_kwargs(value) for name, value in _decoded(parked["kwargs"]).items()}
+    trigger = trigger_class(**kwargs)
+    trigger.task_instance = ti
+    trigger.trigger_id = ti.id.int >> 96
+    trigger.triggerer_job_id = None
+    trigger.timeout_after = datetime.fromisoformat(at) if (at := parked.get("timeout_at")) else None
+    return trigger
+
+
+def _decoded(kwargs: dict[str, Any] | str) -> dict[str, Any]:
+    """Airflow writes a trigger's arguments with serde; what `start_trigger_args` says comes in the older encoding."""
+    raw = json.loads(kwargs) if isinstance(kwargs, str) else kwargs
+    try:
+        decoded = deserialize(raw)
+    except (ImportError, KeyError, AttributeError, TypeError):
+        decoded = BaseSerialization.deserialize(raw)
+    return dict(decoded)
+
+
+def _fired(event: TriggerEvent) -> dict[str, Any]:
+    if isinstance(event, BaseTaskEndEvent):
+        xcoms = {name: serialize(value) for name, value in (event.xcoms or {}).items()}
+        return {"state": str(event.task_instance_state.value), "xcoms": xcoms}
+    return {"event": serialize(event.payload)}
+
+
+def _broken(error: Exception) -> dict[str, Any]:
+    return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exception(error)}
+
+
+@dataclass(slots=True)
+class Pace:
+    """A trigger's way through its sleeps."""
+
+    skip: int
+    """How many sleeps earlier lives have slept."""
+    is_poller: bool
+    end: float
+    """On the monotonic clock: when to park it at the latest."""
+    task: asyncio.Task[dict[str, Any]] | None = None
+    parked: asyncio.Future[Parked] | None = None
+    sleeps: int = 0
+    """How many sleeps this life has come to."""
+    leading: int = 0
+    """How many of them before it looked at the world."""
+    has_looked: bool = False
+
+    def look(self) -> None:
+        """The trigger uses a socket or a thread."""
+        self.has_looked = True
+
+    def sleep(self, delay: float) -> float:
+        """The trigger wants to sleep so long; returns how long it shall."""
+        self.sleeps += 1
+        if not self.has_looked:
+            self.leading = self.sleeps
+        if self.sleeps <= self.skip:
+            return 0.0
+        if delay >= PARK_FROM:
+            self.park(delay)
+        return delay
+
+    def park(self, delay: float) -> None:
+        """End this life; the sleep that is being slept counts as slept once the delay is over."""
+        if self.parked is None or self.parked.done():
+            return
+        passed = self.sleeps if delay else max(self.skip, self.sleeps - 1)
+        is_poller = self.has_looked and (self.is_poller or passed > FEW_SLEEPS)
+        self.parked.set_result(Parked(delay, self.leading if is_poller else passed, is_poller))
+
+
+class _PacedLoop(asyncio.SelectorEventLoop):
+    """An event loop that knows when the trigger itself (not a task it started) goes to sleep, and what it looks at."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._selector_of_trigger = _WatchedSelector()
+        super().__init__(self._selector_of_trigger)
+        self._selector_of_trigger.on_register = pace.look
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        asks = sys._getframe(1).f_code
+        if asks is asyncio.sleep.__code__ and asyncio.current_task(self) is self._pace.task:
+            delay = self._pace.sleep(0.0 if math.isnan(delay) else delay)
+        return super().call_later(delay, callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        self._pace.look()
+        return super().run_in_executor(executor, func, *args)
+
+
+class _WatchedSelector(selectors.DefaultSelector):
+    on_register: Callable[[], None] = staticmethod(lambda: None)
+
+    def register(self, *args: Any, **kwargs: Any) -> selectors.SelectorKey:
+        self.on_register()
+        return super().register(*args, **kwargs)

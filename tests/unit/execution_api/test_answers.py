@@ -1,0 +1,194 @@
+"""What is wrong with a request is said as FastAPI and Airflow say it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from gust.errors import Unwell
+from gust.model import transfer
+from gust.model.dag_spec import TaskSpec
+from gust.model.task_instance import TaskInstance
+from tests.unit.execution_api.world import RUN, World, failing, http_event
+
+END = "2026-03-01T12:00:05Z"
+
+
+@pytest.fixture
+def ti(world: World) -> TaskInstance:
+    return given_running(world)
+
+
+def given_running(world: World) -> TaskInstance:
+    world.given_dag(TaskSpec(task_id="extract"))
+    world.given_run()
+    return world.given_running("extract")
+
+
+BAD_STATES: list[tuple[str, Any]] = [
+    ("TISuccessStatePayload", {"state": "success"}),
+    ("TISuccessStatePayload", {"state": "success", "end_date": "yesterday"}),
+    ("TISuccessStatePayload", {"state": "success", "end_date": "2026-03-01T12:00:05"}),
+    ("TISuccessStatePayload", {"state": "success", "end_date": END, "surprise": 1}),
+    ("TISuccessStatePayload", {"state": "success", "end_date": END, "task_outlets": [{"name": "a"}]}),
+    ("TITerminalStatePayload", {"state": "failed"}),
+    ("TITerminalStatePayload", {"state": "skipped", "end_date": END, "rendered_map_index": 3}),
+    ("TIDeferredStatePayload", {"state": "deferred", "classpath": "a.T"}),
+    ("TIDeferredStatePayload", {"state": "deferred", "next_method": "go", "trigger_timeout": "soon", "queue": {}}),
+    ("TIRescheduleStatePayload", {"state": "up_for_reschedule", "end_date": END}),
+    ("TIRetryStatePayload", {"state": "up_for_retry", "end_date": END, "retry_delay_seconds": "soon"}),
+]
+
+
+@pytest.mark.parametrize(("model", "body"), BAD_STATES, ids=json.dumps)
+def test_a_malformed_report_is_refused_in_airflows_words(world: World, model: str, body: Any) -> None:
+    from airflow.api_fastapi.execution_api.datamodels import taskinstance
+
+    with pytest.raises(ValidationError) as airflows:
+        TypeAdapter(getattr(taskinstance, model)).validate_python(body)
+    ti = given_running(world)
+    status, answer = world.request("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", token=world.token(ti), body=body)
+    assert status == 422
+    theirs = [(error["type"], list(error["loc"]), error["msg"]) for error in airflows.value.errors()]
+    ours = [(error["type"], error["loc"], error["msg"]) for error in answer["detail"]]
+    assert [loc[0] for _, loc, _ in ours] == ["body"] * len(ours)
+    assert [(kind, loc[2:], msg) for kind, loc, msg in ours] == theirs
+    assert world.now(ti) == ti
+
+
+@pytest.mark.parametrize("body", [{}, {"state": "nonsense"}, [], 3, {"state": "running"}, {"state": "queued"}])
+def test_a_report_of_no_state_that_a_worker_can_report(world: World, ti: TaskInstance, body: Any) -> None:
+    status, _ = world.request("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", token=world.token(ti), body=body)
+    assert status == 422
+    assert world.now(ti) == ti
+
+
+def test_airflows_client_reads_the_errors(world: World, ti: TaskInstance) -> None:
+    from airflow.sdk.api.client import ServerResponseError
+
+    worker = world.worker(ti)
+    with pytest.raises(ServerResponseError) as refused:
+        worker.patch(f"task-instances/{ti.key.uuid(1)}/state", content=json.dumps({"state": "success"}))
+    assert [error.loc for error in refused.value.detail] == [["body", "success", "end_date"]]
+
+
+def test_a_body_that_is_no_json(world: World, ti: TaskInstance) -> None:
+    url, token = f"/task-instances/{ti.key.uuid(1)}/heartbeat", world.token(ti)
+    status, answer = world.request("PUT", url, token=token, text='{"pid": ')
+    assert (status, answer["detail"][0]["type"], answer["detail"][0]["loc"]) == (422, "json_invalid", ["body", 8])
+    status, answer = world.request("PUT", url, token=token)
+    assert (status, answer["detail"][0]["type"], answer["detail"][0]["loc"]) == (422, "missing", ["body"])
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "name", "kind"),
+    [
+        ("/task-instances/count", "", "dag_id", "missing"),
+        ("/task-instances/count", "dag_id=etl&map_index=x", "map_index", "int_parsing"),
+        ("/dag-runs/previous", "dag_id=etl&logical_date=then", "logical_date", "datetime_from_date_parsing"),
+        ("/variables/keys", "limit=0", "limit", "greater_than_equal"),
+        ("/store/asset/by-name/value", "name=&key=k", "name", "string_too_short"),
+    ],
+)
+def test_a_bad_query(world: World, path: str, query: str, name: str, kind: str) -> None:
+    status, answer = world.request("GET", path, token=world.token(given_running(world)), query=query)
+    assert status == 422
+    assert [(e["type"], e["loc"]) for e in answer["detail"]] == [(kind, ["query", name])]
+
+
+def test_a_stranger_does_not_learn_what_would_be_right(world: World, ti: TaskInstance) -> None:
+    status, _ = world.request("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", body={})
+    assert status == 401
+
+
+def test_no_such_route(world: World, ti: TaskInstance) -> None:
+    assert world.request("GET", "/nowhere", token=world.token(ti)) == (404, {"detail": "Not Found"})
+    assert world.request("POST", "/health") == (404, {"detail": "Not Found"})
+
+
+def test_another_version_of_the_api_is_refused(world: World, ti: TaskInstance) -> None:
+    status, answer = world.request(
+        "GET", "/variables/x", token=world.token(ti), headers={"Airflow-API-Version": "2025-04-28"}
+    )
+    assert status == 422
+    assert answer["detail"][0]["loc"] == ["header", "airflow-api-version"]
+
+
+def test_the_correlation_id_comes_back(world: World) -> None:
+    answer = world.api(http_event("GET", "/execution/health", "", {"Correlation-Id": "42"}, None), None)
+    assert answer["headers"]["correlation-id"] == "42"
+
+
+def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) -> None:
+    """Of the emulator's answers, those of a function that wrote nothing to stderr come 50 ms late."""
+    world.request("GET", "/variables/x", token=world.token(ti))
+    world.request("GET", "/nowhere")
+    lines = [json.loads(line) for line in world.log.getvalue().splitlines()]
+    assert [(line["message"], line["status"]) for line in lines] == [
+        ("GET /execution/variables/x", 404),
+        ("GET /execution/nowhere", 404),
+    ]
+
+
+def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: TaskInstance) -> None:
+    world.store.before("get_setting", failing(Unwell("the table is throttled")))
+    answer = world.request("GET", "/variables/x", token=world.token(ti))
+    assert answer == (500, {"message": "Internal server error"})
+
+
+LATER = [
+    ("PATCH", "/task-instances/{id}/state", {"state": "awaiting_input", "next_method": "go"}, "Human-in-the-loop"),
+    ("POST", "/hitlDetails/{id}", {"ti_id": "x"}, "Human-in-the-loop"),
+    ("PATCH", "/hitlDetails/{id}", {"ti_id": "x"}, "Human-in-the-loop"),
+    ("GET", "/hitlDetails/{id}", None, "Human-in-the-loop"),
+    ("GET", "/connection-tests/{id}/connection", None, "Testing connections"),
+    ("PATCH", "/connection-tests/{id}", {"state": "success"}, "Testing connections"),
+    ("POST", f"/dag-runs/{RUN.dag_id}/{RUN.run_id}/clear", None, "Clearing a DagRun"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "feature"), LATER)
+def test_what_comes_later_says_so(world: World, method: str, path: str, body: Any, feature: str) -> None:
+    ti = given_running(world)
+    url = path.replace("{id}", str(ti.key.uuid(1)))
+    status, answer = world.request(method, url, token=world.token(ti), body=body)
+    assert status == 501
+    assert answer["detail"]["reason"] == "not_supported_yet"
+    assert answer["detail"]["message"].startswith(feature)
+    assert world.now(ti) == ti
+
+
+# --- bodies that an invocation cannot carry ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["x" * 3_000_000, ['"' * 30] * 100_000], ids=["text", "quotes"])
+def test_large_bodies_go_through_the_bucket_both_ways(world: World, ti: TaskInstance, value: Any) -> None:
+    worker, sizes = world.worker(ti), []
+    invoke = world.invoke
+
+    def measured(event: dict[str, Any]) -> dict[str, Any]:
+        answer = invoke(event)
+        sizes.append(max(len(json.dumps(event)), len(json.dumps(answer))))
+        return answer
+
+    worker._transport._invoke = measured
+    worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", value)
+    assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == value
+    assert len(sizes) == 2
+    assert max(sizes) < 6_000_000
+    assert len(world.objects.list(transfer.PREFIX)) == 2
+
+
+def test_a_worker_cannot_have_other_objects_read_as_a_body(world: World, ti: TaskInstance) -> None:
+    world.objects.put("bundles/secret.zip", b'"secret"')
+    status, _ = world.request(
+        "POST",
+        f"/xcoms/{RUN.dag_id}/{RUN.run_id}/extract/return_value",
+        token=world.token(ti),
+        headers={transfer.HEADER: "bundles/secret.zip"},
+    )
+    assert status == 403
+    assert world.store.list_xcoms(RUN) == []

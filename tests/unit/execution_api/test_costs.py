@@ -1,0 +1,101 @@
+"""What one request costs: calls of the store, which are the bill, counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from gust.model.asset import Asset
+from gust.model.dag_spec import TaskSpec
+from tests.unit.execution_api.world import NOW, RUN, World, hostname
+
+END = "2026-03-01T12:00:05Z"
+
+READ_AND_MOVE = {"get_instance": 1, "move": 1}
+
+COSTS: list[tuple[str, str, Any, dict[str, int]]] = [
+    ("PUT", "heartbeat", {"hostname": "h", "pid": 1}, {"heartbeat": 1}),
+    ("PUT", "rtif", {"a": "b"}, {"get_instance": 1, "put_rendered_fields": 1}),
+    ("PATCH", "state", {"state": "success", "end_date": END}, READ_AND_MOVE),
+    ("PATCH", "state", {"state": "failed", "end_date": END}, READ_AND_MOVE),
+    ("PATCH", "state", {"state": "deferred", "classpath": "a.T", "next_method": "go"}, READ_AND_MOVE),
+    ("PATCH", "state", {"state": "up_for_reschedule", "end_date": END, "reschedule_date": END}, READ_AND_MOVE),
+    ("PATCH", "state", {"state": "up_for_retry", "end_date": END}, {**READ_AND_MOVE, "get_run": 1}),
+    ("PATCH", "skip-downstream", {"tasks": ["load"]}, {"load_run": 1, "move_all": 1}),
+]
+
+
+@pytest.fixture
+def etl(world: World) -> World:
+    world.given_dag(TaskSpec(task_id="extract", retries=1), TaskSpec(task_id="load"))
+    world.given_run()
+    return world
+
+
+@pytest.mark.parametrize(("method", "operation", "body", "calls"), COSTS)
+def test_reports(etl: World, method: str, operation: str, body: Any, calls: dict[str, int]) -> None:
+    ti = etl.given_running("extract")
+    token = etl.token(ti)
+    etl.store.calls.clear()
+    status, _ = etl.request(method, f"/task-instances/{ti.key.uuid(1)}/{operation}", token=token, body=body)
+    assert status in {201, 204}
+    assert dict(etl.store.calls) == calls
+
+
+def test_start(etl: World) -> None:
+    ti = etl.given_queued("extract")
+    worker = etl.worker(ti)
+    etl.store.calls.clear()
+    worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
+    assert dict(etl.store.calls) == {"get_instance": 1, "move": 1, "get_run": 1}
+
+
+def test_push_and_pull(etl: World) -> None:
+    worker = etl.worker(etl.given_running("extract"))
+    etl.store.calls.clear()
+    worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", 1)
+    assert dict(etl.store.calls) == {"get_instance": 1, "put_xcom": 1}
+    etl.store.calls.clear()
+    worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value")
+    assert dict(etl.store.calls) == {"get_xcom": 1}
+
+
+def test_an_outlet(etl: World) -> None:
+    etl.store.put_asset(Asset(name="orders", uri="s3://lake/orders"))
+    ti = etl.given_running("extract")
+    body = {
+        "state": "success",
+        "end_date": END,
+        "task_outlets": [{"name": "orders", "uri": "s3://lake/orders", "type": "Asset"}],
+    }
+    token = etl.token(ti)
+    etl.store.calls.clear()
+    etl.request("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", token=token, body=body)
+    assert dict(etl.store.calls) == {**READ_AND_MOVE, "get_run": 1, "get_asset": 1, "put_asset_event": 1}
+
+
+def test_who_may_not_ask_costs_nothing(etl: World) -> None:
+    ti = etl.given_running("extract")
+    other = etl.token(etl.given_running("load"))
+    etl.store.calls.clear()
+    body = {"state": "running", "hostname": hostname(), "unixname": "me", "pid": 1, "start_date": END}
+    assert etl.request("PATCH", f"/task-instances/{ti.key.uuid(1)}/run", token=other, body=body)[0] == 403
+    assert etl.request("GET", "/variables/x", token="forged")[0] == 403
+    assert etl.request("GET", "/variables/x")[0] == 401
+    assert dict(etl.store.calls) == {}
+
+
+def test_a_cold_start_imports_neither_airflow_nor_what_few_requests_need() -> None:
+    unwanted = ["airflow", "fastapi", "httpx", "jsonschema", "croniter", "pandas"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({unwanted!r}))
+import gust.execution_api.app
+assert gust.execution_api.app.ROUTES
+assert "boto3" not in sys.modules
+"""
+    path = ":".join(p for p in sys.path if p)
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})  # noqa: S603

@@ -1,0 +1,84 @@
+"""Record what Airflow answers: `python -m tests.unit.rest_api.recorded.record`. Needs Airflow, takes half a minute.
+
+Airflow's API server runs in this process, over a database that is thrown away; the DAG, as Airflow serializes it and as
+our parser reads it, is recorded along with the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from shutil import copy
+from typing import Any
+
+from tests.unit.rest_api.recorded.requests import REQUESTS
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        prepare(Path(home))
+        serialized = read_serialized(Path(home))
+        (HERE / "etl.serialized.json").write_text(json.dumps(serialized) + "\n")
+        (HERE / "etl.spec.json").write_text(spec_of(serialized) + "\n")
+        lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers()]
+        (HERE / "answers.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def prepare(home: Path) -> None:
+    (home / "dags").mkdir()
+    copy(HERE / "etl.py", home / "dags")
+    os.environ |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "recorded " * 8,
+    }
+    for command in ("db migrate", "dags reserialize"):
+        subprocess.run([sys.executable, "-m", "airflow", *command.split()], check=True, capture_output=True)  # noqa: S603
+
+
+def read_serialized(home: Path) -> dict[str, Any]:
+    with sqlite3.connect(home / "airflow.db") as database:
+        [(text,)] = database.execute("select data from serialized_dag").fetchall()
+    serialized: dict[str, Any] = json.loads(text)
+    serialized["dag"] |= {"fileloc": "etl.py", "_processor_dags_folder": ""}
+    return serialized
+
+
+def spec_of(serialized: dict[str, Any]) -> str:
+    from gust.airflow_bridge.dag_spec import build_spec
+
+    return build_spec(json.dumps(serialized), bundle_name="dags-folder")[0].model_dump_json()
+
+
+def answers() -> list[dict[str, Any]]:
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    logging.disable(logging.CRITICAL)
+    recorded = []
+    with TestClient(create_app(apps="core"), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        for method, url, body, headers in REQUESTS:
+            answer = client.request(method, url, json=body, headers=headers)
+            is_json = bool(answer.text) and answer.headers.get("content-type") == "application/json"
+            recorded.append(
+                {
+                    "asked": f"{method} {url}",
+                    "status": answer.status_code,
+                    "body": answer.json() if is_json else answer.text,
+                }
+            )
+    return recorded
+
+
+if __name__ == "__main__":
+    main()

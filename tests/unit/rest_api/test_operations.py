@@ -1,0 +1,68 @@
+"""The table of operations is the wheel's, and what has no handler says which operation it is."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+
+import pytest
+
+from gust.rest_api.auth import PUBLIC_OPERATIONS
+from gust.rest_api.operations import OPERATIONS
+from gust.rest_api.routing import HANDLERS
+from tests.unit.rest_api import contract
+from tests.unit.rest_api.conftest import Api
+
+FIRST = {
+    *("get_version", "get_health", "get_dags", "get_dag", "get_dag_details", "patch_dag", "patch_dags"),
+    *("trigger_dag_run", "get_dag_run", "get_dag_runs", "get_list_dag_runs_batch"),
+    *("get_task_instances", "get_task_instance", "get_mapped_task_instance", "get_mapped_task_instances"),
+    *("get_task_instance_tries", "get_task_instance_try_details", "get_log"),
+    *("get_xcom_entries", "get_xcom_entry", "get_import_errors", "get_import_error"),
+    *("get_dag_source", "get_dag_versions", "get_dag_version", "get_tasks", "get_task"),
+}
+"""What the first release promises."""
+
+
+def test_the_table_is_the_contracts() -> None:
+    assert {name: tuple(operation) for name, operation in OPERATIONS.items()} == contract.operations()
+
+
+def test_the_first_operations_have_handlers() -> None:
+    assert not FIRST - HANDLERS.keys()
+
+
+def test_the_version_is_the_wheels(api: Api) -> None:
+    assert api.ok("get_version", "GET", "/api/v2/version")["version"] == version("apache-airflow")
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS.keys() - HANDLERS.keys()))
+def test_an_operation_of_a_later_release_names_itself(api: Api, operation_id: str) -> None:
+    method, path = OPERATIONS[operation_id]
+    reply = api(method, re.sub(r"\{\w+\}", "x", path))
+    assert reply.status == 501
+    assert reply.detail == f"{operation_id} ({method} {path}) is not in this release of Gust yet"
+
+
+@pytest.mark.parametrize("operation_id", sorted(HANDLERS))
+def test_an_operation_with_a_handler_is_reached_by_its_own_path(api: Api, operation_id: str) -> None:
+    """Nothing else answers for it, such as `{task_id}` for `list`: over an empty store it is 200, or a refusal."""
+    method, path = OPERATIONS[operation_id]
+    reply = api(method, re.sub(r"\{\w+\}", "7", path))
+    assert reply.status in (200, 400, 404, 422), reply.text
+    assert "Not Found" not in reply.text
+
+
+def test_only_what_airflow_shows_to_everybody_is_public() -> None:
+    secured = {
+        name
+        for name, (method, path) in contract.operations().items()
+        if "security" in contract.document()["paths"][path][method.lower()]
+    }
+    assert PUBLIC_OPERATIONS & secured == {"logout"}
+
+
+def test_unknown_paths_and_methods(api: Api) -> None:
+    assert api("GET", "/api/v2/nope").status == 404
+    assert api("GET", "/nope").detail == "Not Found"
+    assert api("DELETE", "/api/v2/version").status == 405

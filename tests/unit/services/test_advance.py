@@ -1,0 +1,161 @@
+"""load → decide → commit → perform, and what is left when it dies in between."""
+
+from datetime import timedelta
+
+import pytest
+
+from gust.errors import Unwell
+from gust.model.state import TaskInstanceState as S
+from gust.model.workload import TaskWorkload, WakeRun
+from gust.scheduling import transition
+from gust.scheduling.transition import Transition
+from gust.services.advance import advance
+from gust.services.tick import tick
+from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
+
+
+def test_a_run_goes_from_its_first_task_to_its_end(world: World) -> None:
+    world.given_dag(chain("extract", "load"))
+    run = world.trigger()
+
+    assert world.advance(run).state is RUNNING
+    assert world.state(run, "extract") is S.QUEUED
+    world.succeed(run, "extract")
+    world.advance(run)
+    assert world.state(run, "load") is S.QUEUED
+    world.succeed(run, "load")
+
+    assert world.advance(run).state is SUCCESS
+    assert [sent.task_id for sent in world.queues.tasks] == ["extract", "load"]
+    assert world.dag().running_runs == 0
+
+
+def test_looking_again_sends_nothing_again(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    for _ in range(3):
+        world.advance(run)
+    assert len(world.queues.tasks) == 1
+
+
+def test_what_sqs_refuses_stays_scheduled_and_is_sent_by_the_next_look(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.queues.refuses = lambda _: True
+    world.advance(run)
+    assert world.state(run, "extract") is S.SCHEDULED
+    assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
+
+    world.queues.refuses = lambda _: False
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+    assert len(world.queues.tasks) == 1
+
+
+def test_a_scheduler_that_dies_after_scheduling_is_made_good_by_the_repeated_record(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+
+    def die(_: TaskWorkload) -> bool:
+        raise Unwell("killed before SQS answered")
+
+    world.queues.refuses = die
+    with pytest.raises(Unwell):
+        world.advance(run)
+    assert world.state(run, "extract") is S.SCHEDULED
+
+    world.queues.refuses = lambda _: False
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+
+
+def test_a_worker_that_is_faster_than_the_mark_keeps_its_start(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+
+    def start_at_once(workload: TaskWorkload) -> bool:
+        scheduled = world.store.get_instance(workload.key)
+        assert scheduled is not None
+        world.store.move(transition.start(scheduled, at=world.clock.now(), hostname="worker", pid=1))
+        return False
+
+    world.queues.refuses = start_at_once
+    world.advance(run)
+    assert world.state(run, "extract") is S.RUNNING
+
+
+def test_losing_a_race_means_deciding_again(world: World) -> None:
+    """Somebody moves the instance between load and commit: nothing follows from what was decided on the old state."""
+    world.given_dag(chain("extract", "load"))
+    run = world.trigger()
+    world.advance(run)
+    world.succeed(run, "extract")
+    moved_all = world.store.move_all
+    raced: list[str] = []
+
+    def somebody_is_first(transitions: list[Transition]) -> list[Transition]:
+        if not raced and transitions:
+            raced.append(transitions[0].before.task_id)
+            world.store.move(transition.skip(transitions[0].before, at=world.clock.now(), reason="a person skipped it"))
+        return moved_all(transitions)
+
+    world.store.move_all = somebody_is_first  # type: ignore[method-assign, assignment]
+    finished = world.advance(run)
+    assert raced == ["load"]
+    assert world.state(run, "load") is S.SKIPPED
+    assert finished.state is SUCCESS
+    assert [sent.task_id for sent in world.queues.tasks] == ["extract"]
+
+
+def test_a_retry_is_woken_at_its_exact_second(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.advance(run)
+    due = world.clock.now() + timedelta(seconds=20)
+    world.work(run, "extract", lambda ti: transition.retry(ti, at=world.clock.now(), due_at=due))
+    world.advance(run)
+    assert (WakeRun(dag_id="etl", run_id="r", at=due), 20.0) in world.queues.wakes
+
+    world.pass_time(seconds=20)
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+    assert [sent.try_number for sent in world.queues.tasks] == [1, 2]
+
+
+def test_runs_beyond_max_active_runs_wait_their_turn(world: World) -> None:
+    world.given_dag(chain("extract", max_active_runs=1))
+    first, second = world.trigger("first"), world.trigger("second")
+    assert world.advance(first).state is RUNNING
+    assert world.advance(second).state is QUEUED
+    world.succeed(first, "extract")
+    assert world.advance(first).state is SUCCESS
+    woken = [wake for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)]
+    assert [wake.run_id for wake in woken] == ["second"]
+    assert world.advance(second).state is RUNNING
+
+
+def test_a_run_for_later_waits_for_its_run_after(world: World) -> None:
+    world.given_dag(chain("extract"))
+    later = world.clock.now() + timedelta(seconds=90)
+    run = world.trigger(run_after=later)
+    assert world.advance(run).state is QUEUED
+    assert world.queues.wakes == [], "the tick will see it"
+
+    world.pass_time(seconds=60)
+    assert tick(world.services) == 1
+    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=later), 30.0)]
+    world.pass_time(seconds=30)
+    assert world.advance(run).state is RUNNING
+
+
+def test_a_paused_dag_stands_still(world: World) -> None:
+    world.given_dag(chain("extract"), is_paused=True)
+    run = world.trigger()
+    assert world.advance(run).state is QUEUED
+    assert world.queues.tasks == []
+
+
+def test_a_run_that_is_not_there_is_no_error(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    advance(world.services, type(run)("etl", "another"))

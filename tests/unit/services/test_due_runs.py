@@ -1,0 +1,89 @@
+"""Scheduled runs: made once each, in time, as many as there is room for."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gust.errors import AlreadyExists, BadRequest, NotFound
+from gust.model.dag_spec import DagSpec, ParamSpec, TimetableSpec
+from gust.model.state import DagRunType
+from gust.model.workload import WakeDag, WakeRun
+from gust.services.create_dag_run import create_due_runs
+from gust.services.tick import tick
+from tests.unit.services.conftest import START, World, chain
+
+HOURLY = TimetableSpec(
+    type="airflow.timetables.trigger.CronTriggerTimetable",
+    data={"expression": "0 * * * *", "timezone": "UTC", "interval": 0.0, "run_immediately": False},
+)
+
+
+def hourly(**fields: object) -> DagSpec:
+    given: dict[str, object] = {"timetable": HOURLY, "start_date": datetime(2026, 3, 1, tzinfo=UTC)}
+    return chain("extract", **{**given, **fields})
+
+
+def test_a_due_run_is_made_once_and_the_next_one_is_known(world: World) -> None:
+    world.pass_time(minutes=30)
+    world.given_dag(hourly())
+    next_hour = START + timedelta(hours=1)
+    assert world.dag().next_run_after == START, "without catchup the latest missed one is made"
+
+    assert [run.run_id for run in create_due_runs(world.services, "etl")] == ["scheduled__2026-03-02T09:00:00+00:00"]
+    assert create_due_runs(world.services, "etl") == []
+    assert world.dag().next_run_after == next_hour
+
+
+def test_catchup_makes_what_was_missed_as_far_as_there_is_room(world: World) -> None:
+    world.given_dag(hourly(catchup=True, start_date=START - timedelta(hours=5), max_active_runs=3))
+    made = create_due_runs(world.services, "etl")
+    assert [run.logical_date for run in made] == [START - timedelta(hours=h) for h in (5, 4, 3)]
+    assert all(run.run_type is DagRunType.SCHEDULED for run in made)
+    assert create_due_runs(world.services, "etl") == [], "three wait to start"
+
+
+def test_a_logical_date_that_a_person_took_is_passed_over(world: World) -> None:
+    world.given_dag(hourly())
+    world.trigger("mine", logical_date=START)
+    assert create_due_runs(world.services, "etl") == []
+    assert world.dag().next_run_after == START + timedelta(hours=1)
+
+
+def test_a_paused_dag_makes_no_runs(world: World) -> None:
+    world.given_dag(hourly(), is_paused=True)
+    assert create_due_runs(world.services, "etl") == []
+
+
+def test_the_tick_hands_over_what_is_due_within_its_minute_with_the_exact_delay(world: World) -> None:
+    world.given_dag(hourly(start_date=START + timedelta(hours=1)))
+    world.pass_time(minutes=58, seconds=30)
+    assert tick(world.services) == 0
+    world.pass_time(minutes=1)
+    assert tick(world.services) == 1
+    assert world.queues.wakes == [(WakeDag(dag_id="etl", at=START + timedelta(hours=1)), 30.0)]
+    assert world.store.last_alive()["scheduler"] == world.clock.now()
+
+
+def test_the_tick_finds_runs_whose_wake_up_was_lost(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.advance(run)
+    world.queues.wakes.clear()
+    world.pass_time(minutes=5)
+    tick(world.services)
+    assert [(wake.run_id, delay) for wake, delay in world.queues.wakes if isinstance(wake, WakeRun)] == [("r", 0.0)]
+
+
+def test_what_cannot_be_made_says_why(world: World) -> None:
+    world.given_dag(chain("extract", params={"n": ParamSpec(value=1, json_schema={"type": "integer"})}))
+    with pytest.raises(NotFound, match="'no_such_dag' not found"):
+        world.trigger(dag_id="no_such_dag")
+    with pytest.raises(BadRequest, match="reserved for scheduled runs"):
+        world.trigger("scheduled__2026-03-02T09:00:00+00:00")
+    with pytest.raises(BadRequest, match=r"must not contain '\.\.'"):
+        world.trigger("../r")
+    with pytest.raises(BadRequest, match="Invalid input for param n: 'x' is not of type 'integer'"):
+        world.trigger(conf={"n": "x"})
+    world.trigger("twice")
+    with pytest.raises(AlreadyExists):
+        world.trigger("twice")

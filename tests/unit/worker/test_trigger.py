@@ -1,0 +1,367 @@
+"""One life of a trigger in a forked child: it fires, breaks, or is parked with what its next life must know."""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.trigger import FEW_SLEEPS, run_trigger
+from gust.errors import StaleTaskInstance
+from gust.model.workload import TriggerWorkload
+from tests.unit.worker.control_plane import Lines, Request, Site
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+HEAD = """
+import asyncio, json, os, time
+from datetime import datetime, timedelta, timezone
+from airflow.triggers.base import BaseTrigger, TriggerEvent, TaskSuccessEvent
+
+class T(BaseTrigger):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.kwargs = kwargs
+    def serialize(self):
+        return "mine.T", self.kwargs
+    async def run(self):
+"""
+
+
+@dataclass
+class Waiting:
+    """A control plane in which one try waits for the trigger `mine.T` of the DAG folder."""
+
+    site: Site
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    answers: list[int] = field(default_factory=list)
+    """Statuses with which to refuse, one per request."""
+    requests: list[Request] = field(default_factory=list)
+    classpath: str = ""
+    version: str = ""
+
+    def trigger(self, body: str, **kwargs: Any) -> TriggerWorkload:
+        # A module of its own for every test: this process keeps nothing, but it parses nothing twice either.
+        self.version = uuid.uuid4().hex
+        self.classpath = f"mine_{self.version}.T"
+        self.kwargs = kwargs
+        lines = "\n".join(f"        {line}" for line in body.strip().splitlines())
+        self.site.upload(self.version, {f"mine_{self.version}.py": HEAD + lines})
+        return TriggerWorkload(
+            dag_id="d",
+            run_id="r",
+            task_id="t",
+            map_index=-1,
+            try_number=1,
+            dispatch_count=1,
+            token="first-token",
+            bundle_version=self.version,
+        )
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        method, path = event["requestContext"]["http"]["method"], event["rawPath"]
+        body = json.loads(event["body"]) if event["body"] else None
+        self.requests.append(Request(method, path.removeprefix("/execution/"), body))
+        headers = {"content-type": "application/json"}
+        if self.answers:
+            return {"statusCode": self.answers.pop(0), "headers": headers, "body": '{"detail": "gone"}'}
+        if method == "GET" and "/connections/" in path:
+            nothing = dict.fromkeys(("schema", "login", "password", "port", "extra"))
+            connection = {"conn_id": "shop", "conn_type": "http", "host": "shop.example", **nothing}
+            return {"statusCode": 200, "headers": headers, "body": json.dumps(connection)}
+        if method == "GET":
+            trigger = {"classpath": self.classpath, "kwargs": self.kwargs, "timeout_at": None}
+            headers["refreshed-api-token"] = "next-token"
+            return {"statusCode": 200, "headers": headers, "body": json.dumps(trigger)}
+        return {"statusCode": 204, "headers": headers, "body": ""}
+
+    def run(self, workload: TriggerWorkload, *, remaining: float = 900) -> TriggerWorkload | None:
+        return run_trigger(
+            workload,
+            invoke=self,
+            objects=self.site.objects,
+            bundles=BundleFolder(self.site.objects, self.site.root),
+            sink=self.log,
+            remaining=remaining,
+            now=lambda: NOW,
+        )
+
+    def live(self, workload: TriggerWorkload | None, *, lives: int = 50) -> list[float]:
+        """Run life after life until the trigger ends; the delays between them."""
+        delays = []
+        for _ in range(lives):
+            assert workload is not None
+            parked = self.run(workload.model_copy(update={"wake_at": None}))
+            if parked is None:
+                return delays
+            assert parked.wake_at is not None
+            delays.append((parked.wake_at - NOW).total_seconds())
+            workload = parked
+        raise AssertionError(f"It lives for ever: {delays}")
+
+    @property
+    def log(self) -> Lines:
+        return self.site.log
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        (report,) = [request.body for request in self.requests if request.path.endswith("/event")]
+        return report
+
+
+@pytest.fixture
+def waiting(site: Site) -> Waiting:
+    return Waiting(site)
+
+
+def test_a_trigger_that_fires_resumes_its_task_with_the_event(waiting: Waiting) -> None:
+    parked = waiting.run(waiting.trigger("yield TriggerEvent({'answer': self.kwargs['x']})", x=42))
+
+    assert parked is None
+    assert waiting.reported == {"event": {"answer": 42}}
+    ti_id = waiting.requests[0].path.split("/")[-1]
+    assert all(line["ti_id"] == ti_id for line in waiting.log.lines)
+
+
+def test_arguments_and_payload_travel_in_airflows_encoding(waiting: Waiting) -> None:
+    from airflow.sdk.serde import deserialize, serialize
+
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    workload = waiting.trigger("yield TriggerEvent({'at': self.kwargs['at'] + timedelta(hours=1)})")
+    waiting.kwargs = serialize({"at": moment})
+
+    waiting.run(workload)
+
+    assert deserialize(waiting.reported["event"]) == {"at": moment + timedelta(hours=1)}
+
+
+def test_only_the_first_event_counts(waiting: Waiting) -> None:
+    waiting.run(waiting.trigger("yield TriggerEvent(1)\nyield TriggerEvent(2)"))
+
+    assert waiting.reported == {"event": 1}
+
+
+def test_a_trigger_may_end_the_task_itself(waiting: Waiting) -> None:
+    waiting.run(waiting.trigger("yield TaskSuccessEvent(xcoms={'rows': 3})"))
+
+    assert waiting.reported == {"state": "success", "xcoms": {"rows": 3}}
+
+
+def test_a_trigger_that_breaks_is_reported_with_its_trace(waiting: Waiting) -> None:
+    waiting.run(waiting.trigger("raise ConnectionError('no route')\nyield"))
+
+    assert waiting.reported["error"] == "ConnectionError: no route"
+    assert "no route" in "".join(waiting.reported["traceback"])
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("if False:\n    yield", "ended without an event"),
+        ("os._exit(9)\nyield", "exit code 9"),
+        ("os.kill(os.getpid(), 9)\nyield", "without a word"),
+        ("yield TriggerEvent(object())", "TypeError"),
+    ],
+)
+def test_however_a_trigger_ends_without_an_event_its_task_learns_of_it(waiting: Waiting, body: str, error: str) -> None:
+    waiting.run(waiting.trigger(body))
+
+    assert error in waiting.reported["error"]
+
+
+def test_a_trigger_that_cannot_be_imported_is_reported(waiting: Waiting) -> None:
+    workload = waiting.trigger("yield")
+    waiting.classpath = "no.such.Trigger"
+
+    waiting.run(workload)
+
+    assert "No module named 'no'" in waiting.reported["error"]
+
+
+def test_a_missing_bundle_is_reported(waiting: Waiting) -> None:
+    waiting.run(waiting.trigger("yield").model_copy(update={"bundle_version": "gone"}))
+
+    assert "gone" in waiting.reported["error"]
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_trigger_that_nobody_waits_for_is_dropped(waiting: Waiting, status: int) -> None:
+    workload = waiting.trigger("yield TriggerEvent(1)")
+    waiting.answers = [status]
+
+    with pytest.raises(StaleTaskInstance):
+        waiting.run(workload)
+
+    assert len(waiting.requests) == 1
+
+
+def test_an_event_that_comes_second_is_dropped(waiting: Waiting) -> None:
+    workload = waiting.trigger("yield TriggerEvent(1)")
+    waiting.answers = []
+    first = waiting.__call__
+
+    class Raced(Waiting):
+        pass
+
+    def refuse_events(event: dict[str, Any]) -> dict[str, Any]:
+        if event["rawPath"].endswith("/event"):
+            waiting.answers = [409]
+        return first(event)
+
+    with pytest.raises(StaleTaskInstance):
+        run_trigger(
+            workload,
+            invoke=refuse_events,
+            objects=waiting.site.objects,
+            bundles=BundleFolder(waiting.site.objects, waiting.site.root),
+            sink=waiting.log,
+            remaining=900,
+        )
+
+
+def test_a_sleeping_trigger_is_parked_with_a_fresh_token(waiting: Waiting) -> None:
+    parked = waiting.run(waiting.trigger("await asyncio.sleep(600)\nyield TriggerEvent(1)"))
+
+    assert parked is not None
+    assert parked.wake_at == NOW + timedelta(seconds=600)
+    assert parked.token == "next-token"
+    assert [request.method for request in waiting.requests] == ["GET"]
+
+
+def test_a_message_that_comes_early_is_put_back_without_running(waiting: Waiting) -> None:
+    workload = waiting.trigger("yield TriggerEvent(1)").model_copy(update={"wake_at": NOW + timedelta(hours=2)})
+
+    parked = waiting.run(workload)
+
+    assert parked is not None
+    assert parked.wake_at == workload.wake_at
+    assert [request.method for request in waiting.requests] == ["GET"]
+
+
+def test_a_trigger_gets_past_its_sleeps(waiting: Waiting) -> None:
+    body = "for pause in (60, 7200, 30):\n    await asyncio.sleep(pause)\nyield TriggerEvent('after all')"
+
+    delays = waiting.live(waiting.trigger(body))
+
+    assert delays == [60, 7200, 30]
+    assert waiting.reported == {"event": "after all"}
+
+
+def test_sleeps_in_what_the_trigger_calls_count_too(waiting: Waiting) -> None:
+    body = """
+async def pauses():
+    for pause in (60, 61):
+        await asyncio.sleep(pause)
+        yield pause
+async for pause in pauses():
+    pass
+yield TriggerEvent(pause)
+"""
+    assert waiting.live(waiting.trigger(body)) == [60, 61]
+    assert waiting.reported == {"event": 61}
+
+
+def test_a_trigger_that_looks_once_and_then_sleeps_fires(waiting: Waiting) -> None:
+    body = "await asyncio.to_thread(time.time)\nawait asyncio.sleep(60)\nyield TriggerEvent('done')"
+
+    assert waiting.live(waiting.trigger(body)) == [60]
+    assert waiting.reported == {"event": "done"}
+
+
+def test_a_poller_looks_once_per_sleep_however_long_it_waits(waiting: Waiting, tmp_path: Path) -> None:
+    looks = tmp_path / "looks"
+    body = f"""
+def look():
+    with open({str(looks)!r}, "a") as f:
+        f.write("x")
+    return os.path.getsize({str(looks)!r})
+while await asyncio.to_thread(look) < 60:
+    await asyncio.sleep(60)
+yield TriggerEvent("found")
+"""
+    delays = waiting.live(waiting.trigger(body), lives=60)
+
+    assert waiting.reported == {"event": "found"}
+    # In its first lives it passes through its sleeps and looks several times; afterwards once per life.
+    assert len(delays) >= 60 - (FEW_SLEEPS + 1) * (FEW_SLEEPS + 2) // 2
+
+
+def test_a_poller_that_sleeps_first_looks_once_per_sleep(waiting: Waiting, tmp_path: Path) -> None:
+    looks = tmp_path / "looks"
+    body = f"""
+def look():
+    with open({str(looks)!r}, "a") as f:
+        f.write("x")
+    return os.path.getsize({str(looks)!r})
+await asyncio.sleep(10)
+while await asyncio.to_thread(look) < 40:
+    await asyncio.sleep(60)
+yield TriggerEvent("found")
+"""
+    delays = waiting.live(waiting.trigger(body), lives=60)
+
+    assert delays[0] == 10
+    assert waiting.reported == {"event": "found"}
+
+
+def test_short_sleeps_are_slept_in_place(waiting: Waiting) -> None:
+    body = "for _ in range(3):\n    await asyncio.sleep(0.01)\nyield TriggerEvent(1)"
+
+    assert waiting.run(waiting.trigger(body)) is None
+
+
+def test_a_task_that_the_trigger_started_may_sleep_without_parking_it(waiting: Waiting) -> None:
+    body = "task = asyncio.create_task(asyncio.sleep(600))\nawait asyncio.sleep(0.01)\nyield TriggerEvent(task.done())"
+
+    assert waiting.run(waiting.trigger(body)) is None
+    assert waiting.reported == {"event": False}
+
+
+def test_parking_does_not_cancel_the_trigger(waiting: Waiting, tmp_path: Path) -> None:
+    """Some triggers answer a cancellation by killing the job they wait for."""
+    mark = tmp_path / "cancelled"
+    body = f"""
+try:
+    await asyncio.sleep(600)
+except BaseException:
+    open({str(mark)!r}, "w").close()
+    raise
+yield TriggerEvent(1)
+"""
+    waiting.run(waiting.trigger(body))
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("body", ["await asyncio.Event().wait()\nyield", "time.sleep(600)\nyield"])
+def test_near_the_functions_end_a_trigger_is_parked_and_goes_on_at_once(waiting: Waiting, body: str) -> None:
+    parked = waiting.run(waiting.trigger(body), remaining=16)
+
+    assert parked is not None
+    assert parked.wake_at == NOW
+
+
+def test_connections_come_from_the_control_plane(waiting: Waiting) -> None:
+    body = """
+from airflow.sdk import BaseHook
+yield TriggerEvent(BaseHook.get_connection("shop").host)
+"""
+    waiting.run(waiting.trigger(body))
+
+    assert waiting.reported == {"event": "shop.example"}
+
+
+def test_a_trigger_sees_no_wiring(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUST_BUCKET", "the-bucket")
+
+    waiting.run(waiting.trigger("yield TriggerEvent([name for name in os.environ if name.startswith('GUST_')])"))
+
+    assert os.environ["GUST_BUCKET"] == "the-bucket"
+    assert waiting.reported == {"event": []}
