@@ -186,12 +186,14 @@ class _Deciding:
         """
         if not self.spec.fail_fast:
             return
-        failed = [i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED]
+        failed = sorted({i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED})
         if not failed:
             return
+        # Each failure spares the instances of its own task, so that a second task's failure spares none.
+        spared = failed if len(failed) == 1 else []
         reason = f"Task {failed[0]} failed and the DAG has fail_fast set."
         for task, instance in self.view.all_instances():
-            if task.is_teardown or task.task_id in failed or instance.state not in UNFINISHED:
+            if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
                 continue
             if self.view.has_moved(instance):
                 continue
