@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues

@@ -32,7 +32,5 @@ def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
         compat.use_plugins_of(bundle)
     timetable = compat.decoded_timetable(question["timetable"])
     if asked := question.get("manual_interval"):
-        answer = compat.manual_interval(timetable, asked["run_after"])
-    else:
-        answer = compat.next_run(timetable, **question["next_run"])
-    return json.dumps(answer).encode()
+        return json.dumps(compat.manual_interval(timetable, asked["run_after"])).encode()
+    return json.dumps(compat.next_run(timetable, **question["next_run"])).encode()

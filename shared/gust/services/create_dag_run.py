@@ -4,7 +4,6 @@ Making a run is one conditional write. Nothing is decided here: the write itself
 """
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 

@@ -296,12 +296,10 @@ class Timetables(Protocol):
 class NoTimetables:
     """For where no plugin's code may be asked."""
 
-    def next_run(
-        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
-    ) -> NextRun | None:
+    def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
         raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
 
-    def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
+    def manual_interval(self, spec: TimetableSpec, *_: Any, **__: Any) -> DataInterval:
         raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
 
 

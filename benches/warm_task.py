@@ -1,0 +1,156 @@
+"""How long a warm worker takes for a task that does nothing, from message to report, with and without a control plane's
+delay.
+
+    python benches/warm_task.py [--tasks 20] [--answer-ms 0]
+
+The worker is the real one: Airflow's supervisor, a forked child, a DAG file that is parsed in it. The execution API is
+a function in this process that answers after `--answer-ms`; the log goes nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+
+from gust.airflow_bridge import warm
+
+DAG = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def noop():
+    @task
+    def nothing():
+        return 1
+    nothing()
+
+noop()
+"""
+
+RUN = {
+    "dag_id": "noop",
+    "run_id": "bench",
+    "logical_date": None,
+    "data_interval_start": None,
+    "data_interval_end": None,
+    "run_after": "2026-03-01T00:00:00Z",
+    "start_date": "2026-03-01T00:00:00Z",
+    "end_date": None,
+    "run_type": "manual",
+    "state": "running",
+    "conf": {},
+    "consumed_asset_events": [],
+    "partition_key": None,
+}
+
+
+class ControlPlane:
+    def __init__(self, answer_seconds: float) -> None:
+        self._answer_seconds = answer_seconds
+        self.calls = 0
+        self.reported = 0.0
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(self._answer_seconds)
+        self.calls += 1
+        path = event["rawPath"]
+        if path.endswith("/state"):
+            self.reported = time.perf_counter()
+        body = {"dag_run": RUN, "max_tries": 0, "should_retry": False} if path.endswith("/run") else {"message": "ok"}
+        status = {"PATCH": 200 if path.endswith("/run") else 204}.get(event["requestContext"]["http"]["method"], 201)
+        return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
+
+
+class NoLog:
+    def put(self, line: bytes) -> None: ...
+
+    def mark_end(self, ti_id: str, dispatch_count: int) -> None: ...
+
+    def hurry(self) -> None: ...
+
+    def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002
+        return True
+
+
+def cpu_seconds() -> float:
+    """Of this process and its dead children: unlike the clock, it says the same on a busy machine."""
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--answer-ms", type=float, default=0.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
+        bundles = Path(folder) / "bundles"
+        warm.set_environment(bundles)
+        began = time.perf_counter()
+        from gust.airflow_bridge.bundle import BundleFolder, bundle_key  # noqa: PLC0415 - timed
+        from gust.airflow_bridge.execute import run_try  # noqa: PLC0415 - timed
+        from gust.aws.memory import MemoryObjects  # noqa: PLC0415 - timed
+        from gust.model.workload import TaskWorkload  # noqa: PLC0415 - timed
+
+        warm.warm_up()
+        print(f"cold start: {time.perf_counter() - began:.2f} s of imports")
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as into:
+            into.writestr("noop.py", DAG)
+        objects = MemoryObjects()
+        objects.put(bundle_key("bench"), archive.getvalue())
+        control_plane = ControlPlane(options.answer_ms / 1000)
+        to_report, to_return, of_cpu = [], [], []
+        for number in range(options.tasks + 1):
+            workload = TaskWorkload(
+                dag_id="noop",
+                run_id="bench",
+                task_id="nothing",
+                map_index=number,
+                try_number=1,
+                dispatch_count=1,
+                max_tries=0,
+                version_number=1,
+                bundle_name="dags-folder",
+                bundle_version="bench",
+                relative_fileloc="noop.py",
+                queue="default",
+                token="bench",  # noqa: S106
+            )
+            started, cpu_before = time.perf_counter(), cpu_seconds()
+            run_try(
+                workload,
+                invoke=control_plane,
+                objects=objects,
+                bundles=BundleFolder(objects, bundles),
+                sink=NoLog(),
+                remaining=900,
+            )
+            to_return.append(time.perf_counter() - started)
+            of_cpu.append(cpu_seconds() - cpu_before)
+            to_report.append(control_plane.reported - started)
+    print(f"first: {to_report[0] * 1000:.0f} ms to its report")
+    for name, all_times in {"to the report": to_report, "to the return": to_return, "of a core": of_cpu}.items():
+        times = all_times[1:]
+        print(
+            f"{name}: median {statistics.median(times) * 1000:.1f} ms, slowest {max(times) * 1000:.1f} ms"
+            f" of {len(times)} warm tasks"
+        )
+    print(f"calls of the execution API per task: {control_plane.calls / len(to_report):.1f}")
+
+
+if __name__ == "__main__":
+    main()
