@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.oracle.server import OracleError, real_airflow
-
 from benches.cost import PRICES, Bill
 from benches.measure import Figures, run_shapes
 from benches.metered import price_shapes
 from benches.report import Results, as_json, table, targets
 from benches.shapes import DAGS
 from gust.local.stack import LocalStack, running
+from tests.oracle.server import OracleError, real_airflow
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("gust", "airflow", "cost")

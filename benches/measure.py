@@ -9,9 +9,8 @@ from datetime import datetime
 from statistics import median, quantiles
 from typing import Any, Final
 
-from tests.oracle.drive import ApiClient, await_dags, run_path
-
 from benches.shapes import SHAPES, WARM_UP, Shape
+from tests.oracle.drive import ApiClient, await_dags, run_path
 
 RUN_TIMEOUT: Final = 600.0
 POLL_EVERY: Final = 1.0

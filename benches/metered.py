@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tests.oracle.drive import ApiClient, await_dags
-
 from benches.cost import Bill, FunctionUse, bill_for, load_prices, short_name
 from benches.measure import run_once
 from benches.meter import REPORT
 from benches.shapes import SHAPES, WARM_UP
 from gust.local.stack import LocalStack
+from tests.oracle.drive import ApiClient, await_dags
 
 _SETTLE: Final = 3.0
 """Seconds after a run's end until what it set in motion is over, too."""

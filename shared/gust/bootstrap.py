@@ -12,9 +12,11 @@ import boto3
 from botocore.config import Config
 
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
+from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
 from gust.services.clock import SystemClock
 from gust.services.context import Services
@@ -34,6 +36,7 @@ def from_environment() -> Services:
         tokens=JwtTokens(signing_key),
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
+        timetables=ParserTimetables(LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))),
     )
 
 

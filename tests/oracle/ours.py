@@ -16,6 +16,7 @@ from typing import Final
 
 import boto3
 import httpx
+
 from examples import resources
 from tests.oracle.drive import LOGICAL_DATE, Plan
 from tests.oracle.server import ROOT, free_port

@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from benches.cost import FunctionUse, bill_for, load_prices
 from benches.measure import Figures, Sample, Span, sample_of
 from benches.meter import OUTSIDE, REPORT, Meter, consumed, item_size

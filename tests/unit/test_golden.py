@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from tests.oracle.drive import ObservedRun, ObservedTask
 from tests.oracle.golden import VARIES, Golden, compare, matches, merge
 

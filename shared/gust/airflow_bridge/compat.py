@@ -141,6 +141,47 @@ def deserialized(data: dict[str, Any]) -> Any:
     return DagSerialization.from_dict(data)
 
 
+def decoded_timetable(data: dict[str, Any]) -> Any:
+    """A timetable from Airflow's encoding; a plugin's must have been made known by `use_plugins_of`."""
+    from airflow.serialization.decoders import decode_timetable
+
+    return decode_timetable(data)
+
+
+def next_run(
+    timetable: Any, *, last: list[str] | None, earliest: str | None, latest: str | None, catchup: bool
+) -> dict[str, str] | None:
+    """What the timetable answers, moments as ISO 8601."""
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    info = timetable.next_dagrun_info(
+        last_automated_data_interval=DataInterval(*(_moment(end) for end in last)) if last else None,
+        restriction=TimeRestriction(
+            earliest=_moment(earliest) if earliest else None,
+            latest=_moment(latest) if latest else None,
+            catchup=catchup,
+        ),
+    )
+    if info is None:
+        return None
+    return {"run_after": info.run_after.isoformat(), **_interval(info.data_interval)}
+
+
+def manual_interval(timetable: Any, run_after: str) -> dict[str, str]:
+    return _interval(timetable.infer_manual_data_interval(run_after=_moment(run_after)))
+
+
+def _interval(interval: Any) -> dict[str, str]:
+    return {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
+
+
+def _moment(text: str) -> Any:
+    """Timetables are given pendulum's moments, and may use what those have more than others."""
+    import pendulum
+
+    return pendulum.parse(text)
+
+
 def traceback_depth() -> int:
     from airflow.configuration import conf
 

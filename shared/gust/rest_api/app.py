@@ -34,7 +34,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
 )
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
 from gust.rest_api.operations import OPERATIONS, Operation
-from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint
+from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, Handler, not_yet
 from gust.services.context import Services
 
@@ -44,7 +44,7 @@ logger = Logger(service="api", stream=sys.stderr)
 
 COMPRESS_FROM: Final = 64 * 1024
 LARGEST_ANSWER: Final = 5_900_000
-"""Bytes: Lambda returns 6 MB at most, headers and JSON quoting included."""
+"""Bytes of JSON: Lambda returns 6 MB at most, headers included."""
 
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
@@ -142,13 +142,15 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
     if answer.status == 204:
         return Response(204, headers=dict(answer.headers), body="")
     headers = dict(answer.headers)
-    size = len(body) if body.isascii() else len(body.encode())
-    if size > COMPRESS_FROM and "gzip" in request_headers.get("accept-encoding", ""):
+    if len(body) <= COMPRESS_FROM:
+        return Response(answer.status, answer.content_type, body, headers)
+    if "gzip" in request_headers.get("accept-encoding", ""):
         packed = base64.b64encode(gzip.compress(body.encode(), compresslevel=5)).decode()
         if len(packed) < LARGEST_ANSWER:
             response = Response(answer.status, answer.content_type, packed, headers | {"Content-Encoding": "gzip"})
             response.base64_encoded = True
             return response
+    size = wire_size(body)
     if size > LARGEST_ANSWER:
         message = f"The answer has {size} bytes; a Lambda function can return no more than {LARGEST_ANSWER}"
         return Response(500, "application/json", encode({"detail": message}))

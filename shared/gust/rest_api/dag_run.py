@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pydantic import AwareDatetime, NonNegativeInt, model_validator
 
-from gust.errors import NotSupportedYet
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
@@ -20,7 +19,7 @@ from gust.rest_api.dags import existing_dag
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
 from gust.rest_api.routing import operation
-from gust.scheduling.timetable import DataInterval, UnknownTimetable
+from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 
@@ -98,25 +97,19 @@ class TriggerBody(Body):
 def trigger_dag_run(services: Services, request: Request) -> Json:
     body = request.body(TriggerBody)
     by_ui = bool(request.headers.get("referer"))
-    try:
-        run = create_dag_run(
-            services,
-            request.path["dag_id"],
-            run_id=body.dag_run_id,
-            logical_date=_utc(body.logical_date),
-            run_after=_utc(body.run_after),
-            data_interval=body.data_interval,
-            conf=body.conf,
-            note=body.note or None,
-            triggered_by=DagRunTriggeredByType.UI if by_ui else DagRunTriggeredByType.REST_API,
-            triggering_user_name=request.user.name,
-            partition_key=body.partition_key,
-        )
-    except UnknownTimetable as timetable:
-        raise NotSupportedYet(
-            f"Asking the timetable {timetable} for a data interval is not in this release of Gust yet: "
-            "trigger with data_interval_start and data_interval_end, or with a logical_date of null"
-        ) from timetable
+    run = create_dag_run(
+        services,
+        request.path["dag_id"],
+        run_id=body.dag_run_id,
+        logical_date=_utc(body.logical_date),
+        run_after=_utc(body.run_after),
+        data_interval=body.data_interval,
+        conf=body.conf,
+        note=body.note or None,
+        triggered_by=DagRunTriggeredByType.UI if by_ui else DagRunTriggeredByType.REST_API,
+        triggering_user_name=request.user.name,
+        partition_key=body.partition_key,
+    )
     return dag_run_response(run, services.store.get_version(run.dag_id, run.version_number))
 
 

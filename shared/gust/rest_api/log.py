@@ -10,14 +10,14 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
-from gust.rest_api.request import Answer, Json, Problem, Query, Request, bad_request, encode, not_found
+from gust.rest_api.request import Answer, Json, Problem, Query, Request, bad_request, encode, not_found, wire_size
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, load_view
 from gust.rest_api.task_instances import find_try
 from gust.services.context import Services
 
-LARGEST_PART: Final = 4_500_000
-"""Characters of log in one answer; what is longer goes on behind a continuation token."""
+LARGEST_PART: Final = 5_000_000
+"""Bytes of log in one answer; what is longer goes on behind a continuation token."""
 
 LINES_AT_ONCE: Final = 1024
 
@@ -81,7 +81,7 @@ def _read(services: Services, view: InstanceView, token: str | None) -> tuple[li
     while True:
         read, following = services.logs.read_try(view.instance, limit=at_once, token=token)
         added = [_line(line) for line in read]
-        size_added = sum(len(encode(line)) for line in added)
+        size_added = sum(wire_size(encode(line)) for line in added)
         if size + size_added > LARGEST_PART:
             if size:
                 return lines, token

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -23,7 +23,7 @@ from gust.model.keys import UNMAPPED
 from gust.model.state import FAILED_STATES, FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import retry, transition
+from gust.scheduling import expansion, retry, transition
 from gust.scheduling.decision import Decision, Effect, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
@@ -33,6 +33,9 @@ from gust.scheduling.upstream import Upstream
 
 ACTIVE = IN_FLIGHT | {S.DEFERRED, S.AWAITING_INPUT}
 """These count against a task's own limit; against the run's only those that a worker has or will have."""
+
+SOON: Final = timedelta(milliseconds=1)
+"""After `now`, and before anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +94,8 @@ class _Deciding:
         if self._is_timed_out():
             return self._time_out()
         self._remove_vanished()
-        self._ring_timers()
         self._fail_fast()
+        self._ring_timers()
         ready = self._settle()
         self._schedule(ready)
         return self._conclude()
@@ -117,6 +120,8 @@ class _Deciding:
 
     def _ring_timers(self) -> None:
         for task, instance in self.view.all_instances():
+            if self.view.has_moved(instance):
+                continue
             match instance.state:
                 case S.RUNNING | S.RESTARTING if self._lost_at(instance) <= self.now:
                     self._lose(task, instance)
@@ -156,12 +161,24 @@ class _Deciding:
     def _remove_vanished(self) -> None:
         """Instances beyond what a mapped task has now: its length shrank when an upstream ran again."""
         for task in self.spec.tasks.values():
-            if not task.is_mapped or (length := self.view.map_length(task)) is None:
+            if not task.is_mapped or not self._length_is_final(task):
+                continue
+            length = self.view.map_length(task)
+            if length is None:
                 continue
             for instance in list(self.view.instances_of(task.task_id).values()):
-                if instance.map_index >= length and instance.state in (SCHEDULABLE | FINISHED) - {S.REMOVED}:
-                    reason = f"The task maps over {length} values now."
-                    self.view.move(transition.remove(instance, at=self.now, reason=reason))
+                if instance.map_index < length or instance.state is S.REMOVED or self.view.has_moved(instance):
+                    continue
+                reason = f"The task maps over {length} values now."
+                self.view.move(transition.remove(instance, at=self.now, reason=reason))
+
+    def _length_is_final(self, task: TaskSpec) -> bool:
+        """A length of a source that runs again may still be that of its last try."""
+        return all(
+            instance.state is S.SUCCESS if instance.map_index == UNMAPPED else instance.state in FINISHED
+            for source in expansion.expansion_sources(self.spec, task)
+            for instance in self.view.instances_of(source).values()
+        )
 
     def _fail_fast(self) -> None:
         """One failed task ends all others but teardowns and its own other instances, as Airflow's does at the
@@ -169,12 +186,14 @@ class _Deciding:
         """
         if not self.spec.fail_fast:
             return
-        failed = [i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED]
+        failed = sorted({i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED})
         if not failed:
             return
+        # Each failure spares the instances of its own task, so that a second task's failure spares none.
+        spared = failed if len(failed) == 1 else []
         reason = f"Task {failed[0]} failed and the DAG has fail_fast set."
         for task, instance in self.view.all_instances():
-            if task.is_teardown or task.task_id in failed or instance.state not in UNFINISHED:
+            if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
                 continue
             if self.view.has_moved(instance):
                 continue
@@ -186,12 +205,15 @@ class _Deciding:
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
 
-        One pass in topological order carries a skip to the end of the DAG. Another is needed only where something looks
-        at tasks that are not upstream of it, so passes are repeated until one changes nothing.
+        The scheduler's own writes do not wake it again, so whatever follows from them has to be decided here. One
+        pass in topological order carries a skip to the end of the DAG; passes are repeated until one changes
+        nothing, for what looks at tasks that are not upstream of it.
         """
         while True:
             moves_before = len(self.view.moves) + len(self.expanded)
-            ready = [(task, instance) for task in self.spec.tasks.values() for instance in self._settle_task(task)]
+            self._remove_vanished()
+            self._fail_fast()
+            ready = [(task, i) for task in self.spec.tasks.values() for i in self._settle_task(task)]
             if len(self.view.moves) + len(self.expanded) == moves_before:
                 return ready
 
@@ -249,7 +271,7 @@ class _Deciding:
         """Everything the placeholder waited for is there: put its instances in its place. Returns those that may go."""
         length = self.view.map_length(task)
         if length is None:
-            reason = "The tasks it maps over are done, but one of them pushed nothing to map over."
+            reason = "A task whose result it maps over has pushed nothing to map over."
             self.view.move(transition.upstream_fail(placeholder, at=self.now, reason=reason))
             return []
         if length == 0:
@@ -332,12 +354,10 @@ class _Deciding:
         )
 
     def _is_deadlocked(self, unfinished: list[TaskInstance]) -> bool:
-        """Nothing moved, nothing runs or waits for a time, an event or a limit: what is left waits for each other."""
-        if self.view.moves or self.expanded:
-            return False
+        """Nothing runs or waits for a time, an event or another run: what is left waits for each other."""
         if any(self.spec.tasks[i.task_id].depends_on_past for i in unfinished):
             return False
-        return all(i.state is None and self.reasons.get((i.task_id, i.map_index)) is not None for i in unfinished)
+        return all(i.state is None for i in unfinished)
 
     def _finish(self, state: DagRunState, reason: str) -> Decision:
         finished = replace(
@@ -379,6 +399,9 @@ class _Deciding:
         lost: list[datetime] = []
         for instance in unfinished:
             match instance.state:
+                case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE if self.view.has_moved(instance):
+                    # It may be due at once, and this decision has moved it already: the next one is then due now.
+                    exact.append(_at_least(instance.due_at, self.now + SOON))
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.AWAITING_INPUT:
                     exact.append(instance.due_at)
                 case S.DEFERRED if instance.trigger is not None:
@@ -477,6 +500,10 @@ def _counts_for_run(task: TaskSpec) -> bool:
 
 def _smaller(a: int | None, b: int | None) -> int | None:
     return min((limit for limit in (a, b) if limit is not None), default=None)
+
+
+def _at_least(at: datetime | None, least: datetime) -> datetime:
+    return least if at is None else max(at, least)
 
 
 def _earlier(a: datetime | None, b: datetime | None) -> datetime | None:

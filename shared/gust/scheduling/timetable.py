@@ -114,11 +114,11 @@ def generate_run_id(
     return f"{run_type.value}__{run_after.astimezone(UTC).isoformat()}"
 
 
-class UnknownTimetable(LookupError):  # noqa: N818 - it is answered, not reported
+class UnknownTimetable(LookupError):
     """A timetable that is not Airflow's own."""
 
 
-class NoMoment(Exception):  # noqa: N818 - no error: the schedule has an end
+class NoMoment(Exception):
     """The expression never fires (again)."""
 
 

@@ -27,9 +27,9 @@ from gust.model.state import DagRunType
 from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
-from gust.services.create_dag_run import with_next_run
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
+from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 
 log = logging.getLogger(__name__)
@@ -265,10 +265,13 @@ class Deployment:
         )
         if self.is_scheduled_as_before(before, spec):
             return dag
-        if not timetable.can_be_computed(spec.timetable):
-            log.warning("%s is not scheduled: its timetable %s is not Airflow's own", spec.dag_id, spec.timetable.type)
         last = last_automated_interval(self.services.store.list_runs(spec.dag_id)) if before is not None else None
-        return with_next_run(dag, spec, last=last, now=self.now)
+        try:
+            return with_next_run(self.services, dag, spec, last=last, now=self.now)
+        except Rejected as problem:
+            # One DAG's broken timetable must not keep the others from being activated; Airflow logs it, too.
+            log.warning("%s is not scheduled: %s", spec.dag_id, problem)
+            return replace(dag, next_run_after=None)
 
     def is_scheduled_as_before(self, before: Dag | None, spec: DagSpec) -> bool:
         """Whether the next-run fields still hold: then they stay, because a run may just be moving them."""

@@ -24,6 +24,7 @@ from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
 from gust.services.context import Services
 from gust.services.create_dag_run import create_due_runs
+from gust.services.load_past import following_run, load_past
 from gust.services.specs import load_spec
 
 HORIZON: Final = timedelta(seconds=60)
@@ -54,7 +55,7 @@ def advance(services: Services, key: DagRunKey) -> None:
             if run.state is DagRunState.QUEUED:
                 run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
             spec = load_spec(services.objects, run.spec_key)
-            decision = decide(spec, run, state.instances, now=now)
+            decision = decide(spec, run, state.instances, now=now, past=load_past(services, run, spec))
             if commit(services, run, decision, now=now):
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
@@ -107,6 +108,9 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
+    if (following := following_run(services, run, spec)) is not None:
+        now = services.clock.now()
+        services.queues.wake(WakeRun(dag_id=following.dag_id, run_id=following.run_id, at=now))
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:

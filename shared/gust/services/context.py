@@ -1,8 +1,8 @@
 """What every verb is given: the ports, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gust.services.ports import Clock, LogReader, Objects, Queues, Store, Tokens
+from gust.services.ports import Clock, LogReader, NoTimetables, Objects, Queues, Store, Timetables, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,3 +13,4 @@ class Services:
     tokens: Tokens
     clock: Clock
     logs: LogReader
+    timetables: Timetables = field(default_factory=NoTimetables)

@@ -4,7 +4,6 @@ Making a run is one conditional write. Nothing is decided here: the write itself
 """
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
+from gust.services.next_run import manual_interval, with_next_run
 from gust.services.params import validated_params
 from gust.services.specs import load_spec
 
@@ -59,7 +59,7 @@ def create_dag_run(
     if logical_date is None:
         data_interval = None
     elif data_interval is None:
-        data_interval = timetable.infer_manual_data_interval(spec.timetable, run_after=logical_date)
+        data_interval = manual_interval(services, dag, spec, run_after=logical_date)
     run_id = run_id or timetable.generate_run_id(run_type, run_after=run_after, data_interval=data_interval)
     check_run_id(run_id, run_type)
     validated_params(spec, conf)
@@ -101,10 +101,10 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
             break
         run = scheduled_run(dag, spec, now)
         try:
-            services.store.create_run(run, moving=(dag, after_run(dag, spec, now)))
+            services.store.create_run(run, moving=(dag, after_run(services, dag, spec, now)))
         except AlreadyExists:
             # A person took this logical date or run id: the timetable goes on behind it, as Airflow's does.
-            services.store.put_dag(dag, after_run(dag, spec, now))
+            services.store.put_dag(dag, after_run(services, dag, spec, now))
         except StaleDag:
             continue
         else:
@@ -140,39 +140,14 @@ def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
     )
 
 
-def after_run(dag: Dag, spec: DagSpec, now: datetime) -> Dag:
+def after_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> Dag:
     """The DAG with its next-run fields moved behind the run they describe now."""
     last = (
         DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
         if dag.next_data_interval_start and dag.next_data_interval_end
         else None
     )
-    return with_next_run(dag, spec, last=last, now=now)
-
-
-def with_next_run(dag: Dag, spec: DagSpec, *, last: DataInterval | None, now: datetime) -> Dag:
-    """The DAG with the next-run fields its timetable gives after the automated interval `last` (`None`: had none).
-
-    A timetable that is not Airflow's own gives none: its moments are not known where Airflow is not.
-    """
-    allowed = timetable.restriction_of(spec)
-    info = None
-    if timetable.can_be_computed(spec.timetable):
-        info = timetable.next_dagrun(
-            spec.timetable,
-            last_automated_interval=last,
-            earliest=allowed.earliest,
-            latest=allowed.latest,
-            catchup=allowed.catchup,
-            now=now,
-        )
-    return replace(
-        dag,
-        next_logical_date=info.logical_date if info else None,
-        next_data_interval_start=info.data_interval.start if info and info.data_interval else None,
-        next_data_interval_end=info.data_interval.end if info and info.data_interval else None,
-        next_run_after=info.run_after if info else None,
-    )
+    return with_next_run(services, dag, spec, last=last, now=now)
 
 
 def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:

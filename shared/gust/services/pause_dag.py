@@ -10,9 +10,9 @@ from gust.errors import NotFound, StaleDag
 from gust.model.dag import Dag
 from gust.model.state import DagRunState, DagRunType
 from gust.model.workload import WakeDag, WakeRun
-from gust.scheduling.timetable import DataInterval, can_be_computed
+from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
-from gust.services.create_dag_run import with_next_run
+from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 
 NEXT_TICK: Final = timedelta(seconds=60)
@@ -45,8 +45,8 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
         after = replace(before, is_paused=is_paused)
         if not is_paused and _missed_a_run(before, now):
             spec = load_spec(services.objects, before.spec_key)
-            if not spec.catchup and can_be_computed(spec.timetable):
-                after = with_next_run(after, spec, last=_last_automated_interval(services, dag_id), now=now)
+            if not spec.catchup:
+                after = with_next_run(services, after, spec, last=_last_automated_interval(services, dag_id), now=now)
         try:
             services.store.put_dag(before, after)
         except StaleDag:

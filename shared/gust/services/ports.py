@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from gust.errors import NotSupportedYet
 from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
 
 
@@ -273,8 +276,28 @@ class Deployments(Protocol):
     def start(self, name: str) -> None:
         """Start a deployment. The same name again starts nothing and is no error."""
 
-    def is_running(self, name: str) -> bool:
-        """Whether it was started and has not ended, well or badly."""
+
+class Timetables(Protocol):
+    """What timetables that plugins bring say, asked where their code may run. `bundle_version` names the bundle whose
+    `plugins/` they come from. Raises BadRequest with what a timetable raised, Unwell where it cannot be asked."""
+
+    def next_run(
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
+    ) -> NextRun | None: ...
+
+    def manual_interval(
+        self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
+    ) -> DataInterval: ...
+
+
+class NoTimetables:
+    """For where no plugin's code may be asked."""
+
+    def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
+        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+
+    def manual_interval(self, spec: TimetableSpec, *_: Any, **__: Any) -> DataInterval:
+        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+
+from gust.local.stack import running
 from tests.oracle import wheel
 from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors, run_all
 from tests.oracle.golden import Golden
 from tests.oracle.server import ROOT
-
-from gust.local.stack import running
 
 GOLDEN = Golden.load(Path(__file__).parent / "wheel_examples.json")
 

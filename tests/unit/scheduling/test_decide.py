@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.scheduling.given import NOW, Play, dag, over, over_literal, over_xcom, run_of, ti
 
 from gust.model.dag_spec import ConcatLength, LiteralLength, TaskGroupSpec, XComLength, ZipLength
 from gust.model.state import DagRunState, TriggerRule
@@ -14,6 +13,7 @@ from gust.scheduling.decide import Config, decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past, is_needed
 from gust.scheduling.pure_wait import encoded_moment
+from tests.unit.scheduling.given import NOW, Play, dag, over, over_literal, over_xcom, run_of, ti
 
 SUCCESS, FAILED = DagRunState.SUCCESS, DagRunState.FAILED
 

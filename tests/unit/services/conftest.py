@@ -21,7 +21,8 @@ from gust.scheduling import transition
 from gust.services.advance import advance
 from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.create_dag_run import create_dag_run, with_next_run
+from gust.services.create_dag_run import create_dag_run
+from gust.services.next_run import with_next_run
 from gust.store.memory import MemoryStore
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -65,7 +66,7 @@ class World:
             max_active_runs=spec.max_active_runs,
             **fields,  # type: ignore[arg-type]
         )
-        self.store.put_dag(None, with_next_run(dag, spec, last=None, now=self.clock.now()))
+        self.store.put_dag(None, with_next_run(self.services, dag, spec, last=None, now=self.clock.now()))
         return self.dag(spec.dag_id)
 
     def dag(self, dag_id: str = "etl") -> Dag:

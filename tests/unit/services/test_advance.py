@@ -159,3 +159,22 @@ def test_a_run_that_is_not_there_is_no_error(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()
     advance(world.services, type(run)("etl", "another"))
+
+
+def test_a_task_that_depends_on_the_past_waits_for_the_run_before(world: World) -> None:
+    spec = chain("extract")
+    extract = spec.tasks["extract"].model_copy(update={"depends_on_past": True})
+    world.given_dag(spec.model_copy(update={"tasks": {"extract": extract}}))
+    now = world.clock.now()
+    first = world.trigger("first", logical_date=now)
+    second = world.trigger("second", logical_date=now + timedelta(days=1), run_after=now)
+    world.advance(first)
+    world.advance(second)
+    assert (world.state(first, "extract"), world.state(second, "extract")) == (S.QUEUED, None)
+
+    world.queues.wakes.clear()
+    world.succeed(first, "extract")
+    world.advance(first)
+    assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["second"]
+    world.advance(second)
+    assert world.state(second, "extract") is S.QUEUED

@@ -1,0 +1,36 @@
+"""Ask a timetable that a plugin of a bundle brings, in a child of its own: the other side of `aws.timetables`."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.child import run_in_child
+from gust.airflow_bridge.parse import memory_for_child, ready
+from gust.services.ports import Objects
+
+PATIENCE: Final = 20.0
+"""Seconds for one answer; a person may be waiting for it."""
+
+
+def ask(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """`{"answer": …}`, or `{"error": why}` in a person's words. `question` is what `ParserTimetables` sends."""
+    ready()
+    version = question["bundle_version"]
+    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
+    ended = run_in_child(lambda: answer_here(bundle, question), timeout=PATIENCE, memory=memory_for_child())
+    if ended.answer is None:
+        last_line = (ended.output.strip().splitlines() or [""])[-1]
+        return {"error": f"{ended.how} {last_line}".strip()}
+    return {"answer": json.loads(ended.answer)}
+
+
+def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
+    """Run the timetable in this process: the child's work."""
+    if bundle is not None:
+        compat.use_plugins_of(bundle)
+    timetable = compat.decoded_timetable(question["timetable"])
+    if asked := question.get("manual_interval"):
+        return json.dumps(compat.manual_interval(timetable, asked["run_after"])).encode()
+    return json.dumps(compat.next_run(timetable, **question["next_run"])).encode()
