@@ -195,12 +195,9 @@ class _Deciding:
         for task, instance in self.view.all_instances():
             if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
                 continue
-            if self.view.has_moved(instance):
-                continue
-            if instance.state is S.RUNNING:
-                self.view.move(transition.fail(instance, at=self.now, reason=reason))
-            else:
-                self.view.move(transition.skip(instance, at=self.now, reason=reason))
+            before = self.view.take_back(instance)
+            end = transition.fail if before.state is S.RUNNING else transition.skip
+            self.view.move(end(before, at=self.now, reason=reason))
 
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
@@ -210,11 +207,11 @@ class _Deciding:
         nothing, for what looks at tasks that are not upstream of it.
         """
         while True:
-            moves_before = len(self.view.moves) + len(self.expanded)
+            changes_before = self.view.changes
             self._remove_vanished()
             self._fail_fast()
             ready = [(task, i) for task in self.spec.tasks.values() for i in self._settle_task(task)]
-            if len(self.view.moves) + len(self.expanded) == moves_before:
+            if self.view.changes == changes_before:
                 return ready
 
     def _settle_task(self, task: TaskSpec) -> list[TaskInstance]:
