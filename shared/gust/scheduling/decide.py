@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -464,20 +464,9 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         classpath=arguments["trigger_cls"],
         kwargs=arguments.get("trigger_kwargs") or {},
         next_method=arguments["next_method"],
-        next_kwargs=_unwrapped(arguments.get("next_kwargs")),
+        next_kwargs=arguments.get("next_kwargs"),
         timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
     )
-
-
-def _unwrapped(encoded: Any) -> dict[str, Any]:
-    """A dict out of the serialized DAG's encoding, its values as they are."""
-    match encoded:
-        case {"__type": "dict", "__var": dict() as inner}:
-            return inner
-        case dict():
-            return encoded
-        case _:
-            return {}
 
 
 def _effect_of(instance: TaskInstance) -> Effect | None:

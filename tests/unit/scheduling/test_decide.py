@@ -683,9 +683,8 @@ class TestDeferral:
 
     def test_a_task_may_start_from_its_trigger(self):
         arguments = {
-            "__type": "START_TRIGGER_ARGS",
             "trigger_cls": "airflow.providers.standard.triggers.temporal.TimeDeltaTrigger",
-            "trigger_kwargs": {"__type": "dict", "__var": {"delta": {"__type": "timedelta", "__var": 60.0}}},
+            "trigger_kwargs": {"delta": {"__classname__": "datetime.timedelta", "__version__": 2, "__data__": 60.0}},
             "next_method": "execute_complete",
             "next_kwargs": None,
             "timeout": None,
