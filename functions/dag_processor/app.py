@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from gust import bootstrap
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
-from gust.services.request_deployment import request_deployment
+from gust.services.deployment_turn import request_deployment
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
@@ -40,7 +40,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:
     """Files came, changed or went: deploy, whatever the messages tell. Delivered twice, a batch deploys once."""
     name = f"upload-{event['Records'][0]['messageId']}"
-    deployment = request_deployment(services().store, bootstrap.deployments(), name)
+    deployment = request_deployment(services().store, bootstrap.deployments(), name, services().clock.now())
     log.info("upload", deployment=deployment, messages=len(event["Records"]))
     return {}
 

@@ -14,10 +14,3 @@ class StepFunctionsDeployments:
             self.client.start_execution(stateMachineArn=self.state_machine_arn, name=name, input="{}")
         except self.client.exceptions.ExecutionAlreadyExists:
             return
-
-    def is_running(self, name: str) -> bool:
-        execution = f"{self.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
-        try:
-            return bool(self.client.describe_execution(executionArn=execution)["status"] == "RUNNING")
-        except self.client.exceptions.ExecutionDoesNotExist:
-            return False

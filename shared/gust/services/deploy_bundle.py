@@ -11,20 +11,20 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from posixpath import dirname
 from typing import Any, Final
 
 import gust
-from gust.errors import NotFound, Stale
-from gust.model.bundle import DeploymentTurn, SourceFile
+from gust.errors import NotFound
+from gust.model.bundle import SourceFile
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
 from gust.services.deployment_keys import bundle_key, manifest_key, plan_key
+from gust.services.deployment_turn import give_up_turn, keep_turn
 from gust.services.ports import Objects
 
 BATCH: Final = 50
@@ -45,6 +45,7 @@ class Snapshot:
     plan: str | None = None
     """Key of the plan, where there is something to do."""
     batches: int = 0
+    files: int = 0
 
     def to_event(self) -> dict[str, Any]:
         return {"changed": self.changed, "plan": self.plan, "batches": list(range(self.batches))}
@@ -55,21 +56,14 @@ def snapshot(services: Services, deployment: str) -> Snapshot:
 
     Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
     """
-    store = services.store
     while True:
-        turn = store.deployment_turn()
-        mine = DeploymentTurn(holder=deployment, again=False)
-        if turn == replace(mine, again=True):
-            with suppress(Stale):
-                store.move_deployment_turn(turn, mine)
+        keep_turn(services.store, deployment, services.clock.now())
         taken = look(services, deployment)
-        if taken.changed or turn is None or turn.holder != deployment:
+        if taken.changed:
+            keep_turn(services.store, deployment, services.clock.now(), files=taken.files)
             return taken
-        try:
-            store.move_deployment_turn(mine, DeploymentTurn(holder="", again=False))
-        except Stale:
-            continue
-        return taken
+        if give_up_turn(services.store, deployment):
+            return taken
 
 
 def look(services: Services, deployment: str) -> Snapshot:
@@ -92,7 +86,7 @@ def look(services: Services, deployment: str) -> Snapshot:
     )
     key = plan_key(plan, deployment)
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
-    return Snapshot(changed=True, plan=key, batches=len(plan.batches))
+    return Snapshot(changed=True, plan=key, batches=len(plan.batches), files=len(to_parse))
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------

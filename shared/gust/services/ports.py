@@ -276,9 +276,6 @@ class Deployments(Protocol):
     def start(self, name: str) -> None:
         """Start a deployment. The same name again starts nothing and is no error."""
 
-    def is_running(self, name: str) -> bool:
-        """Whether it was started and has not ended, well or badly."""
-
 
 class Timetables(Protocol):
     """What timetables that plugins bring say, asked where their code may run. `bundle_version` names the bundle whose

@@ -1,10 +1,12 @@
 """One deployment at a time, and nothing that is uploaded meanwhile is forgotten."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gust.model.bundle import DeploymentTurn
+import pytest
+
+from gust.errors import Unwell
 from gust.services.deploy_bundle import snapshot
-from gust.services.request_deployment import request_deployment
+from gust.services.deployment_turn import request_deployment
 
 
 @dataclass
@@ -12,27 +14,25 @@ class Machine:
     """Implements `services.ports.Deployments`."""
 
     started: list[str] = field(default_factory=list)
-    running: set[str] = field(default_factory=set)
 
     def start(self, name: str) -> None:
         if name not in self.started:
             self.started.append(name)
-            self.running.add(name)
-
-    def is_running(self, name: str) -> bool:
-        return name in self.running
 
 
 def request(stack, machine: Machine, name: str) -> str:
-    return request_deployment(stack.store, machine, name)
+    return request_deployment(stack.store, machine, name, stack.clock.now())
 
 
-def run(stack, machine: Machine, name: str) -> None:
+def run(stack, name: str) -> None:
     """What the state machine does, to its end."""
     while (taken := snapshot(stack.services, name)).changed:
         stack.parse(taken)
         stack.activate(taken)
-    machine.running.discard(name)
+
+
+def holder(stack) -> str:
+    return stack.store.deployment_turn().holder
 
 
 def test_a_first_upload_starts_a_deployment(stack):
@@ -46,7 +46,7 @@ def test_uploads_while_one_runs_start_no_other(stack):
     request(stack, machine, "one")
     assert [request(stack, machine, name) for name in ("two", "three")] == ["one", "one"]
     assert machine.started == ["one"]
-    assert stack.store.deployment_turn() == DeploymentTurn(holder="one", again=True)
+    assert stack.store.deployment_turn().again
 
 
 def test_a_batch_that_is_delivered_twice_starts_one(stack):
@@ -60,9 +60,9 @@ def test_when_it_is_done_the_next_may_start(stack):
     machine = Machine()
     stack.upload("a.py", "dag a")
     request(stack, machine, "one")
-    run(stack, machine, "one")
+    run(stack, "one")
     assert stack.fresh() == {"a": "a.py"}
-    assert stack.store.deployment_turn() == DeploymentTurn(holder="", again=False)
+    assert holder(stack) == ""
     assert request(stack, machine, "two") == "two"
 
 
@@ -70,37 +70,75 @@ def test_what_comes_after_the_last_look_is_looked_at_too(stack):
     """The upload comes between a look that found nothing and giving up the turn."""
     machine = Machine()
     request(stack, machine, "one")
-    real_list, calls = stack.objects.list, []
+    look, looks = stack.objects.list, []
 
-    def listing(prefix: str):
-        found = real_list(prefix)
-        calls.append(prefix)
-        if len(calls) == 1:
+    def look_and_then_upload(prefix: str):
+        found = look(prefix)
+        looks.append(prefix)
+        if len(looks) == 2:
             stack.upload("a.py", "dag a")
             assert request(stack, machine, "two") == "one"
         return found
 
-    run(stack, machine, "one")  # the empty folder
-    machine.running.add("one")
-    stack.store.move_deployment_turn(stack.store.deployment_turn(), DeploymentTurn(holder="one", again=False))
-    stack.objects.list = listing
-    run(stack, machine, "one")
+    stack.objects.list = look_and_then_upload
+    run(stack, "one")
     assert stack.fresh() == {"a": "a.py"}
-    assert stack.store.deployment_turn() == DeploymentTurn(holder="", again=False)
+    assert holder(stack) == ""
 
 
 def test_the_turn_of_a_dead_one_is_taken_over(stack):
     machine = Machine()
     request(stack, machine, "one")
-    machine.running.discard("one")
+    stack.clock.advance(61)
     assert request(stack, machine, "two") == "two"
     assert machine.started == ["one", "two"]
+
+
+def test_one_that_has_been_silent_is_told_and_the_request_comes_again(stack):
+    """It may have died a moment ago: then nobody would look."""
+    machine = Machine()
+    request(stack, machine, "one")
+    stack.clock.advance(11)
+    with pytest.raises(Unwell):
+        request(stack, machine, "two")
+    assert stack.store.deployment_turn().again
+    stack.clock.advance(50)
+    assert request(stack, machine, "two") == "two"
+
+
+def test_much_to_parse_gives_it_more_time(stack):
+    machine = Machine()
+    for number in range(100):
+        stack.upload(f"{number}.py")
+    request(stack, machine, "one")
+    snapshot(stack.services, "one")
+    stack.clock.advance(150)
+    with pytest.raises(Unwell):
+        request(stack, machine, "two")
+    stack.clock.advance(11)
+    assert request(stack, machine, "two") == "two"
 
 
 def test_one_whose_turn_was_taken_does_not_give_it_up(stack):
     machine = Machine()
     request(stack, machine, "one")
-    machine.running.discard("one")
+    stack.clock.advance(61)
     request(stack, machine, "two")
-    run(stack, machine, "one")
-    assert stack.store.deployment_turn() == DeploymentTurn(holder="two", again=False)
+    run(stack, "one")
+    assert holder(stack) == "two"
+
+
+def test_a_turn_that_was_told_to_look_again_is_not_forgotten_by_a_sign_of_life(stack):
+    machine = Machine()
+    stack.upload("a.py", "dag a")
+    request(stack, machine, "one")
+    look = stack.objects.list
+
+    def look_and_then_tell(prefix: str):
+        turn = stack.store.deployment_turn()
+        stack.store.move_deployment_turn(turn, replace(turn, again=True))
+        return look(prefix)
+
+    stack.objects.list = look_and_then_tell
+    assert snapshot(stack.services, "one").changed
+    assert stack.store.deployment_turn().again
