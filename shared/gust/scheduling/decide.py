@@ -87,7 +87,6 @@ class _Deciding:
         self.past = past
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
-        self.expanded: list[str] = []
         self.reasons: dict[InstanceId, str] = {}
 
     def decide(self) -> Decision:
@@ -277,7 +276,6 @@ class _Deciding:
             return []
         self.reasons.pop((task.task_id, UNMAPPED), None)
         self.view.expand(task, length)
-        self.expanded.append(task.task_id)
         return self._settle_task(task)
 
     def _wait(self, instance: TaskInstance, reason: str) -> None:
@@ -325,7 +323,7 @@ class _Deciding:
             self._explain(instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
         return Decision(
-            transitions=self.view.transitions(self.expanded),
+            transitions=self.view.transitions(),
             run=self._run_looked_at_again(exact, lazy),
             effects=tuple(effect for _, i in unfinished if (effect := _effect_of(i)) is not None),
             reasons={key: why for key, why in self.reasons.items() if key not in self.view.moves},
@@ -366,7 +364,7 @@ class _Deciding:
             reason=reason,
         )
         return Decision(
-            transitions=self.view.transitions(self.expanded),
+            transitions=self.view.transitions(),
             run=finished,
             effects=(StartNextRun(self.run.dag_id),),
             reasons=self.reasons,

@@ -92,9 +92,6 @@ class RunView:
         before_end = task.end_date is None or date <= task.end_date
         return after_start and before_end
 
-    def is_stored(self, instance: TaskInstance) -> bool:
-        return (instance.task_id, instance.map_index) in self._stored
-
     # --- what changes -------------------------------------------------------------------------------------------------
 
     def move(self, moved: Transition) -> None:
@@ -118,13 +115,19 @@ class RunView:
         self._states[task.task_id] = Counter({None: length})
         self.changes += 1
 
-    def transitions(self, expanded: Iterable[str]) -> tuple[Transition, ...]:
-        """All of the decision: the moves, and for tasks expanded just now the instances that have to wait."""
+    def transitions(self) -> tuple[Transition, ...]:
+        """All of the decision: the moves, and an item for each expanded instance that has to wait and has none yet.
+
+        Also for those that a crash in the middle of an expansion left out. Instances that the DAG file alone tells of
+        need no item.
+        """
         waiting = [
             transition.expand(instance)
-            for task_id in expanded
-            for instance in self.instances_of(task_id).values()
-            if instance.state is None and not self.is_stored(instance) and not self.has_moved(instance)
+            for task in self.spec.tasks.values()
+            if task.is_mapped and not expansion.is_literal(self.spec, task)
+            for instance in self.instances_of(task.task_id).values()
+            if instance.map_index != UNMAPPED and instance.state is None
+            if not self._is_stored(instance) and not self.has_moved(instance)
         ]
         return (*self.moves.values(), *waiting)
 
@@ -152,6 +155,9 @@ class RunView:
         self._states[new.task_id][new.state] += 1
         self._by_task[new.task_id][new.map_index] = new
         self.changes += 1
+
+    def _is_stored(self, instance: TaskInstance) -> bool:
+        return (instance.task_id, instance.map_index) in self._stored
 
     def _blank(self, task_id: str, map_index: int) -> TaskInstance:
         return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)

@@ -336,6 +336,15 @@ class TestMapping:
             ("schedule", 3),
         }
 
+    def test_instances_that_a_crash_left_without_an_item_get_one(self):
+        spec = dag("a >> m", tasks={"m": {"expansion": over_xcom("a")}}, max_active_tasks=1)
+        stored = {
+            ("a", -1): ti("a", S.SUCCESS, try_number=1, xcom_lengths={"return_value": 3}),
+            ("m", 1): ti("m", S.RUNNING, 1, try_number=1, dispatch_count=1, start_date=NOW),
+        }
+        decision = decide(spec, run_of(spec), stored, now=NOW)
+        assert {(m.edge, m.after.map_index) for m in decision.transitions} == {("expand", 0), ("expand", 2)}
+
     def test_instances_that_a_shorter_xcom_no_longer_has_are_removed(self):
         spec = dag("a >> m", tasks={"m": {"expansion": over_xcom("a")}})
         stored = {
