@@ -96,7 +96,8 @@ def run_all(
     """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by dag_id.
 
     Pausing keeps the DAGs' own schedules from crowding the server; the runs they made meanwhile are not looked at.
-    With `keep_going` a run that never ends is noted as it stands instead of ending everything.
+    With `keep_going` a run that never ends is noted as it stands, and one that cannot be triggered with the refusal as
+    its state, instead of ending everything.
     """
     seen: dict[str, ObservedRun] = {}
     for batch in plan.batches:
@@ -105,7 +106,13 @@ def run_all(
         while waiting or started:
             while waiting and len(started) < plan.at_once:
                 dag_id = waiting.pop(0)
-                start_run(client, dag_id, plan.bodies.get(dag_id, {}))
+                try:
+                    start_run(client, dag_id, plan.bodies.get(dag_id, {}))
+                except ApiError as error:
+                    if not keep_going:
+                        raise
+                    seen[dag_id] = ObservedRun(f"not triggered: {error}", {})
+                    continue
                 started[dag_id] = time.monotonic()
             time.sleep(0.5)
             for dag_id, since in list(started.items()):

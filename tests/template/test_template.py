@@ -204,14 +204,15 @@ def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
     return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
 
 
-WOKEN_BY_OTHERS = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger"}
-"""Edges by which workers and triggers move an instance, and after which something else may move."""
+WOKEN_BY_OTHERS = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose"}
+"""Edges by which workers and triggers move an instance, and after which something else may move. What runs the workers
+loses tries too, not only the scheduler."""
 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
-    *("skip", "upstream_fail", "remove", "lose", "time_out", "time_out_trigger", "start", "label"),
+    *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label"),
 }
-"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing for it."""
+"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing."""
 
 
 def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_other(resources: Resources) -> None:

@@ -115,7 +115,8 @@ def test_one_decision_says_all(data: st.DataObject, spec: DagSpec, later: int) -
     if play.run.is_finished or (first.due_at is not None and first.due_at <= play.now + SECOND):
         return
     if any(moved.edge == "lose" for moved in first.transitions):
-        return  # What is lost and waits to be tried again is judged anew when that is due, or something happens.
+        # What is lost and waits to be tried again is judged anew when that is due, or by the next thing to happen.
+        return
     again = play.decide()
     assert again.transitions == ()
     assert again.run is None

@@ -1,8 +1,8 @@
 """The same DAG in the same states: Gust's verdict on an instance is that of Airflow's own dependency classes.
 
-DAGs are drawn at random (trigger rules, setups and teardowns, mapping over literals and XComs, a mapped task group)
-and put into random states; then every instance that the scheduler could move is judged by both. Airflow counts
-instances in its database, so it is given one: SQLite in memory with the rows it asks for.
+DAGs are drawn at random (trigger rules, setups and teardowns, mapping over literals and XComs, a mapped task group) and
+put into random states; then every instance that the scheduler could move is judged by both. Airflow counts instances in
+its database, so it is given one: SQLite in memory with the rows it asks for.
 """
 
 from __future__ import annotations
