@@ -41,6 +41,9 @@ class SourceFile:
     folder that was listed, and files that were looked for in vain."""
     dag_ids: tuple[str, ...] = ()
     """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
+    is_worth_another_try: bool = False
+    """It ran out of time, or its process died: perhaps for want of a calmer moment. Equal fingerprint or not, a later
+    deployment parses it again."""
     parsed_at: datetime | None = None
     parse_duration: float | None = None
     """Seconds."""

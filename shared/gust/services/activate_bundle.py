@@ -175,6 +175,7 @@ class Deployment:
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
                 dag_ids=tuple(sorted({*fresh, *kept})),
+                is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
 from posixpath import dirname
@@ -32,6 +33,9 @@ BATCH: Final = 50
 
 PARALLEL: Final = 16
 """Requests to the bucket or table at a time."""
+
+ANOTHER_TRY_AFTER: Final = timedelta(minutes=5)
+"""A file that ran out of time holds up every deployment that parses it: not each of them shall."""
 
 ABSENT: Final = "-"
 
@@ -81,7 +85,7 @@ def look(services: Services, deployment: str) -> Snapshot:
     before = manifest_of(services.objects, active.version) if active else None
     folder = read_folder(services.objects, before)
     known = {source.relative_path: source for source in services.store.list_source_files()}
-    to_parse = files_to_parse(folder.manifest.files, known)
+    to_parse = files_to_parse(folder.manifest.files, known, services.clock.now())
     removed = sorted(known.keys() - set(parseable(folder.manifest.files)))
     if active and active.version == folder.manifest.version and not to_parse and not removed:
         return Snapshot(changed=False)
@@ -220,13 +224,16 @@ def parseable(files: Iterable[str]) -> Iterable[str]:
     return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
 
 
-def files_to_parse(files: Mapping[str, str], known: Mapping[str, SourceFile]) -> list[str]:
+def files_to_parse(files: Mapping[str, str], known: Mapping[str, SourceFile], now: datetime) -> list[str]:
     common = common_fingerprint(files)
-    return [
-        path
-        for path in sorted(parseable(files))
-        if path not in known or known[path].fingerprint != fingerprint(path, known[path].imports, files, common)
-    ]
+
+    def holds(source: SourceFile) -> bool:
+        """Whether parsing the file again would give what it gave."""
+        if source.is_worth_another_try and (source.parsed_at is None or source.parsed_at + ANOTHER_TRY_AFTER <= now):
+            return False
+        return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
+
+    return [path for path in sorted(parseable(files)) if path not in known or not holds(known[path])]
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:

@@ -93,6 +93,7 @@ class Stack:
                 for kind, rest in said
                 if kind == "warn"
             ),
+            is_worth_another_try=any("time" in error for error in errors),
             parsed_at=self.clock.now(),
             parse_duration=0.5,
         )

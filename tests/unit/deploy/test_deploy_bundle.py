@@ -231,6 +231,18 @@ def test_a_broken_file_that_was_never_good(stack):
     assert stack.errors() == {}
 
 
+def test_a_file_that_ran_out_of_time_is_tried_again_after_a_while(stack):
+    stack.upload("slow.py", "error out of time")
+    stack.upload("bad.py", "error wrong")
+    stack.deploy()
+    assert not stack.snapshot().changed
+    stack.clock.advance(299)
+    assert stack.deploy() == []
+    stack.clock.advance(1)
+    assert stack.deploy() == ["slow.py"]
+    assert not stack.snapshot().changed
+
+
 # --- what goes --------------------------------------------------------------------------------------------------------
 
 
