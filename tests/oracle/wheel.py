@@ -26,10 +26,6 @@ CONF: Final[dict[str, dict[str, Any]]] = {
 }
 """dag_id → `conf` of the run, where the DAG cannot do without or shows nothing without."""
 
-INTERVALS: Final = {"example_workday_timetable": ("2026-03-03T00:00:00Z", "2026-03-04T00:00:00Z")}
-"""dag_id → data interval of the run, given where a timetable of a plugin would have to be asked for it: Gust answers that
-such a run needs one (its API does without Airflow)."""
-
 LAST: Final = ("read_asset_event", "read_asset_event_from_classic")
 """These begin when the others have ended: they read the asset events that others leave."""
 
@@ -73,11 +69,5 @@ def plan(dag_ids: Iterable[str]) -> Plan:
     ids = sorted(dag_ids)
     return Plan(
         batches=(tuple(i for i in ids if i not in LAST), tuple(i for i in ids if i in LAST)),
-        bodies={
-            **{dag_id: {"conf": conf} for dag_id, conf in CONF.items()},
-            **{
-                dag_id: {"data_interval_start": start, "data_interval_end": end}
-                for dag_id, (start, end) in INTERVALS.items()
-            },
-        },
+        bodies={dag_id: {"conf": conf} for dag_id, conf in CONF.items()},
     )

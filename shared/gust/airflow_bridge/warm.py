@@ -108,6 +108,8 @@ def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
         compat.preload()
         for module in modules:
             importlib.import_module(module)
+    # The log shipper's thread; it sleeps while a child is forked.
+    warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     _configure_logging()
     gc.collect()
     gc.freeze()

@@ -122,6 +122,9 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
         return
     now = services.clock.now()
     by_key = {instance.key: instance for instance in instances}
+    if run.bundle_version is None:  # bundle versioning is off: the newest files are what runs
+        dag = services.store.get_dag(run.dag_id)
+        run = replace(run, bundle_version=dag.bundle_version if dag else None)
     workloads = [task_workload(services, spec, run, instance, now=now) for instance in instances]
     refused = {workload.key for workload in services.queues.send_tasks(workloads)}
     services.store.move_all(
