@@ -110,6 +110,24 @@ def test_plugins_of_the_bundle_are_loaded(bundle):
     assert bundle.dag_ids("d.py") == ["d"]
 
 
+def test_variables_and_connections_of_the_environment(bundle, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_NAME", "from_environment")
+    monkeypatch.setenv("AIRFLOW_CONN_DB", "postgres://db.example.com")
+    bundle.write(
+        "d.py",
+        """
+        from airflow.sdk import DAG, BaseHook, Variable
+        dags = [
+            DAG(Variable.get("name")),
+            DAG(Variable.get("other", default="by_default")),
+            DAG(BaseHook.get_connection("db").host),
+        ]
+        a, b, c = dags
+        """,
+    )
+    assert bundle.dag_ids("d.py") == ["by_default", "db.example.com", "from_environment"]
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
