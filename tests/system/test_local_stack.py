@@ -112,6 +112,7 @@ def test_state_moves_along_when_the_emulators_port_is_taken_by_somebody_else(own
     own_gust.stop()
     before = own_gust.stack.endpoint
     with socket.socket() as somebody_else:
+        somebody_else.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         somebody_else.bind(("127.0.0.1", int(before.rsplit(":", 1)[1])))
         somebody_else.listen()
         own_gust.start()
