@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benches.meter import OUTSIDE
+from benches.meter import OUTSIDE, FunctionUse
 
 PRICES: Final = Path(__file__).parent / "prices_2026-10.toml"
 
@@ -28,16 +28,6 @@ _SQS_BY_LAMBDA: Final = 2
 
 Counts = Mapping[tuple[str, str, str, str], float]
 """(caller, service, operation, unit) → how many: as the meter counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionUse:
-    """What one function did in a run."""
-
-    invocations: float
-    seconds: float
-    memory_mb: int
-    architecture: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,44 @@
-"""The local stack's emulator with the meter in front."""
+"""The local stack's emulator with the meter in front, and a clock around every invocation of a function."""
 
-from benches.meter import Meter
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from benches.meter import Application, Meter
 from gust.local import emulator
 
+Execute = Callable[[dict[str, Any], Any, str], dict[str, Any]]
+
+
+def metered(application: Application) -> Application:
+    """MiniStack's own metrics know only invocations that somebody asked for by HTTP, none of a queue or a stream."""
+    from ministack.services import lambda_svc
+
+    meter = Meter(application)
+    lambda_svc._execute_function_warm = timed(lambda_svc._execute_function_warm, meter)
+    return meter
+
+
+def timed(execute: Execute, meter: Meter) -> Execute:
+    @wraps(execute)
+    def execute_and_time(function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        try:
+            return execute(function, event, request_id)
+        finally:
+            config = function.get("config") or function
+            meter.invoked(
+                config["FunctionName"],
+                time.perf_counter() - started,
+                memory_mb=config["MemorySize"],
+                architecture=config.get("Architectures", ["x86_64"])[0],
+            )
+
+    return execute_and_time
+
+
 if __name__ == "__main__":
-    emulator.main(wrap=Meter)
+    emulator.main(wrap=metered)

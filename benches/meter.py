@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import psutil
@@ -32,6 +33,16 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionUse:
+    """What one Lambda function did."""
+
+    invocations: int
+    seconds: float
+    memory_mb: int
+    architecture: str
+
+
 class Meter:
     """An ASGI application around another one."""
 
@@ -40,14 +51,24 @@ class Meter:
         self._callers: dict[int, str] = {}
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
         """(caller, service, operation, unit) → how many; units: `calls`, `bytes`, `reads`, `writes`, `messages`."""
+        self._functions: dict[str, FunctionUse] = {}
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
         elif scope["path"] == REPORT:
-            await _answer(send, [[*key, number] for key, number in self._counts.items()])
+            calls = [[*key, number] for key, number in self._counts.items()]
+            functions = {name: asdict(use) for name, use in self._functions.items()}
+            await _answer(send, {"calls": calls, "functions": functions})
         else:
             await self._measured(scope, receive, send)
+
+    def invoked(self, function: str, seconds: float, *, memory_mb: int, architecture: str) -> None:
+        """One invocation ended, whoever asked for it: a queue, a stream, a rule or a caller."""
+        before = self._functions.get(function, FunctionUse(0, 0.0, memory_mb, architecture))
+        self._functions[function] = replace(
+            before, invocations=before.invocations + 1, seconds=before.seconds + seconds
+        )
 
     async def _measured(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}

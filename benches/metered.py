@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from benches.cost import Bill, FunctionUse, bill_for, load_prices, short_name
+from benches.cost import Bill, bill_for, load_prices, short_name
 from benches.measure import run_once
-from benches.meter import REPORT
+from benches.meter import REPORT, FunctionUse
 from benches.shapes import SHAPES, WARM_UP
 from gust.local.stack import LocalStack
 from tests.oracle.drive import ApiClient, await_dags
@@ -70,38 +69,8 @@ def price_shapes(stack: LocalStack, *, say: Callable[[str], None]) -> dict[str, 
 def _settled(stack: LocalStack) -> Reading:
     time.sleep(_SETTLE)
     with urllib.request.urlopen(stack.endpoint + REPORT) as answer:  # noqa: S310  # the emulator's own address
-        rows = json.load(answer)
+        report = json.load(answer)
     return Reading(
-        {(caller, service, operation, unit): number for caller, service, operation, unit, number in rows},
-        dict(_functions(stack.client("lambda"), stack.client("cloudwatch"))),
+        {(caller, service, operation, unit): number for caller, service, operation, unit, number in report["calls"]},
+        {short_name(name): FunctionUse(**use) for name, use in report["functions"].items()},
     )
-
-
-def _functions(functions: Any, metrics: Any) -> Iterable[tuple[str, FunctionUse]]:
-    for page in functions.get_paginator("list_functions").paginate():
-        for function in page["Functions"]:
-            name = function["FunctionName"]
-            yield (
-                short_name(name),
-                FunctionUse(
-                    _sum(metrics, name, "Invocations"),
-                    _sum(metrics, name, "Duration") / 1000,
-                    function["MemorySize"],
-                    function.get("Architectures", ["x86_64"])[0],
-                ),
-            )
-
-
-def _sum(metrics: Any, function: str, metric: str) -> float:
-    """Since the stack's start, which is less than a day ago."""
-    now = datetime.now(UTC)
-    answer: Mapping[str, Any] = metrics.get_metric_statistics(
-        Namespace="AWS/Lambda",
-        MetricName=metric,
-        Dimensions=[{"Name": "FunctionName", "Value": function}],
-        StartTime=now - timedelta(days=1),
-        EndTime=now + timedelta(minutes=1),
-        Period=86_400,
-        Statistics=["Sum"],
-    )
-    return float(sum(point["Sum"] for point in answer["Datapoints"]))

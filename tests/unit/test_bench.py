@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from benches.cost import FunctionUse, bill_for, load_prices
+from benches.cost import bill_for, load_prices
 from benches.measure import Figures, Sample, Span, sample_of
-from benches.meter import OUTSIDE, REPORT, Meter, consumed, item_size
+from benches.meter import OUTSIDE, REPORT, FunctionUse, Meter, consumed, item_size
 from benches.report import Results, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
 
@@ -103,9 +103,13 @@ def test_the_meter_counts_and_passes_on():
     assert ask(meter, "/", headers, b'{"TableName": "t"}')["ConsumedCapacity"]
     assert seen == [{"TableName": "t", "ReturnConsumedCapacity": "TOTAL"}]
 
-    counted = {tuple(row[:4]): row[4] for row in ask(meter, REPORT, [], b"")}
+    meter.invoked("gust-worker", 0.5, memory_mb=2048, architecture="arm64")
+    meter.invoked("gust-worker", 0.25, memory_mb=2048, architecture="arm64")
+    report = ask(meter, REPORT, [], b"")
+    counted = {tuple(row[:4]): row[4] for row in report["calls"]}
     assert counted[OUTSIDE, "dynamodb", "UpdateItem", "calls"] == 1
     assert counted[OUTSIDE, "dynamodb", "UpdateItem", "writes"] == 1
+    assert FunctionUse(**report["functions"]["gust-worker"]) == FunctionUse(2, 0.75, 2048, "arm64")
 
 
 def ask(application, path, headers, body):
