@@ -45,6 +45,7 @@ from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
+from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
 from gust.airflow_bridge.task_log import Sink, try_logger
@@ -151,6 +152,7 @@ def _run(
     pace = Pace(
         skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, time_left - 5)
     )
+    leftovers.adopt_orphans()
     reads, writes = os.pipe()
     workspace = Path(tempfile.mkdtemp(prefix="gust-trigger-"))
     try:

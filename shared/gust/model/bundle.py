@@ -24,7 +24,7 @@ class DeploymentTurn:
     seen_at: datetime
     """When the holder last gave a sign of life."""
     until: datetime
-    """When it must be dead, if it gives none: then the turn is anybody's."""
+    """When it is held for dead, if it gives none: then the turn is anybody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

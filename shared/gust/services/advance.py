@@ -76,6 +76,8 @@ def advance(services: Services, key: DagRunKey) -> None:
 
 def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
+    # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own; one that
+    # the new run came with needs none at all.
     started = replace(
         run,
         state=DagRunState.RUNNING,

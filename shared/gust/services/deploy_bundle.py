@@ -24,7 +24,7 @@ from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
 from gust.services.deployment_keys import bundle_key, manifest_key, plan_key
-from gust.services.deployment_turn import give_up_turn, keep_turn
+from gust.services.deployment_turn import give_up_turn, keep_turn, take_turn
 from gust.services.ports import Objects
 
 BATCH: Final = 50
@@ -42,13 +42,21 @@ PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION}"
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     changed: bool
+    """There is something to do."""
+    busy: bool = False
+    """Another deployment is at it: come again in a moment."""
     plan: str | None = None
-    """Key of the plan, where there is something to do."""
+    """Its key."""
     batches: int = 0
     files: int = 0
 
     def to_event(self) -> dict[str, Any]:
-        return {"changed": self.changed, "plan": self.plan, "batches": list(range(self.batches))}
+        return {
+            "changed": self.changed,
+            "busy": self.busy,
+            "plan": self.plan,
+            "batches": list(range(self.batches)),
+        }
 
 
 def snapshot(services: Services, deployment: str) -> Snapshot:
@@ -57,7 +65,8 @@ def snapshot(services: Services, deployment: str) -> Snapshot:
     Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
     """
     while True:
-        keep_turn(services.store, deployment, services.clock.now())
+        if not take_turn(services.store, deployment, services.clock.now()):
+            return Snapshot(changed=False, busy=True)
         taken = look(services, deployment)
         if taken.changed:
             keep_turn(services.store, deployment, services.clock.now(), files=taken.files)

@@ -77,7 +77,7 @@ class Stack:
 
     def activate(self, taken: Snapshot) -> Activation:
         assert taken.plan is not None
-        return activate(self.services, taken.plan, paused_at_creation=True)
+        return activate(self.services, taken.plan, "test", paused_at_creation=True)
 
     def outcome(self, path: str, text: str) -> FileOutcome:
         self.parsed.append(path)

@@ -120,6 +120,16 @@ def test_a_person_who_pauses_meanwhile_is_not_overruled(stack):
     assert not stack.dag("a").is_paused
 
 
+def test_assets_are_registered_as_the_file_says_last(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    first = stack.store.get_asset(name="a-asset")
+    stack.upload("b.py", "dag a")
+    stack.delete("a.py")
+    stack.deploy()
+    assert stack.store.get_asset(name="a-asset") == replace(first, extra={"by": "b.py"})
+
+
 # --- when the next run is ---------------------------------------------------------------------------------------------
 
 
