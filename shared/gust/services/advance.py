@@ -17,6 +17,7 @@ from typing import Final
 from aws_lambda_powertools import Logger
 
 from gust.errors import LimitReached, StaleDagRun
+from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
@@ -60,6 +61,7 @@ def advance(services: Services, key: DagRunKey) -> None:
             if run.state is DagRunState.QUEUED and run.run_after > now:
                 return wake_soon(services, run, run.run_after, now=now)
             if run.state is DagRunState.QUEUED:
+                await_turn(services, run, dag, now=now)
                 run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
             spec = load_spec(services.objects, run.spec_key)
             decision = decide(spec, run, state.instances, now=now, past=load_past(services, run, spec))
@@ -72,6 +74,27 @@ def advance(services: Services, key: DagRunKey) -> None:
         except StaleDagRun:
             continue
     raise StaleDagRun(f"{key} was moved by others {ATTEMPTS} times while it was being decided", None)
+
+
+def await_turn(services: Services, run: DagRun, dag: Dag, *, now: datetime) -> None:
+    """Runs of a DAG start in the order of `run_after`, in whatever order the scheduler hears of them: a later one that
+    took an earlier one's slot might wait for it, and that for the slot. Raises LimitReached."""
+    room = dag.max_active_runs - dag.running_runs
+    if room <= 0:
+        raise LimitReached(f"max_active_runs of DAG {dag.dag_id!r} is {dag.max_active_runs}")
+    candidates = services.store.queued_runs(dag.dag_id, limit=dag.max_active_runs)
+    # The index may still show runs that have just been started.
+    others = [services.store.get_run(key) for key in candidates if key != run.key]
+    ahead = [other for other in others if other and other.state is DagRunState.QUEUED and is_before(other, run)]
+    if len(ahead) < room:
+        return
+    for other in ahead[:room]:
+        services.queues.wake(WakeRun(dag_id=other.dag_id, run_id=other.run_id, at=now), delay=1)
+    raise LimitReached(f"{len(ahead)} runs of DAG {dag.dag_id!r} start before {run.run_id!r}, and {room} may")
+
+
+def is_before(one: DagRun, other: DagRun) -> bool:
+    return (one.run_after, one.run_id) < (other.run_after, other.run_id)
 
 
 def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:

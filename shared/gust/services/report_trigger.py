@@ -19,7 +19,6 @@ from gust.services.context import Services
 from gust.services.ports import XCom
 from gust.services.report_task_instance import known
 
-
 HEARD_OF: Final = timedelta(minutes=10)
 """How old the last sign of a trigger's life gets before parking it writes a new one: a poller is parked every few
 seconds, and nobody asks before an hour has passed."""
