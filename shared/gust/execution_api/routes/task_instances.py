@@ -40,6 +40,7 @@ from gust.services.find_task_instances import instances_of_runs, runs_of, tasks_
 from gust.services.report_task_instance import (
     heartbeat,
     known,
+    present_dispatch,
     report_deferral,
     report_failure,
     report_rendered_map_index,
@@ -170,7 +171,7 @@ def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
 
 @routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any])
 def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
-    running(call.services, call.caller)
+    present_dispatch(call.services, call.caller)
     call.services.store.put_rendered_fields(call.caller.key, call.body)
     return Answer(201, {"message": "Rendered task instance fields successfully set"})
 
