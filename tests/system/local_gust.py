@@ -125,6 +125,14 @@ class LocalGust:
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return self.api.pages(f"{self._path(dag_id, run_id)}/taskInstances", "task_instances")
 
+    def task_instance(self, dag_id: str, run_id: str, task: str, map_index: int = -1) -> dict[str, Any]:
+        return self.api.call("GET", self._path(dag_id, run_id, task, map_index))
+
+    def tries(self, dag_id: str, run_id: str, task: str, map_index: int = -1) -> list[dict[str, Any]]:
+        """All tries of an instance, oldest first; the last is the one that it is in."""
+        path = f"{self._path(dag_id, run_id, task, map_index)}/tries"
+        return sorted(self.api.pages(path, "task_instances"), key=lambda each: each["try_number"])
+
     def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """By task id, `task_id[map_index]` where mapped."""
         return {_name(row): row["state"] for row in self.task_instances(dag_id, run_id)}
