@@ -15,7 +15,7 @@ Execute = Callable[[dict[str, Any], Any, str], dict[str, Any]]
 
 def metered(application: Application) -> Application:
     """MiniStack's own metrics know only invocations that somebody asked for by HTTP, none of a queue or a stream."""
-    from ministack.services import lambda_svc
+    from ministack.services import lambda_svc  # noqa: PLC0415  # it reads its settings on import: not before `main` made them
 
     meter = Meter(application)
     lambda_svc._execute_function_warm = timed(lambda_svc._execute_function_warm, meter)
