@@ -56,7 +56,8 @@ def currency_rates():
 
     publish = BashOperator(
         task_id="publish",
-        bash_command="echo {{ ti.xcom_pull(task_ids='spread') | length }} rates against {{ params.base }} for {{ ds }}",
+        bash_command="echo {{ ti.xcom_pull(task_ids='spread') | length }} rates against {{ params.base }}"
+        " for {{ logical_date | default(dag_run.run_after) | ds }}",  # a run by hand may have no logical date
     )
 
     spread(*(from_source.override(group_id=source)(source) for source in RATES)) >> publish

@@ -30,7 +30,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         case "snapshot":
             answer = snapshot(services(), event["deployment"]).to_event()
         case "activate":
-            answer = activate(services(), event["plan"], paused_at_creation=PAUSED_AT_CREATION).to_event()
+            answer = activate(
+                services(), event["plan"], event["deployment"], paused_at_creation=PAUSED_AT_CREATION
+            ).to_event()
         case step:
             raise ValueError(f"deploy_bundle has no step {step!r}")
     log.info("deploying", step=event["step"], answer=answer)

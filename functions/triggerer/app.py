@@ -8,11 +8,11 @@ from typing import Any
 
 from gust.airflow_bridge import warm
 
-warm.set_environment()
+bundles_root = warm.set_environment()
 
+import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
-from datetime import UTC, datetime  # noqa: E402
 
 from aws_lambda_powertools import Logger  # noqa: E402
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
@@ -27,9 +27,9 @@ from gust.errors import StaleTaskInstance  # noqa: E402
 from gust.model.workload import TriggerWorkload  # noqa: E402
 
 log = Logger(service="triggerer", stream=sys.stderr)
+logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = BundleFolder(objects, warm.BUNDLES)
-queues = bootstrap.queues()
+bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 warm.warm_up(warm.TRIGGER_MODULES)
@@ -49,13 +49,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 def run(workload: TriggerWorkload, remaining: float) -> None:
     names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
     try:
-        parked = run_trigger(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+        end = run_trigger(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
-        return
-    if parked is None:
-        log.info("ended", **names)
-        return
-    delay = 0.0 if parked.wake_at is None else (parked.wake_at - datetime.now(tz=UTC)).total_seconds()
-    queues.send_triggers([parked], delay=delay)
-    log.info("parked", seconds=round(delay), **names)
+    else:
+        log.info(end, **names)

@@ -4,8 +4,9 @@ from typing import Any
 
 from gust.airflow_bridge import warm
 
-warm.set_environment()
+bundles_root = warm.set_environment()
 
+import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 
@@ -22,8 +23,9 @@ from gust.errors import StaleTaskInstance  # noqa: E402
 from gust.model.workload import TaskWorkload  # noqa: E402
 
 log = Logger(service="worker", stream=sys.stderr)
+logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = BundleFolder(objects, warm.BUNDLES)
+bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 warm.warm_up()

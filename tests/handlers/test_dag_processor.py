@@ -77,7 +77,7 @@ def run_state_machine(door: ModuleType, deployment: str = "test") -> int:
         for batch in taken["batches"]:
             parsed = door.parse({"plan": taken["plan"], "batch": batch}, CONTEXT)
             assert parsed == {"plan": taken["plan"], "batch": batch, "finished": True}
-        door.lambda_handler({"step": "activate", "plan": taken["plan"]}, CONTEXT)
+        door.lambda_handler({"step": "activate", "plan": taken["plan"], "deployment": deployment}, CONTEXT)
 
 
 def test_an_upload_starts_one_deployment_however_often_it_is_delivered(door):

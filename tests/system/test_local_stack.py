@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +105,22 @@ def test_an_orderly_stop_leaves_no_process_and_everything_in_place(own_gust: Loc
     assert own_gust.stack.started_clean
     assert own_gust.run("chain", run_id)["state"] == "success"
     assert "the answer is 3" in own_gust.logs("chain", run_id, "last")
+
+
+def test_state_moves_along_when_the_emulators_port_is_taken_by_somebody_else(own_gust: LocalGust) -> None:
+    own_gust.start()
+    own_gust.stop()
+    before = own_gust.stack.endpoint
+    with socket.socket() as somebody_else:
+        somebody_else.bind(("127.0.0.1", int(before.rsplit(":", 1)[1])))
+        somebody_else.listen()
+        own_gust.start()
+
+        own_gust.upload("chain.py", CHAIN)
+        own_gust.await_dag("chain")
+
+        assert own_gust.stack.endpoint != before
+        own_gust.stop()
 
 
 def test_a_second_start_on_the_same_data_says_who_holds_it(gust: LocalGust) -> None:

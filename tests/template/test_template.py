@@ -134,13 +134,13 @@ def test_no_role_may_do_everything_or_anything_to_everything(resources: Resource
                 assert actions == ["dynamodb:ListStreams"], name
 
 
-def test_each_function_has_a_role_and_a_log_of_its_own(resources: Resources) -> None:
+def test_each_function_has_a_role_and_a_log_of_its_own(source: dict[str, Any], resources: Resources) -> None:
     functions = list(of_type(resources, "AWS::Lambda::Function"))
     roles = [json.dumps(function["Properties"]["Role"]) for _, function in functions]
     logs = [function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for _, function in functions]
     assert len(set(roles)) == len(set(logs)) == len(functions)
     for log in logs:
-        assert resources[log]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert source["Resources"][log]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 def test_the_table_is_the_one_that_the_store_speaks_to(resources: Resources) -> None:

@@ -43,7 +43,7 @@ from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
@@ -193,6 +193,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
     def execute_task(
         self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
     ) -> BaseCoordinator.ExecutionResult:
+        leftovers.adopt_orphans()
         bundle = client.bundle
         workspace = Path(tempfile.mkdtemp(prefix="gust-try-"))
         try:
@@ -227,6 +228,7 @@ def enter_child(bundle: Path | None, workspace: Path) -> None:
     os.chdir(workspace)
     logging.getLogger("httpx").setLevel(logging.NOTSET)
     if bundle is not None:
+        os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(bundle)
         compat.use_plugins_of(bundle)
 
 
@@ -262,6 +264,9 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     deadline: float | None = None
     """On the monotonic clock: when to stop the child, lest the function is cut off."""
     _stopping: bool = attrs.field(default=False, init=False)
+    _is_swept: bool = attrs.field(default=False, init=False)
+    _others: frozenset[int] = attrs.field(factory=leftovers.children, init=False)
+    """Children of this process that are not the try's."""
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
@@ -281,9 +286,10 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         if self.deadline is not None and not self._stopping:
             max_wait_time = min(max_wait_time, max(0.0, self.deadline - time.monotonic()))
         exit_code: int | None = super()._service_subprocess(max_wait_time, *args, **kwargs)
-        if exit_code is not None:
+        if exit_code is not None and not self._is_swept:
+            self._is_swept = True
             self._kill_leftovers()
-        elif self.deadline is not None and time.monotonic() >= self.deadline:
+        if exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
             self._stop_at_limit()
         return exit_code
 
@@ -317,11 +323,14 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         for sock, name in list(self._open_sockets.items()):
             if name == "requests":
                 continue
-            read, _ = self.selector.get_key(sock).data
+            read, close = self.selector.get_key(sock).data
             sock.setblocking(False)
             with suppress(BlockingIOError):
                 while read(sock):
                     pass
+                close(sock)
+                sock.close()
+                continue
             sock.setblocking(True)
 
     def update_task_state_if_needed(self) -> None:
@@ -354,6 +363,8 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         """What the task started and left running would be frozen with this environment and wake up in another's try."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        if count := leftovers.end(but=self._others):
+            self.process_log.warning("The task left processes running; they were killed", count=count)
 
 
 class _PidFile:

@@ -103,6 +103,7 @@ def lost(path: str) -> FileOutcome:
     return FileOutcome(
         relative_path=path,
         import_errors={path: f"The function that parsed {path} died each time it tried: out of memory, or killed.\n"},
+        is_worth_another_try=True,
         parsed_at=datetime.now(UTC),
         parse_duration=0.0,
     )
@@ -124,10 +125,13 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
         return FileOutcome(
             relative_path=path,
             import_errors={path: shown(f"{path} could not be parsed. {ended.how}\n{ended.output}", bundle)},
+            is_worth_another_try=True,
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
     outcome = stored(objects, path, json.loads(ended.answer), duration)
+    if outcome.import_errors and 0 < limit <= duration:
+        outcome = outcome.model_copy(update={"is_worth_another_try": True})
     log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
     return outcome
 

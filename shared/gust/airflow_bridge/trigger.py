@@ -27,8 +27,9 @@ import traceback
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
+from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
 from gust.airflow_bridge.task_log import Sink, try_logger
@@ -79,9 +81,20 @@ class Parked:
     sleeps_passed: int
     is_poller: bool
 
+    def to_payload(self, now: datetime) -> dict[str, Any]:
+        wake_at = now + timedelta(seconds=self.delay)
+        return {"wake_at": wake_at.isoformat(), "sleeps_passed": self.sleeps_passed, "is_poller": self.is_poller}
+
 
 Report = Mapping[str, Any]
 """What the execution API is told: `event`, `error` and `traceback`, or `state` and `xcoms`."""
+
+
+class End(StrEnum):
+    """How one life of a trigger ended."""
+
+    REPORTED = "reported"
+    PARKED = "parked"
 
 
 def run_trigger(
@@ -93,33 +106,32 @@ def run_trigger(
     sink: Sink,
     remaining: float,
     now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
-) -> TriggerWorkload | None:
-    """Run the trigger and report how it ended, or return the message that lets it go on at its `wake_at`.
+) -> End:
+    """Run the trigger and report how it ended, or have it parked. `remaining` is the time in seconds that the function
+    has left.
 
     Raises StaleTaskInstance where the try no longer waits for it."""
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=LambdaTransport(invoke, objects))
+    url = f"gust/triggers/{workload.id}"
     try:
-        answer = client.get(f"gust/triggers/{workload.id}")
-        workload = workload.model_copy(update={"token": answer.headers.get("Refreshed-API-Token", workload.token)})
         if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
-            return workload
-        end = _run(workload, answer.json(), client=client, bundles=bundles, sink=sink, remaining=remaining)
-        if isinstance(end, Parked):
-            return workload.model_copy(
-                update={
-                    "sleeps_passed": end.sleeps_passed,
-                    "is_poller": end.is_poller,
-                    "wake_at": now() + timedelta(seconds=end.delay),
-                }
+            end: Parked | Report = Parked(
+                (workload.wake_at - now()).total_seconds(), workload.sleeps_passed, workload.is_poller
             )
-        client.post(f"gust/triggers/{workload.id}/event", content=json.dumps(end))
+        else:
+            trigger = client.get(url).json()
+            end = _run(workload, trigger, client=client, bundles=bundles, sink=sink, remaining=remaining)
+        if isinstance(end, Parked):
+            client.post(f"{url}/park", content=json.dumps(end.to_payload(now())))
+            return End.PARKED
+        client.post(f"{url}/event", content=json.dumps(end))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
             raise
         raise StaleTaskInstance(f"{workload.key} waits for this trigger no more", None) from error
     finally:
         sink.flush()
-    return None
+    return End.REPORTED
 
 
 def _run(
@@ -140,6 +152,7 @@ def _run(
     pace = Pace(
         skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, time_left - 5)
     )
+    leftovers.adopt_orphans()
     reads, writes = os.pipe()
     workspace = Path(tempfile.mkdtemp(prefix="gust-trigger-"))
     try:
@@ -289,11 +302,7 @@ async def _first_of(trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, lo
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if pace.task.done():
         return pace.task.result()
-    return {"parked": attrs_of(pace.parked.result())}
-
-
-def attrs_of(parked: Parked) -> dict[str, Any]:
-    return {"delay": parked.delay, "sleeps_passed": parked.sleeps_passed, "is_poller": parked.is_poller}
+    return {"parked": asdict(pace.parked.result())}
 
 
 async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import BinaryIO, Final
 
 from gust.airflow_bridge import compat
 
+BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
 """Where bundles are unpacked."""
 
@@ -78,25 +79,16 @@ TRIGGER_MODULES: Final = (
 )
 
 
-def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder") -> None:
-    """Airflow's settings, where the function's own configuration does not say otherwise. Before the first import of
-    it."""
+def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder") -> Path:
+    """Airflow's settings, where the environment does not say otherwise, made before Airflow is imported. Returns the
+    folder in which Airflow looks for unpacked bundles."""
     compat.prepare_environment()
     for name, value in SETTINGS.items():
         os.environ.setdefault(f"AIRFLOW__{name}", value)
     os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", f"{os.environ['AIRFLOW_HOME']}/bundles")
-    os.environ.setdefault(
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
-        json.dumps(
-            [
-                {
-                    "name": bundle_name,
-                    "classpath": "gust.airflow_bridge.execute.UnpackedBundle",
-                    "kwargs": {"root": str(bundles)},
-                }
-            ]
-        ),
-    )
+    bundle = {"name": bundle_name, "classpath": BUNDLE_CLASS, "kwargs": {"root": str(bundles)}}
+    configured = os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+    return Path(json.loads(configured)[0]["kwargs"]["root"])
 
 
 def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
@@ -108,6 +100,8 @@ def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
         compat.preload()
         for module in modules:
             importlib.import_module(module)
+    # The log shipper's thread; it sleeps while a child is forked.
+    warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     _configure_logging()
     gc.collect()
     gc.freeze()

@@ -295,8 +295,9 @@ class CloudWatchLogReader:
 
 
 def _ran_in_parts(instance: TaskInstance) -> bool:
-    """The try gave its worker back and went on in another (reschedule, deferral): its lines lie in several streams."""
-    return instance.reschedule_count > 0 or instance.next_method is not None or instance.trigger is not None
+    """Whether a try may have given its worker back and gone on in another (reschedule, deferral): then its lines lie in
+    several streams, and the whole group is searched. Every try takes one dispatch; more of them than tries tells."""
+    return instance.dispatch_count > instance.try_number
 
 
 def _fields(event: dict[str, Any]) -> dict[str, Any]:

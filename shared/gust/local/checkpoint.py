@@ -42,7 +42,8 @@ class Checkpoints:
         return next(iter(self._whole()), None)
 
     def was_clean(self) -> bool:
-        """Whether the newest was made by an orderly stop: nothing was under way, so nothing was cut off."""
+        """Whether the newest was made by an orderly stop that cut no deployment of a bundle off: MiniStack ends state
+        machines that were running as failed."""
         newest = self.newest()
         return newest is not None and bool(json.loads((newest / _MANIFEST).read_text())["clean"])
 
@@ -55,6 +56,7 @@ class Checkpoints:
         partial.mkdir()
         _write_services(partial)
         (partial / _STREAMS).write_text(json.dumps(_unread_stream_records()))
+        clean = clean and not _is_executing()
         (partial / _MANIFEST).write_text(json.dumps({"clean": clean, "at": time.time()}))
         partial.rename(self._folder / f"{number:08}")
         for old in self._whole()[_KEPT:]:
@@ -117,6 +119,12 @@ def _write_services(folder: Path) -> None:
     ]
     if missing:
         raise RuntimeError(f"MiniStack did not save {', '.join(missing)}")
+
+
+def _is_executing() -> bool:
+    from ministack.services import stepfunctions
+
+    return any(execution.get("status") == "RUNNING" for execution in stepfunctions._executions._data.values())
 
 
 def _unread_stream_records() -> list[dict[str, Any]]:

@@ -91,6 +91,7 @@ class Emulator:
         self._public_port = public_port
         self._api_id: str | None = None
         self._requests = 0
+        self._closed = False
         self._saving = asyncio.Lock()
 
     async def serve(self, port: int) -> None:
@@ -101,7 +102,6 @@ class Emulator:
         config = Config()
         config.bind = [f"127.0.0.1:{port}", f"127.0.0.1:{self._public_port}"]
         config.keep_alive_timeout = 75
-        config.graceful_timeout = 1  # what still runs is a task's, and its function is about to end anyway
         config.accesslog = None
         config.loglevel = "WARNING"
         stop = asyncio.Event()
@@ -110,10 +110,14 @@ class Emulator:
         loop.add_signal_handler(signal.SIGINT, stop.set)
         loop.add_reader(sys.stdin, _stop_at_end_of_input, loop, stop)
         keeper = asyncio.create_task(self._keep_checkpoints())
-        await serve(self.handle, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+        never = asyncio.Event()  # stopping is ours: hypercorn would wait for every open connection
+        server = asyncio.create_task(serve(self.handle, config, shutdown_trigger=never.wait))  # type: ignore[arg-type]
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()  # it ends by itself only if it cannot serve
         keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+        self._closed = True
         log.info("stopping")
         saved = await self._checkpoint(clean=True)
         _end_workers()
@@ -124,6 +128,8 @@ class Emulator:
         match scope["type"]:
             case "lifespan":
                 await self._application(scope, receive, self._once_loaded(send))
+            case "http" if self._closed:
+                await _answer(send, 503, b"{}")
             case "http" if scope["server"][1] == self._public_port:
                 self._requests += 1
                 await self._enter(scope, receive, send)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +121,7 @@ class LocalStack:
             self._folder.align(announce=not self.started_clean)
         self._warm()
         self._await_healthy()
+        self._warm_workers()
 
     def run(self, stop: threading.Event) -> None:
         """Keep the folder in step until `stop` is set. Raises LocalStackError if the emulator dies."""
@@ -241,8 +242,16 @@ class LocalStack:
             "api": _request("/api/v2/version"),
             "worker": {"Records": []},
         }
-        warming = ThreadPoolExecutor(len(names), thread_name_prefix="warm")
-        for name, event in names.items():
+        self._start_invoking(list(names.items()))
+
+    def _warm_workers(self) -> None:
+        """The first one took part in the start; one more for each further processor, now that the rest has had its turn.
+        They are called at the same time, because a call that finds a warm one starts no other."""
+        self._start_invoking([("worker", {"Records": []})] * (os.cpu_count() or 1))
+
+    def _start_invoking(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        warming = ThreadPoolExecutor(len(calls), thread_name_prefix="warm")
+        for name, event in calls:
             warming.submit(self._invoke, f"{deployment.STACK_NAME}-{name}", event)
         warming.shutdown(wait=False)
 

@@ -24,7 +24,7 @@ class DeploymentTurn:
     seen_at: datetime
     """When the holder last gave a sign of life."""
     until: datetime
-    """When it must be dead, if it gives none: then the turn is anybody's."""
+    """When it is held for dead, if it gives none: then the turn is anybody's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,9 @@ class SourceFile:
     folder that was listed, and files that were looked for in vain."""
     dag_ids: tuple[str, ...] = ()
     """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
+    is_worth_another_try: bool = False
+    """It ran out of time, or its process died: perhaps for want of a calmer moment. Equal fingerprint or not, a later
+    deployment parses it again."""
     parsed_at: datetime | None = None
     parse_duration: float | None = None
     """Seconds."""

@@ -74,6 +74,8 @@ class FileOutcome(_Document):
     touched: tuple[str, ...] = ()
     """What of the folder it depends on beside itself, relative paths: files it imported or read, `folder/` for a folder
     whose names it listed, and files that it looked for in vain."""
+    is_worth_another_try: bool = False
+    """It ran out of time, or its process died."""
     parsed_at: datetime
     parse_duration: float
     """Seconds."""

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -87,7 +87,6 @@ class _Deciding:
         self.past = past
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
-        self.expanded: list[str] = []
         self.reasons: dict[InstanceId, str] = {}
 
     def decide(self) -> Decision:
@@ -195,12 +194,9 @@ class _Deciding:
         for task, instance in self.view.all_instances():
             if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
                 continue
-            if self.view.has_moved(instance):
-                continue
-            if instance.state is S.RUNNING:
-                self.view.move(transition.fail(instance, at=self.now, reason=reason))
-            else:
-                self.view.move(transition.skip(instance, at=self.now, reason=reason))
+            before = self.view.take_back(instance)
+            end = transition.fail if before.state is S.RUNNING else transition.skip
+            self.view.move(end(before, at=self.now, reason=reason))
 
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
@@ -210,11 +206,11 @@ class _Deciding:
         nothing, for what looks at tasks that are not upstream of it.
         """
         while True:
-            moves_before = len(self.view.moves) + len(self.expanded)
+            changes_before = self.view.changes
             self._remove_vanished()
             self._fail_fast()
             ready = [(task, i) for task in self.spec.tasks.values() for i in self._settle_task(task)]
-            if len(self.view.moves) + len(self.expanded) == moves_before:
+            if self.view.changes == changes_before:
                 return ready
 
     def _settle_task(self, task: TaskSpec) -> list[TaskInstance]:
@@ -280,7 +276,6 @@ class _Deciding:
             return []
         self.reasons.pop((task.task_id, UNMAPPED), None)
         self.view.expand(task, length)
-        self.expanded.append(task.task_id)
         return self._settle_task(task)
 
     def _wait(self, instance: TaskInstance, reason: str) -> None:
@@ -328,7 +323,7 @@ class _Deciding:
             self._explain(instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
         return Decision(
-            transitions=self.view.transitions(self.expanded),
+            transitions=self.view.transitions(),
             run=self._run_looked_at_again(exact, lazy),
             effects=tuple(effect for _, i in unfinished if (effect := _effect_of(i)) is not None),
             reasons={key: why for key, why in self.reasons.items() if key not in self.view.moves},
@@ -369,7 +364,7 @@ class _Deciding:
             reason=reason,
         )
         return Decision(
-            transitions=self.view.transitions(self.expanded),
+            transitions=self.view.transitions(),
             run=finished,
             effects=(StartNextRun(self.run.dag_id),),
             reasons=self.reasons,
@@ -467,20 +462,9 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         classpath=arguments["trigger_cls"],
         kwargs=arguments.get("trigger_kwargs") or {},
         next_method=arguments["next_method"],
-        next_kwargs=_unwrapped(arguments.get("next_kwargs")),
+        next_kwargs=arguments.get("next_kwargs"),
         timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
     )
-
-
-def _unwrapped(encoded: Any) -> dict[str, Any]:
-    """A dict out of the serialized DAG's encoding, its values as they are."""
-    match encoded:
-        case {"__type": "dict", "__var": dict() as inner}:
-            return inner
-        case dict():
-            return encoded
-        case _:
-            return {}
 
 
 def _effect_of(instance: TaskInstance) -> Effect | None:

@@ -1,8 +1,8 @@
 """Triggers that only wait for a moment: the scheduler wakes their tasks itself, and nothing runs meanwhile.
 
 These are `DateTimeTrigger` and `TimeDeltaTrigger` of the standard provider, which every time sensor ends up with. Their
-arguments come in one of Airflow's two encodings: the Task SDK's serde, or the serialized DAG's where a task starts from
-its trigger. Arguments that cannot be read here (a template, say) are no pure wait: the triggerer makes sense of them.
+arguments come as the Task SDK's serde encodes them. Arguments that cannot be read here (a template, say) are no pure
+wait: the triggerer makes sense of them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def pure_wait(trigger: ParkedTrigger, *, since: datetime | None) -> PureWait | N
     """What `trigger` waits for; `None` if it has to be run. `since` is when the wait began, where that matters."""
     if trigger.classpath not in DATE_TIME_TRIGGERS:
         return None
-    kwargs = _plain_dict(trigger.kwargs)
-    if kwargs is None:
+    kwargs = trigger.kwargs
+    if not isinstance(kwargs, dict):
         return None
     until = _moment(kwargs.get("moment")) or _moment(kwargs.get("target_time"))
     if until is None and since is not None and (delta := _delta(kwargs.get("delta"))) is not None:
@@ -59,21 +59,9 @@ def encoded_moment(moment: datetime) -> dict[str, Any]:
     }
 
 
-def _plain_dict(kwargs: dict[str, Any] | str) -> dict[str, Any] | None:
-    match kwargs:
-        case {"__type": "dict", "__var": dict() as inner}:
-            return inner
-        case dict():
-            return kwargs
-        case _:
-            return None
-
-
 def _moment(value: Any) -> datetime | None:
     match value:
         case {"__classname__": str(), "__data__": {"timestamp": int() | float() as timestamp}}:
-            return datetime.fromtimestamp(timestamp, tz=UTC)
-        case {"__type": "datetime", "__var": int() | float() as timestamp}:
             return datetime.fromtimestamp(timestamp, tz=UTC)
         case str():
             return _parsed(value)
@@ -93,8 +81,6 @@ def _parsed(text: str) -> datetime | None:
 def _delta(value: Any) -> timedelta | None:
     match value:
         case {"__classname__": "datetime.timedelta", "__data__": int() | float() as seconds}:
-            return timedelta(seconds=seconds)
-        case {"__type": "timedelta", "__var": int() | float() as seconds}:
             return timedelta(seconds=seconds)
         case _:
             return None

@@ -31,6 +31,8 @@ class RunView:
         self.now = now
         self.moves: dict[InstanceId, Transition] = {}
         """What is decided so far. An instance moves once in a decision; what comes next is the next decision's."""
+        self.changes = 0
+        """Counts up with every change to the view."""
         self._stored = stored
         self._by_task: dict[str, dict[int, TaskInstance]] = {}
         self._states: dict[str, Counter[S | None]] = {}
@@ -90,18 +92,19 @@ class RunView:
         before_end = task.end_date is None or date <= task.end_date
         return after_start and before_end
 
-    def is_stored(self, instance: TaskInstance) -> bool:
-        return (instance.task_id, instance.map_index) in self._stored
-
     # --- what changes -------------------------------------------------------------------------------------------------
 
     def move(self, moved: Transition) -> None:
-        after = moved.after
-        instances = self._by_task[after.task_id]
-        self._states[after.task_id][moved.before.state] -= 1
-        self._states[after.task_id][after.state] += 1
-        instances[after.map_index] = after
-        self.moves[after.task_id, after.map_index] = moved
+        self._replace(moved.before, moved.after)
+        self.moves[moved.after.task_id, moved.after.map_index] = moved
+
+    def take_back(self, instance: TaskInstance) -> TaskInstance:
+        """The instance as it was before this decision, which moves it otherwise now."""
+        moved = self.moves.pop((instance.task_id, instance.map_index), None)
+        if moved is None:
+            return instance
+        self._replace(moved.after, moved.before)
+        return moved.before
 
     def has_moved(self, instance: TaskInstance) -> bool:
         return (instance.task_id, instance.map_index) in self.moves
@@ -110,14 +113,21 @@ class RunView:
         """The placeholder gives way to `length` instances in state `None`."""
         self._by_task[task.task_id] = {index: self._blank(task.task_id, index) for index in range(length)}
         self._states[task.task_id] = Counter({None: length})
+        self.changes += 1
 
-    def transitions(self, expanded: Iterable[str]) -> tuple[Transition, ...]:
-        """All of the decision: the moves, and for tasks expanded just now the instances that have to wait."""
+    def transitions(self) -> tuple[Transition, ...]:
+        """All of the decision: the moves, and an item for each expanded instance that has to wait and has none yet.
+
+        Also for those that a crash in the middle of an expansion left out. Instances that the DAG file alone tells of
+        need no item.
+        """
         waiting = [
             transition.expand(instance)
-            for task_id in expanded
-            for instance in self.instances_of(task_id).values()
-            if instance.state is None and not self.is_stored(instance) and not self.has_moved(instance)
+            for task in self.spec.tasks.values()
+            if task.is_mapped and not expansion.is_literal(self.spec, task)
+            for instance in self.instances_of(task.task_id).values()
+            if instance.map_index != UNMAPPED and instance.state is None
+            if not self._is_stored(instance) and not self.has_moved(instance)
         ]
         return (*self.moves.values(), *waiting)
 
@@ -139,6 +149,15 @@ class RunView:
             if existing:
                 return existing
         return {UNMAPPED: placeholder or self._blank(task.task_id, UNMAPPED)}
+
+    def _replace(self, old: TaskInstance, new: TaskInstance) -> None:
+        self._states[new.task_id][old.state] -= 1
+        self._states[new.task_id][new.state] += 1
+        self._by_task[new.task_id][new.map_index] = new
+        self.changes += 1
+
+    def _is_stored(self, instance: TaskInstance) -> bool:
+        return (instance.task_id, instance.map_index) in self._stored
 
     def _blank(self, task_id: str, map_index: int) -> TaskInstance:
         return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)

@@ -29,6 +29,7 @@ from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
+from gust.services.deployment_turn import keep_turn
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 
@@ -51,26 +52,28 @@ class Activation:
         return {"stale": self.stale, "files": self.files}
 
 
-def activate(services: Services, plan_key: str, *, paused_at_creation: bool = True) -> Activation:
+def activate(services: Services, plan_key: str, deployment: str, *, paused_at_creation: bool = True) -> Activation:
     """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile."""
     plan = Plan.model_validate_json(services.objects.get(plan_key))
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
-    deployment = Deployment.of(services, plan, outcomes_of(services, plan, plan_key), paused_at_creation)
+    outcomes = outcomes_of(services, plan, plan_key)
+    keep_turn(services.store, deployment, services.clock.now(), files=len(outcomes))
+    changes = Deployment.of(services, plan, outcomes, paused_at_creation)
 
-    each(deployment.bring_in, deployment.outcomes.values())
-    each(deployment.make_stale, deployment.without_a_file())
-    each(deployment.forget, plan.removed)
-    each(deployment.move_to_bundle, deployment.untouched())
+    each(changes.bring_in, outcomes.values())
+    each(changes.make_stale, changes.without_a_file())
+    each(changes.forget, plan.removed)
+    each(changes.move_to_bundle, changes.untouched())
     try:
         services.store.activate_bundle(
-            Bundle(name=plan.bundle_name, version=plan.bundle_version, created_at=deployment.now), replacing=active
+            Bundle(name=plan.bundle_name, version=plan.bundle_version, created_at=changes.now), replacing=active
         )
     except Stale:
         return Activation(stale=True)
     services.store.set_alive("dag_processor", services.clock.now())
-    return Activation(files=len(deployment.outcomes))
+    return Activation(files=len(outcomes))
 
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
@@ -108,6 +111,8 @@ class Deployment:
     """Files that have an import error in the store."""
     warned: frozenset[str]
     """DAGs that have warnings in the store."""
+    assets: Mapping[tuple[str, str], tuple[str, dict[str, Any]]]
+    """(name, uri) → (group, extra), as they are in the store."""
     home: Mapping[str, str]
     """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
 
@@ -133,6 +138,7 @@ class Deployment:
             sources=sources,
             problems=frozenset(problem.filename for problem in store.list_import_problems()),
             warned=frozenset(warning.dag_id for warning in store.list_warnings()),
+            assets={(asset.name, asset.uri): (asset.group, asset.extra) for asset in store.list_assets()},
             home=homes(dags, sources, outcomes, plan.removed),
         )
 
@@ -169,6 +175,7 @@ class Deployment:
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
                 dag_ids=tuple(sorted({*fresh, *kept})),
+                is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
@@ -176,9 +183,9 @@ class Deployment:
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
-            self.services.store.put_asset(
-                Asset(name=ref.name or "", uri=ref.uri or "", group=ref.group, extra=ref.extra, created_at=self.now)
-            )
+            asset = Asset(name=ref.name or "", uri=ref.uri or "", group=ref.group, extra=ref.extra, created_at=self.now)
+            if self.assets.get((asset.name, asset.uri)) != (asset.group, asset.extra):
+                self.services.store.put_asset(asset)
 
     def put_dag(self, parsed: ParsedDag, spec: DagSpec, outcome: FileOutcome) -> None:
         """The DAG as its file gives it now, under a new version if its serialized form is another one."""

@@ -68,7 +68,8 @@ def advance(services: Services, key: DagRunKey) -> None:
 
 def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
-    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now, due_at=None)
+    # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own.
+    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now, due_at=now + HORIZON)
     services.store.start_run(run, started, max_active_runs=max_active_runs)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
     return started
@@ -122,6 +123,9 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
         return
     now = services.clock.now()
     by_key = {instance.key: instance for instance in instances}
+    if run.bundle_version is None:  # bundle versioning is off: the newest files are what runs
+        dag = services.store.get_dag(run.dag_id)
+        run = replace(run, bundle_version=dag.bundle_version if dag else None)
     workloads = [task_workload(services, spec, run, instance, now=now) for instance in instances]
     refused = {workload.key for workload in services.queues.send_tasks(workloads)}
     services.store.move_all(

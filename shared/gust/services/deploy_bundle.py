@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
 from posixpath import dirname
@@ -24,7 +25,7 @@ from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
 from gust.services.deployment_keys import bundle_key, manifest_key, plan_key
-from gust.services.deployment_turn import give_up_turn, keep_turn
+from gust.services.deployment_turn import give_up_turn, keep_turn, take_turn
 from gust.services.ports import Objects
 
 BATCH: Final = 50
@@ -32,6 +33,9 @@ BATCH: Final = 50
 
 PARALLEL: Final = 16
 """Requests to the bucket or table at a time."""
+
+ANOTHER_TRY_AFTER: Final = timedelta(minutes=5)
+"""A file that ran out of time holds up every deployment that parses it: not each of them shall."""
 
 ABSENT: Final = "-"
 
@@ -42,13 +46,21 @@ PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION}"
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     changed: bool
+    """There is something to do."""
+    busy: bool = False
+    """Another deployment is at it: come again in a moment."""
     plan: str | None = None
-    """Key of the plan, where there is something to do."""
+    """Its key."""
     batches: int = 0
     files: int = 0
 
     def to_event(self) -> dict[str, Any]:
-        return {"changed": self.changed, "plan": self.plan, "batches": list(range(self.batches))}
+        return {
+            "changed": self.changed,
+            "busy": self.busy,
+            "plan": self.plan,
+            "batches": list(range(self.batches)),
+        }
 
 
 def snapshot(services: Services, deployment: str) -> Snapshot:
@@ -57,7 +69,8 @@ def snapshot(services: Services, deployment: str) -> Snapshot:
     Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
     """
     while True:
-        keep_turn(services.store, deployment, services.clock.now())
+        if not take_turn(services.store, deployment, services.clock.now()):
+            return Snapshot(changed=False, busy=True)
         taken = look(services, deployment)
         if taken.changed:
             keep_turn(services.store, deployment, services.clock.now(), files=taken.files)
@@ -72,7 +85,7 @@ def look(services: Services, deployment: str) -> Snapshot:
     before = manifest_of(services.objects, active.version) if active else None
     folder = read_folder(services.objects, before)
     known = {source.relative_path: source for source in services.store.list_source_files()}
-    to_parse = files_to_parse(folder.manifest.files, known)
+    to_parse = files_to_parse(folder.manifest.files, known, services.clock.now())
     removed = sorted(known.keys() - set(parseable(folder.manifest.files)))
     if active and active.version == folder.manifest.version and not to_parse and not removed:
         return Snapshot(changed=False)
@@ -211,13 +224,16 @@ def parseable(files: Iterable[str]) -> Iterable[str]:
     return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
 
 
-def files_to_parse(files: Mapping[str, str], known: Mapping[str, SourceFile]) -> list[str]:
+def files_to_parse(files: Mapping[str, str], known: Mapping[str, SourceFile], now: datetime) -> list[str]:
     common = common_fingerprint(files)
-    return [
-        path
-        for path in sorted(parseable(files))
-        if path not in known or known[path].fingerprint != fingerprint(path, known[path].imports, files, common)
-    ]
+
+    def holds(source: SourceFile) -> bool:
+        """Whether parsing the file again would give what it gave."""
+        if source.is_worth_another_try and (source.parsed_at is None or source.parsed_at + ANOTHER_TRY_AFTER <= now):
+            return False
+        return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
+
+    return [path for path in sorted(parseable(files)) if path not in known or not holds(known[path])]
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:

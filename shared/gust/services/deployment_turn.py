@@ -8,54 +8,63 @@ at once (a holder that only seemed dead) are put right by `activate_bundle`'s ow
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
-from gust.errors import Stale, Unwell
+from gust.errors import Stale
 from gust.model.bundle import DeploymentTurn
 from gust.services.ports import DagStore, Deployments
 
-LEASE: Final = timedelta(seconds=60)
-"""Without a sign of life for so long, and for the time that parsing may take, the holder of the turn is dead."""
+LEASE: Final = timedelta(seconds=30)
+"""Silent for so long, and for the time that parsing may take, the holder of the turn is dead."""
 
 PARSING: Final = timedelta(seconds=1)
-"""What parsing one file takes at most, as a rule."""
+"""What parsing one file takes, generously."""
 
-TRUSTED: Final = timedelta(seconds=10)
-"""So long after its last sign of life the holder is believed to be alive."""
+TRUSTED: Final = timedelta(seconds=5)
+"""So long after its last sign of life the holder is believed to live."""
 
 
 def request_deployment(store: DagStore, deployments: Deployments, name: str, now: datetime) -> str:
     """Start deployment `name`, or have the running one look again. Returns the name of the one that will look.
 
-    Called twice with one name, it starts one deployment. Raises Unwell where the one that shall look again has been silent
-    for a while: the request must be repeated later, and will then find it done or take its turn.
+    Called twice with one name, it starts one deployment. Where the running one has been silent for a moment it may be
+    dead: then another is started that waits for it to end or to be held for dead, one for all who ask.
     """
     while True:
         turn = store.deployment_turn()
-        if turn is None or turn.holder in ("", name) or turn.until < now:
-            wanted = DeploymentTurn(holder=name, again=False, seen_at=now, until=now + LEASE)
-        else:
+        wanted = holding(turn, name, now)
+        is_mine = wanted is not None
+        if wanted is None:
+            assert turn is not None  # noqa: S101 - somebody else holds it
             wanted = replace(turn, again=True)
         with suppress(Stale):
             store.move_deployment_turn(turn, wanted)
             break
-    if wanted.holder == name:
+    if is_mine:
         deployments.start(name)
     elif wanted.seen_at + TRUSTED < now:
-        raise Unwell(f"Deployment {wanted.holder} has the turn and has not been heard of since {wanted.seen_at}")
+        deployments.start(f"after-{sha256(wanted.holder.encode()).hexdigest()[:32]}")
     return wanted.holder
 
 
-def keep_turn(store: DagStore, name: str, now: datetime, *, files: int = 0) -> None:
-    """A sign of life of deployment `name`, which is about to look, or to have so many files parsed.
-
-    About to look (`files=0`), it need not be told to look again.
-    """
-    while (turn := store.deployment_turn()) is not None and turn.holder == name:
-        again = turn.again if files else False
+def take_turn(store: DagStore, name: str, now: datetime) -> bool:
+    """Deployment `name` is about to look at the folder. False: another one that lives has the turn."""
+    while True:
+        turn = store.deployment_turn()
+        wanted = holding(turn, name, now)
+        if wanted is None:
+            return False
         with suppress(Stale):
-            wanted = replace(turn, again=again, seen_at=now, until=now + LEASE + files * PARSING)
             store.move_deployment_turn(turn, wanted)
+            return True
+
+
+def keep_turn(store: DagStore, name: str, now: datetime, *, files: int) -> None:
+    """A sign of life of deployment `name`, which is about to have so many files parsed, or to bring them in."""
+    while (turn := store.deployment_turn()) is not None and turn.holder == name:
+        with suppress(Stale):
+            store.move_deployment_turn(turn, replace(turn, seen_at=now, until=now + LEASE + files * PARSING))
             return
 
 
@@ -68,3 +77,10 @@ def give_up_turn(store: DagStore, name: str) -> bool:
             store.move_deployment_turn(turn, replace(turn, holder=""))
             return True
     return True
+
+
+def holding(turn: DeploymentTurn | None, name: str, now: datetime) -> DeploymentTurn | None:
+    """The turn in the hands of `name`; `None` where another deployment has it and is not held for dead."""
+    if turn is not None and turn.holder not in ("", name) and now <= turn.until:
+        return None
+    return DeploymentTurn(holder=name, again=False, seen_at=now, until=now + LEASE)

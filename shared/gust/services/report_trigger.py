@@ -1,15 +1,18 @@
-"""What the triggerer says about the trigger of a deferred try: it fired, it broke, or it ended the task itself.
+"""What the triggerer says about the trigger of a deferred try: it fired, it broke, or it ended the task itself; or that
+it sleeps, and shall run again.
 
 Only the first word counts: the instance leaves `deferred` with it, and whoever comes later gets a Conflict.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from gust.errors import Conflict, StaleTaskInstance
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.workload import TriggerWorkload
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
@@ -23,6 +26,32 @@ def parked_trigger(services: Services, dispatch: Dispatch) -> ParkedTrigger:
     if instance.trigger is None:
         raise no_longer_deferred(instance)
     return instance.trigger
+
+
+def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_passed: int, is_poller: bool) -> None:
+    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more.
+
+    Raises NotFound, and Conflict where nothing waits for it any more. Called twice, the trigger runs twice and the
+    first event counts."""
+    instance = deferred(services, dispatch)
+    run = services.store.get_run(dispatch.key.run)
+    if run is None:
+        raise no_longer_deferred(instance)
+    now = services.clock.now()
+    workload = TriggerWorkload(
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        task_id=instance.task_id,
+        map_index=instance.map_index,
+        try_number=instance.try_number,
+        dispatch_count=instance.dispatch_count,
+        token=services.tokens.for_dispatch(instance, now=now),
+        bundle_version=run.bundle_version,
+        sleeps_passed=sleeps_passed,
+        is_poller=is_poller,
+        wake_at=wake_at,
+    )
+    services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
 
 
 def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:

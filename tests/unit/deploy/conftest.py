@@ -77,7 +77,7 @@ class Stack:
 
     def activate(self, taken: Snapshot) -> Activation:
         assert taken.plan is not None
-        return activate(self.services, taken.plan, paused_at_creation=True)
+        return activate(self.services, taken.plan, "test", paused_at_creation=True)
 
     def outcome(self, path: str, text: str) -> FileOutcome:
         self.parsed.append(path)
@@ -93,6 +93,7 @@ class Stack:
                 for kind, rest in said
                 if kind == "warn"
             ),
+            is_worth_another_try=any("time" in error for error in errors),
             parsed_at=self.clock.now(),
             parse_duration=0.5,
         )

@@ -120,6 +120,16 @@ def test_a_person_who_pauses_meanwhile_is_not_overruled(stack):
     assert not stack.dag("a").is_paused
 
 
+def test_assets_are_registered_as_the_file_says_last(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    first = stack.store.get_asset(name="a-asset")
+    stack.upload("b.py", "dag a")
+    stack.delete("a.py")
+    stack.deploy()
+    assert stack.store.get_asset(name="a-asset") == replace(first, extra={"by": "b.py"})
+
+
 # --- when the next run is ---------------------------------------------------------------------------------------------
 
 
@@ -219,6 +229,18 @@ def test_a_broken_file_that_was_never_good(stack):
     stack.delete("a.py")
     stack.deploy()
     assert stack.errors() == {}
+
+
+def test_a_file_that_ran_out_of_time_is_tried_again_after_a_while(stack):
+    stack.upload("slow.py", "error out of time")
+    stack.upload("bad.py", "error wrong")
+    stack.deploy()
+    assert not stack.snapshot().changed
+    stack.clock.advance(299)
+    assert stack.deploy() == []
+    stack.clock.advance(1)
+    assert stack.deploy() == ["slow.py"]
+    assert not stack.snapshot().changed
 
 
 # --- what goes --------------------------------------------------------------------------------------------------------

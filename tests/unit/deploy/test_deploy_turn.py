@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-import pytest
-
-from gust.errors import Unwell
-from gust.services.deploy_bundle import snapshot
+from gust.services.activate_bundle import activate
+from gust.services.deploy_bundle import Snapshot, snapshot
 from gust.services.deployment_turn import request_deployment
 
 
@@ -28,7 +26,7 @@ def run(stack, name: str) -> None:
     """What the state machine does, to its end."""
     while (taken := snapshot(stack.services, name)).changed:
         stack.parse(taken)
-        stack.activate(taken)
+        activate(stack.services, taken.plan, name)
 
 
 def holder(stack) -> str:
@@ -89,42 +87,55 @@ def test_what_comes_after_the_last_look_is_looked_at_too(stack):
 def test_the_turn_of_a_dead_one_is_taken_over(stack):
     machine = Machine()
     request(stack, machine, "one")
-    stack.clock.advance(61)
+    stack.clock.advance(31)
     assert request(stack, machine, "two") == "two"
     assert machine.started == ["one", "two"]
 
 
-def test_one_that_has_been_silent_is_told_and_the_request_comes_again(stack):
+def test_behind_one_that_has_been_silent_another_waits(stack):
     """It may have died a moment ago: then nobody would look."""
     machine = Machine()
+    stack.upload("a.py", "dag a")
     request(stack, machine, "one")
-    stack.clock.advance(11)
-    with pytest.raises(Unwell):
-        request(stack, machine, "two")
-    assert stack.store.deployment_turn().again
-    stack.clock.advance(50)
-    assert request(stack, machine, "two") == "two"
+    stack.clock.advance(6)
+    request(stack, machine, "two")
+    request(stack, machine, "three")
+    first, waiting = machine.started
+    assert first == "one"
+    assert snapshot(stack.services, waiting) == Snapshot(changed=False, busy=True)
+    stack.clock.advance(25)
+    assert snapshot(stack.services, waiting).changed
+    assert holder(stack) == waiting
+
+
+def test_the_one_that_waited_finds_the_turn_free_when_the_first_ends(stack):
+    machine = Machine()
+    stack.upload("a.py", "dag a")
+    request(stack, machine, "one")
+    stack.clock.advance(6)
+    request(stack, machine, "two")
+    run(stack, "one")
+    assert snapshot(stack.services, machine.started[1]) == Snapshot(changed=False)
+    assert holder(stack) == ""
 
 
 def test_much_to_parse_gives_it_more_time(stack):
-    machine = Machine()
     for number in range(100):
         stack.upload(f"{number}.py")
-    request(stack, machine, "one")
+    request(stack, Machine(), "one")
     snapshot(stack.services, "one")
-    stack.clock.advance(150)
-    with pytest.raises(Unwell):
-        request(stack, machine, "two")
-    stack.clock.advance(11)
-    assert request(stack, machine, "two") == "two"
+    stack.clock.advance(129)
+    assert snapshot(stack.services, "two").busy
+    stack.clock.advance(2)
+    assert snapshot(stack.services, "two").changed
 
 
-def test_one_whose_turn_was_taken_does_not_give_it_up(stack):
+def test_one_whose_turn_was_taken_waits_for_it(stack):
     machine = Machine()
     request(stack, machine, "one")
-    stack.clock.advance(61)
+    stack.clock.advance(31)
     request(stack, machine, "two")
-    run(stack, "one")
+    assert snapshot(stack.services, "one").busy
     assert holder(stack) == "two"
 
 

@@ -115,6 +115,24 @@ def test_a_trigger_may_end_its_task(etl: World, state: S) -> None:
     assert etl.store.get_xcom(deferred.key, "return_value").value == 7
 
 
+def test_a_sleeping_trigger_is_sent_again_at_its_time(etl: World) -> None:
+    deferred = given_deferred(etl)
+    before = len(etl.services.queues.triggers)
+    url = f"/gust/triggers/{own_id()}/park"
+    how = {"sleeps_passed": 2, "is_poller": True}
+    body = {"wake_at": (etl.clock.now() + timedelta(seconds=90)).isoformat(), **how}
+    assert etl.request("POST", url, token=etl.token(deferred), body=body) == (204, None)
+    ((sent, delay),) = etl.services.queues.triggers[before:]
+    assert (sent.key, sent.dispatch_count, delay) == (deferred.key, deferred.dispatch_count, 90)
+    assert sent.model_dump(include=how.keys()) == how
+    assert etl.services.tokens.dispatch_of(sent.token, now=etl.clock.now()).id == own_id()
+
+    event = {"event": 1}
+    etl.request("POST", f"/gust/triggers/{own_id()}/event", token=etl.token(deferred), body=event)
+    assert etl.request("POST", url, token=etl.token(deferred), body=body)[0] == 409
+    assert len(etl.services.queues.triggers) == before + 1
+
+
 def test_a_trigger_says_one_thing(etl: World) -> None:
     deferred = given_deferred(etl)
     for body in ({}, {"event": 1, "error": "x"}, {"traceback": []}):

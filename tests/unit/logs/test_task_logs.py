@@ -318,7 +318,7 @@ def test_a_long_log_is_read_in_pieces(written: Written) -> None:
 
 
 def test_a_try_that_ran_in_several_environments_is_read_from_all(written: Written) -> None:
-    sensor = replace(INSTANCE, reschedule_count=1, dispatch_count=2, first_start_date=NOON - timedelta(hours=1))
+    sensor = replace(INSTANCE, dispatch_count=2, first_start_date=NOON - timedelta(hours=1))
     written.write("first poke", stream="one", at=-3600, end=1)
     written.write("noise", stream="one", ti_id="another", at=-3000, end=1)
     written.write("second poke", at=1, end=2)

@@ -110,6 +110,24 @@ def test_plugins_of_the_bundle_are_loaded(bundle):
     assert bundle.dag_ids("d.py") == ["d"]
 
 
+def test_variables_and_connections_of_the_environment(bundle, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_NAME", "from_environment")
+    monkeypatch.setenv("AIRFLOW_CONN_DB", "postgres://db.example.com")
+    bundle.write(
+        "d.py",
+        """
+        from airflow.sdk import DAG, BaseHook, Variable
+        dags = [
+            DAG(Variable.get("name")),
+            DAG(Variable.get("other", default="by_default")),
+            DAG(BaseHook.get_connection("db").host),
+        ]
+        a, b, c = dags
+        """,
+    )
+    assert bundle.dag_ids("d.py") == ["by_default", "db.example.com", "from_environment"]
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
@@ -124,25 +142,26 @@ def test_a_trace_shows_paths_of_the_bundle(bundle):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "said", "again"),
     [
-        ("dag = (", "SyntaxError"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-        ("import os; os._exit(3)", "The process ended itself with exit code 3."),
-        ("import os; os._exit(0)", "The process ended itself with exit code 0."),
-        ("import os; os.kill(os.getpid(), 9)", "The process was ended by SIGKILL."),
-        ("eaten = []\nwhile True: eaten.append(bytearray(10**7))", "MemoryError"),
-        ("while True: pass", "AirflowTaskTimeout"),
-        ("while True: print('y' * 10000)", "AirflowTaskTimeout"),
+        ("dag = (", "SyntaxError", False),
+        ("raise SystemExit(3)", "SystemExit: 3", False),
+        ("import os; os._exit(3)", "The process ended itself with exit code 3.", True),
+        ("import os; os._exit(0)", "The process ended itself with exit code 0.", True),
+        ("import os; os.kill(os.getpid(), 9)", "The process was ended by SIGKILL.", True),
+        ("eaten = []\nwhile True: eaten.append(bytearray(10**7))", "MemoryError", False),
+        ("while True: pass", "AirflowTaskTimeout", True),
+        ("while True: print('y' * 10000)", "AirflowTaskTimeout", True),
     ],
     ids=["syntax", "SystemExit", "exits 3", "exits 0", "killed", "eats memory", "hangs", "floods"],
 )
-def test_a_file_that_fails_gives_an_import_error(bundle, monkeypatch, body, said):
-    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "1.0")
+def test_a_file_that_fails_gives_an_import_error(bundle, monkeypatch, body, said, again):
+    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "3.0")
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
     bundle.write("bad.py", f"# airflow dag\n{body}\n")
     outcome = bundle.parse("bad.py")
     assert said in outcome.import_errors["bad.py"]
+    assert outcome.is_worth_another_try is again
     assert outcome.dags == ()
 
 

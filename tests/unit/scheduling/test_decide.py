@@ -336,6 +336,15 @@ class TestMapping:
             ("schedule", 3),
         }
 
+    def test_instances_that_a_crash_left_without_an_item_get_one(self):
+        spec = dag("a >> m", tasks={"m": {"expansion": over_xcom("a")}}, max_active_tasks=1)
+        stored = {
+            ("a", -1): ti("a", S.SUCCESS, try_number=1, xcom_lengths={"return_value": 3}),
+            ("m", 1): ti("m", S.RUNNING, 1, try_number=1, dispatch_count=1, start_date=NOW),
+        }
+        decision = decide(spec, run_of(spec), stored, now=NOW)
+        assert {(m.edge, m.after.map_index) for m in decision.transitions} == {("expand", 0), ("expand", 2)}
+
     def test_instances_that_a_shorter_xcom_no_longer_has_are_removed(self):
         spec = dag("a >> m", tasks={"m": {"expansion": over_xcom("a")}})
         stored = {
@@ -683,9 +692,8 @@ class TestDeferral:
 
     def test_a_task_may_start_from_its_trigger(self):
         arguments = {
-            "__type": "START_TRIGGER_ARGS",
             "trigger_cls": "airflow.providers.standard.triggers.temporal.TimeDeltaTrigger",
-            "trigger_kwargs": {"__type": "dict", "__var": {"delta": {"__type": "timedelta", "__var": 60.0}}},
+            "trigger_kwargs": {"delta": {"__classname__": "datetime.timedelta", "__version__": 2, "__data__": 60.0}},
             "next_method": "execute_complete",
             "next_kwargs": None,
             "timeout": None,

@@ -1,5 +1,6 @@
 """load → decide → commit → perform, and what is left when it dies in between."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -178,3 +179,12 @@ def test_a_task_that_depends_on_the_past_waits_for_the_run_before(world: World) 
     assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["second"]
     world.advance(second)
     assert world.state(second, "extract") is S.QUEUED
+
+
+def test_without_bundle_versioning_the_newest_files_run(world: World) -> None:
+    world.given_dag(chain("extract", disable_bundle_versioning=True))
+    run = world.trigger()
+    dag = world.dag()
+    world.store.put_dag(dag, replace(dag, bundle_version="b2"))
+    world.advance(run)
+    assert [sent.bundle_version for sent in world.queues.tasks] == ["b2"]

@@ -1,7 +1,5 @@
-import os
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +14,7 @@ def warmed_up() -> None:
 
 @pytest.fixture
 def site() -> Site:
-    return Site(Path(os.environ["AIRFLOW_HOME"]).parent / "bundles")
+    return Site(warm.set_environment())
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """One try, run by Airflow's own supervisor in a forked child, against a control plane in this process."""
 
+import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.task_log import stream_name
 from gust.errors import StaleTaskInstance
 from tests.unit.worker.control_plane import ControlPlane, Site
@@ -230,13 +231,24 @@ def test_the_task_sees_no_wiring_and_has_a_place_to_write(
     assert not Path(folder).exists()
 
 
-def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site) -> None:
-    run(dag("import subprocess\nreturn subprocess.Popen(['sleep', '600']).pid"))
+@pytest.mark.parametrize("options", ["", "start_new_session=True"])
+@pytest.mark.parametrize("ending", ["return pid", "import os; os.kill(os.getpid(), 9)"])
+def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site, options: str, ending: str) -> None:
+    start = f"import subprocess; pid = subprocess.Popen(['sh', '-c', 'sleep 600 & sleep 600'], {options}).pid"
+    push = "from airflow.sdk import get_current_context; get_current_context()['ti'].xcom_push('return_value', pid)"
+    before = leftovers.children()
+    run(dag(f"{start}\n{push}\n{ending}"))
 
-    pid = site.control_plane.returned
-    assert site.control_plane.reported == ["success"]
-    with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(timeout=10)
+    pid = site.control_plane.asked("return_value")[0].body
+    assert not psutil.pid_exists(pid)
+    assert leftovers.children() == before
+
+
+def test_what_others_started_is_let_be(run: Run, site: Site) -> None:
+    with subprocess.Popen(["sleep", "600"]) as other:  # noqa: S607
+        run(dag("return 1"))
+        assert other.poll() is None
+        other.kill()
 
 
 def test_helper_modules_and_plugins_of_the_bundle_are_there(site: Site) -> None:

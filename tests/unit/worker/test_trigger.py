@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.trigger import FEW_SLEEPS, run_trigger
+from gust.airflow_bridge.trigger import FEW_SLEEPS, End, run_trigger
 from gust.errors import StaleTaskInstance
 from gust.model.workload import TriggerWorkload
 from tests.unit.worker.control_plane import Lines, Request, Site
@@ -78,12 +78,12 @@ class Waiting:
             return {"statusCode": 200, "headers": headers, "body": json.dumps(connection)}
         if method == "GET":
             trigger = {"classpath": self.classpath, "kwargs": self.kwargs, "timeout_at": None}
-            headers["refreshed-api-token"] = "next-token"
             return {"statusCode": 200, "headers": headers, "body": json.dumps(trigger)}
         return {"statusCode": 204, "headers": headers, "body": ""}
 
     def run(self, workload: TriggerWorkload, *, remaining: float = 900) -> TriggerWorkload | None:
-        return run_trigger(
+        """One life; the message for the next one, where it was parked."""
+        end = run_trigger(
             workload,
             invoke=self,
             objects=self.site.objects,
@@ -92,6 +92,11 @@ class Waiting:
             remaining=remaining,
             now=lambda: NOW,
         )
+        if end is End.REPORTED:
+            return None
+        parked = self.requests[-1]
+        assert parked.path.endswith("/park")
+        return TriggerWorkload.model_validate(workload.model_dump() | parked.body)
 
     def live(self, workload: TriggerWorkload | None, *, lives: int = 50) -> list[float]:
         """Run life after life until the trigger ends; the delays between them."""
@@ -204,16 +209,11 @@ def test_a_trigger_that_nobody_waits_for_is_dropped(waiting: Waiting, status: in
 
 def test_an_event_that_comes_second_is_dropped(waiting: Waiting) -> None:
     workload = waiting.trigger("yield TriggerEvent(1)")
-    waiting.answers = []
-    first = waiting.__call__
-
-    class Raced(Waiting):
-        pass
 
     def refuse_events(event: dict[str, Any]) -> dict[str, Any]:
         if event["rawPath"].endswith("/event"):
             waiting.answers = [409]
-        return first(event)
+        return waiting(event)
 
     with pytest.raises(StaleTaskInstance):
         run_trigger(
@@ -226,13 +226,12 @@ def test_an_event_that_comes_second_is_dropped(waiting: Waiting) -> None:
         )
 
 
-def test_a_sleeping_trigger_is_parked_with_a_fresh_token(waiting: Waiting) -> None:
+def test_a_sleeping_trigger_is_parked(waiting: Waiting) -> None:
     parked = waiting.run(waiting.trigger("await asyncio.sleep(600)\nyield TriggerEvent(1)"))
 
     assert parked is not None
     assert parked.wake_at == NOW + timedelta(seconds=600)
-    assert parked.token == "next-token"
-    assert [request.method for request in waiting.requests] == ["GET"]
+    assert [request.method for request in waiting.requests] == ["GET", "POST"]
 
 
 def test_a_message_that_comes_early_is_put_back_without_running(waiting: Waiting) -> None:
@@ -241,8 +240,8 @@ def test_a_message_that_comes_early_is_put_back_without_running(waiting: Waiting
     parked = waiting.run(workload)
 
     assert parked is not None
-    assert parked.wake_at == workload.wake_at
-    assert [request.method for request in waiting.requests] == ["GET"]
+    assert parked == workload
+    assert [request.method for request in waiting.requests] == ["POST"]
 
 
 def test_a_trigger_gets_past_its_sleeps(waiting: Waiting) -> None:

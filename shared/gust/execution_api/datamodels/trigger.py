@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import JsonValue, model_validator
+from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from gust.execution_api.datamodels.base import Strict, moment
 from gust.model.dispatch import Dispatch
@@ -24,6 +24,14 @@ class TriggerEventPayload(Strict):
         if len(self.model_fields_set & {"event", "error", "state"}) != 1:
             raise ValueError("give one of event, error and state")
         return self
+
+
+class ParkPayload(Strict):
+    """The trigger sleeps; see `TriggerWorkload` for what its next life must know."""
+
+    wake_at: AwareDatetime
+    sleeps_passed: int = Field(ge=0)
+    is_poller: bool
 
 
 class LostPayload(Strict):

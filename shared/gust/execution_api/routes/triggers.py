@@ -1,9 +1,9 @@
 """Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
 
-from gust.execution_api.datamodels.trigger import TriggerEventPayload, parked_trigger_response
+from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
 from gust.model.dispatch import Scope
-from gust.services.report_trigger import parked_trigger, report_broken, report_ended, report_fired
+from gust.services.report_trigger import park, parked_trigger, report_broken, report_ended, report_fired
 
 routes = Routes("/gust/triggers")
 
@@ -28,4 +28,12 @@ def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
         report_ended(call.services, call.caller, state=said.state, xcoms=said.xcoms or {})
     else:
         report_fired(call.services, call.caller, event=said.event)
+    return NO_CONTENT
+
+
+@routes.post("/{task_instance_id}/park", access=Access.OWN, scopes=TRIGGERER, body=ParkPayload)
+def post_park(call: Call[ParkPayload, None]) -> Answer:
+    """Run the trigger again at `wake_at`. 409 where nothing waits for it any more."""
+    how = call.body
+    park(call.services, call.caller, wake_at=how.wake_at, sleeps_passed=how.sleeps_passed, is_poller=how.is_poller)
     return NO_CONTENT

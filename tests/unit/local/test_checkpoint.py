@@ -1,0 +1,51 @@
+"""Checkpoints on disk: the newest whole one counts."""
+
+import json
+from pathlib import Path
+
+from gust.local.checkpoint import Checkpoints, move_port
+
+
+def given_checkpoint(folder: Path, name: str, *, whole: bool = True, clean: bool = True) -> Path:
+    checkpoint = folder / name
+    checkpoint.mkdir(parents=True)
+    if whole:
+        (checkpoint / "manifest.json").write_text(json.dumps({"clean": clean, "at": 0}))
+    return checkpoint
+
+
+def test_nothing_is_the_newest_of_nothing(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "state")
+
+    assert checkpoints.newest() is None
+    assert not checkpoints.was_clean()
+
+
+def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
+    given_checkpoint(tmp_path, "00000009")
+    newest = given_checkpoint(tmp_path, "00000010", clean=False)
+    given_checkpoint(tmp_path, "00000011", whole=False)
+
+    checkpoints = Checkpoints(tmp_path)
+
+    assert checkpoints.newest() == newest
+    assert not checkpoints.was_clean()
+
+
+def test_what_was_cut_off_while_it_was_written_goes(tmp_path: Path) -> None:
+    kept = given_checkpoint(tmp_path, "00000001")
+    cut_off = given_checkpoint(tmp_path, "00000002.partial")
+
+    assert Checkpoints(tmp_path).newest() == kept
+    assert not cut_off.exists()
+
+
+def test_moving_the_port_rewrites_addresses_and_nothing_else(tmp_path: Path) -> None:
+    queues = {"http://localhost:5000/000000000000/tasks": {"at": "http://127.0.0.1:5000", "count": 5000, "id": ":5000"}}
+    (tmp_path / "sqs.json").write_text(json.dumps(queues))
+
+    move_port(tmp_path, 5000, 6000)
+
+    assert json.loads((tmp_path / "sqs.json").read_text()) == {
+        "http://localhost:6000/000000000000/tasks": {"at": "http://127.0.0.1:6000", "count": 5000, "id": ":5000"}
+    }

@@ -1,0 +1,182 @@
+"""Every edge from every state: where it leads, and that it does not exist elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gust.errors import IllegalTransition
+from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import transition
+from gust.scheduling.transition import Transition
+from tests.unit.scheduling.given import NOW, ti
+
+LATER = NOW + timedelta(minutes=1)
+TRIGGER = ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go", next_kwargs={"a": 1}, timeout_at=LATER)
+ANY = {None, *S}
+
+Edge = Callable[[TaskInstance], Transition]
+EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
+    "expand": ({None}, {None}, transition.expand),
+    "schedule": (set(SCHEDULABLE), {S.SCHEDULED}, lambda i: transition.schedule(i, at=NOW, retries=2)),
+    "complete_empty": (set(SCHEDULABLE), {S.SUCCESS}, lambda i: transition.complete_empty(i, at=NOW, retries=2)),
+    "start_from_trigger": (
+        set(SCHEDULABLE),
+        {S.DEFERRED},
+        lambda i: transition.start_from_trigger(i, at=NOW, retries=2, trigger=TRIGGER),
+    ),
+    "refuse": (set(SCHEDULABLE), {S.FAILED}, lambda i: transition.refuse(i, at=NOW, retries=2, reason="r")),
+    "upstream_fail": (set(SCHEDULABLE), {S.UPSTREAM_FAILED}, lambda i: transition.upstream_fail(i, at=NOW, reason="r")),
+    "queue": ({S.SCHEDULED}, {S.QUEUED}, lambda i: transition.queue(i, at=NOW)),
+    "queue_trigger": ({S.DEFERRED}, {S.DEFERRED}, lambda i: transition.queue_trigger(i, at=NOW)),
+    "resend": ({S.QUEUED}, {S.SCHEDULED}, lambda i: transition.resend(i, at=NOW, reason="r")),
+    "skip": (ANY - {S.RUNNING, S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
+    "remove": (ANY - {S.REMOVED}, {S.REMOVED}, lambda i: transition.remove(i, at=NOW, reason="r")),
+    "lose": (set(IN_FLIGHT), {S.UP_FOR_RETRY}, lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER)),
+    "time_out": (set(UNFINISHED), {S.SKIPPED}, lambda i: transition.time_out(i, at=NOW, reason="r")),
+    "start": ({S.SCHEDULED, S.QUEUED, S.RESTARTING}, {S.RUNNING}, lambda i: transition.start(i, at=NOW)),
+    "succeed": ({S.RUNNING, S.DEFERRED}, {S.SUCCESS}, lambda i: transition.succeed(i, at=NOW)),
+    "fail": ({S.RUNNING, S.RESTARTING, S.DEFERRED}, {S.FAILED}, lambda i: transition.fail(i, at=NOW)),
+    "stop": ({S.RUNNING, S.DEFERRED}, {S.SKIPPED}, lambda i: transition.stop(i, state=S.SKIPPED, at=NOW)),
+    "label": ({S.RUNNING}, {S.RUNNING}, lambda i: transition.label(i, rendered_map_index="x")),
+    "retry": (
+        {S.RUNNING, S.RESTARTING, S.DEFERRED},
+        {S.UP_FOR_RETRY},
+        lambda i: transition.retry(i, at=NOW, due_at=LATER),
+    ),
+    "reschedule": ({S.RUNNING}, {S.UP_FOR_RESCHEDULE}, lambda i: transition.reschedule(i, at=NOW, due_at=LATER)),
+    "defer": ({S.RUNNING}, {S.DEFERRED}, lambda i: transition.defer(i, trigger=TRIGGER)),
+    "resume": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.resume(i, at=NOW, event="e")),
+    "fail_trigger": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.fail_trigger(i, at=NOW)),
+    "time_out_trigger": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.time_out_trigger(i, at=NOW)),
+}
+"""Name → from, to, and a call of it."""
+
+
+def instance(state: S | None, **fields: Any) -> TaskInstance:
+    tried = 0 if state is None else 1
+    given = {"try_number": tried, "dispatch_count": tried, "max_tries": 2 * tried, "map_index": 0}
+    if state is S.DEFERRED:
+        given["trigger"] = TRIGGER
+    return ti("a", state, **{**given, **fields})
+
+
+@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("state", [None, *S])
+def test_an_edge_leads_where_it_should_or_does_not_exist(name, state):
+    sources, targets, edge = EDGES[name]
+    before = instance(state)
+    if state not in sources:
+        with pytest.raises(IllegalTransition) as error:
+            edge(before)
+        assert (error.value.edge, error.value.before) == (name, before)
+        return
+    moved = edge(before)
+    assert (moved.edge, moved.before) == (name, before)
+    assert moved.after.state in targets
+    assert moved.after.key == before.key
+    assert moved == edge(before)
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_whatever_is_sent_is_a_new_dispatch(name):
+    sources, _, edge = EDGES[name]
+    for state in sources:
+        moved = edge(instance(state))
+        counts_up = moved.after.dispatch_count - moved.before.dispatch_count
+        assert counts_up == (1 if moved.after.try_number > moved.before.try_number or is_sent(moved) else 0)
+
+
+def is_sent(moved: Transition) -> bool:
+    return moved.after.state is S.SCHEDULED
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_a_finished_instance_waits_for_nothing(name):
+    sources, _, edge = EDGES[name]
+    for state in sources:
+        after = edge(instance(state, due_at=LATER)).after
+        if after.state in FINISHED:
+            assert after.end_date == NOW
+            assert after.start_date is not None
+            assert (after.due_at, after.trigger, after.next_method, after.next_kwargs) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("begin", ["schedule", "complete_empty", "start_from_trigger", "refuse"])
+def test_the_next_try_takes_the_place_of_the_finished_one(begin):
+    failed = instance(
+        S.UP_FOR_RETRY, due_at=LATER, hostname="stream", pid=7, end_date=NOW, start_date=NOW, xcom_lengths={"x": 1}
+    )
+    moved = EDGES[begin][2](failed)
+    assert moved.finished_try == replace(failed, state=S.FAILED, due_at=None)
+    assert moved.after.try_number == 2
+    assert moved.after.max_tries == 2
+    assert (moved.after.hostname, moved.after.pid, moved.after.xcom_lengths) == (None, None, {})
+
+
+def test_the_first_try_takes_over_the_tasks_retries_and_a_later_one_does_not():
+    assert transition.schedule(instance(None), at=NOW, retries=5).after.max_tries == 5
+    cleared = instance(None, try_number=3, max_tries=8)
+    assert transition.schedule(cleared, at=NOW, retries=5).after.max_tries == 8
+
+
+def test_a_try_that_is_the_first_or_goes_on_is_kept_nowhere():
+    assert transition.schedule(instance(None), at=NOW, retries=0).finished_try is None
+    assert transition.schedule(instance(S.UP_FOR_RESCHEDULE), at=NOW, retries=0).finished_try is None
+    assert transition.resume(instance(S.DEFERRED), at=NOW, event=None).finished_try is None
+
+
+def test_a_reschedule_keeps_the_try_and_its_first_start():
+    first = instance(S.RUNNING, start_date=NOW)
+    waiting = transition.reschedule(first, at=LATER, due_at=LATER).after
+    again = transition.start(transition.schedule(waiting, at=LATER, retries=0).after, at=LATER).after
+    assert (again.try_number, again.reschedule_count) == (1, 1)
+    assert (again.start_date, again.first_start_date) == (LATER, NOW)
+
+
+def test_resuming_goes_on_with_the_try_where_it_began():
+    running = instance(S.RUNNING, start_date=NOW)
+    resumed = transition.resume(transition.defer(running, trigger=TRIGGER).after, at=LATER, event={"v": 1}).after
+    again = transition.start(resumed, at=LATER).after
+    assert again.start_date == NOW
+    assert (again.next_method, again.next_kwargs) == ("go", {"a": 1, "event": {"v": 1}})
+
+
+def test_a_second_deferral_is_sent_again():
+    sent = transition.queue_trigger(instance(S.DEFERRED), at=NOW).after
+    again = transition.start(transition.resume(sent, at=NOW, event=None).after, at=NOW).after
+    assert transition.defer(again, trigger=TRIGGER).after.queued_at is None
+
+
+def test_losing_the_last_try_fails():
+    assert transition.lose(instance(S.RUNNING), at=NOW, reason="r", retry_at=None).after.state is S.FAILED
+
+
+def test_next_kwargs_may_come_as_text():
+    parked = instance(S.DEFERRED, trigger=replace(TRIGGER, next_kwargs='{"a": 2}'))
+    assert transition.resume(parked, at=NOW, event=3).after.next_kwargs == {"a": 2, "event": 3}
+
+
+def test_all_edges_are_tested_and_drawn():
+    made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
+    assert made == set(EDGES)
+    diagram = (Path(__file__).parents[3] / "docs" / "state_machine.md").read_text()
+    drawn = re.findall(r"^    (\S+) --> (\S+): (\w+)$", diagram, re.MULTILINE)
+    assert {name for _, _, name in drawn} == made
+    for source, target, name in drawn:
+        sources, targets, _ = EDGES[name]
+        assert source == "[*]" or state_named(source) in sources, f"{source} --> {target}: {name}"
+        assert state_named(target) in {*targets, S.FAILED} if name == "lose" else state_named(target) in targets
+
+
+def state_named(name: str) -> S | None:
+    return None if name == "none" else S(name)

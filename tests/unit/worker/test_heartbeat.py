@@ -1,0 +1,78 @@
+"""Signs of life. Airflow reads their interval once per process, so each case has a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+CASE = """
+import json, os, sys
+from pathlib import Path
+from gust.airflow_bridge import warm
+warm.set_environment(Path(os.environ["AIRFLOW_HOME"]) / "bundles")
+from tests.unit.worker.control_plane import ControlPlane, Site
+site = Site(Path(os.environ["AIRFLOW_HOME"]) / "bundles", ControlPlane(should_retry=True))
+site.control_plane.refusals["heartbeat"] = json.loads(sys.argv[1])
+site.upload("one", {"d.py": sys.argv[2]})
+site.run("one")
+print(json.dumps({
+    "heartbeats": len(site.control_plane.asked("heartbeat")),
+    "reported": site.control_plane.reported,
+    "log": site.log.text,
+}))
+"""
+
+SLEEPS = """
+import time
+from airflow.sdk import dag, task
+@dag(schedule=None)
+def d():
+    @task
+    def t(seconds):
+        time.sleep(seconds)
+    t({seconds})
+d()
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    def run(*, seconds: float, refusals: list[int]) -> dict[str, Any]:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", CASE, json.dumps(refusals), SLEEPS.replace("{seconds}", str(seconds))],
+            cwd=ROOT,
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")},
+                "PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}",
+                "AIRFLOW_HOME": str(tmp_path),
+                "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    return run
+
+
+def test_a_long_task_gives_signs_of_life(run: Any) -> None:
+    seen = run(seconds=3.5, refusals=[503])
+
+    assert seen["heartbeats"] >= 2
+    assert seen["reported"] == ["success"]
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_task_whose_try_was_ended_by_somebody_else_is_killed_and_reports_nothing(run: Any, status: int) -> None:
+    seen = run(seconds=600, refusals=[status])
+
+    assert seen["reported"] == []
+    assert "shouldn't be running" in seen["log"]
