@@ -100,10 +100,10 @@ def main() -> None:
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()
-        from gust.airflow_bridge.bundle import BundleFolder, bundle_key  # noqa: PLC0415 - timed
-        from gust.airflow_bridge.execute import run_try  # noqa: PLC0415 - timed
-        from gust.aws.memory import MemoryObjects  # noqa: PLC0415 - timed
-        from gust.model.workload import TaskWorkload  # noqa: PLC0415 - timed
+        from gust.airflow_bridge.bundle import BundleFolder, bundle_key
+        from gust.airflow_bridge.execute import run_try
+        from gust.aws.memory import MemoryObjects
+        from gust.model.workload import TaskWorkload
 
         warm.warm_up()
         print(f"cold start: {time.perf_counter() - began:.2f} s of imports")

@@ -1,11 +1,15 @@
 """The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
 
 All three come down to two verbs: `advance` one run, or make one DAG's due runs. Several records of one run in a batch are
-one look at it. A record that fails is reported alone; the others of its batch are done.
+one look at it. A message that fails is reported alone; the others of its batch are done.
+
+A stream knows no "alone": what is reported failed comes again with everything behind it, and holds up its lane until it
+is given up. So a run that cannot be brought forward is looked at again by way of SQS, and a record that is none is
+dropped: it would be none the next time.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Final, TypeVar
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,7 +25,10 @@ from gust.store import keyspace
 
 log = Logger(service="scheduler")
 services = bootstrap.from_environment()
-Look = DagRunKey | WakeRun | WakeDag
+K = TypeVar("K", bound=Hashable)
+LOOK_AGAIN_AFTER: Final = 5
+"""Seconds. What was unwell for a moment is well by then."""
+
 wake_message: TypeAdapter[Wake] = TypeAdapter(Wake)
 
 
@@ -32,7 +39,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return {}
     match records[0]["eventSource"]:
         case "aws:dynamodb":
-            failed = each_key(records, by=changed_run, do=look, name=lambda r: r["dynamodb"]["SequenceNumber"])
+            failed = each_key(
+                [record for record in records if is_of_a_run(record)],
+                by=changed_run,
+                do=look_or_wake,
+                name=lambda r: r["dynamodb"]["SequenceNumber"],
+            )
         case "aws:sqs":
             failed = each_key(
                 records, by=lambda r: wake_message.validate_json(r["body"]), do=look, name=lambda r: r["messageId"]
@@ -43,6 +55,15 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
 
+def is_of_a_run(record: dict[str, Any]) -> bool:
+    try:
+        changed_run(record)
+    except (ValueError, LookupError, TypeError):
+        log.exception("A record could not be read; it is dropped", record=record)
+        return False
+    return True
+
+
 def changed_run(record: dict[str, Any]) -> DagRunKey:
     pk = record["dynamodb"]["Keys"]["pk"]["S"]
     if (key := keyspace.run_key(pk)) is None:
@@ -50,25 +71,33 @@ def changed_run(record: dict[str, Any]) -> DagRunKey:
     return key
 
 
-def look(at: Look) -> None:
+def look_or_wake(key: DagRunKey) -> None:
+    """Raises where neither worked."""
+    try:
+        advance(services, key)
+    except Exception:
+        log.exception("A run could not be brought forward; it is looked at again", key=str(key))
+        again = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now())
+        services.queues.wake(again, delay=LOOK_AGAIN_AFTER)
+
+
+def look(at: Wake) -> None:
     match at:
         case WakeDag(dag_id=dag_id):
             create_due_runs(services, dag_id)
         case WakeRun(key=key):
-            advance(services, key)
-        case DagRunKey() as key:
             advance(services, key)
 
 
 def each_key(
     records: list[dict[str, Any]],
     *,
-    by: Callable[[dict[str, Any]], Look],
-    do: Callable[[Look], None],
+    by: Callable[[dict[str, Any]], K],
+    do: Callable[[K], None],
     name: Callable[[dict[str, Any]], str],
 ) -> list[str]:
     """Do once for every distinct key, in order of first appearance. Returns the names of the records that failed."""
-    records_of: dict[Look, list[dict[str, Any]]] = {}
+    records_of: dict[K, list[dict[str, Any]]] = {}
     failed: list[str] = []
     for record in records:
         try:

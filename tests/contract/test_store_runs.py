@@ -255,6 +255,18 @@ def test_an_update_of_a_run_that_moved_is_stale(store: Store) -> None:
     assert store.get_run(DagRunKey("etl", "no")) is None
 
 
+def test_a_moment_that_the_writer_has_not_seen_is_not_taken_back(store: Store) -> None:
+    """Two schedulers look at one run; the one that saw less writes last."""
+    given_dag(store)
+    seen = given_running_run(store)
+    store.update_run(seen, replace(seen, due_at=at(5)))
+    with pytest.raises(StaleDagRun) as refused:
+        store.update_run(seen, replace(seen, due_at=at(600)))
+    assert refused.value.current is not None
+    assert refused.value.current.due_at == at(5)
+    assert store.due_runs(at(10)) == [(seen.key, at(5))]
+
+
 def test_an_update_may_be_repeated(store: Store) -> None:
     queued = given_run(store)
     failed = replace(queued, state=FAILED, end_date=NOW)

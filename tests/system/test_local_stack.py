@@ -112,12 +112,13 @@ def test_state_moves_along_when_the_emulators_port_is_taken_by_somebody_else(own
     own_gust.stop()
     before = own_gust.stack.endpoint
     with socket.socket() as somebody_else:
+        somebody_else.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         somebody_else.bind(("127.0.0.1", int(before.rsplit(":", 1)[1])))
         somebody_else.listen()
         own_gust.start()
 
         own_gust.upload("chain.py", CHAIN)
-        own_gust.await_dag("chain")
+        own_gust.await_dag("chain", within=150)  # the stop cut a deployment off, and its turn has to run out
 
         assert own_gust.stack.endpoint != before
         own_gust.stop()

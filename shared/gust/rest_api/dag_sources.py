@@ -22,8 +22,11 @@ def get_dag_source(services: Services, request: Request) -> Json | Answer:
     version = services.store.get_version(dag_id, number) if number is not None else None
     if version is None:
         raise not_found(f"The source code of the Dag {dag_id}, version_number {wanted} was not found")
+    # An edit that changes nothing but text makes no version: the newest one is shown as the file is now, as in Airflow.
+    is_newest = dag is not None and dag.source_key and version.version_number == dag.version_number
+    source_key = dag.source_key if dag is not None and is_newest else version.source_key
     try:
-        content = services.objects.get(version.source_key).decode("utf-8", "replace")
+        content = services.objects.get(source_key).decode("utf-8", "replace")
     except NotFound as gone:
         raise not_found(f"Code not found. dag_id='{dag_id}' version_number='{wanted}'") from gone
     if content_type == "text/plain":

@@ -44,6 +44,11 @@ class Config:
     """A running worker that was silent for longer is lost."""
     queued_timeout: timedelta = timedelta(seconds=600)
     """A message that no worker took for longer is sent again."""
+    trigger_timeout: timedelta = timedelta(hours=1)
+    """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
+    hour, and SQS brings a message that was lost with its function back after 16 minutes."""
+    look_again: timedelta = timedelta(seconds=600)
+    """A run that waits for anything is looked at again so often, whatever it waits for: no word is needed for good."""
 
 
 def decide(
@@ -325,7 +330,7 @@ class _Deciding:
         return Decision(
             transitions=self.view.transitions(),
             run=self._run_looked_at_again(exact, lazy),
-            effects=tuple(effect for _, i in unfinished if (effect := _effect_of(i)) is not None),
+            effects=tuple(effect for _, i in unfinished if (effect := self._effect_of(i)) is not None),
             reasons={key: why for key, why in self.reasons.items() if key not in self.view.moves},
             due_at=_earlier(exact, lazy),
         )
@@ -386,12 +391,26 @@ class _Deciding:
             case _:
                 pass
 
+    def _effect_of(self, instance: TaskInstance) -> Effect | None:
+        match instance.state:
+            case S.SCHEDULED:
+                return SendTask(instance)
+            case S.DEFERRED if instance.trigger is not None and self._is_unheard_of(instance):
+                is_pure = pure_wait(instance.trigger, since=instance.start_date) is not None
+                return None if is_pure else SendTrigger(instance)
+            case _:
+                return None
+
+    def _is_unheard_of(self, deferred: TaskInstance) -> bool:
+        """Its trigger was never sent, or must be lost: sent twice, the first event of the two counts."""
+        return deferred.queued_at is None or deferred.queued_at + self.config.trigger_timeout <= self.now
+
     # --- when to look again -------------------------------------------------------------------------------------------
 
-    def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime | None]:
+    def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime]:
         """The earliest moment that something is due at, and the earliest at which somebody may be found lost."""
         exact = [self._run_deadline()]
-        lost: list[datetime] = []
+        lost = [self.now + self.config.look_again]
         for instance in unfinished:
             match instance.state:
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE if self.view.has_moved(instance):
@@ -409,9 +428,9 @@ class _Deciding:
                     lost.append(min(self._stuck_at(instance), self.now + self.config.heartbeat_timeout))
                 case _:
                     pass
-        return min((at for at in exact if at is not None and at > self.now), default=None), min(lost, default=None)
+        return min((at for at in exact if at is not None and at > self.now), default=None), min(lost)
 
-    def _run_looked_at_again(self, exact: datetime | None, lost: datetime | None) -> DagRun | None:
+    def _run_looked_at_again(self, exact: datetime | None, lost: datetime) -> DagRun | None:
         """The run with `due_at` moved, where it has to be; `None` where the stored one serves.
 
         It is written seldom, since each write is billed: looking early is harmless, so it only moves when it has
@@ -422,7 +441,7 @@ class _Deciding:
         wanted = _earlier(exact, lost)
         if stored is not None and stored > self.now:
             late_for_exact = exact is not None and stored > exact
-            late_for_lost = lost is not None and stored > lost + self.config.heartbeat_timeout / 4
+            late_for_lost = stored > lost + self.config.heartbeat_timeout / 4
             if not late_for_exact and not late_for_lost:
                 return None
         elif stored == wanted:
@@ -465,17 +484,6 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         next_kwargs=arguments.get("next_kwargs"),
         timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
     )
-
-
-def _effect_of(instance: TaskInstance) -> Effect | None:
-    match instance.state:
-        case S.SCHEDULED:
-            return SendTask(instance)
-        case S.DEFERRED if instance.trigger is not None and instance.queued_at is None:
-            is_pure = pure_wait(instance.trigger, since=instance.start_date) is not None
-            return None if is_pure else SendTrigger(instance)
-        case _:
-            return None
 
 
 def _counts_for_run(task: TaskSpec) -> bool:

@@ -3,9 +3,13 @@
 Everything that happens to a run after it was made comes through here: a worker's report, a person's click, a timer. Whoever
 changed something only wrote it; the table's stream, a wake-up message or the tick then calls `advance`. Calling it once too
 often costs a read, calling it twice at the same time costs the loser another look.
+
+No word about a run is ever needed twice, and none is needed for good: an unfinished run always has a `due_at`, so that the
+tick comes upon it again whatever got lost. `advance` never leaves one without, nor with one that has passed.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,6 +17,7 @@ from typing import Final
 from aws_lambda_powertools import Logger
 
 from gust.errors import LimitReached, StaleDagRun
+from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
@@ -23,12 +28,15 @@ from gust.scheduling import transition
 from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
 from gust.services.context import Services
-from gust.services.create_dag_run import create_due_runs
+from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
 from gust.services.load_past import following_run, load_past
 from gust.services.specs import load_spec
 
 HORIZON: Final = timedelta(seconds=60)
 """What falls due before the next tick could see it is handed to SQS at once; the tick looks this far ahead too."""
+
+STANDSTILL: Final = timedelta(hours=1)
+"""A run that nothing can move but another run's end or a person is looked at so often, lest it be forgotten."""
 
 ATTEMPTS: Final = 10
 """Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
@@ -46,13 +54,14 @@ def advance(services: Services, key: DagRunKey) -> None:
         if run.is_finished:
             return start_waiting_runs(services, run.dag_id)
         dag = services.store.get_dag(run.dag_id)
-        if dag is None or dag.is_paused:
-            return None
         now = services.clock.now()
-        if run.state is DagRunState.QUEUED and run.run_after > now:
-            return wake_soon(services, run, run.run_after, now=now)
         try:
+            if dag is None or dag.is_paused:
+                return stand_still(services, run, now=now)
+            if run.state is DagRunState.QUEUED and run.run_after > now:
+                return wake_soon(services, run, run.run_after, now=now)
             if run.state is DagRunState.QUEUED:
+                await_turn(services, run, dag, now=now)
                 run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
             spec = load_spec(services.objects, run.spec_key)
             decision = decide(spec, run, state.instances, now=now, past=load_past(services, run, spec))
@@ -60,19 +69,55 @@ def advance(services: Services, key: DagRunKey) -> None:
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
-            return None
+            with suppress(StaleDagRun):
+                return stand_still(services, run, now=now)
         except StaleDagRun:
             continue
     raise StaleDagRun(f"{key} was moved by others {ATTEMPTS} times while it was being decided", None)
 
 
+def await_turn(services: Services, run: DagRun, dag: Dag, *, now: datetime) -> None:
+    """Runs of a DAG start in the order of `run_after`, in whatever order the scheduler hears of them: a later one that
+    took an earlier one's slot might wait for it, and that for the slot. Raises LimitReached."""
+    room = dag.max_active_runs - dag.running_runs
+    if room <= 0:
+        raise LimitReached(f"max_active_runs of DAG {dag.dag_id!r} is {dag.max_active_runs}")
+    candidates = services.store.queued_runs(dag.dag_id, limit=dag.max_active_runs)
+    # The index may still show runs that have just been started.
+    others = [services.store.get_run(key) for key in candidates if key != run.key]
+    ahead = [other for other in others if other and other.state is DagRunState.QUEUED and is_before(other, run)]
+    if len(ahead) < room:
+        return
+    for other in ahead[:room]:
+        services.queues.wake(WakeRun(dag_id=other.dag_id, run_id=other.run_id, at=now), delay=1)
+    raise LimitReached(f"{len(ahead)} runs of DAG {dag.dag_id!r} start before {run.run_id!r}, and {room} may")
+
+
+def is_before(one: DagRun, other: DagRun) -> bool:
+    return (one.run_after, one.run_id) < (other.run_after, other.run_id)
+
+
 def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
-    # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own.
-    started = replace(run, state=DagRunState.RUNNING, start_date=run.start_date or now, due_at=now + HORIZON)
+    # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own; one that
+    # the new run came with needs none at all.
+    started = replace(
+        run,
+        state=DagRunState.RUNNING,
+        start_date=run.start_date or now,
+        last_scheduling_decision=now,
+        due_at=run.due_at if run.due_at and now < run.due_at else now + NOTICED_WITHIN,
+    )
     services.store.start_run(run, started, max_active_runs=max_active_runs)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
     return started
+
+
+def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
+    """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
+    the tick is not busy with what cannot move. Raises StaleDagRun."""
+    if run.due_at is None or run.due_at <= now:
+        services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
 
 
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:

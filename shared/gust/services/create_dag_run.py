@@ -4,7 +4,7 @@ Making a run is one conditional write. Nothing is decided here: the write itself
 """
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, BadRequest, NotFound, StaleDag
@@ -23,6 +23,10 @@ RUN_ID_PATTERN: Final = re.compile(r"^[A-Za-z0-9_.~:+-]+$")
 """Airflow's `[scheduler] allowed_run_id_pattern`, at its default."""
 
 MAX_RUN_ID_LENGTH: Final = 250
+
+NOTICED_WITHIN: Final = timedelta(seconds=60)
+"""The stream tells the scheduler of a new run at once. Should that word be lost, the tick finds the run after this time.
+It is also when a running task may first be found lost, so that the run's first decision need not write a moment anew."""
 
 
 def create_dag_run(
@@ -79,7 +83,7 @@ def create_dag_run(
         triggered_by=triggered_by,
         triggering_user_name=triggering_user_name,
         partition_key=partition_key,
-        due_at=run_after if run_after > now else None,
+        due_at=run_after if run_after > now else now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )
     services.store.create_run(run)
@@ -136,6 +140,7 @@ def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
         data_interval_start=dag.next_data_interval_start,
         data_interval_end=dag.next_data_interval_end,
         triggered_by=DagRunTriggeredByType.TIMETABLE,
+        due_at=now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )
 

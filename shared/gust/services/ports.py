@@ -81,8 +81,9 @@ class RunStore(Protocol):
         person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
-        """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s. Raises
-        StaleDagRun; ValueError where the run would begin or cease to be running, which must be counted."""
+        """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s, and, where
+        `due_at` differs, the stored `due_at` too. Raises StaleDagRun; ValueError where the run would begin or cease to
+        be running, which must be counted."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`."""

@@ -5,8 +5,8 @@ Only the first word counts: the instance leaves `deferred` with it, and whoever 
 """
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from gust.errors import Conflict, StaleTaskInstance
 from gust.model.dispatch import Dispatch
@@ -18,6 +18,10 @@ from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.ports import XCom
 from gust.services.report_task_instance import known
+
+HEARD_OF: Final = timedelta(minutes=10)
+"""How old the last sign of a trigger's life gets before parking it writes a new one: a poller is parked every few
+seconds, and nobody asks before an hour has passed."""
 
 
 def parked_trigger(services: Services, dispatch: Dispatch) -> ParkedTrigger:
@@ -52,6 +56,8 @@ def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_pa
         wake_at=wake_at,
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
+    if instance.queued_at is None or instance.queued_at + HEARD_OF < now:
+        move(services, transition.queue_trigger(instance, at=now))
 
 
 def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:

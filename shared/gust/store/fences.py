@@ -42,6 +42,12 @@ def run_fence(run: DagRun) -> Changes:
     return {"state": run.state, "clear_number": run.clear_number}
 
 
+def update_fence(before: DagRun, after: DagRun) -> Changes:
+    """Who moves `due_at` must have seen the one that is stored: another scheduler may meanwhile have put an earlier moment
+    there, for an instance that this one has not seen, and that moment must not be forgotten."""
+    return run_fence(before) | ({"due_at": before.due_at} if after.due_at != before.due_at else {})
+
+
 def dag_fence(dag: Dag) -> Changes:
     """All that the `due` index is made of, and the version."""
     return {

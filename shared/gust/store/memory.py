@@ -27,6 +27,7 @@ from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, RunState, XCom
 from gust.store.fences import (
+    Changes,
     changed_dag_fields,
     changed_instance_fields,
     changed_run_fields,
@@ -39,6 +40,7 @@ from gust.store.fences import (
     next_run_fence,
     repeated_move,
     run_fence,
+    update_fence,
 )
 
 P = ParamSpec("P")
@@ -131,7 +133,7 @@ class MemoryStore:
         current = self._runs.get(before.key)
         if current is not None and _holds(changed_run_fields(before, after), current):
             return
-        self._check_run(before)
+        self._check_run(before, update_fence(before, after))
         self._change_run(before, after)
 
     @_alone
@@ -149,9 +151,9 @@ class MemoryStore:
         due = [(run.key, run.due_at) for run in self._runs.values() if run.due_at and run.due_at <= until]
         return sorted(due, key=lambda found: (found[1], found[0]))
 
-    def _check_run(self, before: DagRun) -> None:
+    def _check_run(self, before: DagRun, fence: Changes | None = None) -> None:
         current = self._runs.get(before.key)
-        if current is None or not _holds(run_fence(before), current):
+        if current is None or not _holds(fence or run_fence(before), current):
             raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _copy_or_none(current))
 
     def _change_run(self, before: DagRun, after: DagRun) -> None:

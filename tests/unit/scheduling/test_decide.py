@@ -618,18 +618,34 @@ class TestWhenToLookAgain:
         play.decide()
         assert play.run.due_at == NOW + timedelta(seconds=5)
 
-    def test_a_time_that_passed_is_cleared(self):
+    def test_a_run_that_waits_for_no_moment_is_looked_at_again_all_the_same(self):
         spec = dag("a")
-        parked = ti(
-            "a",
-            S.DEFERRED,
-            try_number=1,
-            queued_at=NOW,
-            trigger=ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go"),
-        )
-        decision = decide(spec, run_of(spec, due_at=NOW), {("a", -1): parked}, now=NOW)
+        decision = decide(spec, run_of(spec, due_at=NOW), {("a", -1): parked_since(NOW)}, now=NOW)
         assert decision.run is not None
-        assert decision.run.due_at is None
+        assert decision.run.due_at == NOW + timedelta(minutes=10)
+        assert decision.effects == ()
+
+    def test_a_run_that_waits_for_the_past_is_looked_at_again_all_the_same(self):
+        spec = dag("a", tasks={"a": {"depends_on_past": True}})
+        decision = decide(spec, run_of(spec, due_at=NOW), {}, now=NOW)
+        assert decision.run is not None
+        assert decision.run.due_at == NOW + timedelta(minutes=10)
+
+    def test_a_trigger_that_nobody_has_heard_of_is_sent_again(self):
+        spec = dag("a")
+        unheard = parked_since(NOW - timedelta(hours=1))
+        decision = decide(spec, run_of(spec), {("a", -1): unheard}, now=NOW)
+        assert decision.effects == (SendTrigger(unheard),)
+
+
+def parked_since(moment):
+    return ti(
+        "a",
+        S.DEFERRED,
+        try_number=1,
+        queued_at=moment,
+        trigger=ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go"),
+    )
 
 
 def date_time_trigger(moment, **kwargs):
@@ -645,12 +661,12 @@ class TestDeferral:
     def test_a_pure_wait_is_woken_at_its_moment_and_never_sent(self):
         play = Play(dag("a"))
         play.decide()
-        moment = NOW + timedelta(hours=1)
+        moment = NOW + timedelta(minutes=5)
         play.defer("a", date_time_trigger(moment, end_from_trigger=False))
         decision = play.decide()
         assert decision.effects == ()
         assert decision.due_at == moment
-        play.wait(hours=1)
+        play.wait(minutes=5)
         play.decide()
         resumed = play.instances["a", -1]
         assert resumed.state is S.QUEUED

@@ -135,6 +135,20 @@ def test_runs_beyond_max_active_runs_wait_their_turn(world: World) -> None:
     assert world.advance(second).state is RUNNING
 
 
+def test_runs_start_in_order_also_where_the_first_one_is_heard_of_last(world: World) -> None:
+    world.given_dag(chain("extract", max_active_runs=1))
+    first, second = world.trigger("first"), world.trigger("second")
+    assert world.advance(second).state is QUEUED
+    assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["first"]
+    assert world.advance(first).state is RUNNING
+
+
+def test_a_run_does_not_wait_for_one_that_is_for_later(world: World) -> None:
+    world.given_dag(chain("extract", max_active_runs=1))
+    world.trigger("a-first-by-name", run_after=world.clock.now() + timedelta(hours=1))
+    assert world.advance(world.trigger("now")).state is RUNNING
+
+
 def test_a_run_for_later_waits_for_its_run_after(world: World) -> None:
     world.given_dag(chain("extract"))
     later = world.clock.now() + timedelta(seconds=90)

@@ -90,7 +90,7 @@ class DynamoDBRuns:
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
-        update = _run_update(before, after)
+        update = _run_update(before, after, fences.update_fence(before, after))
         try:
             self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
@@ -187,12 +187,12 @@ def _run_item(run: DagRun) -> Item:
     return items.DAG_RUN.item(run) | indexes
 
 
-def _run_update(before: DagRun, after: DagRun) -> Update:
+def _run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
     waits_no_more: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None} if after.is_finished else {}
-    still = Expression().exists().still(items.DAG_RUN.attributes(fences.run_fence(before)))
+    still = Expression().exists().still(items.DAG_RUN.attributes(fence or fences.run_fence(before)))
     return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
 
 

@@ -1,0 +1,289 @@
+"""A day of runs in bad weather: functions die between any two calls, queues and the stream lose, repeat and reorder.
+
+Everything is the real thing but the table, the queues and the clock, which are in memory. Each seed is a day of its
+own; a failing one fails again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gust.errors import Conflict, GustError, NotFound, StaleTaskInstance
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskSpec
+from gust.model.dispatch import Dispatch
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState
+from gust.model.state import TaskInstanceState as S
+from gust.model.workload import TaskWorkload, WakeDag, WakeRun
+from gust.scheduling.transition import Transition
+from gust.services import report_task_instance
+from gust.services.advance import advance
+from gust.services.start_task_instance import start_task_instance
+from gust.services.tick import tick
+from tests.unit.services.conftest import START, World, chain
+
+SEEDS = 40
+LONGEST_DAY = timedelta(hours=20)
+WAKING = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose"}
+"""Edges that the stream's filter lets through; tests/template holds the template to them."""
+
+
+class Died(Exception):
+    """The function was killed here. Not an error of Gust's: nobody may catch it."""
+
+
+class Table:
+    """The store, where any call may be the last of the function that makes it: before its write or after it."""
+
+    def __init__(self, day: Day, store: Any) -> None:
+        self._day = day
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._store, name)
+
+        def call_or_die(*args: Any, **kwargs: Any) -> Any:
+            self._day.may_die()
+            answer = call(*args, **kwargs)
+            self._day.may_die()
+            return answer
+
+        return call_or_die
+
+    def create_run(self, run: DagRun, **kwargs: Any) -> None:
+        self._store.create_run(run, **kwargs)
+        self._day.on_change(run.key)
+
+    def move(self, change: Transition) -> None:
+        self._day.may_die()
+        before = self._store.get_instance(change.before.key)
+        self._store.move(change)
+        if change.edge in WAKING and self._store.get_instance(change.before.key) != before:
+            self._day.on_change(change.after.key.run)
+        self._day.may_die()
+
+    def move_all(self, changes: Sequence[Transition]) -> list[Transition]:
+        stale = []
+        for change in changes:
+            try:
+                self.move(change)
+            except StaleTaskInstance:
+                stale.append(change)
+        return stale
+
+
+class Queues:
+    """Messages come once, twice, late or never."""
+
+    def __init__(self, day: Day) -> None:
+        self._day = day
+
+    def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
+        refused = [workload for workload in workloads if self._day.happens(0.05)]
+        for workload in workloads:
+            if workload not in refused:
+                self._day.deliver(lambda workload=workload: self._day.work(workload))
+        self._day.may_die()
+        return refused
+
+    def send_triggers(self, workloads: Sequence[Any], *, delay: float = 0) -> None:
+        raise AssertionError("nothing defers here")
+
+    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+        assert isinstance(wake, WakeRun)
+        self._day.deliver(lambda: self._day.look(wake.key), delay=delay)
+        self._day.may_die()
+
+
+class Day:
+    def __init__(self, seed: int, spec: DagSpec, *, badness: float) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 - it is to be repeatable
+        self.badness = badness
+        self.world = World()
+        self.world.given_dag(spec)
+        self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self.started: Counter[tuple[str, str, int, int, int]] = Counter()
+        """(run, task, map index, try, dispatch) → how often a worker began it."""
+        self.succeeded: set[tuple[str, str, int]] = set()
+        store = self.world.store
+        object.__setattr__(self.world.services, "store", Table(self, store))
+        object.__setattr__(self.world.services, "queues", Queues(self))
+        self.store = store
+        self.keys: list[DagRunKey] = []
+
+    # -- the weather ---------------------------------------------------------------------------------------------------
+
+    def happens(self, probability: float) -> bool:
+        return self.chance.random() < probability * self.badness
+
+    def may_die(self) -> None:
+        if self.happens(0.02):
+            raise Died
+
+    def on_change(self, key: DagRunKey) -> None:
+        """The stream tells the scheduler; a batch that its function died on comes again, until it is given up."""
+
+        def told() -> None:
+            try:
+                self._advance(key)
+            except Died:
+                if not self.happens(0.3):
+                    self.at(1.0, told)
+
+        if not self.happens(0.15):
+            self.at(0.01, told)
+
+    def deliver(self, what: Callable[[], None], *, delay: float = 0) -> None:
+        for _ in range(0 if self.happens(0.15) else 2 if self.happens(0.15) else 1):
+            self.at(delay + self.chance.random() * (300 if self.happens(0.05) else 1), what)
+
+    def at(self, seconds: float, what: Callable[[], None]) -> None:
+        when = self.world.clock.now() + timedelta(seconds=seconds)
+        heapq.heappush(self._agenda, (when, next(self._order), what))
+
+    # -- who lives in it -----------------------------------------------------------------------------------------------
+
+    def look(self, key: DagRunKey) -> None:
+        with suppress(Died):
+            self._advance(key)
+
+    def _advance(self, key: DagRunKey) -> None:
+        advance(self.world.services, key)
+
+    def tick_every_minute(self) -> None:
+        with suppress(Died):
+            tick(self.world.services)
+        self.at(60, self.tick_every_minute)
+
+    def work(self, workload: TaskWorkload) -> None:
+        """One worker and one message."""
+        dispatch = Dispatch(workload.key, workload.try_number, workload.dispatch_count)
+        hostname = f"worker-{next(self._order)}"
+        now = self.world.clock.now()
+        with suppress(Died, Conflict, NotFound):
+            start_task_instance(self.world.services, dispatch, hostname=hostname, pid=1, at=now)
+            key = workload.key
+            assert (key.run_id, key.task_id, key.map_index) not in self.succeeded, f"{key} runs again after a success"
+            self.started[(key.run_id, key.task_id, key.map_index, workload.try_number, workload.dispatch_count)] += 1
+            if not self.happens(0.1):  # else it is killed
+                self.at(self.chance.random() * 40, lambda: self._report(dispatch))
+
+    def _report(self, dispatch: Dispatch) -> None:
+        now = self.world.clock.now()
+        with suppress(Died, Conflict, GustError):
+            if self.happens(0.15):
+                report_task_instance.report_retry(self.world.services, dispatch, at=now)
+            else:
+                report_task_instance.report_success(self.world.services, dispatch, at=now)
+        instance = self.store.get_instance(dispatch.key)
+        if instance is not None and instance.state is S.SUCCESS:
+            self.succeeded.add((dispatch.key.run_id, dispatch.key.task_id, dispatch.key.map_index))
+
+    # -- the day -------------------------------------------------------------------------------------------------------
+
+    def trigger(self, run_id: str) -> None:
+        while True:
+            with suppress(Died):
+                key = self.world.trigger(run_id, logical_date=START + timedelta(days=len(self.keys)))
+                self.keys.append(key)
+                return
+
+    def pass_by(self) -> Iterator[None]:
+        """One happening after the other, until all runs are finished."""
+        self.at(0, self.tick_every_minute)
+        while not all(self.run(key).is_finished for key in self.keys):
+            when, _, what = heapq.heappop(self._agenda)
+            assert when < START + LONGEST_DAY, self.story()
+            self.world.clock.set(when)
+            what()
+            yield
+
+    def run(self, key: DagRunKey) -> DagRun:
+        run = self.store.get_run(key)
+        assert run is not None
+        return run
+
+    def story(self) -> str:
+        states = [state for key in self.keys if (state := self.store.load_run(key)) and not state.run.is_finished]
+        return "\n".join(f"{state.run}: {list(state.instances.values())}" for state in states)
+
+
+def patient(spec: DagSpec) -> DagSpec:
+    """As many tries as it takes."""
+    update = {"retries": 1000, "retry_delay": 10.0}
+    return spec.model_copy(update={"tasks": {name: t.model_copy(update=update) for name, t in spec.tasks.items()}})
+
+
+def fan() -> DagSpec:
+    """One, then five mapped and three plain ones, then one."""
+    spec = chain("first", "last")
+    middle = {
+        "mapped": TaskSpec(
+            task_id="mapped",
+            upstream_task_ids=("first",),
+            downstream_task_ids=("last",),
+            expansion=Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=LiteralLength(length=5)),)),
+        )
+    } | {
+        f"plain_{n}": TaskSpec(task_id=f"plain_{n}", upstream_task_ids=("first",), downstream_task_ids=("last",))
+        for n in range(3)
+    }
+    first = spec.tasks["first"].model_copy(update={"downstream_task_ids": tuple(middle)})
+    last = spec.tasks["last"].model_copy(update={"upstream_task_ids": tuple(middle)})
+    return spec.model_copy(update={"tasks": {"first": first, **middle, "last": last}, "max_active_tasks": 4})
+
+
+def in_the_footsteps_of_the_past() -> DagSpec:
+    spec = chain("a", "b")
+    return spec.model_copy(
+        update={"tasks": {name: task.model_copy(update={"depends_on_past": True}) for name, task in spec.tasks.items()}}
+    )
+
+
+SHAPES = {"chain": lambda: chain("a", "b", "c", "d"), "fan": fan, "past": in_the_footsteps_of_the_past}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_every_run_comes_to_its_end(seed: int, shape: str) -> None:
+    spec = patient(SHAPES[shape]()).model_copy(update={"max_active_runs": 2})
+    day = Day(seed, spec, badness=1.0)
+    for n in range(4):
+        day.trigger(f"r{n}")
+
+    for _ in day.pass_by():
+        unfinished = [run for key in day.keys if not (run := day.run(key)).is_finished]
+        assert all(run.due_at for run in unfinished), "a run that nothing would ever look at again"
+        running = [run for run in unfinished if run.state is DagRunState.RUNNING]
+        assert len(running) == day.world.dag().running_runs <= 2
+
+    assert {day.run(key).state for key in day.keys} == {DagRunState.SUCCESS}, day.story()
+    assert set(day.started.values()) == {1}, "a dispatch began twice"
+    for key in day.keys:
+        state = day.store.load_run(key)
+        assert state is not None
+        for instance in state.instances.values():
+            tries = [each.try_number for each in day.store.list_tries(instance.key)]
+            assert tries == list(range(1, instance.try_number)), "a try is missing from the history"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_good_weather_nothing_is_tried_twice(shape: str) -> None:
+    """What the storm is measured against: without it, each task runs once and nobody waits for a tick."""
+    day = Day(0, patient(SHAPES[shape]()), badness=0.0)
+    day.trigger("r")
+    for _ in day.pass_by():
+        pass
+    assert {instance[3:] for instance in day.started} == {(1, 1)}
+    assert day.world.clock.now() - START < timedelta(minutes=4)

@@ -1,0 +1,136 @@
+"""The scheduler's door: what fails, fails alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from gust import bootstrap
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunTriggeredByType
+from gust.model.state import TaskInstanceState as S
+from gust.services.create_dag_run import create_dag_run
+from gust.store import keyspace
+from gust.store.keyspace import TABLE_DEFINITION
+
+DOOR = Path(__file__).parents[2] / "functions/scheduler/app.py"
+
+
+@pytest.fixture
+def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Queue URLs, on AWS as moto plays it, with a table and a bucket beside them."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "GUST_TABLE": "table",
+        "GUST_BUCKET": "bucket",
+        "GUST_SIGNING_SECRET": "signing-key",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bootstrap.client.cache_clear()
+    bootstrap.signing_key.cache_clear()
+    with mock_aws():
+        boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        boto3.client("secretsmanager").create_secret(Name="signing-key", SecretString="k" * 32)
+        urls = {name: boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"] for name in ("task", "wake")}
+        for name, url in urls.items():
+            monkeypatch.setenv(f"GUST_{name.upper()}_QUEUE_URL", url)
+        yield urls
+    bootstrap.client.cache_clear()
+    bootstrap.signing_key.cache_clear()
+
+
+@pytest.fixture
+def door(queues: dict[str, str]) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("scheduler_door", DOOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def given_run(door: ModuleType, dag_id: str, *, spec_is_lost: bool = False) -> DagRunKey:
+    spec = DagSpec(
+        dag_id=dag_id,
+        timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
+        relative_fileloc="x.py",
+        tasks={"extract": TaskSpec(task_id="extract")},
+    )
+    key = f"specs/{dag_id}.json"
+    door.services.objects.put(key, spec.model_dump_json().encode())
+    door.services.store.put_dag(None, Dag(dag_id=dag_id, version_number=1, spec_key=key, bundle_version="b1"))
+    run: DagRun = create_dag_run(door.services, dag_id, run_id="r", triggered_by=DagRunTriggeredByType.REST_API)
+    if spec_is_lost:
+        run_item = keyspace.run(run.key)
+        boto3.client("dynamodb").update_item(
+            TableName="table",
+            Key={"pk": {"S": run_item.pk}, "sk": {"S": run_item.sk}},
+            UpdateExpression="SET spec_key = :lost",
+            ExpressionAttributeValues={":lost": {"S": "specs/lost.json"}},
+        )
+    return run.key
+
+
+def change(pk: Any, number: int) -> dict[str, Any]:
+    return {
+        "eventSource": "aws:dynamodb",
+        "eventName": "MODIFY",
+        "dynamodb": {"Keys": {"pk": {"S": pk}, "sk": {"S": "#RUN"}}, "SequenceNumber": f"{number:021}"},
+    }
+
+
+def message(body: str, number: int) -> dict[str, Any]:
+    return {"eventSource": "aws:sqs", "messageId": f"message-{number}", "body": body}
+
+
+def state_of(door: ModuleType, key: DagRunKey) -> S | None:
+    found = door.services.store.get_instance(key.task_instance("extract"))
+    return found.state if found else None
+
+
+def test_a_run_that_cannot_be_moved_holds_up_no_other_of_its_lane(door: ModuleType, queues: dict[str, str]) -> None:
+    """What a stream's batch reports as failed comes again together with everything behind it, for up to an hour."""
+    bad, good = given_run(door, "bad", spec_is_lost=True), given_run(door, "good")
+    records = [change(keyspace.run_partition(key), n) for n, key in enumerate([bad, good])]
+
+    assert door.lambda_handler({"Records": records}, None) == {"batchItemFailures": []}
+
+    assert state_of(door, good) is S.QUEUED
+    attributes = boto3.client("sqs").get_queue_attributes(QueueUrl=queues["wake"], AttributeNames=["All"])["Attributes"]
+    assert attributes["ApproximateNumberOfMessagesDelayed"] == "1", "the bad one is looked at again by way of SQS"
+
+
+@pytest.mark.parametrize("keys", [{}, {"pk": {"S": "RUN#only"}}, {"pk": {"N": "7"}}, None])
+def test_a_record_that_is_none_is_dropped(door: ModuleType, keys: Any) -> None:
+    good = given_run(door, "good")
+    broken = {"eventSource": "aws:dynamodb", "dynamodb": {"Keys": keys, "SequenceNumber": "1"}}
+
+    answer = door.lambda_handler({"Records": [broken, change(keyspace.run_partition(good), 2)]}, None)
+
+    assert answer == {"batchItemFailures": []}
+    assert state_of(door, good) is S.QUEUED
+
+
+@pytest.mark.parametrize("poison", ["", "{", "[]", '{"kind": "wake_moon"}', '{"kind": "wake_run", "dag_id": 7}'])
+def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str) -> None:
+    good = given_run(door, "good")
+    wake = json.dumps({"kind": "wake_run", "dag_id": "good", "run_id": "r", "at": "2026-03-01T00:00:00Z"})
+
+    answer = door.lambda_handler({"Records": [message(poison, 1), message(wake, 2)]}, None)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert state_of(door, good) is S.QUEUED
