@@ -17,8 +17,8 @@ Execute = Callable[[dict[str, Any], Any, str], dict[str, Any]]
 def metered(application: Application) -> Application:
     """MiniStack's own metrics know only invocations that somebody asked for by HTTP, none of a queue or a stream."""
     # MiniStack reads its settings on import, so not before `main` has made them.
-    from ministack.core import lambda_runtime  # noqa: PLC0415
-    from ministack.services import lambda_svc  # noqa: PLC0415
+    from ministack.core import lambda_runtime
+    from ministack.services import lambda_svc
 
     meter = Meter(application)
     lambda_runtime.execution_credentials = naming_itself(lambda_runtime.execution_credentials)

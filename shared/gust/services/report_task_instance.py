@@ -11,7 +11,7 @@ from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import AssetRef, TaskSpec
 from gust.model.dispatch import Dispatch
-from gust.model.state import IN_FLIGHT
+from gust.model.state import FINISHED, IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
@@ -151,6 +151,18 @@ def running(services: Services, dispatch: Dispatch, *, or_already: S | None = No
             return before
         if or_already is not None and before.state is or_already:
             return None
+    raise not_running(before)
+
+
+def running_or_just_ended(services: Services, dispatch: Dispatch) -> TaskInstance:
+    """The instance, if it runs this dispatch or was ended by it.
+
+    The Task SDK reports a task's end first and pushes the operator's links and late rendered fields after it. Raises
+    NotFound, or Conflict where something else has become of the instance since.
+    """
+    before = known(services, dispatch)
+    if dispatch.is_current(before) and before.state in {S.RUNNING, S.UP_FOR_RETRY, *FINISHED}:
+        return before
     raise not_running(before)
 
 

@@ -229,3 +229,13 @@ def test_the_token_of_a_deferred_instance_is_the_triggerers(etl: World) -> None:
     assert status == 403
     assert "Token type 'trigger' not allowed" in answer["detail"]
     assert etl.state(ti) is S.DEFERRED
+
+
+def test_links_and_late_rendered_fields_come_after_the_end(etl: World) -> None:
+    """The SDK reports success first. What another dispatch owns by then is no longer the old one's to write."""
+    first = etl.given_running("extract", retries=1)
+    etl.worker(first).task_instances.succeed(first.key.uuid(1), NOW, [], [], None)
+    url = f"/xcoms/{RUN.dag_id}/{RUN.run_id}/extract/_link_Console"
+    assert etl.request("POST", url, token=etl.token(first), body="https://console")[0] == 201
+    assert etl.request("PUT", f"/task-instances/{first.key.uuid(1)}/rtif", token=etl.token(first), body={})[0] == 201
+    assert etl.request("DELETE", url, token=etl.token(first))[0] == 409
