@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-DEATHS = '''
+DEATHS = """
     import ctypes
     import os
     import resource
@@ -79,7 +71,7 @@ DEATHS = '''
         has_one_try()
 
     deaths()
-'''
+"""
 
 WHY = {
     "exits": "ended without reporting a state",

@@ -38,7 +38,8 @@ class DagFolder:
     def align(self, *, announce: bool = False) -> None:
         """Upload what differs from the bucket and delete what is not in the folder any more.
 
-        `announce` uploads one file even if none differs: whoever listens for uploads may have missed one."""
+        `announce` uploads one file even if none differs: a deployment that was cut off by the end of the stack is not gone
+        on with by itself, and one that finds nothing new costs nothing."""
         found = dict(self._find())
         there = self._list()
         stale = [name for name, stamp in found.items() if there.get(name) != self._hash(name)]

@@ -118,7 +118,7 @@ class LocalStack:
         self._control(f"open/{self.outputs['ApiId']}")
         if self._dags:
             self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
-            self._folder.align(announce=not self.started_clean)
+            self._folder.align(announce=True)
         self._warm()
         self._await_healthy()
         self._warm_workers()
