@@ -291,6 +291,16 @@ def test_a_limit_holds_over_pages(watched: DynamoDBStore, wire: Wire) -> None:
     assert [run.run_id for run in watched.list_runs("etl")] == [f"r{n}" for n in reversed(range(6))]
 
 
+def test_the_run_before_costs_the_same_in_a_long_history(watched: DynamoDBStore, wire: Wire) -> None:
+    for n in range(40):
+        watched.create_run(a_run(f"r{n}", logical_date=at(n)))
+    wire.asked.clear()
+    assert next(watched.runs_before("etl", at(30))).run_id == "r29"
+    asked = [(operation, arguments.get("Limit")) for operation, arguments in wire.asked]
+    assert asked == [("query", 2), ("query", 10), ("batch_get_item", None)]
+    assert len(wire.asked[-1][1]["RequestItems"][watched._table._name]["Keys"]) == 2
+
+
 def test_unprocessed_keys_are_asked_for_again(dynamodb: OnDynamoDB) -> None:
     for n in range(3):
         dynamodb.store.create_run(a_run(f"r{n}", run_after=at(n)))

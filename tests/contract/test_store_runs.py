@@ -288,6 +288,24 @@ def test_runs_are_listed_newest_first(store: Store) -> None:
     assert store.list_runs("etl", limit=0) == []
 
 
+def test_the_runs_beside_a_run_are_those_of_the_nearest_logical_dates(store: Store) -> None:
+    """Whatever order they were made in; runs without a logical date and of other DAGs are beside none."""
+    for n in (3, 1, 2, 5):
+        store.create_run(a_run(f"r{n}", run_after=at(-n), logical_date=at(n)))
+    store.create_run(a_run("undated"))
+    store.create_run(a_run("r2", dag_id="etl2", logical_date=at(2)))
+    assert [run.run_id for run in store.runs_before("etl", at(3))] == ["r2", "r1"]
+    assert [run.run_id for run in store.runs_after("etl", at(2))] == ["r3", "r5"]
+    assert [run.run_id for run in store.runs_before("etl", None)] == ["r5", "r3", "r2", "r1"]
+    assert next(store.runs_before("etl", at(3))) == store.get_run(DagRunKey("etl", "r2"))
+
+
+def test_all_runs_before_a_run_are_found_however_many(store: Store) -> None:
+    for n in range(70):
+        store.create_run(a_run(f"r{n}", logical_date=at(n)))
+    assert [run.run_id for run in store.runs_before("etl", at(65))] == [f"r{n}" for n in reversed(range(65))]
+
+
 def test_queued_runs_wait_in_order(store: Store) -> None:
     given_dag(store)
     for n in (2, 0, 1, 3):

@@ -161,7 +161,7 @@ def get_dags(services: Services, request: Request) -> Json:
         dags = [dag for dag in dags if _timetable_passes(load_spec(services.objects, dag.spec_key), query)]
     latest: dict[str, DagRun | None] = {}
     if _asks_for_latest_run(query):
-        latest = {dag.dag_id: next(iter(services.store.list_runs(dag.dag_id)), None) for dag in dags}
+        latest = {dag.dag_id: next(iter(services.store.list_runs(dag.dag_id, limit=1)), None) for dag in dags}
     if _filters_by_latest_run(query):
         states = _run_states(query.dag_run_state)
         dags = [dag for dag in dags if _run_passes(latest[dag.dag_id], query, states)]

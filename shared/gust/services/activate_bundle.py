@@ -20,16 +20,14 @@ from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, Stale
 from gust.model.asset import Asset
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
-from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
-from gust.model.state import DagRunType
 from gust.scheduling import timetable
-from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
 from gust.services.deployment_turn import keep_turn
+from gust.services.load_past import last_automated_interval
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 
@@ -272,7 +270,7 @@ class Deployment:
         )
         if self.is_scheduled_as_before(before, spec):
             return dag
-        last = last_automated_interval(self.services.store.list_runs(spec.dag_id)) if before is not None else None
+        last = last_automated_interval(self.services, spec.dag_id) if before is not None else None
         try:
             return with_next_run(self.services, dag, spec, last=last, now=self.now)
         except Rejected as problem:
@@ -405,21 +403,6 @@ def homes(
 def holds(path: str, fileloc: str | None) -> bool:
     """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
     return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))
-
-
-def last_automated_interval(runs: Iterable[DagRun]) -> DataInterval | None:
-    """The data interval of the latest run that a timetable or a backfill made."""
-    automated = [
-        run
-        for run in runs
-        if run.run_type in (DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB) and run.logical_date is not None
-    ]
-    if not automated:
-        return None
-    last = max(automated, key=lambda run: run.logical_date or run.run_after)
-    if last.data_interval_start is None or last.data_interval_end is None:
-        return None
-    return DataInterval(last.data_interval_start, last.data_interval_end)
 
 
 def import_error_id(filename: str) -> int:

@@ -29,7 +29,7 @@ from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
-from gust.services.load_past import following_run, load_past
+from gust.services.load_past import following_runs, load_past
 from gust.services.specs import load_spec
 
 HORIZON: Final = timedelta(seconds=60)
@@ -154,9 +154,8 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
-    if (following := following_run(services, run, spec)) is not None:
-        now = services.clock.now()
-        services.queues.wake(WakeRun(dag_id=following.dag_id, run_id=following.run_id, at=now))
+    for following in following_runs(services, run, spec):
+        services.queues.wake(WakeRun(dag_id=following.dag_id, run_id=following.run_id, at=services.clock.now()))
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:

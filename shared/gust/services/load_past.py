@@ -1,12 +1,14 @@
-"""What came before a run, for the few DAGs with tasks that depend on it, and who comes after."""
+"""What came before a run, for the few DAGs with tasks that depend on it, and who comes after.
 
-from collections.abc import Iterable
+It is asked with every task of such a DAG, so it reads the runs next to this one and not the DAG's history.
+"""
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
-from gust.model.state import DagRunType
+from gust.model.state import DagRunState, DagRunType
 from gust.scheduling.past import Past, is_needed
+from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.specs import load_spec
 
@@ -17,34 +19,66 @@ def load_past(services: Services, run: DagRun, spec: DagSpec) -> Past | None:
     """`None` where no task of the DAG asks. A run without a logical date has no past, as in Airflow."""
     if not is_needed(spec):
         return None
-    earlier = [other for other in services.store.list_runs(run.dag_id) if precedes(other, run)]
-    previous = latest(other for other in earlier if not spec.catchup or other.run_type in BY_TIMETABLE)
+    if run.logical_date is None:
+        return Past()
+    earlier = services.store.runs_before(run.dag_id, run.logical_date)
+    previous = next((other for other in earlier if counts(other, spec)), None)
     if previous is None:
         return Past()
     state = services.store.load_run(previous.key)
+    known = frozenset(load_spec(services.objects, previous.spec_key).tasks)
     return Past(
         previous=previous,
         instances=state.instances if state else {},
-        known_tasks=frozenset(load_spec(services.objects, previous.spec_key).tasks),
-        ever_known_tasks=frozenset(
-            task_id
-            for spec_key in {other.spec_key for other in earlier}
-            for task_id in load_spec(services.objects, spec_key).tasks
-        ),
+        known_tasks=known,
+        ever_known_tasks=known | known_before(services, run, new_tasks(spec, known)),
     )
 
 
-def following_run(services: Services, run: DagRun, spec: DagSpec) -> DagRunKey | None:
-    """The unfinished run that may wait for what this one just did; `None` where no task depends on the past."""
-    if not is_needed(spec):
+def new_tasks(spec: DagSpec, known: frozenset[str]) -> frozenset[str]:
+    """Tasks that the run before does not have and of which it matters whether any run ever had."""
+    return frozenset(
+        task.task_id
+        for task in spec.tasks.values()
+        if task.task_id not in known
+        and task.ignore_first_depends_on_past
+        and (task.depends_on_past or task.wait_for_downstream)
+    )
+
+
+def known_before(services: Services, run: DagRun, wanted: frozenset[str]) -> frozenset[str]:
+    """Those of the tasks that an earlier run had. Mostly nobody asks: only a DAG's new tasks are looked for so far back."""
+    found: frozenset[str] = frozenset()
+    if wanted:
+        for other in services.store.runs_before(run.dag_id, run.logical_date):
+            found |= wanted.intersection(load_spec(services.objects, other.spec_key).tasks)
+            if found == wanted:
+                break
+    return found
+
+
+def following_runs(services: Services, run: DagRun, spec: DagSpec) -> list[DagRunKey]:
+    """The runs that may wait for what this one just did; none where no task depends on the past."""
+    if not is_needed(spec) or run.logical_date is None:
+        return []
+    waiting: list[DagRunKey] = []
+    for other in services.store.runs_after(run.dag_id, run.logical_date):
+        if other.state is DagRunState.RUNNING:
+            waiting.append(other.key)
+        if counts(other, spec):
+            break  # those behind it look at it, and not at this one
+    return waiting
+
+
+def last_automated_interval(services: Services, dag_id: str) -> DataInterval | None:
+    """The data interval of the latest run that a timetable or a backfill made."""
+    automated = (run for run in services.store.runs_before(dag_id, None) if run.run_type in BY_TIMETABLE)
+    last = next(automated, None)
+    if last is None or last.data_interval_start is None or last.data_interval_end is None:
         return None
-    later = [other for other in services.store.list_runs(run.dag_id) if precedes(run, other) and not other.is_finished]
-    return min(later, key=lambda other: other.logical_date or other.run_after).key if later else None
+    return DataInterval(last.data_interval_start, last.data_interval_end)
 
 
-def precedes(one: DagRun, other: DagRun) -> bool:
-    return one.logical_date is not None and other.logical_date is not None and one.logical_date < other.logical_date
-
-
-def latest(runs: Iterable[DagRun]) -> DagRun | None:
-    return max(runs, key=lambda run: run.logical_date or run.run_after, default=None)
+def counts(run: DagRun, spec: DagSpec) -> bool:
+    """Whether the run is one that a later one looks back at: of a DAG with catchup those of the timetable are."""
+    return not spec.catchup or run.run_type in BY_TIMETABLE

@@ -8,10 +8,10 @@ from typing import Final
 
 from gust.errors import NotFound, StaleDag
 from gust.model.dag import Dag
-from gust.model.state import DagRunState, DagRunType
+from gust.model.state import DagRunState
 from gust.model.workload import WakeDag, WakeRun
-from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
+from gust.services.load_past import last_automated_interval
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 
@@ -46,7 +46,7 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
         if not is_paused and _missed_a_run(before, now):
             spec = load_spec(services.objects, before.spec_key)
             if not spec.catchup:
-                after = with_next_run(services, after, spec, last=_last_automated_interval(services, dag_id), now=now)
+                after = with_next_run(services, after, spec, last=last_automated_interval(services, dag_id), now=now)
         try:
             services.store.put_dag(before, after)
         except StaleDag:
@@ -71,11 +71,3 @@ def _wake_timetable(services: Services, dag: Dag, *, now: datetime) -> None:
 
 def _missed_a_run(dag: Dag, now: datetime) -> bool:
     return dag.next_run_after is not None and dag.next_run_after <= now
-
-
-def _last_automated_interval(services: Services, dag_id: str) -> DataInterval | None:
-    for run in services.store.list_runs(dag_id):
-        automated = run.run_type in (DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB)
-        if automated and run.data_interval_start and run.data_interval_end:
-            return DataInterval(run.data_interval_start, run.data_interval_end)
-    return None

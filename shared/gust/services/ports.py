@@ -6,7 +6,7 @@ consistent, but for `due_*`, `queued_runs` and which runs `list_runs` lists: tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -86,7 +86,15 @@ class RunStore(Protocol):
         be running, which must be counted."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
-        """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`."""
+        """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
+        not for what happens with every task."""
+
+    def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
+        """Runs with an earlier logical date, the latest first; `None`: all that have one. They are read as far as they
+        are asked for, so that finding one near by costs the same in a long history as in a short one."""
+
+    def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
+        """Runs with a later logical date, the earliest first; read as far as they are asked for."""
 
     def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
         """The DAG's runs in state queued, earliest `run_after` first."""

@@ -11,7 +11,8 @@ names; a field that has its default is left out (`items.py`).
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
     rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
-    logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition
+    logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition;
+                                                                                           runs_before, runs_after
     Dag                 DAG                          <dag_id>                            get_dag; list_dags: pk
     DagVersion          VERSION#<dag_id>             <version_number>                    get_version; list_versions: pk
     SourceFile          SOURCE_FILE                  <relative_path>                     list_source_files: pk
@@ -51,6 +52,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
 
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
+    runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
     create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
     finish_run             4t WRU +1 where `due_at` was set
@@ -206,7 +208,11 @@ DEPLOYMENT_TURN: Final = Key("BUNDLE", "TURN")
 
 
 def logical_date(dag_id: str, date: datetime) -> Key:
-    return Key(f"LOGICAL_DATE#{escape(dag_id)}", moment(date))
+    return Key(logical_dates(dag_id), moment(date))
+
+
+def logical_dates(dag_id: str) -> str:
+    return f"LOGICAL_DATE#{escape(dag_id)}"
 
 
 def dag(dag_id: str) -> Key:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import wraps
@@ -140,6 +140,20 @@ class MemoryStore:
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         runs = [_copy(run) for run in self._runs.values() if run.dag_id == dag_id]
         return sorted(runs, key=lambda run: (run.run_after, run.run_id), reverse=True)[:limit]
+
+    @_alone
+    def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
+        return reversed([run for date, run in self._dated(dag_id) if logical_date is None or date < logical_date])
+
+    @_alone
+    def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
+        return iter([run for date, run in self._dated(dag_id) if date > logical_date])
+
+    def _dated(self, dag_id: str) -> list[tuple[datetime, DagRun]]:
+        """Runs that have a logical date, in its order."""
+        of_dag = (run for run in self._runs.values() if run.dag_id == dag_id)
+        dated = [(run.logical_date, _copy(run)) for run in of_dag if run.logical_date is not None]
+        return sorted(dated, key=lambda found: found[0])
 
     @_alone
     def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:

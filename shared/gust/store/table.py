@@ -218,13 +218,15 @@ class Table:
             ascending=ascending,
         )
 
-    def query_between(self, pk: str, first: str, last: str, *, ascending: bool = True) -> Iterator[Item]:
-        """The partition's items from sort key `first` to `last`, both included."""
+    def query_between(self, pk: str, first: str, last: str, *, ascending: bool = True,
+                      pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip
+        """The partition's items from sort key `first` to `last`, both included. `pages`: how many are read at a time."""
         return self._query(
             "#pk = :pk AND #sk BETWEEN :first AND :last",
             {"#pk": "pk", "#sk": "sk"},
             {":pk": pk, ":first": first, ":last": last},
             ascending=ascending,
+            pages=pages,
         )
 
     def query_index(self, index: str, pk: str, *, until: str | None = None, ascending: bool = True,
@@ -238,7 +240,8 @@ class Table:
         return self._query(condition, names, values, index=index, ascending=ascending, limit=limit)
 
     def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,
-               index: str | None = None, limit: int | None = None) -> Iterator[Item]:  # fmt: skip
+               index: str | None = None, limit: int | None = None,
+               pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip
         arguments: dict[str, Any] = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -251,6 +254,8 @@ class Table:
         while left is None or left > 0:
             if left is not None:
                 arguments["Limit"] = left
+            elif pages is not None:
+                arguments["Limit"] = next(pages)
             answer = self._call("query", **arguments)
             yield from answer["Items"]
             if left is not None:

@@ -70,6 +70,7 @@ def test_what_ran_already_is_not_made_again(world: World) -> None:
         run_type=DagRunType.SCHEDULED,
         state=DagRunState.SUCCESS,
         run_after=NOW + timedelta(seconds=1),
+        logical_date=datetime(2026, 3, 3, tzinfo=UTC),
         data_interval_start=datetime(2026, 3, 3, tzinfo=UTC),
         data_interval_end=datetime(2026, 3, 4, tzinfo=UTC),
     )

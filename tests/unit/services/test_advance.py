@@ -1,17 +1,22 @@
 """load → decide → commit → perform, and what is left when it dies in between."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from gust.errors import Unwell
+from gust.model.dag_run import DagRun
+from gust.model.state import DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
 from gust.services.tick import tick
+from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
 
 
@@ -193,6 +198,70 @@ def test_a_task_that_depends_on_the_past_waits_for_the_run_before(world: World) 
     assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["second"]
     world.advance(second)
     assert world.state(second, "extract") is S.QUEUED
+
+
+def test_with_catchup_a_persons_run_does_not_stand_between_two_of_the_timetable(world: World) -> None:
+    """The later one looks back at the timetable's run and not at the person's: it is told when that has moved."""
+    spec = chain("extract", catchup=True)
+    extract = spec.tasks["extract"].model_copy(update={"depends_on_past": True})
+    world.given_dag(spec.model_copy(update={"tasks": {"extract": extract}}))
+    now = world.clock.now()
+    dated = [
+        world.trigger(
+            run_id,
+            logical_date=now + timedelta(days=day),
+            run_after=now,
+            run_type=DagRunType(run_id.partition("__")[0]),
+        )
+        for day, run_id in enumerate(("scheduled__1", "manual__2", "scheduled__3", "scheduled__4"))
+    ]
+    for run in dated:
+        world.advance(run)
+    world.queues.wakes.clear()
+    world.succeed(dated[0], "extract")
+    world.advance(dated[0])
+    told = [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)]
+    assert told == ["manual__2", "scheduled__3"]
+
+
+def test_the_past_of_a_run_is_not_looked_for_in_its_whole_history(world: World) -> None:
+    """Nor who comes after it: of a hundred finished runs on either side, the next ones are read."""
+    spec = chain("extract")
+    extract = spec.tasks["extract"].model_copy(update={"depends_on_past": True})
+    world.given_dag(spec.model_copy(update={"tasks": {"extract": extract}}))
+    now = world.clock.now()
+    middle = world.trigger("middle", logical_date=now)
+    for day in [*range(-100, 0), *range(1, 101)]:
+        finished = replace(world.run(middle), run_id=f"r{day}", logical_date=now + timedelta(days=day), state=SUCCESS)
+        world.store.create_run(finished)
+    read: list[str] = []
+    world.services = replace(world.services, store=Reading(world.store, read))
+    advance(world.services, middle)
+    assert read == ["r-1", "r1"]
+
+
+class Reading:
+    """A store that notes which runs beside a run are read, and has no list of them all."""
+
+    def __init__(self, store: MemoryStore, read: list[str]) -> None:
+        self._store = store
+        self._read = read
+
+    def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
+        return self._noted(self._store.runs_before(dag_id, logical_date))
+
+    def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
+        return self._noted(self._store.runs_after(dag_id, logical_date))
+
+    def _noted(self, runs: Iterator[DagRun]) -> Iterator[DagRun]:
+        for run in runs:
+            self._read.append(run.run_id)
+            yield run
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "list_runs":
+            raise AssertionError("the whole history is read")
+        return getattr(self._store, name)
 
 
 def test_without_bundle_versioning_the_newest_files_run(world: World) -> None:

@@ -34,13 +34,9 @@ def get_dr_count(call: Call[None, CountDagRuns]) -> Answer:
 @routes.get("/previous", query=PreviousDagRun)
 def get_previous_dagrun(call: Call[None, PreviousDagRun]) -> Answer:
     asked = call.query
-    earlier = [
-        (run.logical_date, run)
-        for run in runs_of(call.services, asked.dag_id, wanted=lambda run: asked.state in (None, run.state))
-        if run.logical_date is not None and run.logical_date < asked.logical_date
-    ]
-    latest = max(earlier, key=lambda found: found[0], default=None)
-    return Answer(body=dag_run_response(latest[1]) if latest else None)
+    earlier = call.services.store.runs_before(asked.dag_id, asked.logical_date)
+    latest = next((run for run in earlier if asked.state in (None, run.state)), None)
+    return Answer(body=dag_run_response(latest) if latest else None)
 
 
 @routes.get("/{dag_id}/{run_id}")

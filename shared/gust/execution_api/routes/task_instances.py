@@ -30,8 +30,7 @@ from gust.execution_api.datamodels.taskinstance import (
 )
 from gust.execution_api.problems import Malformed
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
-from gust.model.dag_run import DagRun
-from gust.model.keys import UNMAPPED
+from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -74,8 +73,7 @@ def get_task_instance_count(call: Call[None, CountTaskInstances]) -> Answer:
 def get_previous_task_instance(call: Call[None, PreviousTaskInstance]) -> Answer:
     """The instance of the latest run with a logical date before the one given, that is in the state given."""
     asked, store = call.query, call.services.store
-    runs = runs_of(call.services, call.path["dag_id"], wanted=lambda run: _is_before(run, asked.logical_date))
-    for run in sorted(runs, key=_by_logical_date, reverse=True):
+    for run in store.runs_before(call.path["dag_id"], asked.logical_date):
         instance = store.get_instance(run.key.task_instance(call.path["task_id"], asked.map_index))
         if instance is not None and asked.state in (None, instance.state):
             return Answer(body=previous_ti_response(run, instance))
@@ -94,8 +92,8 @@ def get_task_instance_states(call: Call[None, SelectTaskInstances]) -> Answer:
 @routes.get("/breadcrumbs", query=Breadcrumbs)
 def get_task_instance_breadcrumbs(call: Call[None, Breadcrumbs]) -> Answer:
     """The finished instances of a run."""
-    runs = runs_of(call.services, call.query.dag_id, wanted=lambda run: run.run_id == call.query.run_id)
-    finished = [i for i in instances_of_runs(call.services, runs) if i.state in FINISHED]
+    run = call.services.store.get_run(DagRunKey(call.query.dag_id, call.query.run_id))
+    finished = [i for i in instances_of_runs(call.services, [run] if run else []) if i.state in FINISHED]
     in_order = sorted(finished, key=lambda instance: (instance.task_id, instance.map_index))
     return Answer(body={"breadcrumbs": [breadcrumb(instance) for instance in in_order]})
 
@@ -187,14 +185,11 @@ def ti_patch_rendered_map_index(call: Call[str, None]) -> Answer:
 
 @routes.get("/{task_instance_id}/previous-successful-dagrun", access=Access.OWN)
 def get_previous_successful_dagrun(call: Call[None, None]) -> Answer:
-    run = call.services.store.get_run(call.caller.key.run)
-    if run is None or run.logical_date is None:
-        return Answer(body=previous_successful_dagrun_response(None))
-    before = run.logical_date
-    earlier = runs_of(
-        call.services, run.dag_id, wanted=lambda r: r.state is DagRunState.SUCCESS and _is_before(r, before)
-    )
-    return Answer(body=previous_successful_dagrun_response(max(earlier, key=_by_logical_date, default=None)))
+    store = call.services.store
+    run = store.get_run(call.caller.key.run)
+    earlier = store.runs_before(run.dag_id, run.logical_date) if run and run.logical_date else iter(())
+    succeeded = (other for other in earlier if other.state is DagRunState.SUCCESS)
+    return Answer(body=previous_successful_dagrun_response(next(succeeded, None)))
 
 
 @routes.get("/{task_instance_id}/validate-inlets-and-outlets", access=Access.OWN)
@@ -282,11 +277,3 @@ def _tasks_of_group(services: Services, dag_id: str, group_id: str) -> frozenset
         raise NotFound(f"Task group {group_id} not found in DAG {dag_id}")
     # Where the group has no instances, Airflow takes the id for a task's.
     return tasks or frozenset({group_id})
-
-
-def _is_before(run: DagRun, logical_date: Any) -> bool:
-    return run.logical_date is not None and (logical_date is None or run.logical_date < logical_date)
-
-
-def _by_logical_date(run: DagRun) -> Any:
-    return run.logical_date

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun, StaleTaskInstance
@@ -23,6 +24,13 @@ from gust.store.table import ConditionFailed, Expression, Put, Table, Update, ke
 
 _ONE_MORE: Final = items.number(1)
 _ONE_LESS: Final = items.number(-1)
+
+_AT_A_TIME: Final = (2, 10, 50, 100)
+"""Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
+
+_EARLIEST: Final = "0"
+_LATEST: Final = "~"
+"""Sort before and after every moment."""
 
 
 class DynamoDBRuns:
@@ -103,6 +111,25 @@ class DynamoDBRuns:
         keys = [key_of(item) for item in found]
         stored = self._table.get_all(keys)
         return [_read_run(_run_key(key), stored[key]) for key in keys if key in stored]
+
+    def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
+        last = _LATEST if logical_date is None else keyspace.moment(logical_date)
+        return self._runs_between(dag_id, _EARLIEST, last, ascending=False)
+
+    def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
+        return self._runs_between(dag_id, keyspace.moment(logical_date), _LATEST, ascending=True)
+
+    def _runs_between(self, dag_id: str, first: str, last: str, *, ascending: bool) -> Iterator[DagRun]:
+        """Runs with a logical date between, neither included."""
+        pk = keyspace.logical_dates(dag_id)
+        taken = self._table.query_between(pk, first, last, ascending=ascending, pages=_page_sizes())
+        between = (item for item in taken if key_of(item).sk not in (first, last))
+        for size in _page_sizes():
+            named = [DagRunKey(dag_id, item["run_id"]["S"]) for item in islice(between, size)]
+            if not named:
+                return
+            stored = self._table.get_all([keyspace.run(key) for key in named])
+            yield from (_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored)
 
     def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
         found = self._table.query_index(keyspace.INDEX_QUEUED, keyspace.escape(dag_id), limit=limit)
@@ -227,6 +254,10 @@ def _parts(put: Put) -> tuple[Any, Item, Expression]:
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------
+
+
+def _page_sizes() -> Iterator[int]:
+    return chain(_AT_A_TIME, repeat(_AT_A_TIME[-1]))
 
 
 def _run_key(key: keyspace.Key) -> DagRunKey:
