@@ -45,9 +45,22 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """How often one function called one operation of a service, for all tasks together."""
+
+    payer: str
+    service: str
+    operation: str
+    calls: float
+    read_units: float
+    write_units: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
     tasks: int
     lines: tuple[Line, ...]
+    operations: tuple[Operation, ...]
 
     @property
     def control_plane_per_million(self) -> float:
@@ -84,7 +97,16 @@ def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], p
         lines.append(Line(name, "Lambda GB-seconds", gb_seconds, gb_seconds * price))
     for (payer, what), (count, dollars) in sorted(_calls(counts, prices).items()):
         lines.append(Line(payer, what, count, dollars))
-    return Bill(tasks, tuple(lines))
+    return Bill(tasks, tuple(lines), tuple(_operations(counts)))
+
+
+def _operations(counts: Counts) -> Iterable[Operation]:
+    for caller, service, operation in sorted({key[:3] for key in counts}):
+        if short_name(caller) in (*CONTROL_PLANE, *WORK):
+            calls, reads, writes = (
+                counts.get((caller, service, operation, unit), 0) for unit in ("calls", "reads", "writes")
+            )
+            yield Operation(short_name(caller), service, operation, calls, reads, writes)
 
 
 def _calls(counts: Counts, prices: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:

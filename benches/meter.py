@@ -16,8 +16,6 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-import psutil
-
 REPORT: Final = "/_bench/calls"
 """`GET` answers what was counted so far."""
 
@@ -25,6 +23,7 @@ OUTSIDE: Final = "outside"
 """Caller of requests that no Lambda function made."""
 
 _CREDENTIAL: Final = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/")
+_APPLICATION: Final = re.compile(r"\bapp/([\w-]+)")
 _INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 
 Message = MutableMapping[str, Any]
@@ -48,7 +47,6 @@ class Meter:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._callers: dict[int, str] = {}
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
         """(caller, service, operation, unit) → how many; units: `calls`, `bytes`, `reads`, `writes`, `messages`."""
         self._functions: dict[str, FunctionUse] = {}
@@ -77,7 +75,7 @@ class Meter:
             await self._application(scope, receive, send)
             return
         operation = _operation_of(service, scope, headers)
-        caller = self._caller_of(scope)
+        caller = _caller_of(headers)
         body = await _body_of(receive)
         if service == "dynamodb":
             body = json.dumps({**json.loads(body), "ReturnConsumedCapacity": "TOTAL"}).encode()
@@ -105,13 +103,6 @@ class Meter:
     def _count(self, caller: str, service: str, operation: str, unit: str, number: float = 1) -> None:
         if number:
             self._counts[caller, service, operation, unit] += number  # type: ignore[assignment]  # half read units
-
-    def _caller_of(self, scope: MutableMapping[str, Any]) -> str:
-        """The function whose process holds the other end of the connection; connections are kept and reused."""
-        port = scope["client"][1]
-        if port not in self._callers:
-            self._callers[port] = _function_behind(port)
-        return self._callers[port]
 
 
 def consumed(operation: str, request: dict[str, Any], status: int, answer: dict[str, Any]) -> tuple[float, float]:
@@ -194,22 +185,18 @@ def _service_of(headers: dict[str, str]) -> str | None:
     return found[1] if found else None
 
 
+def _caller_of(headers: dict[str, str]) -> str:
+    """The function, whose SDK names it as its application: `benches.emulator` tells it to."""
+    found = _APPLICATION.search(headers.get("user-agent", ""))
+    return found[1] if found else OUTSIDE
+
+
 def _operation_of(service: str, scope: MutableMapping[str, Any], headers: dict[str, str]) -> str:
     if target := headers.get("x-amz-target"):
         return target.rpartition(".")[2]
     if service == "lambda" and (invoked := _INVOKE.search(scope["path"])):
         return f"Invoke {invoked[1].rpartition(':')[2]}"
     return str(scope["method"])
-
-
-def _function_behind(port: int) -> str:
-    for connection in psutil.net_connections("tcp4"):
-        if connection.laddr and connection.laddr.port == port and connection.pid:
-            try:
-                return str(psutil.Process(connection.pid).environ().get("AWS_LAMBDA_FUNCTION_NAME", OUTSIDE))
-            except psutil.Error:
-                break
-    return OUTSIDE
 
 
 async def _body_of(receive: Receive) -> bytes:

@@ -70,6 +70,12 @@ def table(results: Results) -> str:
             f"{line.dollars / bill.tasks * 1e6:>10.2f} $ per million tasks"
             for line in bill.lines
         ]
+        lines += [
+            f"  {one.payer:16}{f'{one.service} {one.operation}':36}{one.calls / bill.tasks:>8.3g} calls"
+            f"{one.read_units / bill.tasks:>8.3g} read units{one.write_units / bill.tasks:>8.3g} write units"
+            for one in bill.operations
+            if one.calls
+        ]
         lines.append(f"  control plane {bill.control_plane_per_million:.2f} $, work {bill.work_per_million:.2f} $")
     lines.append("")
     for target in targets(results):
@@ -106,6 +112,16 @@ def _bill_json(bill: Bill) -> dict[str, Any]:
         "tasks": bill.tasks,
         "control_plane_dollars_per_million_tasks": round(bill.control_plane_per_million, 3),
         "work_dollars_per_million_tasks": round(bill.work_per_million, 3),
+        "operations": [
+            {
+                "payer": one.payer,
+                "operation": f"{one.service} {one.operation}",
+                "calls_per_task": one.calls / bill.tasks,
+                "read_units_per_task": one.read_units / bill.tasks,
+                "write_units_per_task": one.write_units / bill.tasks,
+            }
+            for one in bill.operations
+        ],
         "lines": [
             {
                 "payer": line.payer,

@@ -1,7 +1,8 @@
-"""Make the AWS resources that the examples use: `python -m examples.resources` against `AWS_ENDPOINT_URL`.
+"""Make the AWS resources that the examples use. `./gust local` does, in its emulator, when it runs the examples.
 
 `weekday_settlement` invokes a Lambda function and runs a Glue job, `landing_zone` waits for an object in a bucket.
-Making them twice changes nothing. On real AWS you have your own; the names are in the DAG files.
+Making them twice changes nothing. On real AWS you have your own; the names are in the DAG files. Both DAGs template the
+logical date, so a run that is triggered by hand needs one, as in Airflow.
 """
 
 from __future__ import annotations
@@ -112,7 +113,3 @@ def _ignoring(client: Any, codes: tuple[str, ...], call: Any, **arguments: Any) 
     except client.exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in codes:
             raise
-
-
-if __name__ == "__main__":
-    create()

@@ -38,6 +38,16 @@ def test_an_asset_is_found_by_name_or_uri(store: Store) -> None:
     assert store.list_assets() == [orders, others]
 
 
+def test_assets_are_listed_by_name_or_by_uri(store: Store) -> None:
+    orders, renamed, moved = an_asset(), an_asset("sales"), an_asset(uri="s3://lake/new")
+    for asset in (orders, renamed, moved):
+        store.put_asset(asset)
+    assert store.list_assets(name="orders") == [moved, orders]
+    assert store.list_assets(uri="s3://lake/orders") == [orders, renamed]
+    assert store.list_assets(name="sales", uri="s3://lake/orders") == [renamed]
+    assert store.list_assets(uri="s3://lake") == []
+
+
 def test_an_event_is_read_as_it_was_written(store: Store) -> None:
     event = an_event(
         "e1",

@@ -18,8 +18,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from gust.aws.logs import CloudWatchLogReader
+from gust.aws.objects import S3Objects
+from gust.aws.queues import SqsQueues
+from gust.aws.tokens import JwtTokens
 from gust.local.dag_folder import DagFolder
 from gust.local.stack import LocalStack
+from gust.services.clock import SystemClock
+from gust.services.context import Services
+from gust.store.dynamodb import DynamoDBStore
 from tests.oracle.drive import ApiClient, ApiError
 
 T = TypeVar("T")
@@ -125,6 +132,14 @@ class LocalGust:
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return self.api.pages(f"{self._path(dag_id, run_id)}/taskInstances", "task_instances")
 
+    def task_instance(self, dag_id: str, run_id: str, task: str, map_index: int = -1) -> dict[str, Any]:
+        return self.api.call("GET", self._path(dag_id, run_id, task, map_index))
+
+    def tries(self, dag_id: str, run_id: str, task: str, map_index: int = -1) -> list[dict[str, Any]]:
+        """All tries of an instance, oldest first; the last is the one that it is in."""
+        path = f"{self._path(dag_id, run_id, task, map_index)}/tries"
+        return sorted(self.api.pages(path, "task_instances"), key=lambda each: each["try_number"])
+
     def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """By task id, `task_id[map_index]` where mapped."""
         return {_name(row): row["state"] for row in self.task_instances(dag_id, run_id)}
@@ -135,9 +150,34 @@ class LocalGust:
 
     def logs(self, dag_id: str, run_id: str, task: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """What one try printed, a line a line."""
+        lines = self.log_lines(dag_id, run_id, task, try_number=try_number, map_index=map_index)
+        return "\n".join(str(line["event"]) for line in lines)
+
+    def log_lines(
+        self, dag_id: str, run_id: str, task: str, *, try_number: int = 1, map_index: int = -1
+    ) -> list[dict[str, Any]]:
+        """One try's log with all its fields, as far as it has been written."""
         path = f"{self._path(dag_id, run_id)}/taskInstances/{quote(task)}/logs/{try_number}"
-        answer = self.api.call("GET", path, query={"map_index": map_index, "full_content": True})
-        return "\n".join(line["event"] if isinstance(line, dict) else line for line in answer["content"])
+        lines: list[dict[str, Any]] = []
+        token = None
+        while True:
+            query = {"map_index": map_index, "full_content": True} | ({"token": token} if token else {})
+            answer = self.api.call("GET", path, query=query)
+            lines += answer["content"]
+            token = answer["continuation_token"]
+            if token is None or not answer["content"]:
+                return lines
+
+    def await_log(
+        self, dag_id: str, run_id: str, task: str, text: str, *, try_number: int = 1, within: float = PATIENCE
+    ) -> str:
+        """The try's log, once it has the text."""
+
+        def look() -> str | None:
+            log = self.logs(dag_id, run_id, task, try_number=try_number)
+            return log if text in log else None
+
+        return self._await(look, within, lambda: self.logs(dag_id, run_id, task, try_number=try_number))
 
     def import_errors(self) -> dict[str, str]:
         """File → trace."""
@@ -146,6 +186,33 @@ class LocalGust:
 
     def dag_ids(self) -> set[str]:
         return {row["dag_id"] for row in self.api.pages("/api/v2/dags", "dags")}
+
+    def services(self) -> Services:
+        """The verbs' view of the running stack, for what no person does: looking into the table, sending a message."""
+        client = self.stack.client
+        objects = S3Objects(self.stack.outputs["BucketName"], client("s3"))
+        secrets = client("secretsmanager")
+        (secret,) = [each for each in secrets.list_secrets()["SecretList"] if "SigningSecret" in each["Name"]]
+        key = secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"]
+        return Services(
+            store=DynamoDBStore(self.stack.outputs["TableName"], client("dynamodb"), objects),
+            objects=objects,
+            queues=SqsQueues(
+                client("sqs"),
+                task_queue_url=self.stack.outputs["TaskQueueUrl"],
+                trigger_queue_url=self.queue_url("TriggersQueue"),
+                wake_queue_url=self.queue_url("WakesQueue"),
+            ),
+            tokens=JwtTokens(lambda: key),
+            clock=SystemClock(),
+            logs=CloudWatchLogReader(self.stack.outputs["TaskLogGroup"], client("logs")),
+        )
+
+    def queue_url(self, name: str) -> str:
+        """Of the queue that template.yaml calls so."""
+        urls = self.stack.client("sqs").list_queues()["QueueUrls"]
+        (url,) = [url for url in urls if f"-{name}-" in url or url.endswith(f"-{name}")]
+        return str(url)
 
     def story(self, dag_id: str, run_id: str) -> str:
         """What a person needs who reads a failed test."""

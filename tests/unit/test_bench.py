@@ -99,6 +99,7 @@ def test_the_meter_counts_and_passes_on():
     headers = [
         (b"authorization", b"AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request"),
         (b"x-amz-target", b"DynamoDB_20120810.UpdateItem"),
+        (b"user-agent", b"Boto3/1.43 md/Botocore#1.43 ua/2.1 app/gust-scheduler"),
     ]
     assert ask(meter, "/", headers, b'{"TableName": "t"}')["ConsumedCapacity"]
     assert seen == [{"TableName": "t", "ReturnConsumedCapacity": "TOTAL"}]
@@ -107,8 +108,8 @@ def test_the_meter_counts_and_passes_on():
     meter.invoked("gust-worker", 0.25, memory_mb=2048, architecture="arm64")
     report = ask(meter, REPORT, [], b"")
     counted = {tuple(row[:4]): row[4] for row in report["calls"]}
-    assert counted[OUTSIDE, "dynamodb", "UpdateItem", "calls"] == 1
-    assert counted[OUTSIDE, "dynamodb", "UpdateItem", "writes"] == 1
+    assert counted["gust-scheduler", "dynamodb", "UpdateItem", "calls"] == 1
+    assert counted["gust-scheduler", "dynamodb", "UpdateItem", "writes"] == 1
     assert FunctionUse(**report["functions"]["gust-worker"]) == FunctionUse(2, 0.75, 2048, "arm64")
 
 

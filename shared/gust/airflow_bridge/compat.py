@@ -38,6 +38,13 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def log_here() -> None:
+    """Have Airflow log to this process's stderr, whatever the process it was forked from logged to."""
+    from airflow.sdk.log import configure_logging
+
+    configure_logging(output=sys.stderr.buffer)
+
+
 def use_plugins_of(bundle: Path) -> None:
     """Make `plugins/` of an extracted bundle Airflow's PLUGINS_FOLDER, in this process, before plugins are looked up.
 

@@ -19,12 +19,15 @@ import ctypes
 import faulthandler
 import logging
 import os
+import select
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -253,6 +256,9 @@ class _CrashesAreFatal:
     @policy_hook  # type: ignore[untyped-decorator]
     def get_dagbag_import_timeout(dag_file_path: str) -> None:  # noqa: ARG004
         faulthandler.disable()
+        with suppress(ValueError):  # not in the main thread: then Airflow has put in none either
+            # The interpreter's handler ends by handing over to the one before it, which must not be Airflow's.
+            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
         faulthandler.enable(sys.stderr)
 
 
@@ -274,6 +280,9 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         self.selector.register(
             exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister)
         )
+        for sock in self._log_sockets():
+            read, close = self.selector.get_key(sock).data
+            self.selector.modify(sock, supervisor.selectors.EVENT_READ, (_unless_drained(read), close))
 
     def _on_child_started(self, **kwargs: Any) -> None:
         super()._on_child_started(**kwargs)
@@ -320,18 +329,16 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
 
     def _drain_logs(self) -> None:
         """Read what the child wrote before it asked for its end: requests and lines come through different sockets."""
-        for sock, name in list(self._open_sockets.items()):
-            if name == "requests":
-                continue
+        for sock in self._log_sockets():
             read, close = self.selector.get_key(sock).data
-            sock.setblocking(False)
-            with suppress(BlockingIOError):
-                while read(sock):
-                    pass
-                close(sock)
-                sock.close()
-                continue
-            sock.setblocking(True)
+            while _has_something(sock):
+                if not read(sock):
+                    close(sock)
+                    sock.close()
+                    break
+
+    def _log_sockets(self) -> list[socket.socket]:
+        return [sock for sock, name in self._open_sockets.items() if name != "requests"]
 
     def update_task_state_if_needed(self) -> None:
         """Called once, when the child is gone."""
@@ -365,6 +372,25 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             os.killpg(self.pid, signal.SIGKILL)
         if count := leftovers.end(but=self._others):
             self.process_log.warning("The task left processes running; they were killed", count=count)
+
+
+def _unless_drained(read: Callable[[socket.socket], bool]) -> Callable[[socket.socket], bool]:
+    """`read`, for a socket that may have been drained or closed since it was selected: reading it would block for good,
+    as the child writes no more before its request is answered."""
+
+    def read_what_is_there(sock: socket.socket) -> bool:
+        return not _has_something(sock) or read(sock)
+
+    return read_what_is_there
+
+
+def _has_something(sock: socket.socket) -> bool:
+    """Whether reading would not block: there are bytes, or the end. Of a closed one, nothing."""
+    if sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _PidFile:

@@ -189,6 +189,7 @@ def memory_for_child() -> int:
 
 def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
+    compat.log_here()
     footprint = Footprint(bundle)
     compat.use_plugins_of(bundle)
     file = bundle / path

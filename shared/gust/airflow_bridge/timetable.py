@@ -28,6 +28,7 @@ def ask(objects: Objects, question: dict[str, Any], folder: Path | None = None) 
 
 def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
     """Run the timetable in this process: the child's work."""
+    compat.log_here()
     if bundle is not None:
         compat.use_plugins_of(bundle)
     timetable = compat.decoded_timetable(question["timetable"])

@@ -12,8 +12,10 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,6 +79,8 @@ def local(options: argparse.Namespace) -> int:
     )
     try:
         stack.start()
+        if options.dags.samefile(ROOT / "examples" / "dags"):
+            _make_example_resources(stack.client)
         print(f"\n  Gust is ready after {time.monotonic() - started:.0f} s:  {stack.url}")
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
         print(f"  Logs  {stack.logs}")
@@ -94,6 +98,14 @@ def local(options: argparse.Namespace) -> int:
         stack.stop()
     print("Stopped.")
     return 0
+
+
+def _make_example_resources(client: Callable[[str], Any]) -> None:
+    """The Lambda function, Glue job and buckets that two of the examples use, in the emulator; today's file included."""
+    from examples import resources
+
+    resources.create(client)
+    resources.land_orders(datetime.now(UTC).date().isoformat(), client)
 
 
 class Stopped(BaseException):

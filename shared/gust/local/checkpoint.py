@@ -41,13 +41,7 @@ class Checkpoints:
         """The newest whole checkpoint."""
         return next(iter(self._whole()), None)
 
-    def was_clean(self) -> bool:
-        """Whether the newest was made by an orderly stop that cut no deployment of a bundle off: MiniStack ends state
-        machines that were running as failed."""
-        newest = self.newest()
-        return newest is not None and bool(json.loads((newest / _MANIFEST).read_text())["clean"])
-
-    def save(self, *, clean: bool) -> None:
+    def save(self) -> None:
         """Write the state of this process down, now. The caller is the emulator, or its fork."""
         newest = self.newest()
         number = int(newest.name) + 1 if newest else 1
@@ -56,13 +50,12 @@ class Checkpoints:
         partial.mkdir()
         _write_services(partial)
         (partial / _STREAMS).write_text(json.dumps(_unread_stream_records()))
-        clean = clean and not _is_executing()
-        (partial / _MANIFEST).write_text(json.dumps({"clean": clean, "at": time.time()}))
+        (partial / _MANIFEST).write_text(json.dumps({"at": time.time()}))
         partial.rename(self._folder / f"{number:08}")
         for old in self._whole()[_KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def save_in_fork(self, *, clean: bool = False) -> int:
+    def save_in_fork(self) -> int:
         """Start saving; returns the process id of the child, which exits 0 once the checkpoint is whole."""
         child = os.fork()
         if child:
@@ -70,7 +63,7 @@ class Checkpoints:
         try:
             logging.disable()  # another thread may have held a handler's lock while we forked
             _hurry()
-            self.save(clean=clean)
+            self.save()
             os._exit(0)
         except BaseException:  # whatever it is, the child must not live on as a second emulator
             os._exit(1)
@@ -119,12 +112,6 @@ def _write_services(folder: Path) -> None:
     ]
     if missing:
         raise RuntimeError(f"MiniStack did not save {', '.join(missing)}")
-
-
-def _is_executing() -> bool:
-    from ministack.services import stepfunctions
-
-    return any(execution.get("status") == "RUNNING" for execution in stepfunctions._executions._data.values())
 
 
 def _unread_stream_records() -> list[dict[str, Any]]:

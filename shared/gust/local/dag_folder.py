@@ -35,14 +35,15 @@ class DagFolder:
         self._seen: dict[str, Stamp] = {}
         self._waited = 0
 
-    def align(self, *, announce: bool = False) -> None:
+    def align(self) -> None:
         """Upload what differs from the bucket and delete what is not in the folder any more.
 
-        `announce` uploads one file even if none differs: whoever listens for uploads may have missed one."""
+        One file is uploaded even if none differs: a deployment that the end of the stack cut off is not gone on with by
+        itself, and one that finds nothing new costs nothing."""
         found = dict(self._find())
         there = self._list()
         stale = [name for name, stamp in found.items() if there.get(name) != self._hash(name)]
-        if announce and not stale and found:
+        if not stale and found:
             stale = [min(found)]
         self._send(stale, found, sorted(there.keys() - found.keys()))
         self._seen = found

@@ -121,7 +121,7 @@ class Emulator:
         keeper.cancel()
         self._closed = True
         log.info("stopping")
-        saved = await self._checkpoint(clean=True)
+        saved = await self._checkpoint()
         _end_workers()
         # A normal exit would wait for threads that wait for a function's answer, which nobody wants any more.
         os._exit(0 if saved else 1)
@@ -186,11 +186,11 @@ class Emulator:
             if seen != saved_at and await self._checkpoint():
                 saved_at = seen
 
-    async def _checkpoint(self, *, clean: bool = False) -> bool:
+    async def _checkpoint(self) -> bool:
         """Whether it was written."""
         async with self._saving:
             started = time.monotonic()
-            child = self._checkpoints.save_in_fork(clean=clean)
+            child = self._checkpoints.save_in_fork()
             paused = time.monotonic() - started
             saved = await asyncio.to_thread(_wait_for, child)
             what = "checkpoint %s: paused %.0f ms, took %.0f ms"

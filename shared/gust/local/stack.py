@@ -75,8 +75,6 @@ class LocalStack:
         self.endpoint = ""
         """Where the emulator answers, as AWS."""
         self.outputs: Mapping[str, str] = {}
-        self.started_clean = True
-        """False if the stack before on the same data was killed."""
 
     @property
     def url(self) -> str:
@@ -118,7 +116,7 @@ class LocalStack:
         self._control(f"open/{self.outputs['ApiId']}")
         if self._dags:
             self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
-            self._folder.align(announce=not self.started_clean)
+            self._folder.align()
         self._warm()
         self._await_healthy()
         self._warm_workers()
@@ -171,7 +169,6 @@ class LocalStack:
     def _start_emulator(self) -> None:
         checkpoints = checkpoint.Checkpoints(self._data / "state")
         newest = checkpoints.newest()
-        self.started_clean = newest is None or checkpoints.was_clean()
         port = self._emulator_port(newest)
         self.endpoint = f"http://127.0.0.1:{port}"
         temporary = self._data / "tmp"

@@ -50,6 +50,8 @@ def get_log(services: Services, request: Request) -> Json | Answer:
             if position is None:
                 raise
             raise _bad_token() from error
+        if following is None:
+            lines += _ending(view)
     token = _sealed(following) if following else None
     if content_type == NDJSON:
         headers = {"Airflow-Continuation-Token": token} if token else {}
@@ -104,6 +106,15 @@ def _sources(hostname: str | None) -> list[Json]:
     """Airflow's folded heading: where the lines come from."""
     source = [{"event": f"CloudWatch Logs stream {hostname}"}] if hostname else []
     return [{"event": "::group::Log message source details"}, *source, {"event": "::endgroup::"}]
+
+
+def _ending(view: InstanceView) -> list[Json]:
+    """What the control plane knows of a try's end and the task could not write any more: its worker was lost, say."""
+    instance = view.instance
+    if not instance.reason:
+        return []
+    level = "error" if instance.state in (TaskInstanceState.FAILED, TaskInstanceState.UP_FOR_RETRY) else "info"
+    return [{"timestamp": instance.end_date, "level": level, "logger": "gust", "event": instance.reason}]
 
 
 def _no_log(view: InstanceView) -> list[Json]:

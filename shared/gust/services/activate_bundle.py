@@ -30,6 +30,7 @@ from gust.services.deployment_turn import keep_turn
 from gust.services.load_past import last_automated_interval
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
+from gust.services.wake import wake_timetable
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,7 @@ class Deployment:
                 self.services.store.put_dag(before, after)
             except StaleDag:
                 continue
+            wake_timetable(self.services, after, now=self.services.clock.now())
             return
         raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 

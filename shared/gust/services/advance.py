@@ -31,9 +31,7 @@ from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
 from gust.services.load_past import following_runs, load_past
 from gust.services.specs import load_spec
-
-HORIZON: Final = timedelta(seconds=60)
-"""What falls due before the next tick could see it is handed to SQS at once; the tick looks this far ahead too."""
+from gust.services.wake import wake_run
 
 STANDSTILL: Final = timedelta(hours=1)
 """A run that nothing can move but another run's end or a person is looked at so often, lest it be forgotten."""
@@ -59,7 +57,7 @@ def advance(services: Services, key: DagRunKey) -> None:
             if dag is None or dag.is_paused:
                 return stand_still(services, run, now=now)
             if run.state is DagRunState.QUEUED and run.run_after > now:
-                return wake_soon(services, run, run.run_after, now=now)
+                return wake_run(services, run.key, run.run_after, now=now)
             if run.state is DagRunState.QUEUED:
                 await_turn(services, run, dag, now=now)
                 run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
@@ -136,16 +134,9 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
     due_at = decision.run.due_at
     if due_at is not None and due_at != run.due_at:
         # Before the write: a wake-up too many is harmless, one too few is a minute late.
-        wake_soon(services, run, due_at, now=now)
+        wake_run(services, run.key, due_at, now=now)
     services.store.update_run(run, decision.run)
     return True
-
-
-def wake_soon(services: Services, run: DagRun, at: datetime, *, now: datetime) -> None:
-    """Have the run looked at again at `at`, where that comes before the next tick would see it."""
-    if at < now + HORIZON:
-        wake = WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=at)
-        services.queues.wake(wake, delay=max(0.0, (at - now).total_seconds()))
 
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:

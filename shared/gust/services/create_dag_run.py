@@ -18,6 +18,7 @@ from gust.services.context import Services
 from gust.services.next_run import manual_interval, with_next_run
 from gust.services.params import validated_params
 from gust.services.specs import load_spec
+from gust.services.wake import wake_timetable
 
 RUN_ID_PATTERN: Final = re.compile(r"^[A-Za-z0-9_.~:+-]+$")
 """Airflow's `[scheduler] allowed_run_id_pattern`, at its default."""
@@ -94,9 +95,11 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
     """Make the scheduled runs that are due by now, as many as `max_active_runs` has room for.
 
     Each run is made in one transaction that also moves the DAG's next-run fields, so that a second scheduler, or the
-    same message again, makes no run twice and misses none. What finds no room waits for a run to finish.
+    same message again, makes no run twice and misses none. What finds no room waits for a run to finish. Who moved the
+    next run on has it made in time: it may be due before the next tick.
     """
     made: list[DagRun] = []
+    has_moved = False
     now = services.clock.now()
     while (dag := services.store.get_dag(dag_id)) and is_due(dag, now):
         spec = load_spec(services.objects, dag.spec_key)
@@ -109,10 +112,14 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
         except AlreadyExists:
             # A person took this logical date or run id: the timetable goes on behind it, as Airflow's does.
             services.store.put_dag(dag, after_run(services, dag, spec, now))
+            has_moved = True
         except StaleDag:
             continue
         else:
             made.append(run)
+            has_moved = True
+    if has_moved and dag is not None and not is_due(dag, now):
+        wake_timetable(services, dag, now=now)
     return made
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from gust.errors import NotFound, StaleDag
 from gust.model.dag import Dag
 from gust.model.state import DagRunState
-from gust.model.workload import WakeDag, WakeRun
+from gust.model.workload import WakeRun
 from gust.services.context import Services
 from gust.services.load_past import last_automated_interval
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
-
-NEXT_TICK: Final = timedelta(seconds=60)
-"""Runs due later than this are in the reach of a tick to come."""
+from gust.services.wake import wake_timetable
 
 
 def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
@@ -31,7 +28,7 @@ def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
     dag = _store(services, dag_id, is_paused, now=now)
     if not is_paused:
         _wake_runs(services, dag, now=now)
-        _wake_timetable(services, dag, now=now)
+        wake_timetable(services, dag, now=now)
     return dag
 
 
@@ -61,12 +58,6 @@ def _wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
     queued = sorted((run for run in unfinished if run.state is DagRunState.QUEUED), key=lambda run: run.run_after)
     for run in running + queued[: dag.max_active_runs]:
         services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
-
-
-def _wake_timetable(services: Services, dag: Dag, *, now: datetime) -> None:
-    if dag.next_run_after is not None and dag.next_run_after <= now + NEXT_TICK:
-        delay = max(0.0, (dag.next_run_after - now).total_seconds())
-        services.queues.wake(WakeDag(dag_id=dag.dag_id, at=dag.next_run_after), delay=delay)
 
 
 def _missed_a_run(dag: Dag, now: datetime) -> bool:

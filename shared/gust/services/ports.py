@@ -211,7 +211,8 @@ class AssetStore(Protocol):
 
     def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None: ...
 
-    def list_assets(self) -> list[Asset]: ...
+    def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
+        """All, those of one name, or those of one URI; in order of name and URI."""
 
     def put_asset_event(self, event: AssetEvent) -> None:
         """Store once: the same `event_id` again changes nothing."""

@@ -1,4 +1,4 @@
-"""A running try pushes an XCom."""
+"""A try pushes an XCom."""
 
 from typing import Any, Final
 
@@ -6,10 +6,11 @@ from gust.errors import NotFound, StaleTaskInstance
 from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import UNMAPPED
+from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.services.context import Services
 from gust.services.ports import XCom
-from gust.services.report_task_instance import not_running, running
+from gust.services.report_task_instance import not_running, present_dispatch
 from gust.services.specs import spec_of_instance
 
 RETURN_VALUE: Final = "return_value"
@@ -27,11 +28,13 @@ def push_xcom(
     """Store it, and note its length on the instance where a downstream maps over it.
 
     The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
-    that pushed; that is noted here, where the DAG needs it. Raises NotFound, and Conflict unless the dispatch runs.
+    that pushed; that is noted here, where the DAG needs it. What is pushed after the try has reported its end (links of
+    operators) cannot be mapped over. Raises NotFound, and Conflict where another dispatch has taken the place of this.
     """
-    instance = running(services, dispatch)
-    assert instance is not None  # noqa: S101 - without `or_already` it returns or raises
-    if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
+    instance = present_dispatch(services, dispatch)
+    if instance.state is not TaskInstanceState.RUNNING:
+        mapped_length = None
+    elif mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
         mapped_length = _length_of(value) if _is_mapped_over(services, instance) else None
     xcom = XCom(
         key=dispatch.key,

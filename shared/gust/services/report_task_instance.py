@@ -154,6 +154,18 @@ def running(services: Services, dispatch: Dispatch, *, or_already: S | None = No
     raise not_running(before)
 
 
+def present_dispatch(services: Services, dispatch: Dispatch) -> TaskInstance:
+    """The instance while the dispatch is its last: it runs, or has ended and nothing has taken its place.
+
+    Airflow's task runner pushes the XComs of operator links, and runs callbacks, after it has reported the end. Raises
+    NotFound and Conflict as `running` does.
+    """
+    found = known(services, dispatch)
+    if not dispatch.is_current(found) or found.state in {S.SCHEDULED, S.QUEUED}:
+        raise not_running(found)
+    return found
+
+
 def known(services: Services, dispatch: Dispatch) -> TaskInstance:
     found = services.store.get_instance(dispatch.key)
     if found is None:

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from gust.model.workload import WakeDag, WakeRun
-from gust.services.advance import HORIZON
 from gust.services.context import Services
+from gust.services.wake import HORIZON
 
 SLACK: Final = timedelta(seconds=5)
 """Ticks do not come at the exact second: look a little further than the next one."""

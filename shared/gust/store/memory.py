@@ -409,8 +409,12 @@ class MemoryStore:
         return None if name is None and uri is None else _copy_or_none(next(found, None))
 
     @_alone
-    def list_assets(self) -> list[Asset]:
-        return [_copy(asset) for _, asset in sorted(self._assets.items())]
+    def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
+        return [
+            _copy(asset)
+            for _, asset in sorted(self._assets.items())
+            if name in (None, asset.name) and uri in (None, asset.uri)
+        ]
 
     @_alone
     def put_asset_event(self, event: AssetEvent) -> None:

@@ -17,7 +17,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from gust.aws.memory import MemoryObjects
+from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.errors import NotFound
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
@@ -39,10 +39,14 @@ class Stack:
     objects: MemoryObjects
     parsed: list[str] = field(default_factory=list)
     """Files that were parsed, all deployments together."""
+    queues: MemoryQueues = field(default_factory=MemoryQueues)
+    are_paused_at_creation: bool = True
 
     @property
     def services(self) -> Services:
-        return Services(store=self.store, objects=self.objects, queues=None, tokens=None, clock=self.clock, logs=None)  # type: ignore[arg-type]
+        return Services(
+            store=self.store, objects=self.objects, queues=self.queues, tokens=None, clock=self.clock, logs=None
+        )  # type: ignore[arg-type]
 
     # --- the folder ---
 
@@ -77,7 +81,7 @@ class Stack:
 
     def activate(self, taken: Snapshot) -> Activation:
         assert taken.plan is not None
-        return activate(self.services, taken.plan, "test", paused_at_creation=True)
+        return activate(self.services, taken.plan, "test", paused_at_creation=self.are_paused_at_creation)
 
     def outcome(self, path: str, text: str) -> FileOutcome:
         self.parsed.append(path)

@@ -160,6 +160,15 @@ def test_the_next_run_stays_while_the_schedule_does(stack):
     assert stack.dag("a").next_run_after == moved.next_run_after
 
 
+@pytest.mark.parametrize(("is_paused", "delays"), [(False, [60.0 - 25]), (True, [])])
+def test_a_run_that_is_due_before_the_next_tick_is_made_in_time(stack, is_paused, delays):
+    stack.clock.advance(25)
+    stack.are_paused_at_creation = is_paused
+    stack.upload("a.py", "dag soon 1 12 2 3 *\ndag later 2 12 2 3 *\ndag never")
+    stack.deploy()
+    assert [(wake.dag_id, delay) for wake, delay in stack.queues.wakes] == [("soon", delay) for delay in delays]
+
+
 def test_a_changed_schedule_goes_on_after_the_last_automated_run(stack):
     stack.upload("a.py", "dag a 0 6 * * *")
     stack.deploy()

@@ -10,7 +10,16 @@ import pytest
 from gust.model.asset import Asset, AssetEvent
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.dag import Dag
-from gust.model.dag_spec import AssetRef, ExpandedKwarg, Expansion, LiteralLength, TaskGroupSpec, TaskSpec, XComLength
+from gust.model.dag_spec import (
+    AssetRef,
+    ExpandedKwarg,
+    Expansion,
+    LiteralLength,
+    TaskGroupSpec,
+    TaskSpec,
+    TimetableSpec,
+    XComLength,
+)
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
@@ -544,6 +553,35 @@ def test_inactive_assets_are_named(world: World) -> None:
     worker = world.worker(world.given_running("extract"))
     inactive = worker.task_instances.validate_inlets_and_outlets(own_id()).inactive_assets
     assert [(asset.name, asset.uri, asset.type) for asset in inactive] == [("gone", "s3://lake/gone", "Asset")]
+
+
+@pytest.mark.parametrize(
+    "rival",
+    [AssetRef(name="old", uri="s3://lake/orders"), AssetRef(name="orders", uri="s3://lake/old")],
+    ids=["one URI", "one name"],
+)
+@pytest.mark.parametrize("kept_by", ["an inlet", "a schedule", "nobody"])
+def test_of_two_assets_that_share_a_name_or_uri_the_first_is_active(
+    world: World, rival: AssetRef, kept_by: str
+) -> None:
+    orders = AssetRef(name="orders", uri="s3://lake/orders")
+    world.given_dag(TaskSpec(task_id="extract", outlets=(orders,)))
+    old = {"asset": {"name": rival.name, "uri": rival.uri, "group": "asset"}}
+    on_asset = TimetableSpec(
+        type="airflow.timetables.simple.AssetTriggeredTimetable", asset_expression={"any": [{"all": [old]}]}
+    )
+    match kept_by:
+        case "an inlet":
+            world.given_dag(TaskSpec(task_id="read", inlets=(rival,)), dag_id="reader")
+        case "a schedule":
+            world.given_dag(TaskSpec(task_id="read"), dag_id="reader", timetable=on_asset)
+    world.given_run()
+    for age, ref in enumerate((orders, rival)):
+        born = NOW - timedelta(days=age)
+        world.store.put_asset(Asset(name=ref.name or "", uri=ref.uri or "", created_at=born))
+    worker = world.worker(world.given_running("extract"))
+    inactive = worker.task_instances.validate_inlets_and_outlets(own_id()).inactive_assets
+    assert [asset.name for asset in inactive] == ([] if kept_by == "nobody" else ["orders"])
 
 
 # --- state stores -----------------------------------------------------------------------------------------------------

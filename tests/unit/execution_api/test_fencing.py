@@ -229,3 +229,24 @@ def test_the_token_of_a_deferred_instance_is_the_triggerers(etl: World) -> None:
     assert status == 403
     assert "Token type 'trigger' not allowed" in answer["detail"]
     assert etl.state(ti) is S.DEFERRED
+
+
+def test_what_a_try_sends_after_its_end_is_taken_until_another_dispatch_takes_its_place(etl: World) -> None:
+    """Airflow's task runner pushes operators' links, and some rendered fields again, after it has reported success."""
+    first = etl.given_running("extract")
+    assert etl.request("PATCH", path(first, "state"), token=etl.token(first), body=SUCCESS)[0] == 204
+    link = f"/xcoms/{first.dag_id}/{first.run_id}/extract/_link_GlueJobRunDetailsLink"
+    assert etl.request("POST", link, token=etl.token(first), body="https://console")[0] == 201
+    assert etl.request("PUT", path(first, "rtif"), token=etl.token(first), body={"a": "b"})[0] == 201
+    pushed = etl.store.get_xcom(first.key, "_link_GlueJobRunDetailsLink")
+    assert pushed is not None
+    assert pushed.value == "https://console"
+
+
+def test_what_a_rescheduled_dispatch_sends_after_the_next_one_is_queued_is_refused(etl: World) -> None:
+    first = etl.given_running("extract")
+    etl.store.move(transition.reschedule(first, at=NOW, due_at=NOW))
+    second = etl.given_running("extract")
+    link = f"/xcoms/{first.dag_id}/{first.run_id}/extract/link"
+    assert etl.request("POST", link, token=etl.token(first), body="late")[0] == 409
+    assert etl.store.get_xcom(second.key, "link") is None

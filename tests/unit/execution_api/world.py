@@ -83,9 +83,8 @@ class World:
     def given_dag(self, *tasks: TaskSpec, dag_id: str = RUN.dag_id, **fields: Any) -> DagSpec:
         spec = DagSpec(
             dag_id=dag_id,
-            timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
             tasks={t.task_id: t for t in tasks},
-            **fields,
+            **{"timetable": TimetableSpec(type="airflow.timetables.simple.NullTimetable"), **fields},
         )
         # Named by its content, as in the bucket: specs are cached by key for as long as the process lives.
         text = spec.model_dump_json()

@@ -6,11 +6,11 @@ from pathlib import Path
 from gust.local.checkpoint import Checkpoints, move_port
 
 
-def given_checkpoint(folder: Path, name: str, *, whole: bool = True, clean: bool = True) -> Path:
+def given_checkpoint(folder: Path, name: str, *, whole: bool = True) -> Path:
     checkpoint = folder / name
     checkpoint.mkdir(parents=True)
     if whole:
-        (checkpoint / "manifest.json").write_text(json.dumps({"clean": clean, "at": 0}))
+        (checkpoint / "manifest.json").write_text(json.dumps({"at": 0}))
     return checkpoint
 
 
@@ -18,18 +18,16 @@ def test_nothing_is_the_newest_of_nothing(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "state")
 
     assert checkpoints.newest() is None
-    assert not checkpoints.was_clean()
 
 
 def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
     given_checkpoint(tmp_path, "00000009")
-    newest = given_checkpoint(tmp_path, "00000010", clean=False)
+    newest = given_checkpoint(tmp_path, "00000010")
     given_checkpoint(tmp_path, "00000011", whole=False)
 
     checkpoints = Checkpoints(tmp_path)
 
     assert checkpoints.newest() == newest
-    assert not checkpoints.was_clean()
 
 
 def test_what_was_cut_off_while_it_was_written_goes(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_what_went_while_nobody_looked_is_deleted_at_the_start(dags: Path, bucke
     assert "bundles/1.zip" in bucket.objects
 
 
-def test_announcing_sends_one_file_even_if_none_differs(dags: Path, bucket: Bucket) -> None:
+def test_one_file_is_sent_even_if_none_differs(dags: Path, bucket: Bucket) -> None:
     bucket.objects |= {"dags/etl.py": b"etl", "dags/lib/helper.py": b"helper"}
 
-    DagFolder(dags, bucket, "b").align(announce=True)
+    DagFolder(dags, bucket, "b").align()
 
     assert bucket.puts == ["dags/etl.py"]
 

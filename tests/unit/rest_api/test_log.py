@@ -45,6 +45,13 @@ def test_a_finished_try_is_given_whole(run: DagRun, api: Api) -> None:
     assert answer["content"][3] == {"timestamp": "2026-03-04T12:00:00Z", "level": "info", "event": "1.1"}
 
 
+def test_a_try_that_could_not_say_why_it_ended_has_it_said(world: World, run: DagRun, api: Api) -> None:
+    lost = {"state": S.UP_FOR_RETRY, "try_number": 1, "start_date": NOW, "end_date": NOW, "hostname": "one"}
+    world.instance(run, "extract", **lost, reason="The worker was silent; the try is lost.")
+    last = api.ok("get_log", "GET", f"{LOGS}/1")["content"][-1]
+    assert (last["level"], last["event"]) == ("error", "The worker was silent; the try is lost.")
+
+
 def test_a_running_try_goes_on_behind_its_token(world: World, run: DagRun, api: Api) -> None:
     answer = api.ok("get_log", "GET", f"{LOGS}/2")
     assert events(answer)[-2:] == ["2.1", "2.2"]

@@ -64,6 +64,21 @@ def test_the_tick_hands_over_what_is_due_within_its_minute_with_the_exact_delay(
     assert world.store.last_alive()["scheduler"] == world.clock.now()
 
 
+def test_a_run_every_minute_is_in_time_whenever_ticks_come(world: World) -> None:
+    """The tick that finds one run due cannot see the next one yet, and the tick after it comes too late for it."""
+    every_minute = HOURLY.model_copy(update={"data": {**HOURLY.data, "expression": "* * * * *"}})
+    world.given_dag(hourly(timetable=every_minute))
+    world.pass_time(seconds=35)
+    tick(world.services)
+    world.queues.wakes.clear()
+
+    assert len(create_due_runs(world.services, "etl")) == 1
+    assert world.queues.wakes == [(WakeDag(dag_id="etl", at=START + timedelta(minutes=1)), 25.0)]
+    world.queues.wakes.clear()
+    assert create_due_runs(world.services, "etl") == []
+    assert world.queues.wakes == [], "who makes nothing hands nothing over, lest wake-ups multiply"
+
+
 def test_the_tick_finds_runs_whose_wake_up_was_lost(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()

@@ -1,8 +1,10 @@
 """One try, run by Airflow's own supervisor in a forked child, against a control plane in this process."""
 
+import faulthandler
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -91,6 +93,15 @@ def test_a_short_task_ends_at_once_and_needs_no_heartbeat(run: Run, site: Site) 
     assert site.control_plane.asked("heartbeat") == []
 
 
+@pytest.fixture
+def no_faulthandler() -> Iterator[None]:
+    """pytest enables the interpreter's fault handler, which hides what happens in a process that has none."""
+    faulthandler.disable()
+    yield
+    faulthandler.enable(sys.__stderr__)
+
+
+@pytest.mark.usefixtures("no_faulthandler")
 @pytest.mark.parametrize(
     "death",
     [

@@ -34,11 +34,13 @@ from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.services.active_assets import inactive_assets
 from gust.services.context import Services
 from gust.services.find_task_instances import instances_of_runs, runs_of, tasks_of_group
 from gust.services.report_task_instance import (
     heartbeat,
     known,
+    present_dispatch,
     report_deferral,
     report_failure,
     report_rendered_map_index,
@@ -168,7 +170,7 @@ def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
 
 @routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any])
 def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
-    running(call.services, call.caller)
+    present_dispatch(call.services, call.caller)
     call.services.store.put_rendered_fields(call.caller.key, call.body)
     return Answer(201, {"message": "Rendered task instance fields successfully set"})
 
@@ -192,15 +194,14 @@ def get_previous_successful_dagrun(call: Call[None, None]) -> Answer:
 
 @routes.get("/{task_instance_id}/validate-inlets-and-outlets", access=Access.OWN)
 def validate_inlets_and_outlets(call: Call[None, None]) -> Answer:
-    """Assets that the task names and that no DAG's active version does."""
+    """Assets that the task names and that are not active."""
     services = call.services
     instance = known(services, call.caller)
     run = services.store.get_run(instance.key.run)
     if run is None:
         raise NotFound("Task Instance not found")
     task = spec_of_instance(services, run, instance).tasks.get(instance.task_id)
-    named = {(ref.name, ref.uri): ref for ref in (*task.inlets, *task.outlets) if ref.kind == "asset"} if task else {}
-    inactive = [ref for (name, uri), ref in named.items() if services.store.get_asset(name=name, uri=uri) is None]
+    inactive = inactive_assets(services, (*task.inlets, *task.outlets)) if task else []
     return Answer(body={"inactive_assets": [asset_profile(ref) for ref in inactive]})
 
 

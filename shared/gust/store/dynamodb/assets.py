@@ -44,8 +44,13 @@ class DynamoDBAssets:
             return min(self._assets_at(uri), key=lambda asset: asset.name, default=None)
         return None
 
-    def list_assets(self) -> list[Asset]:
-        found = (items.ASSET.read(item) for item in self._table.query(keyspace.ASSETS))
+    def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
+        found: Iterable[Asset]
+        if uri is not None:
+            found = (asset for asset in self._assets_at(uri) if name in (None, asset.name))
+        else:
+            begin = "" if name is None else keyspace.assets_named(name)
+            found = (items.ASSET.read(item) for item in self._table.query(keyspace.ASSETS, begins_with=begin))
         return sorted(found, key=lambda asset: (asset.name, asset.uri))
 
     def put_asset_event(self, event: AssetEvent) -> None:

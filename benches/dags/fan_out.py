@@ -1,0 +1,12 @@
+"""A hundred tasks side by side after one. Tasks do nothing, so that everything measured is scheduling."""
+
+import pendulum
+from airflow.sdk import DAG, task
+
+with DAG("bench_fan_out", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), max_active_tasks=1_000):
+
+    @task
+    def nothing():
+        pass
+
+    nothing.override(task_id="root")() >> [nothing.override(task_id=f"task_{i:02}")() for i in range(100)]

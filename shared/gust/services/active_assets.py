@@ -1,0 +1,64 @@
+"""Which assets are active.
+
+Airflow wants one asset per name and one per URI. Where DAGs name two that share one of them, the first that came is
+active, and tasks that name the other one fail before they begin. An asset that no DAG names any more is in nobody's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gust.model.asset import Asset
+from gust.model.dag_spec import AssetRef, DagSpec
+from gust.services.context import Services
+from gust.services.specs import load_spec
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+def inactive_assets(services: Services, refs: Iterable[AssetRef]) -> list[AssetRef]:
+    """Those of the references to assets that lead to no active one, each once, in their order."""
+    named = {(ref.name, ref.uri): ref for ref in refs if ref.kind == "asset"}
+    return [ref for ref in named.values() if not _is_active(services, ref)]
+
+
+def _is_active(services: Services, ref: AssetRef) -> bool:
+    rivals = {
+        (asset.name, asset.uri): asset
+        for asset in (*services.store.list_assets(name=ref.name or ""), *services.store.list_assets(uri=ref.uri or ""))
+    }
+    asset = rivals.pop((ref.name or "", ref.uri or ""), None)
+    if asset is None:
+        return False
+    earlier = {key for key, rival in rivals.items() if _age(rival) < _age(asset)}
+    return not earlier or earlier.isdisjoint(_named_by_dags(services))
+
+
+def _age(asset: Asset) -> tuple[datetime, str, str]:
+    return (asset.created_at or _LONG_AGO, asset.name, asset.uri)
+
+
+def _named_by_dags(services: Services) -> set[tuple[str, str]]:
+    """(name, uri) of what DAGs name now. Reads every DAG, so only where there is a conflict to decide."""
+    specs = (load_spec(services.objects, dag.spec_key) for dag in services.store.list_dags() if not dag.is_stale)
+    return {named for spec in specs for named in _named_by(spec)}
+
+
+def _named_by(spec: DagSpec) -> Iterator[tuple[str, str]]:
+    for task in spec.tasks.values():
+        for ref in (*task.inlets, *task.outlets):
+            if ref.kind == "asset":
+                yield ref.name or "", ref.uri or ""
+    yield from _named_in(spec.timetable.asset_expression)
+
+
+def _named_in(expression: Any) -> Iterator[tuple[str, str]]:
+    """Airflow's form: `{"any": [{"asset": {"name": …, "uri": …}}, {"alias": …}]}`, nested at will."""
+    match expression:
+        case {"asset": {"name": str(name), "uri": str(uri)}}:
+            yield name, uri
+        case {"any": list(parts)} | {"all": list(parts)}:
+            for part in parts:
+                yield from _named_in(part)
