@@ -36,6 +36,11 @@ from gust.services.wake import wake_run
 STANDSTILL: Final = timedelta(hours=1)
 """A run that nothing can move but another run's end or a person is looked at so often, lest it be forgotten."""
 
+FORBEARANCE: Final = timedelta(minutes=2)
+"""A run that has been due for so long and could not be brought forward is not about to be."""
+
+PUT_OFF_BY: Final = timedelta(minutes=10)
+
 ATTEMPTS: Final = 10
 """Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
 
@@ -116,6 +121,16 @@ def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
     the tick is not busy with what cannot move. Raises StaleDagRun."""
     if run.due_at is None or run.due_at <= now:
         services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
+
+
+def put_off(services: Services, key: DagRunKey) -> None:
+    """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
+    that it neither keeps the ticks busy nor looks as if all timers were stuck."""
+    run, now = services.store.get_run(key), services.clock.now()
+    if run is None or run.is_finished or run.due_at is None or run.due_at > now - FORBEARANCE:
+        return
+    with suppress(StaleDagRun):
+        services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
 
 
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:
