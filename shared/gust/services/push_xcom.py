@@ -1,4 +1,4 @@
-"""A running try pushes an XCom."""
+"""A try pushes an XCom."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from gust.model.keys import UNMAPPED
 from gust.model.task_instance import TaskInstance
 from gust.services.context import Services
 from gust.services.ports import XCom
-from gust.services.report_task_instance import not_running, running
+from gust.services.report_task_instance import not_running, started
 from gust.services.specs import spec_of_instance
 
 RETURN_VALUE: Final = "return_value"
@@ -27,10 +27,10 @@ def push_xcom(
     """Store it, and note its length on the instance where a downstream maps over it.
 
     The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
-    that pushed; that is noted here, where the DAG needs it. Raises NotFound, and Conflict unless the dispatch runs.
+    that pushed; that is noted here, where the DAG needs it. Raises NotFound, and Conflict unless the dispatch was started
+    and is the current one; what a downstream maps over can only be pushed while it runs.
     """
-    instance = running(services, dispatch)
-    assert instance is not None  # noqa: S101 - without `or_already` it returns or raises
+    instance = started(services, dispatch)
     if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
         mapped_length = _length_of(value) if _is_mapped_over(services, instance) else None
     xcom = XCom(

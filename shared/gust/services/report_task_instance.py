@@ -154,6 +154,18 @@ def running(services: Services, dispatch: Dispatch, *, or_already: S | None = No
     raise not_running(before)
 
 
+def started(services: Services, dispatch: Dispatch) -> TaskInstance:
+    """The instance, if this dispatch was started and no other has taken its place since.
+
+    It may have ended or deferred: the links of its operator, what its callbacks push and the final rendered fields come
+    after the report of that. Raises NotFound, or Conflict.
+    """
+    before = known(services, dispatch)
+    if not dispatch.is_current(before) or before.state in (None, S.SCHEDULED, S.QUEUED):
+        raise not_running(before)
+    return before
+
+
 def known(services: Services, dispatch: Dispatch) -> TaskInstance:
     found = services.store.get_instance(dispatch.key)
     if found is None:

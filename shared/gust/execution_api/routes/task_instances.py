@@ -48,6 +48,7 @@ from gust.services.report_task_instance import (
     report_stopped,
     report_success,
     running,
+    started,
 )
 from gust.services.skip_downstream import skip_downstream
 from gust.services.specs import load_spec, spec_of_instance
@@ -170,7 +171,7 @@ def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
 
 @routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any])
 def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
-    running(call.services, call.caller)
+    started(call.services, call.caller)
     call.services.store.put_rendered_fields(call.caller.key, call.body)
     return Answer(201, {"message": "Rendered task instance fields successfully set"})
 

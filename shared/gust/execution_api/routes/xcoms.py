@@ -15,7 +15,7 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.services.find_task_instances import runs_of
 from gust.services.ports import XCom
 from gust.services.push_xcom import push_xcom
-from gust.services.report_task_instance import running
+from gust.services.report_task_instance import started
 
 routes = Routes("/xcoms")
 
@@ -93,7 +93,7 @@ def set_xcom(call: Call[Any, SetXCom]) -> Answer:
 @routes.delete(OF_TASK, query=DeleteXCom)
 def delete_xcom(call: Call[None, DeleteXCom]) -> Answer:
     _require_own(call, call.query.map_index)
-    running(call.services, call.caller)
+    started(call.services, call.caller)
     call.services.store.delete_xcom(call.caller.key, call.path["key"])
     return Answer(body={"message": f"XCom with key: {call.path['key']} successfully deleted."})
 
