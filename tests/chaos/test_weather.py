@@ -108,6 +108,10 @@ class Queues:
         self._day.deliver(lambda: self._day.look(wake.key), delay=delay)
         self._day.may_die()
 
+    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+        for wake, delay in wakes:
+            self.wake(wake, delay=delay)
+
 
 class Day:
     def __init__(self, seed: int, spec: DagSpec, *, badness: float) -> None:

@@ -112,6 +112,24 @@ def test_tasks_go_in_tens(aws: Aws) -> None:
     assert len(wire.sent) == 3
 
 
+def test_wakes_go_in_tens_each_with_its_delay() -> None:
+    """A tick may find thousands due, and has a minute."""
+    wire = Wire()
+    wakes = [(WakeRun(dag_id="etl", run_id=f"r{n}", at=NOW), n / 2) for n in range(23)]
+    sqs(wire).wake_all(wakes)
+    assert [len(sent["Entries"]) for sent in wire.sent] == [10, 10, 3]
+    assert [entry["DelaySeconds"] for entry in wire.sent[1]["Entries"]] == [5, 6, 6, 7, 7, 8, 8, 9, 9, 10]
+    sqs(wire).wake_all([])
+    assert len(wire.sent) == 3
+
+
+def test_wakes_that_sqs_refuses_do_not_keep_the_others_back() -> None:
+    wire = Wire([refusal("ServiceUnavailable", 503), {"Failed": [{"Id": "0"}]}])
+    with pytest.raises(Unwell, match="11 of 25"):
+        sqs(wire).wake_all([(WakeDag(dag_id=f"d{n}", at=NOW), 0) for n in range(25)])
+    assert len(wire.sent) == 3
+
+
 def test_a_batch_takes_one_mebibyte_at_most() -> None:
     wire = Wire()
     sqs(wire).send_tasks([a_task(n, weight=300_000) for n in range(7)])
@@ -165,4 +183,5 @@ def test_the_twin_keeps_what_it_is_sent_and_can_refuse() -> None:
     queues.send_triggers([a_trigger(1)], delay=5)
     queues.wake(WakeDag(dag_id="etl", at=NOW), delay=7)
     assert queues.triggers == [(a_trigger(1), 5)]
-    assert queues.wakes == [(WakeDag(dag_id="etl", at=NOW), 7)]
+    queues.wake_all([(WakeDag(dag_id="dw", at=NOW), 8)])
+    assert queues.wakes == [(WakeDag(dag_id="etl", at=NOW), 7), (WakeDag(dag_id="dw", at=NOW), 8)]

@@ -64,8 +64,8 @@ def watched(dynamodb: OnDynamoDB, wire: Wire) -> DynamoDBStore:
     return DynamoDBStore(dynamodb.table, wire, dynamodb.objects)
 
 
-def refusal(operation: str, code: str, **more: Any) -> ClientError:
-    response: Any = {"Error": {"Code": code, "Message": code}, **more}
+def refusal(operation: str, code: str, message: str = "", **more: Any) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": message or code}, **more}
     return ClientError(response, operation)
 
 
@@ -401,3 +401,28 @@ def test_an_object_that_vanished_is_not_found(dynamodb: OnDynamoDB) -> None:
     dynamodb.objects.delete(dynamodb.objects.list("xcom/"))
     with pytest.raises(NotFound):
         dynamodb.store.get_xcom(an_instance().key, "x")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        refusal("PutItem", "ValidationException", "Item size has exceeded the maximum allowed size"),
+        refusal("UpdateItem", "ValidationException", "Item size to update has exceeded the maximum allowed size"),
+        refusal(
+            "TransactWriteItems",
+            "TransactionCanceledException",
+            CancellationReasons=[
+                {"Code": "None"},
+                {"Code": "ValidationError", "Message": "Item size has exceeded the maximum allowed size"},
+            ],
+        ),
+    ],
+)
+def test_what_is_too_large_for_an_item_is_the_callers_mistake(
+    watched: DynamoDBStore, wire: Wire, refused: ClientError
+) -> None:
+    """A run's conf, what a task defers with, an event's payload: whoever sent it must not send it again and again."""
+    operation = {"TransactWriteItems": "transact_write_items"}.get(refused.operation_name, "put_item")
+    wire.answers[operation] = iter([refused])
+    with pytest.raises(Invalid, match="400 KB"):
+        watched.create_run(a_run(logical_date=NOW if operation.startswith("transact") else None))

@@ -73,3 +73,7 @@ class MemoryQueues:
 
     def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
         self.wakes.append((wake, delay))
+
+    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+        for wake, delay in wakes:
+            self.wake(wake, delay=delay)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
+from pydantic import BaseModel
 
 from gust.errors import Unwell
 from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
@@ -19,7 +20,7 @@ _BYTES_PER_BATCH: Final = 1024 * 1024
 
 _THROTTLED: Final = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "OverLimit"})
 
-Workload = TypeVar("Workload", TaskWorkload, TriggerWorkload)
+Message = TypeVar("Message", bound=BaseModel)
 
 
 class SqsQueues:
@@ -34,11 +35,11 @@ class SqsQueues:
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """A batch that SQS does not answer counts as refused: its messages may have arrived nevertheless, which is
         harmless, because a dispatch starts once."""
-        return self._send(self._task_queue_url, workloads, delay=0)
+        return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
         """Raises Unwell where SQS refuses some; all may be sent again."""
-        if refused := self._send(self._trigger_queue_url, workloads, delay=_seconds(delay)):
+        if refused := self._send(self._trigger_queue_url, [(workload, delay) for workload in workloads]):
             raise Unwell(f"SQS refused {len(refused)} of {len(workloads)} triggers")
 
     def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
@@ -51,34 +52,39 @@ class SqsQueues:
                 raise
             raise Unwell(f"SQS send_message: {error}") from error
 
-    def _send(self, queue_url: str, workloads: Sequence[Workload], *, delay: int) -> list[Workload]:
-        refused: list[Workload] = []
-        for batch in _batches((workload, workload.model_dump_json()) for workload in workloads):
+    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+        if refused := self._send(self._wake_queue_url, wakes):
+            raise Unwell(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
+
+    def _send(self, queue_url: str, messages: Iterable[tuple[Message, float]]) -> list[Message]:
+        """Each after its delay. Returns those that SQS refused."""
+        refused: list[Message] = []
+        for batch in _batches((message, message.model_dump_json(), delay) for message, delay in messages):
             entries = [
-                {"Id": str(number), "MessageBody": body, "DelaySeconds": delay}
-                for number, (_, body) in enumerate(batch)
+                {"Id": str(number), "MessageBody": body, "DelaySeconds": _seconds(delay)}
+                for number, (_, body, delay) in enumerate(batch)
             ]
             try:
                 answer = self._client.send_message_batch(QueueUrl=queue_url, Entries=entries)
             except (ClientError, HTTPClientError, ConnectionFailed) as error:
                 if not _passes(error):
                     raise
-                refused += [workload for workload, _ in batch]
+                refused += [message for message, _, _ in batch]
                 continue
             refused += [batch[int(failure["Id"])][0] for failure in answer.get("Failed", ())]
         return refused
 
 
-def _batches(messages: Iterable[tuple[Workload, str]]) -> Iterator[list[tuple[Workload, str]]]:
+def _batches(messages: Iterable[tuple[Message, str, float]]) -> Iterator[list[tuple[Message, str, float]]]:
     """Ten messages and 1 MiB at most."""
-    batch: list[tuple[Workload, str]] = []
+    batch: list[tuple[Message, str, float]] = []
     size = 0
-    for workload, body in messages:
-        length = len(body.encode())
+    for message in messages:
+        length = len(message[1].encode())
         if batch and (len(batch) == _PER_BATCH or size + length > _BYTES_PER_BATCH):
             yield batch
             batch, size = [], 0
-        batch.append((workload, body))
+        batch.append(message)
         size += length
     if batch:
         yield batch

@@ -3,6 +3,7 @@
 - A front door: a second port, on which there is nothing but the stack's HTTP API, at `/`.
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
+- Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
 
 It speaks on its standard input: end of file means "stop".
@@ -21,6 +22,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from gust.local.checkpoint import Checkpoints, repair
 
@@ -130,6 +132,8 @@ class Emulator:
                 await self._application(scope, receive, self._once_loaded(send))
             case "http" if self._closed:
                 await _answer(send, 503, b"{}")
+            case "http" if is_from_elsewhere(scope):
+                await _answer(send, 403, b'{"detail": "Only this machine is answered"}')
             case "http" if scope["server"][1] == self._public_port:
                 self._requests += 1
                 await self._enter(scope, receive, send)
@@ -196,6 +200,23 @@ class Emulator:
             else:
                 log.error(what, "FAILED", *numbers)
             return saved
+
+
+def is_from_elsewhere(scope: Scope) -> bool:
+    """Whether a browser sends it for a page that is not this machine's. Nothing here asks for credentials, and MiniStack
+    allows every origin. A page's origin is in `Origin`, whenever it could change or read anything; one that lets its own
+    name point to 127.0.0.1 gives itself away by `Host`."""
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    host, origin = headers.get(b"host"), headers.get(b"origin")
+    return not ((host is None or _is_here(f"//{host}")) and (origin is None or _is_here(origin)))
+
+
+def _is_here(url: str) -> bool:
+    try:
+        name = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return name in {"localhost", "127.0.0.1", "::1"} or name.endswith(".localhost")
 
 
 def write_function_logs(folder: Path) -> None:

@@ -103,8 +103,10 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
     now = services.clock.now()
     while (dag := services.store.get_dag(dag_id)) and is_due(dag, now):
         spec = load_spec(services.objects, dag.spec_key)
-        waiting = len(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
-        if dag.running_runs + waiting >= dag.max_active_runs:
+        # The index may not show yet what was just made. What has started meanwhile counts twice then: it makes the others
+        # when it ends.
+        waiting = {run.key for run in made}.union(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
+        if dag.running_runs + len(waiting) >= dag.max_active_runs:
             break
         run = scheduled_run(dag, spec, now)
         try:

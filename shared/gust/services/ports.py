@@ -279,6 +279,9 @@ class Queues(Protocol):
     def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
         """Have the scheduler look again after `delay` seconds (at most 900)."""
 
+    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+        """`wake` each after its own delay, in batches of ten. Raises Unwell, once all were tried, where SQS refused some."""
+
 
 class Deployments(Protocol):
     """The state machine deploy_bundle."""

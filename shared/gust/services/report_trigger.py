@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gust.errors import Conflict, StaleTaskInstance
+from gust.errors import Conflict, Invalid, StaleTaskInstance
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -61,9 +61,14 @@ def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_pa
 
 
 def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
-    """deferred → scheduled: the same try goes on with `event`, a JSON value as Airflow's serde encodes the payload."""
+    """deferred → scheduled: the same try goes on with `event`, a JSON value as Airflow's serde encodes the payload.
+
+    One that cannot be stored is a trigger that broke: refused, it would be reported again for ever."""
     before = deferred(services, dispatch)
-    move(services, transition.resume(before, at=services.clock.now(), event=event))
+    try:
+        move(services, transition.resume(before, at=services.clock.now(), event=event))
+    except Invalid as problem:
+        report_broken(services, dispatch, error=f"The trigger's event cannot be kept. {problem}")
 
 
 def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceback: list[str] | None = None) -> None:

@@ -23,7 +23,6 @@ def tick(services: Services) -> int:
         *(WakeDag(dag_id=dag_id, at=at) for dag_id, at in services.store.due_dags(until)),
         *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
     ]
-    for wake in wakes:
-        services.queues.wake(wake, delay=max(0.0, (wake.at - now).total_seconds()))
+    services.queues.wake_all([(wake, max(0.0, (wake.at - now).total_seconds())) for wake in wakes])
     services.store.set_alive("scheduler", now)
     return len(wakes)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
-from gust.errors import Unwell
+from gust.errors import Invalid, Unwell
 from gust.store.items import Attribute, Item
 from gust.store.keyspace import Key
 
@@ -40,6 +40,9 @@ _COLLIDED: Final = frozenset(
     }
 )
 """Another transaction held one of the items, or the partition was busy for a moment: neither botocore repeats."""
+
+_REFUSED: Final = frozenset({"ValidationException", "ValidationError"})
+_TOO_LARGE: Final = "exceeded the maximum allowed size"
 
 _ATTEMPTS: Final = 10
 _BATCH_GET: Final = 100
@@ -323,6 +326,10 @@ class Table:
         except ClientError as error:
             if _codes(error) & _BUSY:
                 raise Unwell(f"DynamoDB {operation}: {error}") from error
+            if _is_too_large(error):
+                raise Invalid(
+                    "It is too large to be stored: DynamoDB takes 400 KB with all that belongs to it"
+                ) from error
             raise
         except (HTTPClientError, ConnectionFailed) as error:
             raise Unwell(f"DynamoDB {operation}: {error}") from error
@@ -358,6 +365,15 @@ def _update(table: str, update: Update) -> dict[str, Any]:
 def _codes(error: ClientError) -> set[str]:
     reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
     return {error.response["Error"]["Code"], *(reason.get("Code", "None") for reason in reasons)}
+
+
+def _is_too_large(error: ClientError) -> bool:
+    """DynamoDB has one code for all that is wrong with a request; only its words tell this, which is the caller's."""
+    reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
+    refusals: list[Mapping[str, Any]] = [error.response["Error"], *reasons]
+    return any(
+        refusal.get("Code") in _REFUSED and _TOO_LARGE in str(refusal.get("Message")).lower() for refusal in refusals
+    )
 
 
 def _found(error: ClientError) -> list[Item | None] | None:

@@ -1,15 +1,19 @@
 """Scheduled runs: made once each, in time, as many as there is room for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from gust.errors import AlreadyExists, BadRequest, NotFound
 from gust.model.dag_spec import DagSpec, ParamSpec, TimetableSpec
+from gust.model.keys import DagRunKey
 from gust.model.state import DagRunType
 from gust.model.workload import WakeDag, WakeRun
 from gust.services.create_dag_run import create_due_runs
 from gust.services.tick import tick
+from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import START, World, chain
 
 HOURLY = TimetableSpec(
@@ -40,6 +44,24 @@ def test_catchup_makes_what_was_missed_as_far_as_there_is_room(world: World) -> 
     assert [run.logical_date for run in made] == [START - timedelta(hours=h) for h in (5, 4, 3)]
     assert all(run.run_type is DagRunType.SCHEDULED for run in made)
     assert create_due_runs(world.services, "etl") == [], "three wait to start"
+
+
+class Lagging:
+    """A store whose index of queued runs shows nothing yet."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
+        return []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_an_index_that_lags_makes_no_more_runs_than_there_is_room_for(world: World) -> None:
+    world.given_dag(hourly(catchup=True, start_date=START - timedelta(hours=5), max_active_runs=3))
+    assert len(create_due_runs(replace(world.services, store=Lagging(world.store)), "etl")) == 3
 
 
 def test_a_logical_date_that_a_person_took_is_passed_over(world: World) -> None:

@@ -1,0 +1,52 @@
+"""What the triggerer says, where the store cannot take it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gust.errors import Invalid
+from gust.model.dispatch import Dispatch, Scope
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import transition
+from gust.scheduling.transition import Transition
+from gust.services.report_trigger import report_fired
+from gust.store.memory import MemoryStore
+from tests.unit.services.conftest import World, chain
+
+
+class Small:
+    """A store that takes no event of more than ten characters."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def move(self, change: Transition) -> None:
+        if change.edge == "resume" and len(str((change.after.next_kwargs or {})["event"])) > 10:
+            raise Invalid("It is too large to be stored")
+        self._store.move(change)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def given_deferred(world: World) -> TaskInstance:
+    world.given_dag(chain("wait"))
+    run = world.trigger()
+    world.advance(run)
+    trigger = ParkedTrigger(classpath="a.Trigger", kwargs={}, next_method="go")
+    world.work(run, "wait", lambda instance: transition.defer(instance, trigger=trigger))
+    deferred = world.store.get_instance(run.task_instance("wait"))
+    assert deferred is not None
+    return deferred
+
+
+def test_an_event_that_is_too_large_fails_the_try_and_is_not_sent_for_ever(world: World) -> None:
+    deferred = given_deferred(world)
+    services = replace(world.services, store=Small(world.store))
+    report_fired(services, Dispatch.of(deferred, Scope.TRIGGER), event="x" * 11)
+    resumed = world.store.get_instance(deferred.key)
+    assert resumed is not None
+    assert (resumed.state, resumed.next_method) == (S.SCHEDULED, transition.FAIL_METHOD)
+    assert resumed.reason == "The trigger's event cannot be kept. It is too large to be stored"
