@@ -125,6 +125,20 @@ def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None
     assert prefixes == {"parses/*", "specs/*", "serialized/*", "sources/*"}
 
 
+def test_the_parser_reads_neither_results_of_tasks_nor_what_is_on_its_way_to_them(resources: Resources) -> None:
+    """It runs every DAG file; what DAGs hand from task to task is none of a file's business."""
+    assert prefixes_of(resources["ParseRole"], "s3:GetObject") == {"bundles/*", "parses/*"}
+
+
+def test_what_deploys_does_not_write_where_people_upload(resources: Resources) -> None:
+    assert prefixes_of(resources["DagProcessorRole"], "s3:PutObject") == {"bundles/*", "parses/*"}
+
+
+def prefixes_of(role: dict[str, Any], action: str) -> set[str]:
+    resources = [r for s in statements(role) if action in as_list(s["Action"]) for r in as_list(s["Resource"])]
+    return {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for resource in resources}
+
+
 def test_no_role_may_do_everything_or_anything_to_everything(resources: Resources) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role"):
         for statement in statements(role):

@@ -53,8 +53,8 @@ class LambdaTransport(httpx.BaseTransport):
             headers[transfer.HEADER] = key
             body = b""
         text, encoded = _text(body)
-        # As API Gateway does it: the path is percent-decoded, the query string is not.
-        path, query = request.url.path, request.url.query.decode("ascii")
+        # Both as they are sent: decoded here, a key that holds an escape of its own would be decoded twice.
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
         return {
             "version": "2.0",
             "routeKey": "$default",

@@ -83,6 +83,8 @@ class ExecutionApi:
             return answer_rejected(problem)
         except Stale as problem:
             return answer_stale(problem)
+        except RecursionError:
+            return answer_malformed(Malformed.single("value_error", ("body",), "The body is nested too deeply"))
         except Exception:
             self._log.exception("The request failed")
             return Answer(500, {"message": "Internal server error"})

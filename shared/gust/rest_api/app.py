@@ -110,6 +110,8 @@ def _bind(
             answer = handler(services, request)
         except (Problem, Rejected) as refusal:
             answer = _refusal(refusal)
+        except RecursionError:
+            answer = _refusal(Invalid("The body is nested too deeply", field=("body",)))
         except Exception:
             logger.exception("request failed", operation=operation_id)
             answer = Answer(500, {"detail": "Internal Server Error"})

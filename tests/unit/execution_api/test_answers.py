@@ -75,6 +75,14 @@ def test_airflows_client_reads_the_errors(world: World, ti: TaskInstance) -> Non
     assert [error.loc for error in refused.value.detail] == [["body", "success", "end_date"]]
 
 
+@pytest.mark.parametrize("deep", ["[" * 100_000, "[" * 2_000 + "]" * 2_000])
+def test_a_body_that_is_nested_too_deeply_is_the_callers_mistake(world: World, ti: TaskInstance, deep: str) -> None:
+    """And none that is sent again and again, as after a 500."""
+    url = f"/task-instances/{ti.key.uuid(1)}/rtif"
+    status, _ = world.request("PUT", url, token=world.token(ti), text=f'{{"field": {deep}}}')
+    assert status == 422
+
+
 def test_a_body_that_is_no_json(world: World, ti: TaskInstance) -> None:
     url, token = f"/task-instances/{ti.key.uuid(1)}/heartbeat", world.token(ti)
     status, answer = world.request("PUT", url, token=token, text='{"pid": ')

@@ -606,6 +606,14 @@ def test_the_task_state_store_outlives_the_try(etl: World) -> None:
     assert store.get(ti_id, "more").error.value == "TASK_STORE_NOT_FOUND"
 
 
+def test_a_key_that_looks_escaped_is_not_another_key(etl: World) -> None:
+    store = etl.worker(etl.given_running("extract")).task_state_store
+    for key, value in {"aA": 1, "a%41": 2, "a%2541": 3, "50%": 4, "50%25": 5, "a/b": 6, "a%2Fb": 7}.items():
+        store.set(own_id(), key, value, None)
+    keys = ("aA", "a%41", "a%2541", "50%", "50%25", "a/b", "a%2Fb")
+    assert [store.get(own_id(), key).value for key in keys] == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_the_asset_state_store(etl: World, worker: Any) -> None:
     from airflow.sdk.api.client import ServerResponseError
 

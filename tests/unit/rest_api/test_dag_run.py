@@ -188,3 +188,10 @@ def test_stats_count_runs_by_state(runs: World, api: Api) -> None:
     found = api.ok("get_dag_stats", "GET", "/api/v2/dagStats?dag_ids=etl")
     counts = {stat["state"]: stat["count"] for stat in found["dags"][0]["stats"]}
     assert counts == {"queued": 1, "running": 1, "success": 1, "failed": 0}
+
+
+def test_a_body_that_is_nested_too_deeply_is_the_callers_mistake(world: World, api: Api) -> None:
+    world.dag()
+    for deep in ("[" * 100_000, "[" * 2_000 + "]" * 2_000):
+        body = f'{{"logical_date": null, "conf": {{"field": {deep}}}}}'
+        assert api("POST", "/api/v2/dags/etl/dagRuns", body).status == 422
