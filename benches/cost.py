@@ -71,9 +71,6 @@ class Bill:
     def work_per_million(self) -> float:
         return self._per_million(line for line in self.lines if not line.is_control_plane)
 
-    def count_per_task(self, what: str) -> float:
-        return sum(line.count for line in self.lines if line.what == what) / self.tasks
-
     def _per_million(self, lines: Iterable[Line]) -> float:
         return sum(line.dollars for line in lines) / self.tasks * 1e6
 

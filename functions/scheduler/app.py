@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from gust import bootstrap
 from gust.model.keys import DagRunKey
 from gust.model.workload import Wake, WakeDag, WakeRun
-from gust.services.advance import advance
+from gust.services.advance import advance, put_off
 from gust.services.create_dag_run import create_due_runs
 from gust.services.tick import tick
 from gust.store import keyspace
@@ -86,7 +86,11 @@ def look(at: Wake) -> None:
         case WakeDag(dag_id=dag_id):
             create_due_runs(services, dag_id)
         case WakeRun(key=key):
-            advance(services, key)
+            try:
+                advance(services, key)
+            except Exception:
+                put_off(services, key)
+                raise
 
 
 def each_key(

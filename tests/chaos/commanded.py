@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -50,9 +49,10 @@ class CommandedGust(LocalGust):
     def kill(self) -> None:
         """SIGKILL to the command, the emulator, its functions and their tasks, all within a moment."""
         family = self.family()
-        for process in [psutil.Process(self.process.pid), *family]:
+        self.process.kill()
+        for process in family:
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+                process.kill()
         self.process.wait(30)
         psutil.wait_procs(family, timeout=30)
 

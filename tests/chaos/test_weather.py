@@ -19,20 +19,22 @@ import pytest
 
 from gust.errors import Conflict, GustError, NotFound, StaleTaskInstance
 from gust.model.dag_run import DagRun
-from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskSpec
-from gust.model.dispatch import Dispatch
+from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskSpec, XComLength
+from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import TaskWorkload, WakeDag, WakeRun
+from gust.model.task_instance import ParkedTrigger
+from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
 from gust.scheduling.transition import Transition
-from gust.services import report_task_instance
+from gust.services import report_task_instance, report_trigger
 from gust.services.advance import advance
+from gust.services.ports import XCom
 from gust.services.start_task_instance import start_task_instance
 from gust.services.tick import tick
 from tests.unit.services.conftest import START, World, chain
 
-SEEDS = 40
+SEEDS = 25
 LONGEST_DAY = timedelta(hours=20)
 WAKING = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose"}
 """Edges that the stream's filter lets through; tests/template holds the template to them."""
@@ -96,8 +98,10 @@ class Queues:
         self._day.may_die()
         return refused
 
-    def send_triggers(self, workloads: Sequence[Any], *, delay: float = 0) -> None:
-        raise AssertionError("nothing defers here")
+    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
+        for workload in workloads:
+            self._day.deliver(lambda workload=workload: self._day.run_trigger(workload), delay=delay)
+        self._day.may_die()
 
     def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
         assert isinstance(wake, WakeRun)
@@ -184,15 +188,36 @@ class Day:
                 self.at(self.chance.random() * 40, lambda: self._report(dispatch))
 
     def _report(self, dispatch: Dispatch) -> None:
+        """What the task does at its end. One whose name says so pushes a list, or defers first."""
         now = self.world.clock.now()
+        services, key = self.world.services, dispatch.key
+        instance = self.store.get_instance(key)
         with suppress(Died, Conflict, GustError):
             if self.happens(0.15):
-                report_task_instance.report_retry(self.world.services, dispatch, at=now)
+                report_task_instance.report_retry(services, dispatch, at=now)
+            elif key.task_id.startswith("defers") and instance is not None and instance.next_method is None:
+                trigger = ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go_on")
+                report_task_instance.report_deferral(services, dispatch, trigger=trigger)
             else:
-                report_task_instance.report_success(self.world.services, dispatch, at=now)
+                if key.task_id == "lists":
+                    value = list(range(5))
+                    pushed = XCom(key=key, name="return_value", value=value, timestamp=now, mapped_length=len(value))
+                    services.store.put_xcom(pushed)
+                report_task_instance.report_success(services, dispatch, at=now)
         instance = self.store.get_instance(dispatch.key)
         if instance is not None and instance.state is S.SUCCESS:
             self.succeeded.add((dispatch.key.run_id, dispatch.key.task_id, dispatch.key.map_index))
+
+    def run_trigger(self, workload: TriggerWorkload) -> None:
+        """It fires, or it sleeps and is parked."""
+        dispatch = Dispatch(workload.key, workload.try_number, workload.dispatch_count, Scope.TRIGGER)
+        services = self.world.services
+        with suppress(Died, Conflict, NotFound):
+            if self.chance.random() < 0.5:
+                report_trigger.report_fired(services, dispatch, event="fired")
+            else:
+                wake_at = self.world.clock.now() + timedelta(seconds=self.chance.random() * 900)
+                report_trigger.park(services, dispatch, wake_at=wake_at, sleeps_passed=1, is_poller=False)
 
     # -- the day -------------------------------------------------------------------------------------------------------
 
@@ -255,7 +280,21 @@ def in_the_footsteps_of_the_past() -> DagSpec:
     )
 
 
-SHAPES = {"chain": lambda: chain("a", "b", "c", "d"), "fan": fan, "past": in_the_footsteps_of_the_past}
+def mapped_over_a_result() -> DagSpec:
+    spec = chain("lists", "mapped", "last")
+    length = XComLength(task_id="lists")
+    expansion = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=length),))
+    mapped = spec.tasks["mapped"].model_copy(update={"expansion": expansion})
+    return spec.model_copy(update={"tasks": {**spec.tasks, "mapped": mapped}})
+
+
+SHAPES: dict[str, Callable[[], DagSpec]] = {
+    "chain": lambda: chain("a", "b", "c", "d"),
+    "fan": fan,
+    "past": in_the_footsteps_of_the_past,
+    "mapped": mapped_over_a_result,
+    "deferring": lambda: chain("defers_first", "b", "defers_last"),
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -277,6 +316,9 @@ def test_every_run_comes_to_its_end(seed: int, shape: str) -> None:
     for key in day.keys:
         state = day.store.load_run(key)
         assert state is not None
+        assert {instance.state for instance in state.instances.values()} == {S.SUCCESS}
+        indexes = [map_index for task_id, map_index in sorted(state.instances) if task_id == "mapped"]
+        assert indexes in ([], list(range(5)))
         for instance in state.instances.values():
             tries = [each.try_number for each in day.store.list_tries(instance.key)]
             assert tries == list(range(1, instance.try_number)), "a try is missing from the history"
@@ -289,5 +331,6 @@ def test_in_good_weather_nothing_is_tried_twice(shape: str) -> None:
     day.trigger("r")
     for _ in day.pass_by():
         pass
-    assert {instance[3:] for instance in day.started} == {(1, 1)}
-    assert day.world.clock.now() - START < timedelta(minutes=4)
+    assert {try_number for *_, try_number, _ in day.started} == {1}
+    longest = timedelta(hours=2) if shape == "deferring" else timedelta(minutes=4)
+    assert day.world.clock.now() - START < longest

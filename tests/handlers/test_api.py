@@ -5,13 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
-import subprocess
-import sys
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,8 +21,6 @@ from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.ports import LogReader
 from gust.store.memory import MemoryStore
-
-ROOT = Path(__file__).parents[2]
 
 RECORDED: dict[str, Any] = {
     "version": "2.0",
@@ -172,30 +166,3 @@ def test_one_line_is_logged_for_each_request(handler: LambdaHandler, caplog: pyt
     handler(event(rawPath="/api/v2/dags/none"), None)
     [record] = [record for record in caplog.records if record.message == "answered"]
     assert (record.method, record.path, record.status) == ("GET", "/api/v2/dags/none", 404)  # type: ignore[attr-defined]
-
-
-START = """
-import sys
-sys.modules["airflow"] = None
-sys.path[:0] = ["shared", "functions/api"]
-import app
-print(app.lambda_handler(%r, None)["statusCode"], "airflow.sdk" in sys.modules)
-"""
-
-
-def test_the_function_starts_without_airflow() -> None:
-    environment = os.environ | {
-        "GUST_TABLE": "table",
-        "GUST_BUCKET": "bucket",
-        "GUST_LOG_GROUP": "logs",
-        "GUST_WAKE_QUEUE_URL": "http://127.0.0.1:9/wakes",
-        "GUST_SIGNING_SECRET": "secret",
-        "GUST_AUTH": "all-admins",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-    }
-    asked = event(rawPath="/api/v2/version")
-    ended = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", START % asked], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.stdout.split() == ["200", "False"], ended.stderr
-    assert '"message":"answered"' in ended.stderr

@@ -256,10 +256,6 @@ class DagSpec(_Spec):
         """Tasks with no downstream, in topological order."""
         return tuple(t.task_id for t in self.tasks.values() if not t.downstream_task_ids)
 
-    @cached_property
-    def roots(self) -> tuple[str, ...]:
-        return tuple(t.task_id for t in self.tasks.values() if not t.upstream_task_ids)
-
 
 Expansion.model_rebuild()
 ZipLength.model_rebuild()

@@ -101,7 +101,4 @@ SCHEDULABLE: frozenset[S | None] = frozenset({None, S.UP_FOR_RETRY, S.UP_FOR_RES
 IN_FLIGHT: frozenset[S | None] = frozenset({S.SCHEDULED, S.QUEUED, S.RUNNING, S.RESTARTING})
 """A worker has it, or will: these count against concurrency limits."""
 
-WAITING: frozenset[S | None] = frozenset({S.UP_FOR_RETRY, S.UP_FOR_RESCHEDULE, S.DEFERRED, S.AWAITING_INPUT})
-"""Nobody works on it; it leaves at its `due_at` at the latest."""
-
 FINISHED_RUN: frozenset[DagRunState] = frozenset({DagRunState.SUCCESS, DagRunState.FAILED})

@@ -13,25 +13,15 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class TaskWorkload(_Message):
-    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but its own short-lived token."""
+class _OfDispatch(_Message):
+    """Speaks of one dispatch of one try."""
 
-    kind: Literal["task"] = "task"
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
     try_number: int
     dispatch_count: int
-    max_tries: int
-    version_number: int
-    bundle_name: str
-    bundle_version: str | None
-    relative_fileloc: str
-    queue: str
-    pool: str = "default_pool"
-    pool_slots: int = 1
-    priority_weight: int = 1
     token: str
     """JWT, valid for this dispatch alone."""
 
@@ -44,17 +34,25 @@ class TaskWorkload(_Message):
         return self.key.uuid(self.try_number)
 
 
-class TriggerWorkload(_Message):
+class TaskWorkload(_OfDispatch):
+    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but its own short-lived token."""
+
+    kind: Literal["task"] = "task"
+    max_tries: int
+    version_number: int
+    bundle_name: str
+    bundle_version: str | None
+    relative_fileloc: str
+    queue: str
+    pool: str = "default_pool"
+    pool_slots: int = 1
+    priority_weight: int = 1
+
+
+class TriggerWorkload(_OfDispatch):
     """Run the trigger of one deferred instance until it fires or the function's time is nearly up."""
 
     kind: Literal["trigger"] = "trigger"
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    dispatch_count: int
-    token: str
     bundle_version: str | None = None
     """Where the DAG folder's own triggers lie; without one only installed triggers are found."""
     sleeps_passed: int = 0
@@ -63,14 +61,6 @@ class TriggerWorkload(_Message):
     """It looks at something, sleeps, and looks again: it may start afresh after any sleep."""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
-
-    @property
-    def key(self) -> TaskInstanceKey:
-        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
-
-    @property
-    def id(self) -> UUID:
-        return self.key.uuid(self.try_number)
 
 
 class WakeRun(_Message):

@@ -52,11 +52,6 @@ def not_found(message: str) -> Problem:
     return Problem(404, message)
 
 
-def unprocessable(field: tuple[str | int, ...], message: str, value: Any, kind: str = "value_error") -> Problem:
-    """422 that names one field, `("body", "conf")` or `("query", "limit")`."""
-    return Problem(422, [{"type": kind, "loc": list(field), "msg": message, "input": value}])
-
-
 def unique_constraint(message: str) -> Json:
     """Airflow's `detail` where the database refuses a duplicate."""
     return {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from gust.errors import NotFound
-from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
@@ -15,8 +14,6 @@ from gust.model.task_instance import TaskInstance
 from gust.services.context import Services
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
-
-VersionReader = Callable[[str, int], DagVersion | None]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ Rules: `airflow/ti_deps/deps/trigger_rule_dep.py` of 3.3.2, read and compared wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from gust.model.state import FINISHED, TriggerRule
 from gust.model.state import TaskInstanceState as S
+from gust.model.state import TriggerRule
 
 
 class Verdict(Enum):
@@ -113,14 +113,6 @@ def evaluate_setups(setups: UpstreamCounts, *, map_index: int = -1) -> Evaluatio
     if missing > 0:
         return Evaluation(Verdict.WAIT, f"Waits for setups to succeed: setup instances are {setups}.")
     return Evaluation(Verdict.RUN, "All setups succeeded.")
-
-
-def count_states(states: Iterable[S | None]) -> dict[S | None, int]:
-    counts: dict[S | None, int] = {}
-    for state in states:
-        key = state if state in FINISHED else None
-        counts[key] = counts.get(key, 0) + 1
-    return counts
 
 
 def _settled(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdict | None:

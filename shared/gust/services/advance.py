@@ -24,18 +24,24 @@ from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload, WakeRun
+from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
 from gust.services.load_past import following_runs, load_past
+from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
 
 STANDSTILL: Final = timedelta(hours=1)
 """A run that nothing can move but another run's end or a person is looked at so often, lest it be forgotten."""
+
+FORBEARANCE: Final = timedelta(minutes=2)
+"""A run that has been due for so long and could not be brought forward is not about to be."""
+
+PUT_OFF_BY: Final = timedelta(minutes=10)
 
 ATTEMPTS: Final = 10
 """Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
@@ -119,6 +125,16 @@ def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
         services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
 
 
+def put_off(services: Services, key: DagRunKey) -> None:
+    """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
+    that it neither keeps the ticks busy nor looks as if all timers were stuck."""
+    run, now = services.store.get_run(key), services.clock.now()
+    if run is None or run.is_finished or run.due_at is None or run.due_at > now - FORBEARANCE:
+        return
+    with suppress(StaleDagRun):
+        services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
+
+
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:
     """Write the decision. False where a task instance had moved meanwhile: then nothing may follow from the decision.
 
@@ -159,10 +175,8 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
         return
     now = services.clock.now()
     by_key = {instance.key: instance for instance in instances}
-    if run.bundle_version is None:  # bundle versioning is off: the newest files are what runs
-        dag = services.store.get_dag(run.dag_id)
-        run = replace(run, bundle_version=dag.bundle_version if dag else None)
-    workloads = [task_workload(services, spec, run, instance, now=now) for instance in instances]
+    bundle = bundle_version(services, run)
+    workloads = [task_workload(services, spec, run, instance, bundle=bundle, now=now) for instance in instances]
     refused = {workload.key for workload in services.queues.send_tasks(workloads)}
     services.store.move_all(
         [transition.queue(instance, at=now) for key, instance in by_key.items() if key not in refused]
@@ -173,51 +187,17 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
         services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
 
 
-def task_workload(
-    services: Services, spec: DagSpec, run: DagRun, instance: TaskInstance, *, now: datetime
-) -> TaskWorkload:
-    task = spec.tasks[instance.task_id]
-    return TaskWorkload(
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        task_id=instance.task_id,
-        map_index=instance.map_index,
-        try_number=instance.try_number,
-        dispatch_count=instance.dispatch_count,
-        max_tries=instance.max_tries,
-        version_number=run.version_number,
-        bundle_name=spec.bundle_name,
-        bundle_version=run.bundle_version,
-        relative_fileloc=spec.relative_fileloc,
-        queue=task.queue,
-        pool=task.pool,
-        pool_slots=task.pool_slots,
-        priority_weight=task.priority_weight,
-        token=services.tokens.for_dispatch(instance, now=now),
-    )
-
-
 def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:
     """Have the triggerer run what deferred instances wait for, then mark them: one that carries the mark is not sent
     again. Dying in between sends it twice, and the first event of the two resumes the task."""
     if not instances:
         return
     now = services.clock.now()
-    services.queues.send_triggers([trigger_workload(services, run, instance, now=now) for instance in instances])
-    services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
-
-
-def trigger_workload(services: Services, run: DagRun, instance: TaskInstance, *, now: datetime) -> TriggerWorkload:
-    return TriggerWorkload(
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        task_id=instance.task_id,
-        map_index=instance.map_index,
-        try_number=instance.try_number,
-        dispatch_count=instance.dispatch_count,
-        bundle_version=run.bundle_version,
-        token=services.tokens.for_dispatch(instance, now=now),
+    bundle = bundle_version(services, run)
+    services.queues.send_triggers(
+        [trigger_workload(services, instance, bundle=bundle, now=now) for instance in instances]
     )
+    services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
 
 def start_waiting_runs(services: Services, dag_id: str) -> None:

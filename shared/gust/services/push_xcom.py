@@ -6,7 +6,6 @@ from gust.errors import NotFound, StaleTaskInstance
 from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import UNMAPPED
-from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.services.context import Services
 from gust.services.ports import XCom
@@ -28,13 +27,11 @@ def push_xcom(
     """Store it, and note its length on the instance where a downstream maps over it.
 
     The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
-    that pushed; that is noted here, where the DAG needs it. What is pushed after the try has reported its end (links of
-    operators) cannot be mapped over. Raises NotFound, and Conflict where another dispatch has taken the place of this.
+    that pushed; that is noted here, where the DAG needs it. After the try has reported its end (links of operators) only
+    what nothing maps over is taken. Raises NotFound, and Conflict where another dispatch has taken the place of this.
     """
     instance = present_dispatch(services, dispatch)
-    if instance.state is not TaskInstanceState.RUNNING:
-        mapped_length = None
-    elif mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
+    if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
         mapped_length = _length_of(value) if _is_mapped_over(services, instance) else None
     xcom = XCom(
         key=dispatch.key,

@@ -161,7 +161,7 @@ def present_dispatch(services: Services, dispatch: Dispatch) -> TaskInstance:
     NotFound and Conflict as `running` does.
     """
     found = known(services, dispatch)
-    if not dispatch.is_current(found) or found.state in {S.SCHEDULED, S.QUEUED}:
+    if not dispatch.is_current(found) or found.state in {None, S.SCHEDULED, S.QUEUED}:
         raise not_running(found)
     return found
 

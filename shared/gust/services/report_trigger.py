@@ -12,10 +12,10 @@ from gust.errors import Conflict, Invalid, StaleTaskInstance
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.model.workload import TriggerWorkload
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
+from gust.services.make_workload import bundle_version, trigger_workload
 from gust.services.ports import XCom
 from gust.services.report_task_instance import known
 
@@ -42,18 +42,14 @@ def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_pa
     if run is None:
         raise no_longer_deferred(instance)
     now = services.clock.now()
-    workload = TriggerWorkload(
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        task_id=instance.task_id,
-        map_index=instance.map_index,
-        try_number=instance.try_number,
-        dispatch_count=instance.dispatch_count,
-        token=services.tokens.for_dispatch(instance, now=now),
-        bundle_version=run.bundle_version,
+    workload = trigger_workload(
+        services,
+        instance,
+        bundle=bundle_version(services, run),
+        now=now,
+        wake_at=wake_at,
         sleeps_passed=sleeps_passed,
         is_poller=is_poller,
-        wake_at=wake_at,
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
     if instance.queued_at is None or instance.queued_at + HEARD_OF < now:

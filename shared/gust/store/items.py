@@ -22,7 +22,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
-from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.task_instance import TaskInstance
 from gust.store import keyspace
 
 Attribute = dict[str, Any]
@@ -161,7 +161,6 @@ BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
-PARKED_TRIGGER: Final = Codec(ParkedTrigger)
 
 
 class InstanceCodec(Codec[TaskInstance]):

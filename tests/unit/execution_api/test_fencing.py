@@ -206,6 +206,21 @@ def test_a_lost_worker_does_not_overwrite_what_its_successor_pushed(etl: World) 
     assert etl.request("GET", url, token=etl.token(second))[1]["value"] == "new"
 
 
+@pytest.mark.parametrize("end", [SUCCESS, {"state": "deferred", "classpath": "a.T", "next_method": "go"}])
+def test_what_a_try_tells_after_its_end_is_kept_until_it_has_a_successor(etl: World, end: Any) -> None:
+    """Airflow's task runner pushes an operator's links and the final rendered fields when the end is reported."""
+    ti = etl.given_running("extract")
+    link = f"/xcoms/{RUN.dag_id}/{RUN.run_id}/extract/_link_Console"
+    assert etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=end)[0] in (200, 204)
+
+    assert etl.request("POST", link, token=etl.token(ti), body="https://there")[0] == 201
+    assert etl.request("PUT", path(ti, "rtif"), token=etl.token(ti), body={"bash_command": "echo 1"})[0] == 201
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
+    assert etl.request("POST", link, token=etl.token(ti), body=[1, 2], query="mapped_length=2")[0] == 409, (
+        "a downstream may have been expanded by now"
+    )
+
+
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 
@@ -229,18 +244,6 @@ def test_the_token_of_a_deferred_instance_is_the_triggerers(etl: World) -> None:
     assert status == 403
     assert "Token type 'trigger' not allowed" in answer["detail"]
     assert etl.state(ti) is S.DEFERRED
-
-
-def test_what_a_try_sends_after_its_end_is_taken_until_another_dispatch_takes_its_place(etl: World) -> None:
-    """Airflow's task runner pushes operators' links, and some rendered fields again, after it has reported success."""
-    first = etl.given_running("extract")
-    assert etl.request("PATCH", path(first, "state"), token=etl.token(first), body=SUCCESS)[0] == 204
-    link = f"/xcoms/{first.dag_id}/{first.run_id}/extract/_link_GlueJobRunDetailsLink"
-    assert etl.request("POST", link, token=etl.token(first), body="https://console")[0] == 201
-    assert etl.request("PUT", path(first, "rtif"), token=etl.token(first), body={"a": "b"})[0] == 201
-    pushed = etl.store.get_xcom(first.key, "_link_GlueJobRunDetailsLink")
-    assert pushed is not None
-    assert pushed.value == "https://console"
 
 
 def test_what_a_rescheduled_dispatch_sends_after_the_next_one_is_queued_is_refused(etl: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,11 @@ def test_the_table_is_the_contracts() -> None:
 
 def test_the_first_operations_have_handlers() -> None:
     assert not FIRST - HANDLERS.keys()
+
+
+def test_the_readme_says_how_many_are_missing() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert f"{len(OPERATIONS)} operations {len(OPERATIONS.keys() - HANDLERS.keys())} answer 501" in readme
 
 
 def test_the_version_is_the_wheels(api: Api) -> None:

@@ -1,12 +1,14 @@
 """Each rule, as a table of upstream states and what they mean, and what all rules have in common."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gust.model.state import FINISHED, TriggerRule
 from gust.model.state import TaskInstanceState as S
-from gust.scheduling.trigger_rule import UpstreamCounts, Verdict, count_states, evaluate
+from gust.scheduling.trigger_rule import UpstreamCounts, Verdict, evaluate
 
 R = TriggerRule
 WAIT, RUN, SKIP, UPSTREAM_FAIL = Verdict.WAIT, Verdict.RUN, Verdict.SKIP, Verdict.UPSTREAM_FAIL
@@ -23,7 +25,7 @@ STATES = {
 
 
 def counts(letters: str) -> UpstreamCounts:
-    return UpstreamCounts.of(count_states(STATES[letter] for letter in letters))
+    return UpstreamCounts.of(Counter(STATES[letter] for letter in letters))
 
 
 @pytest.mark.parametrize(
@@ -81,8 +83,8 @@ def test_rules(rule, cases):
     ],
 )
 def test_all_done_setup_success(setups, others, expected):
-    of_setups = count_states(STATES[letter] for letter in setups)
-    both = count_states(STATES[letter] for letter in setups + others)
+    of_setups = Counter(STATES[letter] for letter in setups)
+    both = Counter(STATES[letter] for letter in setups + others)
     upstream = UpstreamCounts.of(both, of_setups)
     assert evaluate(R.ALL_DONE_SETUP_SUCCESS, upstream).verdict is expected
 
@@ -102,16 +104,16 @@ def test_when_all_are_finished_nothing_waits_except_by_all_skipped(rule, upstrea
     """A removed instance is not skipped, so `all_skipped` waits for it: a deadlock, which is Airflow's answer too."""
     if any(state not in FINISHED for state in upstream):
         return
-    verdict = evaluate(rule, UpstreamCounts.of(count_states(upstream))).verdict
+    verdict = evaluate(rule, UpstreamCounts.of(Counter(upstream))).verdict
     assert verdict is not WAIT or (rule is R.ALL_SKIPPED and S.REMOVED in upstream)
 
 
 @given(rule=rules, upstream=states, later=st.data())
 def test_what_is_decided_stays_decided(rule, upstream, later):
     """Upstreams that finish later change no verdict but `wait`: instances may be judged as early as possible."""
-    before = evaluate(rule, UpstreamCounts.of(count_states(upstream))).verdict
+    before = evaluate(rule, UpstreamCounts.of(Counter(upstream))).verdict
     finished = [s if s in FINISHED else later.draw(st.sampled_from(sorted(FINISHED))) for s in upstream]
-    after = evaluate(rule, UpstreamCounts.of(count_states(finished))).verdict
+    after = evaluate(rule, UpstreamCounts.of(Counter(finished))).verdict
     may_turn = {
         # Skipped as soon as one is skipped, though a failure would have made it upstream_failed.
         (SKIP, UPSTREAM_FAIL),
@@ -121,5 +123,5 @@ def test_what_is_decided_stays_decided(rule, upstream, later):
 
 @given(rule=rules, upstream=states)
 def test_every_verdict_says_why(rule, upstream):
-    evaluation = evaluate(rule, UpstreamCounts.of(count_states(upstream)))
+    evaluation = evaluate(rule, UpstreamCounts.of(Counter(upstream)))
     assert str(rule) in evaluation.reason

@@ -10,12 +10,15 @@ import pytest
 from gust.errors import Unwell
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
+from gust.model.dispatch import Dispatch
 from gust.model.state import DagRunType
 from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
+from gust.services.report_trigger import park
 from gust.services.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
@@ -302,3 +305,11 @@ def test_without_bundle_versioning_the_newest_files_run(world: World) -> None:
     world.store.put_dag(dag, replace(dag, bundle_version="b2"))
     world.advance(run)
     assert [sent.bundle_version for sent in world.queues.tasks] == ["b2"]
+
+    waits = ParkedTrigger(classpath="plugins.of_the_folder.Trigger", kwargs={}, next_method="go")
+    world.work(run, "extract", lambda instance: transition.defer(instance, trigger=waits))
+    world.advance(run)
+    deferred = world.store.get_instance(run.task_instance("extract"))
+    assert deferred is not None
+    park(world.services, Dispatch.of(deferred), wake_at=world.clock.now(), sleeps_passed=1, is_poller=False)
+    assert [sent.bundle_version for sent, _ in world.queues.triggers] == ["b2", "b2"]

@@ -15,7 +15,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
-from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.task_instance import TaskInstance
 from gust.store import items
 
 json_values = st.recursive(
@@ -66,7 +66,6 @@ MODELS: dict[type[Any], items.Codec[Any]] = {
     Bundle: items.BUNDLE,
     Asset: items.ASSET,
     AssetEvent: items.ASSET_EVENT,
-    ParkedTrigger: items.PARKED_TRIGGER,
     TaskInstance: items.TASK_INSTANCE,
 }
 

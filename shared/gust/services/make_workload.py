@@ -1,0 +1,68 @@
+"""What a worker or the triggerer is sent about an instance: what to run, and a token that speaks for this dispatch."""
+
+from datetime import datetime
+from typing import Any
+
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.task_instance import TaskInstance
+from gust.model.workload import TaskWorkload, TriggerWorkload
+from gust.services.context import Services
+
+
+def bundle_version(services: Services, run: DagRun) -> str | None:
+    """The bundle that the run's tasks and triggers load; the newest one where the DAG turned bundle versioning off."""
+    if run.bundle_version is not None:
+        return run.bundle_version
+    dag = services.store.get_dag(run.dag_id)
+    return dag.bundle_version if dag else None
+
+
+def task_workload(
+    services: Services, spec: DagSpec, run: DagRun, instance: TaskInstance, *, bundle: str | None, now: datetime
+) -> TaskWorkload:
+    task = spec.tasks[instance.task_id]
+    return TaskWorkload(
+        **_dispatch(services, instance, now),
+        max_tries=instance.max_tries,
+        version_number=run.version_number,
+        bundle_name=spec.bundle_name,
+        bundle_version=bundle,
+        relative_fileloc=spec.relative_fileloc,
+        queue=task.queue,
+        pool=task.pool,
+        pool_slots=task.pool_slots,
+        priority_weight=task.priority_weight,
+    )
+
+
+def trigger_workload(
+    services: Services,
+    instance: TaskInstance,
+    *,
+    bundle: str | None,
+    now: datetime,
+    wake_at: datetime | None = None,
+    sleeps_passed: int = 0,
+    is_poller: bool = False,
+) -> TriggerWorkload:
+    """The last three: where a trigger that was parked goes on."""
+    return TriggerWorkload(
+        **_dispatch(services, instance, now),
+        bundle_version=bundle,
+        wake_at=wake_at,
+        sleeps_passed=sleeps_passed,
+        is_poller=is_poller,
+    )
+
+
+def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict[str, Any]:
+    return {
+        "dag_id": instance.dag_id,
+        "run_id": instance.run_id,
+        "task_id": instance.task_id,
+        "map_index": instance.map_index,
+        "try_number": instance.try_number,
+        "dispatch_count": instance.dispatch_count,
+        "token": services.tokens.for_dispatch(instance, now=now),
+    }

@@ -1,0 +1,42 @@
+"""The three functions that everything waits for start without Airflow, whose import alone takes seconds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+START = """
+import sys
+sys.modules["airflow"] = None
+sys.path[:0] = ["shared", "functions/{function}"]
+import app
+assert callable(app.lambda_handler)
+print(*(name for name, module in sys.modules.items() if module and name.split(".")[0] == "airflow"))
+"""
+
+
+@pytest.mark.parametrize("function", ["scheduler", "execution_api", "api"])
+def test_the_function_starts_where_airflow_cannot_be_imported(function: str) -> None:
+    environment = os.environ | {
+        "GUST_TABLE": "table",
+        "GUST_BUCKET": "bucket",
+        "GUST_LOG_GROUP": "logs",
+        "GUST_TASK_QUEUE_URL": "http://127.0.0.1:9/tasks",
+        "GUST_TRIGGER_QUEUE_URL": "http://127.0.0.1:9/triggers",
+        "GUST_WAKE_QUEUE_URL": "http://127.0.0.1:9/wakes",
+        "GUST_SIGNING_SECRET": "secret",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }
+    started = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", START.format(function=function)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (started.returncode, started.stdout.strip()) == (0, ""), started.stderr
