@@ -9,8 +9,8 @@ import pytest
 
 from gust.errors import Unwell
 from gust.model.dag_run import DagRun
-from gust.model.keys import DagRunKey
 from gust.model.dispatch import Dispatch
+from gust.model.keys import DagRunKey
 from gust.model.state import DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
