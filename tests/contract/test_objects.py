@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from gust.aws.memory import MemoryObjects
 from gust.aws.objects import S3Objects
-from gust.errors import NotFound, Unwell
+from gust.errors import Forbidden, NotFound, Unwell
 from gust.services.ports import Objects
 from tests.contract.conftest import Aws
 
@@ -140,5 +140,5 @@ def test_what_is_forbidden_is_not_taken_for_missing(aws: Aws, bucket: str) -> No
     wire = Wire(aws.s3, head_object=[refusal("403", 403)], get_object=[refusal("AccessDenied", 403)])
     with pytest.raises(ClientError):
         S3Objects(bucket, wire).exists("a")
-    with pytest.raises(ClientError):
+    with pytest.raises(Forbidden):
         S3Objects(bucket, wire).get("a")

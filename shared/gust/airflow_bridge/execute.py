@@ -50,7 +50,7 @@ from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import NotFound, StaleTaskInstance
+from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
 from gust.services.ports import Objects
@@ -107,7 +107,7 @@ def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> in
     ti = _task_instance(workload)
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, zipfile.BadZipFile) as error:
+    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
         return _fail(client, ti, f"Version {workload.bundle_version} of the DAGs cannot be read: {error}")
     exit_code: int = supervisor.supervise_task(
         ti=ti,

@@ -50,7 +50,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import NotFound, StaleTaskInstance
+from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
 from gust.services.ports import Objects
@@ -145,7 +145,7 @@ def _run(
 ) -> Parked | Report:
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-    except (NotFound, zipfile.BadZipFile) as error:
+    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
         return {"error": f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"}
     ti = _task_instance(workload)
     time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)

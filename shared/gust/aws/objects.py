@@ -8,9 +8,11 @@ from typing import Any, Final
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
-from gust.errors import NotFound, Unwell
+from gust.errors import Forbidden, NotFound, Unwell
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_HIDDEN: Final = frozenset({"403", "AccessDenied"})
+"""What S3 answers for a missing key to a reader who may not list the bucket: a worker, for one."""
 _IN_PLACE: Final = frozenset({"412", "PreconditionFailed"})
 _RACING: Final = frozenset({"409", "ConditionalRequestConflict"})
 """Two writers of the same new key at once: one of them is told to try again."""
@@ -26,12 +28,14 @@ class S3Objects:
         self._client = client
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound."""
+        """Raises NotFound, and Forbidden where S3 tells a reader without s3:ListBucket neither yes nor no."""
         try:
             answer = self._call("get_object", Key=key)
         except ClientError as error:
             if _code(error) in _MISSING:
                 raise NotFound(f"no object {key!r}") from error
+            if _code(error) in _HIDDEN:
+                raise Forbidden(f"no object {key!r}, or none that may be read here") from error
             raise
         body: bytes = answer["Body"].read()
         return body

@@ -253,7 +253,7 @@ class Objects(Protocol):
     """The bucket."""
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound."""
+        """Raises NotFound, or Forbidden where the reader may not know whether it is there."""
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
 
