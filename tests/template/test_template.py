@@ -87,6 +87,13 @@ def test_a_message_stays_hidden_longer_than_its_function_may_run(resources: Reso
         assert queue["Properties"]["VisibilityTimeout"] > function["Properties"]["Timeout"], name
 
 
+def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:
+    """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
+    for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
+        if resources[logical_id(mapping["Properties"]["EventSourceArn"])]["Type"] == "AWS::SQS::Queue":
+            assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
+
+
 @pytest.mark.parametrize(("function", "role"), RUNS_STRANGERS_CODE.items())
 def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, function: str, role: str) -> None:
     assert resources[function]["Properties"]["Role"] == {"Fn::GetAtt": [role, "Arn"]}

@@ -132,7 +132,7 @@ class Emulator:
                 await self._application(scope, receive, self._once_loaded(send))
             case "http" if self._closed:
                 await _answer(send, 503, b"{}")
-            case "http" if is_from_elsewhere(scope):
+            case "http" if is_from_elsewhere(scope, links=scope["server"][1] == self._public_port):
                 await _answer(send, 403, b'{"detail": "Only this machine is answered"}')
             case "http" if scope["server"][1] == self._public_port:
                 self._requests += 1
@@ -202,13 +202,21 @@ class Emulator:
             return saved
 
 
-def is_from_elsewhere(scope: Scope) -> bool:
+def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
     """Whether a browser sends it for a page that is not this machine's. Nothing here asks for credentials, and MiniStack
-    allows every origin. A page's origin is in `Origin`, whenever it could change or read anything; one that lets its own
-    name point to 127.0.0.1 gives itself away by `Host`."""
+    allows every origin.
+
+    A page's origin is in `Origin` where a script or a form asks, and `Sec-Fetch-Site` tells of images and links; `links`
+    are let in where asking changes nothing. A page that lets its own name point to 127.0.0.1 gives itself away by `Host`.
+    """
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     host, origin = headers.get(b"host"), headers.get(b"origin")
-    return not ((host is None or _is_here(f"//{host}")) and (origin is None or _is_here(origin)))
+    if host is not None and not _is_here(f"//{host}"):
+        return True
+    if origin is not None:
+        return not _is_here(origin)
+    is_link = headers.get(b"sec-fetch-mode") == "navigate"
+    return headers.get(b"sec-fetch-site") == "cross-site" and not (links and is_link)
 
 
 def _is_here(url: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from aws_lambda_powertools import Logger
@@ -205,5 +206,8 @@ def start_waiting_runs(services: Services, dag_id: str) -> None:
     if dag is None or dag.is_paused:
         return
     create_due_runs(services, dag_id)
-    for waiting in services.store.queued_runs(dag_id, limit=max(0, dag.max_active_runs - dag.running_runs)):
-        services.queues.wake(WakeRun(dag_id=dag_id, run_id=waiting.run_id, at=services.clock.now()))
+    # The index may still show runs that have just been started: they are among the running ones.
+    shown = services.store.queued_runs(dag_id, limit=dag.max_active_runs)
+    waiting = (key for key in shown if (run := services.store.get_run(key)) and run.state is DagRunState.QUEUED)
+    for key in islice(waiting, max(0, dag.max_active_runs - dag.running_runs)):
+        services.queues.wake(WakeRun(dag_id=dag_id, run_id=key.run_id, at=services.clock.now()))

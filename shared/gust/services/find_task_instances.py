@@ -1,10 +1,11 @@
 """Task instances of a run as Airflow would list them: those without an item, state `None`, included."""
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import RunView
 from gust.services.context import Services
@@ -15,6 +16,27 @@ from gust.services.specs import load_spec
 def runs_of(services: Services, dag_id: str, *, wanted: Callable[[DagRun], bool]) -> list[DagRun]:
     """Newest `run_after` first."""
     return [run for run in services.store.list_runs(dag_id) if wanted(run)]
+
+
+def runs_asked_for(
+    services: Services,
+    dag_id: str,
+    *,
+    run_ids: Sequence[str] | None,
+    logical_dates: Sequence[datetime] | None,
+) -> list[DagRun]:
+    """Those with one of the ids and one of the dates, as far as either is asked for; newest `run_after` first.
+
+    Only who asks for neither reads all runs of the DAG: sensors ask again and again."""
+    store = services.store
+    if run_ids:
+        found = [store.get_run(DagRunKey(dag_id, run_id)) for run_id in dict.fromkeys(run_ids)]
+    elif logical_dates:
+        found = [next(store.runs_after(dag_id, date - timedelta.resolution), None) for date in set(logical_dates)]
+    else:
+        return store.list_runs(dag_id)
+    runs = [run for run in found if run is not None and (not logical_dates or run.logical_date in logical_dates)]
+    return sorted(runs, key=lambda run: (run.run_after, run.run_id), reverse=True)
 
 
 def instances_of_runs(services: Services, runs: Iterable[DagRun]) -> Iterator[TaskInstance]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -61,6 +62,19 @@ def test_push_and_pull(etl: World) -> None:
     etl.store.calls.clear()
     worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value")
     assert dict(etl.store.calls) == {"get_xcom": 1}
+
+
+def test_asking_about_runs_by_name_or_date_reads_those_runs(etl: World) -> None:
+    """A sensor that waits for another DAG asks so with every poke, and that DAG may have years of runs."""
+    worker = etl.worker(etl.given_running("extract"))
+    which: list[dict[str, Any]] = [{"run_ids": [RUN.run_id]}, {"logical_dates": [NOW]}]
+    for asked in [*which, {**which[0], **which[1]}]:
+        etl.store.calls.clear()
+        assert worker.dag_runs.get_count(RUN.dag_id, **asked).count == 1
+        assert worker.task_instances.get_count(RUN.dag_id, task_ids=["extract"], **asked).count == 1
+        assert "list_runs" not in etl.store.calls
+    assert worker.dag_runs.get_count(RUN.dag_id, run_ids=["no such run"]).count == 0
+    assert worker.dag_runs.get_count(RUN.dag_id, logical_dates=[NOW - timedelta(seconds=1)]).count == 0
 
 
 def test_an_outlet(etl: World) -> None:

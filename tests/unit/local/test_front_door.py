@@ -77,3 +77,22 @@ def test_programs_and_pages_of_this_machine_are_let_in(tmp_path: Path, port: int
 def test_a_page_from_elsewhere_is_not(tmp_path: Path, port: int, path: str, headers: dict[str, str]) -> None:
     """By a request across origins, or by a name of its own that it lets point to this machine."""
     assert _status(tmp_path, headers, port=port, path=path) == 403
+
+
+IMAGE = {"host": "127.0.0.1:8080", "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+LINK = {"host": "127.0.0.1:8080", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+
+
+def test_nor_is_an_image_or_a_link_that_is_a_call_to_aws(tmp_path: Path) -> None:
+    """They bear no origin. AWS's older protocols take a call that changes something as a GET."""
+    assert _status(tmp_path, IMAGE, port=INNER, path="/") == 403
+    assert _status(tmp_path, LINK, port=INNER, path="/") == 403
+    assert _status(tmp_path, IMAGE) == 403
+
+
+def test_a_link_from_elsewhere_leads_here(tmp_path: Path) -> None:
+    """To the front door, where a GET changes nothing."""
+    assert _status(tmp_path, LINK) == 200
+    assert _status(tmp_path, {**IMAGE, "sec-fetch-site": "same-origin"}) == 200
+    assert _status(tmp_path, {**IMAGE, "sec-fetch-site": "none"}, port=INNER) == 200
+    assert _status(tmp_path, {**IMAGE, "origin": "http://localhost:5173"}) == 200

@@ -10,6 +10,7 @@ import pytest
 from gust.errors import Unwell
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
+from gust.model.keys import DagRunKey
 from gust.model.state import DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
@@ -201,6 +202,36 @@ def test_a_task_that_depends_on_the_past_waits_for_the_run_before(world: World) 
     assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["second"]
     world.advance(second)
     assert world.state(second, "extract") is S.QUEUED
+
+
+class LateIndex:
+    """A store whose index still shows the runs that are queued no more."""
+
+    def __init__(self, store: MemoryStore, shown: list[DagRunKey]) -> None:
+        self._store = store
+        self._shown = shown
+
+    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
+        now = self._store.queued_runs(dag_id, limit=1000)
+        return [*(key for key in self._shown if key not in now), *now][:limit]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_free_place_is_not_given_to_a_run_that_started_a_moment_ago(world: World) -> None:
+    """The index of queued runs lags: the place would stay empty until another run ends."""
+    world.given_dag(chain("extract", max_active_runs=2))
+    first, second, third, fourth = [world.trigger(f"r{n}") for n in range(4)]
+    for run in (first, second):
+        world.advance(run)
+    world.succeed(first, "extract")
+    world.advance(first)
+    world.advance(third)
+    world.succeed(second, "extract")
+    world.queues.wakes.clear()
+    advance(replace(world.services, store=LateIndex(world.store, [third])), second)
+    assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == [fourth.run_id]
 
 
 def test_with_catchup_a_persons_run_does_not_stand_between_two_of_the_timetable(world: World) -> None:

@@ -12,7 +12,7 @@ from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
-from gust.services.find_task_instances import runs_of
+from gust.services.find_task_instances import runs_asked_for
 
 routes = Routes("/dag-runs")
 
@@ -20,15 +20,8 @@ routes = Routes("/dag-runs")
 @routes.get("/count", query=CountDagRuns)
 def get_dr_count(call: Call[None, CountDagRuns]) -> Answer:
     asked = call.query
-
-    def is_asked_for(run: DagRun) -> bool:
-        return (
-            (not asked.logical_dates or run.logical_date in asked.logical_dates)
-            and (not asked.run_ids or run.run_id in asked.run_ids)
-            and (not asked.states or run.state in asked.states)
-        )
-
-    return Answer(body=len(runs_of(call.services, asked.dag_id, wanted=is_asked_for)))
+    runs = runs_asked_for(call.services, asked.dag_id, run_ids=asked.run_ids, logical_dates=asked.logical_dates)
+    return Answer(body=sum(not asked.states or run.state in asked.states for run in runs))
 
 
 @routes.get("/previous", query=PreviousDagRun)

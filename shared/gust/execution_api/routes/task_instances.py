@@ -36,7 +36,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.services.active_assets import inactive_assets
 from gust.services.context import Services
-from gust.services.find_task_instances import instances_of_runs, runs_of, tasks_of_group
+from gust.services.find_task_instances import instances_of_runs, runs_asked_for, tasks_of_group
 from gust.services.report_task_instance import (
     heartbeat,
     known,
@@ -251,14 +251,7 @@ def _in_either(among_tasks: bool, in_group: bool) -> bool:
 def _selected(services: Services, asked: SelectTaskInstances, *, tasks_and_group: Chosen) -> Iterator[TaskInstance]:
     """Airflow counts what is in the tasks and in the group asked for, and lists states of what is in either."""
     group = _tasks_of_group(services, asked.dag_id, asked.task_group_id) if asked.task_group_id else None
-    runs = runs_of(
-        services,
-        asked.dag_id,
-        wanted=lambda run: (
-            (not asked.logical_dates or run.logical_date in asked.logical_dates)
-            and (not asked.run_ids or run.run_id in asked.run_ids)
-        ),
-    )
+    runs = runs_asked_for(services, asked.dag_id, run_ids=asked.run_ids, logical_dates=asked.logical_dates)
     for instance in instances_of_runs(services, runs):
         if asked.map_index not in (None, instance.map_index):
             continue
