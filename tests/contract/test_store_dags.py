@@ -217,9 +217,7 @@ def test_a_bundle_replaces_the_one_it_was_made_after(store: Store) -> None:
 
 
 def test_a_turn_to_deploy_moves_from_what_was_seen(store: Store) -> None:
-    nobody, mine, yours = (
-        DeploymentTurn(holder=holder, again=False, seen_at=NOW, until=at(60)) for holder in ("", "mine", "yours")
-    )
+    nobody, mine, yours = (DeploymentTurn(holder=holder, again=False, until=at(60)) for holder in ("", "mine", "yours"))
     again = replace(mine, again=True)
     assert store.deployment_turn() is None
     store.move_deployment_turn(None, mine)

@@ -213,7 +213,10 @@ def message_of(gust: LocalGust, run: DagRunKey, task_id: str) -> TaskWorkload:
     state = services.store.load_run(run)
     assert state is not None
     spec = load_spec(services.objects, state.run.spec_key)
-    return task_workload(services, spec, state.run, state.instances[task_id, -1], now=services.clock.now())
+    bundle = state.run.bundle_version
+    return task_workload(
+        services, spec, state.run, state.instances[task_id, -1], bundle=bundle, now=services.clock.now()
+    )
 
 
 def send(gust: LocalGust, message: TaskWorkload, *, times: int) -> None:

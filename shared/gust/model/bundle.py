@@ -21,8 +21,6 @@ class DeploymentTurn:
     """Name of the deployment; empty: nobody's."""
     again: bool
     """Something came since its last snapshot: it must take another one before it ends."""
-    seen_at: datetime
-    """When the holder last gave a sign of life."""
     until: datetime
     """When it is held for dead, if it gives none: then the turn is anybody's."""
 

@@ -21,15 +21,12 @@ LEASE: Final = timedelta(seconds=30)
 PARSING: Final = timedelta(seconds=1)
 """What parsing one file takes, generously."""
 
-TRUSTED: Final = timedelta(seconds=5)
-"""So long after its last sign of life the holder is believed to live."""
-
 
 def request_deployment(store: DagStore, deployments: Deployments, name: str, now: datetime) -> str:
     """Start deployment `name`, or have the running one look again. Returns the name of the one that will look.
 
-    Called twice with one name, it starts one deployment. Where the running one has been silent for a moment it may be
-    dead: then another is started that waits for it to end or to be held for dead, one for all who ask.
+    Called twice with one name, it starts one deployment. The running one may be dead, however lately it was seen: another
+    is started that waits for it to end or to be held for dead, one for all who ask.
     """
     while True:
         turn = store.deployment_turn()
@@ -43,7 +40,7 @@ def request_deployment(store: DagStore, deployments: Deployments, name: str, now
             break
     if is_mine:
         deployments.start(name)
-    elif wanted.seen_at + TRUSTED < now:
+    else:
         deployments.start(f"after-{sha256(wanted.holder.encode()).hexdigest()[:32]}")
     return wanted.holder
 
@@ -64,7 +61,7 @@ def keep_turn(store: DagStore, name: str, now: datetime, *, files: int) -> None:
     """A sign of life of deployment `name`, which is about to have so many files parsed, or to bring them in."""
     while (turn := store.deployment_turn()) is not None and turn.holder == name:
         with suppress(Stale):
-            store.move_deployment_turn(turn, replace(turn, seen_at=now, until=now + LEASE + files * PARSING))
+            store.move_deployment_turn(turn, replace(turn, until=now + LEASE + files * PARSING))
             return
 
 
@@ -83,4 +80,4 @@ def holding(turn: DeploymentTurn | None, name: str, now: datetime) -> Deployment
     """The turn in the hands of `name`; `None` where another deployment has it and is not held for dead."""
     if turn is not None and turn.holder not in ("", name) and now <= turn.until:
         return None
-    return DeploymentTurn(holder=name, again=False, seen_at=now, until=now + LEASE)
+    return DeploymentTurn(holder=name, again=False, until=now + LEASE)

@@ -39,11 +39,12 @@ def test_a_first_upload_starts_a_deployment(stack):
     assert machine.started == ["one"]
 
 
-def test_uploads_while_one_runs_start_no_other(stack):
+def test_uploads_while_one_runs_start_one_that_waits_in_case_it_is_dead(stack):
     machine = Machine()
     request(stack, machine, "one")
     assert [request(stack, machine, name) for name in ("two", "three")] == ["one", "one"]
-    assert machine.started == ["one"]
+    assert len(machine.started) == 2
+    assert machine.started[1].startswith("after-")
     assert stack.store.deployment_turn().again
 
 
