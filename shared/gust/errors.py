@@ -17,7 +17,6 @@ GustError
 │   └── StaleDag
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
-├── TryLost                  fail this try once, its own retry rules apply
 └── Unwell                   something we depend on answered badly: let the message come again
 """
 
@@ -144,10 +143,6 @@ class IllegalTransition(GustError):
 
 class LimitReached(GustError):
     """A concurrency limit has no room; the message names the limit and its size."""
-
-
-class TryLost(GustError):
-    """The worker of a running try is gone."""
 
 
 class Unwell(GustError):

@@ -119,7 +119,6 @@ class TaskSpec(_Spec):
     is_setup: bool = False
     is_teardown: bool = False
     on_failure_fail_dagrun: bool = False
-    ignore_downstream_trigger_rules: bool = True
     is_empty: bool = False
     """An EmptyOperator that nothing hangs on: the scheduler marks it success itself, as Airflow's does."""
     can_skip_downstream: bool = False

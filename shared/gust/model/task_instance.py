@@ -77,10 +77,3 @@ class TaskInstance:
         if self.start_date is None or self.end_date is None:
             return None
         return (self.end_date - self.start_date).total_seconds()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """One finished try, kept when the next one takes its place: Airflow's TaskInstanceHistory."""
-
-    instance: TaskInstance
