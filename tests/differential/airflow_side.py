@@ -109,6 +109,8 @@ class AirflowSide:
             DagModel(
                 dag_id=self.dag.dag_id,
                 bundle_name="dags",
+                relative_fileloc="dag.py",
+                fileloc="dag.py",
                 is_paused=False,
                 is_stale=False,
                 max_active_tasks=1000,
@@ -276,7 +278,6 @@ class AirflowSide:
         task = self.dag.get_task(instance.task_id)
         if event.length < 0 or instance.task_id not in mapped_over(self.spec):
             return
-        mapped = task.is_mapped or task.get_closest_mapped_task_group() is not None
         xcom_api.set_xcom(
             instance.dag_id,
             instance.run_id,
@@ -285,7 +286,7 @@ class AirflowSide:
             self.session,
             value=list(range(event.length)),
             map_index=instance.map_index,
-            mapped_length=None if mapped else event.length,
+            mapped_length=None if task.is_mapped else event.length,
         )
 
     def _skip(self, instance: TaskInstance, event: Event) -> None:

@@ -38,6 +38,7 @@ def author(case: Case, dag_id: str) -> dict[str, Any]:
         fail_fast=case.fail_fast,
         dagrun_timeout=timedelta(seconds=case.timeout) if case.timeout else None,
         catchup=case.catchup,
+        max_active_tasks=1000,
     ) as dag:
         made: dict[str, Any] = {}
         groups: dict[str, TaskGroup] = {}

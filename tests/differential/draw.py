@@ -145,7 +145,7 @@ MOODS = [
 class Fate:
     """Draws what happens next, given how things stand."""
 
-    def __init__(self, random: Random, case: Case, spec: DagSpec, *, clears: bool = True) -> None:
+    def __init__(self, random: Random, case: Case, spec: DagSpec, *, clears: bool = False) -> None:
         self._random = random
         self._case = case
         self._spec = spec
@@ -163,7 +163,7 @@ class Fate:
         waits = any(instance.state in WAITING for instance in picture.instances.values())
         timed = self._case.timeout is not None and random.random() < 0.1
         if (waits and random.random() < (0.3 if open_ones else 1)) or timed:
-            return [Event(do="wait", seconds=random.choice([30, 61, 400]))]
+            return [Event(do="wait", seconds=random.choice(PAUSES))]
         if not open_ones:
             return []
         chosen = random.sample(open_ones, min(len(open_ones), random.choice([1, 2, 3, 5, 8])))
@@ -197,6 +197,9 @@ class Fate:
         length = random.choice([0, 1, 2, 2, 3])
         return Event(do="end", outcome=outcome, length=length, follows=follows, **at)  # type: ignore[arg-type]
 
+
+PAUSES = [31, 62.7, 401.3]
+"""Seconds; they never add up to a moment that something is due at, which Airflow takes for too early."""
 
 OPEN = {"queued", "running", "deferred", "restarting"}
 WAITING = {"up_for_retry", "up_for_reschedule"}

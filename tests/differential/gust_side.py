@@ -116,7 +116,7 @@ class GustSide:
 
     def apply(self, event: Event) -> None:
         if event.do == "wait":
-            self.clock.advance(event.seconds)
+            self._wait(event.seconds)
             return
         instance = self._instance(event)
         if instance is None:
@@ -134,6 +134,17 @@ class GustSide:
                 self.services.store.move(transition.resume(instance, at=now, event=None))
             case "die", S.RUNNING | S.RESTARTING:
                 report_lost(self.services, dispatch, at=now, reason="lost")
+
+    def _wait(self, seconds: float) -> None:
+        """Workers show that they live, so that time alone loses none: Airflow's scheduler leaves that to its sweeps."""
+        now = self.clock.advance(seconds)
+        for key in self.picture().instances:
+            run, task_id, index = key
+            instance = self.services.store.get_instance(self._run_key(run).task_instance(task_id, index))
+            if instance is not None and instance.state is S.RUNNING:
+                self.services.store.heartbeat(
+                    instance.key, try_number=instance.try_number, dispatch_count=instance.dispatch_count, at=now
+                )
 
     def _instance(self, event: Event) -> TaskInstance | None:
         return self.services.store.get_instance(self._run_key(event.run).task_instance(event.task, event.index))
@@ -160,7 +171,7 @@ class GustSide:
     def _push(self, instance: TaskInstance, dispatch: Dispatch, event: Event) -> None:
         if event.length < 0 or instance.task_id not in mapped_over(self.spec):
             return
-        length = None if self.spec.tasks[instance.task_id].is_mapped else event.length
+        length = event.length if self.spec.tasks[instance.task_id].expansion is None else None
         value = list(range(event.length))
         push_xcom(self.services, dispatch, name="return_value", value=value, mapped_length=length)
 

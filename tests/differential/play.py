@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from tests.differential.draw import Fate, draw_dag
 from tests.differential.gust_side import GustSide
 from tests.differential.picture import Picture, differences
 from tests.differential.plan import Case, Event
+from tests.differential.shrink import shrink
 
 MOST_STEPS = 14
 
@@ -62,6 +64,17 @@ class Stage:
         played = Case(**{**vars(case), "events": []})
         return self._play(played, spec, serialized, lambda _: next(steps, []))
 
+    def shrink(self, case: Case) -> Case:
+        """The smallest case that still differs."""
+
+        def differs(smaller: Case) -> bool:
+            try:
+                return not self.replay(deepcopy(smaller)).agrees
+            except NoSuchDag:
+                return False
+
+        return shrink(case, differs)
+
     def _parse(self, case: Case) -> tuple[DagSpec, dict[str, Any]]:
         self._played += 1
         try:
@@ -94,6 +107,9 @@ class Stage:
                 case.events.append(event)
                 for side in sides:
                     side.apply(event)
+                    if case.fail_fast:
+                        # Airflow stops the others in the transaction of the failure, so nothing may come in between.
+                        side.settle()
             case.events.append(Event(do="settle"))
         return outcome
 

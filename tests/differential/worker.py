@@ -26,7 +26,7 @@ def skips(case: Case, spec: DagSpec, event: Event) -> tuple[dict[str, Any] | Non
     plan = next(task for task in case.tasks if task.name == event.task)
     task = spec.tasks[event.task]
     follows = event.follows
-    if follows is None or not task.downstream_task_ids:
+    if plan.kind not in {"branch", "short"} or follows is None or not task.downstream_task_ids:
         return None, []
     if plan.kind == "branch":
         followed = set(follows) | {below for each in follows for below in downstream(spec, each)}

@@ -53,6 +53,9 @@ class TaskInstance:
     """Length of what was pushed, by key, where a downstream maps over it."""
     pushed_keys: tuple[str, ...] = ()
     """XCom keys pushed with a value other than None, kept where a downstream maps over this (mapped) task."""
+    skip_decision: dict[str, Any] = field(default_factory=dict)
+    """What a branch or short circuit decided, as its XCom `skipmixin_key` says it: `{"followed": […]}` of the tasks
+    directly downstream, or `{"skipped": […]}`. It holds for them whenever they are looked at, after a clear too."""
     rendered_map_index: str | None = None
     trigger: ParkedTrigger | None = None
     """Set while deferred; its `next_method` and `next_kwargs` go on with the resumed try."""

@@ -83,15 +83,6 @@ class RunView:
             self._lengths[group_id] = length
         return self._lengths[group_id]
 
-    def runs(self, task: TaskSpec) -> bool:
-        """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
-        date = self.run.logical_date
-        if date is None or self.run.run_type is DagRunType.BACKFILL_JOB:
-            return True
-        after_start = task.start_date is None or task.start_date <= date
-        before_end = task.end_date is None or date <= task.end_date
-        return after_start and before_end
-
     # --- what changes -------------------------------------------------------------------------------------------------
 
     def move(self, moved: Transition) -> None:
@@ -135,7 +126,7 @@ class RunView:
 
     def _existing(self, task: TaskSpec) -> dict[int, TaskInstance]:
         stored = {index: self._stored[task.task_id, index] for index in self._stored_indexes.get(task.task_id, ())}
-        if not self.runs(task):
+        if not is_in_run(task, self.run):
             return stored
         if not task.is_mapped:
             return {UNMAPPED: stored.get(UNMAPPED) or self._blank(task.task_id, UNMAPPED)}
@@ -161,3 +152,12 @@ class RunView:
 
     def _blank(self, task_id: str, map_index: int) -> TaskInstance:
         return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)
+
+
+def is_in_run(task: TaskSpec, run: DagRun) -> bool:
+    """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
+    if run.logical_date is None or run.run_type is DagRunType.BACKFILL_JOB:
+        return True
+    after_start = task.start_date is None or task.start_date <= run.logical_date
+    before_end = task.end_date is None or run.logical_date <= task.end_date
+    return after_start and before_end

@@ -38,6 +38,9 @@ class Upstream:
 
     def evaluate(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
         """What its upstreams say about the instance, which is in a state the scheduler may move it from."""
+        by_branch = self._by_branches(task, instance)
+        if by_branch is not None:
+            return by_branch
         by_rule = self._by_trigger_rule(task, instance)
         if by_rule.verdict not in {Verdict.RUN, Verdict.WAIT}:
             return by_rule
@@ -45,6 +48,25 @@ class Upstream:
         if by_sources is not None and (by_rule.verdict is Verdict.RUN or by_sources.verdict is not Verdict.WAIT):
             return by_sources
         return by_rule
+
+    # --- branches -----------------------------------------------------------------------------------------------------
+
+    def _by_branches(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
+        """A branch or short circuit directly upstream that has ended skips the instance, whatever its rule; `None`: no
+        objection.
+
+        Where the branch is mapped itself, the instance heeds that of its own map index. A plain branch inside a mapped
+        group says nothing to anybody: Airflow 3.3.2 looks for what it said under map index -1, where it is not.
+        """
+        for upstream_id in task.upstream_task_ids:
+            branch = self._tasks[upstream_id]
+            if not branch.can_skip_downstream or not any(self._view.states_of(upstream_id)[s] for s in FINISHED):
+                continue
+            index = instance.map_index if branch.expansion is not None else UNMAPPED
+            said = self._view.instances_of(upstream_id).get(index)
+            if said is not None and _is_skipped(task.task_id, said.skip_decision):
+                return Evaluation(Verdict.SKIP, f"Skipped by {upstream_id}.")
+        return None
 
     # --- trigger rule, setups, teardown -------------------------------------------------------------------------------
 
@@ -172,8 +194,16 @@ class Upstream:
         if map_index == UNMAPPED:
             return ()
         turn = map_index * turns // length
-        per_turn = (self._view.map_length(upstream) or turns) // turns
+        if not self._is_mapped_further(upstream, common[-1]):
+            return range(turn, turn + 1)
+        # By the task's own length, not the upstream's: in nested mapped groups Airflow's task depends on, and is given
+        # the XComs of, fewer instances than one would think.
+        per_turn = length // turns
         return range(turn * per_turn, (turn + 1) * per_turn)
+
+    def _is_mapped_further(self, task: TaskSpec, group_id: str) -> bool:
+        """Whether the task has several instances in one turn of the mapped group, by its form if not in this run."""
+        return task.expansion is not None or task.mapped_groups[-1] != group_id
 
     # --- relatives ----------------------------------------------------------------------------------------------------
 
@@ -197,3 +227,9 @@ class Upstream:
                     found.add(relative)
                     open_ends.append(relative)
         return found
+
+
+def _is_skipped(task_id: str, decision: dict[str, list[str]]) -> bool:
+    if "followed" in decision:
+        return task_id not in decision["followed"]
+    return task_id in decision.get("skipped", ())

@@ -59,6 +59,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes
     move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
+                           or a skip decision
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
     put_asset_event        4t WRU, 2t more per alias    put_asset    2 WRU
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
