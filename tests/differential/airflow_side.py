@@ -8,8 +8,8 @@ columns that Airflow's API sets.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -316,7 +316,7 @@ class AirflowSide:
             instance
             for instance in of_run
             if (instance.task_id == event.task and instance.map_index == event.index)
-            or (not event.only == "" and instance.task_id in wanted)
+            or (event.only != "" and instance.task_id in wanted)
         ]
         airflow_dagbag.DBDagBag = lambda **_: self
         clear_task_instances(instances, self.session)

@@ -121,7 +121,7 @@ def _map_groups(random: Random, case: Case, traits: set[str]) -> None:
     for group in case.groups:
         first = next((n for n, task in enumerate(case.tasks) if _is_in(case, task, group.name)), None)
         if first is not None and random.random() < 0.75:
-            group.over = _source(random, [task for task in case.tasks[:first]])
+            group.over = _source(random, list(case.tasks[:first]))
 
 
 def _is_in(case: Case, task: TaskPlan, name: str) -> bool:
@@ -156,7 +156,11 @@ class Fate:
     def next_events(self, picture: Picture) -> list[Event]:
         """One step's: some of what can happen now; none where nothing can."""
         random = self._random
-        if self._clears and random.random() < 0.12 and (touched := [k for k, i in picture.instances.items() if i.state]):
+        if (
+            self._clears
+            and random.random() < 0.12
+            and (touched := [k for k, i in picture.instances.items() if i.state])
+        ):
             run, task, index = random.choice(touched)
             return [Event(do="clear", run=run, task=task, index=index, only=random.choice(["", "all", "down", "down"]))]
         open_ones = [key for key, instance in picture.instances.items() if instance.state in OPEN]
@@ -198,7 +202,7 @@ class Fate:
         return Event(do="end", outcome=outcome, length=length, follows=follows, **at)  # type: ignore[arg-type]
 
 
-PAUSES = [31, 62.7, 401.3]
+PAUSES = [31.0137, 62.0291, 401.0411]
 """Seconds; they never add up to a moment that something is due at, which Airflow takes for too early."""
 
 OPEN = {"queued", "running", "deferred", "restarting"}

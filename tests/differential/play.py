@@ -44,7 +44,6 @@ class Stage:
     def __init__(self) -> None:
         self.airflow = AirflowSide()
         self.gust = GustSide()
-        self._played = 0
 
     def play_random(self, seed: str) -> Outcome:
         """Draws a case and plays it; it is in the outcome with everything that happened."""
@@ -76,9 +75,8 @@ class Stage:
         return shrink(case, differs)
 
     def _parse(self, case: Case) -> tuple[DagSpec, dict[str, Any]]:
-        self._played += 1
         try:
-            serialized = author(case, f"dag{self._played}")
+            serialized = author(case, "dag")
             spec, _ = build_spec(json.dumps(serialized), bundle_name="dags")
         except Exception as refused:  # Airflow has many ways to refuse a DAG
             raise NoSuchDag(str(refused)) from refused

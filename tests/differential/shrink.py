@@ -48,7 +48,7 @@ def _without_task(case: Case, name: str) -> Case:
     smaller.tasks = [task for task in smaller.tasks if task.name != name]
     for task in smaller.tasks:
         task.after = [each for each in task.after if each != name]
-        task.over = [source for source in map(_forget(name), task.over)]
+        task.over = list(map(_forget(name), task.over))
         task.kwargs_over = _forget(name)(task.kwargs_over) if task.kwargs_over else None
     for group in smaller.groups:
         group.over = _forget(name)(group.over) if group.over else None

@@ -60,7 +60,7 @@ class Upstream:
         """
         for upstream_id in task.upstream_task_ids:
             branch = self._tasks[upstream_id]
-            if not branch.can_skip_downstream or not any(self._view.states_of(upstream_id)[s] for s in FINISHED):
+            if not branch.can_skip_downstream or not any(self._view.seen_states(upstream_id).get(s) for s in FINISHED):
                 continue
             index = instance.map_index if branch.expansion is not None else UNMAPPED
             said = self._view.instances_of(upstream_id).get(index)
@@ -97,7 +97,7 @@ class Upstream:
         """Setups whose teardown is still to come, or that have none, must have succeeded before anything in between."""
         if not self._has_setups or task.is_teardown:
             return None
-        teardowns_below = {t for t in self._all_downstream(task.task_id) if self._tasks[t].is_teardown}
+        teardowns_below = {t for t in self.all_downstream(task.task_id) if self._tasks[t].is_teardown}
         relevant = [
             setup
             for setup in self._all_upstream(task.task_id)
@@ -118,7 +118,7 @@ class Upstream:
             return None
         indirect = self._all_upstream(task.task_id) - set(task.upstream_task_ids)
         setups = [u for u in task.upstream_task_ids if self._tasks[u].is_setup]
-        in_scope = {t for setup in setups for t in indirect & self._all_downstream(setup)}
+        in_scope = {t for setup in setups for t in indirect & self.all_downstream(setup)}
         counts = self._counts(task, instance, in_scope)
         if counts.all_done:
             return None
@@ -151,29 +151,34 @@ class Upstream:
     # --- counting the relevant instances ------------------------------------------------------------------------------
 
     def _counts(self, task: TaskSpec, instance: TaskInstance, upstream_ids: Collection[str]) -> UpstreamCounts:
+        """As Airflow counts in one pass of its scheduler: how many there are by now, and how many of them had finished
+        when the pass began."""
         states: Counter[S | None] = Counter()
         setup_states: Counter[S | None] = Counter()
+        total = setups = 0
         any_mapped = any(self._tasks[u].is_mapped for u in upstream_ids)
         for upstream_id in upstream_ids:
-            of_one = Counter(self._relevant_states(task, instance, self._tasks[upstream_id]))
-            if not of_one and not any_mapped:
+            count, of_one = self._relevant(task, instance, self._tasks[upstream_id])
+            if not any_mapped:
                 # A task that this run leaves out by its dates counts as one that never finishes, except beside mapped
                 # ones, where Airflow counts rows.
-                of_one[None] = 1
+                count = 1
+            total += count
             states += of_one
             if self._tasks[upstream_id].is_setup:
+                setups += count
                 setup_states += of_one
-        return UpstreamCounts.of(states, setup_states)
+        return UpstreamCounts.of(states, setup_states, total=total, setups_total=setups)
 
-    def _relevant_states(self, task: TaskSpec, instance: TaskInstance, upstream: TaskSpec) -> dict[S | None, int]:
-        all_states = self._view.states_of(upstream.task_id)
-        if not task.mapped_groups:
-            return {state: count for state, count in all_states.items() if count}
-        indexes = self.relevant_map_indexes(task, instance.map_index, upstream)
+    def _relevant(self, task: TaskSpec, instance: TaskInstance, upstream: TaskSpec) -> tuple[int, Counter[S | None]]:
+        """How many instances of `upstream` matter to the instance, and the states they were seen in."""
+        indexes = self.relevant_map_indexes(task, instance.map_index, upstream) if task.mapped_groups else None
+        existing = self._view.instances_of(upstream.task_id)
         if indexes is None:
-            return {state: count for state, count in all_states.items() if count}
-        instances = self._view.instances_of(upstream.task_id)
-        return Counter(instances[i].state for i in (UNMAPPED, *indexes) if i in instances)
+            return len(existing), Counter(self._view.seen_states(upstream.task_id))
+        wanted = (UNMAPPED, *indexes)
+        seen = self._view.seen_instances(upstream.task_id)
+        return sum(i in existing for i in wanted), Counter(seen[i].state for i in wanted if i in seen)
 
     def relevant_map_indexes(self, task: TaskSpec, map_index: int, upstream: TaskSpec) -> Iterable[int] | None:
         """The upstream's map indexes that instance `map_index` of `task` depends on; `None`: all of them.
@@ -214,7 +219,7 @@ class Upstream:
     def _all_upstream(self, task_id: str) -> set[str]:
         return self._closure(task_id, upstream=True)
 
-    def _all_downstream(self, task_id: str) -> set[str]:
+    def all_downstream(self, task_id: str) -> set[str]:
         return self._closure(task_id, upstream=False)
 
     def _closure(self, task_id: str, *, upstream: bool) -> set[str]:
