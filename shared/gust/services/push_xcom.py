@@ -30,8 +30,9 @@ def push_xcom(
     """Store it, and note its length on the instance where a downstream maps over it.
 
     The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
-    that pushed; that is noted here, where the DAG needs it, and so is whom a branch skips. After the try has reported its end (links of operators) only
-    what nothing maps over is taken. Raises NotFound, and Conflict where another dispatch has taken the place of this.
+    that pushed; that is noted here, where the DAG needs it, and so is whom a branch skips. After the try has reported
+    its end (links of operators) only what nobody needs noted is taken. Raises NotFound, and Conflict where another
+    dispatch has taken the place of this.
     """
     instance = present_dispatch(services, dispatch)
     if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
