@@ -416,6 +416,9 @@ class _Deciding:
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE if self.view.has_moved(instance):
                     # It may be due at once, and this decision has moved it already: the next one is then due now.
                     exact.append(_at_least(instance.due_at, self.now + SOON))
+                case None if self.view.has_moved(instance):
+                    # Cleared, and its worker is lost: it runs again at once.
+                    exact.append(self.now + SOON)
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.AWAITING_INPUT:
                     exact.append(instance.due_at)
                 case S.DEFERRED if instance.trigger is not None:

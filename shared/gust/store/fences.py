@@ -105,6 +105,10 @@ def check_finishes(before: DagRun, after: DagRun) -> None:
     _check_states(before, after, before.state is DagRunState.RUNNING and after.is_finished)
 
 
+def check_requeues(before: DagRun, after: DagRun) -> None:
+    _check_states(before, after, before.state is DagRunState.RUNNING and after.state is DagRunState.QUEUED)
+
+
 def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:
     """A run that becomes or ceases to be running must be counted: `start_run` and `finish_run` do."""
     is_counted = (before.state is DagRunState.RUNNING) != (after.state is DagRunState.RUNNING)

@@ -41,7 +41,11 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
     "resend": ({S.QUEUED}, {S.SCHEDULED}, lambda i: transition.resend(i, at=NOW, reason="r")),
     "skip": (ANY - {S.RUNNING, S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
     "remove": (ANY - {S.REMOVED}, {S.REMOVED}, lambda i: transition.remove(i, at=NOW, reason="r")),
-    "lose": (set(IN_FLIGHT) - {S.RESTARTING}, {S.UP_FOR_RETRY}, lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER)),
+    "lose": (
+        set(IN_FLIGHT) - {S.RESTARTING},
+        {S.UP_FOR_RETRY},
+        lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER),
+    ),
     "time_out": (set(UNFINISHED), {S.SKIPPED}, lambda i: transition.time_out(i, at=NOW, reason="r")),
     "start": ({S.SCHEDULED, S.QUEUED}, {S.RUNNING}, lambda i: transition.start(i, at=NOW)),
     "succeed": ({S.RUNNING, S.DEFERRED}, {S.SUCCESS}, lambda i: transition.succeed(i, at=NOW)),
@@ -99,7 +103,7 @@ def test_an_edge_leads_where_it_should_or_does_not_exist(name, state):
     assert moved == edge(before)
 
 
-@pytest.mark.parametrize("name", EDGES.keys() - REMARKS)
+@pytest.mark.parametrize("name", sorted(EDGES.keys() - REMARKS))
 def test_whatever_is_sent_is_a_new_dispatch(name):
     sources, _, edge = EDGES[name]
     for state in sources:
@@ -113,7 +117,7 @@ def is_sent(moved: Transition) -> bool:
     return moved.after.state is S.SCHEDULED
 
 
-@pytest.mark.parametrize("name", EDGES.keys() - REMARKS)
+@pytest.mark.parametrize("name", sorted(EDGES.keys() - REMARKS))
 def test_a_finished_instance_waits_for_nothing(name):
     sources, _, edge = EDGES[name]
     for state in sources:
