@@ -357,7 +357,7 @@ class _Deciding:
         """Nothing runs or waits for a time, an event or another run: what is left waits for each other."""
         if any(self.spec.tasks[i.task_id].depends_on_past for i in unfinished):
             return False
-        return all(i.state is None for i in unfinished)
+        return all(i.state is None and not self.view.has_moved(i) for i in unfinished)
 
     def _finish(self, state: DagRunState, reason: str) -> Decision:
         finished = replace(
