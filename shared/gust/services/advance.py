@@ -58,8 +58,10 @@ def advance(services: Services, key: DagRunKey) -> None:
         run = state.run
         if run.is_finished:
             return start_waiting_runs(services, run.dag_id)
-        dag = services.store.get_dag(run.dag_id)
         now = services.clock.now()
+        if run.is_held(now):
+            return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
+        dag = services.store.get_dag(run.dag_id)
         try:
             if dag is None or dag.is_paused:
                 return stand_still(services, run, now=now)

@@ -33,6 +33,7 @@ from gust.store.fences import (
     changed_run_fields,
     check_finishes,
     check_neither_starts_nor_finishes,
+    check_requeues,
     check_starts,
     dag_fence,
     instance_fence,
@@ -42,6 +43,7 @@ from gust.store.fences import (
     run_fence,
     update_fence,
 )
+from gust.store.memory_deletions import MemoryDeletions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,7 +58,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore:
+class MemoryStore(MemoryDeletions):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -123,6 +125,13 @@ class MemoryStore:
     @_alone
     def finish_run(self, before: DagRun, after: DagRun) -> None:
         check_finishes(before, after)
+        self._check_run(before)
+        self._count_running(before.dag_id, -1)
+        self._change_run(before, after)
+
+    @_alone
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        check_requeues(before, after)
         self._check_run(before)
         self._count_running(before.dag_id, -1)
         self._change_run(before, after)
