@@ -27,6 +27,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     import_error,
     log,
     monitor,
+    pools,
     task_instances,
     tasks,
     version,
