@@ -68,6 +68,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
+                           or a skip decision
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
     put_asset_event        4t WRU, 2t more per alias    put_asset    2 WRU
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`

@@ -264,8 +264,8 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
 
     @_alone
     def put_xcom(self, xcom: XCom) -> None:
-        if xcom.mapped_length is not None:
-            self._note_push(xcom.key, xcom.name, xcom.mapped_length)
+        if xcom.mapped_length is not None or xcom.skip_decision is not None:
+            self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None), json.dumps(xcom.value))
 
     @_alone
@@ -291,17 +291,19 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
         for found in [k for k in self._xcoms if k[0] == key and name in (None, k[1])]:
             del self._xcoms[found]
 
-    def _note_push(self, key: TaskInstanceKey, name: str, length: int) -> None:
-        current = self._current(key)
-        if current.state is not TaskInstanceState.RUNNING:
-            raise StaleTaskInstance(f"put_xcom: {key} is not running", self.get_instance(key))
-        self._set_instance(
-            replace(
-                current,
-                xcom_lengths={**current.xcom_lengths, name: length},
-                pushed_keys=tuple(sorted({*current.pushed_keys, name})),
+    def _note_push(self, xcom: XCom) -> None:
+        noted = self._current(xcom.key)
+        if noted.state is not TaskInstanceState.RUNNING:
+            raise StaleTaskInstance(f"put_xcom: {xcom.key} is not running", self.get_instance(xcom.key))
+        if xcom.mapped_length is not None:
+            noted = replace(
+                noted,
+                xcom_lengths={**noted.xcom_lengths, xcom.name: xcom.mapped_length},
+                pushed_keys=tuple(sorted({*noted.pushed_keys, xcom.name})),
             )
-        )
+        if xcom.skip_decision is not None:
+            noted = replace(noted, skip_decision=xcom.skip_decision)
+        self._set_instance(noted)
 
     # --- DAGs ---------------------------------------------------------------------------------------------------------
 
