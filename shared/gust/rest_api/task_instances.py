@@ -59,7 +59,7 @@ def task_instance_history_response(view: InstanceView, version: DagVersion | Non
         "duration": instance.duration,
         "state": instance.state.value if instance.state else None,
         "try_number": instance.try_number,
-        "max_tries": instance.max_tries,
+        "max_tries": view.max_tries,
         "task_display_name": view.display_name,
         "dag_display_name": (version.dag_display_name if version else "") or instance.dag_id,
         "hostname": instance.hostname or "",
