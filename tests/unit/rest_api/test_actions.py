@@ -306,10 +306,13 @@ def test_bulk_actions_on_runs(world: World, api: Api, run: DagRun) -> None:
 
 
 def test_deleting_a_dag(world: World, api: Api, run: DagRun) -> None:
-    world.instance(run, "extract", state=S.RUNNING)
+    dag = world.store.get_dag("etl")
+    assert dag is not None
+    unfinished = world.run(dag, "unfinished")
+    world.instance(unfinished, "extract", state=S.RUNNING)
     reply = api("DELETE", "/api/v2/dags/etl")
     assert (reply.status, reply.detail) == (409, "Task instances of dag with id: 'etl' are still running")
-    world.instance(run, "extract", state=S.SUCCESS)
+    world.instance(unfinished, "extract", state=S.SUCCESS)
     assert api("DELETE", "/api/v2/dags/etl").status == 204
     assert [api("GET", url).status for url in ("/api/v2/dags/etl", RUN)] == [404, 404]
     assert api("DELETE", "/api/v2/dags/etl").detail == "Dag with id: etl was not found"
