@@ -156,6 +156,9 @@ class RunStore(Protocol):
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
 
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+
 
 class LimitStore(Protocol):
     """Pools, and how many slots of each limit are held."""

@@ -9,7 +9,8 @@ names; a field that has its default is left out (`items.py`).
     DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
-    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields
+    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
+                                                                                           list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
     logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition;
                                                                                            runs_before, runs_after
@@ -162,6 +163,15 @@ def finished_tries(key: TaskInstanceKey) -> str:
 
 def rendered_fields(key: TaskInstanceKey) -> Key:
     return Key(run_partition(key.run), f"RTIF#{_of_instance(key)}")
+
+
+RENDERED_FIELDS: Final = "RTIF#"
+
+
+def rendered_fields_of(key: Key) -> tuple[str, int]:
+    """(task_id, map_index) from a key that `rendered_fields` made."""
+    task_id, map_index = key.sk.removeprefix(RENDERED_FIELDS).split("#")
+    return unescape(task_id), int(map_index)
 
 
 def xcom(key: TaskInstanceKey, name: str) -> Key:

@@ -253,6 +253,14 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
         found = self._rendered_fields.get(key)
         return None if found is None else json.loads(found[1])
 
+    @_alone
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        return {
+            (of.task_id, of.map_index): json.loads(found[1])
+            for of, found in self._rendered_fields.items()
+            if of.run == key
+        }
+
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
         return self._instances[key.run].get((key.task_id, key.map_index), new)
