@@ -6,10 +6,14 @@ Each in a process of its own, since Airflow's clock and database are replaced in
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(600)
@@ -20,7 +24,12 @@ import pytest
 )
 def test_both_sides_decide_the_same(arguments: list[str]) -> None:
     played = subprocess.run(
-        [sys.executable, "-m", "tests.differential", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.differential", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "shared"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     print(played.stdout)
     assert played.returncode == 0, played.stdout + played.stderr

@@ -28,6 +28,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     import_error,
     log,
     monitor,
+    pools,
     task_instances,
     task_instances_actions,
     tasks,

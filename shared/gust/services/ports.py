@@ -1,12 +1,13 @@
 """What services need from the outside, as protocols. `gust.store`, `gust.aws` and their in-memory twins implement them.
 
 Every write here is conditional and says in its docstring what it checks; every one may be repeated. Reads are strongly
-consistent, but for `due_*`, `queued_runs` and which runs `list_runs` lists: those read indexes and may lag by a moment.
+consistent, but for `due_*`, `queued_runs`, `waiting_for` and which runs `list_runs` lists: those read indexes and may lag
+by a moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -19,8 +20,10 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
+from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
 
@@ -127,7 +130,17 @@ class RunStore(Protocol):
         Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
-        ask to start, one is stale. Raises StaleTaskInstance."""
+        ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
+        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
+
+    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
+        """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
+        place in the run, in one transaction. Raises StaleTaskInstance where the instance moved, StaleDagRun where the run
+        does not run or others were let go since it was read, LimitReached where a limit has no room or a pool is not
+        what the claim saw."""
+
+    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
+        """Instances that wait for the limit, in their order; read as far as they are asked for. May lag by a moment."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
@@ -142,6 +155,28 @@ class RunStore(Protocol):
         """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
+
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+
+
+class LimitStore(Protocol):
+    """Pools, and how many slots of each limit are held."""
+
+    def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> tuple[Dag | None, dict[str, Pool]]:
+        """One call. Pools that do not exist are not among them, nor is a default pool that nobody has changed."""
+
+    def get_pools(self, names: Collection[str]) -> dict[str, Pool]: ...
+
+    def list_pools(self) -> list[Pool]:
+        """Those that exist, in the order in which they were made; the default pool only if somebody has changed it."""
+
+    def put_pool(self, before: Pool | None, after: Pool) -> None:
+        """Make a pool, or write what a person may change of it: `used` stays what it is. Deleted is made anew, and what
+        is still held of it counts. Raises AlreadyExists where there is one and `before` is None, Stale where `before`
+        is not what is stored."""
+
+    def slots_used(self, limit: str) -> int: ...
 
 
 class XComStore(Protocol):
@@ -266,7 +301,7 @@ class SettingStore(Protocol):
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
 
 
-class Store(RunStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
+class Store(RunStore, LimitStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
     """All of the table."""
 
 
@@ -297,10 +332,10 @@ class Queues(Protocol):
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
 
-    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+    def wake(self, wake: Wake, *, delay: float = 0) -> None:
         """Have the scheduler look again after `delay` seconds (at most 900)."""
 
-    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         """`wake` each after its own delay, in batches of ten. Raises Unwell, once all were tried, where SQS refused some."""
 
 

@@ -21,6 +21,7 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.transition import Transition
@@ -42,8 +43,10 @@ from gust.store.fences import (
     repeated_move,
     run_fence,
     update_fence,
+    with_what_it_holds,
 )
 from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_limits import MemoryLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +61,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryDeletions):
+class MemoryStore(MemoryDeletions, MemoryLimits):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -80,6 +83,8 @@ class MemoryStore(MemoryDeletions):
         self._alive: dict[str, datetime] = {}
         self._assets: dict[tuple[str, str], Asset] = {}
         self._asset_events: dict[str, AssetEvent] = {}
+        self._limits: dict[str, int] = {}
+        self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
@@ -205,8 +210,12 @@ class MemoryStore(MemoryDeletions):
         if not _holds(instance_fence(before), current):
             if _holds(repeated_move(after), current):
                 return
+            if (again := with_what_it_holds(transition, current)) is not None:
+                self.move(again)
+                return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
+        self._count(transition)
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = _copy(finished)
 
@@ -243,6 +252,14 @@ class MemoryStore(MemoryDeletions):
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
         found = self._rendered_fields.get(key)
         return None if found is None else json.loads(found[1])
+
+    @_alone
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        return {
+            (of.task_id, of.map_index): json.loads(found[1])
+            for of, found in self._rendered_fields.items()
+            if of.run == key
+        }
 
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)

@@ -24,7 +24,7 @@ class MemoryDeletions:
     _logical_dates: dict[tuple[str, datetime], str]
     _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]
     _tries: dict[TaskInstanceKey, dict[int, TaskInstance]]
-    _rendered_fields: dict[TaskInstanceKey, str]
+    _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
     _xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]]
     _dags: dict[str, Dag]
     _versions: dict[tuple[str, int], DagVersion]

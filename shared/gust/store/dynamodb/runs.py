@@ -18,6 +18,7 @@ from gust.services.ports import RunState
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.limits import instance_update, limit_updates
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
@@ -193,23 +194,23 @@ class DynamoDBRuns:
         )
 
     def move(self, transition: Transition) -> None:
-        before, after = transition.before, transition.after
-        changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
-        seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-        # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
-        update = Update(
-            keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
-        )
+        counted = limit_updates(transition)
+        writes: list[Put | Update] = [instance_update(transition), *counted]
+        if finished := transition.finished_try:
+            kept = keyspace.finished_try(finished.key, finished.try_number)
+            writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
         try:
-            if finished := transition.finished_try:
-                kept = keyspace.finished_try(finished.key, finished.try_number)
-                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(finished)))
+            if len(writes) > 1:
+                self._table.transact(*writes)
             else:
-                self._table.update(update.key, update.expression)
+                self._table.update(writes[0].key, writes[0].expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
                 return
-            raise _stale(transition.edge, before.key, failed) from failed
+            stale = _stale(transition.edge, transition.before.key, failed)
+            if (again := fences.with_what_it_holds(transition, stale.current)) is None:
+                raise stale from failed
+            self.move(again)
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         were_stale = self._parallel.map(self._is_stale, transitions)
@@ -250,6 +251,10 @@ class DynamoDBRuns:
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
         item = self._table.get(keyspace.rendered_fields(key))
         return None if item is None else self._documents.read(item)
+
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
+        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
