@@ -452,7 +452,7 @@ class _Deciding:
         """Nothing runs or waits for a time, an event or another run: what is left waits for each other."""
         if any(self.spec.tasks[i.task_id].depends_on_past for i in unfinished):
             return False
-        return all(i.state is None for i in unfinished)
+        return all(i.state is None and not self.view.has_moved(i) for i in unfinished)
 
     def _finish(self, state: DagRunState, reason: str) -> Decision:
         finished = replace(
@@ -519,6 +519,9 @@ class _Deciding:
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE if self.view.has_moved(instance):
                     # It may be due at once, and this decision has moved it already: the next one is then due now.
                     exact.append(_at_least(instance.due_at, self.now + SOON))
+                case None if self.view.has_moved(instance):
+                    # Cleared, and its worker is lost: it runs again at once.
+                    exact.append(self.now + SOON)
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.AWAITING_INPUT:
                     exact.append(instance.due_at)
                 case S.DEFERRED if instance.trigger is not None:
@@ -557,9 +560,12 @@ class _Deciding:
 def lose_try(
     task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str
 ) -> transition.Transition:
-    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure."""
+    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. One that
+    was cleared has only waited for its worker to end."""
+    if instance.state is S.RESTARTING:
+        return transition.restart(instance, at=at, retries=task.retries, reason=reason)
     retry_at = None
-    if instance.state is S.RESTARTING or (task.retries and retry.is_eligible(instance)):
+    if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
     return transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
 

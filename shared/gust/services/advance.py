@@ -61,8 +61,10 @@ def advance(services: Services, key: DagRunKey) -> None:
         run = state.run
         if run.is_finished:
             return start_waiting_runs(services, run.dag_id)
-        dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
         now = services.clock.now()
+        if run.is_held(now):
+            return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
+        dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
         try:
             if dag is None or dag.is_paused:
                 return stand_still(services, run, now=now)

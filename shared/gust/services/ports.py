@@ -83,8 +83,19 @@ class RunStore(Protocol):
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
         person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
 
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        """running → queued, and one less in the DAG's `running_runs`, in one transaction. Raises as `finish_run`."""
+
+    def delete_run(self, run: DagRun) -> None:
+        """Delete the run and everything that lies with it: instances, tries, XComs, rendered fields, large values, the
+        mark on its logical date. The run itself goes last, if its state, clear_number and hold are still `run`'s: what
+        died half-way is there to be deleted again. Raises StaleDagRun; one that is gone is no error."""
+
+    def delete_history(self, key: TaskInstanceKey) -> None:
+        """Delete an instance's finished tries, XComs and rendered fields."""
+
     def update_run(self, before: DagRun, after: DagRun) -> None:
-        """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s, and, where
+        """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
         `due_at` differs, the stored `due_at` too. Raises StaleDagRun; ValueError where the run would begin or cease to
         be running, which must be counted."""
 
@@ -194,6 +205,9 @@ class DagStore(Protocol):
         """Write the fields in which `after` differs, but never `running_runs`; `before=None` makes it. Raises StaleDag
         where `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the fields are
         as `after` wants them already."""
+
+    def delete_dag(self, dag_id: str) -> None:
+        """Delete the DAG's versions and warnings, then the DAG. Its runs are the caller's to delete first."""
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first."""

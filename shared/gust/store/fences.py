@@ -60,8 +60,8 @@ def repeated_move(after: TaskInstance) -> Changes:
 
 
 def run_fence(run: DagRun) -> Changes:
-    """`clear_number` keeps a finish that was decided before a person cleared tasks from burying them."""
-    return {"state": run.state, "clear_number": run.clear_number}
+    """`clear_number` and `held_by` keep a finish that was decided before a person changed tasks from burying them."""
+    return {"state": run.state, "clear_number": run.clear_number, "held_by": run.held_by}
 
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
@@ -146,6 +146,10 @@ def check_starts(before: DagRun, after: DagRun) -> None:
 
 def check_finishes(before: DagRun, after: DagRun) -> None:
     _check_states(before, after, before.state is DagRunState.RUNNING and after.is_finished)
+
+
+def check_requeues(before: DagRun, after: DagRun) -> None:
+    _check_states(before, after, before.state is DagRunState.RUNNING and after.state is DagRunState.QUEUED)
 
 
 def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:

@@ -59,6 +59,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
     finish_run             4t WRU +1 where `due_at` was set
+    requeue_run            4t WRU +2 (enters queued, `due_at`)
+    delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, one S3 LIST
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes
     move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
     move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it

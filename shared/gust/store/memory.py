@@ -34,6 +34,7 @@ from gust.store.fences import (
     changed_run_fields,
     check_finishes,
     check_neither_starts_nor_finishes,
+    check_requeues,
     check_starts,
     dag_fence,
     instance_fence,
@@ -44,6 +45,7 @@ from gust.store.fences import (
     update_fence,
     with_what_it_holds,
 )
+from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
 
 P = ParamSpec("P")
@@ -59,7 +61,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryLimits):
+class MemoryStore(MemoryLimits, MemoryDeletions):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -128,6 +130,13 @@ class MemoryStore(MemoryLimits):
     @_alone
     def finish_run(self, before: DagRun, after: DagRun) -> None:
         check_finishes(before, after)
+        self._check_run(before)
+        self._count_running(before.dag_id, -1)
+        self._change_run(before, after)
+
+    @_alone
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        check_requeues(before, after)
         self._check_run(before)
         self._count_running(before.dag_id, -1)
         self._change_run(before, after)

@@ -184,9 +184,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete an item, which need not exist."""
+    """Remove an item, which need not exist."""
 
     key: Key
+    expression: Expression = field(default_factory=Expression)
 
 
 class Table:
@@ -366,10 +367,6 @@ def _put(table: str, put: Put) -> dict[str, Any]:
     return {"TableName": table, "Item": {**_key(put.key), **put.item}, **put.expression.arguments()}
 
 
-def _update(table: str, update: Update) -> dict[str, Any]:
-    return {"TableName": table, "Key": _key(update.key), **update.expression.arguments()}
-
-
 def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
     match write:
         case Put():
@@ -377,7 +374,11 @@ def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
         case Update():
             return {"Update": _update(table, write)}
         case Delete():
-            return {"Delete": {"TableName": table, "Key": _key(write.key)}}
+            return {"Delete": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
+
+
+def _update(table: str, update: Update) -> dict[str, Any]:
+    return {"TableName": table, "Key": _key(update.key), **update.expression.arguments()}
 
 
 def _codes(error: ClientError) -> set[str]:
