@@ -40,8 +40,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     match records[0]["eventSource"]:
         case "aws:dynamodb":
             failed = each_key(
-                [record for record in records if is_of_a_run(record)],
-                by=changed_run,
+                [record for record in records if is_known(record)],
+                by=changed,
                 do=look_or_wake,
                 name=lambda r: r["dynamodb"]["SequenceNumber"],
             )
@@ -55,29 +55,36 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
 
-def is_of_a_run(record: dict[str, Any]) -> bool:
+def is_known(record: dict[str, Any]) -> bool:
     try:
-        changed_run(record)
+        changed(record)
     except (ValueError, LookupError, TypeError):
         log.exception("A record could not be read; it is dropped", record=record)
         return False
     return True
 
 
-def changed_run(record: dict[str, Any]) -> DagRunKey:
+def changed(record: dict[str, Any]) -> DagRunKey | str:
+    """The run that moved, or the DAG for which an event of an asset waits."""
     pk = record["dynamodb"]["Keys"]["pk"]["S"]
-    if (key := keyspace.run_key(pk)) is None:
-        raise ValueError(f"{pk} is not the partition of a run")
-    return key
+    if (found := keyspace.run_key(pk) or keyspace.queue_owner(pk)) is None:
+        raise ValueError(f"{pk} is neither the partition of a run nor that of a DAG's assets")
+    return found
 
 
-def look_or_wake(key: DagRunKey) -> None:
+def look_or_wake(key: DagRunKey | str) -> None:
     """Raises where neither worked."""
+    now = services.clock.now()
+    again: Wake
     try:
-        advance(services, key)
+        if isinstance(key, DagRunKey):
+            again = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=now)
+            advance(services, key)
+        else:
+            again = WakeDag(dag_id=key, at=now)
+            create_due_runs(services, key)
     except Exception:
-        log.exception("A run could not be brought forward; it is looked at again", key=str(key))
-        again = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now())
+        log.exception("What has changed could not be brought forward; it is looked at again", key=str(key))
         services.queues.wake(again, delay=LOOK_AGAIN_AFTER)
 
 

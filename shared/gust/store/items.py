@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gust.errors import Invalid
-from gust.model.asset import Asset, AssetEvent
+from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
@@ -161,6 +161,7 @@ BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
+ASSET_ALIAS: Final = Codec(AssetAlias)
 
 
 class InstanceCodec(Codec[TaskInstance]):

@@ -108,6 +108,11 @@ class Expression:
         is_zero = f"attribute_not_exists({self._name(name)})"
         return self._require(f"({is_below} OR {is_zero})" if limit > 0 else is_below)
 
+    def before(self, name: str, moment: Attribute) -> Expression:
+        """The moment is an earlier one, or there is none."""
+        is_before = f"{self._name(name)} < {self._value('limit', name, moment)}"
+        return self._require(f"({is_before} OR attribute_not_exists({self._name(name)}))")
+
     # changes
 
     def change(self, changes: Mapping[str, Attribute | None]) -> Expression:
@@ -173,6 +178,14 @@ class Put:
 @dataclass(frozen=True, slots=True)
 class Update:
     """Write some attributes of an item, which need not exist."""
+
+    key: Key
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove an item."""
 
     key: Key
     expression: Expression
@@ -284,10 +297,15 @@ class Table:
         return item
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        doomed = list(keys)
-        for start in range(0, len(doomed), _BATCH_WRITE):
-            requests = [{"DeleteRequest": {"Key": _key(k)}} for k in doomed[start : start + _BATCH_WRITE]]
-            wanted = {self._name: requests}
+        self._write_all([{"DeleteRequest": {"Key": _key(key)}} for key in keys])
+
+    def put_all(self, puts: Iterable[tuple[Key, Item]]) -> None:
+        """Whole items, whatever was there, each on its own."""
+        self._write_all([{"PutRequest": {"Item": {**_key(key), **item}}} for key, item in puts])
+
+    def _write_all(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        for start in range(0, len(requests), _BATCH_WRITE):
+            wanted: dict[str, Any] = {self._name: requests[start : start + _BATCH_WRITE]}
             for attempt in self._attempts("batch_write_item"):
                 answer = self._call("batch_write_item", RequestItems=wanted)
                 wanted = answer.get("UnprocessedItems") or {}
@@ -295,12 +313,9 @@ class Table:
                     break
                 self._back_off(attempt)
 
-    def transact(self, *writes: Put | Update) -> None:
+    def transact(self, *writes: Put | Update | Delete) -> None:
         """All or nothing. Raises ConditionFailed, with one entry of `found` per write."""
-        items = [
-            {"Put": _put(self._name, write)} if isinstance(write, Put) else {"Update": _update(self._name, write)}
-            for write in writes
-        ]
+        items = [_in_transaction(self._name, write) for write in writes]
         self._write("transact_write_items", {"TransactItems": items})
 
     def _write(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,6 +367,16 @@ def key_of(item: Item) -> Key:
 
 def _key(key: Key) -> Item:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _in_transaction(table: str, write: Put | Update | Delete) -> dict[str, Any]:
+    match write:
+        case Put():
+            return {"Put": _put(table, write)}
+        case Update():
+            return {"Update": _update(table, write)}
+        case Delete():
+            return {"Delete": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
 
 
 def _put(table: str, put: Put) -> dict[str, Any]:
