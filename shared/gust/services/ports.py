@@ -276,6 +276,9 @@ class AssetReferenceStore(Protocol):
     def references_to_asset(self, asset: AssetKey) -> list[AssetReference]:
         """By name and URI, by name alone and by URI alone."""
 
+    def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
+        """`references_to_asset` of each, read at once."""
+
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
         """Of `references_to_asset`, the schedules. Costs what there is of them."""
 

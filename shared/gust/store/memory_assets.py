@@ -185,6 +185,9 @@ class MemoryAssets:
         with self._lock:
             return [found for _, found in sorted(self._references.items()) if _names(found, asset)]
 
+    def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
+        return {asset: self.references_to_asset(asset) for asset in assets}
+
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
         return [found for found in self.references_to_asset(asset) if found.use == "schedule"]
 

@@ -31,6 +31,7 @@ from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.runs import new_run
 from gust.store.items import Attribute, Item
 from gust.store.keyspace import Key
+from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 NOTICED_WITHIN: Final = timedelta(seconds=60)
@@ -51,6 +52,7 @@ class DynamoDBAssetQueues:
 
     _table: Table
     _documents: Documents
+    _parallel: Parallel
 
     # --- events come --------------------------------------------------------------------------------------------------
 
@@ -180,7 +182,7 @@ class DynamoDBAssetQueues:
         self._table.put_all((keyspace.consumer(event.event_id, run), {}) for event in events)
 
     def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
-        return {event_id: self._consumers_of(event_id) for event_id in event_ids}
+        return dict(zip(event_ids, self._parallel.map(self._consumers_of, event_ids), strict=True))
 
     def _consumers_of(self, event_id: str) -> list[DagRunKey]:
         found = self._table.query(keyspace.asset_event(event_id).pk, begins_with=keyspace.CONSUMERS)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gust.model.asset import AssetKey, AssetReference
 from gust.store import items, keyspace
 from gust.store.items import Item
 from gust.store.keyspace import Key
+from gust.store.parallel import Parallel
 from gust.store.table import Expression, Table, key_of
 
 
@@ -15,6 +16,7 @@ class DynamoDBAssetReferences:
     """Implements `services.ports.AssetReferenceStore`."""
 
     _table: Table
+    _parallel: Parallel
 
     def put_asset_reference(self, reference: AssetReference) -> None:
         kept = {"what": items.text(reference.what)}
@@ -31,6 +33,9 @@ class DynamoDBAssetReferences:
 
     def references_to_asset(self, asset: AssetKey) -> list[AssetReference]:
         return self._references_to(asset, begins_with="")
+
+    def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
+        return dict(zip(assets, self._parallel.map(self.references_to_asset, assets), strict=True))
 
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
         return self._references_to(asset, begins_with="schedule#")
