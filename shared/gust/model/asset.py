@@ -153,6 +153,14 @@ class ToPartition:
 Delivery = ToQueue | ToPartition
 
 
+@dataclass(frozen=True, slots=True)
+class AssetUpdate:
+    """An event and where it goes."""
+
+    event: AssetEvent
+    deliveries: tuple[Delivery, ...] = ()
+
+
 def number_of(*names: str) -> int:
     """Airflow numbers assets and aliases; ours have names, whose hash makes a number that JSON and JavaScript keep."""
     return int.from_bytes(sha256("\x1f".join(names).encode()).digest()[:6], "big")

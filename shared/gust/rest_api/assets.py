@@ -32,7 +32,7 @@ from gust.services.active_assets import active_among
 from gust.services.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
-from gust.services.register_asset_event import register_asset_event
+from gust.services.register_asset_event import register_asset_events
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -328,7 +328,8 @@ def create_asset_event(services: Services, request: Request) -> Json:
         extra=body.extra | {"from_rest_api": True},
         partition_key=body.partition_key,
     )
-    return event_response(register_asset_event(services, event), ())
+    (stored,) = register_asset_events(services, event.event_id, [event])
+    return event_response(stored, ())
 
 
 def _events_of(services: Services, number: int | None) -> list[AssetEvent]:

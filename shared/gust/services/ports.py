@@ -19,7 +19,7 @@ from gust.model.asset import (
     AssetKey,
     AssetQueue,
     AssetReference,
-    Delivery,
+    AssetUpdate,
     PendingPartition,
 )
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
@@ -228,13 +228,13 @@ class AssetStore(Protocol):
     def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
         """All, those of one name, or those of one URI; in order of name and URI."""
 
-    def put_asset_event(self, event: AssetEvent, deliveries: Sequence[Delivery] = ()) -> None:
-        """Store the event and have it wait for the DAGs it is delivered to, in one transaction; an event that goes to
-        more than some ninety of them is stored with the first, and the others follow. The same `event_id` again changes
-        nothing, but delivers what was left.
+    def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
+        """Store the events of one report and have them wait for the DAGs they go to: all in one transaction, or, where that
+        is more than a hundred writes, in several, of which the first stores the report. The same report again changes
+        nothing, but writes what was left.
 
-        Raises StaleAssetQueue where a DAG has run for events up to the event's moment or a later one: it must be given
-        a later moment, or it would be passed over."""
+        Raises StaleAssetQueue where a DAG has run for events up to the moment of one of these or a later one: they must be
+        given a later moment, or would be passed over."""
 
     def list_asset_events(
         self,

@@ -8,13 +8,13 @@ events without a key. The scheduler hears of what waits through the table's stre
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from gust.errors import StaleAssetQueue, Unwell
-from gust.model.asset import AssetEvent, Delivery, ToPartition, ToQueue
+from gust.model.asset import AssetEvent, AssetUpdate, Delivery, ToPartition, ToQueue
 from gust.model.dag import Dag
 from gust.services.context import Services
 from gust.services.specs import load_spec
@@ -25,35 +25,46 @@ _TICK: Final = timedelta(microseconds=1)
 log = logging.getLogger(__name__)
 
 
-def register_asset_event(
-    services: Services, event: AssetEvent, *, partition_date: datetime | None = None
-) -> AssetEvent:
-    """Store the event under the moment it is stored at, which is later than every run it might be late for. Registering the
-    same `event_id` again changes nothing. `partition_date`: of the run that the event comes from."""
-    for alias in sorted(set(event.source_aliases)):
-        if event.asset not in services.store.assets_of_alias(alias):
-            services.store.associate_alias(alias, event.asset)
-    deliveries = deliveries_of(services, event, partition_date=partition_date)
+def register_asset_events(
+    services: Services,
+    report_id: str,
+    events: Sequence[AssetEvent],
+    *,
+    partition_dates: Mapping[str, datetime | None] | None = None,
+) -> list[AssetEvent]:
+    """Store the events of one report, all at once: a DAG that waits for several of their assets runs for them once. They are
+    stored under the moment they are stored at, which is later than every run they might be late for, each a microsecond
+    after the one before. Registering the same `report_id` again changes nothing. `partition_dates`, by event id: of the run
+    that an event comes from."""
+    if not events:
+        return []
+    for event in events:
+        for alias in sorted(set(event.source_aliases)):
+            if event.asset not in services.store.assets_of_alias(alias):
+                services.store.associate_alias(alias, event.asset)
+    dates = partition_dates or {}
+    deliveries = [_deliveries_of(services, event, dates.get(event.event_id)) for event in events]
     closed_until: datetime | None = None
     for _ in range(ATTEMPTS):
         now = services.clock.now()
-        stored = replace(event, timestamp=now if closed_until is None else max(now, closed_until + _TICK))
+        first = now if closed_until is None else max(now, closed_until + _TICK)
+        stored = [replace(event, timestamp=first + number * _TICK) for number, event in enumerate(events)]
         try:
-            services.store.put_asset_event(stored, deliveries)
+            services.store.put_asset_events(report_id, list(map(AssetUpdate, stored, deliveries)))
         except StaleAssetQueue as stale:
             closed_until = stale.closed_until or closed_until
             continue
         return stored
-    raise Unwell(f"{event.name} met other events {ATTEMPTS} times while it was being stored")
+    raise Unwell(f"{events[0].name} met other events {ATTEMPTS} times while it was being stored")
 
 
-def deliveries_of(services: Services, event: AssetEvent, *, partition_date: datetime | None) -> list[Delivery]:
+def _deliveries_of(services: Services, event: AssetEvent, partition_date: datetime | None) -> tuple[Delivery, ...]:
     references = services.store.schedules_on_asset(event.asset)
     for alias in sorted(set(event.source_aliases)):
         references += services.store.schedules_on_alias(alias)
     found = (services.store.get_dag(dag_id) for dag_id in sorted({reference.dag_id for reference in references}))
     listening = [dag for dag in found if dag is not None and not dag.is_paused and not dag.is_stale]
-    return [delivery for dag in listening for delivery in _to(services, dag, event, partition_date)]
+    return tuple(delivery for dag in listening for delivery in _to(services, dag, event, partition_date))
 
 
 def _to(services: Services, dag: Dag, event: AssetEvent, partition_date: datetime | None) -> Iterable[Delivery]:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, fields
 from datetime import datetime
 from typing import Any
 
-from gust.model.asset import AssetKey, AssetQueue, PendingPartition, ToPartition
+from gust.model.asset import AssetKey, AssetQueue
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
@@ -136,11 +136,10 @@ def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetim
     ]
 
 
-def carried_date(before: PendingPartition | None, delivery: ToPartition) -> datetime | None:
+def carried_date(known: datetime | None, comes: datetime | None) -> datetime | None:
     """The date that the events of a partition agree on: of two that differ neither counts, until another comes."""
-    known = before.partition_date if before else None
-    if known is None or delivery.partition_date in (None, known):
-        return known or delivery.partition_date
+    if known is None or comes in (None, known):
+        return known or comes
     return None
 
 

@@ -23,7 +23,7 @@ names; a field that has its default is left out (`items.py`).
     sign of life        ALIVE                        <component>                         last_alive: pk
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
-    event reported      ASSET_EVENT#<event_id>       REPORTED                            put_asset_event's condition
+    events reported     ASSET_EVENT#<report_id>      REPORTED                            put_asset_events' condition
     event of an asset   EVENTS_OF_ASSET#<name>       <timestamp>#<event_id>              list_asset_events(name or uri)
     event of an alias   EVENTS_OF_ALIAS#<alias>      <timestamp>#<event_id>              list_asset_events(alias)
     event consumed      ASSET_EVENT#<event_id>       RUN#<dag_id>#<run_id>               consumers_of: sk begins with
@@ -71,7 +71,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
-    put_asset_event        4t WRU, 2t more per alias; per DAG that it is delivered to 2t, +1 for the first that waits
+    put_asset_events       2t WRU; per event 2t, 2t more per alias; per DAG or partition they go to 2t, +1 if none waited
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
     create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
     note_consumers         1 WRU per event              settle       1 WRU +1

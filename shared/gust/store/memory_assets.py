@@ -18,6 +18,7 @@ from gust.model.asset import (
     AssetKey,
     AssetQueue,
     AssetReference,
+    AssetUpdate,
     Delivery,
     PartitionEvent,
     PendingPartition,
@@ -44,6 +45,7 @@ class MemoryAssets:
         self._assets: dict[tuple[str, str], Asset] = {}
         self._aliases: dict[str, AssetAlias] = {}
         self._of_alias: dict[str, set[AssetKey]] = defaultdict(set)
+        self._reports: set[str] = set()
         self._asset_events: dict[str, AssetEvent] = {}
         self._references: dict[_ReferenceKey, AssetReference] = {}
         self._queues: dict[str, AssetQueue] = {}
@@ -95,23 +97,26 @@ class MemoryAssets:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def put_asset_event(self, event: AssetEvent, deliveries: Sequence[Delivery] = ()) -> None:
+    def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
         with self._lock:
-            if event.event_id in self._asset_events:
+            if report_id in self._reports:
                 return
-            queues = [self._queues.get(d.dag_id) for d in deliveries if isinstance(d, ToQueue)]
-            closed = [
-                q.consumed_until for q in queues if q and q.consumed_until and q.consumed_until >= event.timestamp
-            ]
-            if closed:
-                raise StaleAssetQueue(f"{event.event_id} comes too late for a run", closed_until=max(closed))
-            self._asset_events[event.event_id] = _copy(event)
-            for delivery in deliveries:
+            for event, delivery in _deliveries(updates):
+                until = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id)).consumed_until
+                if isinstance(delivery, ToQueue) and until and until >= event.timestamp:
+                    raise StaleAssetQueue("an event comes too late for a run", closed_until=until)
+            self._reports.add(report_id)
+            for update in updates:
+                self._asset_events[update.event.event_id] = _copy(update.event)
+            # What comes together arrives once.
+            arrived = {_target(delivery): 1 for _, delivery in _deliveries(updates)}
+            for event, delivery in _deliveries(updates):
+                by = arrived.pop(_target(delivery), 0)
                 match delivery:
                     case ToQueue():
-                        self._to_queue(event, delivery)
+                        self._to_queue(event, delivery, by)
                     case ToPartition():
-                        self._to_partition(event, delivery)
+                        self._to_partition(event, delivery, by)
 
     def list_asset_events(
         self,
@@ -137,18 +142,17 @@ class MemoryAssets:
             ]
         return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
 
-    def _to_queue(self, event: AssetEvent, delivery: ToQueue) -> None:
+    def _to_queue(self, event: AssetEvent, delivery: ToQueue, arrivals: int) -> None:
         queue = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id))
-        queue = replace(queue, arrivals=queue.arrivals + 1)
+        queue = replace(queue, arrivals=queue.arrivals + arrivals)
         if delivery.queues:
             queued = {event.asset: event.timestamp.astimezone(UTC)} | queue.queued
             queue = replace(queue, queued=dict(sorted(queued.items())), due_at=queue.due_at or _noticed(event))
         self._queues[delivery.dag_id] = queue
 
-    def _to_partition(self, event: AssetEvent, delivery: ToPartition) -> None:
+    def _to_partition(self, event: AssetEvent, delivery: ToPartition, arrivals: int) -> None:
         key = (delivery.dag_id, delivery.partition_key)
-        before = self._partitions.get(key)
-        pending = before or PendingPartition(
+        pending = self._partitions.get(key) or PendingPartition(
             dag_id=delivery.dag_id,
             partition_key=delivery.partition_key,
             fingerprint=delivery.fingerprint,
@@ -161,8 +165,8 @@ class MemoryAssets:
         self._partitions[key] = replace(
             pending,
             received=tuple(by_time),
-            partition_date=fences.carried_date(before, delivery),
-            arrivals=pending.arrivals + 1,
+            partition_date=fences.carried_date(pending.partition_date, delivery.partition_date),
+            arrivals=pending.arrivals + arrivals,
             due_at=pending.due_at or _noticed(event),
         )
 
@@ -281,6 +285,14 @@ class MemoryAssets:
     def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
         with self._lock:
             return {event_id: sorted(self._consumers.get(event_id, ())) for event_id in event_ids}
+
+
+def _deliveries(updates: Sequence[AssetUpdate]) -> list[tuple[AssetEvent, Delivery]]:
+    return [(update.event, delivery) for update in updates for delivery in update.deliveries]
+
+
+def _target(delivery: Delivery) -> tuple[str, str | None]:
+    return delivery.dag_id, delivery.partition_key if isinstance(delivery, ToPartition) else None
 
 
 def _noticed(event: AssetEvent) -> datetime:

@@ -93,7 +93,7 @@ def test_an_outlet(etl: World) -> None:
         "get_run": 1,
         "get_asset": 1,
         "schedules_on_asset": 1,
-        "put_asset_event": 1,
+        "put_asset_events": 1,
     }
 
 

@@ -16,7 +16,7 @@ from gust.services.advance import start_waiting_runs
 from gust.services.asset_references import change_references
 from gust.services.create_dag_run import create_due_runs
 from gust.services.pause_dag import set_paused
-from gust.services.register_asset_event import register_asset_event
+from gust.services.register_asset_event import register_asset_events
 from gust.services.tick import tick
 from tests.unit.services.conftest import START, World, chain
 
@@ -74,7 +74,8 @@ def event(world: World, key: AssetKey, event_id: str | None = None, **fields: An
         timestamp=world.clock.now(),
         **fields,
     )
-    return register_asset_event(world.services, happened)
+    (stored,) = register_asset_events(world.services, happened.event_id, [happened])
+    return stored
 
 
 def look(world: World, dag_id: str = "etl") -> list[DagRun]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from gust.model.asset import (
     AssetEvent,
     AssetKey,
     AssetQueue,
-    Delivery,
+    AssetUpdate,
     PartitionEvent,
     PendingPartition,
     ToPartition,
@@ -39,8 +39,8 @@ NOTICED_WITHIN: Final = timedelta(seconds=60)
 
 EDGE: Final = "asset_event"
 
-_TRANSACTION: Final = 100
-"""Writes that DynamoDB takes in one transaction."""
+_ROOM: Final = 99
+"""Writes that a transaction has room for beside the one that stores the report."""
 _ATTEMPTS: Final = 20
 _QUEUED: Final = "queued#"
 _RECEIVED: Final = "received#"
@@ -48,7 +48,7 @@ _ONE: Final = items.number(1)
 
 
 class DynamoDBAssetQueues:
-    """Implements `services.ports.AssetQueueStore`, and how `AssetStore.put_asset_event` delivers."""
+    """Implements `services.ports.AssetQueueStore`, and `AssetStore.put_asset_events`."""
 
     _table: Table
     _documents: Documents
@@ -56,63 +56,57 @@ class DynamoDBAssetQueues:
 
     # --- events come --------------------------------------------------------------------------------------------------
 
-    def _store_and_deliver(self, event: AssetEvent, puts: Sequence[Put], deliveries: Sequence[Delivery]) -> None:
-        """`puts`: what stores the event itself. All of it at once, as far as a transaction holds it."""
-        room = _TRANSACTION - 1 - len(puts)
+    def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
+        writes = _writes(updates)
         for _ in range(_ATTEMPTS):
-            at_once, later = deliveries[:room], deliveries[room:]
-            guard: Item = {"timestamp": items.moment(event.timestamp)}
-            if later:
-                guard["undelivered"] = items.document("undelivered", [_name(delivery) for delivery in later])
-            reported = Put(keyspace.asset_event(event.event_id), guard, Expression().is_new())
+            at_once, later = writes[:_ROOM], writes[_ROOM:]
+            guard: Item = {"left": _names(later), "at": items.moment(updates[0].event.timestamp)} if later else {}
             try:
-                self._table.transact(reported, *puts, *self._arrivals(event, at_once))
+                self._table.transact(
+                    Put(keyspace.asset_event(report_id), guard, Expression().is_new()), *self._built(at_once)
+                )
             except ConditionFailed as failed:
                 if failed.failed(0):
-                    return self._deliver_the_rest(event, deliveries, failed.found[0])
-                _raise_if_closed(event, at_once, failed.found[1 + len(puts) :])
+                    return self._go_on(report_id, updates, failed.found[0])
+                _raise_if_closed(at_once, failed.found[1:])
                 continue  # another event for the same partition came first
-            return self._deliver_the_rest(event, later, guard)
-        raise StaleAssetQueue(f"{event.event_id} met others at one of its partitions {_ATTEMPTS} times")
+            return self._write_the_rest(report_id, later, guard) if later else None
+        raise StaleAssetQueue(f"{report_id} met others at one of its partitions {_ATTEMPTS} times")
 
-    def _deliver_the_rest(self, event: AssetEvent, deliveries: Sequence[Delivery], guard: Item | None) -> None:
-        """One transaction for each hundred, which also notes that they are done: who comes again goes on from there."""
-        if guard is None or "undelivered" not in guard:
+    def _go_on(self, report_id: str, updates: Sequence[AssetUpdate], guard: Item | None) -> None:
+        """Somebody reported the same before. What they left is written with the moments that they gave the events."""
+        if guard is None or "left" not in guard:
             return
-        event = replace(event, timestamp=keyspace.moment_from(guard["timestamp"]["S"]))
-        left = guard
-        todo = [d for d in deliveries if _name(d) in set(_undelivered(guard))]
-        attempts = 0
-        while todo:
-            chunk, rest = todo[: _TRANSACTION - 1], todo[_TRANSACTION - 1 :]
-            after = items.document("undelivered", [_name(delivery) for delivery in rest]) if rest else None
-            noted = Expression().still({"undelivered": left["undelivered"]}).change({"undelivered": after})
-            try:
-                self._table.transact(Update(keyspace.asset_event(event.event_id), noted), *self._arrivals(event, chunk))
-            except ConditionFailed as failed:
-                attempts += 1
-                if failed.failed(0) or attempts > _ATTEMPTS:
-                    return  # who repeats the same report at the same time goes on with it
-                closed = _closed(event, chunk, failed.found[1:])
-                todo = [delivery for delivery in todo if delivery not in closed]
-                continue
-            todo = rest
-            if after is not None:
-                left = {**left, "undelivered": after}
+        ago = updates[0].event.timestamp - keyspace.moment_from(guard["at"]["S"])
+        as_stored = [
+            replace(update, event=replace(update.event, timestamp=update.event.timestamp - ago)) for update in updates
+        ]
+        self._write_the_rest(report_id, _writes(as_stored), guard)
 
-    def _arrivals(self, event: AssetEvent, deliveries: Sequence[Delivery]) -> list[Update]:
-        partitions = [d for d in deliveries if isinstance(d, ToPartition)]
-        keys = [keyspace.pending_partition(d.dag_id, d.partition_key) for d in partitions]
+    def _write_the_rest(self, report_id: str, writes: Sequence[_Write], guard: Item) -> None:
+        """A transaction for each hundred, which also notes that they are done: who comes again goes on from there."""
+        left = guard["left"]
+        todo = [write for write in writes if write.name in json.loads(left["S"])]
+        for _ in range(_ATTEMPTS + len(todo) // _ROOM):
+            if not todo:
+                return
+            chunk, rest = todo[:_ROOM], todo[_ROOM:]
+            after = _names(rest) if rest else None
+            noted = Expression().still({"left": left}).change({"left": after})
+            try:
+                self._table.transact(Update(keyspace.asset_event(report_id), noted), *self._built(chunk))
+            except ConditionFailed as failed:
+                if failed.failed(0):
+                    return  # who reports the same at the same time goes on with it
+                closed = _closed(chunk, failed.found[1:])
+                todo = [write for write in todo if write not in closed]
+                continue
+            todo, left = rest, after or left
+
+    def _built(self, writes: Sequence[_Write]) -> list[Put | Update]:
+        keys = [write.key for write in writes if isinstance(write, _ToPartition)]
         pending = self._table.get_all(keys) if keys else {}
-        updates = []
-        for delivery in deliveries:
-            match delivery:
-                case ToQueue():
-                    updates.append(_to_queue(event, delivery))
-                case ToPartition():
-                    where = keyspace.pending_partition(delivery.dag_id, delivery.partition_key)
-                    updates.append(_to_partition(event, delivery, where, pending.get(where)))
-        return updates
+        return [write.build(pending.get(write.key)) for write in writes]
 
     # --- what waits ---------------------------------------------------------------------------------------------------
 
@@ -189,38 +183,135 @@ class DynamoDBAssetQueues:
         return [run for item in found if (run := keyspace.run_key(key_of(item).sk))]
 
 
-# --- what is written --------------------------------------------------------------------------------------------------
+# --- what a report writes ---------------------------------------------------------------------------------------------
 
 
-def _to_queue(event: AssetEvent, delivery: ToQueue) -> Update:
-    moment = items.moment(event.timestamp)
-    expression = Expression().before("consumed_until", moment).add("arrivals", _ONE)
-    if delivery.queues:
-        expression.keep({_queued(event.asset): moment} | _noticed(event)).change({"edge": items.text(EDGE)})
-    return Update(keyspace.asset_queue(delivery.dag_id), expression)
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """An event, under its asset or under one of its aliases."""
+
+    key: Key
+    event: AssetEvent
+
+    @property
+    def name(self) -> str:
+        return f"{self.key.pk} {self.event.event_id}"
+
+    def build(self, _: Item | None) -> Put:
+        return Put(self.key, items.ASSET_EVENT.item(self.event))
 
 
-def _to_partition(event: AssetEvent, delivery: ToPartition, where: Key, pending: Item | None) -> Update:
-    """The partition's date is made of what the events say, so it is written only over what was read."""
-    before = None if pending is None else _read_partition(delivery.dag_id, pending)
-    date = fences.carried_date(before, delivery)
-    expression = Expression().still({"arrivals": items.number(before.arrivals) if before else None})
-    received = items.text(
-        "#".join(
-            (*map(keyspace.escape, (event.name, event.uri, delivery.source_key)), keyspace.moment(event.timestamp))
+@dataclass(frozen=True, slots=True)
+class _ToQueue:
+    """What the report brings one DAG."""
+
+    dag_id: str
+    events: tuple[tuple[AssetEvent, ToQueue], ...]
+
+    @property
+    def key(self) -> Key:
+        return keyspace.asset_queue(self.dag_id)
+
+    @property
+    def name(self) -> str:
+        return self.dag_id
+
+    @property
+    def first(self) -> datetime:
+        return min(event.timestamp for event, _ in self.events)
+
+    def build(self, _: Item | None) -> Update:
+        expression = Expression().before("consumed_until", items.moment(self.first)).add("arrivals", _ONE)
+        queued = {
+            _queued(event.asset): items.moment(event.timestamp)
+            for event, delivery in reversed(self.events)
+            if delivery.queues
+        }
+        if queued:
+            expression.keep(queued | _noticed(self.first)).change({"edge": items.text(EDGE)})
+        return Update(self.key, expression)
+
+
+@dataclass(frozen=True, slots=True)
+class _ToPartition:
+    """What the report brings one partition of a DAG."""
+
+    dag_id: str
+    partition_key: str
+    events: tuple[tuple[AssetEvent, ToPartition], ...]
+
+    @property
+    def key(self) -> Key:
+        return keyspace.pending_partition(self.dag_id, self.partition_key)
+
+    @property
+    def name(self) -> str:
+        return f"{self.dag_id} {self.partition_key}"
+
+    def build(self, pending: Item | None) -> Update:
+        """The partition's date is made of what the events say, so it is written only over what was read."""
+        before = None if pending is None else _read_partition(self.dag_id, pending)
+        date = before.partition_date if before else None
+        received: dict[str, Attribute] = {}
+        for event, delivery in self.events:
+            date = fences.carried_date(date, delivery.partition_date)
+            parts = map(keyspace.escape, (event.name, event.uri, delivery.source_key))
+            received[f"{_RECEIVED}{event.event_id}"] = items.text("#".join((*parts, keyspace.moment(event.timestamp))))
+        first, delivery = self.events[0]
+        expression = Expression().still({"arrivals": items.number(before.arrivals) if before else None})
+        expression.keep(
+            {"fingerprint": items.text(delivery.fingerprint), "created_at": items.moment(first.timestamp)}
+            | received
+            | _noticed(first.timestamp)
         )
-    )
-    expression.keep(
-        {"fingerprint": items.text(delivery.fingerprint), "created_at": items.moment(event.timestamp)}
-        | {f"{_RECEIVED}{event.event_id}": received}
-        | _noticed(event)
-    )
-    expression.change({"edge": items.text(EDGE), "partition_date": items.moment(date) if date else None})
-    return Update(where, expression.add("arrivals", _ONE))
+        expression.change({"edge": items.text(EDGE), "partition_date": items.moment(date) if date else None})
+        return Update(self.key, expression.add("arrivals", _ONE))
 
 
-def _noticed(event: AssetEvent) -> dict[str, Attribute]:
-    return {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(event.timestamp + NOTICED_WITHIN)}
+_Write = _Stored | _ToQueue | _ToPartition
+
+
+def _writes(updates: Sequence[AssetUpdate]) -> list[_Write]:
+    return [*_stored(updates), *_arrivals(updates)]
+
+
+def _stored(updates: Sequence[AssetUpdate]) -> list[_Stored]:
+    found = []
+    for update in updates:
+        event = update.event
+        order = keyspace.event_order(event.timestamp, event.event_id)
+        found.append(_Stored(Key(keyspace.events_of_asset(event.name), order), event))
+        for alias in sorted(set(event.source_aliases)):
+            found.append(_Stored(Key(keyspace.events_of_alias(alias), order), event))
+    return found
+
+
+def _arrivals(updates: Sequence[AssetUpdate]) -> list[_ToQueue | _ToPartition]:
+    """One write for each DAG and each partition, since a transaction takes no two of one item."""
+    queues: dict[str, list[tuple[AssetEvent, ToQueue]]] = {}
+    partitions: dict[tuple[str, str], list[tuple[AssetEvent, ToPartition]]] = {}
+    for update in updates:
+        for delivery in update.deliveries:
+            match delivery:
+                case ToQueue(dag_id=dag_id):
+                    queues.setdefault(dag_id, []).append((update.event, delivery))
+                case ToPartition(dag_id=dag_id, partition_key=key):
+                    partitions.setdefault((dag_id, key), []).append((update.event, delivery))
+    return [
+        *(_ToQueue(dag_id, tuple(events)) for dag_id, events in queues.items()),
+        *(_ToPartition(*key, tuple(events)) for key, events in partitions.items()),
+    ]
+
+
+def _names(writes: Sequence[_Write]) -> Attribute:
+    return items.document("left", [write.name for write in writes])
+
+
+def _noticed(at: datetime) -> dict[str, Attribute]:
+    return {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(at + NOTICED_WITHIN)}
+
+
+# --- what a run takes -------------------------------------------------------------------------------------------------
 
 
 def _consumption(run: DagRun, consuming: AssetQueue | PendingPartition) -> Update | Delete:
@@ -249,10 +340,6 @@ def _key(of: AssetQueue | PendingPartition) -> Key:
 
 def _queued(asset: AssetKey) -> str:
     return f"{_QUEUED}{keyspace.escape(asset.name)}#{keyspace.escape(asset.uri)}"
-
-
-def _name(delivery: Delivery) -> str:
-    return delivery.dag_id if isinstance(delivery, ToQueue) else f"{delivery.dag_id}\x1f{delivery.partition_key}"
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------
@@ -297,10 +384,6 @@ def _moment(item: Item, name: str) -> datetime | None:
     return keyspace.moment_from(item[name]["S"]) if name in item else None
 
 
-def _undelivered(guard: Item) -> list[str]:
-    return list(json.loads(guard["undelivered"]["S"]))
-
-
 def _event_document(event: AssetEvent) -> dict[str, Any]:
     return items.ASSET_EVENT.item(event)
 
@@ -312,26 +395,20 @@ def _event_of(document: dict[str, Any]) -> AssetEvent:
 # --- what was found instead -------------------------------------------------------------------------------------------
 
 
-def _closed(event: AssetEvent, deliveries: Sequence[Delivery], found: Sequence[Item | None]) -> list[Delivery]:
-    """Deliveries to DAGs that have run for events up to this one's moment or a later one."""
+def _closed(writes: Sequence[_Write], found: Sequence[Item | None]) -> list[_Write]:
+    """Those to DAGs that have run for events up to the moment of one of these or a later one."""
     return [
-        delivery
-        for delivery, item in zip(deliveries, found, strict=True)
-        if isinstance(delivery, ToQueue)
-        and item
-        and (until := _moment(item, "consumed_until")) is not None
-        and until >= event.timestamp
+        write
+        for write, item in zip(writes, found, strict=True)
+        if isinstance(write, _ToQueue) and item and (until := _moment(item, "consumed_until")) and until >= write.first
     ]
 
 
-def _raise_if_closed(event: AssetEvent, deliveries: Sequence[Delivery], found: Sequence[Item | None]) -> None:
-    closed = [
-        moment
-        for delivery, item in zip(deliveries, found, strict=True)
-        if isinstance(delivery, ToQueue) and item and (moment := _moment(item, "consumed_until"))
-    ]
-    if closed:
-        raise StaleAssetQueue(f"{event.event_id} comes too late for a run", closed_until=max(closed))
+def _raise_if_closed(writes: Sequence[_Write], found: Sequence[Item | None]) -> None:
+    moments = [_moment(item, "consumed_until") for item in found if item]
+    if _closed(writes, found):
+        closed_until = max(moment for moment in moments if moment)
+        raise StaleAssetQueue("an event comes too late for a run", closed_until=closed_until)
 
 
 def _moved_on(seen: AssetQueue | PendingPartition) -> StaleAssetQueue:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey, Delivery
+from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
 from gust.store import items, keyspace
-from gust.store.table import Expression, Put, Table, key_of
+from gust.store.table import Expression, Table, key_of
 
 _EARLIEST: Final = "0"
 """Sorts before every moment."""
@@ -58,18 +58,6 @@ class DynamoDBAssets:
             begin = "" if name is None else keyspace.assets_named(name)
             found = (items.ASSET.read(item) for item in self._table.query(keyspace.ASSETS, begins_with=begin))
         return sorted(found, key=lambda asset: (asset.name, asset.uri))
-
-    def put_asset_event(self, event: AssetEvent, deliveries: Sequence[Delivery] = ()) -> None:
-        order = keyspace.event_order(event.timestamp, event.event_id)
-        item = items.ASSET_EVENT.item(event)
-        partitions = [keyspace.events_of_asset(event.name)]
-        partitions += [keyspace.events_of_alias(alias) for alias in sorted(set(event.source_aliases))]
-        self._store_and_deliver(
-            event, [Put(keyspace.Key(partition, order), item) for partition in partitions], deliveries
-        )
-
-    def _store_and_deliver(self, event: AssetEvent, puts: Sequence[Put], deliveries: Sequence[Delivery]) -> None:
-        raise NotImplementedError
 
     def list_asset_events(
         self,

@@ -22,9 +22,9 @@ class DynamoDBStore(
     DynamoDBRuns,
     DynamoDBXComs,
     DynamoDBDags,
-    DynamoDBAssetQueues,  # before the assets, whose events it delivers
     DynamoDBAssets,
     DynamoDBAssetReferences,
+    DynamoDBAssetQueues,
     DynamoDBSettings,
 ):
     """Implements `services.ports.Store`.
