@@ -186,6 +186,17 @@ def test_the_same_event_twice_makes_one_run(world: World) -> None:
     assert look(world) == []
 
 
+def test_events_of_one_report_make_one_run(world: World) -> None:
+    """A task's outlets are updated together, and so they are in Airflow."""
+    given(world, on_assets(either(asset(ORDERS), asset(USERS))))
+    world.pass_time(seconds=1)
+    events = [AssetEvent(event_id=key.name, name=key.name, uri=key.uri, timestamp=START) for key in (ORDERS, USERS)]
+    stored = register_asset_events(world.services, "report", events)
+    (run,) = look(world)
+    assert world.store.consumed_events(run.key) == stored
+    assert run.run_after == stored[-1].timestamp > stored[0].timestamp
+
+
 # --- which events a run takes along -----------------------------------------------------------------------------------
 
 
