@@ -7,13 +7,15 @@ twice, make one run, and a crash leaves either the queue or the run. Rules: Airf
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import AlreadyExists, StaleAssetQueue, Unwell
+from gust.errors import StaleAssetQueue, Unwell
 from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -31,6 +33,8 @@ HELD_BACK: Final = timedelta(hours=1)
 """What waits for room among `max_active_runs` is looked at when a run ends, and so often should that word be lost."""
 
 ATTEMPTS: Final = 20
+
+ALPHABET: Final = string.ascii_letters + string.digits
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -158,20 +162,12 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
 def create_partition_run(
     services: Services, dag: Dag, spec: DagSpec, partition: PendingPartition, date: datetime | None
 ) -> DagRun:
-    events = events_of(services, partition)
-    run_after = services.clock.now()
-    while True:
-        run = run_of(
-            dag, spec, run_after=run_after, now=run_after, partition_key=partition.partition_key, partition_date=date
-        )
-        services.store.note_consumers(run.key, events)
-        try:
-            services.store.create_asset_run(run, consuming=partition, events=events)
-        except AlreadyExists:
-            run_after += timedelta(microseconds=1)  # another partition's, made at the same moment
-            continue
-        log.info("DagRun made by a partition", dag_id=run.dag_id, run_id=run.run_id, partition_key=run.partition_key)
-        return run
+    events, now = events_of(services, partition), services.clock.now()
+    run = run_of(dag, spec, run_after=now, now=now, partition_key=partition.partition_key, partition_date=date)
+    services.store.note_consumers(run.key, events)
+    services.store.create_asset_run(run, consuming=partition, events=events)
+    log.info("DagRun made by a partition", dag_id=run.dag_id, run_id=run.run_id, partition_key=run.partition_key)
+    return run
 
 
 def events_of(services: Services, partition: PendingPartition) -> list[AssetEvent]:
@@ -198,7 +194,7 @@ def run_of(
 ) -> DagRun:
     return DagRun(
         dag_id=dag.dag_id,
-        run_id=timetable.generate_run_id(DagRunType.ASSET_TRIGGERED, run_after=run_after),
+        run_id=run_id_of(dag.dag_id, run_after, partition_key),
         run_type=DagRunType.ASSET_TRIGGERED,
         state=DagRunState.QUEUED,
         run_after=run_after,
@@ -209,6 +205,14 @@ def run_of(
         due_at=now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )
+
+
+def run_id_of(dag_id: str, run_after: datetime, partition_key: str | None) -> str:
+    """Airflow ends the names of these runs with eight random letters and digits, since several partitions may run at one
+    moment. Ours follow from what the run is, so that whoever makes it again gives it the same name."""
+    digest = int.from_bytes(sha256(f"{dag_id}\x1f{run_after.isoformat()}\x1f{partition_key}".encode()).digest())
+    unique = "".join(ALPHABET[digest // len(ALPHABET) ** place % len(ALPHABET)] for place in range(8))
+    return f"{timetable.generate_run_id(DagRunType.ASSET_TRIGGERED, run_after=run_after)}__{unique}"
 
 
 def in_order(events: Iterable[AssetEvent]) -> list[AssetEvent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_partition_runs_for_its_event(world: World) -> None:
     happened = event(world, "eu", date=START)
     world.pass_time(seconds=1)
     (run,) = look(world)
-    assert run.run_id == "asset_triggered__2026-03-02T09:00:02+00:00", "the moment it is made, not the event's"
+    assert run.run_after == START + timedelta(seconds=2), "the moment it is made, not the event's"
     assert (run.partition_key, run.partition_date, run.logical_date) == ("eu", START, None)
     assert world.store.consumed_events(run.key) == [happened]
     assert look(world) == []
