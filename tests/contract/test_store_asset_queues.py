@@ -148,6 +148,17 @@ def test_what_waits_can_be_forgotten(store: Store) -> None:
         store.create_asset_run(an_asset_run(2), consuming=seen, events=[])
 
 
+def test_what_a_deleted_dag_or_run_had_to_do_with_assets_goes(store: Store) -> None:
+    event = given_event(store, "e1", 1, ToQueue(dag_id="etl"), to_partition("p"))
+    run = an_asset_run(1)
+    store.create_asset_run(run, consuming=queue(store), events=[event])
+    store.delete_run(run)
+    assert store.consumed_events(run.key) == []
+    store.delete_asset_queues("etl")
+    assert (store.asset_queue("etl"), store.pending_partitions("etl")) == (None, [])
+    assert store.list_asset_events(name="orders") == [event]
+
+
 # --- partitions -------------------------------------------------------------------------------------------------------
 
 

@@ -157,7 +157,7 @@ def described(answer: Json) -> Json:
 def _shape(run_id: str, run_after: str) -> str:
     """The name of a run, with words for its moment and for a random end."""
     named = run_id.replace(run_after.replace("Z", "+00:00"), "MOMENT")
-    return re.sub(r"__[A-Za-z0-9]{8}$", "__RANDOM", named)
+    return re.sub(r"_[A-Za-z0-9]{8}$", "_RANDOM", named)
 
 
 def _moment(text: str) -> float:

@@ -212,7 +212,7 @@ def run_id_of(dag_id: str, run_after: datetime, partition_key: str | None) -> st
     moment. Ours follow from what the run is, so that whoever makes it again gives it the same name."""
     digest = int.from_bytes(sha256(f"{dag_id}\x1f{run_after.isoformat()}\x1f{partition_key}".encode()).digest())
     unique = "".join(ALPHABET[digest // len(ALPHABET) ** place % len(ALPHABET)] for place in range(8))
-    return f"{timetable.generate_run_id(DagRunType.ASSET_TRIGGERED, run_after=run_after)}__{unique}"
+    return f"{timetable.generate_run_id(DagRunType.ASSET_TRIGGERED, run_after=run_after)}_{unique}"
 
 
 def in_order(events: Iterable[AssetEvent]) -> list[AssetEvent]:

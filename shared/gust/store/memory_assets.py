@@ -258,6 +258,12 @@ class MemoryAssets:
             self._check_unchanged(seen)
             del self._partitions[seen.dag_id, seen.partition_key]
 
+    def delete_asset_queues(self, dag_id: str) -> None:
+        with self._lock:
+            self._queues.pop(dag_id, None)
+            for key in [key for key in self._partitions if key[0] == dag_id]:
+                del self._partitions[key]
+
     def _check_unchanged(self, seen: AssetQueue | PendingPartition) -> None:
         current: AssetQueue | PendingPartition | None
         if isinstance(seen, PendingPartition):

@@ -166,6 +166,9 @@ class DynamoDBAssetQueues:
         except ConditionFailed as failed:
             raise _moved_on(seen) from failed
 
+    def delete_asset_queues(self, dag_id: str) -> None:
+        self._table.delete_all(key_of(item) for item in self._table.query(keyspace.asset_queues(dag_id)))
+
     # --- what was consumed --------------------------------------------------------------------------------------------
 
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:

@@ -11,6 +11,7 @@ from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.limits import DynamoDBLimits
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.xcoms import DynamoDBXComs
@@ -20,6 +21,7 @@ from gust.store.table import Meter, Table
 
 class DynamoDBStore(
     DynamoDBRuns,
+    DynamoDBLimits,
     DynamoDBXComs,
     DynamoDBDags,
     DynamoDBAssets,
