@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -23,6 +23,10 @@ class ObservedTask:
     state: str | None
     try_number: int
     xcoms: dict[str, Any] = field(default_factory=dict)
+    rendered_map_index: str | None = None
+    """`None` where it is not mapped."""
+    tries: dict[str, str | None] = field(default_factory=dict)
+    """State by number of every try, where there was more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,21 @@ class ObservedRun:
 
     state: str
     tasks: dict[str, ObservedTask]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else the API says of the run: `FACTS`, where they are asked for."""
+
+
+FACTS: Final = (
+    "run_type",
+    "triggered_by",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "run_after",
+    "conf",
+    "partition_key",
+    "note",
+)
 
 
 class ApiError(Exception):
@@ -80,14 +99,27 @@ class Plan:
 
     batches: tuple[tuple[str, ...], ...]
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    watched: tuple[str, ...] = ()
+    """DAGs whose runs others make: their timetables, other DAGs, assets. They are unpaused before anything else, and all
+    their runs are noted, as `dag_id/run_id`, when the last batch has ended and they have come to rest."""
+    with_facts: bool = False
     timeout: float = 300.0
-    """Seconds for one run."""
+    """Seconds for one run, and for the watched DAGs to come to rest."""
     at_once: int = 8
     """Runs in flight."""
+
+    def of(self, is_wanted: Callable[[str], bool]) -> Plan:
+        """The part of the plan about some of the DAGs."""
+        batches = tuple(tuple(filter(is_wanted, batch)) for batch in self.batches)
+        return replace(self, batches=batches, watched=tuple(filter(is_wanted, self.watched)))
 
 
 class RunNeverEndedError(Exception):
     """A run was not finished in time; the message tells its task instances' states."""
+
+
+QUIET: Final = 8.0
+"""Seconds in which nothing changes, after which a watched DAG is at rest although a run of it is not finished."""
 
 
 def run_all(
@@ -100,6 +132,8 @@ def run_all(
     its state, instead of ending everything.
     """
     seen: dict[str, ObservedRun] = {}
+    for dag_id in plan.watched:
+        set_paused(client, dag_id, paused=False)
     for batch in plan.batches:
         waiting = list(batch)
         started: dict[str, float] = {}
@@ -121,17 +155,59 @@ def run_all(
                 late = took > plan.timeout
                 if state not in ("success", "failed") and not late:
                     continue
-                seen[dag_id] = observe(client, dag_id, RUN_ID)
+                seen[dag_id] = observe(client, dag_id, RUN_ID, with_facts=plan.with_facts)
                 if late and not keep_going:
                     raise RunNeverEndedError(f"{dag_id} after {took:.0f} s: {seen[dag_id]}")
                 say(f"{dag_id}: {state} after {took:.1f} s{' (gave up)' if late else ''}")
-                client.call("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": True})
+                set_paused(client, dag_id)
                 del started[dag_id]
+    return seen | watch(client, plan, say=say)
+
+
+def watch(client: ApiClient, plan: Plan, *, say: Callable[[str], None]) -> dict[str, ObservedRun]:
+    """Every run of the watched DAGs, once no more can be expected of them."""
+    seen: dict[str, ObservedRun] = {}
+    since = time.monotonic()
+    before: dict[str, tuple[object, float]] = {}
+    waiting = list(plan.watched)
+    while waiting:
+        for dag_id in list(waiting):
+            runs = client.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns", "dag_runs", order_by="run_after")
+            rows = client.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns/~/taskInstances", "task_instances")
+            now, looks = time.monotonic(), ([(run["dag_run_id"], run["state"]) for run in runs], _states(rows))
+            if dag_id not in before or before[dag_id][0] != looks:
+                before[dag_id] = looks, now
+            unchanged = now - before[dag_id][1]
+            over = unchanged > QUIET or now - since > plan.timeout
+            if not over and not (is_over(client, dag_id, runs) and unchanged > 2):
+                continue
+            waiting.remove(dag_id)
+            set_paused(client, dag_id)
+            say(f"{dag_id}: {len(runs)} runs after {now - since:.1f} s more")
+            for run in runs:
+                run_id = run["dag_run_id"]
+                seen[f"{dag_id}/{run_id}"] = observe(client, dag_id, run_id, with_facts=plan.with_facts)
+        time.sleep(0.5)
     return seen
 
 
+def is_over(client: ApiClient, dag_id: str, runs: list[dict[str, Any]]) -> bool:
+    """The timetable has no further run, and all there are have ended."""
+    if not runs or any(run["state"] not in ("success", "failed") for run in runs):
+        return False
+    return client.call("GET", f"/api/v2/dags/{quote(dag_id)}")["next_dagrun_run_after"] is None
+
+
+def _states(rows: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
+    return sorted((row["dag_run_id"], instance_name(row), row["try_number"], str(row["state"])) for row in rows)
+
+
+def set_paused(client: ApiClient, dag_id: str, *, paused: bool = True) -> None:
+    client.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": paused})
+
+
 def start_run(client: ApiClient, dag_id: str, body: dict[str, Any]) -> None:
-    client.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": False})
+    set_paused(client, dag_id, paused=False)
     trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **body}
     client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
 
@@ -140,28 +216,43 @@ def run_path(dag_id: str, run_id: str = RUN_ID) -> str:
     return f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
 
 
-def observe(client: ApiClient, dag_id: str, run_id: str) -> ObservedRun:
+def observe(client: ApiClient, dag_id: str, run_id: str, *, with_facts: bool = False) -> ObservedRun:
     """What the server says of a run now, XComs included."""
     path = run_path(dag_id, run_id)
     xcoms = _xcoms(client, path)
+    run = client.call("GET", path)
     return ObservedRun(
-        state=client.call("GET", path)["state"],
+        state=run["state"],
         tasks={
-            name: ObservedTask(row["state"], row["try_number"], xcoms.get(name, {}))
+            name: ObservedTask(
+                row["state"],
+                row["try_number"],
+                xcoms.get(name, {}),
+                row["rendered_map_index"],
+                _tries(client, path, row) if row["try_number"] > 1 else {},
+            )
             for row in client.pages(f"{path}/taskInstances", "task_instances")
             for name in [instance_name(row)]
         },
+        facts={name: run[name] for name in FACTS} if with_facts else {},
     )
 
 
-def errors_of(client: ApiClient, dag_id: str, seen: ObservedRun) -> dict[str, str]:
+def _tries(client: ApiClient, path: str, row: dict[str, Any]) -> dict[str, str | None]:
+    mapped = f"/{row['map_index']}" if row["map_index"] >= 0 else ""
+    tries = client.call("GET", f"{path}/taskInstances/{quote(row['task_id'])}{mapped}/tries")["task_instances"]
+    return {str(each["try_number"]): each["state"] for each in tries}
+
+
+def errors_of(client: ApiClient, name: str, seen: ObservedRun) -> dict[str, str]:
     """The last error in the log of each failed task instance: for the person who reads a recording."""
+    dag_id, _, run_id = name.partition("/")
     found = {}
     for name, task in seen.tasks.items():
         if task.state != "failed":
             continue
         task_id, _, index = name.partition("[")
-        path = f"{run_path(dag_id)}/taskInstances/{quote(task_id)}/logs/{task.try_number}"
+        path = f"{run_path(dag_id, run_id or RUN_ID)}/taskInstances/{quote(task_id)}/logs/{task.try_number}"
         answer = client.call("GET", path, query={"map_index": index.rstrip("]") or -1, "full_content": True})
         details = [line["error_detail"] for line in answer["content"] if line.get("error_detail")]
         found[name] = (

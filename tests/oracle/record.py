@@ -8,15 +8,16 @@ twice within a second, through a stale event of its executor: record again.)
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from tests.oracle import ours, wheel
+from tests.oracle import features, ours, wheel
 from tests.oracle.drive import (
     LOGICAL_DATE,
     ApiClient,
@@ -28,7 +29,7 @@ from tests.oracle.drive import (
     import_errors,
     run_all,
 )
-from tests.oracle.golden import merge
+from tests.oracle.golden import Golden, merge
 from tests.oracle.server import ROOT, real_airflow
 
 GOLDEN: Final = ROOT / "tests" / "system" / "golden"
@@ -44,27 +45,50 @@ class Subject:
 
     excluded: dict[str, str]
     prepare: Callable[[Path], None]
-    plan: Callable[[Iterable[str]], Plan]
+    plan: Callable[[ApiClient], Plan]
     surroundings: Callable[[], AbstractContextManager[dict[str, str]]]
     """Yields environment variables for the server."""
 
 
 SUBJECTS: Final = {
     "wheel_examples": Subject(
-        excluded=wheel.EXCLUDED, prepare=wheel.prepare, plan=wheel.plan, surroundings=lambda: nullcontext({})
+        excluded=wheel.EXCLUDED,
+        prepare=wheel.prepare,
+        plan=lambda client: wheel.plan(all_dag_ids(client)),
+        surroundings=lambda: nullcontext({}),
     ),
-    "examples": Subject(excluded=ours.EXCLUDED, prepare=ours.prepare, plan=ours.plan, surroundings=ours.emulator),
+    "examples": Subject(
+        excluded=ours.EXCLUDED,
+        prepare=ours.prepare,
+        plan=lambda client: ours.plan(all_dag_ids(client)),
+        surroundings=ours.emulator,
+    ),
+    "features": Subject(
+        excluded={}, prepare=features.prepare, plan=features.plan, surroundings=lambda: nullcontext({})
+    ),
 }
+
+
+class Recording(NamedTuple):
+    dag_ids: list[str]
+    """Of every DAG that the server had, those included that were not wanted or never ran."""
+    runs: dict[str, ObservedRun]
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="gust record-golden", description=(__doc__ or "").split("\n", 1)[0])
     arguments.add_argument("--times", type=int, default=3, help="recordings to merge (default 3)")
     arguments.add_argument("--only", choices=sorted(SUBJECTS), help="record one set of DAGs")
+    arguments.add_argument("--dags", default="", help="record DAGs with such ids only (a regular expression); keep the rest")
     options = arguments.parse_args()
     for name in [options.only] if options.only else sorted(SUBJECTS):
         recordings = [
-            record(SUBJECTS[name], f"{name} {number}/{options.times}", PARSING_ORDERS[number % len(PARSING_ORDERS)])
+            record(
+                SUBJECTS[name],
+                f"{name} {number}/{options.times}",
+                PARSING_ORDERS[number % len(PARSING_ORDERS)],
+                wanted=re.compile(options.dags),
+            )
             for number in range(1, options.times + 1)
         ]
         about = {
@@ -72,9 +96,12 @@ def main() -> None:
             "recordings": options.times,
             "logical_date": LOGICAL_DATE,
             "excluded": SUBJECTS[name].excluded,
+            "dags": recordings[0].dag_ids,
         }
         target = GOLDEN / f"{name}.json"
-        golden = merge(recordings, about)
+        golden = merge([recording.runs for recording in recordings], about)
+        if options.dags:
+            golden = golden.over(Golden.load(target), lambda dag_id: not re.search(options.dags, dag_id))
         golden.save(target)
         print(f"{target.relative_to(ROOT)}: {len(golden.runs)} runs")
         for dag_id, answers in golden.runs.items():
@@ -82,8 +109,8 @@ def main() -> None:
                 print(f"  {dag_id} has {len(answers)} answers: look at them")
 
 
-def record(subject: Subject, title: str, parsing_order: str) -> dict[str, ObservedRun]:
-    """Every run of the subject's DAGs on an Airflow that is made for it and thrown away."""
+def record(subject: Subject, title: str, parsing_order: str, *, wanted: re.Pattern[str]) -> Recording:
+    """Every run of the subject's wanted DAGs on an Airflow that is made for it and thrown away."""
     with tempfile.TemporaryDirectory(prefix="gust-dags-") as folder:
         dags = Path(folder)
         dags.chmod(0o755)
@@ -94,12 +121,14 @@ def record(subject: Subject, title: str, parsing_order: str) -> dict[str, Observ
             await_dags(client)
             if broken := import_errors(client):
                 raise SystemExit(f"Airflow cannot import {broken}")
-            seen = run_all(client, subject.plan(all_dag_ids(client)), say=lambda line: print(f"{title}  {line}"))
+            plan = subject.plan(client).of(lambda dag_id: bool(wanted.search(dag_id)))
+            seen = run_all(client, plan, say=lambda line: print(f"{title}  {line}"))
             for dag_id, run in seen.items():
                 for name, error in errors_of(client, dag_id, run).items():
                     print(f"{title}  {dag_id} {name} failed: {error}"[:400], flush=True)
+            recording = Recording(all_dag_ids(client), seen)
             client.close()
-            return seen
+            return recording
 
 
 if __name__ == "__main__":
