@@ -60,6 +60,7 @@ class ApiClient:
     """The few calls that driving needs, with Airflow's paging and its passing hiccups (5xx) taken care of."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._http = httpx.Client(base_url=url, timeout=60)
         token = self.call("GET", "/auth/token")["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
@@ -99,6 +100,8 @@ class Plan:
 
     batches: tuple[tuple[str, ...], ...]
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+    """DAGs whose trigger request the server should refuse: what it answers is the run's state then."""
     watched: tuple[str, ...] = ()
     """DAGs whose runs others make: their timetables, other DAGs, assets. They are unpaused before anything else, and all
     their runs are noted, as `dag_id/run_id`, when the last batch has ended and they have come to rest."""
@@ -143,7 +146,7 @@ def run_all(
                 try:
                     start_run(client, dag_id, plan.bodies.get(dag_id, {}))
                 except ApiError as error:
-                    if not keep_going:
+                    if not keep_going and dag_id not in plan.refused:
                         raise
                     seen[dag_id] = ObservedRun(f"not triggered: {error}", {})
                     continue
@@ -270,14 +273,16 @@ def _xcoms(client: ApiClient, path: str) -> dict[str, dict[str, Any]]:
     for entry in client.pages(f"{path}/taskInstances/~/xcomEntries", "xcom_entries"):
         one = f"{path}/taskInstances/{quote(entry['task_id'])}/xcomEntries/{quote(entry['key'], safe='')}"
         value = client.call("GET", one, query={"map_index": entry["map_index"]})["value"]
-        found.setdefault(instance_name(entry), {})[entry["key"]] = _in_order(entry["key"], value)
+        found.setdefault(instance_name(entry), {})[entry["key"]] = _comparable(client, entry["key"], value)
     return found
 
 
-def _in_order(key: str, value: Any) -> Any:
-    """What a branch chose is a set that Airflow writes as a list, in whatever order."""
+def _comparable(client: ApiClient, key: str, value: Any) -> Any:
+    """What a branch chose is a set that Airflow writes as a list, in whatever order; links begin with the server's URL."""
     if key == "skipmixin_key":
         return {rule: sorted(task_ids) for rule, task_ids in value.items()}
+    if key.startswith("_link_"):
+        return value.removeprefix(client.url)
     return value
 
 

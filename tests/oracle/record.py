@@ -46,8 +46,8 @@ class Subject:
     excluded: dict[str, str]
     prepare: Callable[[Path], None]
     plan: Callable[[ApiClient], Plan]
-    surroundings: Callable[[], AbstractContextManager[dict[str, str]]]
-    """Yields environment variables for the server."""
+    surroundings: Callable[[Path], AbstractContextManager[dict[str, str]]]
+    """Yields environment variables for a server over these DAGs."""
 
 
 SUBJECTS: Final = {
@@ -55,16 +55,16 @@ SUBJECTS: Final = {
         excluded=wheel.EXCLUDED,
         prepare=wheel.prepare,
         plan=lambda client: wheel.plan(all_dag_ids(client)),
-        surroundings=lambda: nullcontext({}),
+        surroundings=lambda _: nullcontext({}),
     ),
     "examples": Subject(
         excluded=ours.EXCLUDED,
         prepare=ours.prepare,
         plan=lambda client: ours.plan(all_dag_ids(client)),
-        surroundings=ours.emulator,
+        surroundings=lambda _: ours.emulator(),
     ),
     "features": Subject(
-        excluded={}, prepare=features.prepare, plan=features.plan, surroundings=lambda: nullcontext({})
+        excluded=features.EXCLUDED, prepare=features.prepare, plan=features.plan, surroundings=features.surroundings
     ),
 }
 
@@ -79,7 +79,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="gust record-golden", description=(__doc__ or "").split("\n", 1)[0])
     arguments.add_argument("--times", type=int, default=3, help="recordings to merge (default 3)")
     arguments.add_argument("--only", choices=sorted(SUBJECTS), help="record one set of DAGs")
-    arguments.add_argument("--dags", default="", help="record DAGs with such ids only (a regular expression); keep the rest")
+    arguments.add_argument(
+        "--dags", default="", help="record DAGs with such ids only (a regular expression); keep the rest"
+    )
     options = arguments.parse_args()
     for name in [options.only] if options.only else sorted(SUBJECTS):
         recordings = [
@@ -116,7 +118,7 @@ def record(subject: Subject, title: str, parsing_order: str, *, wanted: re.Patte
         dags.chmod(0o755)
         subject.prepare(dags)
         order = {"AIRFLOW__DAG_PROCESSOR__FILE_PARSING_SORT_MODE": parsing_order}
-        with subject.surroundings() as environment, real_airflow(dags, environment | order) as url:
+        with subject.surroundings(dags) as environment, real_airflow(dags, environment | order) as url:
             client = ApiClient(url)
             await_dags(client)
             if broken := import_errors(client):

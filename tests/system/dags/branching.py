@@ -227,8 +227,8 @@ with DAG("latest_only_by_hand", schedule=None):
 with DAG(
     "latest_only_on_schedule",
     schedule="@daily",
-    start_date=datetime(2026, 1, 1),
-    end_date=datetime(2026, 1, 3),
+    start_date=datetime(2025, 1, 1),
+    end_date=datetime(2025, 1, 3),
     catchup=True,
 ):
     latest = LatestOnlyOperator(task_id="latest_only")

@@ -10,8 +10,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 DAYS = {
     "schedule": "@daily",
-    "start_date": datetime(2026, 1, 1),
-    "end_date": datetime(2026, 1, 4),
+    "start_date": datetime(2025, 1, 1),
+    "end_date": datetime(2025, 1, 4),
     "catchup": True,
     "dagrun_timeout": timedelta(seconds=20),
 }
@@ -61,7 +61,7 @@ with DAG("past_of_some_tasks", **DAYS):
     fails >> empty("does_not_care", trigger_rule="all_done")
 
 
-with DAG("does_not_ignore_its_first_past", **DAYS | {"end_date": datetime(2026, 1, 2)}):
+with DAG("does_not_ignore_its_first_past", **DAYS | {"end_date": datetime(2025, 1, 2)}):
     empty("first", depends_on_past=True)
     empty("strict", depends_on_past=True, ignore_first_depends_on_past=False)
 
@@ -72,12 +72,12 @@ with DAG("waits_for_downstream", **DAYS):
     first >> PythonOperator(task_id="second", python_callable=skip_on(2)) >> empty("third")
 
 
-with DAG("waits_for_downstream_that_failed", **DAYS | {"end_date": datetime(2026, 1, 3)}):
+with DAG("waits_for_downstream_that_failed", **DAYS | {"end_date": datetime(2025, 1, 3)}):
     first = empty("first", wait_for_downstream=True)
     first >> PythonOperator(task_id="second", python_callable=fail_on(2)) >> empty("third")
 
 
-with DAG("past_before_skipping", **DAYS | {"end_date": datetime(2026, 1, 3)}):
+with DAG("past_before_skipping", **DAYS | {"end_date": datetime(2025, 1, 3)}):
     choose = BranchPythonOperator(
         task_id="choose", python_callable=lambda logical_date: "odd" if logical_date.day % 2 else "even"
     )
@@ -85,7 +85,7 @@ with DAG("past_before_skipping", **DAYS | {"end_date": datetime(2026, 1, 3)}):
     choose >> empty("even", depends_on_past=True)
 
 
-with DAG("mapped_past", **DAYS | {"end_date": datetime(2026, 1, 3)}):
+with DAG("mapped_past", **DAYS | {"end_date": datetime(2025, 1, 3)}):
 
     @task(depends_on_past=True)
     def each(x, logical_date=None):
@@ -115,5 +115,5 @@ with DAG("previous_runs_in_the_context", **DAYS | {"max_active_runs": 1}):
     look_back()
 
 
-with DAG("latest_only_and_the_past", **DAYS | {"end_date": datetime(2026, 1, 2)}):
+with DAG("latest_only_and_the_past", **DAYS | {"end_date": datetime(2025, 1, 2)}):
     LatestOnlyOperator(task_id="latest_only") >> empty("recent", depends_on_past=True) >> empty("after")

@@ -27,7 +27,10 @@ with DAG("looked_at", schedule=None):
 
 
 with DAG("looks_at_tasks", schedule=None):
-    for mode, how in {"deferred": {"deferrable": True}, "rescheduled": {"mode": "reschedule", "deferrable": False}}.items():
+    for mode, how in {
+        "deferred": {"deferrable": True},
+        "rescheduled": {"mode": "reschedule", "deferrable": False},
+    }.items():
 
         def on(task_id, **kwargs):
             kwargs = {"external_dag_id": "looked_at", "poke_interval": 2, "timeout": 40} | how | kwargs
@@ -35,7 +38,7 @@ with DAG("looks_at_tasks", schedule=None):
 
         on("task", external_task_id="slow") >> empty(f"{mode}_after")
         on("tasks", external_task_ids=["slow", "done"])
-        on("mapped", external_task_id="mapped")
+        on("mapped", external_task_id="mapped", timeout=5)
         on("group", external_task_group_id="group")
         on("dag", allowed_states=["success", "failed"])
         on("failed", external_task_id="fails", failed_states=["failed"])
@@ -103,5 +106,9 @@ with DAG("rescheduled_sensors", schedule=None):
         task_id="breaks", python_callable=breaks_once, timeout=60, retries=1, retry_delay=timedelta(seconds=1), **how
     )
 
-    PythonSensor.partial(task_id="mapped", python_callable=lambda late, dag_run: a_while_after_start(dag_run) or not late,
-                         timeout=60, **how).expand(op_args=[[True], [False]])
+    PythonSensor.partial(
+        task_id="mapped",
+        python_callable=lambda late, dag_run: a_while_after_start(dag_run) or not late,
+        timeout=60,
+        **how,
+    ).expand(op_args=[[True], [False]])

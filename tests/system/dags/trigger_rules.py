@@ -1,7 +1,10 @@
 """All trigger rules over upstreams that ended differently: plain ones, mapped ones, groups, mapped groups."""
 
+from itertools import combinations
+
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, TriggerRule, task, task_group
+from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
+from airflow.sdk import DAG, TaskGroup, TriggerRule, task, task_group
 from outcomes import FAILED, SKIPPED, SUCCESS, each_ending, end, ending
 
 RULES = sorted(rule.value for rule in TriggerRule)
@@ -16,40 +19,35 @@ def one_for_each_rule(upstreams, rules=RULES):
 
 
 with DAG("rules_over_pairs", schedule=None):
-    # `broken` is upstream_failed: the fourth way to end.
-    failed, skipped, succeeded = (ending(outcome, outcome) for outcome in (FAILED, SKIPPED, SUCCESS))
-    failed >> (broken := EmptyOperator(task_id="broken"))
-    ends = {"failed": failed, "skipped": skipped, "success": succeeded, "broken": broken}
-    for one in ends:
-        for other in ends:
-            if one < other:
-
-                @task_group(f"{one}_and_{other}")
-                def pair(one, other):
-                    one_for_each_rule([one, other])
-
-                pair(ends[one], ends[other])
+    # Where something failed and something else was skipped, what is seen first counts: one ends after the other.
+    failed = ending("failed", FAILED)
+    ends = {
+        "failed": failed,
+        "skipped": ending("skipped", SKIPPED, trigger_rule="all_done"),
+        "success": ending("success", SUCCESS),
+        "broken": EmptyOperator(task_id="broken"),  # upstream_failed: the fourth way to end
+    }
+    failed >> [ends["skipped"], ends["broken"]]
+    for (one, ended), (other, also_ended) in combinations(ends.items(), 2):
+        with TaskGroup(f"{one}_and_{other}"):
+            one_for_each_rule([ended, also_ended])
 
 
 with DAG("rules_over_mapped", schedule=None):
     for name, outcomes in {
         "all_well": [SUCCESS, SUCCESS],
-        "mixed": [SUCCESS, FAILED, SKIPPED],
-        "failed_and_skipped": [FAILED, SKIPPED],
+        "first_failed": [SUCCESS, FAILED, SKIPPED],
+        "first_skipped": [SKIPPED, FAILED, SUCCESS],
         "nothing_done": [SKIPPED, SKIPPED],
         "of_length_zero": [],
     }.items():
-
-        @task_group(name)
-        def over(outcomes):
-            one_for_each_rule(each_ending("each", outcomes))
-
-        over(outcomes)
+        with TaskGroup(name):
+            one_for_each_rule(each_ending("each", outcomes, max_active_tis_per_dagrun=1))
 
 
 with DAG("rules_over_mapped_and_plain", schedule=None):
     mixed = each_ending("mixed", [SUCCESS, FAILED])
-    skipped = ending("skipped", SKIPPED)
+    mixed >> (skipped := ending("skipped", SKIPPED, trigger_rule="all_done"))
     one_for_each_rule([mixed, skipped])
 
 
@@ -71,7 +69,7 @@ with DAG("rules_inside_mapped_group", schedule=None):
 
     @task_group
     def each(outcome):
-        ended = task(end, task_id="ended")(outcome)
+        ended = task(end, task_id="ended", max_active_tis_per_dagrun=1)(outcome)
         one_for_each_rule(ended, WAITING)
 
     one_for_each_rule(each.expand(outcome=[SUCCESS, FAILED, SKIPPED]))
@@ -117,18 +115,21 @@ with DAG("rules_of_group_over_failure", schedule=None):
     one_for_each_rule(each.expand(outcome=told.output))
 
 
-with DAG("rules_that_need_not_wait_for_all", schedule=None):
-    # What starts early says so: at that moment the slow one has not pushed anything.
+with DAG("rules_that_need_not_wait_for_all", schedule=None) as dag:
+    # The third upstream ends well only if those that wait for any of the three have ended before it.
     quick, bad = ending("quick", SUCCESS), ending("bad", FAILED)
-    slow = ending("slow", SUCCESS, after=4)
-
-    @task
-    def seen(ti=None):
-        return ti.xcom_pull(task_ids=["quick", "slow"])
-
-    for rule in ("one_success", "one_failed", "one_done"):
-        [quick, bad, slow] >> seen.override(task_id=rule, trigger_rule=rule)()
-    [quick, bad, slow] >> EmptyOperator(task_id="at_the_end", trigger_rule="all_done")
+    rules = ["one_done", "one_failed", "one_success"]
+    last = ExternalTaskSensor(
+        task_id="last",
+        external_dag_id=dag.dag_id,
+        external_task_ids=rules,
+        mode="reschedule",
+        deferrable=False,
+        poke_interval=2,
+        timeout=60,
+    )
+    one_for_each_rule([quick, bad, last], rules)
+    [quick, bad, last] >> EmptyOperator(task_id="at_the_end", trigger_rule="all_done")
 
 
 with DAG("leaves_decide", schedule=None):

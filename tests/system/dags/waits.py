@@ -49,7 +49,9 @@ class CountsDown(BaseOperator):
 
     template_fields = ("payload",)
 
-    def __init__(self, *, seconds: float = 1, end: str = "fire", payload: Any = None, patience: float | None = None, **kw):
+    def __init__(
+        self, *, seconds: float = 1, end: str = "fire", payload: Any = None, patience: float | None = None, **kw
+    ):
         super().__init__(**kw)
         self.seconds, self.end, self.payload, self.patience = seconds, end, payload, patience
 
@@ -132,9 +134,7 @@ class DeferringSensor(BaseSensorOperator):
         self.seconds = seconds
 
     def execute(self, context):
-        self.defer(
-            trigger=Countdown(self.seconds), method_name="resume", timeout=timedelta(seconds=self.timeout)
-        )
+        self.defer(trigger=Countdown(self.seconds), method_name="resume", timeout=timedelta(seconds=self.timeout))
 
     def resume(self, context, event=None):
         return "there"
