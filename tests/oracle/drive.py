@@ -95,11 +95,26 @@ class ApiClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a person does to a DAG's run: one request, once the run has ended, or once an instance is in a state."""
+
+    method: str
+    path: str
+    """Below the DAG's own; `{run}` stands for the run's."""
+    body: dict[str, Any]
+    when: tuple[str, str] | None = None
+    """(`task_id` or `task_id[map_index]`, state), where the run shall not end before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to run: each batch ends before the next begins. `bodies` adds to a DAG's trigger request."""
 
     batches: tuple[tuple[str, ...], ...]
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+    """By dag_id what is done to its run, one after the other. What the run was before a step that waits for its end is
+    noted as `dag_id#1` and so on."""
     refused: frozenset[str] = frozenset()
     """DAGs whose trigger request the server should refuse: what it answers is the run's state then."""
     watched: tuple[str, ...] = ()
@@ -121,6 +136,9 @@ class RunNeverEndedError(Exception):
     """A run was not finished in time; the message tells its task instances' states."""
 
 
+SETTLES: Final = 2.0
+"""Seconds after a step until the server is asked again how the run stands: not every step moves the run's own state."""
+
 QUIET: Final = 8.0
 """Seconds in which nothing changes, after which a watched DAG is at rest although a run of it is not finished."""
 
@@ -139,7 +157,7 @@ def run_all(
         set_paused(client, dag_id, paused=False)
     for batch in plan.batches:
         waiting = list(batch)
-        started: dict[str, float] = {}
+        started: dict[str, _Driven] = {}
         while waiting or started:
             while waiting and len(started) < plan.at_once:
                 dag_id = waiting.pop(0)
@@ -150,21 +168,55 @@ def run_all(
                         raise
                     seen[dag_id] = ObservedRun(f"not triggered: {error}", {})
                     continue
-                started[dag_id] = time.monotonic()
+                started[dag_id] = _Driven(list(plan.steps.get(dag_id, ())))
             time.sleep(0.5)
-            for dag_id, since in list(started.items()):
-                state = client.call("GET", run_path(dag_id))["state"]
-                took = time.monotonic() - since
-                late = took > plan.timeout
-                if state not in ("success", "failed") and not late:
+            for dag_id, driven in list(started.items()):
+                late = driven.seconds() > plan.timeout
+                if not (over := driven.is_over(client, dag_id)) and not late:
+                    continue
+                if over and driven.steps:
+                    if driven.steps[0].when is None:
+                        driven.number += 1
+                        seen[f"{dag_id}#{driven.number}"] = observe(client, dag_id, RUN_ID, with_facts=plan.with_facts)
+                    driven.take_step(client, dag_id)
                     continue
                 seen[dag_id] = observe(client, dag_id, RUN_ID, with_facts=plan.with_facts)
                 if late and not keep_going:
-                    raise RunNeverEndedError(f"{dag_id} after {took:.0f} s: {seen[dag_id]}")
-                say(f"{dag_id}: {state} after {took:.1f} s{' (gave up)' if late else ''}")
+                    raise RunNeverEndedError(f"{dag_id} after {driven.seconds():.0f} s: {seen[dag_id]}")
+                say(f"{dag_id}: {seen[dag_id].state} after {driven.seconds():.1f} s{' (gave up)' if late else ''}")
                 set_paused(client, dag_id)
                 del started[dag_id]
     return seen | watch(client, plan, say=say)
+
+
+@dataclass(slots=True)
+class _Driven:
+    """A triggered run on its way."""
+
+    steps: list[Step]
+    """Still to be taken."""
+    number: int = 0
+    """How many ends were noted that were followed by a step."""
+    since: float = field(default_factory=time.monotonic)
+    settled_at: float = 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.since
+
+    def is_over(self, client: ApiClient, dag_id: str) -> bool:
+        """The next step may be taken, or nothing is left to be done."""
+        if time.monotonic() < self.settled_at:
+            return False
+        if self.steps and (when := self.steps[0].when):
+            rows = client.pages(f"{run_path(dag_id)}/taskInstances", "task_instances")
+            return any((instance_name(row), row["state"]) == when for row in rows)
+        return client.call("GET", run_path(dag_id))["state"] in ("success", "failed")
+
+    def take_step(self, client: ApiClient, dag_id: str) -> None:
+        step = self.steps.pop(0)
+        path = step.path.format(run=run_path(dag_id).removeprefix(f"/api/v2/dags/{quote(dag_id)}"))
+        client.call(step.method, f"/api/v2/dags/{quote(dag_id)}{path}", body=step.body)
+        self.settled_at = time.monotonic() + SETTLES
 
 
 def watch(client: ApiClient, plan: Plan, *, say: Callable[[str], None]) -> dict[str, ObservedRun]:
@@ -247,9 +299,9 @@ def _tries(client: ApiClient, path: str, row: dict[str, Any]) -> dict[str, str |
     return {str(each["try_number"]): each["state"] for each in tries}
 
 
-def errors_of(client: ApiClient, name: str, seen: ObservedRun) -> dict[str, str]:
+def errors_of(client: ApiClient, name_of_run: str, seen: ObservedRun) -> dict[str, str]:
     """The last error in the log of each failed task instance: for the person who reads a recording."""
-    dag_id, _, run_id = name.partition("/")
+    dag_id, _, run_id = name_of_run.partition("#")[0].partition("/")
     found = {}
     for name, task in seen.tasks.items():
         if task.state != "failed":

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from tests.oracle.drive import ApiClient, Plan
+from tests.oracle.drive import RUN_ID, ApiClient, Plan, Step
 from tests.oracle.server import ROOT
 
 DAGS: Final = ROOT / "tests" / "system" / "dags"
@@ -29,6 +29,58 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
 }
 """dag_id → what its trigger request says."""
 
+
+def clear(*task_ids: Any, when: tuple[str, str] | None = None, **how: Any) -> Step:
+    """Airflow's own defaults are to do nothing and to clear what failed alone."""
+    body = {"dry_run": False, "dag_run_id": RUN_ID, "only_failed": False, **how}
+    if task_ids:
+        body["task_ids"] = list(task_ids)
+    return Step(method="POST", path="/clearTaskInstances", body=body, when=when)
+
+
+def clear_run(**how: Any) -> Step:
+    return Step(method="POST", path="{run}/clear", body={"dry_run": False, **how})
+
+
+def mark(task: str, state: str, *, when: tuple[str, str] | None = None, **how: Any) -> Step:
+    return Step(method="PATCH", path=f"{{run}}/taskInstances/{task}", body={"new_state": state, **how}, when=when)
+
+
+def mark_run(state: str, *, when: tuple[str, str] | None = None) -> Step:
+    return Step(method="PATCH", path="{run}", body={"state": state}, when=when)
+
+
+SLEEPING: Final = ("sleeps_first", "running")
+
+STEPS: Final[dict[str, tuple[Step, ...]]] = {
+    "clear_what_failed": (clear(only_failed=True),),
+    "clear_with_relatives": (
+        clear("second", include_downstream=True),
+        clear("second", include_upstream=True),
+        clear("second"),
+    ),
+    "clear_with_retries_left": (clear("fails_thrice"),),
+    "clear_one_mapped": (clear(["each", 1]), clear(["each", 2], include_downstream=True), clear("each")),
+    "clear_length_2_to_4": (clear("numbers", include_downstream=True),),
+    "clear_length_3_to_1": (clear("numbers", include_downstream=True),),
+    "clear_length_2_to_0": (clear("numbers", include_downstream=True),),
+    "clear_what_was_skipped": (clear("right", "stopped_too"), clear("left", "join"), clear("choose", "stop")),
+    "clear_the_branch": (clear("choose", include_downstream=True), clear("join")),
+    "clear_while_running": (clear("sleeps_first", when=SLEEPING),),
+    "clear_the_run": (clear_run(),),
+    "clear_what_failed_in_the_run": (clear_run(only_failed=True),),
+    "clear_setup_and_teardown": (clear("fails_first"), clear("fails_first", include_downstream=True)),
+    "mark_failed_as_success": (mark("fails_first", "success"),),
+    "mark_success_as_failed": (mark("tried", "failed"),),
+    "mark_with_downstream": (mark("fails_first", "success", include_downstream=True),),
+    "mark_running_as_success": (mark("sleeps_first", "success", when=SLEEPING),),
+    "mark_running_as_failed": (mark("sleeps_first", "failed", when=SLEEPING),),
+    "mark_one_mapped": (mark("each/1", "success"),),
+    "mark_run_as_success": (mark_run("success", when=SLEEPING),),
+    "mark_run_as_failed": (mark_run("failed", when=SLEEPING),),
+}
+"""dag_id → what is done to its run."""
+
 REFUSED: Final = "refused_"
 """How the ids begin of DAGs whose trigger request is refused."""
 
@@ -44,17 +96,18 @@ def surroundings(dags: Path) -> AbstractContextManager[dict[str, str]]:
 
 
 def plan(client: ApiClient) -> Plan:
-    """Trigger what has no schedule, watch what has one. Many at once: most of them wait for a second now and then."""
+    """Trigger what has no schedule, watch what has one."""
     rows = client.pages("/api/v2/dags", "dags")
     watched = {row["dag_id"] for row in rows if is_watched(row)}
     return Plan(
         batches=(tuple(sorted(row["dag_id"] for row in rows if row["dag_id"] not in watched)),),
         bodies=BODIES,
+        steps=STEPS,
         refused=frozenset(row["dag_id"] for row in rows if row["dag_id"].startswith(REFUSED)),
         watched=tuple(sorted(watched)),
         with_facts=True,
-        timeout=120,
-        at_once=16,
+        timeout=180,
+        at_once=10,
     )
 
 

@@ -8,6 +8,7 @@ several answers, each of which is right.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,7 +57,8 @@ class Golden:
 
 
 def dag_of(name: str) -> str:
-    return name.partition("/")[0]
+    """Of a run's name: `dag_id`, `dag_id/run_id` or `dag_id#1`."""
+    return re.split("[/#]", name, maxsplit=1)[0]
 
 
 def merge(recordings: Sequence[Mapping[str, ObservedRun]], about: dict[str, Any]) -> Golden:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -84,31 +84,32 @@ def main() -> None:
     )
     options = arguments.parse_args()
     for name in [options.only] if options.only else sorted(SUBJECTS):
-        recordings = [
-            record(
-                SUBJECTS[name],
-                f"{name} {number}/{options.times}",
-                PARSING_ORDERS[number % len(PARSING_ORDERS)],
-                wanted=re.compile(options.dags),
-            )
-            for number in range(1, options.times + 1)
-        ]
-        about = {
-            "airflow": version("apache-airflow-core"),
-            "recordings": options.times,
-            "logical_date": LOGICAL_DATE,
-            "excluded": SUBJECTS[name].excluded,
-            "dags": recordings[0].dag_ids,
-        }
-        target = GOLDEN / f"{name}.json"
-        golden = merge([recording.runs for recording in recordings], about)
-        if options.dags:
-            golden = golden.over(Golden.load(target), lambda dag_id: not re.search(options.dags, dag_id))
-        golden.save(target)
-        print(f"{target.relative_to(ROOT)}: {len(golden.runs)} runs")
-        for dag_id, answers in golden.runs.items():
-            if len(answers) > 1:
-                print(f"  {dag_id} has {len(answers)} answers: look at them")
+        recordings: list[Recording] = []
+        for number in range(1, options.times + 1):
+            order = PARSING_ORDERS[number % len(PARSING_ORDERS)]
+            title = f"{name} {number}/{options.times}"
+            recordings.append(record(SUBJECTS[name], title, order, wanted=re.compile(options.dags)))
+        keep(name, recordings, wanted=options.dags)
+
+
+def keep(name: str, recordings: Sequence[Recording], *, wanted: str) -> None:
+    """Write what the recordings have in common, over what was kept of the DAGs that were not wanted."""
+    about = {
+        "airflow": version("apache-airflow-core"),
+        "recordings": len(recordings),
+        "logical_date": LOGICAL_DATE,
+        "excluded": SUBJECTS[name].excluded,
+        "dags": recordings[0].dag_ids,
+    }
+    target = GOLDEN / f"{name}.json"
+    golden = merge([recording.runs for recording in recordings], about)
+    if wanted:
+        golden = golden.over(Golden.load(target), lambda dag_id: not re.search(wanted, dag_id))
+    golden.save(target)
+    print(f"{target.relative_to(ROOT)}: {len(golden.runs)} runs")
+    for run, answers in golden.runs.items():
+        if len(answers) > 1:
+            print(f"  {run} has {len(answers)} answers: look at them")
 
 
 def record(subject: Subject, title: str, parsing_order: str, *, wanted: re.Pattern[str]) -> Recording:

@@ -6,7 +6,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import DAG, task, task_group
-from waits import BearsFailures, CountsDown, DeferringSensor, EndsInTrigger, Relay, StartsInTrigger
+from waits import PAUSE, BearsFailures, CountsDown, DeferringSensor, EndsInTrigger, Relay, StartsInTrigger
 
 SOON = timedelta(seconds=1)
 
@@ -15,9 +15,9 @@ with DAG("deferrals", schedule=None):
     CountsDown(task_id="fires_without_payload")
     CountsDown(task_id="breaks", end="raise")
     CountsDown(task_id="says_nothing", end="nothing")
-    CountsDown(task_id="is_too_slow", seconds=60, patience=2)
+    CountsDown(task_id="is_too_slow", seconds=60, patience=PAUSE)
     BearsFailures(task_id="bears_break", end="raise")
-    BearsFailures(task_id="bears_timeout", seconds=60, patience=2)
+    BearsFailures(task_id="bears_timeout", seconds=60, patience=PAUSE)
     Relay(task_id="relay", laps=3)
 
 
@@ -49,12 +49,12 @@ with DAG("deferrals_tried_again", schedule=None):
 
     BreaksOnce(task_id="breaks_once", payload="fine", retries=1, retry_delay=SOON)
     FailsOnceResumed(task_id="fails_once_resumed", payload="fine", retries=1, retry_delay=SOON)
-    CountsDown(task_id="always_too_slow", seconds=60, patience=1, retries=1, retry_delay=SOON)
+    CountsDown(task_id="always_too_slow", seconds=60, patience=PAUSE, retries=1, retry_delay=SOON)
 
 
 with DAG("mapped_deferrals", schedule=None):
     counted = CountsDown.partial(task_id="counts").expand_kwargs(
-        [{"payload": "one"}, {"payload": "two", "seconds": 2}, {"end": "raise"}]
+        [{"payload": "one"}, {"payload": "two", "seconds": 4}, {"end": "raise"}]
     )
 
     @task(trigger_rule="all_done")
@@ -72,8 +72,8 @@ with DAG("mapped_deferrals", schedule=None):
 
 with DAG("deferring_sensors", schedule=None):
     TimeDeltaSensor(task_id="time_has_passed", delta=SOON, deferrable=True)
-    DeferringSensor(task_id="in_time", seconds=1, timeout=60)
-    DeferringSensor(task_id="too_late", seconds=60, timeout=2)
-    DeferringSensor(task_id="too_late_but_soft", seconds=60, timeout=2, soft_fail=True) >> EmptyOperator(
+    DeferringSensor(task_id="in_time", seconds=PAUSE, timeout=60)
+    DeferringSensor(task_id="too_late", seconds=60, timeout=PAUSE)
+    DeferringSensor(task_id="too_late_but_soft", seconds=60, timeout=PAUSE, soft_fail=True) >> EmptyOperator(
         task_id="after_soft_failure"
     )

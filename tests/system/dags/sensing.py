@@ -33,12 +33,12 @@ with DAG("looks_at_tasks", schedule=None):
     }.items():
 
         def on(task_id, **kwargs):
-            kwargs = {"external_dag_id": "looked_at", "poke_interval": 2, "timeout": 40} | how | kwargs
+            kwargs = {"external_dag_id": "looked_at", "poke_interval": 5, "timeout": 110} | how | kwargs
             return ExternalTaskSensor(task_id=f"{mode}_{task_id}", **kwargs)
 
         on("task", external_task_id="slow") >> empty(f"{mode}_after")
         on("tasks", external_task_ids=["slow", "done"])
-        on("mapped", external_task_id="mapped", timeout=5)
+        on("mapped", external_task_id="mapped", timeout=3)
         on("group", external_task_group_id="group")
         on("dag", allowed_states=["success", "failed"])
         on("failed", external_task_id="fails", failed_states=["failed"])
@@ -83,7 +83,7 @@ with DAG("rescheduled_sensors", schedule=None):
 
         return (timezone.utcnow() - dag_run.start_date).total_seconds() > 5
 
-    how = {"mode": "reschedule", "poke_interval": 2}
+    how = {"mode": "reschedule", "poke_interval": 4}
     PythonSensor(task_id="in_time", python_callable=a_while_after_start, timeout=60, **how) >> empty("after")
     PythonSensor(task_id="too_late", python_callable=lambda: False, timeout=3, **how)
     PythonSensor(task_id="too_late_soft", python_callable=lambda: False, timeout=3, soft_fail=True, **how)

@@ -125,8 +125,8 @@ with DAG("rules_that_need_not_wait_for_all", schedule=None) as dag:
         external_task_ids=rules,
         mode="reschedule",
         deferrable=False,
-        poke_interval=2,
-        timeout=60,
+        poke_interval=5,
+        timeout=110,
     )
     one_for_each_rule([quick, bad, last], rules)
     [quick, bad, last] >> EmptyOperator(task_id="at_the_end", trigger_rule="all_done")

@@ -17,6 +17,11 @@ from airflow.triggers.base import (
 )
 
 
+PAUSE = 3.0
+"""Seconds. Airflow 3.3.2 now and then fails a task that comes back from its trigger before the scheduler has noticed that
+its worker had left it."""
+
+
 class Countdown(BaseTrigger):
     """Counts seconds down, then does what it is told."""
 
@@ -50,7 +55,7 @@ class CountsDown(BaseOperator):
     template_fields = ("payload",)
 
     def __init__(
-        self, *, seconds: float = 1, end: str = "fire", payload: Any = None, patience: float | None = None, **kw
+        self, *, seconds: float = PAUSE, end: str = "fire", payload: Any = None, patience: float | None = None, **kw
     ):
         super().__init__(**kw)
         self.seconds, self.end, self.payload, self.patience = seconds, end, payload, patience
@@ -91,7 +96,7 @@ class Relay(BaseOperator):
         if len(heard) == self.laps:
             return heard
         self.defer(
-            trigger=Countdown(2.5, payload=f"lap {len(heard) + 1}"), method_name="execute", kwargs={"heard": heard}
+            trigger=Countdown(PAUSE, payload=f"lap {len(heard) + 1}"), method_name="execute", kwargs={"heard": heard}
         )
 
 
@@ -100,7 +105,7 @@ class StartsInTrigger(BaseOperator):
 
     start_trigger_args = StartTriggerArgs(
         trigger_cls="waits.Countdown",
-        trigger_kwargs={"seconds": 1, "payload": "started by the scheduler"},
+        trigger_kwargs={"seconds": PAUSE, "payload": "started by the scheduler"},
         next_method="resume",
         next_kwargs={"given": "beforehand"},
         timeout=None,
@@ -119,7 +124,7 @@ class EndsInTrigger(StartsInTrigger):
 
     start_trigger_args = StartTriggerArgs(
         trigger_cls="waits.Countdown",
-        trigger_kwargs={"seconds": 1, "end": "succeed", "payload": 42},
+        trigger_kwargs={"seconds": PAUSE, "end": "succeed", "payload": 42},
         next_method="resume",
         next_kwargs=None,
         timeout=None,
