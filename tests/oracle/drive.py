@@ -100,7 +100,7 @@ class Step:
 
     method: str
     path: str
-    """Below the DAG's own; `{run}` stands for the run's."""
+    """Below the DAG's own, or from `/api` on; `{run}` stands for the path of the run that was triggered."""
     body: dict[str, Any]
     when: tuple[str, str] | None = None
     """(`task_id` or `task_id[map_index]`, state), where the run shall not end before."""
@@ -114,7 +114,7 @@ class Plan:
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     """By dag_id what is done to its run, one after the other. What the run was before a step that waits for its end is
-    noted as `dag_id#1` and so on."""
+    noted as `dag_id#1` and so on. Steps of a watched DAG are taken whenever all its runs have ended."""
     refused: frozenset[str] = frozenset()
     """DAGs whose trigger request the server should refuse: what it answers is the run's state then."""
     watched: tuple[str, ...] = ()
@@ -214,9 +214,14 @@ class _Driven:
 
     def take_step(self, client: ApiClient, dag_id: str) -> None:
         step = self.steps.pop(0)
-        path = step.path.format(run=run_path(dag_id).removeprefix(f"/api/v2/dags/{quote(dag_id)}"))
-        client.call(step.method, f"/api/v2/dags/{quote(dag_id)}{path}", body=step.body)
+        take(client, dag_id, step)
         self.settled_at = time.monotonic() + SETTLES
+
+
+def take(client: ApiClient, dag_id: str, step: Step) -> None:
+    path = step.path.replace("{run}", run_path(dag_id))
+    below = path if path.startswith("/api") else f"/api/v2/dags/{quote(dag_id)}{path}"
+    client.call(step.method, below, body=step.body)
 
 
 def watch(client: ApiClient, plan: Plan, *, say: Callable[[str], None]) -> dict[str, ObservedRun]:
@@ -224,33 +229,47 @@ def watch(client: ApiClient, plan: Plan, *, say: Callable[[str], None]) -> dict[
     seen: dict[str, ObservedRun] = {}
     since = time.monotonic()
     before: dict[str, tuple[object, float]] = {}
-    waiting = list(plan.watched)
-    while waiting:
-        for dag_id in list(waiting):
+    steps = {dag_id: list(plan.steps.get(dag_id, ())) for dag_id in plan.watched}
+    while waiting := [dag_id for dag_id in plan.watched if dag_id in steps]:
+        for dag_id in waiting:
             runs = client.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns", "dag_runs", order_by="run_after")
             rows = client.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns/~/taskInstances", "task_instances")
             now, looks = time.monotonic(), ([(run["dag_run_id"], run["state"]) for run in runs], _states(rows))
             if dag_id not in before or before[dag_id][0] != looks:
                 before[dag_id] = looks, now
-            unchanged = now - before[dag_id][1]
-            over = unchanged > QUIET or now - since > plan.timeout
-            if not over and not (is_over(client, dag_id, runs) and unchanged > 2):
+            unchanged, late = now - before[dag_id][1], now - since > plan.timeout
+            have_ended = all(run["state"] in ("success", "failed") for run in runs)
+            if steps[dag_id] and have_ended and unchanged > SETTLES:
+                take(client, dag_id, steps[dag_id].pop(0))
+                before[dag_id] = None, now
                 continue
-            waiting.remove(dag_id)
+            is_over = have_ended and unchanged > SETTLES and runs and not has_next_run(client, dag_id)
+            if not (is_over or unchanged > QUIET or late):
+                continue
+            del steps[dag_id]
             set_paused(client, dag_id)
             say(f"{dag_id}: {len(runs)} runs after {now - since:.1f} s more")
-            for run in runs:
-                run_id = run["dag_run_id"]
-                seen[f"{dag_id}/{run_id}"] = observe(client, dag_id, run_id, with_facts=plan.with_facts)
+            for name, run_id in names_of(runs):
+                seen[f"{dag_id}/{name}"] = observe(client, dag_id, run_id, with_facts=plan.with_facts)
         time.sleep(0.5)
     return seen
 
 
-def is_over(client: ApiClient, dag_id: str, runs: list[dict[str, Any]]) -> bool:
-    """The timetable has no further run, and all there are have ended."""
-    if not runs or any(run["state"] not in ("success", "failed") for run in runs):
-        return False
-    return client.call("GET", f"/api/v2/dags/{quote(dag_id)}")["next_dagrun_run_after"] is None
+def names_of(runs: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What the runs are called in a recording, and their ids. Half of an id that assets cause is a random number: such
+    runs are counted."""
+    number = 0
+    for run in runs:
+        run_id = run["dag_run_id"]
+        if run["run_type"] == "asset_triggered":
+            number += 1
+            yield f"asset_triggered@{number}", run_id
+        else:
+            yield run_id, run_id
+
+
+def has_next_run(client: ApiClient, dag_id: str) -> bool:
+    return client.call("GET", f"/api/v2/dags/{quote(dag_id)}")["next_dagrun_run_after"] is not None
 
 
 def _states(rows: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
@@ -302,7 +321,9 @@ def _tries(client: ApiClient, path: str, row: dict[str, Any]) -> dict[str, str |
 def errors_of(client: ApiClient, name_of_run: str, seen: ObservedRun) -> dict[str, str]:
     """The last error in the log of each failed task instance: for the person who reads a recording."""
     dag_id, _, run_id = name_of_run.partition("#")[0].partition("/")
-    found = {}
+    found: dict[str, str] = {}
+    if "@" in run_id:
+        return found  # its own id is not kept
     for name, task in seen.tasks.items():
         if task.state != "failed":
             continue

@@ -50,6 +50,11 @@ def mark_run(state: str, *, when: tuple[str, str] | None = None) -> Step:
     return Step(method="PATCH", path="{run}", body={"state": state}, when=when)
 
 
+def backfill(dag_id: str, **how: Any) -> Step:
+    body = {"dag_id": dag_id, "from_date": "2025-01-01T00:00:00Z", "to_date": "2025-01-04T00:00:00Z", **how}
+    return Step(method="POST", path="/api/v2/backfills", body=body)
+
+
 SLEEPING: Final = ("sleeps_first", "running")
 
 STEPS: Final[dict[str, tuple[Step, ...]]] = {
@@ -78,6 +83,13 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "mark_one_mapped": (mark("each/1", "success"),),
     "mark_run_as_success": (mark_run("success", when=SLEEPING),),
     "mark_run_as_failed": (mark_run("failed", when=SLEEPING),),
+    "backfilled": (backfill("backfilled", dag_run_conf={"by": "request"}),),
+    "backfilled_in_reverse": (backfill("backfilled_in_reverse", run_backwards=True, max_active_runs=1),),
+    **{
+        dag_id: (backfill(dag_id, reprocess_behavior=behavior),)
+        for behavior in ("none", "failed", "completed")
+        for dag_id in [f"backfilled_reprocessing_{behavior}"]
+    },
 }
 """dag_id → what is done to its run."""
 
