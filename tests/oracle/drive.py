@@ -121,6 +121,8 @@ class Plan:
     """DAGs whose runs others make: their timetables, other DAGs, assets. They are unpaused before anything else, and all
     their runs are noted, as `dag_id/run_id`, when the last batch has ended and they have come to rest."""
     with_facts: bool = False
+    once: frozenset[str] = frozenset()
+    """DAGs that cannot be run twice on one server, since they make runs of others."""
     timeout: float = 300.0
     """Seconds for one run, and for the watched DAGs to come to rest."""
     at_once: int = 8

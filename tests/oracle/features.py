@@ -117,6 +117,7 @@ def plan(client: ApiClient) -> Plan:
         steps=STEPS,
         refused=frozenset(row["dag_id"] for row in rows if row["dag_id"].startswith(REFUSED)),
         watched=tuple(sorted(watched)),
+        once=frozenset(row["dag_id"] for row in rows if row["dag_id"].startswith(("triggers", "makes_"))),
         with_facts=True,
         timeout=180,
         at_once=10,

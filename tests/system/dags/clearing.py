@@ -83,31 +83,31 @@ def clear_one_mapped():
 clear_one_mapped()
 
 
+def clear_length(first, then):
+    @task
+    def numbers(ti=None):
+        return list(range(first if ti.try_number == 1 else then))
+
+    @task
+    def double(number, ti=None):
+        return [number * 2, ti.try_number]
+
+    @task
+    def together(values):
+        return list(values or [])
+
+    @task_group
+    def group(number):
+        double.override(task_id="in_group")(number) >> empty("end")
+
+    some = numbers()
+    together(double.expand(number=some))
+    group.expand(number=some) >> empty("after", trigger_rule="none_failed")
+
+
 for first, then in ((2, 4), (3, 1), (2, 0)):
-
-    @dag(dag_id=f"clear_length_{first}_to_{then}", schedule=None)
-    def clear_length(first=first, then=then):
-        @task
-        def numbers(ti=None):
-            return list(range(first if ti.try_number == 1 else then))
-
-        @task
-        def double(number, ti=None):
-            return [number * 2, ti.try_number]
-
-        @task
-        def together(values):
-            return list(values or [])
-
-        @task_group
-        def group(number):
-            double.override(task_id="in_group")(number) >> empty("end")
-
-        some = numbers()
-        together(double.expand(number=some))
-        group.expand(number=some) >> empty("after", trigger_rule="none_failed")
-
-    clear_length()
+    with DAG(f"clear_length_{first}_to_{then}", schedule=None):
+        clear_length(first, then)
 
 
 with DAG("clear_what_was_skipped", schedule=None):
