@@ -22,6 +22,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
 from gust.store import keyspace
 
@@ -159,6 +160,7 @@ IMPORT_PROBLEM: Final = Codec(ImportProblem)
 DAG_WARNING: Final = Codec(DagWarning)
 BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
+POOL: Final = Codec(Pool, keyed=frozenset({"name"}))
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
 

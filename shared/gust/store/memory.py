@@ -21,6 +21,7 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.transition import Transition
@@ -33,6 +34,7 @@ from gust.store.fences import (
     changed_run_fields,
     check_finishes,
     check_neither_starts_nor_finishes,
+    check_requeues,
     check_starts,
     dag_fence,
     instance_fence,
@@ -41,7 +43,10 @@ from gust.store.fences import (
     repeated_move,
     run_fence,
     update_fence,
+    with_what_it_holds,
 )
+from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_limits import MemoryLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,7 +61,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore:
+class MemoryStore(MemoryDeletions, MemoryLimits):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -78,6 +83,8 @@ class MemoryStore:
         self._alive: dict[str, datetime] = {}
         self._assets: dict[tuple[str, str], Asset] = {}
         self._asset_events: dict[str, AssetEvent] = {}
+        self._limits: dict[str, int] = {}
+        self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
@@ -123,6 +130,13 @@ class MemoryStore:
     @_alone
     def finish_run(self, before: DagRun, after: DagRun) -> None:
         check_finishes(before, after)
+        self._check_run(before)
+        self._count_running(before.dag_id, -1)
+        self._change_run(before, after)
+
+    @_alone
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        check_requeues(before, after)
         self._check_run(before)
         self._count_running(before.dag_id, -1)
         self._change_run(before, after)
@@ -196,8 +210,12 @@ class MemoryStore:
         if not _holds(instance_fence(before), current):
             if _holds(repeated_move(after), current):
                 return
+            if (again := with_what_it_holds(transition, current)) is not None:
+                self.move(again)
+                return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
+        self._count(transition)
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = _copy(finished)
 
