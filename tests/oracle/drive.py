@@ -114,24 +114,26 @@ class Plan:
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     """By dag_id what is done to its run, one after the other. What the run was before a step that waits for its end is
-    noted as `dag_id#1` and so on. Steps of a watched DAG are taken whenever all its runs have ended."""
+    noted as `dag_id#1` and so on. Steps of a DAG that is not triggered are taken whenever all its runs have ended."""
     refused: frozenset[str] = frozenset()
     """DAGs whose trigger request the server should refuse: what it answers is the run's state then."""
-    watched: tuple[str, ...] = ()
-    """DAGs whose runs others make: their timetables, other DAGs, assets. They are unpaused before anything else, and all
-    their runs are noted, as `dag_id/run_id`, when the last batch has ended and they have come to rest."""
-    with_facts: bool = False
+    scheduled: frozenset[str] = frozenset()
+    """DAGs of the batches that are not triggered, only unpaused: all their runs are noted, as `dag_id/run_id`, when they
+    have come to rest."""
+    targets: tuple[str, ...] = ()
+    """DAGs whose runs others make. They are unpaused before anything else and noted like scheduled ones in the end."""
     once: frozenset[str] = frozenset()
     """DAGs that cannot be run twice on one server, since they make runs of others."""
+    with_facts: bool = False
     timeout: float = 300.0
-    """Seconds for one run, and for the watched DAGs to come to rest."""
+    """Seconds for one DAG."""
     at_once: int = 8
-    """Runs in flight."""
+    """DAGs that run at the same time."""
 
     def of(self, is_wanted: Callable[[str], bool]) -> Plan:
         """The part of the plan about some of the DAGs."""
         batches = tuple(tuple(filter(is_wanted, batch)) for batch in self.batches)
-        return replace(self, batches=batches, watched=tuple(filter(is_wanted, self.watched)))
+        return replace(self, batches=batches, targets=tuple(filter(is_wanted, self.targets)))
 
 
 class RunNeverEndedError(Exception):
@@ -142,136 +144,163 @@ SETTLES: Final = 2.0
 """Seconds after a step until the server is asked again how the run stands: not every step moves the run's own state."""
 
 QUIET: Final = 8.0
-"""Seconds in which nothing changes, after which a watched DAG is at rest although a run of it is not finished."""
+"""Seconds in which nothing changes and nobody works on anything, after which a DAG is at rest although a run of it has
+not ended."""
+
+FINISHED: Final = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 def run_all(
     client: ApiClient, plan: Plan, *, say: Callable[[str], None] = lambda _: None, keep_going: bool = False
 ) -> dict[str, ObservedRun]:
-    """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by dag_id.
+    """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by the run's name.
 
-    Pausing keeps the DAGs' own schedules from crowding the server; the runs they made meanwhile are not looked at.
-    With `keep_going` a run that never ends is noted as it stands, and one that cannot be triggered with the refusal as
-    its state, instead of ending everything.
+    Pausing keeps the DAGs' own schedules from crowding the server; where a DAG is triggered, the runs that its schedule
+    made are not looked at. With `keep_going` a run that never ends is noted as it stands, and one that cannot be triggered
+    with the refusal as its state, instead of ending everything.
     """
     seen: dict[str, ObservedRun] = {}
-    for dag_id in plan.watched:
+    for dag_id in plan.targets:
         set_paused(client, dag_id, paused=False)
-    for batch in plan.batches:
+    for batch in (*plan.batches, plan.targets):
         waiting = list(batch)
-        started: dict[str, _Driven] = {}
-        while waiting or started:
-            while waiting and len(started) < plan.at_once:
+        begun: list[_Triggered | _Scheduled] = []
+        while waiting or begun:
+            while waiting and len(begun) < plan.at_once:
                 dag_id = waiting.pop(0)
                 try:
-                    start_run(client, dag_id, plan.bodies.get(dag_id, {}))
+                    begun.append(_begin(client, plan, dag_id))
                 except ApiError as error:
                     if not keep_going and dag_id not in plan.refused:
                         raise
                     seen[dag_id] = ObservedRun(f"not triggered: {error}", {})
-                    continue
-                started[dag_id] = _Driven(list(plan.steps.get(dag_id, ())))
             time.sleep(0.5)
-            for dag_id, driven in list(started.items()):
-                late = driven.seconds() > plan.timeout
-                if not (over := driven.is_over(client, dag_id)) and not late:
+            for one in list(begun):
+                late = one.seconds() > plan.timeout
+                if not one.has_ended(seen) and not late:
                     continue
-                if over and driven.steps:
-                    if driven.steps[0].when is None:
-                        driven.number += 1
-                        seen[f"{dag_id}#{driven.number}"] = observe(client, dag_id, RUN_ID, with_facts=plan.with_facts)
-                    driven.take_step(client, dag_id)
-                    continue
-                seen[dag_id] = observe(client, dag_id, RUN_ID, with_facts=plan.with_facts)
+                begun.remove(one)
+                told = one.note(seen)
                 if late and not keep_going:
-                    raise RunNeverEndedError(f"{dag_id} after {driven.seconds():.0f} s: {seen[dag_id]}")
-                say(f"{dag_id}: {seen[dag_id].state} after {driven.seconds():.1f} s{' (gave up)' if late else ''}")
-                set_paused(client, dag_id)
-                del started[dag_id]
-    return seen | watch(client, plan, say=say)
-
-
-@dataclass(slots=True)
-class _Driven:
-    """A triggered run on its way."""
-
-    steps: list[Step]
-    """Still to be taken."""
-    number: int = 0
-    """How many ends were noted that were followed by a step."""
-    since: float = field(default_factory=time.monotonic)
-    settled_at: float = 0.0
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.since
-
-    def is_over(self, client: ApiClient, dag_id: str) -> bool:
-        """The next step may be taken, or nothing is left to be done."""
-        if time.monotonic() < self.settled_at:
-            return False
-        if self.steps and (when := self.steps[0].when):
-            rows = client.pages(f"{run_path(dag_id)}/taskInstances", "task_instances")
-            return any((instance_name(row), row["state"]) == when for row in rows)
-        return client.call("GET", run_path(dag_id))["state"] in ("success", "failed")
-
-    def take_step(self, client: ApiClient, dag_id: str) -> None:
-        step = self.steps.pop(0)
-        take(client, dag_id, step)
-        self.settled_at = time.monotonic() + SETTLES
-
-
-def take(client: ApiClient, dag_id: str, step: Step) -> None:
-    path = step.path.replace("{run}", run_path(dag_id))
-    below = path if path.startswith("/api") else f"/api/v2/dags/{quote(dag_id)}{path}"
-    client.call(step.method, below, body=step.body)
-
-
-def watch(client: ApiClient, plan: Plan, *, say: Callable[[str], None]) -> dict[str, ObservedRun]:
-    """Every run of the watched DAGs, once no more can be expected of them."""
-    seen: dict[str, ObservedRun] = {}
-    since = time.monotonic()
-    before: dict[str, tuple[object, float]] = {}
-    steps = {dag_id: list(plan.steps.get(dag_id, ())) for dag_id in plan.watched}
-    while waiting := [dag_id for dag_id in plan.watched if dag_id in steps]:
-        for dag_id in waiting:
-            runs = client.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns", "dag_runs", order_by="run_after")
-            rows = client.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns/~/taskInstances", "task_instances")
-            now, looks = time.monotonic(), ([(run["dag_run_id"], run["state"]) for run in runs], _states(rows))
-            if dag_id not in before or before[dag_id][0] != looks:
-                before[dag_id] = looks, now
-            unchanged, late = now - before[dag_id][1], now - since > plan.timeout
-            have_ended = all(run["state"] in ("success", "failed") for run in runs)
-            if steps[dag_id] and have_ended and unchanged > SETTLES:
-                take(client, dag_id, steps[dag_id].pop(0))
-                before[dag_id] = None, now
-                continue
-            is_over = have_ended and unchanged > SETTLES and runs and not has_next_run(client, dag_id)
-            if not (is_over or unchanged > QUIET or late):
-                continue
-            del steps[dag_id]
-            set_paused(client, dag_id)
-            say(f"{dag_id}: {len(runs)} runs after {now - since:.1f} s more")
-            for name, run_id in names_of(runs):
-                seen[f"{dag_id}/{name}"] = observe(client, dag_id, run_id, with_facts=plan.with_facts)
-        time.sleep(0.5)
+                    raise RunNeverEndedError(f"{told}: {[seen[name] for name in seen if name.startswith(one.dag_id)]}")
+                say(f"{told} after {one.seconds():.1f} s{' (gave up)' if late else ''}")
+                set_paused(client, one.dag_id)
     return seen
 
 
+def _begin(client: ApiClient, plan: Plan, dag_id: str) -> _Triggered | _Scheduled:
+    set_paused(client, dag_id, paused=False)
+    if dag_id in plan.scheduled or dag_id in plan.targets:
+        return _Scheduled(client, plan, dag_id)
+    trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **plan.bodies.get(dag_id, {})}
+    client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
+    return _Triggered(client, plan, dag_id)
+
+
+class _Begun:
+    """A DAG on its way."""
+
+    def __init__(self, client: ApiClient, plan: Plan, dag_id: str) -> None:
+        self.dag_id = dag_id
+        self._client = client
+        self._with_facts = plan.with_facts
+        self._steps = list(plan.steps.get(dag_id, ()))
+        self._began = self._changed = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _take_step(self) -> None:
+        step = self._steps.pop(0)
+        path = step.path.replace("{run}", run_path(self.dag_id))
+        below = path if path.startswith("/api") else f"/api/v2/dags/{quote(self.dag_id)}{path}"
+        self._client.call(step.method, below, body=step.body)
+        self._changed = time.monotonic()
+
+    def _observe(self, run_id: str) -> ObservedRun:
+        return observe(self._client, self.dag_id, run_id, with_facts=self._with_facts)
+
+    def _is_settled(self, seconds: float) -> bool:
+        return time.monotonic() - self._changed > seconds
+
+
+class _Triggered(_Begun):
+    """One run that we asked for."""
+
+    _has_stepped = 0
+
+    def has_ended(self, seen: dict[str, ObservedRun]) -> bool:
+        """Takes the next step where it is due, and notes what the run was before."""
+        if self._steps and (when := self._steps[0].when):
+            rows = self._client.pages(f"{run_path(self.dag_id)}/taskInstances", "task_instances")
+            if any((instance_name(row), row["state"]) == when for row in rows):
+                self._take_step()
+                self._has_stepped += 1
+            return False
+        if self._has_stepped and not self._is_settled(SETTLES):
+            return False
+        if self._client.call("GET", run_path(self.dag_id))["state"] not in ("success", "failed"):
+            return False
+        if not self._steps:
+            return True
+        self._has_stepped += 1
+        seen[f"{self.dag_id}#{self._has_stepped}"] = self._observe(RUN_ID)
+        self._take_step()
+        return False
+
+    def note(self, seen: dict[str, ObservedRun]) -> str:
+        seen[self.dag_id] = self._observe(RUN_ID)
+        return f"{self.dag_id}: {seen[self.dag_id].state}"
+
+
+class _Scheduled(_Begun):
+    """All runs of a DAG, whoever makes them."""
+
+    _before: object = None
+
+    def has_ended(self, _: dict[str, ObservedRun]) -> bool:
+        """Takes the next step where all runs have ended."""
+        runs = self._runs()
+        path = f"/api/v2/dags/{quote(self.dag_id)}/dagRuns/~/taskInstances"
+        rows = self._client.pages(path, "task_instances")
+        looks = [(run["dag_run_id"], run["state"]) for run in runs], _states(rows)
+        if looks != self._before:
+            self._before, self._changed = looks, time.monotonic()
+        have_ended = all(run["state"] in ("success", "failed") for run in runs)
+        if self._steps and have_ended and self._is_settled(SETTLES):
+            self._take_step()
+            return False
+        if have_ended and runs and self._is_settled(SETTLES) and not self._has_next_run():
+            return True
+        nobody_works = all(row["state"] is None or row["state"] in FINISHED for row in rows)
+        return nobody_works and self._is_settled(QUIET)
+
+    def note(self, seen: dict[str, ObservedRun]) -> str:
+        runs = self._runs()
+        for name, run_id in names_of(runs):
+            seen[f"{self.dag_id}/{name}"] = self._observe(run_id)
+        return f"{self.dag_id}: {len(runs)} runs"
+
+    def _runs(self) -> list[dict[str, Any]]:
+        return self._client.pages(f"/api/v2/dags/{quote(self.dag_id)}/dagRuns", "dag_runs", order_by="run_after")
+
+    def _has_next_run(self) -> bool:
+        return self._client.call("GET", f"/api/v2/dags/{quote(self.dag_id)}")["next_dagrun_run_after"] is not None
+
+
 def names_of(runs: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What the runs are called in a recording, and their ids. Half of an id that assets cause is a random number: such
-    runs are counted."""
+    """What the runs are called in a recording, and their ids. The id of a run that assets cause begins with the time, so
+    those are counted; where it ends in a random text for a partition, that is left out."""
     number = 0
     for run in runs:
-        run_id = run["dag_run_id"]
+        run_id, key = run["dag_run_id"], run["partition_key"]
         if run["run_type"] == "asset_triggered":
             number += 1
             yield f"asset_triggered@{number}", run_id
+        elif key is not None and f"__{key}__" in run_id:
+            yield run_id.rpartition("__")[0], run_id
         else:
             yield run_id, run_id
-
-
-def has_next_run(client: ApiClient, dag_id: str) -> bool:
-    return client.call("GET", f"/api/v2/dags/{quote(dag_id)}")["next_dagrun_run_after"] is not None
 
 
 def _states(rows: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
@@ -280,12 +309,6 @@ def _states(rows: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
 
 def set_paused(client: ApiClient, dag_id: str, *, paused: bool = True) -> None:
     client.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": paused})
-
-
-def start_run(client: ApiClient, dag_id: str, body: dict[str, Any]) -> None:
-    set_paused(client, dag_id, paused=False)
-    trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **body}
-    client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
 
 
 def run_path(dag_id: str, run_id: str = RUN_ID) -> str:

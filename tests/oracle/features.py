@@ -16,7 +16,7 @@ EXCLUDED: Final = {"EventsTimetable": "Airflow 3.3.2 cannot read back what it wr
 """Feature → why it cannot be compared."""
 
 WATCHED: Final = "watched"
-"""The tag of a DAG without a schedule whose runs other DAGs make."""
+"""The tag of a DAG whose runs other DAGs make."""
 
 TRIGGERED: Final = "triggered"
 """The tag of a DAG with a schedule that is triggered all the same; runs that the schedule makes are not looked at."""
@@ -93,6 +93,9 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
 }
 """dag_id → what is done to its run."""
 
+MAKES_RUNS: Final = ("triggers", "makes_", "report")
+"""How the ids begin of DAGs that make runs of others."""
+
 REFUSED: Final = "refused_"
 """How the ids begin of DAGs whose trigger request is refused."""
 
@@ -108,24 +111,26 @@ def surroundings(dags: Path) -> AbstractContextManager[dict[str, str]]:
 
 
 def plan(client: ApiClient) -> Plan:
-    """Trigger what has no schedule, watch what has one."""
+    """Trigger what has no schedule, and let be what has one."""
     rows = client.pages("/api/v2/dags", "dags")
-    watched = {row["dag_id"] for row in rows if is_watched(row)}
+    dag_ids = sorted(row["dag_id"] for row in rows)
+    targets = tuple(sorted(row["dag_id"] for row in rows if WATCHED in tags_of(row)))
     return Plan(
-        batches=(tuple(sorted(row["dag_id"] for row in rows if row["dag_id"] not in watched)),),
+        batches=(tuple(dag_id for dag_id in dag_ids if dag_id not in targets),),
         bodies=BODIES,
         steps=STEPS,
-        refused=frozenset(row["dag_id"] for row in rows if row["dag_id"].startswith(REFUSED)),
-        watched=tuple(sorted(watched)),
-        once=frozenset(row["dag_id"] for row in rows if row["dag_id"].startswith(("triggers", "makes_"))),
+        refused=frozenset(dag_id for dag_id in dag_ids if dag_id.startswith(REFUSED)),
+        scheduled=frozenset(row["dag_id"] for row in rows if is_scheduled(row)),
+        targets=targets,
+        once=frozenset(dag_id for dag_id in dag_ids if dag_id.startswith(MAKES_RUNS)),
         with_facts=True,
         timeout=180,
         at_once=10,
     )
 
 
-def is_watched(row: dict[str, Any]) -> bool:
-    return WATCHED in tags_of(row) or (row["timetable_summary"] is not None and TRIGGERED not in tags_of(row))
+def is_scheduled(row: dict[str, Any]) -> bool:
+    return row["timetable_summary"] is not None and TRIGGERED not in tags_of(row)
 
 
 def tags_of(row: dict[str, Any]) -> set[str]:

@@ -84,13 +84,8 @@ class RunView:
         return self._lengths[group_id]
 
     def runs(self, task: TaskSpec) -> bool:
-        """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
-        date = self.run.logical_date
-        if date is None or self.run.run_type is DagRunType.BACKFILL_JOB:
-            return True
-        after_start = task.start_date is None or task.start_date <= date
-        before_end = task.end_date is None or date <= task.end_date
-        return after_start and before_end
+        """Whether the run has the task at all."""
+        return is_part_of(self.run, task)
 
     # --- what changes -------------------------------------------------------------------------------------------------
 
@@ -168,3 +163,13 @@ class RunView:
 
     def _blank(self, task_id: str, map_index: int) -> TaskInstance:
         return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)
+
+
+def is_part_of(run: DagRun, task: TaskSpec) -> bool:
+    """Whether the run has the task at all: the task's own start_date and end_date may leave the logical date out."""
+    date = run.logical_date
+    if date is None or run.run_type is DagRunType.BACKFILL_JOB:
+        return True
+    after_start = task.start_date is None or task.start_date <= date
+    before_end = task.end_date is None or date <= task.end_date
+    return after_start and before_end

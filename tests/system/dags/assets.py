@@ -24,7 +24,7 @@ def causes(triggering_asset_events=None):
 
 
 def consumer(dag_id, schedule):
-    with DAG(dag_id, schedule=schedule, start_date=datetime(2025, 1, 1)):
+    with DAG(dag_id, schedule=schedule, start_date=datetime(2025, 1, 1), tags=["watched"]):
         causes()
 
 
@@ -69,6 +69,6 @@ def report():
     return "a report"
 
 
-@asset(schedule=report)
+@asset(schedule=report, tags=["watched"])
 def summary(report):
     return "a summary"

@@ -33,7 +33,7 @@ for rule in ("absolute", "downstream", "upstream"):
         # By their own weights c, b, a; by what hangs on them a, c, b.
         a, b, c = (step(name, priority_weight=weight) for name, weight in (("a", 1), ("b", 2), ("c", 3)))
         gate >> [a, b, c]
-        after_a = [step(f"a{number}", priority_weight=5) for number in range(3)]
+        after_a = [step(f"a{number}", priority_weight=5 + number) for number in range(3)]
         a >> after_a
         c >> (after_c := step("c0"))
         names = ["a", "b", "c", "a0", "a1", "a2", "c0"]

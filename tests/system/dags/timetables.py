@@ -28,56 +28,47 @@ def scheduled(dag_id, schedule, start, end, *, catchup=True, **kwargs):
 
 # --- cron, in UTC ---
 
-JUNE = datetime(2025, 6, 1), datetime(2025, 6, 4)
+JUNE = datetime(2025, 6, 1), datetime(2025, 6, 3)
+TWO_DAYS = datetime(2025, 6, 1), datetime(2025, 6, 2)
 scheduled("cron_preset_daily", "@daily", *JUNE)
 scheduled("cron_preset_hourly", "@hourly", datetime(2025, 6, 1, 21, 30), datetime(2025, 6, 2, 1, 30))
 scheduled("cron_preset_weekly", "@weekly", datetime(2025, 6, 1), datetime(2025, 6, 20))
 scheduled("cron_preset_monthly", "@monthly", datetime(2025, 1, 15), datetime(2025, 5, 1))
-scheduled("cron_preset_quarterly", "@quarterly", datetime(2024, 2, 1), datetime(2025, 1, 1))
 scheduled("cron_preset_yearly", "@yearly", datetime(2022, 1, 1), datetime(2024, 6, 1))
 scheduled("cron_preset_once", "@once", *JUNE)
-scheduled("cron_ten_past_odd_hours", "10 1-23/8 * * *", *JUNE)
+scheduled("cron_ten_past_odd_hours", "10 1-23/8 * * *", *TWO_DAYS)
 scheduled("cron_last_of_month", "0 0 L * *", datetime(2024, 1, 1), datetime(2024, 5, 1))
 scheduled("cron_second_friday", "0 6 * * 5#2", datetime(2025, 1, 1), datetime(2025, 5, 1))
 scheduled("cron_last_friday", "0 6 * * L5", datetime(2025, 1, 1), datetime(2025, 4, 1))
 scheduled("cron_day_or_weekday", "0 0 13 * 5", datetime(2025, 6, 1), datetime(2025, 7, 1))
-scheduled("cron_of_six_fields", "*/30 * * * * *", datetime(2025, 6, 1), datetime(2025, 6, 1, 0, 2))
-scheduled("cron_leap_day", "0 0 29 2 *", datetime(2016, 1, 1), datetime(2025, 1, 1))
+scheduled("cron_of_six_fields", "* * * * * */30", datetime(2025, 6, 1), datetime(2025, 6, 1, 0, 2))
 
-# --- cron, where clocks change ---
-
-SPRING, AUTUMN = (datetime(2025, 3, 29), datetime(2025, 3, 31)), (datetime(2025, 10, 25), datetime(2025, 10, 27))
+# --- where clocks change ---
 
 
-def in_zone(zone, moments):
+def in_zone(zone, *moments):
     return [moment.replace(tzinfo=zone) for moment in moments]
 
 
-for name, zone, spring, autumn in (
-    ("berlin", BERLIN, SPRING, AUTUMN),
-    (
-        "new_york",
-        NEW_YORK,
-        (datetime(2025, 3, 8), datetime(2025, 3, 10)),
-        (datetime(2025, 11, 1), datetime(2025, 11, 3)),
-    ),
-):
-    for season, days in {"spring": spring, "autumn": autumn}.items():
-        scheduled(f"{name}_{season}_daily", "30 2 * * *", *in_zone(zone, days))
-        scheduled(f"{name}_{season}_midnight", "@daily", *in_zone(zone, days))
-        change = days[0] + timedelta(days=1)
-        scheduled(f"{name}_{season}_hourly", "30 * * * *", *in_zone(zone, (change, change + timedelta(hours=5))))
-        scheduled(f"{name}_{season}_trigger", CronTriggerTimetable("30 2 * * *", timezone=zone), *in_zone(zone, days))
-        scheduled(f"{name}_{season}_delta", timedelta(days=1), *in_zone(zone, days))
-        scheduled(f"{name}_{season}_month", DeltaDataIntervalTimetable(relativedelta(days=1)), *in_zone(zone, days))
-scheduled("kolkata_daily", "0 10 * * 1-5", *in_zone(KOLKATA, (datetime(2025, 6, 5), datetime(2025, 6, 10))))
+SPRING = in_zone(BERLIN, datetime(2025, 3, 29), datetime(2025, 3, 31))
+AUTUMN = in_zone(BERLIN, datetime(2025, 10, 25), datetime(2025, 10, 27))
+for season, days in {"spring": SPRING, "autumn": AUTUMN}.items():
+    change = days[0] + timedelta(days=1)
+    scheduled(f"berlin_{season}_daily", "30 2 * * *", *days)
+    scheduled(f"berlin_{season}_hourly", "30 * * * *", change + timedelta(hours=1), change + timedelta(hours=4))
+    scheduled(f"berlin_{season}_trigger", CronTriggerTimetable("30 2 * * *", timezone=BERLIN), *days)
+    scheduled(f"berlin_{season}_delta", timedelta(days=1), *days)
+    scheduled(f"berlin_{season}_calendar", DeltaDataIntervalTimetable(relativedelta(days=1)), *days)
+scheduled("new_york_spring", "30 2 * * *", *in_zone(NEW_YORK, datetime(2025, 3, 8), datetime(2025, 3, 10)))
+scheduled("new_york_autumn", "30 1 * * *", *in_zone(NEW_YORK, datetime(2025, 11, 1), datetime(2025, 11, 3)))
+scheduled("kolkata_daily", "0 10 * * 1-5", *in_zone(KOLKATA, datetime(2025, 6, 5), datetime(2025, 6, 10)))
 scheduled("zone_of_default_args", "@daily", *JUNE, default_args={"start_date": datetime(2025, 6, 2, tzinfo=BERLIN)})
 
 # --- deltas ---
 
 scheduled("delta_of_36_hours", timedelta(hours=36), datetime(2025, 6, 1), datetime(2025, 6, 6))
 scheduled("delta_of_months", relativedelta(months=1), datetime(2025, 1, 31), datetime(2025, 6, 1))
-scheduled("delta_trigger", DeltaTriggerTimetable(timedelta(hours=10), interval=timedelta(hours=3)), *JUNE)
+scheduled("delta_trigger", DeltaTriggerTimetable(timedelta(hours=10), interval=timedelta(hours=3)), *TWO_DAYS)
 
 # --- trigger and interval timetables by their own names ---
 
