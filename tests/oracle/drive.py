@@ -112,6 +112,8 @@ class Plan:
 
     batches: tuple[tuple[str, ...], ...]
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    opening: tuple[Step, ...] = ()
+    """What is done before anything else; paths from `/api` on."""
     steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     """By dag_id what is done to its run, one after the other. What the run was before a step that waits for its end is
     noted as `dag_id#1` and so on. Steps of a DAG that is not triggered are taken whenever all its runs have ended."""
@@ -160,6 +162,8 @@ def run_all(
     with the refusal as its state, instead of ending everything.
     """
     seen: dict[str, ObservedRun] = {}
+    for step in plan.opening:
+        client.call(step.method, step.path, body=step.body)
     for dag_id in plan.targets:
         set_paused(client, dag_id, paused=False)
     for batch in (*plan.batches, plan.targets):

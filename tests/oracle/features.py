@@ -30,6 +30,16 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
 """dag_id → what its trigger request says."""
 
 
+POOLS: Final = tuple(
+    Step(method="POST", path="/api/v2/pools", body={"name": name, "slots": slots, "include_deferred": include_deferred})
+    for name, slots, include_deferred in (
+        ("narrow", 1, False),
+        ("two_wide", 2, False),
+        ("narrow_for_deferred", 1, True),
+    )
+)
+
+
 def clear(*task_ids: Any, when: tuple[str, str] | None = None, **how: Any) -> Step:
     """Airflow's own defaults are to do nothing and to clear what failed alone."""
     body = {"dry_run": False, "dag_run_id": RUN_ID, "only_failed": False, **how}
@@ -118,6 +128,7 @@ def plan(client: ApiClient) -> Plan:
     return Plan(
         batches=(tuple(dag_id for dag_id in dag_ids if dag_id not in targets),),
         bodies=BODIES,
+        opening=POOLS,
         steps=STEPS,
         refused=frozenset(dag_id for dag_id in dag_ids if dag_id.startswith(REFUSED)),
         scheduled=frozenset(row["dag_id"] for row in rows if is_scheduled(row)),

@@ -157,7 +157,7 @@ def without_spoiled(
         known |= {row["event_log_id"] for row in rows}
         seen = {name: run for name, run in seen.items() if dag_of(name) not in spoiled}
         again = plan.of(lambda dag_id: dag_id in spoiled and dag_id not in plan.once)  # noqa: B023
-        again = replace(again, targets=(), at_once=2)
+        again = replace(again, targets=(), opening=(), at_once=2)
         say(f"spoiled by a stale event: {sorted(spoiled) or 'nothing'}")
         if not any(again.batches) or not attempts_left:
             return seen

@@ -3,9 +3,11 @@
 import time
 from datetime import datetime
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, task
 from outcomes import FAILED, ending
+from waits import CountsDown
 
 
 def began():
@@ -50,21 +52,45 @@ with DAG("one_instance_at_a_time", schedule=None):
     mapped >> order_of(["alone"])
 
 
+with DAG("one_slot_for_all", schedule=None, default_args={"pool": "narrow", "weight_rule": "absolute"}):
+    gate = step("gate")
+    heavy, light = step("heavy", priority_weight=9), step("light", priority_weight=2)
+    middle = step("middle", priority_weight=5)
+    gate >> [light, heavy, middle] >> order_of.override(pool="default_pool")(["light", "heavy", "middle"])
+
+
+@task
+def span(number):
+    begin = time.time()
+    time.sleep(1)
+    return [begin, time.time()]
+
+
+@task
+def at_once(spans, most):
+    """Whether there were never more than may be."""
+    spans = list(spans)
+    return max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans) <= most
+
+
+with DAG("slots_of_different_width", schedule=None):
+    narrow = span.override(task_id="narrow", pool="two_wide").expand(number=[0, 1, 2])
+    wide = span.override(task_id="wide", pool="two_wide", pool_slots=2).expand(number=[0, 1])
+    at_once(narrow, 2)
+    at_once.override(task_id="at_once_wide")(wide, 1)
+    at_once.override(task_id="at_once_all")(wide.concat(narrow), 2)
+
+
+with DAG("deferred_in_a_pool", schedule=None):
+    # One that waits in its trigger keeps its slot in a pool that says so: the others wait for it.
+    for name, pool in {"keeps": "narrow_for_deferred", "gives_back": "narrow"}.items():
+        waits = CountsDown(task_id=name, pool=pool, priority_weight=5)
+        waits >> EmptyOperator(task_id=f"after_{name}")
+        step(f"beside_{name}", pool=pool)
+
+
 with DAG("as_many_as_may", schedule=None, max_active_tasks=2):
-
-    @task
-    def span(number):
-        begin = time.time()
-        time.sleep(0.5)
-        return [begin, time.time()]
-
-    @task
-    def at_once(spans):
-        """How many ran at the busiest moment: never more than the limit."""
-        spans = list(spans)
-        return max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans) <= 2
-
-    at_once(span.expand(number=[0, 1, 2, 3]))
+    at_once(span.expand(number=[0, 1, 2, 3]), 2)
 
 
 with DAG(
