@@ -40,9 +40,9 @@ PARSING_ORDERS: Final = ("modified_time", "alphabetical")
 tasks that name the other fail: both outcomes are Airflow's, and both shall be recorded."""
 
 
-SPOILED: Final = "finished with state success, but"
-"""So begins what Airflow notes when it takes the end of a worker that left its task deferred or rescheduled for the end of
-the task itself, which is queued again by then, and fails it."""
+SPOILED: Final = re.compile(r"finished with state success, but .* state attribute is (queued|scheduled)")
+"""What Airflow notes when it takes the end of a worker that left its task deferred or rescheduled for the end of the task
+itself, which is queued again by then, and fails it."""
 
 ATTEMPTS_AT_SPOILED: Final = 4
 
@@ -152,7 +152,7 @@ def without_spoiled(
     for attempts_left in range(ATTEMPTS_AT_SPOILED - 1, -1, -1):
         rows = client.pages("/api/v2/eventLogs", "event_logs", event="state mismatch")
         spoiled = {
-            row["dag_id"] for row in rows if row["event_log_id"] not in known and SPOILED in (row["extra"] or "")
+            row["dag_id"] for row in rows if row["event_log_id"] not in known and SPOILED.search(row["extra"] or "")
         }
         known |= {row["event_log_id"] for row in rows}
         seen = {name: run for name, run in seen.items() if dag_of(name) not in spoiled}

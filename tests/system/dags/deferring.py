@@ -54,7 +54,7 @@ with DAG("deferrals_tried_again", schedule=None):
 
 with DAG("mapped_deferrals", schedule=None):
     counted = CountsDown.partial(task_id="counts").expand_kwargs(
-        [{"payload": "one"}, {"payload": "two", "seconds": 4}, {"end": "raise"}]
+        [{"payload": "one"}, {"payload": "two", "seconds": 8}, {"end": "raise"}]
     )
 
     @task(trigger_rule="all_done")

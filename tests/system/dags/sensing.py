@@ -33,7 +33,7 @@ with DAG("looks_at_tasks", schedule=None):
     }.items():
 
         def on(task_id, **kwargs):
-            kwargs = {"external_dag_id": "looked_at", "poke_interval": 5, "timeout": 110} | how | kwargs
+            kwargs = {"external_dag_id": "looked_at", "poke_interval": 8, "timeout": 110} | how | kwargs
             return ExternalTaskSensor(task_id=f"{mode}_{task_id}", **kwargs)
 
         on("task", external_task_id="slow") >> empty(f"{mode}_after")
@@ -83,7 +83,7 @@ with DAG("rescheduled_sensors", schedule=None):
 
         return (timezone.utcnow() - dag_run.start_date).total_seconds() > 5
 
-    how = {"mode": "reschedule", "poke_interval": 4}
+    how = {"mode": "reschedule", "poke_interval": 8}
     PythonSensor(task_id="in_time", python_callable=a_while_after_start, timeout=60, **how) >> empty("after")
     PythonSensor(task_id="too_late", python_callable=lambda: False, timeout=3, **how)
     PythonSensor(task_id="too_late_soft", python_callable=lambda: False, timeout=3, soft_fail=True, **how)

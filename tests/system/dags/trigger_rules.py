@@ -125,7 +125,7 @@ with DAG("rules_that_need_not_wait_for_all", schedule=None) as dag:
         external_task_ids=rules,
         mode="reschedule",
         deferrable=False,
-        poke_interval=5,
+        poke_interval=8,
         timeout=110,
     )
     one_for_each_rule([quick, bad, last], rules)

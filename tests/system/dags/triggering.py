@@ -60,11 +60,19 @@ with DAG("triggers", schedule=None):
 
 with DAG("triggers_and_waits", schedule=None):
     for deferrable in (True, False):
-        how = {"wait_for_completion": True, "poke_interval": 1, "deferrable": deferrable}
+        how = {"wait_for_completion": True, "poke_interval": 8, "deferrable": deferrable}
         name = "deferred" if deferrable else "in_place"
         triggered(f"{name}_well", "slow_target", **how)
         triggered(f"{name}_badly", "failing_target", **how)
         triggered(f"{name}_whatever", "failing_target", allowed_states=["success", "failed"], failed_states=[], **how)
+
+
+with DAG("triggers_and_resets", schedule=None):
+    # The run that is there already is cleared, and runs again.
+    how = {"run_id": "reset", "wait_for_completion": True, "poke_interval": 8}
+    made = triggered("makes", "slow_target", **how)
+    made >> triggered("makes_again", "slow_target", reset_dag_run=True, **how)
+    triggered("makes_anew", "slow_target", run_id="anew", reset_dag_run=True)
 
 
 with DAG("triggers_mapped", schedule=None):

@@ -17,9 +17,9 @@ from airflow.triggers.base import (
 )
 
 
-PAUSE = 3.0
-"""Seconds. Airflow 3.3.2 now and then fails a task that comes back from its trigger before the scheduler has noticed that
-its worker had left it."""
+PAUSE = 7.0
+"""Seconds. Airflow 3.3.2 fails a task that comes back from its trigger before the scheduler has noticed that its worker left
+it, and a worker may linger for five seconds."""
 
 
 class Countdown(BaseTrigger):
