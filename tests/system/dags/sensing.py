@@ -26,25 +26,27 @@ with DAG("looked_at", schedule=None):
     group()
 
 
+def looks_at(how_it_waits, **how):
+    """Sensors that end in every way, of which some never see what they wait for."""
+
+    def on(task_id, **kwargs):
+        kwargs = {"external_dag_id": "looked_at", "poke_interval": 8, "timeout": 110} | how | kwargs
+        return ExternalTaskSensor(task_id=f"{how_it_waits}_{task_id}", **kwargs)
+
+    on("task", external_task_id="slow") >> empty(f"{how_it_waits}_after")
+    on("tasks", external_task_ids=["slow", "done"])
+    on("mapped", external_task_id="mapped", timeout=3)
+    on("group", external_task_group_id="group")
+    on("dag", allowed_states=["success", "failed"])
+    on("failed", external_task_id="fails", failed_states=["failed"])
+    on("skipped", external_task_id="skips", skipped_states=["skipped"]) >> empty(f"{how_it_waits}_after_skip")
+    on("other_date", external_task_id="slow", execution_delta=timedelta(days=1), timeout=3)
+    on("soft", external_task_id="nothing_like_that", timeout=3, soft_fail=True)
+
+
 with DAG("looks_at_tasks", schedule=None):
-    for mode, how in {
-        "deferred": {"deferrable": True},
-        "rescheduled": {"mode": "reschedule", "deferrable": False},
-    }.items():
-
-        def on(task_id, **kwargs):
-            kwargs = {"external_dag_id": "looked_at", "poke_interval": 8, "timeout": 110} | how | kwargs
-            return ExternalTaskSensor(task_id=f"{mode}_{task_id}", **kwargs)
-
-        on("task", external_task_id="slow") >> empty(f"{mode}_after")
-        on("tasks", external_task_ids=["slow", "done"])
-        on("mapped", external_task_id="mapped", timeout=3)
-        on("group", external_task_group_id="group")
-        on("dag", allowed_states=["success", "failed"])
-        on("failed", external_task_id="fails", failed_states=["failed"])
-        on("skipped", external_task_id="skips", skipped_states=["skipped"]) >> empty(f"{mode}_after_skip")
-        on("other_date", external_task_id="slow", execution_delta=timedelta(days=1), timeout=3)
-        on("soft", external_task_id="nothing_like_that", timeout=3, soft_fail=True)
+    looks_at("deferred", deferrable=True)
+    looks_at("rescheduled", mode="reschedule", deferrable=False)
 
 
 with DAG("sensors", schedule=None):

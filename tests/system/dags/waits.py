@@ -16,7 +16,6 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-
 PAUSE = 7.0
 """Seconds. Airflow 3.3.2 fails a task that comes back from its trigger before the scheduler has noticed that its worker left
 it, and a worker may linger for five seconds."""
