@@ -92,12 +92,16 @@ def main() -> None:
     )
     options = arguments.parse_args()
     for name in [options.only] if options.only else sorted(SUBJECTS):
-        recordings: list[Recording] = []
-        for number in range(1, options.times + 1):
-            order = PARSING_ORDERS[number % len(PARSING_ORDERS)]
-            title = f"{name} {number}/{options.times}"
-            recordings.append(record(SUBJECTS[name], title, order, wanted=re.compile(options.dags)))
-        keep(name, recordings, wanted=options.dags)
+        subject, recordings = SUBJECTS[name], []
+        with tempfile.TemporaryDirectory(prefix="gust-dags-") as folder:
+            dags = Path(folder)
+            dags.chmod(0o755)
+            subject.prepare(dags)
+            for number in range(1, options.times + 1):
+                order = PARSING_ORDERS[number % len(PARSING_ORDERS)]
+                title = f"{name} {number}/{options.times}"
+                recordings.append(record(subject, dags, title, order, wanted=re.compile(options.dags)))
+                keep(name, recordings, wanted=options.dags)
 
 
 def keep(name: str, recordings: Sequence[Recording], *, wanted: str) -> None:
@@ -120,27 +124,26 @@ def keep(name: str, recordings: Sequence[Recording], *, wanted: str) -> None:
             print(f"  {run} has {len(answers)} answers: look at them")
 
 
-def record(subject: Subject, title: str, parsing_order: str, *, wanted: re.Pattern[str]) -> Recording:
+def record(subject: Subject, dags: Path, title: str, parsing_order: str, *, wanted: re.Pattern[str]) -> Recording:
     """Every run of the subject's wanted DAGs on an Airflow that is made for it and thrown away."""
-    with tempfile.TemporaryDirectory(prefix="gust-dags-") as folder:
-        dags = Path(folder)
-        dags.chmod(0o755)
-        subject.prepare(dags)
-        order = {"AIRFLOW__DAG_PROCESSOR__FILE_PARSING_SORT_MODE": parsing_order}
-        with subject.surroundings(dags) as environment, real_airflow(dags, environment | order) as url:
-            client = ApiClient(url)
-            await_dags(client)
-            if broken := import_errors(client):
-                raise SystemExit(f"Airflow cannot import {broken}")
-            plan = subject.plan(client).of(lambda dag_id: bool(wanted.search(dag_id)))
-            seen = run_all(client, plan, say=lambda line: print(f"{title}  {line}", flush=True))
-            seen = without_spoiled(client, plan, seen, say=lambda line: print(f"{title}  {line}", flush=True))
-            for dag_id, run in seen.items():
-                for name, error in errors_of(client, dag_id, run).items():
-                    print(f"{title}  {dag_id} {name} failed: {error}"[:400], flush=True)
-            recording = Recording(all_dag_ids(client), seen)
-            client.close()
-            return recording
+
+    def say(line: str) -> None:
+        print(f"{title}  {line}", flush=True)
+
+    order = {"AIRFLOW__DAG_PROCESSOR__FILE_PARSING_SORT_MODE": parsing_order}
+    with subject.surroundings(dags) as environment, real_airflow(dags, environment | order) as url:
+        client = ApiClient(url)
+        await_dags(client)
+        if broken := import_errors(client):
+            raise SystemExit(f"Airflow cannot import {broken}")
+        plan = subject.plan(client).of(lambda dag_id: bool(wanted.search(dag_id)))
+        seen = without_spoiled(client, plan, run_all(client, plan, say=say), say=say)
+        for name, run in seen.items():
+            for task, error in errors_of(client, name, run).items():
+                say(f"{name} {task} failed: {error}"[:400])
+        recording = Recording(all_dag_ids(client), seen)
+        client.close()
+        return recording
 
 
 def without_spoiled(
