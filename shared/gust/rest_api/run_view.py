@@ -11,7 +11,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.task_instance import TaskInstance
-from gust.scheduling.run_view import is_part_of
+from gust.scheduling.run_view import is_in_run
 from gust.services.context import Services
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
@@ -46,10 +46,9 @@ class RunView:
 
     def _without_item(self, task_id: str) -> list[TaskInstance]:
         """What nothing has happened to yet; none of a task that the run leaves out by its dates."""
-        task = self.spec.tasks[task_id] if self.spec else TaskSpec(task_id=task_id)
-        if not is_part_of(self.run, task):
+        if self.spec and not is_in_run(self.spec.tasks[task_id], self.run):
             return []
-        return [TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, max_tries=task.retries)]
+        return [TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,13 @@ class InstanceView:
     @property
     def version_number(self) -> int:
         return self.instance.version_number or self.run.version_number
+
+    @property
+    def max_tries(self) -> int:
+        """Before its first try, an instance has all that its task promises."""
+        if self.task is not None and self.instance.try_number == 0:
+            return max(self.instance.max_tries, self.task.retries)
+        return self.instance.max_tries
 
     @property
     def display_name(self) -> str:
