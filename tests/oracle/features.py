@@ -103,7 +103,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
 }
 """dag_id → what is done to its run."""
 
-MAKES_RUNS: Final = ("triggers", "makes_", "report")
+MAKES_RUNS: Final = "triggers"
 """How the ids begin of DAGs that make runs of others."""
 
 REFUSED: Final = "refused_"
