@@ -16,7 +16,6 @@ from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, Stale, StaleDag, StaleDagRun, StaleTaskInstance
-from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
@@ -45,6 +44,7 @@ from gust.store.fences import (
     update_fence,
     with_what_it_holds,
 )
+from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
 
@@ -61,12 +61,13 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryDeletions, MemoryLimits):
+class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
         self._lock = RLock()
+        MemoryAssets.__init__(self)
         self._runs: dict[DagRunKey, DagRun] = {}
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
@@ -81,8 +82,6 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
-        self._assets: dict[tuple[str, str], Asset] = {}
-        self._asset_events: dict[str, AssetEvent] = {}
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
@@ -343,6 +342,7 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
             for dag in self._dags.values()
             if not dag.is_paused and not dag.is_stale and dag.next_run_after and dag.next_run_after <= until
         ]
+        due += self._due_queues(until)
         return sorted(due, key=lambda found: (found[1], found[0]))
 
     @_alone
@@ -429,56 +429,6 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
     def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
         self._dags[dag_id] = replace(self._dags[dag_id], **changed)
 
-    # --- assets -------------------------------------------------------------------------------------------------------
-
-    @_alone
-    def put_asset(self, asset: Asset) -> None:
-        current = self._assets.get((asset.name, asset.uri))
-        if current is not None:
-            asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
-        self._assets[asset.name, asset.uri] = _copy(asset)
-
-    @_alone
-    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
-        found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
-        return None if name is None and uri is None else _copy_or_none(next(found, None))
-
-    @_alone
-    def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
-        return [
-            _copy(asset)
-            for _, asset in sorted(self._assets.items())
-            if name in (None, asset.name) and uri in (None, asset.uri)
-        ]
-
-    @_alone
-    def put_asset_event(self, event: AssetEvent) -> None:
-        self._asset_events.setdefault(event.event_id, _copy(event))
-
-    @_alone
-    def list_asset_events(
-        self,
-        *,
-        name: str | None = None,
-        uri: str | None = None,
-        alias: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
-        limit: int | None = None,
-    ) -> list[AssetEvent]:
-        known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
-        found = [
-            _copy(event)
-            for event in self._asset_events.values()
-            if (name == event.name if name is not None else alias is not None or event.name in known)
-            and uri in (None, event.uri)
-            and (alias is None or alias in event.source_aliases)
-            and (after is None or event.timestamp >= after)
-            and (before is None or event.timestamp <= before)
-        ]
-        return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
-
     # --- settings -----------------------------------------------------------------------------------------------------
 
     @_alone
@@ -508,7 +458,7 @@ class MemoryStore(MemoryDeletions, MemoryLimits):
         }
 
 
-T = TypeVar("T", DagRun, TaskInstance, Asset, AssetEvent)
+T = TypeVar("T", DagRun, TaskInstance)
 
 
 def _copy(stored: T) -> T:

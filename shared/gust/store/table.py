@@ -6,10 +6,12 @@ collide) is carried to its end here.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -112,6 +114,11 @@ class Expression:
         is_zero = f"attribute_not_exists({self._name(name)})"
         return self._require(f"({is_below} OR {is_zero})" if limit > 0 else is_below)
 
+    def before(self, name: str, moment: Attribute) -> Expression:
+        """The moment is an earlier one, or there is none."""
+        is_before = f"{self._name(name)} < {self._value('limit', name, moment)}"
+        return self._require(f"({is_before} OR attribute_not_exists({self._name(name)}))")
+
     # changes
 
     def change(self, changes: Mapping[str, Attribute | None]) -> Expression:
@@ -200,6 +207,7 @@ class Table:
         self._client = client
         self._meter = meter
         self._sleep = sleep
+        client.meta.events.register("before-parse.dynamodb.Query", _take_items_as_they_are, unique_id="plain-items")
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -297,10 +305,15 @@ class Table:
         return item
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        doomed = list(keys)
-        for start in range(0, len(doomed), _BATCH_WRITE):
-            requests = [{"DeleteRequest": {"Key": _key(k)}} for k in doomed[start : start + _BATCH_WRITE]]
-            wanted = {self._name: requests}
+        self._write_all([{"DeleteRequest": {"Key": _key(key)}} for key in keys])
+
+    def put_all(self, puts: Iterable[tuple[Key, Item]]) -> None:
+        """Whole items, whatever was there, each on its own."""
+        self._write_all([{"PutRequest": {"Item": {**_key(key), **item}}} for key, item in puts])
+
+    def _write_all(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        for start in range(0, len(requests), _BATCH_WRITE):
+            wanted: dict[str, Any] = {self._name: requests[start : start + _BATCH_WRITE]}
             for attempt in self._attempts("batch_write_item"):
                 answer = self._call("batch_write_item", RequestItems=wanted)
                 wanted = answer.get("UnprocessedItems") or {}
@@ -379,6 +392,15 @@ def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
 
 def _update(table: str, update: Update) -> dict[str, Any]:
     return {"TableName": table, "Key": _key(update.key), **update.expression.arguments()}
+
+
+def _take_items_as_they_are(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Items are JSON, and stay it: nothing binary is stored. Botocore would walk through every attribute of every item,
+    which takes ten times as long as reading the JSON (3.0 against 0.3 ms for a run of a hundred instances)."""
+    if response_dict["status_code"] == HTTPStatus.OK:
+        answer = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = answer.pop("Items", [])
+        response_dict["body"] = json.dumps(answer).encode()
 
 
 def _codes(error: ClientError) -> set[str]:
