@@ -32,6 +32,9 @@ from gust.scheduling.run_view import InstanceId, RunView
 from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
 
+UNSTOPPABLE: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED})
+"""What a failure of another task ends nothing of."""
+
 SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
 
@@ -106,6 +109,8 @@ class _Deciding:
         self.reasons: dict[InstanceId, str] = {}
         self.blocked_by: dict[InstanceId, Dependency] = {}
         self._revised: set[str] = set()
+        self._stoppers: list[InstanceId] = []
+        """Failures that this decision ends the others for."""
         self._waiting: set[InstanceId] = set()
         """What waits for its upstreams, as far as they were looked at."""
 
@@ -182,23 +187,28 @@ class _Deciding:
     # --- what is certain ----------------------------------------------------------------------------------------------
 
     def _fail_fast(self) -> None:
-        """One failed task ends all others but teardowns and its own other instances, as Airflow's does at the
-        failure.
-        """
+        """A failure ends all other tasks but teardowns, once, as Airflow's does in the write that fails the try: what a
+        person clears afterwards runs."""
         if not self.spec.fail_fast:
             return
-        failed = sorted({i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED})
-        if not failed:
-            return
-        # Each failure spares the instances of its own task, so that a second task's failure spares none.
-        spared = failed if len(failed) == 1 else []
-        reason = f"Task {failed[0]} failed and the DAG has fail_fast set."
-        for task, instance in self.view.all_instances():
-            if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
+        for task, instance in list(self.view.all_instances()):
+            key = (task.task_id, instance.map_index)
+            if instance.state is S.FAILED and not instance.stopped_others and key not in self._stoppers:
+                self._stoppers.append(key)
+                self._stop_others(task)
+
+    def _stop_others(self, failed: TaskSpec) -> None:
+        """Those that run are failed, all others skipped, be they upstream_failed or removed."""
+        reason = f"Task {failed.task_id} failed and the DAG has fail_fast set."
+        for task, instance in list(self.view.all_instances()):
+            if task.is_teardown or task is failed or instance.state in UNSTOPPABLE:
                 continue
             before = self.view.take_back(instance)
-            end = transition.fail if before.state is S.RUNNING else transition.skip
-            self.view.move(end(before, at=self.now, reason=reason))
+            if before.state is S.RUNNING:
+                moved = transition.fail(before, at=self.now, reason=reason)
+                self.view.move(replace(moved, after=replace(moved.after, stopped_others=True)))
+            elif before.state not in UNSTOPPABLE:
+                self.view.move(transition.skip(before, at=self.now, reason=reason))
 
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
@@ -485,6 +495,7 @@ class _Deciding:
         moves = self.view.transitions()
         return Decision(
             transitions=tuple(move for move in moves if not _begins_to_wait_in_line(move)),
+            stopped=self._stopped(),
             waiting=tuple(move for move in moves if _begins_to_wait_in_line(move)),
             run=self._run_looked_at_again(exact, lazy),
             effects=(*(e for _, i in unfinished if (e := self._effect_of(i)) is not None), *self._grants(unfinished)),
@@ -492,6 +503,10 @@ class _Deciding:
             blocked_by={key: what for key, what in self.blocked_by.items() if self._still_waits(key)},
             due_at=_earlier(exact, lazy),
         )
+
+    def _stopped(self) -> tuple[transition.Transition, ...]:
+        instances = (self.view.instances_of(task_id)[map_index] for task_id, map_index in self._stoppers)
+        return tuple(transition.stop_others(instance) for instance in instances if instance.state is S.FAILED)
 
     def _still_waits(self, key: InstanceId) -> bool:
         return key not in self.view.moves or slots.waits(self.view.moves[key].after)
@@ -536,6 +551,7 @@ class _Deciding:
         )
         return Decision(
             transitions=self.view.transitions(),
+            stopped=self._stopped(),
             run=finished,
             effects=(StartNextRun(self.run.dag_id),),
             reasons=self.reasons,

@@ -217,6 +217,12 @@ def upstream_fail(before: TaskInstance, *, at: datetime, reason: str) -> Transit
     return Transition("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
 
 
+def stop_others(before: TaskInstance) -> Transition:
+    """failed → failed. Its DAG fails fast, and all others have been ended for it: they may run again when cleared."""
+    _require("stop_others", before, before.state is S.FAILED)
+    return Transition("stop_others", before, replace(before, stopped_others=True))
+
+
 def remove(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any but removed → removed. The DAG version or the mapped length no longer has this instance."""
     _require("remove", before, before.state is not S.REMOVED)
@@ -421,7 +427,8 @@ def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = N
     As in Airflow, no try begins by it, and one that has ended before keeps the time it ended at.
     """
     _require("mark", before, state in {S.SUCCESS, S.FAILED, S.SKIPPED} and before.state is not state)
-    return Transition("mark", before, _ended(before, state, before.end_date or at, reason))
+    ended = _ended(before, state, before.end_date or at, reason)
+    return Transition("mark", before, replace(ended, stopped_others=state is S.FAILED))
 
 
 def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
@@ -511,6 +518,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         reschedule_count=0,
         first_start_date=None,
         retry_delay_override=None,
+        stopped_others=False,
         reason=reason,
     )
 
