@@ -469,11 +469,12 @@ class _Deciding:
         if not unfinished or any(_may_wait_for_others(task, instance) for task, instance in unfinished):
             return False
         self.view.begin_round()
+        changes_before = self.view.changes
         for task, instance in unfinished:
-            key = (task.task_id, instance.map_index)
-            if key in self._waiting:
+            is_waiting = (task.task_id, instance.map_index) in self._waiting
+            if is_waiting and self.view.changes == changes_before:
                 continue
-            if instance.state in SCHEDULABLE:
+            if not is_waiting and instance.state in SCHEDULABLE:
                 return False
             evaluation = self.upstream.evaluate(task, instance)
             if evaluation.verdict is Verdict.RUN:

@@ -269,6 +269,8 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
         hostname=hostname,
         pid=pid,
         retry_delay_override=None,
+        pushed_keys=before.pushed_keys if before.next_method else (),
+        skip_decision=before.skip_decision if before.next_method else {},
         reason=None,
     )
     return Transition("start", before, after)
@@ -470,7 +472,8 @@ def _require(edge: str, before: TaskInstance, legal: bool) -> None:
 def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
     """The next try, with nothing left of the one before it but what belongs to the instance.
 
-    The lengths of what it pushed stay until it pushes again, as Airflow's `task_map` does.
+    What it pushed stays until a worker starts the try and clears it; lengths until it pushes again, as Airflow's
+    `task_map` does.
     """
     return TaskInstance(
         dag_id=before.dag_id,
@@ -484,6 +487,8 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
         version_number=before.version_number,
         map_length=before.map_length,
         xcom_lengths=before.xcom_lengths,
+        pushed_keys=before.pushed_keys,
+        skip_decision=before.skip_decision,
         note=before.note,
     )
 
