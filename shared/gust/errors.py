@@ -14,7 +14,8 @@ GustError
 ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
-│   └── StaleDag
+│   ├── StaleDag
+│   └── StaleBackfill
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
 └── Unwell                   something we depend on answered badly: let the message come again
@@ -130,6 +131,10 @@ class StaleDag(Stale):
     def __init__(self, message: str, current: Dag | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class StaleBackfill(Stale):
+    """The backfill moved since it was read: another makes its runs, or it has ended."""
 
 
 class IllegalTransition(GustError):

@@ -25,7 +25,7 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import TaskWorkload, TriggerWorkload, Wake, WakeRun
 from gust.scheduling.transition import Transition
 from gust.services import report_task_instance, report_trigger
 from gust.services.advance import advance
@@ -103,12 +103,12 @@ class Queues:
             self._day.deliver(lambda workload=workload: self._day.run_trigger(workload), delay=delay)
         self._day.may_die()
 
-    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+    def wake(self, wake: Wake, *, delay: float = 0) -> None:
         assert isinstance(wake, WakeRun)
         self._day.deliver(lambda: self._day.look(wake.key), delay=delay)
         self._day.may_die()
 
-    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         for wake, delay in wakes:
             self.wake(wake, delay=delay)
 

@@ -84,5 +84,13 @@ class WakeDag(_Message):
     at: datetime
 
 
-Wake = Annotated[WakeRun | WakeDag, Field(discriminator="kind")]
+class WakeBackfill(_Message):
+    """Look at a backfill again: runs are to be made, to be started, or have all ended."""
+
+    kind: Literal["wake_backfill"] = "wake_backfill"
+    backfill_id: int
+    at: datetime
+
+
+Wake = Annotated[WakeRun | WakeDag | WakeBackfill, Field(discriminator="kind")]
 """What may come on the queue of wake-ups."""

@@ -12,10 +12,9 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.scheduling import timetable
-from gust.scheduling.timetable import DataInterval
+from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
-from gust.services.next_run import manual_interval, with_next_run
+from gust.services.next_run import described_run, manual_interval, run_id_of, with_next_run
 from gust.services.params import validated_params
 from gust.services.specs import load_spec
 from gust.services.wake import wake_timetable
@@ -56,7 +55,7 @@ def create_dag_run(
         raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
     if dag.has_import_errors:
         raise BadRequest(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
-    if dag.allowed_run_types is not None and run_type not in dag.allowed_run_types:
+    if not allows(dag, run_type):
         raise BadRequest(f"Dag with dag_id: '{dag_id}' does not allow {run_type} runs")
     spec = load_spec(services.objects, dag.spec_key)
 
@@ -65,7 +64,7 @@ def create_dag_run(
         data_interval = None
     elif data_interval is None:
         data_interval = manual_interval(services, dag, spec, run_after=logical_date)
-    run_id = run_id or timetable.generate_run_id(run_type, run_after=run_after, data_interval=data_interval)
+    run_id = run_id or run_id_of(services, dag, spec, run_type, NextRun(run_after, data_interval))
     check_run_id(run_id, run_type)
     validated_params(spec, conf)
 
@@ -108,7 +107,7 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
         waiting = {run.key for run in made}.union(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
         if dag.running_runs + len(waiting) >= dag.max_active_runs:
             break
-        run = scheduled_run(dag, spec, now)
+        run = scheduled_run(services, dag, spec, now)
         try:
             services.store.create_run(run, moving=(dag, after_run(services, dag, spec, now)))
         except AlreadyExists:
@@ -126,28 +125,32 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
 
 
 def is_due(dag: Dag, now: datetime) -> bool:
-    return not dag.is_paused and not dag.is_stale and dag.next_run_after is not None and dag.next_run_after <= now
+    """A DAG that does not allow scheduled runs keeps its next-run fields, as Airflow's does, and makes none."""
+    may_be_made = not dag.is_paused and not dag.is_stale and allows(dag, DagRunType.SCHEDULED)
+    return may_be_made and dag.next_run_after is not None and dag.next_run_after <= now
 
 
-def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
+def allows(dag: Dag, run_type: DagRunType) -> bool:
+    return dag.allowed_run_types is None or run_type in dag.allowed_run_types
+
+
+def scheduled_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
     """The run that the DAG's next-run fields describe."""
-    if dag.next_run_after is None:
+    info = described_run(dag)
+    if info is None:
         raise ValueError(f"{dag.dag_id} has no next run")
-    interval = (
-        DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
-        if dag.next_data_interval_start and dag.next_data_interval_end
-        else None
-    )
     return DagRun(
         dag_id=dag.dag_id,
-        run_id=timetable.generate_run_id(DagRunType.SCHEDULED, run_after=dag.next_run_after, data_interval=interval),
+        run_id=run_id_of(services, dag, spec, DagRunType.SCHEDULED, info),
         run_type=DagRunType.SCHEDULED,
         state=DagRunState.QUEUED,
-        run_after=dag.next_run_after,
+        run_after=info.run_after,
         queued_at=now,
         logical_date=dag.next_logical_date,
         data_interval_start=dag.next_data_interval_start,
         data_interval_end=dag.next_data_interval_end,
+        partition_key=info.partition_key,
+        partition_date=info.partition_date,
         triggered_by=DagRunTriggeredByType.TIMETABLE,
         due_at=now + NOTICED_WITHIN,
         **version_of(dag, spec),
@@ -156,12 +159,7 @@ def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
 
 def after_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> Dag:
     """The DAG with its next-run fields moved behind the run they describe now."""
-    last = (
-        DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
-        if dag.next_data_interval_start and dag.next_data_interval_end
-        else None
-    )
-    return with_next_run(services, dag, spec, last=last, now=now)
+    return with_next_run(services, dag, spec, last=described_run(dag), now=now)
 
 
 def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:

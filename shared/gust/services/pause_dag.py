@@ -10,7 +10,7 @@ from gust.model.dag import Dag
 from gust.model.state import DagRunState
 from gust.model.workload import WakeRun
 from gust.services.context import Services
-from gust.services.load_past import last_automated_interval
+from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 from gust.services.wake import wake_timetable
@@ -43,7 +43,8 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
         if not is_paused and _missed_a_run(before, now):
             spec = load_spec(services.objects, before.spec_key)
             if not spec.catchup:
-                after = with_next_run(services, after, spec, last=last_automated_interval(services, dag_id), now=now)
+                last = last_automated_run(services, dag_id, partitioned=spec.timetable.partitioned)
+                after = with_next_run(services, after, spec, last=last, now=now)
         try:
             services.store.put_dag(before, after)
         except StaleDag:

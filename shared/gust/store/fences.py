@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from gust.model.backfill import Backfill
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
@@ -35,6 +36,11 @@ def repeated_move(after: TaskInstance) -> Changes:
     The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
     """
     return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
+
+
+def backfill_fence(backfill: Backfill) -> Changes:
+    """How far its runs are made, and whether it is to go on."""
+    return {"made": backfill.made, "is_paused": backfill.is_paused, "completed_at": backfill.completed_at}
 
 
 def run_fence(run: DagRun) -> Changes:
@@ -69,6 +75,9 @@ def next_run(dag: Dag) -> Changes:
         "next_logical_date": dag.next_logical_date,
         "next_data_interval_start": dag.next_data_interval_start,
         "next_data_interval_end": dag.next_data_interval_end,
+        "next_partition_date": dag.next_partition_date,
+        "next_partition_key": dag.next_partition_key,
+        "next_run_id": dag.next_run_id,
         "next_run_after": dag.next_run_after,
     }
 
@@ -114,6 +123,23 @@ def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:
 def _check_states(before: DagRun, after: DagRun, is_right: bool) -> None:
     if not is_right:
         raise ValueError(f"this write does not move a DagRun from {before.state} to {after.state}")
+
+
+def counts(before: DagRun | None, after: DagRun) -> dict[str, int]:
+    """What the run's move adds to the counts of what limits it: the DAG, or the backfill where one made it. A run comes
+    under another backfill only as one that has ended."""
+    if before is not None and before.backfill_id != after.backfill_id and not before.is_finished:
+        raise ValueError(f"{before.key} cannot leave its backfill unfinished")
+    running = (after.state is DagRunState.RUNNING) - (before is not None and before.state is DagRunState.RUNNING)
+    unfinished = (not after.is_finished) - (before is not None and not before.is_finished)
+    of_owner = {"running_runs": running, **({} if after.backfill_id is None else {"unfinished_runs": unfinished})}
+    return {name: change for name, change in of_owner.items() if change}
+
+
+def changed_backfill_fields(before: Backfill, after: Backfill) -> Changes:
+    """The counts are never among them: only moving runs changes these."""
+    changed = _difference(before, after)
+    return {name: value for name, value in changed.items() if name not in ("running_runs", "unfinished_runs")}
 
 
 def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 
 from gust.errors import Invalid
 from gust.model.asset import Asset, AssetEvent
+from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
@@ -152,6 +153,7 @@ _IN_INSTANCE = _IN_RUN | {"task_id", "map_index"}
 _PUSHES = frozenset({"xcom_lengths", "pushed_keys"})
 
 DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
+BACKFILL: Final = Codec(Backfill, keyed=frozenset({"backfill_id"}))
 DAG: Final = Codec(Dag, keyed=frozenset({"dag_id"}))
 DAG_VERSION: Final = Codec(DagVersion, keyed=frozenset({"dag_id", "version_number"}))
 SOURCE_FILE: Final = Codec(SourceFile)

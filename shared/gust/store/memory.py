@@ -34,6 +34,7 @@ from gust.store.fences import (
     check_finishes,
     check_neither_starts_nor_finishes,
     check_starts,
+    counts,
     dag_fence,
     instance_fence,
     next_run,
@@ -42,6 +43,7 @@ from gust.store.fences import (
     run_fence,
     update_fence,
 )
+from gust.store.memory_backfills import MemoryBackfills
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,11 +58,12 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore:
+class MemoryStore(MemoryBackfills):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
+        super().__init__()
         self._lock = RLock()
         self._runs: dict[DagRunKey, DagRun] = {}
         self._logical_dates: dict[tuple[str, datetime], str] = {}
@@ -98,33 +101,27 @@ class MemoryStore:
             current = self._dags.get(before.dag_id)
             if current is None or not _holds(next_run_fence(before), current):
                 raise StaleDag(f"DAG {before.dag_id!r} moved on", current)
-        if run.key in self._runs:
-            raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already")
-        if run.logical_date and (run.dag_id, run.logical_date) in self._logical_dates:
-            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date.isoformat()} already")
+        self._check_is_new(run)
         if run.state is DagRunState.RUNNING:
-            self._count_running(run.dag_id, +1)
+            self._count(None, run)
         if moving:
             self._change_dag(after.dag_id, next_run(after))
-        if run.logical_date:
-            self._logical_dates[run.dag_id, run.logical_date] = run.run_id
-        self._runs[run.key] = _copy(run)
+        self._keep_run(run)
 
     @_alone
     def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
         check_starts(before, after)
         self._check_run(before)
-        dag = self._dags.get(before.dag_id)
-        if dag is not None and dag.running_runs >= max_active_runs:
-            raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}")
-        self._count_running(before.dag_id, +1)
+        if not self._has_room(before, max_active_runs):
+            raise LimitReached(f"max_active_runs of what limits {before.key} is {max_active_runs}")
+        self._count(before, after)
         self._change_run(before, after)
 
     @_alone
     def finish_run(self, before: DagRun, after: DagRun) -> None:
         check_finishes(before, after)
         self._check_run(before)
-        self._count_running(before.dag_id, -1)
+        self._count(before, after)
         self._change_run(before, after)
 
     @_alone
@@ -134,6 +131,7 @@ class MemoryStore:
         if current is not None and _holds(changed_run_fields(before, after), current):
             return
         self._check_run(before, update_fence(before, after))
+        self._count(before, after)
         self._change_run(before, after)
 
     @_alone
@@ -156,9 +154,26 @@ class MemoryStore:
         return sorted(dated, key=lambda found: found[0])
 
     @_alone
-    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
-        queued = [run for run in self._runs.values() if run.dag_id == dag_id and run.state is DagRunState.QUEUED]
-        return [run.key for run in sorted(queued, key=lambda run: (run.run_after, run.run_id))][:limit]
+    def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
+        found = [
+            (run.partition_date, run.run_id, _copy(run))
+            for run in self._runs.values()
+            if run.dag_id == dag_id and run.partition_date is not None and date in (None, run.partition_date)
+        ]
+        return [run for _, _, run in sorted(found, key=lambda one: one[:2])]
+
+    @_alone
+    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+        queued = [
+            run
+            for run in self._runs.values()
+            if run.dag_id == dag_id and run.state is DagRunState.QUEUED and run.backfill_id == backfill_id
+        ]
+        if backfill_id is not None:
+            queued.sort(key=lambda run: (run.backfill_ordinal, run.run_id))
+        else:
+            queued.sort(key=lambda run: (run.run_after, run.run_id))
+        return [run.key for run in queued][:limit]
 
     @_alone
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
@@ -173,11 +188,36 @@ class MemoryStore:
     def _change_run(self, before: DagRun, after: DagRun) -> None:
         self._runs[before.key] = _copy(replace(self._runs[before.key], **changed_run_fields(before, after)))
 
-    def _count_running(self, dag_id: str, by: int) -> None:
-        dag = self._dags.get(dag_id)
+    def _check_is_new(self, run: DagRun) -> None:
+        if run.key in self._runs:
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already")
+        if run.logical_date and (run.dag_id, run.logical_date) in self._logical_dates:
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date.isoformat()} already")
+
+    def _keep_run(self, run: DagRun) -> None:
+        if run.logical_date:
+            self._logical_dates[run.dag_id, run.logical_date] = run.run_id
+        self._runs[run.key] = _copy(run)
+
+    def _has_room(self, run: DagRun, limit: int) -> bool:
+        if run.backfill_id is not None:
+            backfill = self._backfills.get(run.backfill_id)
+            return backfill is None or (backfill.running_runs < limit and not backfill.is_paused)
+        dag = self._dags.get(run.dag_id)
+        return dag is None or dag.running_runs < limit
+
+    def _count(self, before: DagRun | None, after: DagRun) -> None:
+        """What the run's move changes of what limits it."""
+        changes = counts(before, after)
+        if not changes:
+            return
+        if after.backfill_id is not None:
+            self._count_in_backfill(after.backfill_id, changes)
+            return
+        dag = self._dags.get(after.dag_id)
         if dag is None:
-            raise NotFound(f"no DAG {dag_id!r}")
-        self._change_dag(dag_id, {"running_runs": dag.running_runs + by})
+            raise NotFound(f"no DAG {after.dag_id!r}")
+        self._change_dag(after.dag_id, {"running_runs": dag.running_runs + changes["running_runs"]})
 
     # --- task instances -----------------------------------------------------------------------------------------------
 

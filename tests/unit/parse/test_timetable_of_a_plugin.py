@@ -55,7 +55,7 @@ def test_the_next_run(timetables: ParserTimetables) -> None:
     first = timetables.next_run(SPEC, "v1", last=None, allowed=Restriction(earliest=MARCH))
     assert first is not None
     assert first.run_after == datetime(2026, 3, 4, tzinfo=UTC)
-    second = timetables.next_run(SPEC, "v1", last=first.data_interval, allowed=Restriction(earliest=MARCH))
+    second = timetables.next_run(SPEC, "v1", last=first, allowed=Restriction(earliest=MARCH))
     assert second is not None
     assert second.data_interval == DataInterval(datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 7, tzinfo=UTC))
 

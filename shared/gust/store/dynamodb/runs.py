@@ -22,9 +22,6 @@ from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Expression, Put, Table, Update, key_of
 
-_ONE_MORE: Final = items.number(1)
-_ONE_LESS: Final = items.number(-1)
-
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
 
@@ -57,54 +54,49 @@ class DynamoDBRuns:
         return None if item is None else _read_run(key, item)
 
     def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
-        puts = [Put(keyspace.run(run.key), _run_item(run), Expression().is_new())]
-        if run.logical_date:
-            taken = keyspace.logical_date(run.dag_id, run.logical_date)
-            puts.append(Put(taken, {"run_id": items.text(run.run_id)}, Expression().is_new()))
-        of_dag = _dag_update(run, moving)
+        puts, of_dag = new_run(run), _dag_update(run, moving)
         try:
-            self._table.transact(*puts, *of_dag) if of_dag or run.logical_date else self._table.put(*_parts(puts[0]))
+            self._table.transact(*puts, *of_dag) if of_dag or puts[1:] else self._table.put(*_parts(puts[0]))
         except ConditionFailed as failed:
             if moving and failed.failed(-1):
                 current = failed.found[-1]
                 dag = None if current is None else read_dag(current)
                 raise StaleDag(f"DAG {run.dag_id!r} moved on", dag) from failed
-            if failed.failed(0):
-                raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
-            if run.logical_date and failed.failed(1):
-                date = run.logical_date.isoformat()
-                raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {date} already") from failed
+            raise_if_taken(run, failed)
             raise NotFound(f"no DAG {run.dag_id!r}") from failed
 
     def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
         fences.check_starts(before, after)
-        count = Expression().exists().below("running_runs", max_active_runs).add("running_runs", _ONE_MORE)
+        limit = Expression().exists().below("running_runs", max_active_runs)
+        if before.backfill_id is not None:
+            limit.still({"is_paused": None})
         try:
-            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+            self._table.transact(run_update(before, after), *counted(before, after, limit))
         except ConditionFailed as failed:
-            self._raise_if_stale(before, failed)
+            raise_if_stale(before, failed)
             if failed.found[1] is None:
-                raise NotFound(f"no DAG {before.dag_id!r}") from failed
-            raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}") from failed
+                raise _no_owner(before) from failed
+            raise LimitReached(f"max_active_runs of {owner(before)} is {max_active_runs}") from failed
 
     def finish_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_finishes(before, after)
-        count = Expression().exists().add("running_runs", _ONE_LESS)
         try:
-            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+            self._table.transact(run_update(before, after), *counted(before, after, Expression().exists()))
         except ConditionFailed as failed:
-            self._raise_if_stale(before, failed)
-            raise NotFound(f"no DAG {before.dag_id!r}") from failed
+            raise_if_stale(before, failed)
+            raise _no_owner(before) from failed
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
-        update = _run_update(before, after, fences.update_fence(before, after))
+        update = run_update(before, after, fences.update_fence(before, after))
+        of_owner = counted(before, after, Expression().exists())
         try:
-            self._table.update(update.key, update.expression)
+            self._table.transact(update, *of_owner) if of_owner else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
             if items.DAG_RUN.holds(fences.changed_run_fields(before, after), failed.item):
                 return
-            self._raise_if_stale(before, failed)
+            raise_if_stale(before, failed)
+            raise _no_owner(before) from failed
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
@@ -131,19 +123,23 @@ class DynamoDBRuns:
             stored = self._table.get_all([keyspace.run(key) for key in named])
             yield from (_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored)
 
-    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
-        found = self._table.query_index(keyspace.INDEX_QUEUED, keyspace.escape(dag_id), limit=limit)
+    def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
+        found = self._table.query(
+            keyspace.runs_of_partitions(dag_id), begins_with="" if date is None else f"{keyspace.moment(date)}#"
+        )
+        named = [DagRunKey(dag_id, item["run_id"]["S"]) for item in found]
+        stored = self._table.get_all([keyspace.run(key) for key in named])
+        return [_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored]
+
+    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+        waiting = keyspace.escape(dag_id) if backfill_id is None else keyspace.backfill_partition(backfill_id)
+        found = self._table.query_index(keyspace.INDEX_QUEUED, waiting, limit=limit)
         return [_run_key(key_of(item)) for item in found]
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_RUNS, until=keyspace.moment(until))
         due = [(_run_key(key_of(item)), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
         return sorted(due, key=lambda one: (one[1], one[0]))
-
-    def _raise_if_stale(self, before: DagRun, failed: ConditionFailed) -> None:
-        if failed.failed(0):
-            current = None if failed.item is None else _read_run(before.key, failed.item)
-            raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", current) from failed
 
     # --- task instances -----------------------------------------------------------------------------------------------
 
@@ -209,12 +205,19 @@ class DynamoDBRuns:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-def _run_item(run: DagRun) -> Item:
+def new_run(run: DagRun) -> list[Put]:
+    """The run's item first, then what makes it found by its dates."""
     indexes = {name: attribute for name, attribute in _indexes_of_run(run).items() if attribute is not None}
-    return items.DAG_RUN.item(run) | indexes
+    puts = [Put(keyspace.run(run.key), items.DAG_RUN.item(run) | indexes, Expression().is_new())]
+    named = {"run_id": items.text(run.run_id)}
+    if run.logical_date:
+        puts.append(Put(keyspace.logical_date(run.dag_id, run.logical_date), named, Expression().is_new()))
+    if run.partition_date:
+        puts.append(Put(keyspace.run_of_partition(run.dag_id, run.partition_date, run.run_id), named))
+    return puts
 
 
-def _run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
+def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
@@ -227,11 +230,15 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
     is_due = run.due_at is not None and not run.is_finished
     is_queued = run.state is DagRunState.QUEUED
+    waiting = dag_id, order
+    if run.backfill_id is not None:
+        in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
+        waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
         "runs_pk": dag_id,
         "runs_sk": order,
-        "queued_pk": dag_id if is_queued else None,
-        "queued_sk": order if is_queued else None,
+        "queued_pk": waiting[0] if is_queued else None,
+        "queued_sk": waiting[1] if is_queued else None,
         "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
         "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
     }
@@ -245,12 +252,48 @@ def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
         expression.exists().still(items.DAG.attributes(fences.next_run_fence(before)))
         expression.change(items.DAG.attributes(fences.next_run(after)) | due_of_dag(after))
     if run.state is DagRunState.RUNNING:
-        expression.exists().add("running_runs", _ONE_MORE)
+        expression.exists().add("running_runs", items.number(1))
     return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
+
+
+def counted(before: DagRun | None, after: DagRun, owner: Expression) -> list[Update]:
+    """What a run's move changes of what limits it, written if `owner` holds; nothing where nothing is counted."""
+    changes = fences.counts(before, after)
+    for name, change in changes.items():
+        owner.add(name, items.number(change))
+    where = keyspace.dag(after.dag_id) if after.backfill_id is None else keyspace.backfill(after.backfill_id)
+    return [Update(where, owner)] if changes else []
+
+
+def owner(run: DagRun) -> str:
+    """Whose `max_active_runs` it is that limits the run."""
+    return f"DAG {run.dag_id!r}" if run.backfill_id is None else f"backfill {run.backfill_id}"
 
 
 def _parts(put: Put) -> tuple[Any, Item, Expression]:
     return put.key, put.item, put.expression
+
+
+# --- what was found instead -------------------------------------------------------------------------------------------
+
+
+def raise_if_taken(run: DagRun, failed: ConditionFailed) -> None:
+    """Where a new run's id or its logical date is another's."""
+    if failed.failed(0):
+        raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
+    if run.logical_date and failed.failed(1):
+        date = run.logical_date.isoformat()
+        raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {date} already") from failed
+
+
+def raise_if_stale(before: DagRun, failed: ConditionFailed) -> None:
+    if failed.failed(0):
+        current = None if failed.item is None else _read_run(before.key, failed.item)
+        raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", current) from failed
+
+
+def _no_owner(run: DagRun) -> NotFound:
+    return NotFound(f"no {owner(run)}")
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------
