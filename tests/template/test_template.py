@@ -225,15 +225,19 @@ def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
     return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
 
 
-WOKEN_BY_OTHERS = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose"}
+WOKEN_BY_OTHERS = {
+    *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart"),
+}
 """Edges by which workers and triggers move an instance, and after which something else may move. What runs the workers
 loses tries too, not only the scheduler."""
 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
     *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label"),
+    *("clear", "interrupt", "mark", "forget", "annotate", "pin"),
 }
-"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing."""
+"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing. A person's
+actions are many writes: the run is held meanwhile, and who lets go of it wakes the scheduler."""
 
 
 def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_other(resources: Resources) -> None:

@@ -452,9 +452,12 @@ class _Deciding:
 def lose_try(
     task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str
 ) -> transition.Transition:
-    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure."""
+    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. One that
+    was cleared has only waited for its worker to end."""
+    if instance.state is S.RESTARTING:
+        return transition.restart(instance, at=at, retries=task.retries, reason=reason)
     retry_at = None
-    if instance.state is S.RESTARTING or (task.retries and retry.is_eligible(instance)):
+    if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
     return transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
 

@@ -44,8 +44,8 @@ def backfill_fence(backfill: Backfill) -> Changes:
 
 
 def run_fence(run: DagRun) -> Changes:
-    """`clear_number` keeps a finish that was decided before a person cleared tasks from burying them."""
-    return {"state": run.state, "clear_number": run.clear_number}
+    """`clear_number` and `held_by` keep a finish that was decided before a person changed tasks from burying them."""
+    return {"state": run.state, "clear_number": run.clear_number, "held_by": run.held_by}
 
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
