@@ -49,7 +49,7 @@ def dag_run_response(run: DagRun, version: DagVersion | None) -> Json:
         "bundle_version": run.bundle_version,
         "dag_display_name": (version.dag_display_name if version else "") or run.dag_id,
         "partition_key": run.partition_key,
-        "partition_date": None,
+        "partition_date": run.partition_date,
     }
 
 
@@ -184,7 +184,7 @@ ORDERING: Final = Ordering[DagRun](
         "run_id": lambda r: r.run_id,
         "dag_run_id": lambda r: r.run_id,
         "logical_date": lambda r: r.logical_date,
-        "partition_date": lambda _: None,
+        "partition_date": lambda r: r.partition_date,
         "run_after": lambda r: r.run_after,
         "start_date": lambda r: r.start_date,
         "end_date": lambda r: r.end_date,

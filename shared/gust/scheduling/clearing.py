@@ -37,7 +37,9 @@ def cleared(spec: DagSpec, instance: TaskInstance, *, at: datetime) -> Transitio
         case None:
             return None
         case S.RUNNING:
-            return transition.interrupt(instance, reason="Cleared by a person while it ran; it runs again once it has ended.")
+            return transition.interrupt(
+                instance, reason="Cleared by a person while it ran; it runs again once it has ended."
+            )
         case _:
             return transition.clear(instance, at=at, retries=task.retries if task else None, reason=reason)
 

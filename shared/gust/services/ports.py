@@ -99,6 +99,9 @@ class RunStore(Protocol):
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         """Runs with a later logical date, the earliest first; read as far as they are asked for."""
 
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        """Runs with a logical date from `first` to `last`, both included, the earliest first."""
+
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
         """Runs with that partition date; `None`: all that have one, the earliest first."""
 

@@ -147,6 +147,10 @@ class MemoryStore(MemoryBackfills):
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         return iter([run for date, run in self._dated(dag_id) if date > logical_date])
 
+    @_alone
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        return iter([run for date, run in self._dated(dag_id) if first <= date <= last])
+
     def _dated(self, dag_id: str) -> list[tuple[datetime, DagRun]]:
         """Runs that have a logical date, in its order."""
         of_dag = (run for run in self._runs.values() if run.dag_id == dag_id)

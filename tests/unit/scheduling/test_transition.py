@@ -41,7 +41,11 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
     "resend": ({S.QUEUED}, {S.SCHEDULED}, lambda i: transition.resend(i, at=NOW, reason="r")),
     "skip": (ANY - {S.RUNNING, S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
     "remove": (ANY - {S.REMOVED}, {S.REMOVED}, lambda i: transition.remove(i, at=NOW, reason="r")),
-    "lose": (set(IN_FLIGHT) - {S.RESTARTING}, {S.UP_FOR_RETRY}, lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER)),
+    "lose": (
+        set(IN_FLIGHT) - {S.RESTARTING},
+        {S.UP_FOR_RETRY},
+        lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER),
+    ),
     "time_out": (set(UNFINISHED), {S.SKIPPED}, lambda i: transition.time_out(i, at=NOW, reason="r")),
     "start": ({S.SCHEDULED, S.QUEUED}, {S.RUNNING}, lambda i: transition.start(i, at=NOW)),
     "succeed": ({S.RUNNING, S.DEFERRED}, {S.SUCCESS}, lambda i: transition.succeed(i, at=NOW)),

@@ -111,11 +111,16 @@ class DynamoDBRuns:
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         return self._runs_between(dag_id, keyspace.moment(logical_date), _LATEST, ascending=True)
 
-    def _runs_between(self, dag_id: str, first: str, last: str, *, ascending: bool) -> Iterator[DagRun]:
-        """Runs with a logical date between, neither included."""
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        return self._runs_between(dag_id, keyspace.moment(first), keyspace.moment(last), ascending=True, with_both=True)
+
+    def _runs_between(
+        self, dag_id: str, first: str, last: str, *, ascending: bool, with_both: bool = False
+    ) -> Iterator[DagRun]:
+        """Runs with a logical date between, the first and the last of them included or not."""
         pk = keyspace.logical_dates(dag_id)
         taken = self._table.query_between(pk, first, last, ascending=ascending, pages=_page_sizes())
-        between = (item for item in taken if key_of(item).sk not in (first, last))
+        between = (item for item in taken if with_both or key_of(item).sk not in (first, last))
         for size in _page_sizes():
             named = [DagRunKey(dag_id, item["run_id"]["S"]) for item in islice(between, size)]
             if not named:

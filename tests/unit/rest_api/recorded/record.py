@@ -13,28 +13,29 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import copy
 from typing import Any
 
-from tests.unit.rest_api.recorded.requests import REQUESTS
+from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
 
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as home:
-        prepare(Path(home))
-        serialized = read_serialized(Path(home))
+        prepare(Path(home), "etl.py")
+        [serialized] = read_serialized(Path(home), "etl.py")
         (HERE / "etl.serialized.json").write_text(json.dumps(serialized) + "\n")
         (HERE / "etl.spec.json").write_text(spec_of(serialized) + "\n")
-        lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers()]
+        lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers(REQUESTS)]
         (HERE / "answers.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def prepare(home: Path) -> None:
+def prepare(home: Path, file: str) -> None:
     (home / "dags").mkdir()
-    copy(HERE / "etl.py", home / "dags")
+    copy(HERE / file, home / "dags")
     os.environ |= {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -46,11 +47,12 @@ def prepare(home: Path) -> None:
         subprocess.run([sys.executable, "-m", "airflow", *command.split()], check=True, capture_output=True)  # noqa: S603
 
 
-def read_serialized(home: Path) -> dict[str, Any]:
+def read_serialized(home: Path, file: str) -> list[dict[str, Any]]:
     with sqlite3.connect(home / "airflow.db") as database:
-        [(text,)] = database.execute("select data from serialized_dag").fetchall()
-    serialized: dict[str, Any] = json.loads(text)
-    serialized["dag"] |= {"fileloc": "etl.py", "_processor_dags_folder": ""}
+        found = database.execute("select data from serialized_dag order by dag_id").fetchall()
+    serialized: list[dict[str, Any]] = [json.loads(text) for (text,) in found]
+    for one in serialized:
+        one["dag"] |= {"fileloc": file, "_processor_dags_folder": ""}
     return serialized
 
 
@@ -60,14 +62,14 @@ def spec_of(serialized: dict[str, Any]) -> str:
     return build_spec(json.dumps(serialized), bundle_name="dags-folder")[0].model_dump_json()
 
 
-def answers() -> list[dict[str, Any]]:
+def answers(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     from airflow.api_fastapi.app import create_app
     from fastapi.testclient import TestClient
 
     logging.disable(logging.CRITICAL)
     recorded = []
     with TestClient(create_app(apps="core"), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        for method, url, body, headers in REQUESTS:
+        for method, url, body, headers in requests:
             answer = client.request(method, url, json=body, headers=headers)
             is_json = bool(answer.text) and answer.headers.get("content-type") == "application/json"
             recorded.append(
