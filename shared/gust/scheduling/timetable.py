@@ -303,7 +303,7 @@ class _Trigger:
 
     def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
         covered = _covered(last)
-        at = self.next_moment(covered and covered.end, restriction, now)
+        at = self.next_moment(covered.end if covered else None, restriction, now)
         return None if at is None else NextRun(at, DataInterval(at - self.interval, at))
 
     def next_moment(self, last: datetime | None, restriction: Restriction, now: datetime) -> datetime | None:
@@ -346,7 +346,7 @@ class _Partitions:
     key_format: str
 
     def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
-        at = self.trigger.next_moment(last and last.run_after, restriction, now)
+        at = self.trigger.next_moment(last.run_after if last else None, restriction, now)
         if at is None:
             return None
         date = at

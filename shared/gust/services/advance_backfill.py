@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
@@ -171,7 +171,7 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
     ]
     if services.store.move_all(cleared):
         raise StaleDagRun(f"instances of {before.key} moved on", before)
-    version = {
+    version: dict[str, Any] = {
         "version_number": backfill.version_number,
         "spec_key": backfill.spec_key,
         "bundle_version": backfill.bundle_version,
