@@ -33,6 +33,7 @@ from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
+from gust.services.pause_after_failures import last_runs
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
 
@@ -170,7 +171,7 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
     if decision.run is None:
         return True
     if decision.run.is_finished:
-        services.store.finish_run(run, decision.run)
+        services.store.finish_run(run, decision.run, last=last_runs(services, run, decision, now=now))
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
         return True
     due_at = decision.run.due_at

@@ -20,6 +20,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunType
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
@@ -57,6 +58,16 @@ class XCom:
     dag_result: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LastRuns:
+    """What was seen of a DAG's last runs when one of them failed, for a DAG that is paused after so many."""
+
+    running_runs: int
+    """Of the DAG, or of the run's backfill: as many must still be running when the run ends."""
+    pauses: LoggedEvent | None = None
+    """The DAG is paused, and this is kept of it."""
+
+
 class RunStore(Protocol):
     """DagRuns and task instances."""
 
@@ -77,10 +88,11 @@ class RunStore(Protocol):
         transaction. Raises LimitReached where `max_active_runs` run already or the backfill is paused, StaleDagRun if the
         run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
         """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
-        person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
+        person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
+        run has no `due_at`, whatever `after` says. Where `last` says so, the DAG is paused and the event kept."""
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s, and, where
@@ -171,6 +183,9 @@ class DagStore(Protocol):
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first."""
+
+    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
+        """Oldest first."""
 
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""

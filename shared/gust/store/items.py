@@ -23,6 +23,7 @@ from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.logged_event import LoggedEvent
 from gust.model.task_instance import TaskInstance
 from gust.store import keyspace
 
@@ -161,6 +162,7 @@ IMPORT_PROBLEM: Final = Codec(ImportProblem)
 DAG_WARNING: Final = Codec(DagWarning)
 BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
+LOGGED_EVENT: Final = Codec(LoggedEvent)
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
 

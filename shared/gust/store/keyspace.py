@@ -26,6 +26,7 @@ names; a field that has its default is left out (`items.py`).
     DagWarning          WARNING                      <dag_id>#<warning_type>             list_warnings: pk, sk begins
     active Bundle       BUNDLE                       ACTIVE                              active_bundle
     turn to deploy      BUNDLE                       TURN                                deployment_turn
+    logged event        EVENT_LOG#<dag_id>           <when>#<event>                      logged_events: pk
     sign of life        ALIVE                        <component>                         last_alive: pk
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
@@ -66,7 +67,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     add_to_backfill        6t WRU +2 (queued, runs)
     create_backfill        8t WRU and 1 per KB of its plan
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
-    finish_run             4t WRU +1 where `due_at` was set
+    finish_run             4t WRU +1 where `due_at` was set; 2t more where it pauses the DAG
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
                              is queued again
     move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
@@ -87,6 +88,7 @@ from typing import Any, Final, NamedTuple
 
 from gust.errors import Invalid
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 
 TTL_ATTRIBUTE: Final = "ttl"
 """Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
@@ -262,6 +264,14 @@ def warning(dag_id: str, warning_type: str) -> Key:
 
 def warnings(dag_id: str | None) -> str:
     return "" if dag_id is None else f"{escape(dag_id)}#"
+
+
+def logged_event(event: LoggedEvent) -> Key:
+    return Key(logged_events(event.dag_id), f"{moment(event.when)}#{escape(event.event)}")
+
+
+def logged_events(dag_id: str) -> str:
+    return f"EVENT_LOG#{escape(dag_id)}"
 
 
 def alive(component: str) -> Key:

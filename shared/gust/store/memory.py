@@ -21,11 +21,12 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
-from gust.services.ports import Clock, RunState, XCom
+from gust.services.ports import Clock, LastRuns, RunState, XCom
 from gust.store.fences import (
     Changes,
     changed_dag_fields,
@@ -79,6 +80,7 @@ class MemoryStore(MemoryBackfills):
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
+        self._logged_events: list[LoggedEvent] = []
         self._assets: dict[tuple[str, str], Asset] = {}
         self._asset_events: dict[str, AssetEvent] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
@@ -118,11 +120,17 @@ class MemoryStore(MemoryBackfills):
         self._change_run(before, after)
 
     @_alone
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
         check_finishes(before, after)
         self._check_run(before)
+        if last and last.running_runs != self._running_beside(before):
+            raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None)
         self._count(before, after)
         self._change_run(before, after)
+
+        if last and last.pauses:
+            self._change_dag(before.dag_id, {"is_paused": True})
+            self._logged_events.append(last.pauses)
 
     @_alone
     def update_run(self, before: DagRun, after: DagRun) -> None:
@@ -209,6 +217,10 @@ class MemoryStore(MemoryBackfills):
             return backfill is None or (backfill.running_runs < limit and not backfill.is_paused)
         dag = self._dags.get(run.dag_id)
         return dag is None or dag.running_runs < limit
+
+    def _running_beside(self, run: DagRun) -> int:
+        owner = self._dags.get(run.dag_id) if run.backfill_id is None else self._backfills.get(run.backfill_id)
+        return owner.running_runs if owner else 0
 
     def _count(self, before: DagRun | None, after: DagRun) -> None:
         """What the run's move changes of what limits it."""
@@ -353,6 +365,11 @@ class MemoryStore(MemoryBackfills):
             if not dag.is_paused and not dag.is_stale and dag.next_run_after and dag.next_run_after <= until
         ]
         return sorted(due, key=lambda found: (found[1], found[0]))
+
+    @_alone
+    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
+        found = [event for event in self._logged_events if event.dag_id == dag_id]
+        return sorted(found, key=lambda event: (event.when, event.event))
 
     @_alone
     def put_version(self, version: DagVersion) -> None:

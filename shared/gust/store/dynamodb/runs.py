@@ -11,10 +11,11 @@ from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDa
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.transition import Transition
-from gust.services.ports import RunState
+from gust.services.ports import LastRuns, RunState
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
@@ -78,13 +79,19 @@ class DynamoDBRuns:
                 raise _no_owner(before) from failed
             raise LimitReached(f"max_active_runs of {owner(before)} is {max_active_runs}") from failed
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
         fences.check_finishes(before, after)
+        of_owner = Expression().exists()
+        if last:
+            of_owner.still({"running_runs": items.number(last.running_runs)})
+        with_it = _pausing(before, last.pauses, of_owner) if last and last.pauses else []
         try:
-            self._table.transact(run_update(before, after), *counted(before, after, Expression().exists()))
+            self._table.transact(run_update(before, after), *counted(before, after, of_owner), *with_it)
         except ConditionFailed as failed:
             raise_if_stale(before, failed)
-            raise _no_owner(before) from failed
+            if failed.found[1] is None:
+                raise _no_owner(before) from failed
+            raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
@@ -268,6 +275,16 @@ def counted(before: DagRun | None, after: DagRun, owner: Expression) -> list[Upd
         owner.add(name, items.number(change))
     where = keyspace.dag(after.dag_id) if after.backfill_id is None else keyspace.backfill(after.backfill_id)
     return [Update(where, owner)] if changes else []
+
+
+def _pausing(run: DagRun, event: LoggedEvent, of_owner: Expression) -> list[Put | Update]:
+    """What pauses the run's DAG, whose item is written once in a transaction: with the count, where it holds that."""
+    kept = Put(keyspace.logged_event(event), items.LOGGED_EVENT.item(event))
+    paused: dict[str, Attribute | None] = {"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None}
+    if run.backfill_id is None:
+        of_owner.change(paused)
+        return [kept]
+    return [kept, Update(keyspace.dag(run.dag_id), Expression().exists().change(paused))]
 
 
 def owner(run: DagRun) -> str:
