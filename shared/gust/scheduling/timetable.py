@@ -470,6 +470,7 @@ PRESETS: Final = {
     "@yearly": "0 0 1 1 *",
 }
 
+PARTITIONED_AT_RUNTIME: Final = "airflow.timetables.simple.PartitionedAtRuntime"
 CRON_PARTITIONS: Final = "airflow.timetables.trigger.CronPartitionTimetable"
 
 _DECODERS: Final[dict[str, Callable[[dict[str, Any]], _Timetable]]] = {
@@ -478,7 +479,7 @@ _DECODERS: Final[dict[str, Callable[[dict[str, Any]], _Timetable]]] = {
     "airflow.timetables.simple.ContinuousTimetable": lambda _: _Continuous(),
     "airflow.timetables.simple.AssetTriggeredTimetable": lambda _: _Never(),
     "airflow.timetables.simple.PartitionedAssetTimetable": lambda _: _Never(),
-    "airflow.timetables.simple.PartitionedAtRuntime": lambda _: _Never(),
+    PARTITIONED_AT_RUNTIME: lambda _: _Never(),
     "airflow.timetables.assets.AssetOrTimeSchedule": lambda data: _timetable(
         data["timetable"]["__type"], data["timetable"]["__var"]
     ),

@@ -12,7 +12,13 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.scheduling.timetable import DataInterval, NextRun
+from gust.scheduling.timetable import (
+    PARTITIONED_AT_RUNTIME,
+    DataInterval,
+    NextRun,
+    can_be_computed,
+    partition_date_of,
+)
 from gust.services.context import Services
 from gust.services.next_run import described_run, manual_interval, run_id_of, with_next_run
 from gust.services.params import validated_params
@@ -60,6 +66,7 @@ def create_dag_run(
     spec = load_spec(services.objects, dag.spec_key)
 
     run_after = run_after or now
+    partition_date = checked_partition(spec, partition_key)
     if logical_date is None:
         data_interval = None
     elif data_interval is None:
@@ -83,6 +90,7 @@ def create_dag_run(
         triggered_by=triggered_by,
         triggering_user_name=triggering_user_name,
         partition_key=partition_key,
+        partition_date=partition_date,
         due_at=run_after if run_after > now else now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )
@@ -169,6 +177,27 @@ def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:
         "spec_key": dag.spec_key,
         "bundle_version": None if spec.disable_bundle_versioning else dag.bundle_version,
     }
+
+
+def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | None:
+    """The moment that the key stands for, where the timetable's keys stand for one. Raises BadRequest in Airflow's words."""
+    if partition_key is None:
+        return None
+    if not spec.timetable.partitioned and spec.timetable.type != PARTITIONED_AT_RUNTIME:
+        raise BadRequest(f"Dag '{spec.dag_id}' is not a partitioned Dag and does not accept a partition_key.")
+    if not partition_key.strip():
+        raise BadRequest("partition_key must not be empty or whitespace-only.")
+    if len(partition_key) > MAX_RUN_ID_LENGTH:
+        raise BadRequest(f"partition_key must be at most {MAX_RUN_ID_LENGTH} characters; got {len(partition_key)}.")
+    if not can_be_computed(spec.timetable):
+        return None
+    try:
+        return partition_date_of(spec.timetable, partition_key)
+    except ValueError as problem:
+        key_format = spec.timetable.data.get("key_format")
+        raise BadRequest(
+            f"Partition key {partition_key!r} does not match the timetable's key_format {key_format!r}: {problem}"
+        ) from problem
 
 
 def check_run_id(run_id: str, run_type: DagRunType) -> None:

@@ -65,4 +65,12 @@ REQUESTS: list[Asked] = [
     *send("PUT", f"{BACKFILLS}/7/cancel", None),
     *both(asked("days", from_date="2026-01-05T00:00:00+09:00", to_date="2026-01-06T00:00:00Z", run_backwards=True)),
     *get("/api/v2/dags/days/dagRuns?order_by=run_after"),
+    # Runs of partitions that people ask for
+    *send("POST", "/api/v2/dags/daily/dagRuns", {"logical_date": None, "partition_key": "x"}),
+    *send("POST", "/api/v2/dags/days/dagRuns", {"logical_date": None, "partition_key": " "}),
+    *send("POST", "/api/v2/dags/days/dagRuns", {"logical_date": None, "partition_key": "x" * 251}),
+    *send("POST", "/api/v2/dags/days/dagRuns", {"logical_date": None, "partition_key": "2026-13-01"}),
+    *send("POST", "/api/v2/dags/days/dagRuns", {"logical_date": None, "partition_key": "2026-03-29"}),
+    *send("POST", "/api/v2/dags/days/dagRuns", {"logical_date": "2026-03-01T00:00:00Z"}),
+    *send("POST", "/api/v2/dags/runtime/dagRuns", {"logical_date": None, "partition_key": "x", "dag_run_id": "r"}),
 ]

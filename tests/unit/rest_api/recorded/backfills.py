@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, CronPartitionTimetable, Param, task
+from airflow.sdk import DAG, CronDataIntervalTimetable, CronPartitionTimetable, Param, PartitionedAtRuntime, task
 from airflow.utils.types import DagRunType
 
 SCHEDULES = {
@@ -13,6 +13,7 @@ SCHEDULES = {
     "past": {"schedule": "@daily", "default_args": {"depends_on_past": True}},
     "once": {"schedule": "@once"},
     "never": {"schedule": None},
+    "runtime": {"schedule": PartitionedAtRuntime()},
     "refusing": {"schedule": "@daily", "allowed_run_types": [DagRunType.MANUAL, DagRunType.SCHEDULED]},
 }
 
