@@ -44,6 +44,9 @@ class DagRun:
     clear_number: int = 0
     due_at: datetime | None = None
     """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
+    admitted: tuple[str, ...] = ()
+    """Instances among those that waited for the run's own limits which may be sent now (`slots.admission`), some of them
+    sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
     held_by: str | None = None

@@ -92,5 +92,12 @@ class WakeBackfill(_Message):
     at: datetime
 
 
-Wake = Annotated[WakeRun | WakeDag | WakeBackfill, Field(discriminator="kind")]
+class WakeLimit(_Message):
+    """Give the free slots of a limit to those who wait for it."""
+
+    kind: Literal["wake_limit"] = "wake_limit"
+    limit: str
+
+
+Wake = Annotated[WakeRun | WakeDag | WakeBackfill | WakeLimit, Field(discriminator="kind")]
 """What may come on the queue of wake-ups."""

@@ -32,7 +32,14 @@ class StartNextRun:
     dag_id: str
 
 
-Effect = SendTask | SendTrigger | StartNextRun
+@dataclass(frozen=True, slots=True)
+class GrantSlots:
+    """An instance waits for the limit: give what is free of it to those who are first."""
+
+    limit: str
+
+
+Effect = SendTask | SendTrigger | StartNextRun | GrantSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,9 @@ class Decision:
     """
 
     transitions: tuple[Transition, ...] = ()
+    waiting: tuple[Transition, ...] = ()
+    """Those by which an instance begins to wait for a limit that crosses runs. Committed after `run`: who gives out slots
+    counts what the run has under way, and must find all of that in the store."""
     run: DagRun | None = None
     """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
     effects: tuple[Effect, ...] = ()

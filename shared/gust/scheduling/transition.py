@@ -11,14 +11,17 @@ twice gives equal values.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import IllegalTransition
+from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import slots
 
 FAIL_METHOD: Final = "__fail__"
 """`next_method` that makes Airflow's runtime fail the resumed try, running its callbacks.
@@ -38,6 +41,9 @@ class Transition:
     after: TaskInstance
     keeps_try: bool = False
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "after", slots.settled(self.before, self.after))
 
     @property
     def finished_try(self) -> TaskInstance | None:
@@ -66,8 +72,17 @@ def expand(before: TaskInstance, *, reason: str | None = None) -> Transition:
     return Transition("expand", before, replace(before, reason=reason))
 
 
-def schedule(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
-    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there; it is sent to a worker.
+def schedule(
+    before: TaskInstance,
+    *,
+    at: datetime,
+    retries: int,
+    reason: str | None = None,
+    waits_for: str | None = None,
+    waiting_order: str | None = None,
+) -> Transition:
+    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there but, where `waits_for` names
+    a limit, room; it is sent to a worker as soon as there is.
 
     A new try from None and up_for_retry (the finished one goes to the history), the same try from up_for_reschedule.
     `retries` is the task's, taken over as `max_tries` before the first try.
@@ -81,11 +96,39 @@ def schedule(before: TaskInstance, *, at: datetime, retries: int, reason: str | 
             scheduled_at=at,
             queued_at=None,
             due_at=None,
+            waits_for=waits_for,
+            waiting_order=waiting_order,
             reason=reason,
         )
         return Transition("schedule", before, same_try)
-    after = replace(_new_try(before, retries), state=S.SCHEDULED, scheduled_at=at, reason=reason)
+    after = replace(
+        _new_try(before, retries),
+        state=S.SCHEDULED,
+        scheduled_at=at,
+        waits_for=waits_for,
+        waiting_order=waiting_order,
+        reason=reason,
+    )
     return Transition("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+
+
+def wait(before: TaskInstance, *, waits_for: str, waiting_order: str | None = None) -> Transition:
+    """scheduled → scheduled. It waits for another limit than it did: the one that keeps it back now."""
+    _require("wait", before, slots.waits(before))
+    return Transition("wait", before, replace(before, waits_for=waits_for, waiting_order=waiting_order))
+
+
+def grant(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
+    """scheduled → scheduled. It waited, and has its slots now: it may be sent. Written with what it takes (`grant`)."""
+    _require("grant", before, slots.waits(before))
+    after = slots.holding(before, claims)
+    return Transition("grant", before, replace(after, waits_for=None, waiting_order=None))
+
+
+def hold(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
+    """any state that may hold slots → the same. Its pool began to count it, or ceased to, while it was there already."""
+    _require("hold", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
+    return Transition("hold", before, slots.should_hold(before, claims))
 
 
 def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
@@ -96,9 +139,16 @@ def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: 
 
 
 def start_from_trigger(
-    before: TaskInstance, *, at: datetime, retries: int, trigger: ParkedTrigger, reason: str | None = None
+    before: TaskInstance,
+    *,
+    at: datetime,
+    retries: int,
+    trigger: ParkedTrigger,
+    claims: Sequence[slots.Claim] = (),
+    reason: str | None = None,
 ) -> Transition:
-    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker."""
+    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker, and
+    whatever the limits: `claims` are what counts it from then on."""
     _require("start_from_trigger", before, before.state in SCHEDULABLE)
     begun = before if before.state is S.UP_FOR_RESCHEDULE else _new_try(before, retries)
     after = replace(
@@ -111,6 +161,7 @@ def start_from_trigger(
         due_at=trigger.timeout_at,
         reason=reason,
     )
+    after = slots.holding(after, claims)
     return Transition("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
@@ -461,6 +512,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
 def _resumed(
     before: TaskInstance, at: datetime, next_method: str, next_kwargs: dict[str, Any], reason: str | None
 ) -> TaskInstance:
+    """It gave its place up when it deferred, and waits for one again."""
     return replace(
         before,
         state=S.SCHEDULED,
@@ -468,6 +520,7 @@ def _resumed(
         scheduled_at=at,
         queued_at=None,
         due_at=None,
+        waits_for=THE_RUN,
         trigger=None,
         next_method=next_method,
         next_kwargs=next_kwargs,

@@ -24,6 +24,7 @@ def tick(services: Services) -> int:
         *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
         *(WakeBackfill(backfill_id=backfill_id, at=at) for backfill_id, at in services.store.due_backfills(until)),
     ]
-    services.queues.wake_all([(wake, max(0.0, (wake.at - now).total_seconds())) for wake in wakes])
+    delayed: list[tuple[Wake, float]] = [(wake, max(0.0, (wake.at - now).total_seconds())) for wake in wakes]
+    services.queues.wake_all(delayed)
     services.store.set_alive("scheduler", now)
     return len(wakes)

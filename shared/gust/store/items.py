@@ -24,6 +24,7 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.logged_event import LoggedEvent
+from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
 from gust.store import keyspace
 
@@ -163,6 +164,7 @@ DAG_WARNING: Final = Codec(DagWarning)
 BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
 LOGGED_EVENT: Final = Codec(LoggedEvent)
+POOL: Final = Codec(Pool, keyed=frozenset({"name"}))
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
 

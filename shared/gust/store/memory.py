@@ -22,6 +22,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
+from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.transition import Transition
@@ -34,6 +35,7 @@ from gust.store.fences import (
     changed_run_fields,
     check_finishes,
     check_neither_starts_nor_finishes,
+    check_requeues,
     check_starts,
     counts,
     dag_fence,
@@ -43,8 +45,11 @@ from gust.store.fences import (
     repeated_move,
     run_fence,
     update_fence,
+    with_what_it_holds,
 )
 from gust.store.memory_backfills import MemoryBackfills
+from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_limits import MemoryLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +64,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -83,6 +88,8 @@ class MemoryStore(MemoryBackfills):
         self._logged_events: list[LoggedEvent] = []
         self._assets: dict[tuple[str, str], Asset] = {}
         self._asset_events: dict[str, AssetEvent] = {}
+        self._limits: dict[str, int] = {}
+        self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
@@ -105,7 +112,7 @@ class MemoryStore(MemoryBackfills):
                 raise StaleDag(f"DAG {before.dag_id!r} moved on", current)
         self._check_is_new(run)
         if run.state is DagRunState.RUNNING:
-            self._count(None, run)
+            self._count_run(None, run)
         if moving:
             self._change_dag(after.dag_id, next_run(after))
         self._keep_run(run)
@@ -116,7 +123,7 @@ class MemoryStore(MemoryBackfills):
         self._check_run(before)
         if not self._has_room(before, max_active_runs):
             raise LimitReached(f"max_active_runs of what limits {before.key} is {max_active_runs}")
-        self._count(before, after)
+        self._count_run(before, after)
         self._change_run(before, after)
 
     @_alone
@@ -125,12 +132,19 @@ class MemoryStore(MemoryBackfills):
         self._check_run(before)
         if last and last.running_runs != self._running_beside(before):
             raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None)
-        self._count(before, after)
+        self._count_run(before, after)
         self._change_run(before, after)
 
         if last and last.pauses:
             self._change_dag(before.dag_id, {"is_paused": True})
             self._logged_events.append(last.pauses)
+
+    @_alone
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        check_requeues(before, after)
+        self._check_run(before)
+        self._count_run(before, after)
+        self._change_run(before, after)
 
     @_alone
     def update_run(self, before: DagRun, after: DagRun) -> None:
@@ -139,7 +153,7 @@ class MemoryStore(MemoryBackfills):
         if current is not None and _holds(changed_run_fields(before, after), current):
             return
         self._check_run(before, update_fence(before, after))
-        self._count(before, after)
+        self._count_run(before, after)
         self._change_run(before, after)
 
     @_alone
@@ -222,18 +236,18 @@ class MemoryStore(MemoryBackfills):
         owner = self._dags.get(run.dag_id) if run.backfill_id is None else self._backfills.get(run.backfill_id)
         return owner.running_runs if owner else 0
 
-    def _count(self, before: DagRun | None, after: DagRun) -> None:
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
         """What the run's move changes of what limits it."""
-        changes = counts(before, after)
-        if not changes:
+        changes, run = counts(before, after), after or before
+        if run is None or not changes:
             return
-        if after.backfill_id is not None:
-            self._count_in_backfill(after.backfill_id, changes)
+        if run.backfill_id is not None:
+            self._count_in_backfill(run.backfill_id, changes)
             return
-        dag = self._dags.get(after.dag_id)
+        dag = self._dags.get(run.dag_id)
         if dag is None:
-            raise NotFound(f"no DAG {after.dag_id!r}")
-        self._change_dag(after.dag_id, {"running_runs": dag.running_runs + changes["running_runs"]})
+            raise NotFound(f"no DAG {run.dag_id!r}")
+        self._change_dag(run.dag_id, {"running_runs": dag.running_runs + changes["running_runs"]})
 
     # --- task instances -----------------------------------------------------------------------------------------------
 
@@ -252,8 +266,12 @@ class MemoryStore(MemoryBackfills):
         if not _holds(instance_fence(before), current):
             if _holds(repeated_move(after), current):
                 return
+            if (again := with_what_it_holds(transition, current)) is not None:
+                self.move(again)
+                return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
+        self._count(transition)
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = _copy(finished)
 

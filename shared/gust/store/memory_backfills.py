@@ -79,7 +79,7 @@ class MemoryBackfills:
                 self._check_is_new(run)
             else:
                 self._check_run(before)
-            self._count(before, run)
+            self._count_run(before, run)
             self._change_backfill(backfill, replace(backfill, made=made))
             if before is None:
                 self._keep_run(run)
@@ -111,7 +111,7 @@ class MemoryBackfills:
     def _check_run(self, before: DagRun) -> None:
         raise NotImplementedError
 
-    def _count(self, before: DagRun | None, after: DagRun) -> None:
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
         raise NotImplementedError
 
     def _keep_run(self, run: DagRun) -> None:

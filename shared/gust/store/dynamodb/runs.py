@@ -19,9 +19,10 @@ from gust.services.ports import LastRuns, RunState
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.limits import instance_update, limit_updates
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
-from gust.store.table import ConditionFailed, Expression, Put, Table, Update, key_of
+from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
@@ -85,6 +86,15 @@ class DynamoDBRuns:
         if last:
             of_owner.still({"running_runs": items.number(last.running_runs)})
         with_it = _pausing(before, last.pauses, of_owner) if last and last.pauses else []
+        self._end_running(before, after, of_owner, with_it)
+
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        fences.check_requeues(before, after)
+        self._end_running(before, after, Expression().exists())
+
+    def _end_running(
+        self, before: DagRun, after: DagRun, of_owner: Expression, with_it: Sequence[Put | Update] = ()
+    ) -> None:
         try:
             self._table.transact(run_update(before, after), *counted(before, after, of_owner), *with_it)
         except ConditionFailed as failed:
@@ -92,6 +102,33 @@ class DynamoDBRuns:
             if failed.found[1] is None:
                 raise _no_owner(before) from failed
             raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
+
+    def delete_run(self, run: DagRun) -> None:
+        pk = keyspace.run_partition(run.key)
+        itself = keyspace.run(run.key)
+        self._table.delete_all(key for item in self._table.query(pk) if (key := key_of(item)) != itself)
+        self._documents.delete_all(pk)
+        deletes: list[Delete | Update] = [
+            Delete(itself, Expression().exists().still(items.DAG_RUN.attributes(fences.run_fence(run))))
+        ]
+        if run.logical_date:
+            deletes.append(Delete(keyspace.logical_date(run.dag_id, run.logical_date)))
+        if run.partition_date:
+            deletes.append(Delete(keyspace.run_of_partition(run.dag_id, run.partition_date, run.run_id)))
+        deletes += counted(run, None, Expression().exists())
+        try:
+            self._table.transact(*deletes)
+        except ConditionFailed as failed:
+            if failed.failed(0) and failed.item is None:
+                return
+            raise_if_stale(run, failed)
+            raise _no_owner(run) from failed
+
+    def delete_history(self, key: TaskInstanceKey) -> None:
+        pk = keyspace.run_partition(key.run)
+        beginnings = (keyspace.finished_tries(key), keyspace.xcoms(key.task_id, key.map_index))
+        found = [key_of(item) for start in beginnings for item in self._table.query(pk, begins_with=start)]
+        self._table.delete_all([*found, keyspace.rendered_fields(key)])
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
@@ -168,23 +205,23 @@ class DynamoDBRuns:
         )
 
     def move(self, transition: Transition) -> None:
-        before, after = transition.before, transition.after
-        changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
-        seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-        # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
-        update = Update(
-            keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
-        )
+        counted = limit_updates(transition)
+        writes: list[Put | Update] = [instance_update(transition), *counted]
+        if finished := transition.finished_try:
+            kept = keyspace.finished_try(finished.key, finished.try_number)
+            writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
         try:
-            if finished := transition.finished_try:
-                kept = keyspace.finished_try(finished.key, finished.try_number)
-                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(finished)))
+            if len(writes) > 1:
+                self._table.transact(*writes)
             else:
-                self._table.update(update.key, update.expression)
+                self._table.update(writes[0].key, writes[0].expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
                 return
-            raise _stale(transition.edge, before.key, failed) from failed
+            stale = _stale(transition.edge, transition.before.key, failed)
+            if (again := fences.with_what_it_holds(transition, stale.current)) is None:
+                raise stale from failed
+            self.move(again)
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         were_stale = self._parallel.map(self._is_stale, transitions)
@@ -281,13 +318,15 @@ def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
     return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
 
 
-def counted(before: DagRun | None, after: DagRun, owner: Expression) -> list[Update]:
+def counted(before: DagRun | None, after: DagRun | None, owner: Expression) -> list[Update]:
     """What a run's move changes of what limits it, written if `owner` holds; nothing where nothing is counted."""
-    changes = fences.counts(before, after)
+    changes, run = fences.counts(before, after), after or before
+    if run is None or not changes:
+        return []
     for name, change in changes.items():
         owner.add(name, items.number(change))
-    where = keyspace.dag(after.dag_id) if after.backfill_id is None else keyspace.backfill(after.backfill_id)
-    return [Update(where, owner)] if changes else []
+    where = keyspace.dag(run.dag_id) if run.backfill_id is None else keyspace.backfill(run.backfill_id)
+    return [Update(where, owner)]
 
 
 def _pausing(run: DagRun, event: LoggedEvent, of_owner: Expression) -> list[Put | Update]:

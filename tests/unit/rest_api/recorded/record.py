@@ -18,9 +18,11 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
+from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
 from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
 
 HERE = Path(__file__).parent
+RECORDINGS = {"answers.jsonl": REQUESTS, "pool_answers.jsonl": POOL_REQUESTS}
 
 
 def main() -> None:
@@ -29,8 +31,9 @@ def main() -> None:
         [serialized] = read_serialized(Path(home), "etl.py")
         (HERE / "etl.serialized.json").write_text(json.dumps(serialized) + "\n")
         (HERE / "etl.spec.json").write_text(spec_of(serialized) + "\n")
-        lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers(REQUESTS)]
-        (HERE / "answers.jsonl").write_text("\n".join(lines) + "\n")
+        for name, requests in RECORDINGS.items():
+            lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers(requests)]
+            (HERE / name).write_text("\n".join(lines) + "\n")
 
 
 def prepare(home: Path, file: str) -> None:
