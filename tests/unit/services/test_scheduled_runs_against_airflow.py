@@ -110,8 +110,10 @@ class Life:
         def at(offset: timedelta | None) -> datetime | None:
             return None if offset is None else self.begins + offset
 
-        # From nowhere on it makes one run and no more (docs/airflow-differences.md).
-        start = timedelta() if self.schedule == "@continuous" and self.start is None else self.start
+        start = self.start
+        if self.schedule == "@continuous":
+            # Unless it begins in the past it makes one run and no more (docs/airflow-differences.md).
+            start = -abs(self.start or timedelta()) - timedelta(hours=1)
         arguments: dict[str, Any] = {"schedule": self.schedule, "catchup": self.catches_up}
         arguments["max_active_runs"] = 1 if self.schedule == "@continuous" else self.max_active_runs
         with DAG("etl", start_date=at(start), end_date=at(self.end), **arguments) as dag:
