@@ -184,8 +184,12 @@ def runs_between(timetable: Any, *, earliest: str, latest: str) -> list[dict[str
     within = TimeRestriction(first, end, catchup=True)
     found: list[dict[str, str | None]] = []
     last = None
-    while (last := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=within)) is not None:
-        found.append(_written(last))
+    try:
+        while (last := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=within)) is not None:
+            found.append(_written(last))
+    except Exception:
+        # As Airflow has it: what a timetable raises ends its list.
+        log.exception("%s has no run after %s", timetable.summary, last)
     return found
 
 

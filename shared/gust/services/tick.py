@@ -19,7 +19,7 @@ def tick(services: Services) -> int:
     """Returns how many wake-ups were sent."""
     now = services.clock.now()
     until = now + HORIZON + SLACK
-    wakes: list[Wake] = [
+    wakes: list[WakeRun | WakeDag | WakeBackfill] = [
         *(WakeDag(dag_id=dag_id, at=at) for dag_id, at in services.store.due_dags(until)),
         *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
         *(WakeBackfill(backfill_id=backfill_id, at=at) for backfill_id, at in services.store.due_backfills(until)),
