@@ -157,11 +157,11 @@ def due_at(backfill: Backfill, ordinal: int, now: datetime) -> datetime:
 
 def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: int) -> None:
     """Clear the finished run and queue it as the backfill's. Its tasks first: while the run is finished nobody looks at
-    them, and whoever dies in between leaves the rest to the next look. Raises StaleDagRun, StaleBackfill."""
-    state = services.store.load_run(before.key)
-    if state is None or state.run != before:
+    them, and whoever dies in between leaves the rest to the next look. Raises StaleDagRun where the run is in flight, and
+    StaleBackfill where another clears it."""
+    state, now = services.store.load_run(before.key), services.clock.now()
+    if state is None or state.run != before or before.is_held(now):
         raise StaleDagRun(f"{before.key} moved on", state.run if state else None)
-    now = services.clock.now()
     latest = backfill.run_on_latest_version
     spec = load_spec(services.objects, backfill.spec_key if latest else before.spec_key)
     cleared = [
@@ -170,7 +170,8 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
         if instance.state not in (None, S.RUNNING)
     ]
     if services.store.move_all(cleared):
-        raise StaleDagRun(f"instances of {before.key} moved on", before)
+        # Not to be passed over: whoever clears them is about to queue the run.
+        raise StaleBackfill(f"instances of {before.key} moved on")
     version: dict[str, Any] = {
         "version_number": backfill.version_number,
         "spec_key": backfill.spec_key,

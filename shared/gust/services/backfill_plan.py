@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from gust.model.backfill import ReprocessBehavior
 from gust.model.dag import Dag
@@ -16,6 +17,9 @@ from gust.model.state import DagRunState
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
 from gust.services.next_run import runs_between
+
+FEW: Final = 100
+"""Partitions that are looked up one by one; beyond that all of the DAG's are read."""
 
 
 def planned_runs(
@@ -35,7 +39,13 @@ def existing_runs(services: Services, dag_id: str, plan: Sequence[NextRun]) -> d
     if plan[0].partition_date is None:
         between = services.store.runs_of_dates(dag_id, min(dates), max(dates))
         return {run.logical_date: run for run in between if run.logical_date is not None}
-    found = {date: services.store.runs_of_partition(dag_id, date) for date in dates}
+    found: dict[datetime, list[DagRun]] = {date: [] for date in dates}
+    if len(dates) > FEW:
+        for run in services.store.runs_of_partition(dag_id, None):
+            if run.partition_date in found:
+                found[run.partition_date].append(run)
+    else:
+        found = {date: services.store.runs_of_partition(dag_id, date) for date in dates}
     return {date: max(runs, key=started_last) for date, runs in found.items() if runs}
 
 

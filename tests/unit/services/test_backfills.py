@@ -257,6 +257,29 @@ def test_a_run_that_is_run_again_is_the_backfills_and_starts_anew(world: World) 
     assert instance.try_number == 2
 
 
+def test_who_meets_another_clearing_the_same_run_passes_over_nothing(world: World) -> None:
+    world.given_dag(hourly())
+    key = given_finished(world, 0, R.FAILED)
+    backfill_of_both = AskedBackfill(
+        dag_id="etl", from_date=FROM, to_date=FROM + timedelta(hours=2), reprocess_behavior=ReprocessBehavior.FAILED
+    )
+
+    class Overtaken:
+        """A store whose instances are cleared by another a moment before."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def move_all(self, transitions: Any) -> Any:
+            world.store.move_all(transitions)
+            return transitions
+
+    create_backfill(replace(world.services, store=Overtaken()), backfill_of_both, user=None)
+    assert (stored(world).made, world.run(key).state) == (0, R.FAILED)
+    advance_backfill(world.services, 1)
+    assert (stored(world).made, stored(world).unfinished_runs, world.run(key).state) == (3, 3, R.QUEUED)
+
+
 @pytest.mark.parametrize("latest", [True, False])
 def test_it_is_run_again_on_the_newest_version_or_on_its_own(world: World, latest: bool) -> None:
     world.given_dag(hourly())
