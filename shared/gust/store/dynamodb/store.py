@@ -6,6 +6,8 @@ from typing import Any
 
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, Objects
+from gust.store.dynamodb.asset_queues import DynamoDBAssetQueues
+from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.backfills import DynamoDBBackfills
 from gust.store.dynamodb.dags import DynamoDBDags
@@ -19,7 +21,15 @@ from gust.store.table import Meter, Table
 
 
 class DynamoDBStore(
-    DynamoDBRuns, DynamoDBBackfills, DynamoDBLimits, DynamoDBXComs, DynamoDBDags, DynamoDBAssets, DynamoDBSettings
+    DynamoDBRuns,
+    DynamoDBBackfills,
+    DynamoDBLimits,
+    DynamoDBXComs,
+    DynamoDBDags,
+    DynamoDBAssets,
+    DynamoDBAssetReferences,
+    DynamoDBAssetQueues,
+    DynamoDBSettings,
 ):
     """Implements `services.ports.Store`.
 
