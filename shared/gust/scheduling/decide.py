@@ -470,7 +470,7 @@ class _Deciding:
     def _conclude(self, *, is_stuck: bool) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
         if not unfinished:
-            return self._finish(*self._outcome())
+            return replace(self._finish(*self._outcome()), is_settled=True)
         if is_stuck:
             return self._finish(DagRunState.FAILED, "Deadlock: no unfinished task can ever run.")
         for task, instance in unfinished:

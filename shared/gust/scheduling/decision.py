@@ -60,5 +60,7 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""
+    is_settled: bool = False
+    """The run ends because all its instances have ended, and not by its timeout or a deadlock."""
     due_at: datetime | None = None
     """The earliest moment at which time alone would change this decision; `None` if no such moment exists."""
