@@ -97,11 +97,11 @@ class _Lane:
             return
         claims = slots.claims(instance.dag_id, task, self._pools_of(task))
         full = [claim for claim in claims if not claim.has_room(self._used_of(claim))]
-        if elsewhere := [claim for claim in full if claim.limit != self._limit]:
-            self._send_on(waiting, task, instance, elsewhere[0])
-        elif full:
+        if any(claim.limit == self._limit for claim in full):
             # Too much for the slots that are left. Those behind it may need fewer; of one task all need the same.
             self._is_full = pool_of(self._limit) is None
+        elif full:
+            self._send_on(waiting, task, instance, full[0])
         else:
             self._grant(waiting, instance, claims)
 
