@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -105,8 +105,9 @@ class Emulator:
         import uvicorn
 
         class Server(uvicorn.Server):
-            def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-                return contextlib.nullcontext()  # stopping is ours: it would wait for every open connection
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield  # stopping is ours: it would wait for every open connection
 
         # Half the processor time per request that Hypercorn takes, with which MiniStack would serve itself.
         config = uvicorn.Config(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gust.errors import Conflict, NotFound, StaleDagRun, StaleTaskInstance
+from gust.errors import Conflict, NotFound, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import DagRunState
@@ -34,20 +34,11 @@ def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState
             )
         try:
             held = _held(services, run)
-            _give_back(services, key)
-            services.store.delete_run(held)
-        except (StaleDagRun, StaleTaskInstance):
+            if _gave_back_all(services, key):
+                return services.store.delete_run(held)
+        except StaleDagRun:
             continue
-        return
     raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
-
-
-def _give_back(services: Services, key: DagRunKey) -> None:
-    """What its instances hold of pools and other limits, which go on without the run. Raises StaleTaskInstance."""
-    state = services.store.load_run(key)
-    for instance in state.instances.values() if state else ():
-        if instance.holds:
-            services.store.move(transition.forget(instance, reason="Its run is being deleted."))
 
 
 def _held(services: Services, run: DagRun) -> DagRun:
@@ -59,6 +50,14 @@ def _held(services: Services, run: DagRun) -> DagRun:
     held = replace(run, held_by=_DELETED, held_until=until, due_at=None if run.is_finished else until)
     services.store.update_run(run, held)
     return held
+
+
+def _gave_back_all(services: Services, key: DagRunKey) -> bool:
+    """What its instances hold of pools and limits outlives the run, unless it is given back first. False where a worker
+    moved one of them meanwhile."""
+    state = services.store.load_run(key)
+    holders = [] if state is None else [instance for instance in state.instances.values() if instance.holds]
+    return not services.store.move_all([transition.forget(instance) for instance in holders])
 
 
 _DELETED = "deletion"

@@ -6,6 +6,7 @@ from datetime import datetime
 from threading import RLock
 
 from gust.errors import StaleDagRun
+from gust.model.asset import AssetEvent
 from gust.model.bundle import DagWarning
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
@@ -26,6 +27,7 @@ class MemoryDeletions:
     _tries: dict[TaskInstanceKey, dict[int, TaskInstance]]
     _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
     _xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]]
+    _consumed: dict[DagRunKey, list[AssetEvent]]
     _dags: dict[str, Dag]
     _versions: dict[tuple[str, int], DagVersion]
     _warnings: dict[tuple[str, str], DagWarning]
@@ -43,6 +45,7 @@ class MemoryDeletions:
             for key in {key for key in with_history if key.run == run.key}:
                 self.delete_history(key)
             self._instances.pop(run.key, None)
+            self._consumed.pop(run.key, None)
             if run.logical_date:
                 self._logical_dates.pop((run.dag_id, run.logical_date), None)
             del self._runs[run.key]

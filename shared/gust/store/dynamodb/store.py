@@ -6,6 +6,8 @@ from typing import Any
 
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, Objects
+from gust.store.dynamodb.asset_queues import DynamoDBAssetQueues
+from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
@@ -17,7 +19,16 @@ from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
 
 
-class DynamoDBStore(DynamoDBRuns, DynamoDBLimits, DynamoDBXComs, DynamoDBDags, DynamoDBAssets, DynamoDBSettings):
+class DynamoDBStore(
+    DynamoDBRuns,
+    DynamoDBLimits,
+    DynamoDBXComs,
+    DynamoDBDags,
+    DynamoDBAssets,
+    DynamoDBAssetReferences,
+    DynamoDBAssetQueues,
+    DynamoDBSettings,
+):
     """Implements `services.ports.Store`.
 
     `client` is a boto3 DynamoDB client, one per process, with at least `Parallel.WIDTH` pooled connections. `objects`
