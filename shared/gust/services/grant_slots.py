@@ -109,7 +109,6 @@ class _Lane:
         return (
             waiting.dag.is_paused
             or waiting.run.state is not DagRunState.RUNNING
-            or waiting.run.is_held(self._services.clock.now())
             or waiting.room.objection(task) is not None
         )
 
