@@ -11,6 +11,7 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -101,6 +102,7 @@ class _Deciding:
         self.admitted = run.admitted
         """The run's, and whom this decision lets go besides."""
         self.is_never_full = False
+        self.keeps_places_free = False
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
@@ -391,8 +393,10 @@ class _Deciding:
             self.view.move(transition.wait(instance, waits_for=claims[0].limit, waiting_order=order))
 
     def _admit(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """In order, as many as there is room for; whoever has to wait for slots besides keeps nobody back."""
+        """In order, as many as there is room for. Who will get its slots keeps a place in the run free, who has to wait for
+        them keeps nobody back."""
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
+        promised: Counter[str] = Counter()
         admitted: list[str] = []
         for task, instance in ordered:
             is_new = instance.state is not S.SCHEDULED
@@ -400,8 +404,11 @@ class _Deciding:
                 self._wait(instance, objection)
                 if is_new:
                     self._scheduled(task, instance, waits_for=THE_RUN)
-            elif self._claims(task):
+            elif claims := self._claims(task):
                 self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
+                if all(claim.pool and claim.has_room(claim.pool.used + promised[claim.limit]) for claim in claims):
+                    promised.update({claim.limit: claim.slots for claim in claims})
+                    room.take(task)
             else:
                 room.take(task)
                 after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
@@ -409,6 +416,8 @@ class _Deciding:
         if admitted:
             under_way = [slots.admission(i) for i in everything if slots.is_on_its_way(i, self.run.admitted)]
             self.admitted = (*(one for one in under_way if one in self.run.admitted), *admitted)
+        kept_back = any(slots.waits(i) and self._waits_for_its_run(i) for _, i in self.view.all_instances())
+        self.keeps_places_free = bool(promised) and kept_back
 
     def _scheduled(self, task: TaskSpec, instance: TaskInstance, *, waits_for: str | None) -> TaskInstance:
         is_in_line = waits_for not in {None, THE_RUN}
@@ -445,8 +454,14 @@ class _Deciding:
 
     def _grants(self, unfinished: list[tuple[TaskSpec, TaskInstance]]) -> list[GrantSlots]:
         """One for each limit that one of the run's instances waits for and that may have room."""
-        limits = dict.fromkeys(i.waits_for for _, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN)
-        return [GrantSlots(limit) for limit in limits if limit is not None and self._may_have_room(limit)]
+        in_line = [(task, i) for task, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN]
+        in_line.sort(key=lambda pair: slots.order_in_run(*pair))
+        limits = dict.fromkeys(i.waits_for for _, i in in_line)
+        return [
+            GrantSlots(limit, looks_again=self.keeps_places_free)
+            for limit in limits
+            if limit is not None and self._may_have_room(limit)
+        ]
 
     def _may_have_room(self, limit: str) -> bool:
         if (name := pool_of(limit)) is None:

@@ -37,6 +37,8 @@ class GrantSlots:
     """An instance waits for the limit: give what is free of it to those who are first."""
 
     limit: str
+    looks_again: bool = False
+    """The run keeps others back for it: should somebody else get the slots, these may go."""
 
 
 Effect = SendTask | SendTrigger | StartNextRun | GrantSlots

@@ -178,9 +178,11 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
-    for effect in decision.effects:
-        if isinstance(effect, GrantSlots):
-            grant_slots(services, effect.limit)
+    grants = [effect for effect in decision.effects if isinstance(effect, GrantSlots)]
+    for grant in grants:
+        grant_slots(services, grant.limit)
+    if any(grant.looks_again for grant in grants):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=services.clock.now()))
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
     for following in following_runs(services, run, spec):

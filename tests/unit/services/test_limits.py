@@ -294,6 +294,36 @@ class TestTheRunsOwnLimits:
         give_back(world, "pool:p", full, other)
         assert world.state(full, "pooled") is S.QUEUED
 
+    def test_the_most_important_of_a_full_run_gets_its_place_though_it_needs_a_slot_too(self, world: World) -> None:
+        given_pool(world)
+        given_pool(world, "q")
+        world.given_dag(
+            side_by_side(
+                max_active_tasks=1,
+                plain={"priority_weight": 1},
+                in_p={"pool": "p", "priority_weight": 5},
+                in_q={"pool": "q", "priority_weight": 9},
+            )
+        )
+        run = world.trigger()
+        settle(world, run)
+        assert [world.state(run, t) for t in ("in_q", "in_p", "plain")] == [S.QUEUED, S.SCHEDULED, S.SCHEDULED]
+        world.succeed(run, "in_q")
+        settle(world, run)
+        assert [world.state(run, t) for t in ("in_p", "plain")] == [S.QUEUED, S.SCHEDULED]
+        world.succeed(run, "in_p")
+        settle(world, run)
+        assert world.state(run, "plain") is S.QUEUED
+
+    def test_who_does_not_get_its_slot_frees_its_place_in_the_run(self, world: World) -> None:
+        given_pool(world)
+        world.given_dag(side_by_side("other", first={"pool": "p", "priority_weight": 99}))
+        world.given_dag(side_by_side(max_active_tasks=1, plain={}, pooled={"pool": "p", "priority_weight": 9}))
+        run, other = world.trigger(), world.trigger("o", "other")
+        settle(world, other)
+        settle(world, run)
+        assert [world.state(run, t) for t in ("pooled", "plain")] == [S.SCHEDULED, S.QUEUED]
+
     def test_a_paused_dag_keeps_nobody_from_the_pool(self, world: World) -> None:
         from gust.services.pause_dag import set_paused
 
