@@ -44,7 +44,7 @@ from gust.store import items, keyspace
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.dynamodb.runs import read_instance
 from gust.store.table import key_of
-from tests.chaos.test_two_schedulers import given_dag, trigger
+from tests.chaos.test_two_schedulers import Crowd, given_dag, trigger
 from tests.chaos.test_weather import WAKING
 from tests.contract.conftest import OnDynamoDB
 from tests.unit.services.conftest import NoLogs
@@ -309,3 +309,40 @@ def test_the_filters_here_are_the_templates() -> None:
 
     assert WAKING == WOKEN_BY_OTHERS
     assert json.dumps([GIVEN_BACK, CHANGED]) == '["give_back", "change"]'
+
+
+def test_a_full_run_is_never_fuller_than_it_may_be(dynamodb: OnDynamoDB) -> None:
+    """Eight schedulers without pause at one run, in which more important tasks become ready all the time."""
+    services = Services(
+        store=dynamodb.store,
+        objects=dynamodb.objects,
+        queues=MemoryQueues(),
+        tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
+        clock=SystemClock(),
+        logs=NoLogs(),
+    )
+    names = [f"t{n:02}" for n in range(24)]
+    tasks = {
+        name: TaskSpec(
+            task_id=name,
+            priority_weight=n,
+            upstream_task_ids=(names[n - 6],) if n >= 6 else (),
+            downstream_task_ids=(names[n + 6],) if n + 6 < len(names) else (),
+        )
+        for n, name in enumerate(names)
+    }
+    spec = busy().model_copy(update={"tasks": tasks, "max_active_tasks": 2})
+    given_dag(services, spec, max_active_runs=1, max_active_tasks=2)
+    key = trigger(services, "r")
+
+    Crowd(services, [key]).work()
+
+    states: dict[Any, S | None] = {}
+    most = 0
+    for record in Stream(dynamodb).records(until=lambda: True):
+        image = record["dynamodb"].get("NewImage", {})
+        if image and (instance := keyspace.instance_key(key_of(image))) is not None:
+            states[instance] = read_instance(instance, image).state
+            most = max(most, sum(state in slots.HAS_A_WORKER for state in states.values()))
+    assert set(states.values()) == {S.SUCCESS}
+    assert most == 2

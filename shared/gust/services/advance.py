@@ -22,7 +22,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL
+from gust.model.pool import DEFAULT_POOL, of_task
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
@@ -81,6 +81,7 @@ def advance(services: Services, key: DagRunKey) -> None:
                 now=now,
                 past=load_past(services, run, spec),
                 pools=load_pools(services, spec, known=pools),
+                used=load_limits_of_tasks(services, spec),
                 max_active_tasks=dag.max_active_tasks,
             )
             if commit(services, run, decision, now=now):
@@ -142,6 +143,13 @@ def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
     """The pools that the DAG's tasks name. Most name none but the default one, which was read with the DAG."""
     others = pool_names(spec) - {DEFAULT_POOL}
     return {**known, **services.store.get_pools(others)} if others else known
+
+
+def load_limits_of_tasks(services: Services, spec: DagSpec) -> dict[str, int]:
+    """How many instances of all runs count against each task's own limit; few tasks have one."""
+    limited = [t for t in spec.tasks.values() if t.max_active_tis_per_dag is not None]
+    limits = [of_task(spec.dag_id, task.task_id) for task in limited]
+    return {limit: services.store.slots_used(limit) for limit in limits}
 
 
 def put_off(services: Services, key: DagRunKey) -> None:
