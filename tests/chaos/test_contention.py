@@ -166,8 +166,8 @@ class Town:
                 pools.change_pool(self.services, "five", slots=self.chance.choice((2, 3, SLOTS, SLOTS)))
                 pools.change_pool(self.services, "kept", include_deferred=self.chance.random() < 0.8)
             if self.chance.random() < 0.2:
-                key = next(iter(self.services.store.waiting_for(of_pool("five"))), None)
-                waiting = self.services.store.get_instance(key) if key else None
+                first = next(iter(self.services.store.waiting_for(of_pool("five"))), None)
+                waiting = self.services.store.get_instance(first[1]) if first else None
                 if waiting is not None and slots.waits(waiting) and waiting.task_id.startswith("small"):
                     skipped = transition.skip(waiting, at=self.services.clock.now(), reason="A person skipped it.")
                     with suppress(Stale):

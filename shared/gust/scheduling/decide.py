@@ -425,8 +425,7 @@ class _Deciding:
                 after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
                 admitted.append(slots.admission(after))
         if admitted:
-            under_way = [slots.admission(i) for i in everything if slots.is_on_its_way(i, self.run.admitted)]
-            self.admitted = (*(one for one in under_way if one in self.run.admitted), *admitted)
+            self.admitted = slots.admitting(self.run, admitted, everything).admitted
         kept_back = any(slots.waits(i) and self._waits_for_its_run(i) for _, i in self.view.all_instances())
         self.keeps_places_free = bool(promised) and kept_back
 
@@ -471,11 +470,13 @@ class _Deciding:
         """One for each limit that one of the run's instances waits for and that may have room."""
         in_line = [(task, i) for task, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN]
         in_line.sort(key=lambda pair: slots.order_in_run(*pair))
-        limits = dict.fromkeys(i.waits_for for _, i in in_line)
+        of_limit: dict[str, list[TaskInstance]] = {}
+        for _, instance in in_line:
+            of_limit.setdefault(instance.waits_for or "", []).append(instance)
         return [
-            GrantSlots(limit, looks_again=self.keeps_places_free)
-            for limit in limits
-            if limit is not None and self._may_have_room(limit)
+            GrantSlots(limit, tuple(instances), looks_again=self.keeps_places_free)
+            for limit, instances in of_limit.items()
+            if self._may_have_room(limit)
         ]
 
     def _may_have_room(self, limit: str) -> bool:

@@ -32,7 +32,7 @@ from gust.scheduling.decision import Decision, GrantSlots, SendTask, SendTrigger
 from gust.scheduling.slots import Pools, pool_names
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
-from gust.services.grant_slots import grant_slots
+from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.specs import load_spec
@@ -186,15 +186,21 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
-    grants = [effect for effect in decision.effects if isinstance(effect, GrantSlots)]
-    for grant in grants:
-        grant_slots(services, grant.limit)
-    if any(grant.looks_again for grant in grants):
-        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=services.clock.now()))
+    give_out_slots(services, run, decision)
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
     for following in following_runs(services, run, spec):
         services.queues.wake(WakeRun(dag_id=following.dag_id, run_id=following.run_id, at=services.clock.now()))
+
+
+def give_out_slots(services: Services, run: DagRun, decision: Decision) -> None:
+    """Have those that wait for a limit looked at, the run's among them, in the lines that they stand in."""
+    grants = [effect for effect in decision.effects if isinstance(effect, GrantSlots)]
+    let_go = {key for g in grants for key in grant_slots(services, g.limit, besides=g.instances)}
+    for limit in {m.after.waits_for for m in decision.waiting if m.after.waits_for and m.after.key not in let_go}:
+        look_again(services, limit)
+    if any(grant.looks_again for grant in grants):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=services.clock.now()))
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:

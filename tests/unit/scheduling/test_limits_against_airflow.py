@@ -22,6 +22,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
+from gust.errors import LimitReached
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
@@ -231,12 +232,16 @@ def we_let_go(case: Case) -> set[TaskInstanceKey]:
             if state is not S.SCHEDULED:
                 given(world, key.task_instance(name), state, slots.claims(key.dag_id, task, known))
     # All is ready before anybody is let go, as Airflow sees it.
-    lines, world.store.waiting_for = world.store.waiting_for, lambda _: iter(())  # type: ignore[method-assign]
+    grant, world.store.grant = world.store.grant, not_yet  # type: ignore[method-assign, assignment]
     settle(world, *case.dates)
-    world.store.waiting_for = lines  # type: ignore[method-assign]
+    world.store.grant = grant  # type: ignore[method-assign]
     settle(world, *case.dates)
     waiting = (key for key, state in case.states.items() if state is S.SCHEDULED)
     return {key for key in waiting if (i := world.store.get_instance(key)) and i.state is S.QUEUED}
+
+
+def not_yet(*_: object, **__: object) -> None:
+    raise LimitReached("not before all have lined up")
 
 
 def given_spec(case: Case, dag_id: str) -> DagSpec:

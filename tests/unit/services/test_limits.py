@@ -250,6 +250,27 @@ class TestPools:
         assert instance(world, run, "a").holds == {}
 
 
+class TestALineThatLags:
+    def test_who_has_just_begun_to_wait_is_let_go_all_the_same(self, world: World) -> None:
+        given_pool(world)
+        world.given_dag(side_by_side(a={"pool": "p"}))
+        run = world.trigger()
+        world.store.waiting_for = lambda _: iter(())  # type: ignore[method-assign]
+        world.advance(run)
+        world.advance(run)
+        assert world.state(run, "a") is S.QUEUED
+        assert not [wake for wake, _ in world.queues.wakes if isinstance(wake, WakeLimit)]
+
+    def test_slots_given_back_to_a_line_that_does_not_show_all_yet_are_offered_again(self, world: World) -> None:
+        given_pool(world)
+        world.given_dag(side_by_side(a={"pool": "p", "priority_weight": 2}, b={"pool": "p"}))
+        run = world.trigger()
+        world.advance(run)
+        world.succeed(run, "a") if world.state(run, "a") is S.QUEUED else world.advance(run)
+        (again,) = [(wake, delay) for wake, delay in world.queues.wakes if isinstance(wake, WakeLimit)]
+        assert again == (WakeLimit(limit="pool:p"), 2.0)
+
+
 class TestLimitOfATask:
     def test_it_crosses_runs_and_counts_what_is_deferred(self, world: World) -> None:
         world.given_dag(side_by_side(a={"max_active_tis_per_dag": 1}))
