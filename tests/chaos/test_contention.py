@@ -25,7 +25,7 @@ import pytest
 from gust.aws.memory import MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Conflict, GustError, NotFound, Stale
-from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.pool import of_pool, of_task, pool_of
@@ -68,7 +68,7 @@ def busy() -> DagSpec:
     }
     return DagSpec(
         dag_id="etl",
-        timetable={"type": "airflow.timetables.simple.NullTimetable"},
+        timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
         max_active_tasks=MOST_IN_RUN,
         tasks={name: TaskSpec(task_id=name, retries=1000, retry_delay=0.0, **fields) for name, fields in tasks.items()},
     )

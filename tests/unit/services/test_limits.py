@@ -20,7 +20,7 @@ from gust.services.grant_slots import grant_slots
 from tests.unit.services.conftest import START, World, chain
 
 
-def side_by_side(dag_id: str = "etl", *, max_active_tasks: int = 16, **tasks: dict[str, Any]) -> DagSpec:
+def side_by_side(dag_id: str = "etl", /, *, max_active_tasks: int = 16, **tasks: Any) -> DagSpec:
     """A DAG whose tasks do not depend on each other."""
     specs = {name: TaskSpec(task_id=name, **fields) for name, fields in tasks.items()}
     return chain(dag_id=dag_id, max_active_tasks=max_active_tasks).model_copy(update={"tasks": specs})
@@ -141,7 +141,8 @@ class TestPools:
 
     def test_a_new_size_counts_at_once(self, world: World) -> None:
         given_pool(world, slots=3)
-        world.given_dag(side_by_side(**{f"t{n}": {"pool": "p"} for n in range(5)}))
+        five: dict[str, Any] = {f"t{n}": {"pool": "p"} for n in range(5)}
+        world.given_dag(side_by_side(**five))
         run = world.trigger()
         settle(world, run)
         pools.change_pool(world.services, "p", slots=1)
@@ -170,7 +171,7 @@ class TestPools:
         assert world.state(run, "b") is S.QUEUED
 
     def test_the_default_pool_counts_what_is_in_it_when_it_is_given_a_size(self, world: World) -> None:
-        world.given_dag(side_by_side(**{f"t{n}": {} for n in range(3)}))
+        world.given_dag(side_by_side(t0={}, t1={}, t2={}))
         world.given_dag(side_by_side("other", late={}))
         run = world.trigger()
         settle(world, run)
@@ -255,7 +256,7 @@ class TestALineThatLags:
         given_pool(world)
         world.given_dag(side_by_side(a={"pool": "p"}))
         run = world.trigger()
-        world.store.waiting_for = lambda _: iter(())  # type: ignore[method-assign]
+        world.store.waiting_for = lambda limit: iter(())  # type: ignore[method-assign]
         world.advance(run)
         world.advance(run)
         assert world.state(run, "a") is S.QUEUED
@@ -366,7 +367,8 @@ class TestTheRunsOwnLimits:
         assert world.state(paused, "a") is S.QUEUED
 
     def test_a_small_run_writes_nothing_of_whom_it_lets_go(self, world: World) -> None:
-        world.given_dag(side_by_side(**{f"t{n}": {} for n in range(16)}))
+        sixteen: dict[str, Any] = {f"t{n}": {} for n in range(16)}
+        world.given_dag(side_by_side(**sixteen))
         run = world.trigger()
         settle(world, run)
         assert world.run(run).admitted == ()
@@ -380,7 +382,8 @@ class TestTheRunsOwnLimits:
         world.advance(run)
         world.succeed(run, "first")
         world.store.move(transition.skip(instance(world, run, "b"), at=world.clock.now(), reason="not yet"))
-        update_run, raced = world.store.update_run, []
+        update_run = world.store.update_run
+        raced: list[tuple[str, ...]] = []
 
         def somebody_is_first(before: Any, after: Any) -> None:
             if not raced and after.admitted != before.admitted:
