@@ -24,6 +24,7 @@ from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Query, Request
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, RunView, load_view
 from gust.scheduling.decide import decide
+from gust.scheduling.slots import pool_names
 from gust.services.context import Services
 from gust.services.specs import load_spec
 
@@ -245,7 +246,9 @@ def _dependencies(services: Services, request: Request, map_index: int) -> Json:
         return {"dependencies": []}
     reasons = [("Dag Not Paused", _paused(services, view.run)), ("Dagrun Running", _not_running(view.run))]
     if view.spec is not None:
-        decision = decide(view.spec, view.run, view.stored, now=request.now)
+        dag, pools = services.store.get_dag_and_pools(view.run.dag_id, pool_names(view.spec))
+        most = dag.max_active_tasks if dag else None
+        decision = decide(view.spec, view.run, view.stored, now=request.now, pools=pools, max_active_tasks=most)
         reasons.append(("Scheduler", decision.reasons.get((found.instance.task_id, map_index))))
     return {"dependencies": [{"name": name, "reason": reason} for name, reason in reasons if reason]}
 

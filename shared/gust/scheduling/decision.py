@@ -34,9 +34,13 @@ class StartNextRun:
 
 @dataclass(frozen=True, slots=True)
 class GrantSlots:
-    """An instance waits for the limit: give what is free of it to those who are first."""
+    """Instances of the run wait for the limit: give what is free of it to those who are first."""
 
     limit: str
+    instances: tuple[TaskInstance, ...] = ()
+    """Those of the run. The index that all stand in may not show them yet."""
+    looks_again: bool = False
+    """The run keeps others back for it: should somebody else get the slots, these may go."""
 
 
 Effect = SendTask | SendTrigger | StartNextRun | GrantSlots

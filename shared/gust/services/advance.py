@@ -22,7 +22,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL
+from gust.model.pool import DEFAULT_POOL, of_task
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
@@ -33,7 +33,7 @@ from gust.scheduling.slots import Pools, pool_names
 from gust.services.advance_backfill import advance_backfill
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
-from gust.services.grant_slots import grant_slots
+from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.pause_after_failures import last_runs
@@ -84,6 +84,7 @@ def advance(services: Services, key: DagRunKey) -> None:
                 now=now,
                 past=load_past(services, run, spec),
                 pools=load_pools(services, spec, known=pools),
+                used=load_limits_of_tasks(services, spec),
                 max_active_tasks=dag.max_active_tasks,
             )
             if commit(services, run, decision, now=now):
@@ -170,6 +171,13 @@ def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
     return {**known, **services.store.get_pools(others)} if others else known
 
 
+def load_limits_of_tasks(services: Services, spec: DagSpec) -> dict[str, int]:
+    """How many instances of all runs count against each task's own limit; few tasks have one."""
+    limited = [t for t in spec.tasks.values() if t.max_active_tis_per_dag is not None]
+    limits = [of_task(spec.dag_id, task.task_id) for task in limited]
+    return {limit: services.store.slots_used(limit) for limit in limits}
+
+
 def put_off(services: Services, key: DagRunKey) -> None:
     """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
     that it neither keeps the ticks busy nor looks as if all timers were stuck."""
@@ -204,13 +212,21 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
-    for effect in decision.effects:
-        if isinstance(effect, GrantSlots):
-            grant_slots(services, effect.limit)
+    give_out_slots(services, run, decision)
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run)
     for following in following_runs(services, run, spec):
         services.queues.wake(WakeRun(dag_id=following.dag_id, run_id=following.run_id, at=services.clock.now()))
+
+
+def give_out_slots(services: Services, run: DagRun, decision: Decision) -> None:
+    """Have those that wait for a limit looked at, the run's among them, in the lines that they stand in."""
+    grants = [effect for effect in decision.effects if isinstance(effect, GrantSlots)]
+    let_go = {key for g in grants for key in grant_slots(services, g.limit, besides=g.instances)}
+    for limit in {m.after.waits_for for m in decision.waiting if m.after.waits_for and m.after.key not in let_go}:
+        look_again(services, limit)
+    if any(grant.looks_again for grant in grants):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=services.clock.now()))
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:

@@ -164,14 +164,15 @@ class RunStore(Protocol):
         ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
         are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
 
-    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
+    def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
-        place in the run, in one transaction. Raises StaleTaskInstance where the instance moved, StaleDagRun where the run
-        does not run or others were let go since it was read, LimitReached where a limit has no room or a pool is not
-        what the claim saw."""
+        place in the run, `(before, after)`, of which only `admitted` is written, in one transaction. Raises
+        StaleTaskInstance where the instance moved, StaleDagRun where the run does not run or others were let go since it
+        was read, LimitReached where a limit has no room or a pool is not what the claim saw."""
 
-    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
-        """Instances that wait for the limit, in their order; read as far as they are asked for. May lag by a moment."""
+    def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
+        """Instances that wait for the limit with their `waiting_order`, in that order; read as far as they are asked for.
+        May lag by a moment."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
