@@ -64,6 +64,8 @@ class XCom:
     """What the Task SDK sent: a JSON value, already serialized by Airflow's XCom backend."""
     timestamp: datetime
     mapped_length: int | None = None
+    skip_decision: dict[str, Any] | None = None
+    """What the scheduler must know of the value, where it says whom a branch skips."""
     dag_result: bool = False
 
 
@@ -163,6 +165,9 @@ class RunStore(Protocol):
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
 
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+
 
 class LimitStore(Protocol):
     """Pools, and how many slots of each limit are held."""
@@ -188,7 +193,8 @@ class XComStore(Protocol):
 
     def put_xcom(self, xcom: XCom) -> None:
         """Store or replace. Also notes the name in the instance's `pushed_keys`/`xcom_lengths` where
-        `xcom.mapped_length` is given; raises StaleTaskInstance then, and stores nothing, unless the instance runs.
+        `xcom.mapped_length` is given, and `xcom.skip_decision` in its own; raises StaleTaskInstance then, and stores
+        nothing, unless the instance runs.
         Raises Invalid where the value is larger than 50 MB."""
 
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...

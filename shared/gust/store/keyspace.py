@@ -9,7 +9,8 @@ names; a field that has its default is left out (`items.py`).
     DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
-    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields
+    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
+                                                                                           list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
     logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition;
                                                                                            runs_before, runs_after
@@ -79,6 +80,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
+                           or a skip decision
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
     put_asset_events       2t WRU; per event 2t, 2t more per alias; per DAG or partition they go to 2t, +1 if none waited
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
@@ -175,6 +177,15 @@ def finished_tries(key: TaskInstanceKey) -> str:
 
 def rendered_fields(key: TaskInstanceKey) -> Key:
     return Key(run_partition(key.run), f"RTIF#{_of_instance(key)}")
+
+
+RENDERED_FIELDS: Final = "RTIF#"
+
+
+def rendered_fields_of(key: Key) -> tuple[str, int]:
+    """(task_id, map_index) from a key that `rendered_fields` made."""
+    task_id, map_index = key.sk.removeprefix(RENDERED_FIELDS).split("#")
+    return unescape(task_id), int(map_index)
 
 
 def xcom(key: TaskInstanceKey, name: str) -> Key:

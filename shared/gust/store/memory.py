@@ -252,6 +252,14 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         found = self._rendered_fields.get(key)
         return None if found is None else json.loads(found[1])
 
+    @_alone
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        return {
+            (of.task_id, of.map_index): json.loads(found[1])
+            for of, found in self._rendered_fields.items()
+            if of.run == key
+        }
+
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
         return self._instances[key.run].get((key.task_id, key.map_index), new)
@@ -263,8 +271,8 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
 
     @_alone
     def put_xcom(self, xcom: XCom) -> None:
-        if xcom.mapped_length is not None:
-            self._note_push(xcom.key, xcom.name, xcom.mapped_length)
+        if xcom.mapped_length is not None or xcom.skip_decision is not None:
+            self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None), json.dumps(xcom.value))
 
     @_alone
@@ -290,17 +298,19 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         for found in [k for k in self._xcoms if k[0] == key and name in (None, k[1])]:
             del self._xcoms[found]
 
-    def _note_push(self, key: TaskInstanceKey, name: str, length: int) -> None:
-        current = self._current(key)
-        if current.state is not TaskInstanceState.RUNNING:
-            raise StaleTaskInstance(f"put_xcom: {key} is not running", self.get_instance(key))
-        self._set_instance(
-            replace(
-                current,
-                xcom_lengths={**current.xcom_lengths, name: length},
-                pushed_keys=tuple(sorted({*current.pushed_keys, name})),
+    def _note_push(self, xcom: XCom) -> None:
+        noted = self._current(xcom.key)
+        if noted.state is not TaskInstanceState.RUNNING:
+            raise StaleTaskInstance(f"put_xcom: {xcom.key} is not running", self.get_instance(xcom.key))
+        if xcom.mapped_length is not None:
+            noted = replace(
+                noted,
+                xcom_lengths={**noted.xcom_lengths, xcom.name: xcom.mapped_length},
+                pushed_keys=tuple(sorted({*noted.pushed_keys, xcom.name})),
             )
-        )
+        if xcom.skip_decision is not None:
+            noted = replace(noted, skip_decision=xcom.skip_decision)
+        self._set_instance(noted)
 
     # --- DAGs ---------------------------------------------------------------------------------------------------------
 

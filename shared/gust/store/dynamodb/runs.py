@@ -249,6 +249,10 @@ class DynamoDBRuns:
         item = self._table.get(keyspace.rendered_fields(key))
         return None if item is None else self._documents.read(item)
 
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
+        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
+
 
 # --- what is written --------------------------------------------------------------------------------------------------
 
