@@ -24,6 +24,7 @@ from airflow.models import import_all_models
 from airflow.models.base import Base
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from airflow.models.taskreschedule import TaskReschedule
 from airflow.models.xcom import XComModel
@@ -48,7 +49,17 @@ from tests.differential.worker import cleared, mapped_over, run_id, skips
 PASSES = 40
 """More than any case needs: each pass of the scheduler carries a skip by at least one task."""
 
-EMPTIED = ("xcom", "task_map", "task_reschedule", "task_instance_history", "task_instance", "dag_run", "dag", "log")
+EMPTIED = (
+    "xcom",
+    "task_map",
+    "task_reschedule",
+    "task_instance_history",
+    "task_instance",
+    "dag_run",
+    "dag",
+    "log",
+    "slot_pool",
+)
 """The tables that a case fills."""
 
 VERSION = UUID(int=1)
@@ -71,6 +82,15 @@ class InOrder(tuple[Any, ...]):
 
     def __ror__(self, others: Iterable[Any]) -> list[Any]:
         return [*self, *others]
+
+
+class AnyExecutor:
+    """Takes whatever it is given."""
+
+    name = "any"
+    slots_available = 1000
+    pre_assigns_external_executor_id = False
+    team_name = None
 
 
 class Standstill(Exception):
@@ -114,13 +134,14 @@ class AirflowSide:
                 fileloc="dag.py",
                 is_paused=False,
                 is_stale=False,
-                max_active_tasks=1000,
+                max_active_tasks=case.max_active_tasks,
                 max_active_runs=16,
                 max_consecutive_failed_dag_runs=0,
-                has_task_concurrency_limits=False,
+                has_task_concurrency_limits=any(task.max_per_run for task in case.tasks),
                 fail_fast=case.fail_fast,
             )
         )
+        self.session.add(Pool(pool="default_pool", slots=10_000, include_deferred=False))
         for number in range(case.runs):
             self._add_run(number)
         self.session.commit()
@@ -135,6 +156,9 @@ class AirflowSide:
         scheduler.scheduler_dag_bag = self
         scheduler.job = SimpleNamespace(id=None, max_tis_per_query=0)
         scheduler._multi_team = False
+        scheduler.executor = AnyExecutor()
+        scheduler.executors = [scheduler.executor]
+        scheduler._try_to_load_executor = lambda *_, **__: scheduler.executor
         return scheduler
 
     def get_dag_for_run(self, dag_run: DagRun, session: Session) -> Any:
@@ -180,18 +204,30 @@ class AirflowSide:
                     self.session.flush()
             self.session.commit()
             now = self._snapshot()
-            if now == seen:
+            if now == seen and not self._queue():
                 return
             seen = now
         raise Standstill(f"Airflow's scheduler was not done after {PASSES} passes")
+
+    def _queue(self) -> bool:
+        """Give the executor what is scheduled, as far as the limits have room; whether there was any.
+
+        Once the scheduler is done: what becomes ready a pass later may be more important.
+        """
+        scheduled = update(TaskInstance).where(TaskInstance.state == "scheduled")
+        if self.case.max_active_tasks >= 1000 and not any(task.max_per_run for task in self.case.tasks):
+            queued = self.session.execute(scheduled.values(state="queued")).rowcount
+        else:
+            queued = len(self._scheduler._executable_task_instances_to_queued(1000, self.session))
+        self.session.commit()
+        self.session.expunge_all()
+        return bool(queued)
 
     def _runs(self) -> list[DagRun]:
         return list(self.session.scalars(select(DagRun).order_by(DagRun.logical_date)))
 
     def _snapshot(self) -> list[Any]:
-        """Everything the scheduler may change; what is scheduled goes to the executor at once."""
-        self.session.execute(update(TaskInstance).where(TaskInstance.state == "scheduled").values(state="queued"))
-        self.session.commit()
+        """Everything the scheduler may change."""
         instances = self.session.execute(select(*COLUMNS)).all()
         return [sorted(map(tuple, instances), key=str), self.session.execute(select(DagRun.id, DagRun.state)).all()]
 

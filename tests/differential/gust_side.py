@@ -55,7 +55,14 @@ class GustSide:
         )
         key = f"specs/{hash(spec.model_dump_json())}.json"
         self.services.objects.put(key, spec.model_dump_json().encode())
-        dag = Dag(dag_id=spec.dag_id, version_number=1, spec_key=key, bundle_version="1", max_active_runs=16)
+        dag = Dag(
+            dag_id=spec.dag_id,
+            version_number=1,
+            spec_key=key,
+            bundle_version="1",
+            max_active_runs=16,
+            max_active_tasks=case.max_active_tasks,
+        )
         self.services.store.put_dag(None, dag)
         for number in range(case.runs):
             self._add_run(number, key)

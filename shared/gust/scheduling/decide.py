@@ -26,7 +26,7 @@ from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, slots, transition
-from gust.scheduling.decision import Decision, Effect, GrantSlots, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.decision import Decision, Dependency, Effect, GrantSlots, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
@@ -112,6 +112,7 @@ class _Deciding:
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
+        self.blocked_by: dict[InstanceId, Dependency] = {}
         self._revised: set[str] = set()
         self._waiting: set[InstanceId] = set()
         """What waits for its upstreams, as far as they were looked at."""
@@ -267,7 +268,9 @@ class _Deciding:
             case Verdict.RUN:
                 return self._may_go(task, instance)
             case Verdict.WAIT:
-                self._wait(instance, evaluation.reason)
+                by_sources = evaluation.is_of_sources
+                dependency = Dependency.MAPPED_SOURCES if by_sources else Dependency.TRIGGER_RULE
+                self._wait(instance, evaluation.reason, dependency)
                 self._waiting.add((task.task_id, instance.map_index))
         self._settle_as(instance, evaluation)
         return False
@@ -288,11 +291,12 @@ class _Deciding:
     def _may_go(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Its upstreams let it go. Is it time, does the past let it go, is there a worker for it, does it need one?"""
         if instance.due_at is not None and instance.due_at > self.now:
-            what = "retried" if instance.state is S.UP_FOR_RETRY else "continued"
-            self._wait(instance, f"It is {what} at {instance.due_at.isoformat()}.")
+            is_retried = instance.state is S.UP_FOR_RETRY
+            reason = f"It is {'retried' if is_retried else 'continued'} at {instance.due_at.isoformat()}."
+            self._wait(instance, reason, Dependency.RETRY_PERIOD if is_retried else Dependency.RESCHEDULE)
             return False
         if (objection := self._past_objection(task)) is not None:
-            self._wait(instance, objection)
+            self._wait(instance, objection, Dependency.PREVIOUS_RUN)
             return False
         if instance.map_index == UNMAPPED and task.is_mapped:
             return True
@@ -342,8 +346,10 @@ class _Deciding:
                 self.view.move(transition.remove(before, at=self.now, reason=reason))
         return self.view.grow(task, length)
 
-    def _wait(self, instance: TaskInstance, reason: str) -> None:
-        self.reasons[instance.task_id, instance.map_index] = reason
+    def _wait(self, instance: TaskInstance, reason: str, dependency: Dependency) -> None:
+        key = (instance.task_id, instance.map_index)
+        self.reasons[key] = reason
+        self.blocked_by[key] = dependency
 
     # --- limits -------------------------------------------------------------------------------------------------------
 
@@ -428,7 +434,7 @@ class _Deciding:
             if slots.is_on_its_way(instance, self.admitted):
                 continue
             if (objection := room.objection(task)) is not None:
-                self._wait(instance, objection)
+                self._wait(instance, objection, Dependency.RUN_SLOTS if room.is_full else Dependency.TASK_CONCURRENCY)
                 if is_new:
                     self._scheduled(task, instance, waits_for=THE_RUN)
             elif claims := self._claims(task):
@@ -506,6 +512,7 @@ class _Deciding:
             run=self._run_looked_at_again(exact, lazy),
             effects=(*(e for _, i in unfinished if (e := self._effect_of(i)) is not None), *self._grants(unfinished)),
             reasons={key: why for key, why in self.reasons.items() if self._still_waits(key)},
+            blocked_by={key: what for key, what in self.blocked_by.items() if self._still_waits(key)},
             due_at=_earlier(exact, lazy),
         )
 
@@ -563,6 +570,7 @@ class _Deciding:
             run=finished,
             effects=(StartNextRun(self.run.dag_id),),
             reasons=self.reasons,
+            blocked_by=self.blocked_by,
         )
 
     def _explain(self, task: TaskSpec, instance: TaskInstance) -> None:
@@ -573,7 +581,9 @@ class _Deciding:
             case S.SCHEDULED if slots.waits(instance) and instance.waits_for != THE_RUN:
                 claims = [claim for claim in self._claims(task) if claim.limit == instance.waits_for]
                 objections = [slots.objection(claim, None) for claim in claims]
-                self.reasons[key] = next(iter(objections), "It waits for slots.")
+                is_pool = pool_of(instance.waits_for or "") is not None
+                dependency = Dependency.POOL_SLOTS if is_pool else Dependency.TASK_CONCURRENCY
+                self._wait(instance, next(iter(objections), "It waits for slots."), dependency)
             case S.SCHEDULED | S.QUEUED:
                 self.reasons[key] = "It waits for a worker."
             case S.RUNNING | S.RESTARTING:

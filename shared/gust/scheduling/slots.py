@@ -204,13 +204,17 @@ class Room:
 
     def objection(self, task: TaskSpec) -> str | None:
         """Why there is no room for one more instance of the task; `None` where there is."""
-        if self.in_flight >= self.max_active_tasks:
+        if self.is_full:
             return f"The run has {self.in_flight} active tasks; max_active_tasks is {self.max_active_tasks}."
         most = task.max_active_tis_per_dagrun
         if most is not None and self._active[task.task_id] >= most:
             active = self._active[task.task_id]
             return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {most}."
         return None
+
+    @property
+    def is_full(self) -> bool:
+        return self.in_flight >= self.max_active_tasks
 
     def take(self, task: TaskSpec) -> None:
         self.in_flight += 1

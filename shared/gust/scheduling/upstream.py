@@ -139,10 +139,10 @@ class Upstream:
         if states <= {S.SUCCESS}:
             return None
         if states & FAILED_STATES:
-            return Evaluation(Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.")
+            return Evaluation(Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.", True)
         if S.SKIPPED in states:
-            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.")
-        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.")
+            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.", True)
+        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.", True)
 
     # --- counting the relevant instances ------------------------------------------------------------------------------
 

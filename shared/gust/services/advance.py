@@ -37,6 +37,7 @@ from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.pause_after_failures import last_runs
+from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
 
@@ -77,16 +78,7 @@ def advance(services: Services, key: DagRunKey) -> None:
                 await_turn(services, run, lane, now=now)
                 run = start(services, run, max_active_runs=lane.max_active_runs, now=now)
             spec = load_spec(services.objects, run.spec_key)
-            decision = decide(
-                spec,
-                run,
-                state.instances,
-                now=now,
-                past=load_past(services, run, spec),
-                pools=load_pools(services, spec, known=pools),
-                used=load_limits_of_tasks(services, spec),
-                max_active_tasks=dag.max_active_tasks,
-            )
+            decision = decide_on(services, replace(state, run=run), dag, pools, now=now)
             if commit(services, run, decision, now=now):
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
@@ -163,6 +155,22 @@ def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
     the tick is not busy with what cannot move. Raises StaleDagRun."""
     if run.due_at is None or run.due_at <= now:
         services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
+
+
+def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, now: datetime) -> Decision:
+    """What `decide` says, with everything it must know. `pools`: those that were read with the DAG."""
+    run = state.run
+    spec = load_spec(services.objects, run.spec_key)
+    return decide(
+        spec,
+        run,
+        state.instances,
+        now=now,
+        past=load_past(services, run, spec),
+        pools=load_pools(services, spec, known=pools),
+        used=load_limits_of_tasks(services, spec),
+        max_active_tasks=dag.max_active_tasks,
+    )
 
 
 def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
