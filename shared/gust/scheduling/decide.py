@@ -11,6 +11,7 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -61,12 +62,14 @@ def decide(
     config: Config = Config(),
     past: Past | None = None,
     pools: slots.Pools | None = None,
+    used: Mapping[str, int] | None = None,
     max_active_tasks: int | None = None,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
     `past` is what came before the run; needed where a task depends on it (`past.is_needed`), such a task waits without.
-    `pools` are those that the tasks name, as far as they exist. `max_active_tasks` is the DAG's now, as in Airflow; `None`:
+    `pools` are those that the tasks name, as far as they exist; `used` says how many slots are held of the limits that tasks
+    have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`:
     that of the run's version.
     """
     match run.state:
@@ -75,7 +78,9 @@ def decide(
         case DagRunState.SUCCESS | DagRunState.FAILED:
             return Decision(effects=(StartNextRun(run.dag_id),))
     most = spec.max_active_tasks if max_active_tasks is None else max_active_tasks
-    deciding = _Deciding(spec, run, instances, now=now, config=config, past=past, pools=pools or {}, most=most)
+    deciding = _Deciding(
+        spec, run, instances, now=now, config=config, past=past, pools=pools or {}, used=used or {}, most=most
+    )
     return deciding.decide()
 
 
@@ -92,6 +97,7 @@ class _Deciding:
         config: Config,
         past: Past | None,
         pools: slots.Pools,
+        used: Mapping[str, int],
         most: int,
     ) -> None:
         self.spec = spec
@@ -100,10 +106,12 @@ class _Deciding:
         self.config = config
         self.past = past
         self.pools = pools
+        self.used = used
         self.max_active_tasks = most
         self.admitted = run.admitted
         """The run's, and whom this decision lets go besides."""
         self.is_never_full = False
+        self.keeps_places_free = False
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
@@ -377,7 +385,8 @@ class _Deciding:
             for task, instance in to_workers:
                 self._let_go(task, instance)
         else:
-            self._admit(everything, sorted(kept_back + to_workers, key=lambda pair: slots.order_in_run(*pair)))
+            everybody = waiting + to_workers
+            self._admit(everything, sorted(everybody, key=lambda pair: slots.order_in_run(*pair)))
 
     def _count_what_pools_count(self) -> None:
         for task, instance in self.view.all_instances():
@@ -424,24 +433,38 @@ class _Deciding:
             self.view.move(transition.wait(instance, waits_for=claims[0].limit, waiting_order=order))
 
     def _admit(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """In order, as many as there is room for; whoever has to wait for slots besides keeps nobody back."""
+        """In order, as many as there is room for. Who will get its slots keeps a place in the run free, who has to wait for
+        them keeps nobody back."""
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
+        promised: Counter[str] = Counter()
         admitted: list[str] = []
         for task, instance in ordered:
             is_new = instance.state is not S.SCHEDULED
+            is_in_line = not is_new and not self._waits_for_its_run(instance)
+            if slots.is_on_its_way(instance, self.admitted):
+                continue
             if (objection := room.objection(task)) is not None:
                 self._wait(instance, objection, Dependency.RUN_SLOTS if room.is_full else Dependency.TASK_CONCURRENCY)
                 if is_new:
                     self._scheduled(task, instance, waits_for=THE_RUN)
-            elif self._claims(task):
-                self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
-            else:
+            elif claims := self._claims(task):
+                if not is_in_line:
+                    self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
+                if all(self._has_room(claim, promised) for claim in claims):
+                    promised.update({claim.limit: claim.slots for claim in claims})
+                    room.take(task)
+            elif not is_in_line:
                 room.take(task)
                 after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
                 admitted.append(slots.admission(after))
         if admitted:
-            under_way = [slots.admission(i) for i in everything if slots.is_on_its_way(i, self.run.admitted)]
-            self.admitted = (*(one for one in under_way if one in self.run.admitted), *admitted)
+            self.admitted = slots.admitting(self.run, admitted, everything).admitted
+        kept_back = any(slots.waits(i) and self._waits_for_its_run(i) for _, i in self.view.all_instances())
+        self.keeps_places_free = bool(promised) and kept_back
+
+    def _has_room(self, claim: slots.Claim, promised: Counter[str]) -> bool:
+        used = claim.pool.used if claim.pool else self.used.get(claim.limit)
+        return used is not None and claim.has_room(used + promised[claim.limit])
 
     def _scheduled(self, task: TaskSpec, instance: TaskInstance, *, waits_for: str | None) -> TaskInstance:
         is_in_line = waits_for not in {None, THE_RUN}
@@ -487,7 +510,7 @@ class _Deciding:
     def _conclude(self, *, is_stuck: bool) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
         if not unfinished:
-            return self._finish(*self._outcome())
+            return replace(self._finish(*self._outcome()), is_settled=True)
         if is_stuck:
             return self._finish(DagRunState.FAILED, "Deadlock: no unfinished task can ever run.")
         for task, instance in unfinished:
@@ -514,8 +537,16 @@ class _Deciding:
 
     def _grants(self, unfinished: list[tuple[TaskSpec, TaskInstance]]) -> list[GrantSlots]:
         """One for each limit that one of the run's instances waits for and that may have room."""
-        limits = dict.fromkeys(i.waits_for for _, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN)
-        return [GrantSlots(limit) for limit in limits if limit is not None and self._may_have_room(limit)]
+        in_line = [(task, i) for task, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN]
+        in_line.sort(key=lambda pair: slots.order_in_run(*pair))
+        of_limit: dict[str, list[TaskInstance]] = {}
+        for _, instance in in_line:
+            of_limit.setdefault(instance.waits_for or "", []).append(instance)
+        return [
+            GrantSlots(limit, tuple(instances), looks_again=self.keeps_places_free)
+            for limit, instances in of_limit.items()
+            if self._may_have_room(limit)
+        ]
 
     def _may_have_room(self, limit: str) -> bool:
         if (name := pool_of(limit)) is None:

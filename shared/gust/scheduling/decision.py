@@ -35,9 +35,13 @@ class StartNextRun:
 
 @dataclass(frozen=True, slots=True)
 class GrantSlots:
-    """An instance waits for the limit: give what is free of it to those who are first."""
+    """Instances of the run wait for the limit: give what is free of it to those who are first."""
 
     limit: str
+    instances: tuple[TaskInstance, ...] = ()
+    """Those of the run. The index that all stand in may not show them yet."""
+    looks_again: bool = False
+    """The run keeps others back for it: should somebody else get the slots, these may go."""
 
 
 Effect = SendTask | SendTrigger | StartNextRun | GrantSlots
@@ -79,6 +83,8 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""
+    is_settled: bool = False
+    """The run ends because all its instances have ended, and not by its timeout or a deadlock."""
     blocked_by: Mapping[tuple[str, int], Dependency] = field(default_factory=dict)
     """Of those that `reasons` tells of: what kind of reason it is."""
     due_at: datetime | None = None

@@ -224,6 +224,7 @@ class MemoryAssets:
                 self._queues[consuming.dag_id] = replace(
                     consuming,
                     queued={},
+                    arrivals=consuming.arrivals + 1,
                     consumed_until=run.run_after.astimezone(UTC),
                     last_run_id=run.run_id,
                     due_at=None,
@@ -270,7 +271,7 @@ class MemoryAssets:
             current = self._partitions.get((seen.dag_id, seen.partition_key))
         else:
             current = self._queues.get(seen.dag_id)
-        if current is None or current.arrivals != seen.arrivals:
+        if current is None or current.arrivals != seen.arrivals or _birth(current) != _birth(seen):
             raise StaleAssetQueue(f"events came for DAG {seen.dag_id!r} meanwhile")
 
     def _due_queues(self, until: datetime) -> list[tuple[str, datetime]]:
@@ -299,6 +300,10 @@ def _deliveries(updates: Sequence[AssetUpdate]) -> list[tuple[AssetEvent, Delive
 
 def _target(delivery: Delivery) -> tuple[str, str | None]:
     return delivery.dag_id, delivery.partition_key if isinstance(delivery, ToPartition) else None
+
+
+def _birth(of: AssetQueue | PendingPartition) -> datetime | None:
+    return of.created_at if isinstance(of, PendingPartition) else None
 
 
 def _noticed(event: AssetEvent) -> datetime:

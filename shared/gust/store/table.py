@@ -298,6 +298,12 @@ class Table:
         """Raises ConditionFailed."""
         self._write("update_item", _update(self._name, Update(key, expression)))
 
+    def count_up(self, key: Key) -> int:
+        """The next number, from 1. A call that fails may have used one up."""
+        counting = _update(self._name, Update(key, Expression().add("last", {"N": "1"})))
+        answer = self._write("update_item", {**counting, "ReturnValues": "UPDATED_NEW"})
+        return int(answer["Attributes"]["last"]["N"])
+
     def delete(self, key: Key) -> Item | None:
         """What was there."""
         answer = self._write("delete_item", {"TableName": self._name, "Key": _key(key), "ReturnValues": "ALL_OLD"})
