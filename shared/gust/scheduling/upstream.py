@@ -36,6 +36,7 @@ class Upstream:
     def __init__(self, view: RunView) -> None:
         self._view = view
         self._tasks = view.spec.tasks
+        self._closures: dict[tuple[str, bool], set[str]] = {}
 
     def evaluate(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
         """What its upstreams say about the instance, which is in a state the scheduler may move it from."""
@@ -49,6 +50,15 @@ class Upstream:
         if by_sources is not None and (by_rule.verdict is Verdict.RUN or by_sources.verdict is not Verdict.WAIT):
             return by_sources
         return by_rule
+
+    def concerned(self, task_id: str) -> set[str]:
+        """The tasks whose evaluation may change when this one's instances do."""
+        task = self._tasks[task_id]
+        concerned = {*task.downstream_task_ids, *self._mapped_over.get(task_id, ())}
+        if task.is_setup:
+            concerned |= self.all_downstream(task_id)
+        concerned |= {teardown for teardown in self._teardowns if task_id in self._all_upstream(teardown)}
+        return concerned
 
     # --- branches -----------------------------------------------------------------------------------------------------
 
@@ -221,7 +231,25 @@ class Upstream:
     def all_downstream(self, task_id: str) -> set[str]:
         return self._closure(task_id, upstream=False)
 
+    @cached_property
+    def _teardowns(self) -> list[str]:
+        return [task.task_id for task in self._tasks.values() if task.is_teardown]
+
+    @cached_property
+    def _mapped_over(self) -> dict[str, set[str]]:
+        """Task id → the tasks whose number of instances its results decide."""
+        found: dict[str, set[str]] = {}
+        for task in self._tasks.values():
+            for source in expansion.expansion_sources(self._view.spec, task) if task.is_mapped else ():
+                found.setdefault(source, set()).add(task.task_id)
+        return found
+
     def _closure(self, task_id: str, *, upstream: bool) -> set[str]:
+        if (task_id, upstream) not in self._closures:
+            self._closures[task_id, upstream] = self._found_closure(task_id, upstream=upstream)
+        return self._closures[task_id, upstream]
+
+    def _found_closure(self, task_id: str, *, upstream: bool) -> set[str]:
         found: set[str] = set()
         open_ends = [task_id]
         while open_ends:
