@@ -14,7 +14,8 @@ GustError
 ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
-│   └── StaleDag
+│   ├── StaleDag
+│   └── StaleCallback
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
 └── Unwell                   something we depend on answered badly: let the message come again
@@ -25,6 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gust.model.callback import Callback
     from gust.model.dag import Dag
     from gust.model.dag_run import DagRun
     from gust.model.task_instance import TaskInstance
@@ -128,6 +130,14 @@ class StaleDag(Stale):
     """The DAG's item moved since it was read. `current` is what is stored, `None` if nothing is."""
 
     def __init__(self, message: str, current: Dag | None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class StaleCallback(Stale):
+    """The callback moved since it was read. `current` is what is stored, `None` if nothing is."""
+
+    def __init__(self, message: str, current: Callback | None) -> None:
         super().__init__(message)
         self.current = current
 

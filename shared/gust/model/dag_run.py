@@ -39,6 +39,8 @@ class DagRun:
     clear_number: int = 0
     due_at: datetime | None = None
     """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
+    calls_back: bool = False
+    """Callbacks of the run are not known to have ended: it keeps its `due_at` although it has finished."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
 

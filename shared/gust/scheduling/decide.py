@@ -12,19 +12,21 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
 from gust.model.state import FAILED_STATES, FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import expansion, retry, transition
-from gust.scheduling.decision import Decision, Effect, SendTask, SendTrigger, StartNextRun
+from gust.scheduling import callback, expansion, retry, transition
+from gust.scheduling.callback import WhyEnded
+from gust.scheduling.decision import Decision, Effect, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
@@ -59,17 +61,19 @@ def decide(
     now: datetime,
     config: Config = Config(),
     past: Past | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
     `past` is what came before the run; needed where a task depends on it (`past.is_needed`), such a task waits without.
+    `callbacks` are those the run has already.
     """
     match run.state:
         case DagRunState.QUEUED:
             return Decision()
         case DagRunState.SUCCESS | DagRunState.FAILED:
             return Decision(effects=(StartNextRun(run.dag_id),))
-    return _Deciding(spec, run, instances, now=now, config=config, past=past).decide()
+    return _Deciding(spec, run, instances, now=now, config=config, past=past, callbacks=callbacks).decide()
 
 
 class _Deciding:
@@ -84,12 +88,14 @@ class _Deciding:
         now: datetime,
         config: Config,
         past: Past | None,
+        callbacks: Sequence[Callback],
     ) -> None:
         self.spec = spec
         self.run = run
         self.now = now
         self.config = config
         self.past = past
+        self.callbacks = callbacks
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
@@ -117,10 +123,10 @@ class _Deciding:
 
     def _time_out(self) -> Decision:
         reason = f"The run took longer than its dagrun_timeout of {timedelta(seconds=self.spec.dagrun_timeout or 0)}."
-        for _, instance in self.view.all_instances():
-            if instance.state in UNFINISHED:
-                self.view.move(transition.time_out(instance, at=self.now, reason=reason))
-        return self._finish(DagRunState.FAILED, reason)
+        unfinished = [instance for _, instance in self.view.all_instances() if instance.state in UNFINISHED]
+        for instance in unfinished:
+            self.view.move(transition.time_out(instance, at=self.now, reason=reason))
+        return self._finish(DagRunState.FAILED, reason, why=WhyEnded.TIMED_OUT, unfinished=unfinished)
 
     def _ring_timers(self) -> None:
         for task, instance in self.view.all_instances():
@@ -257,7 +263,8 @@ class _Deciding:
             self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
             return False
         if (missing := missing_worker(task)) is not None:
-            self.view.move(transition.refuse(instance, at=self.now, retries=task.retries, reason=missing))
+            refused = transition.refuse(instance, at=self.now, retries=task.retries, reason=missing)
+            self.view.move(callback.with_task_callback(task, refused))
             return False
         return True
 
@@ -321,16 +328,23 @@ class _Deciding:
     def _conclude(self) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
         if not unfinished:
-            return self._finish(*self._outcome())
-        if self._is_deadlocked([instance for _, instance in unfinished]):
-            return self._finish(DagRunState.FAILED, "Deadlock: no unfinished task can ever run.")
+            state, reason = self._outcome()
+            is_success = state is DagRunState.SUCCESS
+            return self._finish(state, reason, why=WhyEnded.SUCCESS if is_success else WhyEnded.TASK_FAILURE)
+        waiting = [instance for _, instance in unfinished]
+        if self._is_deadlocked(waiting):
+            reason = "Deadlock: no unfinished task can ever run."
+            return self._finish(DagRunState.FAILED, reason, why=WhyEnded.DEADLOCKED, unfinished=waiting)
         for _, instance in unfinished:
             self._explain(instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
         return Decision(
             transitions=self.view.transitions(),
             run=self._run_looked_at_again(exact, lazy),
-            effects=tuple(effect for _, i in unfinished if (effect := self._effect_of(i)) is not None),
+            effects=(
+                *(SendCallback(due) for due in callback.due_by(self.view.moves.values())),
+                *(effect for _, i in unfinished if (effect := self._effect_of(i)) is not None),
+            ),
             reasons={key: why for key, why in self.reasons.items() if key not in self.view.moves},
             due_at=_earlier(exact, lazy),
         )
@@ -359,7 +373,10 @@ class _Deciding:
             return False
         return all(i.state is None for i in unfinished)
 
-    def _finish(self, state: DagRunState, reason: str) -> Decision:
+    def _finish(
+        self, state: DagRunState, reason: str, *, why: WhyEnded, unfinished: Sequence[TaskInstance] = ()
+    ) -> Decision:
+        """`unfinished`: what had not ended when the run's end was decided."""
         finished = replace(
             self.run,
             state=state,
@@ -368,10 +385,18 @@ class _Deciding:
             due_at=None,
             reason=reason,
         )
+        instances = [instance for _, instance in self.view.all_instances()]
+        shown = callback.shown_at_end(self.spec, why, instances, unfinished)
+        of_tries = callback.due_by(self.view.moves.values())
+        ending = callback.at_end(self.spec, finished, self.callbacks, why=why, shown=shown)
         return Decision(
             transitions=self.view.transitions(),
-            run=finished,
-            effects=(StartNextRun(self.run.dag_id),),
+            run=callback.run_that_calls_back(finished, self.callbacks, of_tries, ending, now=self.now),
+            callbacks=ending,
+            effects=(
+                *(SendCallback(due) for due in (*of_tries, *callback.made(ending))),
+                StartNextRun(self.run.dag_id),
+            ),
             reasons=self.reasons,
         )
 
@@ -409,7 +434,7 @@ class _Deciding:
 
     def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime]:
         """The earliest moment that something is due at, and the earliest at which somebody may be found lost."""
-        exact = [self._run_deadline()]
+        exact = [self._run_deadline(), callback.next_deadline(self.callbacks)]
         lost = [self.now + self.config.look_again]
         for instance in unfinished:
             match instance.state:
@@ -456,7 +481,7 @@ def lose_try(
     retry_at = None
     if instance.state is S.RESTARTING or (task.retries and retry.is_eligible(instance)):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-    return transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
 
 
 def missing_worker(task: TaskSpec) -> str | None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 
 
@@ -32,7 +34,14 @@ class StartNextRun:
     dag_id: str
 
 
-Effect = SendTask | SendTrigger | StartNextRun
+@dataclass(frozen=True, slots=True)
+class SendCallback:
+    """Have a worker run the callback (state `pending`); then it is `queued`."""
+
+    callback: Callback
+
+
+Effect = SendTask | SendTrigger | StartNextRun | SendCallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class Decision:
     transitions: tuple[Transition, ...] = ()
     run: DagRun | None = None
     """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
+    callbacks: tuple[CallbackMove, ...] = ()
+    """What the end of the run makes due, and what it makes unnecessary: written with `run`, all or nothing."""
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""

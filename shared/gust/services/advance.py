@@ -26,8 +26,10 @@ from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
+from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide
-from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.decision import Decision, SendCallback, SendTask, SendTrigger, StartNextRun
+from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
 from gust.services.load_past import following_runs, load_past
@@ -55,27 +57,31 @@ def advance(services: Services, key: DagRunKey) -> None:
         state = services.store.load_run(key)
         if state is None:
             return None
-        run = state.run
-        if run.is_finished:
-            return start_waiting_runs(services, run.dag_id)
-        dag = services.store.get_dag(run.dag_id)
-        now = services.clock.now()
+        run, now = state.run, services.clock.now()
         try:
+            if run.is_finished:
+                if run.calls_back:
+                    look_after_end(services, run, state.callbacks, now=now)
+                return start_waiting_runs(services, run.dag_id)
+            callbacks = look_after_callbacks(services, run, state.callbacks, now=now)
+            until = next_deadline(callbacks)
+            dag = services.store.get_dag(run.dag_id)
             if dag is None or dag.is_paused:
-                return stand_still(services, run, now=now)
+                return stand_still(services, run, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
-                return wake_run(services, run.key, run.run_after, now=now)
+                return await_start(services, run, now=now, until=until)
+            spec = load_spec(services.objects, run.spec_key)
             if run.state is DagRunState.QUEUED:
                 await_turn(services, run, dag, now=now)
-                run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
-            spec = load_spec(services.objects, run.spec_key)
-            decision = decide(spec, run, state.instances, now=now, past=load_past(services, run, spec))
+                run = start(services, run, spec, max_active_runs=dag.max_active_runs, now=now)
+            past = load_past(services, run, spec)
+            decision = decide(spec, run, state.instances, now=now, past=past, callbacks=callbacks)
             if commit(services, run, decision, now=now):
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
-                return stand_still(services, run, now=now)
+                return stand_still(services, run, now=now, until=until)
         except StaleDagRun:
             continue
     raise StaleDagRun(f"{key} was moved by others {ATTEMPTS} times while it was being decided", None)
@@ -102,7 +108,15 @@ def is_before(one: DagRun, other: DagRun) -> bool:
     return (one.run_after, one.run_id) < (other.run_after, other.run_id)
 
 
-def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
+def await_start(services: Services, run: DagRun, *, now: datetime, until: datetime | None) -> None:
+    """The run's time has not come. Raises StaleDagRun."""
+    at = min(run.run_after, until or run.run_after)
+    wake_run(services, run.key, at, now=now)
+    if run.due_at is None or run.due_at <= now:
+        services.store.update_run(run, replace(run, due_at=at))
+
+
+def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
     # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own; one that
     # the new run came with needs none at all.
@@ -113,23 +127,27 @@ def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetim
         last_scheduling_decision=now,
         due_at=run.due_at if run.due_at and now < run.due_at else now + NOTICED_WITHIN,
     )
-    services.store.start_run(run, started, max_active_runs=max_active_runs)
+    told = of_run_start(spec, started)
+    services.store.start_run(run, started, max_active_runs=max_active_runs, callbacks=told)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
+    send_callbacks(services, started, made(told))
     return started
 
 
-def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
+def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
     """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
-    the tick is not busy with what cannot move. Raises StaleDagRun."""
+    the tick is not busy with what cannot move. `until`: a deadline, which is missed all the same. Raises StaleDagRun."""
     if run.due_at is None or run.due_at <= now:
-        services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
+        at = min(now + STANDSTILL, until or now + STANDSTILL)
+        wake_run(services, run.key, at, now=now)
+        services.store.update_run(run, replace(run, due_at=at))
 
 
 def put_off(services: Services, key: DagRunKey) -> None:
     """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
     that it neither keeps the ticks busy nor looks as if all timers were stuck."""
     run, now = services.store.get_run(key), services.clock.now()
-    if run is None or run.is_finished or run.due_at is None or run.due_at > now - FORBEARANCE:
+    if run is None or (run.is_finished and not run.calls_back) or run.due_at is None or run.due_at > now - FORBEARANCE:
         return
     with suppress(StaleDagRun):
         services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
@@ -145,7 +163,7 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
     if decision.run is None:
         return True
     if decision.run.is_finished:
-        services.store.finish_run(run, decision.run)
+        services.store.finish_run(run, decision.run, callbacks=decision.callbacks)
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
         return True
     due_at = decision.run.due_at
@@ -158,6 +176,7 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
+    send_callbacks(services, run, [e.callback for e in decision.effects if isinstance(e, SendCallback)])
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     if any(isinstance(e, StartNextRun) for e in decision.effects):

@@ -14,13 +14,15 @@ from typing import Any, Protocol
 from gust.errors import NotSupportedYet
 from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
 
@@ -32,6 +34,7 @@ class RunState:
     run: DagRun
     instances: Mapping[tuple[str, int], TaskInstance]
     """By (task_id, map_index)."""
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +65,29 @@ class RunStore(Protocol):
 
     def get_run(self, key: DagRunKey) -> DagRun | None: ...
 
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         """Store a new run. Raises AlreadyExists if (dag_id, run_id) is taken or, for a run with a logical date, if the
         DAG has a run of that logical date.
 
         `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they, `is_paused` and
         `is_stale` still are `before`'s; raises StaleDag otherwise, also where the run exists. A run that is made
-        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG."""
+        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG. `callbacks` (deadlines)
+        are stored with it."""
 
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         """queued → running, and one more in the DAG's `running_runs`, in one transaction. Raises LimitReached where
         `max_active_runs` run already, StaleDagRun if the run's state or clear_number are not `before`'s, NotFound if
         there is no DAG."""
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(self, before: DagRun, after: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
         """running → success | failed, and one less in the DAG's `running_runs`, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
-        person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
+        person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says, unless it
+        `calls_back`. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s, and, where
@@ -108,7 +117,8 @@ class RunStore(Protocol):
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
         are `before`'s, or nothing is stored where `before` is new (state None, try 0).
 
-        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
+        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction;
+        `transition.callback` is stored in it too.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
         ask to start, one is stale. Raises StaleTaskInstance."""
@@ -125,6 +135,19 @@ class RunStore(Protocol):
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None: ...
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
+
+
+class CallbackStore(Protocol):
+    """Callbacks that a run owes; `load_run` reads them with it."""
+
+    def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None: ...
+
+    def list_callbacks(self, run: DagRunKey) -> list[Callback]: ...
+
+    def move_callback(self, move: CallbackMove) -> None:
+        """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
+        due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
+        is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
 
 
 class XComStore(Protocol):
@@ -245,7 +268,7 @@ class SettingStore(Protocol):
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
 
 
-class Store(RunStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
+class Store(RunStore, CallbackStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
     """All of the table."""
 
 
@@ -273,6 +296,9 @@ class Queues(Protocol):
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+
+    def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
+        """As `send_tasks`, to the same workers."""
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
 
@@ -332,6 +358,9 @@ class Tokens(Protocol):
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
         """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+
+    def for_callback(self, callback: Callback, *, now: datetime) -> str:
+        """For the worker that shall run it: valid for one dispatch of one callback."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A new token for the same dispatch."""

@@ -20,6 +20,7 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 from gust.errors import Invalid
 from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
@@ -152,6 +153,7 @@ _IN_INSTANCE = _IN_RUN | {"task_id", "map_index"}
 _PUSHES = frozenset({"xcom_lengths", "pushed_keys"})
 
 DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
+CALLBACK: Final = Codec(Callback, keyed=_IN_RUN | {"callback_id"})
 DAG: Final = Codec(Dag, keyed=frozenset({"dag_id"}))
 DAG_VERSION: Final = Codec(DagVersion, keyed=frozenset({"dag_id", "version_number"}))
 SOURCE_FILE: Final = Codec(SourceFile)

@@ -15,7 +15,16 @@ from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gust.errors import AlreadyExists, LimitReached, NotFound, Stale, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.errors import (
+    AlreadyExists,
+    LimitReached,
+    NotFound,
+    Stale,
+    StaleCallback,
+    StaleDag,
+    StaleDagRun,
+    StaleTaskInstance,
+)
 from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
@@ -23,6 +32,7 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, RunState, XCom
@@ -42,6 +52,7 @@ from gust.store.fences import (
     run_fence,
     update_fence,
 )
+from gust.store.memory_callbacks import MemoryCallbacks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,7 +67,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore:
+class MemoryStore(MemoryCallbacks):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -65,6 +76,7 @@ class MemoryStore:
         self._runs: dict[DagRunKey, DagRun] = {}
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
+        self._callbacks = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, str] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
@@ -85,14 +97,19 @@ class MemoryStore:
     @_alone
     def load_run(self, key: DagRunKey) -> RunState | None:
         run = self._runs.get(key)
-        return None if run is None else RunState(_copy(run), {k: _copy(v) for k, v in self._instances[key].items()})
+        if run is None:
+            return None
+        instances = {k: _copy(v) for k, v in self._instances[key].items()}
+        return RunState(_copy(run), instances, tuple(self.list_callbacks(key)))
 
     @_alone
     def get_run(self, key: DagRunKey) -> DagRun | None:
         return _copy_or_none(self._runs.get(key))
 
     @_alone
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         if moving:
             before, after = moving
             current = self._dags.get(before.dag_id)
@@ -109,23 +126,30 @@ class MemoryStore:
         if run.logical_date:
             self._logical_dates[run.dag_id, run.logical_date] = run.run_id
         self._runs[run.key] = _copy(run)
+        self._write_callbacks(callbacks)
 
     @_alone
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         check_starts(before, after)
         self._check_run(before)
+        self._check_callbacks_of(before, callbacks)
         dag = self._dags.get(before.dag_id)
         if dag is not None and dag.running_runs >= max_active_runs:
             raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}")
         self._count_running(before.dag_id, +1)
         self._change_run(before, after)
+        self._write_callbacks(callbacks)
 
     @_alone
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(self, before: DagRun, after: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
         check_finishes(before, after)
         self._check_run(before)
+        self._check_callbacks_of(before, callbacks)
         self._count_running(before.dag_id, -1)
         self._change_run(before, after)
+        self._write_callbacks(callbacks)
 
     @_alone
     def update_run(self, before: DagRun, after: DagRun) -> None:
@@ -170,6 +194,12 @@ class MemoryStore:
         if current is None or not _holds(fence or run_fence(before), current):
             raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _copy_or_none(current))
 
+    def _check_callbacks_of(self, run: DagRun, moves: Sequence[CallbackMove]) -> None:
+        try:
+            self._check_callbacks(moves)
+        except StaleCallback as stale:
+            raise StaleDagRun(f"Callbacks of DagRun {run.run_id!r} of {run.dag_id!r} moved on", None) from stale
+
     def _change_run(self, before: DagRun, after: DagRun) -> None:
         self._runs[before.key] = _copy(replace(self._runs[before.key], **changed_run_fields(before, after)))
 
@@ -193,6 +223,8 @@ class MemoryStore:
             if _holds(repeated_move(after), current):
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.callback is not None:
+            self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = _copy(finished)

@@ -178,6 +178,14 @@ class Update:
     expression: Expression
 
 
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove an item."""
+
+    key: Key
+    expression: Expression = field(default_factory=Expression)
+
+
 class Table:
     """One DynamoDB table. Thread-safe as the client is."""
 
@@ -295,13 +303,9 @@ class Table:
                     break
                 self._back_off(attempt)
 
-    def transact(self, *writes: Put | Update) -> None:
+    def transact(self, *writes: Put | Update | Delete) -> None:
         """All or nothing. Raises ConditionFailed, with one entry of `found` per write."""
-        items = [
-            {"Put": _put(self._name, write)} if isinstance(write, Put) else {"Update": _update(self._name, write)}
-            for write in writes
-        ]
-        self._write("transact_write_items", {"TransactItems": items})
+        self._write("transact_write_items", {"TransactItems": [_in_transaction(self._name, write) for write in writes]})
 
     def _write(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         for attempt in self._attempts(operation):
@@ -356,6 +360,16 @@ def _key(key: Key) -> Item:
 
 def _put(table: str, put: Put) -> dict[str, Any]:
     return {"TableName": table, "Item": {**_key(put.key), **put.item}, **put.expression.arguments()}
+
+
+def _in_transaction(table: str, write: Put | Update | Delete) -> dict[str, Any]:
+    match write:
+        case Put():
+            return {"Put": _put(table, write)}
+        case Update():
+            return {"Update": _update(table, write)}
+        case Delete():
+            return {"Delete": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
 
 
 def _update(table: str, update: Update) -> dict[str, Any]:

@@ -8,19 +8,22 @@ from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 from gust.services.ports import RunState
 from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
-from gust.store.table import ConditionFailed, Expression, Put, Table, Update, key_of
+from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 _ONE_MORE: Final = items.number(1)
 _ONE_LESS: Final = items.number(-1)
@@ -45,25 +48,35 @@ class DynamoDBRuns:
     def load_run(self, key: DagRunKey) -> RunState | None:
         run: DagRun | None = None
         instances: dict[tuple[str, int], TaskInstance] = {}
+        callbacks: list[Callback] = []
         for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.SCHEDULING):
-            if (its_key := keyspace.instance_key(key_of(item))) is None:
-                run = _read_run(key, item)
-            else:
+            where = key_of(item)
+            if (its_key := keyspace.instance_key(where)) is not None:
                 instances[its_key.task_id, its_key.map_index] = read_instance(its_key, item)
-        return None if run is None else RunState(run, instances)
+            elif (callback_id := keyspace.callback_id(where)) is not None:
+                callbacks.append(read_callback(key, callback_id, item))
+            else:
+                run = _read_run(key, item)
+        return None if run is None else RunState(run, instances, tuple(callbacks))
 
     def get_run(self, key: DagRunKey) -> DagRun | None:
         item = self._table.get(keyspace.run(key))
         return None if item is None else _read_run(key, item)
 
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         puts = [Put(keyspace.run(run.key), _run_item(run), Expression().is_new())]
         if run.logical_date:
             taken = keyspace.logical_date(run.dag_id, run.logical_date)
             puts.append(Put(taken, {"run_id": items.text(run.run_id)}, Expression().is_new()))
         of_dag = _dag_update(run, moving)
+        with_it = callback_writes(callbacks)
         try:
-            self._table.transact(*puts, *of_dag) if of_dag or run.logical_date else self._table.put(*_parts(puts[0]))
+            if with_it or of_dag or run.logical_date:
+                self._table.transact(*puts, *with_it, *of_dag)
+            else:
+                self._table.put(*_parts(puts[0]))
         except ConditionFailed as failed:
             if moving and failed.failed(-1):
                 current = failed.found[-1]
@@ -76,24 +89,32 @@ class DynamoDBRuns:
                 raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {date} already") from failed
             raise NotFound(f"no DAG {run.dag_id!r}") from failed
 
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         fences.check_starts(before, after)
         count = Expression().exists().below("running_runs", max_active_runs).add("running_runs", _ONE_MORE)
         try:
-            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+            self._table.transact(
+                _run_update(before, after), Update(keyspace.dag(before.dag_id), count), *callback_writes(callbacks)
+            )
         except ConditionFailed as failed:
             self._raise_if_stale(before, failed)
+            _raise_if_callbacks_stale(before, failed)
             if failed.found[1] is None:
                 raise NotFound(f"no DAG {before.dag_id!r}") from failed
             raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}") from failed
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(self, before: DagRun, after: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
         fences.check_finishes(before, after)
         count = Expression().exists().add("running_runs", _ONE_LESS)
         try:
-            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+            self._table.transact(
+                _run_update(before, after), Update(keyspace.dag(before.dag_id), count), *callback_writes(callbacks)
+            )
         except ConditionFailed as failed:
             self._raise_if_stale(before, failed)
+            _raise_if_callbacks_stale(before, failed)
             raise NotFound(f"no DAG {before.dag_id!r}") from failed
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
@@ -159,12 +180,14 @@ class DynamoDBRuns:
         update = Update(
             keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
         )
+        beside: list[Put | Update | Delete] = []
+        if finished := transition.finished_try:
+            kept = keyspace.finished_try(finished.key, finished.try_number)
+            beside.append(Put(kept, items.TASK_INSTANCE.item(finished)))
+        if transition.callback is not None:
+            beside.append(callback_write(CallbackMove(None, transition.callback)))
         try:
-            if finished := transition.finished_try:
-                kept = keyspace.finished_try(finished.key, finished.try_number)
-                self._table.transact(update, Put(kept, items.TASK_INSTANCE.item(finished)))
-            else:
-                self._table.update(update.key, update.expression)
+            self._table.transact(update, *beside) if beside else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
             if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
                 return
@@ -218,14 +241,15 @@ def _run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = No
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
-    waits_no_more: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None} if after.is_finished else {}
+    waits = not after.is_finished or after.calls_back
+    waits_no_more: dict[str, Attribute | None] = {} if waits else {"due_pk": None, "due_sk": None}
     still = Expression().exists().still(items.DAG_RUN.attributes(fence or fences.run_fence(before)))
     return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
 
 
 def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
-    is_due = run.due_at is not None and not run.is_finished
+    is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
     is_queued = run.state is DagRunState.QUEUED
     return {
         "runs_pk": dag_id,
@@ -275,6 +299,12 @@ def read_instance(key: TaskInstanceKey, item: Item) -> TaskInstance:
     return items.TASK_INSTANCE.read(
         item, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
     )
+
+
+def _raise_if_callbacks_stale(before: DagRun, failed: ConditionFailed) -> None:
+    """The run may be as the writer saw it; what it owes is not."""
+    if any(failed.failed(index) for index in range(2, len(failed.found))):
+        raise StaleDagRun(f"Callbacks of DagRun {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
 
 
 def _stale(edge: str, key: TaskInstanceKey, failed: ConditionFailed) -> StaleTaskInstance:

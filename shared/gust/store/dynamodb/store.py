@@ -7,6 +7,7 @@ from typing import Any
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, Objects
 from gust.store.dynamodb.assets import DynamoDBAssets
+from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.runs import DynamoDBRuns
@@ -16,7 +17,7 @@ from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
 
 
-class DynamoDBStore(DynamoDBRuns, DynamoDBXComs, DynamoDBDags, DynamoDBAssets, DynamoDBSettings):
+class DynamoDBStore(DynamoDBRuns, DynamoDBCallbacks, DynamoDBXComs, DynamoDBDags, DynamoDBAssets, DynamoDBSettings):
     """Implements `services.ports.Store`.
 
     `client` is a boto3 DynamoDB client, one per process, with at least `Parallel.WIDTH` pooled connections. `objects`
