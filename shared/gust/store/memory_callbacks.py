@@ -11,7 +11,7 @@ from gust.errors import StaleCallback
 from gust.model.callback import Callback
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
-from gust.store.fences import callback_fence, changed_callback_fields, repeated_callback
+from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
 
 
 class MemoryCallbacks:
@@ -39,10 +39,9 @@ class MemoryCallbacks:
         for move in moves:
             known = _known(move)
             current = self._callbacks.get((known.run_key, known.callback_id))
-            if or_repeated and current is not None and move.after is not None:
-                if all(getattr(current, name) == value for name, value in repeated_callback(move.after).items()):
-                    continue
-            if not _holds(move.before, current):
+            has_happened = move.after is not None and _has(current, repeated_callback(move.after))
+            is_as_seen = _has(current, callback_fence(move.before)) if move.before is not None else current is None
+            if not is_as_seen and not (or_repeated and has_happened):
                 raise StaleCallback(f"callback {known.callback_id!r} of {known.run_key} moved on", current)
 
     def _write_callbacks(self, moves: Sequence[CallbackMove]) -> None:
@@ -65,10 +64,8 @@ def _known(move: CallbackMove) -> Callback:
     return known
 
 
-def _holds(before: Callback | None, current: Callback | None) -> bool:
-    if before is None or current is None:
-        return before is current
-    return all(getattr(current, name) == value for name, value in callback_fence(before).items())
+def _has(current: Callback | None, values: Changes) -> bool:
+    return current is not None and all(getattr(current, name) == value for name, value in values.items())
 
 
 def _copy(callback: Callback) -> Callback:
