@@ -180,6 +180,20 @@ def manual_interval(timetable: Any, run_after: str) -> dict[str, str]:
     return _interval(timetable.infer_manual_data_interval(run_after=_moment(run_after)))
 
 
+def deadline_moment(reference: dict[str, Any], *, dag_id: str, run_id: str) -> str | None:
+    """What a plugin's deadline reference answers, as ISO 8601. There is no database behind `session`: a reference that
+    wants one fails."""
+    from airflow.serialization.decoders import decode_deadline_reference
+
+    found = decode_deadline_reference(reference)
+    wanted = {"dag_id": dag_id, "run_id": run_id}
+    required: set[str] = getattr(found.inner_ref, "required_kwargs", set())
+    if missing := required - wanted.keys():
+        raise ValueError(f"{found.reference_name} is missing required parameters: {', '.join(sorted(missing))}")
+    moment = found._evaluate_with(session=None, **{name: wanted[name] for name in required})
+    return None if moment is None else str(moment.isoformat())
+
+
 def _interval(interval: Any) -> dict[str, str]:
     return {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
 
@@ -207,6 +221,19 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
         return None, next(iter(errors.values()))
     warnings = result.get_formatted_warnings(["-"])
     return (warnings[0]["message"] if warnings else None), None
+
+
+RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
+
+
+def run_listeners() -> tuple[str, ...]:
+    """Hooks about runs that listeners of this process's plugins implement."""
+    from airflow.listeners.listener import get_listener_manager
+
+    manager = get_listener_manager()
+    if not manager.has_listeners:
+        return ()
+    return tuple(name for name in RUN_HOOKS if getattr(manager.hook, name).get_hookimpls())
 
 
 # --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------

@@ -65,8 +65,12 @@ class Callback:
     try_number: int = 0
     due_at: datetime | None = None
     """The deadline."""
-    alert: int | None = None
-    """Which of the DAG's deadline alerts it comes from, in the order of the file."""
+    alert_id: str | None = None
+    """The deadline alert it comes from."""
+    name: str | None = None
+    """That alert's."""
+    follows_queueing: bool = False
+    """The deadline counts from when the run was queued, and moves when it is cleared."""
     definition: dict[str, Any] = field(default_factory=dict)
     """What a deadline calls, as Airflow encodes it: class, path and arguments."""
     dispatch_count: int = 0

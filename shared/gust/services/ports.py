@@ -328,6 +328,12 @@ class Timetables(Protocol):
         self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
     ) -> DataInterval: ...
 
+    def deadline(
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+    ) -> datetime | None:
+        """The moment that a plugin's deadline reference says the deadline of a run refers to."""
+        ...
+
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
@@ -337,6 +343,9 @@ class NoTimetables:
 
     def manual_interval(self, spec: TimetableSpec, *_: Any, **__: Any) -> DataInterval:
         raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+
+    def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
+        raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):

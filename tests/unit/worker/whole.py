@@ -105,9 +105,7 @@ class Whole:
                 )
 
     def trigger(self, dag_id: str = "d", run_id: str = "r", **asked: Any) -> DagRunKey:
-        run = create_dag_run(
-            self.services, dag_id, run_id=run_id, triggered_by=DagRunTriggeredByType.REST_API, **asked
-        )
+        run = create_dag_run(self.services, dag_id, run_id=run_id, triggered_by=DagRunTriggeredByType.REST_API, **asked)
         return run.key
 
     # --- what happens by itself ---------------------------------------------------------------------------------------
