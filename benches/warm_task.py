@@ -78,8 +78,6 @@ class NoLog:
 
     def mark_end(self, ti_id: str, dispatch_count: int) -> None: ...
 
-    def hurry(self) -> None: ...
-
     def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002
         return True
 

@@ -191,7 +191,7 @@ def test_loading_a_run_of_twenty_tasks_costs_at_most_four_read_units(dynamodb: O
                 operator="PythonOperator",
             ),
         )
-        dynamodb.store.put_rendered_fields(an_instance(f"task_{n}").key, {"sql": "x" * 20_000})
+        dynamodb.store.put_rendered_fields(an_instance(f"task_{n}").key, {"sql": "x" * 20_000}, dispatch_count=1)
     dynamodb.calls.clear()
     dynamodb.store.load_run(run.key)
     assert sum(consumed["CapacityUnits"] for consumed in dynamodb.calls.consumed) <= 4

@@ -67,7 +67,7 @@ def test_load_run_gives_this_runs_instances_alone(store: Store) -> None:
     run, other = given_running_run(store), given_running_run(store, a_run("manual__10"))
     mine = given_instance(store, instance_of("load", 3, run))
     given_instance(store, instance_of("load", 3, other, note="not mine"))
-    store.put_rendered_fields(mine.key, {"sql": "select 1"})
+    store.put_rendered_fields(mine.key, {"sql": "select 1"}, dispatch_count=1)
     loaded = store.load_run(run.key)
     assert loaded is not None
     assert loaded.instances == {("load", 3): mine}

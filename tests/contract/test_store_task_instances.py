@@ -14,9 +14,11 @@ from tests.contract.given import (
     a_run,
     an_instance,
     at,
+    given_dag,
     given_instance,
     given_run,
     given_running_instance,
+    given_running_run,
     transition,
 )
 
@@ -252,7 +254,26 @@ def test_a_heartbeat_of_another_dispatch_is_stale(store: Store, stored: dict[str
 @pytest.mark.parametrize("size", [10, 400_000])
 def test_rendered_fields_are_replaced(store: Store, size: int) -> None:
     key = an_instance("t", 0).key
-    store.put_rendered_fields(key, {"sql": "old"})
-    store.put_rendered_fields(key, {"sql": "x" * size, "n": [1, None]})
+    store.put_rendered_fields(key, {"sql": "old"}, dispatch_count=1)
+    store.put_rendered_fields(key, {"sql": "x" * size, "n": [1, None]}, dispatch_count=1)
     assert store.get_rendered_fields(key) == {"sql": "x" * size, "n": [1, None]}
     assert store.get_rendered_fields(an_instance("t", 1).key) is None
+
+
+def test_rendered_fields_of_an_earlier_dispatch_are_stale(store: Store) -> None:
+    key = an_instance("t", 0).key
+    store.put_rendered_fields(key, {"sql": "new"}, dispatch_count=2)
+    with pytest.raises(StaleTaskInstance):
+        store.put_rendered_fields(key, {"sql": "old"}, dispatch_count=1)
+    store.put_rendered_fields(key, {"sql": "newest"}, dispatch_count=3)
+    assert store.get_rendered_fields(key) == {"sql": "newest"}
+
+
+def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
+    given_dag(store)
+    run = given_running_run(store)
+    key = an_instance("extract").key
+    assert store.get_instance_and_run(key) == (None, store.get_run(run.key))
+    given = given_instance(store, an_instance("extract", state=S.QUEUED))
+    assert store.get_instance_and_run(key) == (given, store.get_run(run.key))
+    assert store.get_instance_and_run(replace(key, run_id="other")) == (None, None)

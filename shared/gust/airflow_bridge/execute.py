@@ -10,7 +10,7 @@ coordinators` setting, which starts our `SupervisedTry` in place of the plain su
   remains;
 - shortly before the function's time is up the child is stopped, so that the try ends with a log line and not with
   silence;
-- the log is drained before the end is reported, and shipped while it is.
+- the log is drained before the end is reported, and shipped right after.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def run_try(
             raise
         raise StaleTaskInstance(f"{workload.key}: {_detail(error)}", None) from error
     finally:
+        client.transport.send_held()
         sink.flush()
 
 
@@ -146,7 +147,6 @@ def _fail(client: TryClient, ti: TaskInstance, reason: str) -> int:
     context = client.task_instances.start(ti.id, os.getpid(), datetime.now(tz=UTC))
     try_logger(client.sink, str(ti.id)).error(reason)
     client.mark_end_of_log()
-    client.sink.hurry()
     now = datetime.now(tz=UTC)
     if context.should_retry:
         client.task_instances.retry(id=ti.id, end_date=now, rendered_map_index=None)
@@ -159,8 +159,9 @@ class TryClient(Client):  # type: ignore[misc]  # untyped to us
     """Airflow's client of one try. `supervise_task` hands it through untouched, so it carries what our supervisor
     needs."""
 
-    def __init__(self, transport: httpx.BaseTransport, workload: TaskWorkload, sink: Sink, limit: float | None) -> None:
+    def __init__(self, transport: LambdaTransport, workload: TaskWorkload, sink: Sink, limit: float | None) -> None:
         super().__init__(base_url=EXECUTION_API, token=workload.token, transport=transport)
+        self.transport = transport
         self.workload = workload
         self.sink = sink
         self.limit = limit
@@ -205,6 +206,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
                 client=client,
                 logger=logger or try_logger(client.sink, str(what.id)),
                 target=lambda: _task_main(bundle, workspace),
+                transport=client.transport,
                 deadline=client.limit,
                 **kwargs,
             )
@@ -267,6 +269,7 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     """Airflow's supervisor of one try, with the differences this module opens with."""
 
     client: TryClient
+    transport: LambdaTransport
     deadline: float | None = None
     """On the monotonic clock: when to stop the child, lest the function is cut off."""
     _stopping: bool = attrs.field(default=False, init=False)
@@ -294,7 +297,10 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             max_wait_time = min(max_wait_time, supervisor.SOCKET_CLEANUP_TIMEOUT)
         if self.deadline is not None and not self._stopping:
             max_wait_time = min(max_wait_time, max(0.0, self.deadline - time.monotonic()))
+        max_wait_time = min(max_wait_time, self.transport.until_held_is_due())
         exit_code: int | None = super()._service_subprocess(max_wait_time, *args, **kwargs)
+        if self.transport.until_held_is_due() == 0:
+            self.transport.send_held()
         if exit_code is not None and not self._is_swept:
             self._is_swept = True
             self._kill_leftovers()
@@ -315,7 +321,6 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
 
     def _send_terminal_state_msg(self, msg: Any) -> None:
         self._drain_logs()
-        self.client.sink.hurry()
         try:
             super()._send_terminal_state_msg(msg)
         except httpx.HTTPStatusError as error:
@@ -342,7 +347,6 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
 
     def update_task_state_if_needed(self) -> None:
         """Called once, when the child is gone."""
-        self.client.sink.hurry()
         if self._pending_terminal_state_msg is None and self._terminal_state is None:
             self._report_silent_death()
         elif self._terminal_state in (TaskInstanceState.FAILED, TaskInstanceState.SKIPPED):

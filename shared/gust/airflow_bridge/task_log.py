@@ -28,9 +28,6 @@ class Sink(Protocol):
     def flush(self, timeout: float | None = None) -> bool:
         """Have what was put sent before returning; whether all of it was, within `timeout` seconds."""
 
-    def hurry(self) -> None:
-        """Start sending what was put; returns at once."""
-
 
 @functools.cache
 def stream_name() -> str:

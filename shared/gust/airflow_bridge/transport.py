@@ -2,21 +2,37 @@
 
 The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a
 worker from a browser. Lambda carries 6 MB each way; larger bodies take the way that `gust.model.transfer` describes.
+
+Every invocation is paid for and waited for. A task's rendered fields, which nobody waits for, therefore travel with the
+next request, in its event's `carried`.
 """
 
 from __future__ import annotations
 
 import base64
+import logging
+import math
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 import httpx
 
 from gust.errors import Unwell
 from gust.model import transfer
 from gust.services.ports import Objects
+
+HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
+LARGEST_HELD: Final = 64 * 1024
+"""Bytes. Beside it, a full-size request must fit into the same invocation."""
+
+LONGEST_HELD: Final = 1.0
+"""Seconds that rendered fields wait for a request to travel with. A task that asks for nothing shows them then."""
+
+log = logging.getLogger(__name__)
 
 Invoke = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Send an event to the execution API function and return its answer. Raises Unwell."""
@@ -28,21 +44,58 @@ class LambdaTransport(httpx.BaseTransport):
     def __init__(self, invoke: Invoke, objects: Objects) -> None:
         self._invoke = invoke
         self._objects = objects
+        self._held: dict[str, Any] | None = None
+        self._send_held_at = math.inf
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.TransportError where the function could not be reached: the SDK's client tries again."""
+        if request.method == "PUT" and HOLDABLE.search(request.url.path) and len(request.read()) <= LARGEST_HELD:
+            return self._hold(request)
+        event = self._event(request)
+        if self._held is not None:
+            event["carried"] = self._held
         try:
-            answer = self._invoke(self._event(request))
+            answer = self._invoke(event)
             body = self._body(answer)
         except Unwell as error:
             raise httpx.TransportError(str(error), request=request) from error
+        status = int(answer["statusCode"])
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._let_go()
         return httpx.Response(
-            int(answer["statusCode"]),
+            status,
             headers=_headers(answer),
             content=body,
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
         )
+
+    def until_held_is_due(self) -> float:
+        """Seconds until `send_held` shall be called; infinite while nothing is held."""
+        return max(0.0, self._send_held_at - time.monotonic())
+
+    def send_held(self) -> None:
+        """Send what is held, if anything is, on its own. No try fails for it: where that fails, it is held on."""
+        if self._held is None:
+            return
+        try:
+            self._invoke(self._held)
+        except Unwell as error:
+            self._send_held_at = time.monotonic() + LONGEST_HELD
+            log.warning("Rendered fields could not be sent: %s", error)
+        else:
+            self._let_go()
+
+    def _hold(self, request: httpx.Request) -> httpx.Response:
+        """Later fields replace earlier ones, here as there."""
+        if self._held is None:
+            self._send_held_at = time.monotonic() + LONGEST_HELD
+        self._held = self._event(request)
+        return httpx.Response(201, json={"message": "To be sent with the next request"}, request=request)
+
+    def _let_go(self) -> None:
+        self._held = None
+        self._send_held_at = math.inf
 
     def _event(self, request: httpx.Request) -> dict[str, Any]:
         headers = dict(request.headers)

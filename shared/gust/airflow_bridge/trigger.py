@@ -112,7 +112,8 @@ def run_trigger(
     has left.
 
     Raises StaleTaskInstance where the try no longer waits for it."""
-    client = Client(base_url=EXECUTION_API, token=workload.token, transport=LambdaTransport(invoke, objects))
+    transport = LambdaTransport(invoke, objects)
+    client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/triggers/{workload.id}"
     try:
         if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
@@ -121,7 +122,7 @@ def run_trigger(
             )
         else:
             trigger = client.get(url).json()
-            end = _run(workload, trigger, client=client, bundles=bundles, sink=sink, remaining=remaining)
+            end = _run(workload, trigger, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         if isinstance(end, Parked):
             client.post(f"{url}/park", content=json.dumps(end.to_payload(now())))
             return End.PARKED
@@ -138,8 +139,9 @@ def run_trigger(
 def _run(
     workload: TriggerWorkload,
     trigger: Mapping[str, Any],
-    *,
     client: Client,
+    transport: LambdaTransport,
+    *,
     bundles: BundleFolder,
     sink: Sink,
     remaining: float,
@@ -162,6 +164,7 @@ def _run(
             dag_rel_path="",
             bundle_info=None,
             client=client,
+            transport=transport,
             logger=try_logger(sink, str(ti.id)),
             target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,

@@ -85,16 +85,11 @@ class LogShipper:
         """Tell readers that this was all."""
         self.put(json.dumps({"ti_id": ti_id, END_MARK: dispatch_count}).encode())
 
-    def hurry(self) -> None:
-        """Start sending what waits, without waiting for it."""
+    def flush(self, timeout: float | None = 10.0) -> bool:
+        """Send what waits. Whether all of it was sent within `timeout` seconds."""
         with self._changed:
             self._hurried = bool(self._waiting)
             self._changed.notify_all()
-
-    def flush(self, timeout: float | None = 10.0) -> bool:
-        """Send what waits. Whether all of it was sent within `timeout` seconds."""
-        self.hurry()
-        with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._sending, timeout=timeout)
 
     def _run(self) -> None:

@@ -38,7 +38,10 @@ NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
 
 
 class ExecutionApi:
-    """Made once per cold start. Calling it with an event gives the answer, whatever happens."""
+    """Made once per cold start. Calling it with an event gives the answer, whatever happens.
+
+    A request may carry another in its event's `carried`, of which the worker does not wait for the answer: it is worked
+    off first."""
 
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
@@ -49,6 +52,13 @@ class ExecutionApi:
         self._resolver.not_found(lambda _: Response(status_code=404, content_type=JSON, body='{"detail":"Not Found"}'))
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if carried := event.get("carried"):
+            answer = self._answer(carried, context)
+            if answer["statusCode"] >= 500:
+                return answer  # of both: the worker sends both again
+        return self._answer(event, context)
+
+    def _answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         began = time.perf_counter()
         answer = self._resolver.resolve(event, context)
         # One line on stderr per invocation: the local emulator answers 50 ms late without it.

@@ -113,6 +113,9 @@ class RunStore(Protocol):
 
     def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None: ...
 
+    def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
+        """Both in one call; each as it was at some moment of it."""
+
     def move(self, transition: Transition) -> None:
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
         are `before`'s, or nothing is stored where `before` is new (state None, try 0).
@@ -132,7 +135,8 @@ class RunStore(Protocol):
     def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
         """Finished tries before the current one, oldest first."""
 
-    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None: ...
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
+        """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
 

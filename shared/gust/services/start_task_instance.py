@@ -29,18 +29,17 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
 
     The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
     """
-    before = services.store.get_instance(dispatch.key)
+    before, run = services.store.get_instance_and_run(dispatch.key)
     if before is None:
         raise NotFound("Task Instance not found")
+    if run is None:
+        raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
     if dispatch.is_current(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
         instance = before
     elif dispatch.is_current(before) and before.state in {S.SCHEDULED, S.QUEUED, S.RESTARTING}:
         instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
     else:
         raise cannot_start(before)
-    run = services.store.get_run(dispatch.key.run)
-    if run is None:
-        raise NotFound(f"DagRun with dag_id={instance.dag_id} and run_id={instance.run_id} not found")
     return Started(
         instance=instance,
         run=run,

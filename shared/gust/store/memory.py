@@ -78,7 +78,7 @@ class MemoryStore(MemoryCallbacks):
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
         self._callbacks = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
-        self._rendered_fields: dict[TaskInstanceKey, str] = {}
+        self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
         self._dags: dict[str, Dag] = {}
         self._versions: dict[tuple[str, int], DagVersion] = {}
@@ -216,6 +216,10 @@ class MemoryStore(MemoryCallbacks):
         return _copy_or_none(self._instances[key.run].get((key.task_id, key.map_index)))
 
     @_alone
+    def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
+        return self.get_instance(key), self.get_run(key.run)
+
+    @_alone
     def move(self, transition: Transition) -> None:
         before, after = transition.before, transition.after
         current = self._current(before.key)
@@ -252,13 +256,16 @@ class MemoryStore(MemoryCallbacks):
         return [_copy(instance) for _, instance in sorted(self._tries[key].items())]
 
     @_alone
-    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None:
-        self._rendered_fields[key] = json.dumps(dict(fields))
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
+        stored_by, _ = self._rendered_fields.get(key, (0, ""))
+        if stored_by > dispatch_count:
+            raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None)
+        self._rendered_fields[key] = (dispatch_count, json.dumps(dict(fields)))
 
     @_alone
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
         found = self._rendered_fields.get(key)
-        return None if found is None else json.loads(found)
+        return None if found is None else json.loads(found[1])
 
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)

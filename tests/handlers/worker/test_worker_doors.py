@@ -45,6 +45,7 @@ def lambda_handler(event, context):
     method, path = event["requestContext"]["http"]["method"], event["rawPath"]
     print(method, path, file=sys.stderr)
     asked = {{"method": method, "path": path, "token": event["headers"]["authorization"], "body": event["body"]}}
+    asked["carried"] = event.get("carried", {{}}).get("rawPath")
     s3.put_object(Bucket="gust", Key=f"asked/{{time.time_ns()}}", Body=json.dumps(asked).encode())
     if "stale" in asked["token"]:
         return {{"statusCode": 409, "headers": {{"content-type": "application/json"}}, "body": '{{"detail": "stale"}}'}}
@@ -229,7 +230,8 @@ def test_a_task_runs_reports_and_leaves_its_log(doors: Doors) -> None:
 
     asked = doors.asked("of-a-task")
     actions = [request["path"].rsplit("/", 1)[-1] for request in asked]
-    assert actions == ["run", "rtif", "return_value", "state"]
+    assert actions == ["run", "return_value", "state"]
+    assert asked[1]["carried"].endswith("/rtif")
     start, report = json.loads(asked[0]["body"]), json.loads(asked[-1]["body"])
     assert report["state"] == "success"
     instance = TaskInstance(

@@ -19,7 +19,7 @@ READ_AND_MOVE = {"get_instance": 1, "move": 1}
 
 COSTS: list[tuple[str, str, Any, dict[str, int]]] = [
     ("PUT", "heartbeat", {"hostname": "h", "pid": 1}, {"heartbeat": 1}),
-    ("PUT", "rtif", {"a": "b"}, {"get_instance": 1, "put_rendered_fields": 1}),
+    ("PUT", "rtif", {"a": "b"}, {"put_rendered_fields": 1}),
     ("PATCH", "state", {"state": "success", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "failed", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "deferred", "classpath": "a.T", "next_method": "go"}, READ_AND_MOVE),
@@ -51,7 +51,7 @@ def test_start(etl: World) -> None:
     worker = etl.worker(ti)
     etl.store.calls.clear()
     worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
-    assert dict(etl.store.calls) == {"get_instance": 1, "move": 1, "get_run": 1}
+    assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1}
 
 
 def test_push_and_pull(etl: World) -> None:

@@ -43,7 +43,6 @@ WRITES: list[tuple[str, str, Any]] = [
     ("PATCH", "state", {"state": "up_for_reschedule", "end_date": END, "reschedule_date": END}),
     ("PATCH", "state", {"state": "deferred", "classpath": "a.T", "next_method": "go"}),
     ("PUT", "heartbeat", {"hostname": "h", "pid": 1}),
-    ("PUT", "rtif", {"a": "b"}),
     ("PATCH", "rendered-map-index", "label"),
     ("PATCH", "skip-downstream", {"tasks": ["load"]}),
 ]
@@ -60,7 +59,6 @@ def test_a_report_of_an_earlier_dispatch_changes_nothing(etl: World, method: str
     assert status == 409
     assert answer["detail"]["reason"] in {"invalid_state", "running_elsewhere"}
     assert etl.now(first) == second
-    assert etl.store.get_rendered_fields(first.key) is None
     assert etl.store.get_instance(RUN.task_instance("load")) is None
 
 
@@ -124,7 +122,7 @@ def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World) -> None
     """Both have read the queued instance before either has written: the message was delivered twice."""
     queued = etl.given_queued("extract")
     other = transition.start(queued, at=NOW, hostname=hostname(), pid=1)
-    etl.store.after("get_instance", lambda: etl.store.move(other))
+    etl.store.after("get_instance_and_run", lambda: etl.store.move(other))
     status, answer = etl.request("PATCH", path(queued, "run"), token=etl.token(queued), body=start_body(pid=2))
     assert status == 409
     assert answer["detail"] == {
@@ -204,6 +202,17 @@ def test_a_lost_worker_does_not_overwrite_what_its_successor_pushed(etl: World) 
     assert etl.request("POST", url, token=etl.token(first), body="old")[0] == 409
     assert etl.request("DELETE", url, token=etl.token(first))[0] == 409
     assert etl.request("GET", url, token=etl.token(second))[1]["value"] == "new"
+
+
+def test_rendered_fields_of_an_earlier_dispatch_do_not_replace_its_successors(etl: World) -> None:
+    first = etl.given_running("extract", retries=3)
+    etl.store.move(transition.lose(first, at=NOW, reason="silent", retry_at=NOW))
+    second = etl.given_running("extract")
+    for fields in ({"sql": "new"}, {"sql": "newer"}):
+        assert etl.request("PUT", path(second, "rtif"), token=etl.token(second), body=fields)[0] == 201
+    status, answer = etl.request("PUT", path(first, "rtif"), token=etl.token(first), body={"sql": "old"})
+    assert (status, answer["detail"]["reason"]) == (409, "invalid_state")
+    assert etl.store.get_rendered_fields(second.key) == {"sql": "newer"}
 
 
 @pytest.mark.parametrize("end", [SUCCESS, {"state": "deferred", "classpath": "a.T", "next_method": "go"}])

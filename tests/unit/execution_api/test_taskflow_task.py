@@ -6,9 +6,10 @@ import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 
+from gust.errors import Unwell
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
-from tests.unit.execution_api.world import NOW, RUN, World
+from tests.unit.execution_api.world import NOW, RUN, World, failing
 
 
 @pytest.fixture
@@ -42,9 +43,8 @@ def test_a_task_from_start_to_success(etl: World) -> None:
     assert etl.now(ti).heartbeat_at == NOW + timedelta(seconds=5)
 
     worker.task_instances.set_rtif(ti_id, {"bash_command": "echo 1"})
-    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
-
     worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", [1, 2], mapped_length=2)
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}, "they travel with the next request"
     assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == [1, 2]
     assert etl.now(ti).xcom_lengths == {"return_value": 2}
 
@@ -52,6 +52,17 @@ def test_a_task_from_start_to_success(etl: World) -> None:
     worker.task_instances.succeed(ti_id, when=end, task_outlets=[], outlet_events=[], rendered_map_index=None)
     done = etl.now(ti)
     assert (done.state, done.start_date, done.end_date) == (S.SUCCESS, NOW, end)
+
+
+def test_a_carried_request_that_could_not_be_worked_off_is_asked_for_again_with_its_carrier(etl: World) -> None:
+    ti = etl.given_running("extract")
+    worker = etl.worker(ti)
+    worker.task_instances.set_rtif(ti.key.uuid(1), {"bash_command": "echo 1"})
+    etl.store.before("put_rendered_fields", failing(Unwell("throttled")))
+    worker.task_instances.finish(ti.key.uuid(1), TaskInstanceState.FAILED, NOW, None)
+    assert etl.state(ti) is S.FAILED
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
+    assert dict(etl.store.calls)["move"] == 4, "three before, and one report"
 
 
 def test_a_failure_that_is_final(etl: World) -> None:

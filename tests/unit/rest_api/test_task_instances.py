@@ -40,7 +40,7 @@ def test_instances_that_nothing_happened_to_are_shown_too(run: DagRun, api: Api)
 
 def test_what_an_instance_borrows_from_its_task(world: World, run: DagRun, api: Api) -> None:
     world.instance(run, "extract", state=S.RUNNING, try_number=1, start_date=NOW, hostname="stream/1", pid=7)
-    world.store.put_rendered_fields(run.key.task_instance("extract"), {"op_args": "[1]"})
+    world.store.put_rendered_fields(run.key.task_instance("extract"), {"op_args": "[1]"}, dispatch_count=1)
     ti = api.ok("get_task_instance", "GET", f"{TIS}/extract")
     assert (ti["pool"], ti["priority_weight"], ti["operator_name"], ti["hostname"]) == ("slow", 3, "@task", "stream/1")
     assert ti["rendered_fields"] == {"op_args": "[1]"}

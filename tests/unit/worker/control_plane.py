@@ -89,9 +89,6 @@ class Lines:
     def mark_end(self, ti_id: str, dispatch_count: int) -> None:
         self.ends.append((ti_id, dispatch_count))
 
-    def hurry(self) -> None:
-        pass
-
     def flush(self, timeout: float | None = None) -> bool:
         return True
 

@@ -50,7 +50,8 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
         theirs[name], ours[name] = socket.socketpair()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     work = workload("v")
-    client = TryClient(LambdaTransport(site.control_plane, site.objects), work, site.log, None)
+    transport = LambdaTransport(site.control_plane, site.objects)
+    client = TryClient(transport, work, site.log, None)
     supervised_try = SupervisedTry(
         id=work.id,
         pid=child.pid,
@@ -58,6 +59,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
         process=PsutilTracker(psutil.Process(child.pid)),
         process_log=try_logger(site.log, str(work.id)),
         client=client,
+        transport=transport,
     )
     supervised_try._register_pipe_readers(**theirs, data={})
     try:

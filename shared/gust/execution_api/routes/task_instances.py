@@ -40,7 +40,6 @@ from gust.services.find_task_instances import instances_of_runs, runs_asked_for,
 from gust.services.report_task_instance import (
     heartbeat,
     known,
-    present_dispatch,
     report_deferral,
     report_failure,
     report_rendered_map_index,
@@ -170,8 +169,9 @@ def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
 
 @routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any])
 def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
-    present_dispatch(call.services, call.caller)
-    call.services.store.put_rendered_fields(call.caller.key, call.body)
+    """Airflow's task runner sends them once more after it has reported the end: the instance's state says nothing here."""
+    caller = call.caller
+    call.services.store.put_rendered_fields(caller.key, call.body, dispatch_count=caller.dispatch_count)
     return Answer(201, {"message": "Rendered task instance fields successfully set"})
 
 

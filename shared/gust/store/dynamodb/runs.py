@@ -172,6 +172,14 @@ class DynamoDBRuns:
         item = self._table.get(keyspace.instance(key))
         return None if item is None else read_instance(key, item)
 
+    def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
+        at, of_run = keyspace.instance(key), keyspace.run(key.run)
+        found = self._table.get_all([at, of_run])
+        return (
+            read_instance(key, found[at]) if at in found else None,
+            _read_run(key.run, found[of_run]) if of_run in found else None,
+        )
+
     def move(self, transition: Transition) -> None:
         before, after = transition.before, transition.after
         changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
@@ -220,9 +228,14 @@ class DynamoDBRuns:
         found = self._table.query(keyspace.run_partition(key.run), begins_with=keyspace.finished_tries(key))
         return [read_instance(key, item) for item in found]
 
-    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any]) -> None:
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         where = keyspace.rendered_fields(key)
-        self._table.put(where, self._documents.keep(where.pk, "rendered_fields", dict(fields)))
+        item = self._documents.keep(where.pk, "rendered_fields", dict(fields))
+        not_of_a_later_one = Expression().below("dispatch_count", dispatch_count + 1)
+        try:
+            self._table.put(where, item | {"dispatch_count": items.number(dispatch_count)}, not_of_a_later_one)
+        except ConditionFailed as failed:
+            raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None) from failed
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
         item = self._table.get(keyspace.rendered_fields(key))
