@@ -54,11 +54,12 @@ def run_callback(
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
-    client = Client(base_url=EXECUTION_API, token=workload.token, transport=LambdaTransport(invoke, objects))
+    transport = LambdaTransport(invoke, objects)
+    client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
     try:
         what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
-        output = _run(workload, what, client=client, bundles=bundles, sink=sink, remaining=remaining)
+        output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
@@ -74,8 +75,9 @@ def run_callback(
 def _run(
     workload: CallbackWorkload,
     what: Mapping[str, Any],
-    *,
     client: Client,
+    transport: LambdaTransport,
+    *,
     bundles: BundleFolder,
     sink: Sink,
     remaining: float,
@@ -94,6 +96,7 @@ def _run(
             dag_rel_path="",
             bundle_info=None,
             client=client,
+            transport=transport,
             logger=_logger(sink, workload, what),
             target=lambda: _callback_main(workload, what, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT),
