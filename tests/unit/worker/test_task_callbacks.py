@@ -70,7 +70,6 @@ def test_every_callback_of_a_list_is_called_and_notifiers_are_rendered(
     key = whole.trigger()
     whole.work(key)
 
-    error = body.split("(", maxsplit=1)[0].removeprefix("raise ") if body.startswith("raise") else "NoneType"
     assert whole.said("said ") == [
         "on_execute_callback t -1 1 r NoneType",
         "on_execute_callback t",
