@@ -7,6 +7,7 @@ supervisor's for deadlines. Whatever a callback does harms itself alone; what it
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -196,10 +198,34 @@ def _call(workload: CallbackWorkload, what: Mapping[str, Any], bundle: Path, log
             compat.run_task_callbacks(file, bundle, workload.bundle_name, what, log)
         case CallbackKind.LISTENER:
             compat.tell_listeners_of_run(what, log)
+        case CallbackKind.TRIGGER:
+            kill_trigger(_as_instance(workload, what), what["definition"], log)
         case CallbackKind.DEADLINE:
             log.error_is(compat.run_deadline_callback(what, workload.relative_fileloc, bundle, log))
         case kind:
             raise ValueError(f"This worker knows no callbacks of kind {kind!r}")
+
+
+def kill_trigger(ti: TaskInstance, definition: Mapping[str, Any], log: Any) -> None:
+    """The trigger's `on_kill`, then its `cleanup`, on a new one made from the same arguments: Airflow promises triggers no
+    more than that."""
+    from airflow.configuration import conf
+
+    from gust.airflow_bridge.trigger import made_trigger
+
+    trigger = made_trigger(definition, ti)
+
+    async def kill() -> None:
+        try:
+            await asyncio.wait_for(trigger.on_kill(), timeout=conf.getint("triggerer", "on_kill_timeout", fallback=30))
+        except Exception:
+            log.exception("on_kill() of the trigger raised an exception", classpath=definition["classpath"])
+        finally:
+            with suppress(Exception):
+                await trigger.cleanup()
+
+    log.info("Trigger cancelled by user action, invoking on_kill", classpath=definition["classpath"])
+    asyncio.run(kill())
 
 
 class _NotingErrors:

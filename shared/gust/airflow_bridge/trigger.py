@@ -280,7 +280,7 @@ async def _first_of(trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, lo
 async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any) -> dict[str, Any]:
     """What to report. Airflow's rule: only the first event resumes a task, and to end without one is an error."""
     try:
-        trigger = _trigger(parked, ti)
+        trigger = made_trigger(parked, ti)
     except Exception as error:
         log.exception("The trigger cannot be made", classpath=parked["classpath"])
         return _broken(error)
@@ -298,7 +298,7 @@ async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any)
     return {"error": "The trigger ended without an event"}
 
 
-def _trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
+def made_trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
     trigger_class = import_string(parked["classpath"])
     kwargs = {name: smart_decode_trigger_kwargs(value) for name, value in _decoded(parked["kwargs"]).items()}
     trigger = trigger_class(**kwargs)

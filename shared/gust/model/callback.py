@@ -1,7 +1,7 @@
 """One callback that no task runs itself: users' code which the control plane owes to a run, kept beside its instances.
 
 A task's own callbacks run in its worker, as in Airflow, and are not here. What is here: callbacks of the DAG, those of a
-try whose worker is gone, deadlines, and what listeners of plugins are told about a run.
+try whose worker is gone, deadlines, what listeners of plugins are told about a run, and a killed trigger's last word.
 """
 
 from dataclasses import dataclass, field
@@ -38,6 +38,8 @@ class CallbackKind(StrEnum):
     DEADLINE = "deadline"
     LISTENER = "listener"
     """A hook of the bundle's plugins."""
+    TRIGGER = "trigger"
+    """`on_kill` of a trigger whose task waits for it no more, because somebody else ended or cleared it."""
 
 
 ENDED: Final = frozenset({CallbackState.SUCCESS, CallbackState.FAILED})
@@ -72,7 +74,7 @@ class Callback:
     follows_queueing: bool = False
     """The deadline counts from when the run was queued, and moves when it is cleared."""
     definition: dict[str, Any] = field(default_factory=dict)
-    """What a deadline calls, as Airflow encodes it: class, path and arguments."""
+    """What a deadline calls (class, path and arguments) or the trigger (class and arguments), as Airflow encodes it."""
     dispatch_count: int = 0
     """How often it was sent. A message or a report of an earlier dispatch is stale."""
     sent_at: datetime | None = None

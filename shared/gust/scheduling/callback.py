@@ -20,6 +20,7 @@ from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.transition import Transition
 
 LEASE: Final = timedelta(seconds=900)
@@ -178,6 +179,29 @@ def with_task_callback(task: TaskSpec, moved: Transition) -> Transition:
             return moved
     at = moved.after.end_date or _NEVER
     return replace(moved, callback=_of_try(moved.after, event=event, reason=moved.after.reason or "", at=at))
+
+
+def with_trigger_kill(moved: Transition) -> Transition:
+    """The transition with a word to the trigger, where a deferred instance is taken from it: by a person, by the run's end,
+    by fail_fast. What the trigger itself, or its timeout, said is no kill. A pure wait has nothing to kill."""
+    before, after = moved.before, moved.after
+    trigger = before.trigger
+    if before.state is not S.DEFERRED or after.state is S.DEFERRED or trigger is None or moved.edge in _TRIGGERS_OWN:
+        return moved
+    if pure_wait(trigger, since=before.start_date) is not None or moved.callback is not None:
+        return moved
+    at = after.end_date or before.start_date or _NEVER
+    killed = replace(
+        _of_try(before, event="on_kill", reason=moved.edge, at=at),
+        callback_id=f"trigger/{before.task_id}/{before.map_index}/{before.try_number}/{before.dispatch_count}",
+        kind=CallbackKind.TRIGGER,
+        definition={"classpath": trigger.classpath, "kwargs": trigger.kwargs},
+    )
+    return replace(moved, callback=killed)
+
+
+_TRIGGERS_OWN: Final = frozenset({"resume", "fail_trigger", "time_out_trigger", "succeed", "fail", "stop", "retry"})
+"""Edges by which a trigger, or its timeout, brings its task on."""
 
 
 def due_by(moves: Iterable[Transition]) -> list[Callback]:

@@ -338,16 +338,20 @@ class _Deciding:
         for _, instance in unfinished:
             self._explain(instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
+        transitions = self._transitions()
         return Decision(
-            transitions=self.view.transitions(),
+            transitions=transitions,
             run=self._run_looked_at_again(exact, lazy),
             effects=(
-                *(SendCallback(due) for due in callback.due_by(self.view.moves.values())),
+                *(SendCallback(due) for due in callback.due_by(transitions)),
                 *(effect for _, i in unfinished if (effect := self._effect_of(i)) is not None),
             ),
             reasons={key: why for key, why in self.reasons.items() if key not in self.view.moves},
             due_at=_earlier(exact, lazy),
         )
+
+    def _transitions(self) -> tuple[transition.Transition, ...]:
+        return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
 
     def _outcome(self) -> tuple[DagRunState, str]:
         """All is finished: the run's state by its leaves."""
@@ -387,10 +391,11 @@ class _Deciding:
         )
         instances = [instance for _, instance in self.view.all_instances()]
         shown = callback.shown_at_end(self.spec, why, instances, unfinished)
-        of_tries = callback.due_by(self.view.moves.values())
+        transitions = self._transitions()
+        of_tries = callback.due_by(transitions)
         ending = callback.at_end(self.spec, finished, self.callbacks, why=why, shown=shown)
         return Decision(
-            transitions=self.view.transitions(),
+            transitions=transitions,
             run=callback.run_that_calls_back(finished, self.callbacks, of_tries, ending, now=self.now),
             callbacks=ending,
             effects=(
@@ -484,6 +489,14 @@ def lose_try(
     return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
 
 
+def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
+    """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
+    if task.retries and retry.is_eligible(instance):
+        retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
+        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at))
+    return callback.with_task_callback(task, transition.fail(instance, at=at))
+
+
 def missing_worker(task: TaskSpec) -> str | None:
     """Why no worker can run the task; `None` if one can."""
     asked_for = task.executor_config.get("gust")
@@ -496,10 +509,10 @@ def missing_worker(task: TaskSpec) -> str | None:
 def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
     """The trigger the task begins with instead of a worker; `None` for most.
 
-    Airflow does it for unmapped tasks only.
+    A mapped task's instances all begin with the arguments of the class, as in Airflow, which maps none into them.
     """
     arguments = task.start_trigger_args
-    if not task.start_from_trigger or arguments is None or task.is_mapped:
+    if not task.start_from_trigger or arguments is None:
         return None
     timeouts = [seconds for seconds in (arguments.get("timeout"), task.execution_timeout) if seconds is not None]
     return ParkedTrigger(

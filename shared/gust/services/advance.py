@@ -60,7 +60,7 @@ def advance(services: Services, key: DagRunKey) -> None:
         run, now = state.run, services.clock.now()
         try:
             if run.is_finished:
-                if run.calls_back:
+                if run.calls_back or any(not callback.has_ended for callback in state.callbacks):
                     look_after_end(services, run, state.callbacks, now=now)
                 return start_waiting_runs(services, run.dag_id)
             callbacks = look_after_callbacks(services, run, state.callbacks, now=now)

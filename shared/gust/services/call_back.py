@@ -46,10 +46,11 @@ def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback
     """A finished run: have it looked at again while a callback has not ended. Raises StaleDagRun."""
     at = callback.next_look(look_after_callbacks(services, run, callbacks, now=now), now=now)
     if at is None:
-        services.store.update_run(run, replace(run, calls_back=False, due_at=None))
-    elif run.due_at is None or run.due_at <= now or at < run.due_at:
+        if run.calls_back:
+            services.store.update_run(run, replace(run, calls_back=False, due_at=None))
+    elif not run.calls_back or run.due_at is None or run.due_at <= now or at < run.due_at:
         wake_run(services, run.key, at, now=now)
-        services.store.update_run(run, replace(run, due_at=at))
+        services.store.update_run(run, replace(run, calls_back=True, due_at=at))
 
 
 def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback]) -> None:
