@@ -59,6 +59,7 @@ class Callback:
     state: CallbackState
     created_at: datetime
     updated_at: datetime
+    """Of a deadline: when it was made, missed, or moved by a clear."""
     reason: str | None = None
     """Airflow's `reason` or message."""
     task_id: str | None = None

@@ -74,22 +74,22 @@ def queue(before: Callback, *, at: datetime) -> CallbackMove:
     return CallbackMove(before, replace(before, state=CallbackState.QUEUED, sent_at=at))
 
 
-def resend(before: Callback, *, at: datetime) -> CallbackMove:
+def resend(before: Callback) -> CallbackMove:
     """queued → pending. Its message must be lost: it is sent once more, and the first message is stale."""
-    again = replace(before, state=CallbackState.PENDING, dispatch_count=before.dispatch_count + 1, updated_at=at)
+    again = replace(before, state=CallbackState.PENDING, dispatch_count=before.dispatch_count + 1)
     return CallbackMove(before, again)
 
 
 def claim(before: Callback, *, at: datetime, hostname: str) -> CallbackMove:
     """pending | queued | running → running. A worker is about to call it; from running where the one before is dead."""
-    claimed = replace(before, state=CallbackState.RUNNING, started_at=at, hostname=hostname, updated_at=at)
+    claimed = replace(before, state=CallbackState.RUNNING, started_at=at, hostname=hostname)
     return CallbackMove(before, claimed)
 
 
 def end(before: Callback, *, at: datetime, output: str | None) -> CallbackMove:
     """running → success | failed."""
     state = CallbackState.SUCCESS if output is None else CallbackState.FAILED
-    return CallbackMove(before, replace(before, state=state, ended_at=at, output=output, updated_at=at))
+    return CallbackMove(before, replace(before, state=state, ended_at=at, output=output))
 
 
 def may_claim(callback: Callback, *, dispatch_count: int, hostname: str, at: datetime) -> bool:
@@ -296,7 +296,7 @@ def due_moves(callbacks: Iterable[Callback], *, now: datetime) -> list[CallbackM
             case CallbackState.SCHEDULED if callback.due_at is not None and callback.due_at <= now:
                 moves.append(miss(callback, at=now))
             case CallbackState.QUEUED if _since(callback.sent_at, now) >= SENT_AGAIN_AFTER:
-                moves.append(resend(callback, at=now))
+                moves.append(resend(callback))
             case CallbackState.RUNNING if _since(callback.started_at, now) >= GIVEN_UP_AFTER:
                 moves.append(end(callback, at=now, output="The workers that ran it died."))
             case _:
