@@ -1,7 +1,7 @@
 """The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
 
-All three come down to two verbs: `advance` one run, or make one DAG's due runs. Several records of one run in a batch are
-one look at it. A message that fails is reported alone; the others of its batch are done.
+All three come down to three verbs: `advance` one run, make one DAG's due runs, or give out the slots of one limit. Several
+records of one run in a batch are one look at it. A message that fails is reported alone; the others of its batch are done.
 
 A stream knows no "alone": what is reported failed comes again with everything behind it, and holds up its lane until it
 is given up. So a run that cannot be brought forward is looked at again by way of SQS, and a record that is none is
@@ -17,9 +17,10 @@ from pydantic import TypeAdapter
 
 from gust import bootstrap
 from gust.model.keys import DagRunKey
-from gust.model.workload import Wake, WakeDag, WakeRun
+from gust.model.workload import Wake, WakeDag, WakeLimit, WakeRun
 from gust.services.advance import advance, put_off
 from gust.services.create_dag_run import create_due_runs
+from gust.services.grant_slots import grant_slots
 from gust.services.tick import tick
 from gust.store import keyspace
 
@@ -40,8 +41,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     match records[0]["eventSource"]:
         case "aws:dynamodb":
             failed = each_key(
-                [record for record in records if is_of_a_run(record)],
-                by=changed_run,
+                [record for record in records if can_be_read(record)],
+                by=what_changed,
                 do=look_or_wake,
                 name=lambda r: r["dynamodb"]["SequenceNumber"],
             )
@@ -55,36 +56,49 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
 
-def is_of_a_run(record: dict[str, Any]) -> bool:
+def can_be_read(record: dict[str, Any]) -> bool:
     try:
-        changed_run(record)
+        what_changed(record)
     except (ValueError, LookupError, TypeError):
         log.exception("A record could not be read; it is dropped", record=record)
         return False
     return True
 
 
-def changed_run(record: dict[str, Any]) -> DagRunKey:
+def what_changed(record: dict[str, Any]) -> DagRunKey | WakeLimit:
+    """A run, or a limit whose slots were given back or which a person changed."""
     pk = record["dynamodb"]["Keys"]["pk"]["S"]
+    if (limit := keyspace.limit_of(pk)) is not None:
+        return WakeLimit(limit=limit)
     if (key := keyspace.run_key(pk)) is None:
-        raise ValueError(f"{pk} is not the partition of a run")
+        raise ValueError(f"{pk} is neither the partition of a run nor that of a limit")
     return key
 
 
-def look_or_wake(key: DagRunKey) -> None:
+def look_or_wake(changed: DagRunKey | WakeLimit) -> None:
     """Raises where neither worked."""
     try:
-        advance(services, key)
+        match changed:
+            case WakeLimit(limit=limit):
+                grant_slots(services, limit)
+            case _:
+                advance(services, changed)
     except Exception:
-        log.exception("A run could not be brought forward; it is looked at again", key=str(key))
-        again = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now())
+        log.exception("What changed could not be brought forward; it is looked at again", changed=str(changed))
+        again = changed if isinstance(changed, WakeLimit) else wake_of(changed)
         services.queues.wake(again, delay=LOOK_AGAIN_AFTER)
+
+
+def wake_of(key: DagRunKey) -> WakeRun:
+    return WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now())
 
 
 def look(at: Wake) -> None:
     match at:
         case WakeDag(dag_id=dag_id):
             create_due_runs(services, dag_id)
+        case WakeLimit(limit=limit):
+            grant_slots(services, limit)
         case WakeRun(key=key):
             try:
                 advance(services, key)

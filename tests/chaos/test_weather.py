@@ -22,22 +22,26 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskSpec, XComLength
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
+from gust.model.pool import DEFAULT_POOL, Pool, of_pool, of_task
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
+from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.services import report_task_instance, report_trigger
 from gust.services.advance import advance
+from gust.services.grant_slots import grant_slots
 from gust.services.ports import XCom
 from gust.services.run_callback import claim_callback, end_callback
+from gust.services.specs import load_spec
 from gust.services.start_task_instance import start_task_instance
 from gust.services.tick import tick
 from tests.unit.services.conftest import START, World, chain
 
 SEEDS = 25
 LONGEST_DAY = timedelta(hours=20)
-WAKING = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose"}
+WAKING = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "grant"}
 """Edges that the stream's filter lets through; tests/template holds the template to them."""
 
 
@@ -73,8 +77,18 @@ class Table:
         self._store.move(change)
         if change.callback is not None:
             self._day.lost.add((change.after.run_id, change.callback.callback_id.removeprefix("task/")))
-        if change.edge in WAKING and self._store.get_instance(change.before.key) != before:
+        after = self._store.get_instance(change.before.key)
+        if change.edge in WAKING and after != before:
             self._day.on_change(change.after.key.run)
+        for limit, change_of_slots in changes_of_limits(before or change.before, after).items():
+            if change_of_slots < 0:
+                self._day.on_given_back(limit)
+        self._day.may_die()
+
+    def grant(self, change: Transition, **kwargs: Any) -> None:
+        self._day.may_die()
+        self._store.grant(change, **kwargs)
+        self._day.on_change(change.after.key.run)
         self._day.may_die()
 
     def move_all(self, changes: Sequence[Transition]) -> list[Transition]:
@@ -114,12 +128,15 @@ class Queues:
             self._day.deliver(lambda workload=workload: self._day.run_trigger(workload), delay=delay)
         self._day.may_die()
 
-    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
-        assert isinstance(wake, WakeRun)
-        self._day.deliver(lambda: self._day.look(wake.key), delay=delay)
+    def wake(self, wake: Wake, *, delay: float = 0) -> None:
+        match wake:
+            case WakeRun(key=key):
+                self._day.deliver(lambda: self._day.look(key), delay=delay)
+            case WakeLimit(limit=limit):
+                self._day.deliver(lambda: self._day.on_given_back(limit), delay=delay)
         self._day.may_die()
 
-    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         for wake, delay in wakes:
             self.wake(wake, delay=delay)
 
@@ -130,6 +147,8 @@ class Day:
         self.badness = badness
         self.world = World()
         self.world.given_dag(spec)
+        for pool in POOLS:
+            self.world.store.put_pool(None, pool)
         self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.started: Counter[tuple[str, str, int, int, int]] = Counter()
@@ -162,6 +181,17 @@ class Day:
         def told() -> None:
             try:
                 self._advance(key)
+            except Died:
+                if not self.happens(0.3):
+                    self.at(1.0, told)
+
+        if not self.happens(0.15):
+            self.at(0.01, told)
+
+    def on_given_back(self, limit: str) -> None:
+        def told() -> None:
+            try:
+                grant_slots(self.world.services, limit)
             except Died:
                 if not self.happens(0.3):
                     self.at(1.0, told)
@@ -324,11 +354,32 @@ def mapped_over_a_result() -> DagSpec:
     return spec.model_copy(update={"tasks": {**spec.tasks, "mapped": mapped}})
 
 
+def in_pools() -> DagSpec:
+    """Six tasks that want two slots each of five, then two that defer and keep their slots meanwhile."""
+    spec = chain("first", "last", max_active_tasks=4)
+    middle = {
+        **{f"big_{n}": {"pool": "five", "pool_slots": 2, "priority_weight": n} for n in range(4)},
+        **{f"small_{n}": {"pool": "five"} for n in range(2)},
+        **{f"defers_{n}": {"pool": "kept"} for n in range(2)},
+        "single": {"max_active_tis_per_dag": 1},
+    }
+    tasks = {
+        name: TaskSpec(task_id=name, upstream_task_ids=("first",), downstream_task_ids=("last",), **fields)  # type: ignore[arg-type]
+        for name, fields in middle.items()
+    }
+    first = spec.tasks["first"].model_copy(update={"downstream_task_ids": tuple(middle)})
+    last = spec.tasks["last"].model_copy(update={"upstream_task_ids": tuple(middle)})
+    return spec.model_copy(update={"tasks": {"first": first, **tasks, "last": last}})
+
+
+POOLS = (Pool(name="five", slots=5), Pool(name="kept", slots=1, include_deferred=True))
+
 SHAPES: dict[str, Callable[[], DagSpec]] = {
     "chain": lambda: chain("a", "b", "c", "d"),
     "fan": fan,
     "past": in_the_footsteps_of_the_past,
     "mapped": mapped_over_a_result,
+    "pools": in_pools,
     "deferring": lambda: chain("defers_first", "b", "defers_last"),
 }
 
@@ -346,8 +397,11 @@ def test_every_run_comes_to_its_end(seed: int, shape: str) -> None:
         assert all(run.due_at for run in unfinished), "a run that nothing would ever look at again"
         running = [run for run in unfinished if run.state is DagRunState.RUNNING]
         assert len(running) == day.world.dag().running_runs <= 2
+        assert_limits_are_kept(day)
 
     assert {day.run(key).state for key in day.keys} == {DagRunState.SUCCESS}, day.story()
+    assert [pool.used for pool in day.store.list_pools()] == [0, 0], "slots leaked"
+    assert day.store.slots_used(of_task("etl", "single")) == 0
     assert set(day.started.values()) == {1}, "a dispatch began twice"
     for key in day.keys:
         state = day.store.load_run(key)
@@ -360,6 +414,29 @@ def test_every_run_comes_to_its_end(seed: int, shape: str) -> None:
             assert tries == list(range(1, instance.try_number)), "a try is missing from the history"
 
 
+def assert_limits_are_kept(day: Day) -> None:
+    """What is counted is what is held, and nobody has a worker without holding what it needs."""
+    spec = load_spec(day.world.services.objects, day.world.dag().spec_key)
+    held: Counter[str] = Counter()
+    busy: Counter[str] = Counter()
+    for key in day.keys:
+        state = day.store.load_run(key)
+        assert state is not None
+        with_worker = [i for i in state.instances.values() if i.state in {S.QUEUED, S.RUNNING}]
+        assert len(with_worker) <= spec.max_active_tasks
+        for instance in state.instances.values():
+            held.update(instance.holds)
+            task = spec.tasks[instance.task_id]
+            counts = {S.QUEUED, S.RUNNING} | ({S.DEFERRED} if task.pool == "kept" else set())
+            if instance.state in counts and task.pool != DEFAULT_POOL:
+                busy[of_pool(task.pool)] += task.pool_slots
+            if instance.state in {S.QUEUED, S.RUNNING, S.DEFERRED} and task.max_active_tis_per_dag:
+                busy[of_task("etl", task.task_id)] += 1
+    most = {"pool:five": 5, "pool:kept": 1, of_task("etl", "single"): 1}
+    for limit, slots in most.items():
+        assert busy[limit] <= held[limit] == day.store.slots_used(limit) <= slots
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_good_weather_nothing_is_tried_twice(shape: str) -> None:
     """What the storm is measured against: without it, each task runs once and nobody waits for a tick."""
@@ -368,7 +445,7 @@ def test_in_good_weather_nothing_is_tried_twice(shape: str) -> None:
     for _ in day.pass_by():
         pass
     assert {try_number for *_, try_number, _ in day.started} == {1}
-    longest = timedelta(hours=2) if shape == "deferring" else timedelta(minutes=4)
+    longest = timedelta(hours=2) if shape in {"deferring", "pools"} else timedelta(minutes=4)
     assert day.world.clock.now() - START < longest
 
 

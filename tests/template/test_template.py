@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gust.scheduling import transition
+from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
@@ -225,15 +226,20 @@ def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
     return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
 
 
-WOKEN_BY_OTHERS = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose"}
+WOKEN_BY_OTHERS = {
+    *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
+}
 """Edges by which workers and triggers move an instance, and after which something else may move. What runs the workers
-loses tries too, not only the scheduler."""
+loses tries too, not only the scheduler. What gives out slots does not know the run that it gives them to: it is told."""
 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
+    *("wait", "hold"),
     *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label"),
+    *("clear", "interrupt", "mark", "forget", "annotate", "pin"),
 }
-"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing."""
+"""The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing. A person's
+actions are many writes: the run is held meanwhile, and who lets go of it wakes the scheduler."""
 
 
 def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_other(resources: Resources) -> None:
@@ -244,7 +250,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     )
     patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
-    assert edges == WOKEN_BY_OTHERS
+    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED}
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:

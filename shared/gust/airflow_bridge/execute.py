@@ -6,6 +6,7 @@ coordinators` setting, which starts our `SupervisedTry` in place of the plain su
 - it wakes up when the child exits. Airflow's waits for its sockets alone: the child closes them an instant before it is
   gone, and then nothing wakes the supervisor for a whole heartbeat interval;
 - the first heartbeat comes after an interval, not at once: the start was a sign of life;
+- a child that was ended because its try was cleared is said to be gone: only then does the next try begin;
 - a child that dies without a word gets its failure reported here. Airflow leaves that to the scheduler where a retry
   remains;
 - shortly before the function's time is up the child is stopped, so that the try ends with a log line and not with
@@ -348,13 +349,23 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
 
     def update_task_state_if_needed(self) -> None:
         """Called once, when the child is gone."""
-        if self._pending_terminal_state_msg is None and self._terminal_state is None:
+        if self._terminal_state == supervisor.SERVER_TERMINATED:
+            self._report_that_it_ended()
+        elif self._pending_terminal_state_msg is None and self._terminal_state is None:
             self._report_silent_death()
         elif self._terminal_state in (TaskInstanceState.FAILED, TaskInstanceState.SKIPPED):
             # What the task said counts, also where it died in a callback afterwards.
             self._finish(self._terminal_state)
         else:
             super().update_task_state_if_needed()
+
+    def _report_that_it_ended(self) -> None:
+        """The control plane had it ended. Where it was cleared, the next try waits for this word; else nobody does."""
+        try:
+            self.client.post(f"gust/tries/{self.id}/lost", json={"reason": "It was cleared, and its worker ended it."})
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in GONE:
+                raise
 
     def _report_silent_death(self) -> None:
         """Its callbacks died with it: the control plane has them run by another worker."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gust.errors import NotFound
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class MemoryQueues:
         self.callbacks: list[CallbackWorkload] = []
         self.triggers: list[tuple[TriggerWorkload, float]] = []
         """With their delays, in seconds."""
-        self.wakes: list[tuple[WakeRun | WakeDag, float]] = []
+        self.wakes: list[tuple[Wake, float]] = []
         """With their delays, in seconds."""
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
@@ -76,9 +76,9 @@ class MemoryQueues:
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
         self.triggers += [(workload, delay) for workload in workloads]
 
-    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+    def wake(self, wake: Wake, *, delay: float = 0) -> None:
         self.wakes.append((wake, delay))
 
-    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         for wake, delay in wakes:
             self.wake(wake, delay=delay)

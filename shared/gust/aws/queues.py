@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
 from gust.errors import Unwell
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
 
 LONGEST_DELAY: Final = 900
 """Seconds that SQS holds a message back at most; who waits longer wakes, looks and waits again."""
@@ -45,7 +45,7 @@ class SqsQueues:
         if refused := self._send(self._trigger_queue_url, [(workload, delay) for workload in workloads]):
             raise Unwell(f"SQS refused {len(refused)} of {len(workloads)} triggers")
 
-    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+    def wake(self, wake: Wake, *, delay: float = 0) -> None:
         try:
             self._client.send_message(
                 QueueUrl=self._wake_queue_url, MessageBody=wake.model_dump_json(), DelaySeconds=_seconds(delay)
@@ -55,7 +55,7 @@ class SqsQueues:
                 raise
             raise Unwell(f"SQS send_message: {error}") from error
 
-    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         if refused := self._send(self._wake_queue_url, wakes):
             raise Unwell(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
 

@@ -41,12 +41,22 @@ class DagRun:
     """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
     calls_back: bool = False
     """Callbacks of the run are not known to have ended: it keeps its `due_at` although it has finished."""
+    admitted: tuple[str, ...] = ()
+    """Instances among those that waited for the run's own limits which may be sent now (`slots.admission`), some of them
+    sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
+    held_by: str | None = None
+    """The action of a person that is changing many instances of the run just now: nobody decides about half of it."""
+    held_until: datetime | None = None
+    """When the hold ends by itself, should its holder have died."""
 
     @property
     def key(self) -> DagRunKey:
         return DagRunKey(self.dag_id, self.run_id)
+
+    def is_held(self, now: datetime) -> bool:
+        return self.held_until is not None and now < self.held_until
 
     @property
     def is_finished(self) -> bool:

@@ -63,6 +63,15 @@ class TaskInstance:
     """Start of the try before its first reschedule: sensors count their timeout from it."""
     retry_delay_override: float | None = None
     """Seconds, from a retry policy, for this try only."""
+    waits_for: str | None = None
+    """While scheduled: the limit that it waits for (`model.pool`), `THE_RUN` where that is its run's. Without one it
+    may be sent, or was."""
+    waiting_order: str | None = None
+    """Its place among those who wait for a limit that crosses runs; sorts as text."""
+    holds: dict[str, int] = field(default_factory=dict)
+    """Slots it holds, by limit: given back by the very transition that ends its claim to them."""
+    holds_pool_deferred: bool = False
+    """Its pool counts it while it is deferred too."""
     reason: str | None = None
     """Why it is in its state, in a person's words; the API shows it."""
     note: str | None = None

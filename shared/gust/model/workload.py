@@ -108,5 +108,13 @@ class WakeDag(_Message):
 ForWorker = Annotated[TaskWorkload | CallbackWorkload, Field(discriminator="kind")]
 """What may come on the queue of tasks."""
 
-Wake = Annotated[WakeRun | WakeDag, Field(discriminator="kind")]
+
+class WakeLimit(_Message):
+    """Give the free slots of a limit to those who wait for it."""
+
+    kind: Literal["wake_limit"] = "wake_limit"
+    limit: str
+
+
+Wake = Annotated[WakeRun | WakeDag | WakeLimit, Field(discriminator="kind")]
 """What may come on the queue of wake-ups."""

@@ -18,6 +18,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     dag_run,
+    dag_run_actions,
     dag_sources,
     dag_stats,
     dag_tags,
@@ -28,7 +29,9 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     import_error,
     log,
     monitor,
+    pools,
     task_instances,
+    task_instances_actions,
     tasks,
     version,
     xcom,

@@ -18,6 +18,7 @@ from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, b
 from gust.rest_api.routing import operation
 from gust.rest_api.tasks import params_response
 from gust.services.context import Services
+from gust.services.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.pause_dag import set_paused
 from gust.services.specs import load_spec
 
@@ -227,6 +228,12 @@ def patch_dags(services: Services, request: Request) -> Json:
     patched = [set_paused(services, dag.dag_id, body.is_paused) for dag in matched]
     shown = patched[query.offset : query.offset + query.limit]
     return {"dags": [dag_response(dag) for dag in shown], "total_entries": len(patched)}
+
+
+@operation("delete_dag")
+def delete_dag(services: Services, request: Request) -> Answer:
+    delete_dag_and_history(services, request.path["dag_id"])
+    return Answer(204)
 
 
 @operation("favorite_dag")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -94,7 +95,7 @@ def _trigger(view: InstanceView) -> Json | None:
     }
 
 
-def _responses(services: Services, views: list[InstanceView]) -> list[Json]:
+def task_instance_responses(services: Services, views: list[InstanceView]) -> list[Json]:
     version_of = versions_reader(services)
     return [
         task_instance_response(
@@ -126,7 +127,7 @@ def get_task_instance(services: Services, request: Request) -> Json:
             f"The Task Instance with dag_id: `{key.dag_id}`, run_id: `{key.run_id}` "
             f"and task_id: `{task_id}` was not found"
         )
-    return _responses(services, [found])[0]
+    return task_instance_responses(services, [found])[0]
 
 
 @operation("get_mapped_task_instance")
@@ -140,7 +141,7 @@ def get_mapped_task_instance(services: Services, request: Request) -> Json:
             f"The Mapped Task Instance with dag_id: `{key.dag_id}`, run_id: `{key.run_id}`, task_id: `{task_id}`, "
             f"and map_index: `{map_index}` was not found"
         )
-    return _responses(services, [found])[0]
+    return task_instance_responses(services, [found])[0]
 
 
 # --- dependencies -----------------------------------------------------------------------------------------------------
@@ -185,10 +186,18 @@ def get_mapped_task_instance_try_details(services: Services, request: Request) -
 
 def _tries(services: Services, request: Request, map_index: int) -> Json:
     view = _existing(services, request, map_index)
-    tries = [*(view.of_try(t) for t in services.store.list_tries(view.instance.key)), view]
+    tries = [*(view.of_try(t) for t in services.store.list_tries(view.instance.key)), view.of_try(_as_listed(view))]
     version_of = versions_reader(services)
     rows = [task_instance_history_response(t, version_of(t.run.dag_id, t.version_number)) for t in tries]
     return {"task_instances": rows, "total_entries": len(rows)}
+
+
+def _as_listed(view: InstanceView) -> TaskInstance:
+    """Airflow has put a try that is to be repeated among those that failed."""
+    instance = view.instance
+    if instance.state is TaskInstanceState.UP_FOR_RETRY:
+        return replace(instance, state=TaskInstanceState.FAILED)
+    return instance
 
 
 def _try_details(services: Services, request: Request, map_index: int) -> Json:
@@ -196,7 +205,7 @@ def _try_details(services: Services, request: Request, map_index: int) -> Json:
     view = _existing(services, request, map_index, try_number=number)
     found = find_try(services, view, number)
     if found is None:
-        raise _no_instance(request, map_index, number)
+        raise no_instance(request, map_index, number)
     version = services.store.get_version(found.run.dag_id, found.version_number)
     return task_instance_history_response(found, version)
 
@@ -215,7 +224,7 @@ def _dependencies(services: Services, request: Request, map_index: int) -> Json:
     view = load_view(services, _run_key(request))
     found = view.instance(request.path["task_id"], map_index) if view else None
     if view is None or found is None:
-        raise _no_instance(request, map_index, None)
+        raise no_instance(request, map_index, None)
     if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
         return {"dependencies": []}
     reasons = [("Dag Not Paused", _paused(services, view.run)), ("Dagrun Running", _not_running(view.run))]
@@ -240,11 +249,11 @@ def _existing(services: Services, request: Request, map_index: int, *, try_numbe
     view = load_view(services, _run_key(request))
     found = view.instance(request.path["task_id"], map_index) if view else None
     if found is None:
-        raise _no_instance(request, map_index, try_number)
+        raise no_instance(request, map_index, try_number)
     return found
 
 
-def _no_instance(request: Request, map_index: int, try_number: int | None) -> Problem:
+def no_instance(request: Request, map_index: int, try_number: int | None) -> Problem:
     names = request.path
     number = "" if try_number is None else f", try_number: `{try_number}`"
     return not_found(
@@ -403,7 +412,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
 
 
 def _collection(services: Services, found: Page[InstanceView]) -> Json:
-    return {"task_instances": _responses(services, found.rows), **found.with_cursors()}
+    return {"task_instances": task_instance_responses(services, found.rows), **found.with_cursors()}
 
 
 def _views(

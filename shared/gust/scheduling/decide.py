@@ -11,7 +11,6 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,20 +20,18 @@ from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
-from gust.model.state import FAILED_STATES, FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED, DagRunState
+from gust.model.pool import THE_RUN, pool_of
+from gust.model.state import FAILED_STATES, FINISHED, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import callback, expansion, retry, transition
+from gust.scheduling import callback, expansion, retry, slots, transition
 from gust.scheduling.callback import WhyEnded
-from gust.scheduling.decision import Decision, Effect, SendCallback, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.decision import Decision, Effect, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
 from gust.scheduling.trigger_rule import Verdict
 from gust.scheduling.upstream import Upstream
-
-ACTIVE = IN_FLIGHT | {S.DEFERRED, S.AWAITING_INPUT}
-"""These count against a task's own limit; against the run's only those that a worker has or will have."""
 
 SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
@@ -62,18 +59,26 @@ def decide(
     config: Config = Config(),
     past: Past | None = None,
     callbacks: Sequence[Callback] = (),
+    pools: slots.Pools | None = None,
+    max_active_tasks: int | None = None,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
     `past` is what came before the run; needed where a task depends on it (`past.is_needed`), such a task waits without.
     `callbacks` are those the run has already.
+    `pools` are those that the tasks name, as far as they exist. `max_active_tasks` is the DAG's now, as in Airflow; `None`:
+    that of the run's version.
     """
     match run.state:
         case DagRunState.QUEUED:
             return Decision()
         case DagRunState.SUCCESS | DagRunState.FAILED:
             return Decision(effects=(StartNextRun(run.dag_id),))
-    return _Deciding(spec, run, instances, now=now, config=config, past=past, callbacks=callbacks).decide()
+    most = spec.max_active_tasks if max_active_tasks is None else max_active_tasks
+    deciding = _Deciding(
+        spec, run, instances, now=now, config=config, past=past, callbacks=callbacks, pools=pools or {}, most=most
+    )
+    return deciding.decide()
 
 
 class _Deciding:
@@ -89,6 +94,8 @@ class _Deciding:
         config: Config,
         past: Past | None,
         callbacks: Sequence[Callback],
+        pools: slots.Pools,
+        most: int,
     ) -> None:
         self.spec = spec
         self.run = run
@@ -96,6 +103,11 @@ class _Deciding:
         self.config = config
         self.past = past
         self.callbacks = callbacks
+        self.pools = pools
+        self.max_active_tasks = most
+        self.admitted = run.admitted
+        """The run's, and whom this decision lets go besides."""
+        self.is_never_full = False
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
@@ -296,32 +308,101 @@ class _Deciding:
     # --- limits -------------------------------------------------------------------------------------------------------
 
     def _schedule(self, ready: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """Send what may go, the most important first, as far as the run's and the tasks' limits have room.
+        """All that may go is `scheduled`; the most important of it is sent, as far as there is room.
 
-        `max_active_tis_per_dag` bounds all runs together in Airflow; what one run can see of it is kept here.
+        Two schedulers may look at the same run. Where all fits that there is, whatever they do fits. Where it does not,
+        everything waits first, and is let go by a write to the run (`admitted`) that only one of them can make: see
+        docs/adr on limits.
         """
-        in_flight = sum(self.view.states_of(t)[s] for t in self.spec.tasks for s in IN_FLIGHT)
-        active: Counter[str] = Counter()
-        for task, instance in sorted(ready, key=lambda pair: (-pair[0].priority_weight, pair[1].map_index)):
-            if task.task_id not in active:
-                active[task.task_id] = sum(self.view.states_of(task.task_id)[s] for s in ACTIVE)
-            if in_flight >= self.spec.max_active_tasks:
-                self._wait(
-                    instance, f"The run has {in_flight} active tasks; max_active_tasks is {self.spec.max_active_tasks}."
-                )
-                continue
-            limit = _smaller(task.max_active_tis_per_dagrun, task.max_active_tis_per_dag)
-            if limit is not None and active[task.task_id] >= limit:
-                self._wait(instance, f"The task has {active[task.task_id]} active instances; its limit is {limit}.")
-                continue
-            active[task.task_id] += 1
-            if (trigger := start_trigger(task, self.now)) is not None:
-                self.view.move(
-                    transition.start_from_trigger(instance, at=self.now, retries=task.retries, trigger=trigger)
-                )
-                continue
-            self.view.move(transition.schedule(instance, at=self.now, retries=task.retries))
-            in_flight += 1
+        self._count_what_pools_count()
+        to_workers = [(task, i) for task, i in ready if not self._start_from_trigger(task, i)]
+        waiting = [(task, i) for task, i in self.view.all_instances() if slots.waits(i)]
+        kept_back = [(task, i) for task, i in waiting if self._waits_for_its_run(i)]
+        everything = [instance for _, instance in self.view.all_instances()]
+        self.is_never_full = slots.can_never_be_full(self.spec, self.max_active_tasks, everything)
+        if self.is_never_full:
+            for task, instance in to_workers:
+                self._let_go(task, instance)
+            for task, instance in kept_back:
+                self._stand_in_line(task, instance)
+        elif not kept_back and self._all_fits(everything, to_workers + waiting):
+            for task, instance in to_workers:
+                self._let_go(task, instance)
+        else:
+            self._admit(everything, sorted(kept_back + to_workers, key=lambda pair: slots.order_in_run(*pair)))
+
+    def _count_what_pools_count(self) -> None:
+        for task, instance in self.view.all_instances():
+            if not self.view.has_moved(instance):
+                claims = self._claims(task)
+                if slots.should_hold(instance, claims) is not instance:
+                    self.view.move(transition.hold(instance, claims=claims))
+
+    def _claims(self, task: TaskSpec) -> Sequence[slots.Claim]:
+        return slots.claims(self.spec.dag_id, task, self.pools)
+
+    def _start_from_trigger(self, task: TaskSpec, instance: TaskInstance) -> bool:
+        """Airflow asks no limit about what begins with its trigger; once it is deferred it counts."""
+        trigger = start_trigger(task, self.now)
+        if trigger is None:
+            return False
+        self.view.move(
+            transition.start_from_trigger(
+                instance, at=self.now, retries=task.retries, trigger=trigger, claims=self._claims(task)
+            )
+        )
+        return True
+
+    def _waits_for_its_run(self, instance: TaskInstance) -> bool:
+        return instance.waits_for == THE_RUN and not slots.is_on_its_way(instance, self.admitted)
+
+    def _all_fits(self, everything: list[TaskInstance], more: list[tuple[TaskSpec, TaskInstance]]) -> bool:
+        room = slots.Room(self.max_active_tasks, everything, self.admitted)
+        for task, _ in more:
+            if room.objection(task):
+                return False
+            room.take(task)
+        return True
+
+    def _let_go(self, task: TaskSpec, instance: TaskInstance) -> None:
+        """The run has room for it. So it is sent, unless it needs slots of a limit that crosses runs."""
+        claims = self._claims(task)
+        self._scheduled(task, instance, waits_for=claims[0].limit if claims else None)
+
+    def _stand_in_line(self, task: TaskSpec, instance: TaskInstance) -> None:
+        """It waited for its run. If it needs slots too, it waits for those now."""
+        if claims := self._claims(task):
+            order = slots.waiting_order(task, self.run, instance.map_index)
+            self.view.move(transition.wait(instance, waits_for=claims[0].limit, waiting_order=order))
+
+    def _admit(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
+        """In order, as many as there is room for; whoever has to wait for slots besides keeps nobody back."""
+        room = slots.Room(self.max_active_tasks, everything, self.admitted)
+        admitted: list[str] = []
+        for task, instance in ordered:
+            is_new = instance.state is not S.SCHEDULED
+            if (objection := room.objection(task)) is not None:
+                self._wait(instance, objection)
+                if is_new:
+                    self._scheduled(task, instance, waits_for=THE_RUN)
+            elif self._claims(task):
+                self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
+            else:
+                room.take(task)
+                after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
+                admitted.append(slots.admission(after))
+        if admitted:
+            under_way = [slots.admission(i) for i in everything if slots.is_on_its_way(i, self.run.admitted)]
+            self.admitted = (*(one for one in under_way if one in self.run.admitted), *admitted)
+
+    def _scheduled(self, task: TaskSpec, instance: TaskInstance, *, waits_for: str | None) -> TaskInstance:
+        is_in_line = waits_for not in {None, THE_RUN}
+        order = slots.waiting_order(task, self.run, instance.map_index) if is_in_line else None
+        moved = transition.schedule(
+            instance, at=self.now, retries=task.retries, waits_for=waits_for, waiting_order=order
+        )
+        self.view.move(moved)
+        return moved.after
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -335,23 +416,39 @@ class _Deciding:
         if self._is_deadlocked(waiting):
             reason = "Deadlock: no unfinished task can ever run."
             return self._finish(DagRunState.FAILED, reason, why=WhyEnded.DEADLOCKED, unfinished=waiting)
-        for _, instance in unfinished:
-            self._explain(instance)
+        for task, instance in unfinished:
+            self._explain(task, instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
-        transitions = self._transitions()
+        moves = self._transitions()
         return Decision(
-            transitions=transitions,
+            transitions=tuple(move for move in moves if not _begins_to_wait_in_line(move)),
+            waiting=tuple(move for move in moves if _begins_to_wait_in_line(move)),
             run=self._run_looked_at_again(exact, lazy),
             effects=(
-                *(SendCallback(due) for due in callback.due_by(transitions)),
-                *(effect for _, i in unfinished if (effect := self._effect_of(i)) is not None),
+                *(SendCallback(due) for due in callback.due_by(moves)),
+                *(e for _, i in unfinished if (e := self._effect_of(i)) is not None),
+                *self._grants(unfinished),
             ),
-            reasons={key: why for key, why in self.reasons.items() if key not in self.view.moves},
+            reasons={key: why for key, why in self.reasons.items() if self._still_waits(key)},
             due_at=_earlier(exact, lazy),
         )
 
     def _transitions(self) -> tuple[transition.Transition, ...]:
         return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
+
+    def _still_waits(self, key: InstanceId) -> bool:
+        return key not in self.view.moves or slots.waits(self.view.moves[key].after)
+
+    def _grants(self, unfinished: list[tuple[TaskSpec, TaskInstance]]) -> list[GrantSlots]:
+        """One for each limit that one of the run's instances waits for and that may have room."""
+        limits = dict.fromkeys(i.waits_for for _, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN)
+        return [GrantSlots(limit) for limit in limits if limit is not None and self._may_have_room(limit)]
+
+    def _may_have_room(self, limit: str) -> bool:
+        if (name := pool_of(limit)) is None:
+            return True
+        pool = slots.find_pool(self.pools, name)
+        return pool is not None and (pool.open is None or pool.open > 0)
 
     def _outcome(self) -> tuple[DagRunState, str]:
         """All is finished: the run's state by its leaves."""
@@ -375,7 +472,7 @@ class _Deciding:
         """Nothing runs or waits for a time, an event or another run: what is left waits for each other."""
         if any(self.spec.tasks[i.task_id].depends_on_past for i in unfinished):
             return False
-        return all(i.state is None for i in unfinished)
+        return all(i.state is None and not self.view.has_moved(i) for i in unfinished)
 
     def _finish(
         self, state: DagRunState, reason: str, *, why: WhyEnded, unfinished: Sequence[TaskInstance] = ()
@@ -405,11 +502,15 @@ class _Deciding:
             reasons=self.reasons,
         )
 
-    def _explain(self, instance: TaskInstance) -> None:
+    def _explain(self, task: TaskSpec, instance: TaskInstance) -> None:
         key = (instance.task_id, instance.map_index)
         if key in self.reasons:
             return
         match instance.state:
+            case S.SCHEDULED if slots.waits(instance) and instance.waits_for != THE_RUN:
+                claims = [claim for claim in self._claims(task) if claim.limit == instance.waits_for]
+                objections = [slots.objection(claim, None) for claim in claims]
+                self.reasons[key] = next(iter(objections), "It waits for slots.")
             case S.SCHEDULED | S.QUEUED:
                 self.reasons[key] = "It waits for a worker."
             case S.RUNNING | S.RESTARTING:
@@ -424,12 +525,16 @@ class _Deciding:
     def _effect_of(self, instance: TaskInstance) -> Effect | None:
         match instance.state:
             case S.SCHEDULED:
-                return SendTask(instance)
+                return SendTask(instance) if self._may_be_sent(instance) else None
             case S.DEFERRED if instance.trigger is not None and self._is_unheard_of(instance):
                 is_pure = pure_wait(instance.trigger, since=instance.start_date) is not None
                 return None if is_pure else SendTrigger(instance)
             case _:
                 return None
+
+    def _may_be_sent(self, scheduled: TaskInstance) -> bool:
+        waits_for_nothing_else = scheduled.waits_for == THE_RUN and self.is_never_full
+        return waits_for_nothing_else or slots.is_on_its_way(scheduled, self.admitted)
 
     def _is_unheard_of(self, deferred: TaskInstance) -> bool:
         """Its trigger was never sent, or must be lost: sent twice, the first event of the two counts."""
@@ -446,6 +551,9 @@ class _Deciding:
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE if self.view.has_moved(instance):
                     # It may be due at once, and this decision has moved it already: the next one is then due now.
                     exact.append(_at_least(instance.due_at, self.now + SOON))
+                case None if self.view.has_moved(instance):
+                    # Cleared, and its worker is lost: it runs again at once.
+                    exact.append(self.now + SOON)
                 case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.AWAITING_INPUT:
                     exact.append(instance.due_at)
                 case S.DEFERRED if instance.trigger is not None:
@@ -453,6 +561,8 @@ class _Deciding:
                     exact += [instance.due_at, wait.until if wait else None]
                 case S.RUNNING | S.RESTARTING:
                     lost.append(self._lost_at(instance))
+                case S.SCHEDULED if not self._may_be_sent(instance):
+                    pass
                 case S.SCHEDULED | S.QUEUED:
                     # It may be running before anybody looks here again: a worker's start wakes no one.
                     lost.append(min(self._stuck_at(instance), self.now + self.config.heartbeat_timeout))
@@ -473,18 +583,21 @@ class _Deciding:
             late_for_exact = exact is not None and stored > exact
             late_for_lost = stored > lost + self.config.heartbeat_timeout / 4
             if not late_for_exact and not late_for_lost:
-                return None
-        elif stored == wanted:
+                wanted = stored
+        if wanted == stored and self.admitted == self.run.admitted:
             return None
-        return replace(self.run, due_at=wanted, last_scheduling_decision=self.now)
+        return replace(self.run, due_at=wanted, admitted=self.admitted, last_scheduling_decision=self.now)
 
 
 def lose_try(
     task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str
 ) -> transition.Transition:
-    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure."""
+    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. One that
+    was cleared has only waited for its worker to end."""
+    if instance.state is S.RESTARTING:
+        return transition.restart(instance, at=at, retries=task.retries, reason=reason)
     retry_at = None
-    if instance.state is S.RESTARTING or (task.retries and retry.is_eligible(instance)):
+    if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
     return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
 
@@ -524,12 +637,12 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
     )
 
 
+def _begins_to_wait_in_line(moved: transition.Transition) -> bool:
+    return slots.waits(moved.after) and moved.after.waits_for != THE_RUN
+
+
 def _counts_for_run(task: TaskSpec) -> bool:
     return not task.is_teardown or task.on_failure_fail_dagrun
-
-
-def _smaller(a: int | None, b: int | None) -> int | None:
-    return min((limit for limit in (a, b) if limit is not None), default=None)
 
 
 def _at_least(at: datetime | None, least: datetime) -> datetime:

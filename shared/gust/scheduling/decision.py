@@ -41,7 +41,14 @@ class SendCallback:
     callback: Callback
 
 
-Effect = SendTask | SendTrigger | StartNextRun | SendCallback
+@dataclass(frozen=True, slots=True)
+class GrantSlots:
+    """An instance waits for the limit: give what is free of it to those who are first."""
+
+    limit: str
+
+
+Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,9 @@ class Decision:
     """
 
     transitions: tuple[Transition, ...] = ()
+    waiting: tuple[Transition, ...] = ()
+    """Those by which an instance begins to wait for a limit that crosses runs. Committed after `run`: who gives out slots
+    counts what the run has under way, and must find all of that in the store."""
     run: DagRun | None = None
     """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
     callbacks: tuple[CallbackMove, ...] = ()

@@ -95,6 +95,13 @@ class RunView:
     # --- what changes -------------------------------------------------------------------------------------------------
 
     def move(self, moved: Transition) -> None:
+        """What moved in this decision already and moves on at once is written once: by its first edge, to its last place."""
+        first = self.moves.get((moved.after.task_id, moved.after.map_index))
+        if first is not None:
+            moved = Transition(first.edge, first.before, moved.after, first.keeps_try)
+            self._replace(first.after, moved.after)
+            self.moves[moved.after.task_id, moved.after.map_index] = moved
+            return
         self._replace(moved.before, moved.after)
         self.moves[moved.after.task_id, moved.after.map_index] = moved
 

@@ -11,15 +11,18 @@ twice gives equal values.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import IllegalTransition
 from gust.model.callback import Callback
+from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import slots
 
 FAIL_METHOD: Final = "__fail__"
 """`next_method` that makes Airflow's runtime fail the resumed try, running its callbacks.
@@ -42,6 +45,9 @@ class Transition:
     callback: Callback | None = None
     """What this move makes due, where no worker is left to call it: stored in the same write."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "after", slots.settled(self.before, self.after))
+
     @property
     def finished_try(self) -> TaskInstance | None:
         """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
@@ -53,7 +59,8 @@ class Transition:
             return None
         if self.before.state in FINISHED:
             return self.before
-        return replace(self.before, state=S.FAILED, due_at=None, trigger=None)
+        ended_at = self.before.end_date or self.after.end_date
+        return replace(self.before, state=S.FAILED, end_date=ended_at, due_at=None, trigger=None)
 
 
 # --- the scheduler ----------------------------------------------------------------------------------------------------
@@ -68,8 +75,17 @@ def expand(before: TaskInstance, *, reason: str | None = None) -> Transition:
     return Transition("expand", before, replace(before, reason=reason))
 
 
-def schedule(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
-    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there; it is sent to a worker.
+def schedule(
+    before: TaskInstance,
+    *,
+    at: datetime,
+    retries: int,
+    reason: str | None = None,
+    waits_for: str | None = None,
+    waiting_order: str | None = None,
+) -> Transition:
+    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there but, where `waits_for` names
+    a limit, room; it is sent to a worker as soon as there is.
 
     A new try from None and up_for_retry (the finished one goes to the history), the same try from up_for_reschedule.
     `retries` is the task's, taken over as `max_tries` before the first try.
@@ -83,11 +99,39 @@ def schedule(before: TaskInstance, *, at: datetime, retries: int, reason: str | 
             scheduled_at=at,
             queued_at=None,
             due_at=None,
+            waits_for=waits_for,
+            waiting_order=waiting_order,
             reason=reason,
         )
         return Transition("schedule", before, same_try)
-    after = replace(_new_try(before, retries), state=S.SCHEDULED, scheduled_at=at, reason=reason)
+    after = replace(
+        _new_try(before, retries),
+        state=S.SCHEDULED,
+        scheduled_at=at,
+        waits_for=waits_for,
+        waiting_order=waiting_order,
+        reason=reason,
+    )
     return Transition("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+
+
+def wait(before: TaskInstance, *, waits_for: str, waiting_order: str | None = None) -> Transition:
+    """scheduled → scheduled. It waits for another limit than it did: the one that keeps it back now."""
+    _require("wait", before, slots.waits(before))
+    return Transition("wait", before, replace(before, waits_for=waits_for, waiting_order=waiting_order))
+
+
+def grant(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
+    """scheduled → scheduled. It waited, and has its slots now: it may be sent. Written with what it takes (`grant`)."""
+    _require("grant", before, slots.waits(before))
+    after = slots.holding(before, claims)
+    return Transition("grant", before, replace(after, waits_for=None, waiting_order=None))
+
+
+def hold(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
+    """any state that may hold slots → the same. Its pool began to count it, or ceased to, while it was there already."""
+    _require("hold", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
+    return Transition("hold", before, slots.should_hold(before, claims))
 
 
 def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
@@ -98,9 +142,16 @@ def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: 
 
 
 def start_from_trigger(
-    before: TaskInstance, *, at: datetime, retries: int, trigger: ParkedTrigger, reason: str | None = None
+    before: TaskInstance,
+    *,
+    at: datetime,
+    retries: int,
+    trigger: ParkedTrigger,
+    claims: Sequence[slots.Claim] = (),
+    reason: str | None = None,
 ) -> Transition:
-    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker."""
+    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker, and
+    whatever the limits: `claims` are what counts it from then on."""
     _require("start_from_trigger", before, before.state in SCHEDULABLE)
     begun = before if before.state is S.UP_FOR_RESCHEDULE else _new_try(before, retries)
     after = replace(
@@ -113,6 +164,7 @@ def start_from_trigger(
         due_at=trigger.timeout_at,
         reason=reason,
     )
+    after = slots.holding(after, claims)
     return Transition("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
@@ -174,11 +226,11 @@ def remove(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
 
 
 def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime | None) -> Transition:
-    """scheduled | queued | running | restarting → up_for_retry until `retry_at`, or failed where that is `None`.
+    """scheduled | queued | running → up_for_retry until `retry_at`, or failed where that is `None`.
 
     The worker is gone or could never start: the try failed, and its own retry rules apply.
     """
-    _require("lose", before, before.state in IN_FLIGHT)
+    _require("lose", before, before.state in IN_FLIGHT - {S.RESTARTING})
     if retry_at is None:
         return Transition("lose", before, _ended(before, S.FAILED, at, reason))
     return Transition("lose", before, replace(_ended(before, S.UP_FOR_RETRY, at, reason), due_at=retry_at))
@@ -197,13 +249,13 @@ def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
 
 
 def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pid: int | None = None) -> Transition:
-    """scheduled | queued | restarting → running. A worker begins this dispatch.
+    """scheduled | queued → running. A worker begins this dispatch.
 
     Also from `scheduled`: a worker can be faster than the note that SQS accepted the message. A try that resumes from a
     trigger keeps its start, as in Airflow; one that continues after a reschedule starts anew (`first_start_date`
     stays).
     """
-    _require("start", before, before.state in {S.SCHEDULED, S.QUEUED, S.RESTARTING})
+    _require("start", before, before.state in {S.SCHEDULED, S.QUEUED})
     after = replace(
         before,
         state=S.RUNNING,
@@ -229,8 +281,8 @@ def succeed(
 def fail(
     before: TaskInstance, *, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running | restarting | deferred → failed. The try failed and no try remains, or nobody wants another."""
-    _require("fail", before, before.state in {S.RUNNING, S.RESTARTING, S.DEFERRED})
+    """running | deferred → failed. The try failed and no try remains, or nobody wants another."""
+    _require("fail", before, before.state in {S.RUNNING, S.DEFERRED})
     return Transition("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
 
 
@@ -259,12 +311,12 @@ def retry(
     retry_delay_override: float | None = None,
     rendered_map_index: str | None = None,
 ) -> Transition:
-    """running | restarting | deferred → up_for_retry. The try failed and tries remain; leaves when `due_at` comes.
+    """running | deferred → up_for_retry. The try failed and tries remain; leaves when `due_at` comes.
 
     `due_at` comes from `retry.next_retry_at`. The try stays in the instance until the next one takes its place: it is
     `schedule` that keeps it in the history.
     """
-    _require("retry", before, before.state in {S.RUNNING, S.RESTARTING, S.DEFERRED})
+    _require("retry", before, before.state in {S.RUNNING, S.DEFERRED})
     ended = replace(
         _ended(before, S.UP_FOR_RETRY, at, reason), due_at=due_at, retry_delay_override=retry_delay_override
     )
@@ -330,6 +382,78 @@ def time_out_trigger(before: TaskInstance, *, at: datetime, reason: str | None =
     return Transition("time_out_trigger", before, _resumed(before, at, FAIL_METHOD, {"error": TRIGGER_TIMEOUT}, reason))
 
 
+# --- a person ---------------------------------------------------------------------------------------------------------
+
+
+def clear(
+    before: TaskInstance,
+    *,
+    at: datetime,
+    retries: int | None,
+    version_number: int | None = None,
+    reason: str | None = None,
+) -> Transition:
+    """any but None and running → None. It shall run again, as a new try; the one it is at goes to the history.
+
+    Whatever was sent for it is stale from now on. It keeps its number of the last try, with all `retries` of the task
+    ahead of it; `None`: the task is not known, and no try more than there were is promised. What it says of the last
+    try (dates, worker) it says until the next begins, as in Airflow. `version_number` is the DAG version it shall run
+    on, where that is not its run's.
+    """
+    _require("clear", before, before.state not in {None, S.RUNNING})
+    after = replace(_unsettled(before, at, retries, reason), version_number=version_number)
+    return Transition("clear", before, after, keeps_try=True)
+
+
+def interrupt(before: TaskInstance, *, reason: str | None = None) -> Transition:
+    """running → restarting. It was cleared: its worker is told at its next word, and ends it."""
+    _require("interrupt", before, before.state is S.RUNNING)
+    return Transition("interrupt", before, replace(before, state=S.RESTARTING, reason=reason))
+
+
+def restart(before: TaskInstance, *, at: datetime, retries: int | None, reason: str | None = None) -> Transition:
+    """restarting → None. Its worker has ended it, so that the new try runs beside nobody."""
+    _require("restart", before, before.state is S.RESTARTING)
+    return Transition("restart", before, _unsettled(before, at, retries, reason), keeps_try=True)
+
+
+def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = None) -> Transition:
+    """any → success | failed | skipped. A person says so; a worker that still runs it is told at its next word.
+
+    As in Airflow, no try begins by it, and one that has ended before keeps the time it ended at.
+    """
+    _require("mark", before, state in {S.SUCCESS, S.FAILED, S.SKIPPED} and before.state is not state)
+    return Transition("mark", before, _ended(before, state, before.end_date or at, reason))
+
+
+def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
+    """any → None. Deleted: as if it had never run, but whatever was sent for it is stale."""
+    after = TaskInstance(
+        dag_id=before.dag_id,
+        run_id=before.run_id,
+        task_id=before.task_id,
+        map_index=before.map_index,
+        dispatch_count=before.dispatch_count + 1,
+        reason=reason,
+    )
+    return Transition("forget", before, after)
+
+
+def annotate(before: TaskInstance, *, note: str | None) -> Transition:
+    """any → the same. A person's note."""
+    return Transition("annotate", before, replace(before, note=note))
+
+
+def annotated(transition: Transition, *, note: str | None) -> Transition:
+    """The same transition, with a person's note written by the way."""
+    return replace(transition, after=replace(transition.after, note=note))
+
+
+def pin(before: TaskInstance, *, version_number: int) -> Transition:
+    """any → the same. Its run moves on to a newer DAG version, and this instance stays what it was."""
+    return Transition("pin", before, replace(before, version_number=version_number))
+
+
 # --- what the edges have in common ------------------------------------------------------------------------------------
 
 
@@ -369,9 +493,29 @@ def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> 
     )
 
 
+def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: str | None) -> TaskInstance:
+    """Nothing is decided about it any more. `dispatch_count` tells it from what it was before, whatever it was."""
+    return replace(
+        before,
+        state=None,
+        max_tries=max(before.max_tries, before.try_number) if retries is None else before.try_number + retries,
+        dispatch_count=before.dispatch_count + 1,
+        end_date=before.end_date or at,
+        due_at=None,
+        trigger=None,
+        next_method=None,
+        next_kwargs=None,
+        reschedule_count=0,
+        first_start_date=None,
+        retry_delay_override=None,
+        reason=reason,
+    )
+
+
 def _resumed(
     before: TaskInstance, at: datetime, next_method: str, next_kwargs: dict[str, Any], reason: str | None
 ) -> TaskInstance:
+    """It gave its place up when it deferred, and waits for one again."""
     return replace(
         before,
         state=S.SCHEDULED,
@@ -379,6 +523,7 @@ def _resumed(
         scheduled_at=at,
         queued_at=None,
         due_at=None,
+        waits_for=THE_RUN,
         trigger=None,
         next_method=next_method,
         next_kwargs=next_kwargs,

@@ -22,16 +22,19 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.pool import DEFAULT_POOL
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide
-from gust.scheduling.decision import Decision, SendCallback, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.slots import Pools, pool_names
 from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
+from gust.services.grant_slots import grant_slots
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.specs import load_spec
@@ -58,6 +61,8 @@ def advance(services: Services, key: DagRunKey) -> None:
         if state is None:
             return None
         run, now = state.run, services.clock.now()
+        if not run.is_finished and run.is_held(now):
+            return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
         try:
             if run.is_finished:
                 if run.calls_back or any(not callback.has_ended for callback in state.callbacks):
@@ -65,7 +70,7 @@ def advance(services: Services, key: DagRunKey) -> None:
                 return start_waiting_runs(services, run.dag_id)
             callbacks = look_after_callbacks(services, run, state.callbacks, now=now)
             until = next_deadline(callbacks)
-            dag = services.store.get_dag(run.dag_id)
+            dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
             if dag is None or dag.is_paused:
                 return stand_still(services, run, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
@@ -74,8 +79,16 @@ def advance(services: Services, key: DagRunKey) -> None:
             if run.state is DagRunState.QUEUED:
                 await_turn(services, run, dag, now=now)
                 run = start(services, run, spec, max_active_runs=dag.max_active_runs, now=now)
-            past = load_past(services, run, spec)
-            decision = decide(spec, run, state.instances, now=now, past=past, callbacks=callbacks)
+            decision = decide(
+                spec,
+                run,
+                state.instances,
+                now=now,
+                past=load_past(services, run, spec),
+                pools=load_pools(services, spec, known=pools),
+                max_active_tasks=dag.max_active_tasks,
+                callbacks=callbacks,
+            )
             if commit(services, run, decision, now=now):
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
@@ -143,6 +156,12 @@ def stand_still(services: Services, run: DagRun, *, now: datetime, until: dateti
         services.store.update_run(run, replace(run, due_at=at))
 
 
+def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
+    """The pools that the DAG's tasks name. Most name none but the default one, which was read with the DAG."""
+    others = pool_names(spec) - {DEFAULT_POOL}
+    return {**known, **services.store.get_pools(others)} if others else known
+
+
 def put_off(services: Services, key: DagRunKey) -> None:
     """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
     that it neither keeps the ticks busy nor looks as if all timers were stuck."""
@@ -156,22 +175,21 @@ def put_off(services: Services, key: DagRunKey) -> None:
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:
     """Write the decision. False where a task instance had moved meanwhile: then nothing may follow from the decision.
 
-    The run goes last: it is finished, or told when to look again, only by who saw all its instances as they are.
+    The run goes after its instances: it is finished, or told when to look again, only by who saw them all as they are.
+    After it come those that begin to stand in a line: they may be let go from there at once.
     """
     if services.store.move_all(decision.transitions):
         return False
-    if decision.run is None:
-        return True
-    if decision.run.is_finished:
+    if decision.run is not None and decision.run.is_finished:
         services.store.finish_run(run, decision.run, callbacks=decision.callbacks)
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
-        return True
-    due_at = decision.run.due_at
-    if due_at is not None and due_at != run.due_at:
-        # Before the write: a wake-up too many is harmless, one too few is a minute late.
-        wake_run(services, run.key, due_at, now=now)
-    services.store.update_run(run, decision.run)
-    return True
+    elif decision.run is not None:
+        due_at = decision.run.due_at
+        if due_at is not None and due_at != run.due_at:
+            # Before the write: a wake-up too many is harmless, one too few is a minute late.
+            wake_run(services, run.key, due_at, now=now)
+        services.store.update_run(run, decision.run)
+    return not decision.waiting or not services.store.move_all(decision.waiting)
 
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
@@ -179,6 +197,9 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     send_callbacks(services, run, [e.callback for e in decision.effects if isinstance(e, SendCallback)])
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
+    for effect in decision.effects:
+        if isinstance(effect, GrantSlots):
+            grant_slots(services, effect.limit)
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run.dag_id)
     for following in following_runs(services, run, spec):

@@ -4,7 +4,8 @@ They are made with the run, in the same write, from what its version says; what 
 Airflow. Their moments stand in the run's `due_at` from there on, so nothing looks for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -12,7 +13,7 @@ from uuid import UUID, uuid5
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import BadRequest
+from gust.errors import BadRequest, StaleCallback
 from gust.model.callback import CALLBACK_NAMESPACE, Callback, CallbackKind, CallbackState
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -147,11 +148,14 @@ def fixed_seconds(interval: Mapping[str, Any] | float) -> float | None:
     return float(data) if isinstance(data, int | float) else None
 
 
-def requeued_deadlines(services: Services, run: DagRun, *, queued_at: datetime) -> list[CallbackMove]:
-    """What clearing a run moves: deadlines that count from when it was queued and have not been missed."""
-    moved_by = queued_at - run.queued_at
-    return [
-        CallbackMove(callback, replace(callback, due_at=callback.due_at + moved_by, updated_at=queued_at))
-        for callback in services.store.list_callbacks(run.key)
-        if callback.follows_queueing and callback.state is CallbackState.SCHEDULED and callback.due_at is not None
-    ]
+def move_deadlines(services: Services, run: DagRun, callbacks: Sequence[Callback], *, queued_at: datetime) -> None:
+    """The run as it was is queued again at `queued_at`: deadlines that count from then and were not missed move with it."""
+    for callback in callbacks:
+        if callback.follows_queueing and callback.state is CallbackState.SCHEDULED and callback.due_at is not None:
+            due_at = callback.due_at + (queued_at - run.queued_at)
+            if due_at == callback.due_at:
+                continue
+            with suppress(StaleCallback):  # missed meanwhile
+                services.store.move_callback(
+                    CallbackMove(callback, replace(callback, due_at=due_at, updated_at=queued_at))
+                )

@@ -1,12 +1,13 @@
 """What services need from the outside, as protocols. `gust.store`, `gust.aws` and their in-memory twins implement them.
 
 Every write here is conditional and says in its docstring what it checks; every one may be repeated. Reads are strongly
-consistent, but for `due_*`, `queued_runs` and which runs `list_runs` lists: those read indexes and may lag by a moment.
+consistent, but for `due_*`, `queued_runs`, `waiting_for` and which runs `list_runs` lists: those read indexes and may lag
+by a moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -20,9 +21,11 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
 
@@ -89,8 +92,19 @@ class RunStore(Protocol):
         person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says, unless it
         `calls_back`. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        """running → queued, and one less in the DAG's `running_runs`, in one transaction. Raises as `finish_run`."""
+
+    def delete_run(self, run: DagRun) -> None:
+        """Delete the run and everything that lies with it: instances, tries, XComs, rendered fields, large values, the
+        mark on its logical date. The run itself goes last, if its state, clear_number and hold are still `run`'s: what
+        died half-way is there to be deleted again. Raises StaleDagRun; one that is gone is no error."""
+
+    def delete_history(self, key: TaskInstanceKey) -> None:
+        """Delete an instance's finished tries, XComs and rendered fields."""
+
     def update_run(self, before: DagRun, after: DagRun) -> None:
-        """Write the fields in which `after` differs, if the stored state and clear_number are `before`'s, and, where
+        """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
         `due_at` differs, the stored `due_at` too. Raises StaleDagRun; ValueError where the run would begin or cease to
         be running, which must be counted."""
 
@@ -124,7 +138,17 @@ class RunStore(Protocol):
         `transition.callback` is stored in it too.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
-        ask to start, one is stale. Raises StaleTaskInstance."""
+        ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
+        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
+
+    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
+        """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
+        place in the run, in one transaction. Raises StaleTaskInstance where the instance moved, StaleDagRun where the run
+        does not run or others were let go since it was read, LimitReached where a limit has no room or a pool is not
+        what the claim saw."""
+
+    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
+        """Instances that wait for the limit, in their order; read as far as they are asked for. May lag by a moment."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
@@ -152,6 +176,25 @@ class CallbackStore(Protocol):
         """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
         due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
         is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
+
+
+class LimitStore(Protocol):
+    """Pools, and how many slots of each limit are held."""
+
+    def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> tuple[Dag | None, dict[str, Pool]]:
+        """One call. Pools that do not exist are not among them, nor is a default pool that nobody has changed."""
+
+    def get_pools(self, names: Collection[str]) -> dict[str, Pool]: ...
+
+    def list_pools(self) -> list[Pool]:
+        """Those that exist, in the order in which they were made; the default pool only if somebody has changed it."""
+
+    def put_pool(self, before: Pool | None, after: Pool) -> None:
+        """Make a pool, or write what a person may change of it: `used` stays what it is. Deleted is made anew, and what
+        is still held of it counts. Raises AlreadyExists where there is one and `before` is None, Stale where `before`
+        is not what is stored."""
+
+    def slots_used(self, limit: str) -> int: ...
 
 
 class XComStore(Protocol):
@@ -185,6 +228,9 @@ class DagStore(Protocol):
         """Write the fields in which `after` differs, but never `running_runs`; `before=None` makes it. Raises StaleDag
         where `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the fields are
         as `after` wants them already."""
+
+    def delete_dag(self, dag_id: str) -> None:
+        """Delete the DAG's versions and warnings, then the DAG. Its runs are the caller's to delete first."""
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first."""
@@ -272,7 +318,7 @@ class SettingStore(Protocol):
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
 
 
-class Store(RunStore, CallbackStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
+class Store(RunStore, CallbackStore, LimitStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
     """All of the table."""
 
 
@@ -306,10 +352,10 @@ class Queues(Protocol):
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
 
-    def wake(self, wake: WakeRun | WakeDag, *, delay: float = 0) -> None:
+    def wake(self, wake: Wake, *, delay: float = 0) -> None:
         """Have the scheduler look again after `delay` seconds (at most 900)."""
 
-    def wake_all(self, wakes: Sequence[tuple[WakeRun | WakeDag, float]]) -> None:
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         """`wake` each after its own delay, in batches of ten. Raises Unwell, once all were tried, where SQS refused some."""
 
 

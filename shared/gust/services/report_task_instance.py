@@ -2,9 +2,13 @@
 
 A report counts only while its dispatch is the current one and runs. Reporting the same thing twice is no error: the
 answer to the first may have been lost. Everything else is a Conflict: Airflow's supervisor then ends the process.
+
+A try that was cleared while it ran is told that it is Gone. Whatever its worker reports as the end is then the word that
+the next try waits for: no two tries of an instance run beside each other.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
@@ -36,7 +40,7 @@ def report_success(
     The events go first: a crash in between leaves a try that reports again and events that are stored once, never a
     success whose events are missing.
     """
-    if (before := running(services, dispatch, or_already=S.SUCCESS)) is None:
+    if (before := ending(services, dispatch, or_already=S.SUCCESS)) is None:
         return
     if outlets or events:
         emit_asset_events(services, before, outlets=outlets, events=events, at=at)
@@ -47,7 +51,7 @@ def report_failure(
     services: Services, dispatch: Dispatch, *, at: datetime, rendered_map_index: str | None = None
 ) -> None:
     """running → failed. The task's own word: no try is wanted, whatever remains."""
-    if before := running(services, dispatch, or_already=S.FAILED):
+    if before := ending(services, dispatch, or_already=S.FAILED):
         move(services, transition.fail(before, at=at, rendered_map_index=rendered_map_index))
 
 
@@ -55,7 +59,7 @@ def report_stopped(
     services: Services, dispatch: Dispatch, *, state: S, at: datetime, rendered_map_index: str | None = None
 ) -> None:
     """running → skipped | upstream_failed | removed."""
-    if before := running(services, dispatch, or_already=state):
+    if before := ending(services, dispatch, or_already=state):
         move(services, transition.stop(before, state=state, at=at, rendered_map_index=rendered_map_index))
 
 
@@ -69,7 +73,7 @@ def report_retry(
     rendered_map_index: str | None = None,
 ) -> None:
     """running → up_for_retry. `delay` (seconds) is a retry policy's and takes the place of the task's own."""
-    if (before := running(services, dispatch, or_already=S.UP_FOR_RETRY)) is None:
+    if (before := ending(services, dispatch, or_already=S.UP_FOR_RETRY)) is None:
         return
     run, task = run_and_task(services, before)
     due_at = retry.next_retry_at(task, before, logical_date=run.logical_date, failed_at=at, delay_override=delay)
@@ -90,18 +94,18 @@ def report_deferral(
     services: Services, dispatch: Dispatch, *, trigger: ParkedTrigger, rendered_map_index: str | None = None
 ) -> None:
     """running → deferred."""
-    if before := running(services, dispatch, or_already=S.DEFERRED):
+    if before := ending(services, dispatch, or_already=S.DEFERRED):
         move(services, transition.defer(before, trigger=trigger, rendered_map_index=rendered_map_index))
 
 
 def report_reschedule(services: Services, dispatch: Dispatch, *, at: datetime, due_at: datetime) -> None:
     """running → up_for_reschedule until `due_at`."""
-    if before := running(services, dispatch, or_already=S.UP_FOR_RESCHEDULE):
+    if before := ending(services, dispatch, or_already=S.UP_FOR_RESCHEDULE):
         move(services, transition.reschedule(before, at=at, due_at=due_at))
 
 
 def report_lost(services: Services, dispatch: Dispatch, *, at: datetime, reason: str) -> None:
-    """scheduled | queued | running | restarting → up_for_retry or failed, by the task's own retry rules.
+    """scheduled | queued | running → up_for_retry or failed, by the task's own retry rules; restarting → None.
 
     For what runs the worker, when it finds that the try died without a word, or cannot begin at all.
     """
@@ -126,6 +130,8 @@ def heartbeat(services: Services, dispatch: Dispatch, *, at: datetime) -> None:
         )
     except StaleTaskInstance as stale:
         current = present(dispatch, stale.current)
+        if current.state in {None, S.RESTARTING}:
+            raise cleared() from stale
         if not dispatch.is_current(current):
             raise Conflict(
                 "TI is already running elsewhere",
@@ -140,12 +146,38 @@ def heartbeat(services: Services, dispatch: Dispatch, *, at: datetime) -> None:
         ) from stale
 
 
+def ending(services: Services, dispatch: Dispatch, *, or_already: S) -> TaskInstance | None:
+    """`running`, for a report after which the worker does not go on with the try: one that was cleared is free then."""
+    before = known(services, dispatch)
+    if dispatch.is_current(before) and before.state is S.RESTARTING:
+        end_cleared(services, before)
+        raise cleared()
+    return _in_hand(dispatch, before, or_already)
+
+
+def end_cleared(services: Services, before: TaskInstance) -> None:
+    """restarting → None."""
+    _, task = run_and_task(services, before)
+    at = services.clock.now()
+    with suppress(StaleTaskInstance):
+        services.store.move(
+            transition.restart(before, at=at, retries=task.retries, reason="Cleared; its worker ended it.")
+        )
+
+
+def cleared() -> Gone:
+    return Gone("Task Instance not found, it may have been moved to the Task Instance History table")
+
+
 def running(services: Services, dispatch: Dispatch, *, or_already: S | None = None) -> TaskInstance | None:
     """The instance, if it runs this dispatch; `None` if this dispatch has brought it to `or_already` before.
 
     Raises NotFound, or Conflict where it is anywhere else.
     """
-    before = known(services, dispatch)
+    return _in_hand(dispatch, known(services, dispatch), or_already)
+
+
+def _in_hand(dispatch: Dispatch, before: TaskInstance, or_already: S | None) -> TaskInstance | None:
     if dispatch.is_current(before):
         if before.state is S.RUNNING:
             return before
@@ -161,7 +193,7 @@ def present_dispatch(services: Services, dispatch: Dispatch) -> TaskInstance:
     NotFound and Conflict as `running` does.
     """
     found = known(services, dispatch)
-    if not dispatch.is_current(found) or found.state in {None, S.SCHEDULED, S.QUEUED}:
+    if not dispatch.is_current(found) or found.state in {None, S.SCHEDULED, S.QUEUED, S.RESTARTING}:
         raise not_running(found)
     return found
 
@@ -178,7 +210,7 @@ def present(dispatch: Dispatch, current: TaskInstance | None) -> TaskInstance:
     if current is None:
         raise NotFound("Task Instance not found")
     if current.try_number != dispatch.try_number:
-        raise Gone("Task Instance not found, it may have been moved to the Task Instance History table")
+        raise cleared()
     return current
 
 

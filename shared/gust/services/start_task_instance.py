@@ -25,7 +25,7 @@ class Started:
 
 
 def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime) -> Started:
-    """scheduled | queued | restarting → running. At most one worker gets a `Started` for a dispatch.
+    """scheduled | queued → running. At most one worker gets a `Started` for a dispatch.
 
     The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
     """
@@ -36,14 +36,14 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
     if dispatch.is_current(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
         instance = before
-    elif dispatch.is_current(before) and before.state in {S.SCHEDULED, S.QUEUED, S.RESTARTING}:
+    elif dispatch.is_current(before) and before.state in {S.SCHEDULED, S.QUEUED}:
         instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
     else:
         raise cannot_start(before)
     return Started(
         instance=instance,
         run=run,
-        should_retry=before.state is S.RESTARTING or retry.is_eligible(instance),
+        should_retry=retry.is_eligible(instance),
         xcom_keys_to_clear=_pushed_before(services, instance),
     )
 

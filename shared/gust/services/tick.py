@@ -7,7 +7,7 @@ wake-ups twice, which is harmless; one that is missed is made good by the next.
 from datetime import timedelta
 from typing import Final
 
-from gust.model.workload import WakeDag, WakeRun
+from gust.model.workload import Wake, WakeDag, WakeRun
 from gust.services.context import Services
 from gust.services.wake import HORIZON
 
@@ -23,6 +23,7 @@ def tick(services: Services) -> int:
         *(WakeDag(dag_id=dag_id, at=at) for dag_id, at in services.store.due_dags(until)),
         *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
     ]
-    services.queues.wake_all([(wake, max(0.0, (wake.at - now).total_seconds())) for wake in wakes])
+    delayed: list[tuple[Wake, float]] = [(wake, max(0.0, (wake.at - now).total_seconds())) for wake in wakes]
+    services.queues.wake_all(delayed)
     services.store.set_alive("scheduler", now)
     return len(wakes)

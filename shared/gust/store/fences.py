@@ -7,14 +7,16 @@ are the fields in which `after` differs from `before`: nothing else is written, 
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
-from typing import Any
+from dataclasses import MISSING, Field, fields, replace
+from typing import Any, Final
 
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
+from gust.model.pool import Pool
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.transition import Transition
 
 Changes = dict[str, Any]
 
@@ -22,12 +24,30 @@ _NOT_WRITTEN = frozenset({"dag_id", "running_runs"})
 
 
 def instance_fence(instance: TaskInstance) -> Changes:
-    """One dispatch of one try in one state: any move of another writer changes at least one of these."""
+    """One dispatch of one try in one state: any move of another writer changes at least one of these. What it waits for
+    and what it holds are counted elsewhere, so that must be what the writer saw, too."""
     return {
         "state": instance.state,
         "try_number": instance.try_number,
         "dispatch_count": instance.dispatch_count,
+        "waits_for": instance.waits_for,
+        "holds": instance.holds,
     }
+
+
+_NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "waits_for": None, "holds": {}}
+
+
+def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> Transition | None:
+    """The same move of an instance that holds other slots than the mover saw, because its pool began to count it meanwhile,
+    or ceased to: that is none of the mover's business. `None` where more is different, or nothing."""
+    before = transition.before
+    if current is None or current.holds == before.holds or transition.edge == "hold":
+        return None
+    if instance_fence(replace(before, holds=current.holds)) != instance_fence(current):
+        return None
+    held: Changes = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
+    return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
 
 
 def repeated_move(after: TaskInstance) -> Changes:
@@ -39,14 +59,20 @@ def repeated_move(after: TaskInstance) -> Changes:
 
 
 def run_fence(run: DagRun) -> Changes:
-    """`clear_number` keeps a finish that was decided before a person cleared tasks from burying them."""
-    return {"state": run.state, "clear_number": run.clear_number}
+    """`clear_number` and `held_by` keep a finish that was decided before a person changed tasks from burying them."""
+    return {"state": run.state, "clear_number": run.clear_number, "held_by": run.held_by}
 
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
     """Who moves `due_at` must have seen the one that is stored: another scheduler may meanwhile have put an earlier moment
-    there, for an instance that this one has not seen, and that moment must not be forgotten."""
-    return run_fence(before) | ({"due_at": before.due_at} if after.due_at != before.due_at else {})
+    there, for an instance that this one has not seen, and that moment must not be forgotten. Who lets instances go
+    (`admitted`) must have seen whom others let go."""
+    seen = run_fence(before)
+    if after.due_at != before.due_at:
+        seen["due_at"] = before.due_at
+    if after.admitted != before.admitted:
+        seen["admitted"] = before.admitted
+    return seen
 
 
 def dag_fence(dag: Dag) -> Changes:
@@ -78,7 +104,7 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
     """Of a new instance, every field that is not its default: nothing is stored that could hold it."""
     if before.key != after.key:
         raise ValueError(f"a transition of {before.key} cannot move {after.key}")
-    is_new = instance_fence(before) == {"state": None, "try_number": 0, "dispatch_count": 0}
+    is_new = instance_fence(before) == _NEW
     return {
         field.name: value
         for field in fields(TaskInstance)
@@ -118,12 +144,31 @@ def changed_callback_fields(before: Callback, after: Callback) -> Changes:
     return _difference(before, after)
 
 
+def changed_by_a_person(pool: Pool) -> Changes:
+    """All but `used`, which only moving instances changes."""
+    return {field.name: getattr(pool, field.name) for field in fields(Pool) if field.name not in ("name", "used")}
+
+
+def slot_rules(pool: Pool) -> Changes:
+    """What decides whether an instance gets a slot, and for how long."""
+    return {
+        "slots": pool.slots,
+        "include_deferred": pool.include_deferred,
+        "is_uncounted": pool.is_uncounted,
+        "is_deleted": pool.is_deleted,
+    }
+
+
 def check_starts(before: DagRun, after: DagRun) -> None:
     _check_states(before, after, before.state is DagRunState.QUEUED and after.state is DagRunState.RUNNING)
 
 
 def check_finishes(before: DagRun, after: DagRun) -> None:
     _check_states(before, after, before.state is DagRunState.RUNNING and after.is_finished)
+
+
+def check_requeues(before: DagRun, after: DagRun) -> None:
+    _check_states(before, after, before.state is DagRunState.RUNNING and after.state is DagRunState.QUEUED)
 
 
 def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:

@@ -23,6 +23,7 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
 from gust.store import keyspace
 
@@ -161,6 +162,7 @@ IMPORT_PROBLEM: Final = Codec(ImportProblem)
 DAG_WARNING: Final = Codec(DagWarning)
 BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
+POOL: Final = Codec(Pool, keyed=frozenset({"name"}))
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
 

@@ -27,6 +27,8 @@ names; a field that has its default is left out (`items.py`).
     event reported      ASSET_EVENT#<event_id>       REPORTED                            put_asset_event's condition
     event of an asset   EVENTS_OF_ASSET#<name>       <timestamp>#<event_id>              list_asset_events(name or uri)
     event of an alias   EVENTS_OF_ALIAS#<alias>      <timestamp>#<event_id>              list_asset_events(alias)
+    limit, pools too    LIMIT#<limit>                #LIMIT                              get_pools, slots_used
+    name of a pool      POOL                         <name>                              list_pools: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
 
 `map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
@@ -41,6 +43,7 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
                                                                               fresh DAGs with a `next_run_after`
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
+    waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
 
 `due` has two partitions: DynamoDB takes 1,000 index writes a second on each, far above what ticks can use up.
 
@@ -57,8 +60,14 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
     finish_run             4t WRU +1 where `due_at` was set
+    requeue_run            4t WRU +2 (enters queued, `due_at`)
+    delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, one S3 LIST
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes
     move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
+    move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it
+      under a limit          begins or ceases to wait for one
+    grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
+    get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
     callbacks              2t WRU more in create_run, start_run, finish_run for each; a lost try with one 4t instead of 1;
                            move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at` afterwards
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
@@ -85,34 +94,39 @@ TTL_ATTRIBUTE: Final = "ttl"
 INDEX_DUE: Final = "due"
 INDEX_QUEUED: Final = "queued"
 INDEX_RUNS: Final = "runs"
+INDEX_WAITING: Final = "waiting"
 
 DUE_RUNS: Final = "RUN"
 DUE_DAGS: Final = "DAG"
 
 
+INDEX_KEYS: Final = {
+    **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_QUEUED, INDEX_RUNS)},
+    # Fields of the instance, so that whatever moves it takes it out of the index without knowing of it.
+    INDEX_WAITING: ("waits_for", "waiting_order"),
+}
+"""The attributes that an index is made of."""
+
+
 def _index(name: str) -> dict[str, Any]:
+    pk, sk = INDEX_KEYS[name]
     return {
         "IndexName": name,
-        "KeySchema": [
-            {"AttributeName": f"{name}_pk", "KeyType": "HASH"},
-            {"AttributeName": f"{name}_sk", "KeyType": "RANGE"},
-        ],
+        "KeySchema": [{"AttributeName": pk, "KeyType": "HASH"}, {"AttributeName": sk, "KeyType": "RANGE"}],
         "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
 
 
-_INDEXES: Final = (INDEX_DUE, INDEX_QUEUED, INDEX_RUNS)
-
 TABLE_DEFINITION: Final[dict[str, Any]] = {
     "AttributeDefinitions": [
         {"AttributeName": name, "AttributeType": "S"}
-        for name in ("pk", "sk", *(f"{index}_{part}" for index in _INDEXES for part in ("pk", "sk")))
+        for name in ("pk", "sk", *(name for names in INDEX_KEYS.values() for name in names))
     ],
     "KeySchema": [
         {"AttributeName": "pk", "KeyType": "HASH"},
         {"AttributeName": "sk", "KeyType": "RANGE"},
     ],
-    "GlobalSecondaryIndexes": [_index(name) for name in _INDEXES],
+    "GlobalSecondaryIndexes": [_index(name) for name in INDEX_KEYS],
     "BillingMode": "PAY_PER_REQUEST",
     "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
 }
@@ -302,6 +316,25 @@ def events_of_alias(alias: str) -> str:
 
 def event_order(timestamp: datetime, event_id: str) -> str:
     return f"{moment(timestamp)}#{escape(event_id)}"
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+POOLS: Final = "POOL"
+_LIMIT: Final = "LIMIT#"
+
+
+def limit(name: str) -> Key:
+    return Key(f"{_LIMIT}{escape(name)}", "#LIMIT")
+
+
+def limit_of(pk: str) -> str | None:
+    """The limit whose partition `pk` is; `None` for every other partition."""
+    return unescape(pk.removeprefix(_LIMIT)) if pk.startswith(_LIMIT) else None
+
+
+def pool_name(name: str) -> Key:
+    return Key(POOLS, escape(name))
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
@@ -43,6 +44,7 @@ from gust.store.fences import (
     changed_run_fields,
     check_finishes,
     check_neither_starts_nor_finishes,
+    check_requeues,
     check_starts,
     dag_fence,
     instance_fence,
@@ -51,8 +53,11 @@ from gust.store.fences import (
     repeated_move,
     run_fence,
     update_fence,
+    with_what_it_holds,
 )
 from gust.store.memory_callbacks import MemoryCallbacks
+from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_limits import MemoryLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,7 +72,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryCallbacks):
+class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -90,6 +95,8 @@ class MemoryStore(MemoryCallbacks):
         self._alive: dict[str, datetime] = {}
         self._assets: dict[tuple[str, str], Asset] = {}
         self._asset_events: dict[str, AssetEvent] = {}
+        self._limits: dict[str, int] = {}
+        self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
@@ -150,6 +157,13 @@ class MemoryStore(MemoryCallbacks):
         self._count_running(before.dag_id, -1)
         self._change_run(before, after)
         self._write_callbacks(callbacks)
+
+    @_alone
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        check_requeues(before, after)
+        self._check_run(before)
+        self._count_running(before.dag_id, -1)
+        self._change_run(before, after)
 
     @_alone
     def update_run(self, before: DagRun, after: DagRun) -> None:
@@ -226,10 +240,14 @@ class MemoryStore(MemoryCallbacks):
         if not _holds(instance_fence(before), current):
             if _holds(repeated_move(after), current):
                 return
+            if (again := with_what_it_holds(transition, current)) is not None:
+                self.move(again)
+                return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
         if transition.callback is not None:
             self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
+        self._count(transition)
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = _copy(finished)
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from gust.errors import Invalid, Unwell
 from gust.store.items import Attribute, Item
-from gust.store.keyspace import Key
+from gust.store.keyspace import INDEX_KEYS, Key
 
 _BUSY: Final = frozenset(
     {
@@ -102,6 +102,10 @@ class Expression:
                 self._require(f"{self._name(name)} = {self._value('seen', name, value)}")
         return self
 
+    def at_most(self, name: str, most: int) -> Expression:
+        """The number is no larger than `most`; an absent one is 0."""
+        return self.below(name, most + 1)
+
     def below(self, name: str, limit: int) -> Expression:
         """The number is smaller than `limit`; an absent one is 0."""
         is_below = f"{self._name(name)} < {self._value('limit', name, {'N': str(limit)})}"
@@ -180,7 +184,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove an item."""
+    """Remove an item, which need not exist."""
 
     key: Key
     expression: Expression = field(default_factory=Expression)
@@ -241,14 +245,15 @@ class Table:
         )
 
     def query_index(self, index: str, pk: str, *, until: str | None = None, ascending: bool = True,
-                    limit: int | None = None) -> Iterator[Item]:  # fmt: skip
-        """Keys of the index's partition, up to and including `until`; at most `limit`."""
-        names, values = {"#pk": f"{index}_pk"}, {":pk": pk}
+                    limit: int | None = None, pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip
+        """Keys of the index's partition, up to and including `until`; at most `limit`. `pages` as above."""
+        pk_name, sk_name = INDEX_KEYS[index]
+        names, values = {"#pk": pk_name}, {":pk": pk}
         condition = "#pk = :pk"
         if until is not None:
-            names["#sk"], values[":until"] = f"{index}_sk", until
+            names["#sk"], values[":until"] = sk_name, until
             condition += " AND #sk <= :until"
-        return self._query(condition, names, values, index=index, ascending=ascending, limit=limit)
+        return self._query(condition, names, values, index=index, ascending=ascending, limit=limit, pages=pages)
 
     def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,
                index: str | None = None, limit: int | None = None,
@@ -305,7 +310,7 @@ class Table:
 
     def transact(self, *writes: Put | Update | Delete) -> None:
         """All or nothing. Raises ConditionFailed, with one entry of `found` per write."""
-        self._write("transact_write_items", {"TransactItems": [_in_transaction(self._name, write) for write in writes]})
+        self._write("transact_write_items", {"TransactItems": [_transacted(self._name, write) for write in writes]})
 
     def _write(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         for attempt in self._attempts(operation):
@@ -362,7 +367,7 @@ def _put(table: str, put: Put) -> dict[str, Any]:
     return {"TableName": table, "Item": {**_key(put.key), **put.item}, **put.expression.arguments()}
 
 
-def _in_transaction(table: str, write: Put | Update | Delete) -> dict[str, Any]:
+def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
     match write:
         case Put():
             return {"Put": _put(table, write)}

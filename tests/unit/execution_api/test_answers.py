@@ -154,7 +154,6 @@ LATER = [
     ("GET", "/hitlDetails/{id}", None, "Human-in-the-loop"),
     ("GET", "/connection-tests/{id}/connection", None, "Testing connections"),
     ("PATCH", "/connection-tests/{id}", {"state": "success"}, "Testing connections"),
-    ("POST", f"/dag-runs/{RUN.dag_id}/{RUN.run_id}/clear", None, "Clearing a DagRun"),
 ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from tests.unit.rest_api.conftest import Api, Reply, World
+from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
 from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -25,10 +26,12 @@ VOLATILE = {
 """Fields that differ from one recording to the next."""
 
 
-def asked_and_recorded() -> list[tuple[Asked, dict[str, Any]]]:
-    recorded = [json.loads(line) for line in (RECORDED / "answers.jsonl").read_text().splitlines()]
-    assert [answer["asked"] for answer in recorded] == [f"{r.method} {r.url}" for r in REQUESTS], "record again"
-    return list(zip(REQUESTS, recorded, strict=True))
+def asked_and_recorded(
+    name: str = "answers.jsonl", requests: list[Asked] = REQUESTS
+) -> list[tuple[Asked, dict[str, Any]]]:
+    recorded = [json.loads(line) for line in (RECORDED / name).read_text().splitlines()]
+    assert [answer["asked"] for answer in recorded] == [f"{r.method} {r.url}" for r in requests], "record again"
+    return list(zip(requests, recorded, strict=True))
 
 
 def test_every_answer_is_airflows(world: World, api: Api) -> None:
@@ -53,6 +56,15 @@ def test_every_answer_is_airflows(world: World, api: Api) -> None:
             continue
         reply = api(asked.method, asked.url, asked.body, headers=asked.headers)
         differences += [f"{recorded['asked']}: {difference}" for difference in compare(reply, recorded)]
+    assert not differences, "\n".join(differences)
+
+
+def test_every_answer_about_pools_is_airflows(world: World, api: Api) -> None:
+    differences = []
+    for asked, recorded in asked_and_recorded("pool_answers.jsonl", POOL_REQUESTS):
+        world.clock.advance(1)
+        reply = api(asked.method, asked.url, asked.body, headers=asked.headers)
+        differences += [f"{recorded['asked']} {asked.body}: {difference}" for difference in compare(reply, recorded)]
     assert not differences, "\n".join(differences)
 
 

@@ -238,8 +238,8 @@ class TestMapping:
         play.decide()
         play.succeed("a", length=5)
         decision = play.decide()
-        assert [m.edge for m in decision.transitions] == ["schedule"] * 2 + ["expand"] * 3
-        assert play.states()["m"] == ["queued", "queued", None, None, None]
+        assert [m.edge for m in decision.transitions] == ["schedule"] * 5
+        assert play.states()["m"] == ["queued", "queued", "scheduled", "scheduled", "scheduled"]
 
     def test_over_nothing_is_skipped(self):
         play = Play(dag("a >> m >> z", tasks={"m": {"expansion": over_xcom("a")}}))
@@ -343,7 +343,8 @@ class TestMapping:
             ("m", 1): ti("m", S.RUNNING, 1, try_number=1, dispatch_count=1, start_date=NOW),
         }
         decision = decide(spec, run_of(spec), stored, now=NOW)
-        assert {(m.edge, m.after.map_index) for m in decision.transitions} == {("expand", 0), ("expand", 2)}
+        assert {(m.edge, m.after.map_index) for m in decision.transitions} == {("schedule", 0), ("schedule", 2)}
+        assert decision.effects == ()
 
     def test_instances_that_a_shorter_xcom_no_longer_has_are_removed(self):
         spec = dag("a >> m", tasks={"m": {"expansion": over_xcom("a")}})
@@ -503,7 +504,7 @@ class TestLimits:
         spec = dag("a", "b", "c", tasks={"b": {"priority_weight": 5}, "c": {"priority_weight": 9}}, max_active_tasks=2)
         play = Play(spec)
         play.decide()
-        assert play.states() == {"b": "queued", "c": "queued"}
+        assert play.states() == {"a": "scheduled", "b": "queued", "c": "queued"}
         assert "max_active_tasks is 2" in play.last.reasons["a", -1]
         play.succeed("c")
         play.decide()
@@ -513,10 +514,10 @@ class TestLimits:
         spec = dag("m", tasks={"m": {"expansion": over_literal(4), "max_active_tis_per_dagrun": 2}})
         play = Play(spec)
         play.decide()
-        assert play.states() == {"m": ["queued", "queued"]}
+        assert play.states() == {"m": ["queued", "queued", "scheduled", "scheduled"]}
         play.succeed("m", 0)
         play.decide()
-        assert play.states() == {"m": ["success", "queued", "queued"]}
+        assert play.states() == {"m": ["success", "queued", "queued", "scheduled"]}
 
     def test_waiting_for_a_slot_is_no_deadlock(self):
         play = Play(dag("a", "b", max_active_tasks=1))

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gust.model.dag_spec import DagSpec, TaskGroupSpec, TaskSpec
-from gust.model.state import FINISHED, IN_FLIGHT, DagRunState, TriggerRule
+from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.scheduling import slots
 from gust.scheduling.decide import decide
 from gust.scheduling.decision import SendTask
 from tests.unit.scheduling.given import NOW, SECOND, Play, over_literal, over_xcom, run_of, ti
@@ -129,13 +130,24 @@ def test_limits_hold(data: st.DataObject, spec: DagSpec) -> None:
     stored = data.draw(stored_states(spec))
     decision = decide(spec, run_of(spec), stored, now=NOW)
     after = {**stored, **{(m.after.task_id, m.after.map_index): m.after for m in decision.transitions}}
-    newly = [moved.after for moved in decision.transitions if moved.edge == "schedule"]
-    if newly:
-        assert sum(instance.state in IN_FLIGHT for instance in after.values()) <= spec.max_active_tasks
+    newly = [e.instance for e in decision.effects if isinstance(e, SendTask) and _id(e.instance) not in stored]
+    if not newly:
+        return
+    admitted = decision.run.admitted if decision.run else ()
+    in_flight = [i for i in after.values() if i.state in slots.HAS_A_WORKER or slots.is_on_its_way(i, admitted)]
+    assert len(in_flight) <= spec.max_active_tasks or slots.can_never_be_full(
+        spec, spec.max_active_tasks, after.values()
+    )
     for task in spec.tasks.values():
-        if any(instance.task_id == task.task_id for instance in newly) and task.max_active_tis_per_dagrun is not None:
-            active = [i for i in after.values() if i.task_id == task.task_id and i.state in IN_FLIGHT | {S.DEFERRED}]
+        if any(i.task_id == task.task_id for i in newly) and task.max_active_tis_per_dagrun is not None:
+            active = [
+                i for i in after.values() if i.task_id == task.task_id and (i in in_flight or i.state in slots.PARKED)
+            ]
             assert len(active) <= task.max_active_tis_per_dagrun
+
+
+def _id(instance: TaskInstance) -> tuple[str, int]:
+    return instance.task_id, instance.map_index
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

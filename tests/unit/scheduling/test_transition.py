@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from gust.errors import IllegalTransition
+from gust.model.pool import THE_RUN, Pool
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import transition
+from gust.scheduling import slots, transition
 from gust.scheduling.transition import Transition
 from tests.unit.scheduling.given import NOW, ti
 
 LATER = NOW + timedelta(minutes=1)
+POOL = Pool(name="p", slots=3)
+CLAIMS = (slots.Claim("pool:p", 1, 3, POOL),)
 TRIGGER = ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go", next_kwargs={"a": 1}, timeout_at=LATER)
 ANY = {None, *S}
 
@@ -34,6 +37,13 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
         {S.DEFERRED},
         lambda i: transition.start_from_trigger(i, at=NOW, retries=2, trigger=TRIGGER),
     ),
+    "wait": ({S.SCHEDULED}, {S.SCHEDULED}, lambda i: transition.wait(i, waits_for="pool:p")),
+    "grant": ({S.SCHEDULED}, {S.SCHEDULED}, lambda i: transition.grant(i, claims=CLAIMS)),
+    "hold": (
+        {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT},
+        {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT},
+        lambda i: transition.hold(i, claims=CLAIMS),
+    ),
     "refuse": (set(SCHEDULABLE), {S.FAILED}, lambda i: transition.refuse(i, at=NOW, retries=2, reason="r")),
     "upstream_fail": (set(SCHEDULABLE), {S.UPSTREAM_FAILED}, lambda i: transition.upstream_fail(i, at=NOW, reason="r")),
     "queue": ({S.SCHEDULED}, {S.QUEUED}, lambda i: transition.queue(i, at=NOW)),
@@ -41,15 +51,19 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
     "resend": ({S.QUEUED}, {S.SCHEDULED}, lambda i: transition.resend(i, at=NOW, reason="r")),
     "skip": (ANY - {S.RUNNING, S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
     "remove": (ANY - {S.REMOVED}, {S.REMOVED}, lambda i: transition.remove(i, at=NOW, reason="r")),
-    "lose": (set(IN_FLIGHT), {S.UP_FOR_RETRY}, lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER)),
+    "lose": (
+        set(IN_FLIGHT) - {S.RESTARTING},
+        {S.UP_FOR_RETRY},
+        lambda i: transition.lose(i, at=NOW, reason="r", retry_at=LATER),
+    ),
     "time_out": (set(UNFINISHED), {S.SKIPPED}, lambda i: transition.time_out(i, at=NOW, reason="r")),
-    "start": ({S.SCHEDULED, S.QUEUED, S.RESTARTING}, {S.RUNNING}, lambda i: transition.start(i, at=NOW)),
+    "start": ({S.SCHEDULED, S.QUEUED}, {S.RUNNING}, lambda i: transition.start(i, at=NOW)),
     "succeed": ({S.RUNNING, S.DEFERRED}, {S.SUCCESS}, lambda i: transition.succeed(i, at=NOW)),
-    "fail": ({S.RUNNING, S.RESTARTING, S.DEFERRED}, {S.FAILED}, lambda i: transition.fail(i, at=NOW)),
+    "fail": ({S.RUNNING, S.DEFERRED}, {S.FAILED}, lambda i: transition.fail(i, at=NOW)),
     "stop": ({S.RUNNING, S.DEFERRED}, {S.SKIPPED}, lambda i: transition.stop(i, state=S.SKIPPED, at=NOW)),
     "label": ({S.RUNNING}, {S.RUNNING}, lambda i: transition.label(i, rendered_map_index="x")),
     "retry": (
-        {S.RUNNING, S.RESTARTING, S.DEFERRED},
+        {S.RUNNING, S.DEFERRED},
         {S.UP_FOR_RETRY},
         lambda i: transition.retry(i, at=NOW, due_at=LATER),
     ),
@@ -58,8 +72,20 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
     "resume": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.resume(i, at=NOW, event="e")),
     "fail_trigger": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.fail_trigger(i, at=NOW)),
     "time_out_trigger": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.time_out_trigger(i, at=NOW)),
+    "clear": (ANY - {None, S.RUNNING}, {None}, lambda i: transition.clear(i, at=NOW, retries=2)),
+    "interrupt": ({S.RUNNING}, {S.RESTARTING}, transition.interrupt),
+    "restart": ({S.RESTARTING}, {None}, lambda i: transition.restart(i, at=NOW, retries=2)),
+    "mark": (ANY - {S.FAILED}, {S.FAILED}, lambda i: transition.mark(i, state=S.FAILED, at=NOW)),
+    "forget": (ANY, {None}, transition.forget),
+    "annotate": (ANY, ANY, lambda i: transition.annotate(i, note="n")),
+    "pin": (ANY, ANY, lambda i: transition.pin(i, version_number=1)),
 }
 """Name → from, to, and a call of it."""
+
+UNSETTLING = {"clear", "restart", "forget"}
+"""They lead back to None, and no message, report or decision of the time before may be taken for one of the time after."""
+REMARKS = {"annotate", "pin"}
+"""They say something about the instance and move it nowhere."""
 
 
 def instance(state: S | None, **fields: Any) -> TaskInstance:
@@ -67,6 +93,8 @@ def instance(state: S | None, **fields: Any) -> TaskInstance:
     given = {"try_number": tried, "dispatch_count": tried, "max_tries": 2 * tried, "map_index": 0}
     if state is S.DEFERRED:
         given["trigger"] = TRIGGER
+    if state is S.SCHEDULED:
+        given["waits_for"] = THE_RUN
     return ti("a", state, **{**given, **fields})
 
 
@@ -87,20 +115,22 @@ def test_an_edge_leads_where_it_should_or_does_not_exist(name, state):
     assert moved == edge(before)
 
 
-@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("name", sorted(EDGES.keys() - REMARKS))
 def test_whatever_is_sent_is_a_new_dispatch(name):
     sources, _, edge = EDGES[name]
     for state in sources:
         moved = edge(instance(state))
         counts_up = moved.after.dispatch_count - moved.before.dispatch_count
-        assert counts_up == (1 if moved.after.try_number > moved.before.try_number or is_sent(moved) else 0)
+        is_new = moved.after.try_number > moved.before.try_number or is_sent(moved) or name in UNSETTLING
+        assert counts_up == (1 if is_new else 0)
 
 
 def is_sent(moved: Transition) -> bool:
-    return moved.after.state is S.SCHEDULED
+    """One that was scheduled before was not sent yet, or is what was sent."""
+    return moved.after.state is S.SCHEDULED and moved.before.state is not S.SCHEDULED
 
 
-@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("name", sorted(EDGES.keys() - REMARKS))
 def test_a_finished_instance_waits_for_nothing(name):
     sources, _, edge = EDGES[name]
     for state in sources:
@@ -155,6 +185,60 @@ def test_a_second_deferral_is_sent_again():
     sent = transition.queue_trigger(instance(S.DEFERRED), at=NOW).after
     again = transition.start(transition.resume(sent, at=NOW, event=None).after, at=NOW).after
     assert transition.defer(again, trigger=TRIGGER).after.queued_at is None
+
+
+@pytest.mark.parametrize("state", [S.SUCCESS, S.FAILED, S.SKIPPED, S.UP_FOR_RETRY, S.QUEUED, S.DEFERRED, S.RESTARTING])
+def test_a_cleared_try_is_in_the_history_and_has_all_retries_ahead(state):
+    ended = {"end_date": LATER} if state in FINISHED else {}
+    before = instance(
+        state, try_number=3, dispatch_count=5, max_tries=3, start_date=NOW, note="n", version_number=1, **ended
+    )
+    moved = transition.clear(before, at=LATER, retries=2)
+    kept = moved.finished_try
+    assert kept is not None
+    assert (kept.try_number, kept.state) == (3, state if state in FINISHED else S.FAILED)
+    assert kept.end_date == LATER
+    after = moved.after
+    assert (after.state, after.try_number, after.max_tries, after.dispatch_count) == (None, 3, 5, 6)
+    assert (after.trigger, after.due_at, after.next_method, after.note, after.version_number) == (
+        *(None, None, None),
+        "n",
+        None,
+    )
+    again = transition.schedule(after, at=LATER, retries=2)
+    assert (again.after.try_number, again.after.max_tries, again.finished_try) == (4, 5, None)
+
+
+def test_clearing_what_the_dag_no_longer_has_promises_no_new_try():
+    assert transition.clear(instance(S.FAILED, try_number=4, max_tries=1), at=NOW, retries=None).after.max_tries == 4
+    assert transition.clear(instance(S.FAILED, try_number=1, max_tries=3), at=NOW, retries=None).after.max_tries == 3
+
+
+def test_clearing_what_runs_waits_for_its_worker_and_keeps_the_try_then():
+    running = instance(S.RUNNING, start_date=NOW, hostname="w")
+    told = transition.interrupt(running)
+    assert (told.after.dispatch_count, told.finished_try) == (1, None)
+    ended = transition.restart(told.after, at=LATER, retries=0)
+    kept = ended.finished_try
+    assert kept is not None
+    assert (kept.state, kept.end_date, kept.hostname) == (S.FAILED, LATER, "w")
+    assert (ended.after.state, ended.after.max_tries) == (None, 1)
+
+
+def test_marking_keeps_the_times_that_are_known():
+    ended = instance(S.FAILED, start_date=NOW, end_date=NOW)
+    marked = transition.mark(ended, state=S.SUCCESS, at=LATER).after
+    assert (marked.start_date, marked.end_date) == (NOW, NOW)
+    never_ran = transition.mark(instance(None), state=S.SKIPPED, at=LATER).after
+    assert (never_ran.start_date, never_ran.end_date, never_ran.try_number) == (LATER, LATER, 0)
+    for state in (S.SUCCESS, S.RUNNING):
+        with pytest.raises(IllegalTransition):
+            transition.mark(instance(S.SUCCESS), state=state, at=NOW)
+
+
+def test_a_note_goes_with_a_move():
+    moved = transition.clear(instance(S.FAILED), at=NOW, retries=0)
+    assert transition.annotated(moved, note="why") == replace(moved, after=replace(moved.after, note="why"))
 
 
 def test_losing_the_last_try_fails():

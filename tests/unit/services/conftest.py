@@ -64,6 +64,7 @@ class World:
             spec_key=key,
             bundle_version="b1",
             max_active_runs=spec.max_active_runs,
+            max_active_tasks=spec.max_active_tasks,
             **fields,  # type: ignore[arg-type]
         )
         self.store.put_dag(None, with_next_run(self.services, dag, spec, last=None, now=self.clock.now()))

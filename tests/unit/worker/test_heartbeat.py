@@ -24,6 +24,7 @@ site.run("one")
 print(json.dumps({
     "heartbeats": len(site.control_plane.asked("heartbeat")),
     "reported": site.control_plane.reported,
+    "said to be gone": len(site.control_plane.asked("lost")),
     "log": site.log.text,
 }))
 """
@@ -67,12 +68,15 @@ def test_a_long_task_gives_signs_of_life(run: Any) -> None:
     seen = run(seconds=3.5, refusals=[503])
 
     assert seen["heartbeats"] >= 2
+    assert seen["said to be gone"] == 0
     assert seen["reported"] == ["success"]
 
 
-@pytest.mark.parametrize("status", [404, 409])
+@pytest.mark.parametrize("status", [404, 409, 410])
 def test_a_task_whose_try_was_ended_by_somebody_else_is_killed_and_reports_nothing(run: Any, status: int) -> None:
     seen = run(seconds=600, refusals=[status])
 
     assert seen["reported"] == []
     assert "shouldn't be running" in seen["log"]
+    # The next try of one that was cleared waits for this word.
+    assert seen["said to be gone"] == 1

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gust.errors import NotFound, NotSupportedYet
+from gust.errors import BadRequest, NotFound
 from gust.execution_api.datamodels.dagrun import (
     CountDagRuns,
     PreviousDagRun,
@@ -65,8 +65,24 @@ def _create_dag_run() -> Callable[..., Any]:
 
 
 @routes.post("/{dag_id}/{run_id}/clear")
-def clear_dag_run(_: Call[None, None]) -> Answer:
-    raise NotSupportedYet("Clearing a DagRun is not supported yet")
+def clear_dag_run(call: Call[None, None]) -> Answer:
+    """TriggerDagRunOperator with `reset_dag_run`, where the run exists: all its task instances run again."""
+    # Imported here: few tasks do this.
+    from gust.services.clear_task_instances import clear_dag_run as clear  # noqa: PLC0415
+    from gust.services.clear_task_instances import latest_version, runs_on_latest  # noqa: PLC0415
+
+    services, dag_id, run_id = call.services, call.path["dag_id"], call.path["run_id"]
+    dag = services.store.get_dag(dag_id)
+    if dag is None or dag.is_stale:
+        raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
+    if dag.has_import_errors:
+        raise BadRequest(f"Dag with dag_id '{dag_id}' has import errors and cannot be triggered")
+    key = DagRunKey(dag_id, run_id)
+    if services.store.get_run(key) is None:
+        raise NotFound(f"Dag run with run_id: '{run_id}' not found")
+    _, newest = latest_version(services, dag_id)
+    clear(services, key, on_latest_version=runs_on_latest(None, newest))
+    return NO_CONTENT
 
 
 @routes.get("/{dag_id}/{run_id}/state")

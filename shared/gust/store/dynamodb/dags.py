@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from gust.errors import AlreadyExists, Stale, StaleDag
@@ -43,6 +44,11 @@ class DynamoDBDags:
                 return
             current = None if failed.item is None else read_dag(failed.item)
             raise StaleDag(f"DAG {after.dag_id!r} moved on", current) from failed
+
+    def delete_dag(self, dag_id: str) -> None:
+        for kept in self._table.query(keyspace.versions(dag_id)), self._warnings_of(dag_id):
+            self._table.delete_all(key_of(item) for item in kept)
+        self._table.delete(keyspace.dag(dag_id))
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_DAGS, until=keyspace.moment(until))
@@ -98,8 +104,10 @@ class DynamoDBDags:
         self._table.put(keyspace.warning(warning.dag_id, warning.warning_type), items.DAG_WARNING.item(warning))
 
     def delete_warnings(self, dag_id: str) -> None:
-        found = self._table.query(keyspace.WARNINGS, begins_with=keyspace.warnings(dag_id))
-        self._table.delete_all(key_of(item) for item in found)
+        self._table.delete_all(key_of(item) for item in self._warnings_of(dag_id))
+
+    def _warnings_of(self, dag_id: str) -> Iterator[Item]:
+        return self._table.query(keyspace.WARNINGS, begins_with=keyspace.warnings(dag_id))
 
     # --- the active bundle --------------------------------------------------------------------------------------------
 

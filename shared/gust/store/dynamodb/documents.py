@@ -35,6 +35,10 @@ class Documents:
         self._objects.put_once(key, encoded, content_type="application/json")
         return {"spilled": items.text(key)}
 
+    def delete_all(self, partition: str) -> None:
+        """Those of a partition that lie in the bucket."""
+        self._objects.delete(self._objects.list(keyspace.spilled(partition, "")))
+
     def read(self, item: Item) -> Any:
         if "spilled" in item:
             return json.loads(self._objects.get(item["spilled"]["S"]))

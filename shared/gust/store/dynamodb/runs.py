@@ -21,6 +21,7 @@ from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.limits import instance_update, limit_updates
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
@@ -107,6 +108,13 @@ class DynamoDBRuns:
 
     def finish_run(self, before: DagRun, after: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
         fences.check_finishes(before, after)
+        self._end_running(before, after, callbacks)
+
+    def requeue_run(self, before: DagRun, after: DagRun) -> None:
+        fences.check_requeues(before, after)
+        self._end_running(before, after)
+
+    def _end_running(self, before: DagRun, after: DagRun, callbacks: Sequence[CallbackMove] = ()) -> None:
         count = Expression().exists().add("running_runs", _ONE_LESS)
         try:
             self._table.transact(
@@ -116,6 +124,32 @@ class DynamoDBRuns:
             self._raise_if_stale(before, failed)
             _raise_if_callbacks_stale(before, failed)
             raise NotFound(f"no DAG {before.dag_id!r}") from failed
+
+    def delete_run(self, run: DagRun) -> None:
+        pk = keyspace.run_partition(run.key)
+        itself = keyspace.run(run.key)
+        self._table.delete_all(key for item in self._table.query(pk) if (key := key_of(item)) != itself)
+        self._documents.delete_all(pk)
+        deletes: list[Delete | Update] = [
+            Delete(itself, Expression().exists().still(items.DAG_RUN.attributes(fences.run_fence(run))))
+        ]
+        if run.logical_date:
+            deletes.append(Delete(keyspace.logical_date(run.dag_id, run.logical_date)))
+        if run.state is DagRunState.RUNNING:
+            deletes.append(Update(keyspace.dag(run.dag_id), Expression().exists().add("running_runs", _ONE_LESS)))
+        try:
+            self._table.transact(*deletes)
+        except ConditionFailed as failed:
+            if failed.failed(0) and failed.item is None:
+                return
+            self._raise_if_stale(run, failed)
+            raise NotFound(f"no DAG {run.dag_id!r}") from failed
+
+    def delete_history(self, key: TaskInstanceKey) -> None:
+        pk = keyspace.run_partition(key.run)
+        beginnings = (keyspace.finished_tries(key), keyspace.xcoms(key.task_id, key.map_index))
+        found = [key_of(item) for start in beginnings for item in self._table.query(pk, begins_with=start)]
+        self._table.delete_all([*found, keyspace.rendered_fields(key)])
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
@@ -181,25 +215,26 @@ class DynamoDBRuns:
         )
 
     def move(self, transition: Transition) -> None:
-        before, after = transition.before, transition.after
-        changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
-        seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-        # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
-        update = Update(
-            keyspace.instance(before.key), Expression().still(seen).change(changes | {"edge": {"S": transition.edge}})
-        )
-        beside: list[Put | Update | Delete] = []
+        counted = limit_updates(transition)
+        changed = instance_update(transition)
+        writes: list[Put | Update | Delete] = [changed, *counted]
         if finished := transition.finished_try:
             kept = keyspace.finished_try(finished.key, finished.try_number)
-            beside.append(Put(kept, items.TASK_INSTANCE.item(finished)))
+            writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
         if transition.callback is not None:
-            beside.append(callback_write(CallbackMove(None, transition.callback)))
+            writes.append(callback_write(CallbackMove(None, transition.callback)))
         try:
-            self._table.transact(update, *beside) if beside else self._table.update(update.key, update.expression)
+            if len(writes) > 1:
+                self._table.transact(*writes)
+            else:
+                self._table.update(changed.key, changed.expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.repeated_move(after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
                 return
-            raise _stale(transition.edge, before.key, failed) from failed
+            stale = _stale(transition.edge, transition.before.key, failed)
+            if (again := fences.with_what_it_holds(transition, stale.current)) is None:
+                raise stale from failed
+            self.move(again)
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         were_stale = self._parallel.map(self._is_stale, transitions)

@@ -10,6 +10,7 @@ from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.limits import DynamoDBLimits
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.xcoms import DynamoDBXComs
@@ -17,7 +18,15 @@ from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
 
 
-class DynamoDBStore(DynamoDBRuns, DynamoDBCallbacks, DynamoDBXComs, DynamoDBDags, DynamoDBAssets, DynamoDBSettings):
+class DynamoDBStore(
+    DynamoDBRuns,
+    DynamoDBCallbacks,
+    DynamoDBLimits,
+    DynamoDBXComs,
+    DynamoDBDags,
+    DynamoDBAssets,
+    DynamoDBSettings,
+):
     """Implements `services.ports.Store`.
 
     `client` is a boto3 DynamoDB client, one per process, with at least `Parallel.WIDTH` pooled connections. `objects`

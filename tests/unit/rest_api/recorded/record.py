@@ -17,9 +17,11 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
-from tests.unit.rest_api.recorded.requests import REQUESTS
+from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
+from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
 
 HERE = Path(__file__).parent
+RECORDINGS = {"answers.jsonl": REQUESTS, "pool_answers.jsonl": POOL_REQUESTS}
 
 
 def main() -> None:
@@ -28,8 +30,9 @@ def main() -> None:
         serialized = read_serialized(Path(home))
         (HERE / "etl.serialized.json").write_text(json.dumps(serialized) + "\n")
         (HERE / "etl.spec.json").write_text(spec_of(serialized) + "\n")
-        lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers()]
-        (HERE / "answers.jsonl").write_text("\n".join(lines) + "\n")
+        for name, requests in RECORDINGS.items():
+            lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers(requests)]
+            (HERE / name).write_text("\n".join(lines) + "\n")
 
 
 def prepare(home: Path) -> None:
@@ -60,14 +63,14 @@ def spec_of(serialized: dict[str, Any]) -> str:
     return build_spec(json.dumps(serialized), bundle_name="dags-folder")[0].model_dump_json()
 
 
-def answers() -> list[dict[str, Any]]:
+def answers(requests: list[Asked]) -> list[dict[str, Any]]:
     from airflow.api_fastapi.app import create_app
     from fastapi.testclient import TestClient
 
     logging.disable(logging.CRITICAL)
     recorded = []
     with TestClient(create_app(apps="core"), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        for method, url, body, headers in REQUESTS:
+        for method, url, body, headers in requests:
             answer = client.request(method, url, json=body, headers=headers)
             is_json = bool(answer.text) and answer.headers.get("content-type") == "application/json"
             recorded.append(

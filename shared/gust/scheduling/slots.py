@@ -1,0 +1,243 @@
+"""Who may go, where more could than may: pools, the limits of tasks, the limits of a run.
+
+An instance whose upstreams let it go is `scheduled`, as in Airflow, whether or not there is room for it. Where there is
+none it waits: for its run (`THE_RUN`), or for a limit that crosses runs, in whose index it then stands in Airflow's order.
+It goes on without `waits_for`, holding its slots. Rules: `_executable_task_instances_to_queued`, `ConcurrencyMap`,
+`EXECUTION_STATES` and `ACTIVE_STATES` of Airflow 3.3.2.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.keys import UNMAPPED
+from gust.model.pool import DEFAULT_POOL, THE_RUN, UNBOUNDED_DEFAULT, UNLIMITED, Pool, of_pool, of_task, pool_of
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+
+Pools = Mapping[str, Pool]
+"""By name. A pool that is not in it does not exist, but for the default one: that is unbounded then."""
+
+HAS_A_WORKER: Final = frozenset({S.QUEUED, S.RUNNING})
+"""These count against `max_active_tasks` and hold slots of their pool, with what is on its way to a worker."""
+PARKED: Final = frozenset({S.DEFERRED, S.AWAITING_INPUT})
+"""These count against a task's own limits too. A pool may count what is deferred, never what waits for a person."""
+
+_LARGEST_WEIGHT: Final = 2**31
+_LAST: Final = "~"
+"""Sorts after every moment: a run without a logical date comes after those with one, as in PostgreSQL."""
+
+
+# --- what an instance needs and holds ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an instance needs of one limit that crosses runs, and what was seen of that limit."""
+
+    limit: str
+    slots: int
+    most: int
+    """How many slots there are in all; `UNLIMITED`: they are only counted."""
+    pool: Pool | None = None
+    """As it was seen; `None` for a task's limit, and for a pool that does not exist."""
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.most != UNLIMITED
+
+    def has_room(self, used: int) -> bool:
+        return not self.is_bounded or used + self.slots <= self.most
+
+    @property
+    def exists(self) -> bool:
+        """Nobody can hold slots of a pool that there is not."""
+        return self.pool is not None or pool_of(self.limit) is None
+
+
+def claims(dag_id: str, task: TaskSpec, pools: Pools) -> tuple[Claim, ...]:
+    """None for most tasks: those of an unbounded default pool that have no limit of their own."""
+    found: list[Claim] = []
+    pool = find_pool(pools, task.pool)
+    if pool is None:
+        found.append(Claim(of_pool(task.pool), task.pool_slots, 0))
+    elif not pool.is_uncounted:
+        found.append(Claim(pool.limit, task.pool_slots, pool.slots, pool))
+    if task.max_active_tis_per_dag is not None:
+        found.append(Claim(of_task(dag_id, task.task_id), 1, task.max_active_tis_per_dag))
+    return tuple(found)
+
+
+def find_pool(pools: Pools, name: str) -> Pool | None:
+    pool = pools.get(name, UNBOUNDED_DEFAULT if name == DEFAULT_POOL else None)
+    return None if pool is None or pool.is_deleted else pool
+
+
+def pool_names(spec: DagSpec) -> frozenset[str]:
+    return frozenset(task.pool for task in spec.tasks.values())
+
+
+def holding(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
+    """The instance with the slots it asks for."""
+    taken = [claim for claim in wanted if claim.exists]
+    return replace(
+        instance,
+        holds={claim.limit: claim.slots for claim in taken},
+        holds_pool_deferred=any(claim.pool.include_deferred for claim in taken if claim.pool),
+    )
+
+
+def settled(before: TaskInstance, after: TaskInstance) -> TaskInstance:
+    """`after` without what its state does not let it keep of slots and of its place in a queue.
+
+    Every transition goes through here, so that none can forget to give back what `before` held.
+    """
+    if not after.holds and not after.holds_pool_deferred and after.waits_for is None:
+        return after
+    if after.state is not S.SCHEDULED and after.waits_for is not None:
+        after = replace(after, waits_for=None, waiting_order=None)
+    kept = {limit: slots for limit, slots in after.holds.items() if _keeps(before, after, limit)}
+    if len(kept) == len(after.holds):
+        return after
+    return replace(after, holds=kept, holds_pool_deferred=after.holds_pool_deferred and bool(kept))
+
+
+def _keeps(before: TaskInstance, after: TaskInstance, limit: str) -> bool:
+    match after.state:
+        case S.QUEUED | S.RUNNING:
+            return True
+        case S.SCHEDULED:
+            # One that comes back from a trigger stands in line again, as in Airflow.
+            return before.state in {S.SCHEDULED, S.QUEUED}
+        case S.DEFERRED:
+            return pool_of(limit) is None or after.holds_pool_deferred
+        case S.AWAITING_INPUT:
+            return pool_of(limit) is None
+        case _:
+            return False
+
+
+def changes_of_limits(before: TaskInstance, after: TaskInstance) -> dict[str, int]:
+    """By limit: how many slots more (or, below zero, fewer) are held."""
+    limits = {**before.holds, **after.holds}
+    changes = {limit: after.holds.get(limit, 0) - before.holds.get(limit, 0) for limit in limits}
+    return {limit: change for limit, change in changes.items() if change}
+
+
+def should_hold(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
+    """The instance with what it must hold of its pool in its state, if the pool began to count it, or ceased to, after it
+    had begun: the default pool was given a size, or `include_deferred` was changed."""
+    claim = next((claim for claim in wanted if claim.pool is not None), None)
+    if claim is None or claim.pool is None or waits(instance):
+        return instance
+    in_pool = instance.state in HAS_A_WORKER or instance.state is S.SCHEDULED
+    if not in_pool and not (instance.state is S.DEFERRED and claim.pool.include_deferred):
+        if claim.limit not in instance.holds:
+            return instance
+        without = {limit: slots for limit, slots in instance.holds.items() if limit != claim.limit}
+        return replace(instance, holds=without, holds_pool_deferred=False)
+    holds = {claim.limit: claim.slots} | instance.holds
+    if holds == instance.holds and instance.holds_pool_deferred == claim.pool.include_deferred:
+        return instance
+    return replace(instance, holds=holds, holds_pool_deferred=claim.pool.include_deferred)
+
+
+def waits(instance: TaskInstance) -> bool:
+    return instance.state is S.SCHEDULED and instance.waits_for is not None
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def waiting_order(task: TaskSpec, run: DagRun, map_index: int) -> str:
+    """Airflow's order among all that wait: priority weight, logical date, map index; then whatever makes it total."""
+    weight = _LARGEST_WEIGHT - task.priority_weight
+    date = _LAST + run.run_after.isoformat() if run.logical_date is None else run.logical_date.isoformat()
+    index = "-1" if map_index == UNMAPPED else f"{map_index:06d}"
+    return f"{weight:011d}#{date}#{index}#{run.run_id}#{task.task_id}"
+
+
+def order_in_run(task: TaskSpec, instance: TaskInstance) -> tuple[int, int]:
+    return -task.priority_weight, instance.map_index
+
+
+# --- room in the run --------------------------------------------------------------------------------------------------
+
+
+def admission(instance: TaskInstance) -> str:
+    """What stands in `DagRun.admitted` for this dispatch of the instance."""
+    return f"{instance.task_id}/{instance.map_index}/{instance.dispatch_count}"
+
+
+def is_on_its_way(instance: TaskInstance, admitted: Container[str]) -> bool:
+    """Scheduled, and it may be sent or was."""
+    if instance.state is not S.SCHEDULED:
+        return False
+    return instance.waits_for is None or (instance.waits_for == THE_RUN and admission(instance) in admitted)
+
+
+def granting(run: DagRun, instance: TaskInstance) -> DagRun:
+    """The run once the instance has been let go: no scheduler that saw it as it was lets another one go after that."""
+    return replace(run, admitted=(*run.admitted, admission(instance)))
+
+
+class Room:
+    """What a run's own limits leave free: `max_active_tasks`, and `max_active_tis_per_dagrun` of each task."""
+
+    def __init__(self, max_active_tasks: int, instances: Iterable[TaskInstance], admitted: Container[str]) -> None:
+        self.max_active_tasks = max_active_tasks
+        self.in_flight = 0
+        self._active: Counter[str] = Counter()
+        for instance in instances:
+            if instance.state in HAS_A_WORKER or is_on_its_way(instance, admitted):
+                self.in_flight += 1
+                self._active[instance.task_id] += 1
+            elif instance.state in PARKED:
+                self._active[instance.task_id] += 1
+
+    def objection(self, task: TaskSpec) -> str | None:
+        """Why there is no room for one more instance of the task; `None` where there is."""
+        if self.in_flight >= self.max_active_tasks:
+            return f"The run has {self.in_flight} active tasks; max_active_tasks is {self.max_active_tasks}."
+        most = task.max_active_tis_per_dagrun
+        if most is not None and self._active[task.task_id] >= most:
+            active = self._active[task.task_id]
+            return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {most}."
+        return None
+
+    def take(self, task: TaskSpec) -> None:
+        self.in_flight += 1
+        self._active[task.task_id] += 1
+
+
+def can_never_be_full(spec: DagSpec, max_active_tasks: int, instances: Iterable[TaskInstance]) -> bool:
+    """Whether the run's limits are no limits for it: it has no more instances than may be active at once."""
+    count: Counter[str] = Counter()
+    for instance in instances:
+        task = spec.tasks[instance.task_id]
+        if task.is_mapped and instance.map_index == UNMAPPED:
+            return False
+        count[task.task_id] += 1
+    if count.total() > max_active_tasks:
+        return False
+    limited = (task for task in spec.tasks.values() if task.max_active_tis_per_dagrun is not None)
+    return all(count[task.task_id] <= (task.max_active_tis_per_dagrun or 0) for task in limited)
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+
+def objection(claim: Claim, used: int | None) -> str:
+    """Why the instance does not get what it claims, in Airflow's words where it has some. `used`: `None` if not known."""
+    name = pool_of(claim.limit)
+    if name is None:
+        return "The max task concurrency has been reached."
+    if claim.pool is None:
+        return f"Tasks using non-existent pool '{name}' will not be scheduled"
+    open_slots = claim.most - (claim.pool.used if used is None else used)
+    return f"Not scheduling since there are {open_slots} open slots in pool {name} and require {claim.slots} pool slots"

@@ -1,0 +1,50 @@
+"""A person deletes a DAG with its history."""
+
+from dataclasses import replace
+
+from gust.errors import Conflict, NotFound, StaleDag
+from gust.model.dag import Dag
+from gust.model.state import TaskInstanceState as S
+from gust.services.context import Services
+from gust.services.delete_dag_run import delete_run
+
+
+def delete_dag(services: Services, dag_id: str) -> None:
+    """Delete all of it: runs, versions, warnings, its file's import error, then the DAG. As in Airflow it comes back, with
+    no history, when its file is parsed again, which the next deployment does.
+
+    Raises NotFound, and Conflict where a task of it runs. It first stops making runs; one that dies half-way leaves a DAG
+    to be deleted again.
+    """
+    store = services.store
+    dag = store.get_dag(dag_id)
+    if dag is None:
+        raise NotFound(f"Dag with id: {dag_id} was not found")
+    keys = [run.key for run in store.list_runs(dag_id)]
+    for key in keys:
+        state = store.load_run(key)
+        if state and any(instance.state is S.RUNNING for instance in state.instances.values()):
+            raise Conflict(f"Task instances of dag with id: '{dag_id}' are still running")
+    dag = _stopped(services, dag)
+    for run in store.list_runs(dag_id):
+        try:
+            delete_run(services, run.key)
+        except NotFound:
+            continue
+    store.delete_import_problem(dag.relative_fileloc)
+    store.delete_source_file(dag.relative_fileloc)
+    store.delete_dag(dag_id)
+
+
+def _stopped(services: Services, dag: Dag) -> Dag:
+    while not (dag.is_stale and dag.next_run_after is None):
+        try:
+            after = replace(dag, is_stale=True, next_run_after=None)
+            services.store.put_dag(dag, after)
+        except StaleDag as moved_on:
+            if moved_on.current is None:
+                return dag
+            dag = moved_on.current
+        else:
+            return after
+    return dag

@@ -1,0 +1,183 @@
+"""Give what is free of a limit to those who are first among those who wait for it.
+
+Whoever stands in the limit's index is looked at in order. One that something else keeps back, its run or another limit,
+goes to wait there, so that it does not stand in the way of those behind it. Called twice, or by several at once, it does no
+more than once alone: a grant is one transaction with the slots it takes. Nothing is sent here: the grant comes out of the
+table's stream, and `advance` sends what it finds.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import LimitReached, NotFound, StaleDagRun, StaleTaskInstance
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.pool import THE_RUN, Pool, pool_of
+from gust.model.state import DagRunState
+from gust.model.task_instance import TaskInstance
+from gust.model.workload import WakeLimit, WakeRun
+from gust.scheduling import slots, transition
+from gust.scheduling.run_view import InstanceId
+from gust.scheduling.slots import Claim, Room
+from gust.services.context import Services
+from gust.services.specs import load_spec
+
+ATTEMPTS: Final = 10
+"""Looks at one instance, while others change what it needs."""
+
+log = Logger(service="scheduler", child=True)
+
+
+def grant_slots(services: Services, limit: str) -> None:
+    """Returns when the limit has no room left, or nobody that could use it."""
+    lane = _Lane(services, limit)
+    for key in services.store.waiting_for(limit):
+        if lane.is_full():
+            return
+        lane.serve(key)
+
+
+@dataclass
+class _Waiting:
+    """A run with instances in the line, as it was read, and as the grants of this lane have made it since."""
+
+    dag: Dag
+    run: DagRun
+    spec: DagSpec
+    instances: dict[InstanceId, TaskInstance]
+
+    @property
+    def room(self) -> Room:
+        return Room(self.dag.max_active_tasks, self.instances.values(), self.run.admitted)
+
+
+class _Lane:
+    """One walk along the line. What others change meanwhile shows when a grant fails, and is read again then."""
+
+    def __init__(self, services: Services, limit: str) -> None:
+        self._services = services
+        self._limit = limit
+        self._is_full = False
+        self._runs: dict[DagRunKey, _Waiting] = {}
+        self._pools: dict[str, Pool | None] = {}
+        self._used: dict[str, int] = {}
+
+    def is_full(self) -> bool:
+        """Whether there is nothing left that anybody in the line could have."""
+        if self._is_full or (name := pool_of(self._limit)) is None:
+            return self._is_full
+        pool = self._pool(name)
+        return pool is None or (pool.open is not None and pool.open <= 0)
+
+    def serve(self, key: TaskInstanceKey) -> None:
+        for _ in range(ATTEMPTS):
+            waiting = self._load(key.run)
+            instance = waiting.instances.get((key.task_id, key.map_index)) if waiting else None
+            if waiting is None or instance is None or instance.waits_for != self._limit or not slots.waits(instance):
+                return  # The index lags, or somebody was faster.
+            try:
+                self._serve(waiting, instance)
+            except (StaleTaskInstance, StaleDagRun, LimitReached):
+                self._forget(key.run)
+            else:
+                return
+        # Others are busy with just this one. It stays in the line, which is looked at again.
+        self._services.queues.wake(WakeLimit(limit=self._limit), delay=1)
+
+    def _serve(self, waiting: _Waiting, instance: TaskInstance) -> None:
+        task = waiting.spec.tasks.get(instance.task_id)
+        if task is None or self._is_kept_back(waiting, task):
+            self._send_back(instance)
+            return
+        claims = slots.claims(instance.dag_id, task, self._pools_of(task))
+        full = [claim for claim in claims if not claim.has_room(self._used_of(claim))]
+        if elsewhere := [claim for claim in full if claim.limit != self._limit]:
+            self._send_on(waiting, task, instance, elsewhere[0])
+        elif full:
+            # Too much for the slots that are left. Those behind it may need fewer; of one task all need the same.
+            self._is_full = pool_of(self._limit) is None
+        else:
+            self._grant(waiting, instance, claims)
+
+    def _is_kept_back(self, waiting: _Waiting, task: TaskSpec) -> bool:
+        return (
+            waiting.dag.is_paused
+            or waiting.run.state is not DagRunState.RUNNING
+            or waiting.room.objection(task) is not None
+        )
+
+    def _send_back(self, instance: TaskInstance) -> None:
+        """To its run, which brings it here again when it can go. That may be now: so the run is looked at."""
+        self._services.store.move(transition.wait(instance, waits_for=THE_RUN))
+        now = self._services.clock.now()
+        self._services.queues.wake(WakeRun(dag_id=instance.dag_id, run_id=instance.run_id, at=now))
+
+    def _send_on(self, waiting: _Waiting, task: TaskSpec, instance: TaskInstance, claim: Claim) -> None:
+        """To the line of the limit that has no room for it. Should it have some by now, nobody else would tell."""
+        order = slots.waiting_order(task, waiting.run, instance.map_index)
+        self._services.store.move(transition.wait(instance, waits_for=claim.limit, waiting_order=order))
+        self._pools.pop(task.pool, None)
+        self._used.pop(claim.limit, None)
+        again = next(
+            (c for c in slots.claims(instance.dag_id, task, self._pools_of(task)) if c.limit == claim.limit), None
+        )
+        if again is None or again.has_room(self._used_of(again)):
+            self._services.queues.wake(WakeLimit(limit=claim.limit))
+
+    def _grant(self, waiting: _Waiting, instance: TaskInstance, claims: tuple[Claim, ...]) -> None:
+        granted = transition.grant(instance, claims=claims)
+        self._services.store.grant(granted, run=waiting.run, claims=claims)
+        log.info(
+            "Slots granted",
+            dag_id=instance.dag_id,
+            run_id=instance.run_id,
+            task_id=instance.task_id,
+            map_index=instance.map_index,
+            limits=granted.after.holds,
+        )
+        waiting.run = slots.granting(waiting.run, granted.after)
+        waiting.instances[instance.task_id, instance.map_index] = granted.after
+        for claim in claims:
+            self._used[claim.limit] = self._used_of(claim) + claim.slots
+            if claim.pool is not None:
+                self._pools[claim.pool.name] = replace(claim.pool, used=claim.pool.used + claim.slots)
+
+    # --- what is read, once -------------------------------------------------------------------------------------------
+
+    def _load(self, key: DagRunKey) -> _Waiting | None:
+        if key not in self._runs:
+            state = self._services.store.load_run(key)
+            dag = self._services.store.get_dag(key.dag_id)
+            if state is None or dag is None:
+                return None
+            try:
+                spec = load_spec(self._services.objects, state.run.spec_key)
+            except NotFound:
+                return None
+            self._runs[key] = _Waiting(dag, state.run, spec, dict(state.instances))
+        return self._runs[key]
+
+    def _forget(self, key: DagRunKey) -> None:
+        self._runs.pop(key, None)
+        self._pools.clear()
+        self._used.clear()
+
+    def _pools_of(self, task: TaskSpec) -> dict[str, Pool]:
+        pool = self._pool(task.pool)
+        return {} if pool is None else {task.pool: pool}
+
+    def _pool(self, name: str) -> Pool | None:
+        if name not in self._pools:
+            self._pools[name] = self._services.store.get_pools([name]).get(name)
+        return self._pools[name]
+
+    def _used_of(self, claim: Claim) -> int:
+        if claim.pool is not None:
+            return claim.pool.used
+        if pool_of(claim.limit) is None and claim.limit not in self._used:
+            self._used[claim.limit] = self._services.store.slots_used(claim.limit)
+        return self._used.get(claim.limit, 0)

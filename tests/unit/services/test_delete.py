@@ -1,0 +1,95 @@
+"""Deleting instances, runs and DAGs."""
+
+from __future__ import annotations
+
+import pytest
+
+from gust.errors import Conflict, NotFound
+from gust.model.dispatch import Dispatch
+from gust.model.state import DagRunState
+from gust.model.state import TaskInstanceState as S
+from gust.scheduling import transition
+from gust.services.advance import advance
+from gust.services.delete_dag import delete_dag
+from gust.services.delete_dag_run import delete_dag_run, delete_task_instance
+from gust.services.ports import XCom
+from gust.services.report_task_instance import heartbeat, report_success
+from tests.unit.services.conftest import RUNNING, World, chain
+from tests.unit.services.test_clear import clear, finished_run, instance
+
+
+def test_a_run_and_all_of_it_is_gone_and_its_name_is_free(world: World) -> None:
+    run = finished_run(world, "a")
+    clear(world, run)
+    world.store.put_xcom(XCom(key=run.task_instance("a"), name="x", value=1, timestamp=world.clock.now()))
+    delete_dag_run(world.services, run)
+    assert world.store.load_run(run) is None
+    assert world.store.list_tries(run.task_instance("a")) == []
+    assert world.store.list_xcoms(run) == []
+    with pytest.raises(NotFound):
+        delete_dag_run(world.services, run)
+    world.trigger()
+    assert world.advance(run).state is RUNNING
+    assert instance(world, run, "a").try_number == 1
+
+
+def test_a_running_run_is_not_deleted(world: World) -> None:
+    world.given_dag(chain("a"))
+    run = world.trigger()
+    world.advance(run)
+    with pytest.raises(Conflict, match="cannot be deleted in running state"):
+        delete_dag_run(world.services, run)
+    assert world.run(run).state is RUNNING
+
+
+def test_a_queued_run_is_not_started_while_it_is_deleted(world: World) -> None:
+    world.given_dag(chain("a"))
+    run = world.trigger()
+    original = world.store.delete_run
+
+    def look_first(doomed: object) -> None:
+        advance(world.services, run)
+        assert world.run(run).state is DagRunState.QUEUED
+        original(doomed)  # type: ignore[arg-type]
+
+    world.store.delete_run = look_first  # type: ignore[method-assign]
+    delete_dag_run(world.services, run)
+    assert world.store.get_run(run) is None
+    assert world.dag().running_runs == 0
+
+
+def test_a_deleted_instance_has_never_run_and_its_worker_is_told(world: World) -> None:
+    world.given_dag(chain("a"))
+    run = world.trigger()
+    world.advance(run)
+    world.store.move(transition.start(instance(world, run, "a"), at=world.clock.now(), hostname="w", pid=1))
+    worker = Dispatch.of(instance(world, run, "a"))
+    delete_task_instance(world.services, run.task_instance("a"))
+    assert (world.state(run, "a"), instance(world, run, "a").try_number) == (None, 0)
+    world.advance(run)
+    world.store.move(transition.start(instance(world, run, "a"), at=world.clock.now(), hostname="v", pid=2))
+    with pytest.raises(Conflict):
+        heartbeat(world.services, worker, at=world.clock.now())
+    with pytest.raises(Conflict):
+        report_success(world.services, worker, at=world.clock.now())
+    assert instance(world, run, "a").state is S.RUNNING
+
+
+def test_a_dag_and_its_history(world: World) -> None:
+    run = finished_run(world, "a")
+    waiting = world.trigger("waiting")
+    delete_dag(world.services, "etl")
+    assert world.store.get_dag("etl") is None
+    assert [world.store.get_run(key) for key in (run, waiting)] == [None, None]
+    with pytest.raises(NotFound):
+        delete_dag(world.services, "etl")
+
+
+def test_a_dag_with_a_running_task_stays(world: World) -> None:
+    world.given_dag(chain("a"))
+    run = world.trigger()
+    world.advance(run)
+    world.store.move(transition.start(instance(world, run, "a"), at=world.clock.now(), hostname="w", pid=1))
+    with pytest.raises(Conflict, match="still running"):
+        delete_dag(world.services, "etl")
+    assert not world.dag().is_stale
