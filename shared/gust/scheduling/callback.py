@@ -87,7 +87,7 @@ def claim(before: Callback, *, at: datetime, hostname: str) -> CallbackMove:
 
 
 def end(before: Callback, *, at: datetime, output: str | None) -> CallbackMove:
-    """running → success | failed."""
+    """running → success | failed. Also pending → failed, where nobody can call it."""
     state = CallbackState.SUCCESS if output is None else CallbackState.FAILED
     return CallbackMove(before, replace(before, state=state, ended_at=at, output=output))
 

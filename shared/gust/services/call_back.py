@@ -56,13 +56,13 @@ def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback
 def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback]) -> None:
     """Put them on the queue of tasks, then mark those that SQS accepted as queued. A worker may be faster than the mark."""
     if not callbacks:
-        return
+        return None
+    now = services.clock.now()
     try:
         spec = load_spec(services.objects, run.spec_key)
     except NotFound:
         log.exception("The DAG's version is lost; nothing is called back", dag_id=run.dag_id, run_id=run.run_id)
-        return
-    now = services.clock.now()
+        return give_up(services, callbacks, "The DAG's version is lost.", now=now)
     bundle = bundle_version(services, run)
     workloads = [callback_workload(services, spec, one, bundle=bundle, now=now) for one in callbacks]
     refused = {workload.callback_id for workload in services.queues.send_callbacks(workloads)}
@@ -72,3 +72,11 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
                 services.store.move_callback(callback.queue(one, at=now))
     if refused:
         services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+    return None
+
+
+def give_up(services: Services, callbacks: Sequence[Callback], why: str, *, now: datetime) -> None:
+    """Nobody will ever be able to call them."""
+    for one in callbacks:
+        with suppress(StaleCallback):
+            services.store.move_callback(callback.end(one, at=now, output=why))

@@ -15,6 +15,8 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.variable import VARIABLES
 from gust.scheduling.callback import claim
 from gust.services.advance import advance
+from gust.services.clear_task_instances import clear_dag_run
+from gust.services.set_state import set_dag_run_state
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -487,3 +489,36 @@ def test_a_deadline_whose_callable_breaks_is_missed_once_and_tells_why(whole: Wh
     assert "ModuleNotFoundError" in str(callback.output)
     assert whole.run(key).state is DagRunState.SUCCESS
     assert whole.state(key, "last") is S.SUCCESS
+
+
+def test_clearing_a_run_moves_the_deadline_that_counts_from_its_queueing(whole: Whole) -> None:
+    fixed = "DeadlineReference.FIXED_DATETIME(datetime(2030, 1, 1, tzinfo=timezone.utc))"
+    text = with_deadlines(alert(QUEUED_AT, 60), alert(fixed, 0))
+    whole.upload(d=text.replace("def last(): ...", "def last():\n        raise ValueError"))
+    key = whole.trigger()
+    whole.work(key)
+    before = {name: callback.due_at for name, callback in whole.callbacks(key).items()}
+    whole.clock.advance(600)
+    clear_dag_run(whole.services, key)
+
+    after = {name: callback.due_at for name, callback in whole.callbacks(key).items()}
+    assert after["deadline/0"] == whole.run(key).queued_at + timedelta(minutes=60)
+    assert after["deadline/0"] != before["deadline/0"]
+    assert after["deadline/1"] == before["deadline/1"]
+
+
+def test_a_run_that_a_person_marked_misses_its_deadline_later(whole: Whole) -> None:
+    whole.upload(d=with_deadlines(alert(QUEUED_AT, 60)))
+    key = whole.trigger()
+    advance(whole.services, key)
+    set_dag_run_state(whole.services, key, DagRunState.FAILED)
+    advance(whole.services, key)
+    run = whole.run(key)
+    assert (run.calls_back, run.due_at) == (True, whole.callbacks(key)["deadline/0"].due_at)
+
+
+def test_callbacks_are_deleted_with_their_run(whole: Whole) -> None:
+    key = ended(whole)
+    whole.work(key)
+    whole.store.delete_run(whole.run(key))
+    assert whole.callbacks(key) == {}

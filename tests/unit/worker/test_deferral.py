@@ -3,11 +3,12 @@
 import pytest
 
 from gust.model.callback import CallbackKind, CallbackState
+from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.scheduling import transition
-from gust.scheduling.callback import with_trigger_kill
 from gust.services.advance import advance
+from gust.services.clear_task_instances import Clear, clear_dag_run, clear_task_instances
+from gust.services.set_state import Mark, mark_task_instances, set_dag_run_state
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -219,7 +220,7 @@ def test_a_trigger_that_fails_its_task_is_tried_again_and_called_back(whole: Who
 # --- triggers that are killed -----------------------------------------------------------------------------------------
 
 
-def deferred(whole: Whole, arguments: str = "", operator: str = "") -> object:
+def deferred(whole: Whole, arguments: str = "", operator: str = "") -> DagRunKey:
     uploaded(whole, f"Waits(task_id='t', trigger={{'seconds': 600.0, 'value': 'job 7'}}, {operator})", arguments)
     key = whole.trigger()
     advance(whole.services, key)
@@ -233,21 +234,29 @@ def deferred(whole: Whole, arguments: str = "", operator: str = "") -> object:
 def test_the_runs_timeout_kills_what_a_task_waits_for(whole: Whole) -> None:
     key = deferred(whole, "dagrun_timeout=timedelta(minutes=1)")
     whole.clock.advance(61)
-    whole.work(key)  # type: ignore[arg-type]
+    whole.work(key)
 
     assert whole.said("said ")[1:] == ["killed fires job 7 t", "cleaned up"]
-    (callback,) = whole.callbacks(key).values()  # type: ignore[arg-type]
+    (callback,) = whole.callbacks(key).values()
     assert (callback.kind, callback.state) == (CallbackKind.TRIGGER, CallbackState.SUCCESS)
 
 
-def test_whoever_takes_a_deferred_instance_away_kills_its_trigger_in_the_same_write(whole: Whole) -> None:
-    """A person's clear or mark comes down to this move."""
+@pytest.mark.parametrize("action", ["mark", "mark the run", "clear", "clear the run"])
+def test_a_person_who_takes_a_deferred_instance_away_kills_its_trigger(whole: Whole, action: str) -> None:
     key = deferred(whole)
-    waiting = whole.instance(key, "t")  # type: ignore[arg-type]
-    whole.store.move(with_trigger_kill(transition.skip(waiting, at=whole.clock.now(), reason="A person marked it.")))
-    whole.work(key)  # type: ignore[arg-type]
+    match action:
+        case "mark":
+            mark_task_instances(whole.services, key, Mark(tasks=[("t", -1)], state=S.SUCCESS))
+        case "mark the run":
+            set_dag_run_state(whole.services, key, DagRunState.FAILED)
+        case "clear":
+            clear_task_instances(whole.services, [key], Clear(markers=frozenset({("t", -1)})))
+        case _:
+            clear_dag_run(whole.services, key)
+    advance(whole.services, key)
+    whole.run_callbacks()
 
-    assert whole.said("said ")[1:] == ["killed fires job 7 t", "cleaned up"]
+    assert whole.said("said ")[1:3] == ["killed fires job 7 t", "cleaned up"]
 
 
 # --- tasks that begin with their trigger ------------------------------------------------------------------------------
