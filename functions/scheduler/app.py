@@ -1,6 +1,7 @@
 """The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
 
-All three come down to three verbs: `advance` one run, make one DAG's due runs, or give out the slots of one limit. Several
+All three come down to three verbs: `advance` one run, make one DAG's due runs (and those that events of its assets have
+triggered), or give out the slots of one limit. Several
 records of one run in a batch are one look at it. A message that fails is reported alone; the others of its batch are done.
 
 A stream knows no "alone": what is reported failed comes again with everything behind it, and holds up its lane until it
@@ -65,32 +66,40 @@ def can_be_read(record: dict[str, Any]) -> bool:
     return True
 
 
-def what_changed(record: dict[str, Any]) -> DagRunKey | WakeLimit:
-    """A run, or a limit whose slots were given back or which a person changed."""
+def what_changed(record: dict[str, Any]) -> DagRunKey | WakeLimit | str:
+    """A run, a limit whose slots were given back or which a person changed, or a DAG for which an event waits."""
     pk = record["dynamodb"]["Keys"]["pk"]["S"]
     if (limit := keyspace.limit_of(pk)) is not None:
         return WakeLimit(limit=limit)
+    if (dag_id := keyspace.queue_owner(pk)) is not None:
+        return dag_id
     if (key := keyspace.run_key(pk)) is None:
-        raise ValueError(f"{pk} is neither the partition of a run nor that of a limit")
+        raise ValueError(f"{pk} is the partition of neither a run, nor a limit, nor a DAG's assets")
     return key
 
 
-def look_or_wake(changed: DagRunKey | WakeLimit) -> None:
+def look_or_wake(changed: DagRunKey | WakeLimit | str) -> None:
     """Raises where neither worked."""
+    again: Wake
     try:
         match changed:
             case WakeLimit(limit=limit):
                 grant_slots(services, limit)
-            case _:
+            case DagRunKey():
                 advance(services, changed)
+            case dag_id:
+                create_due_runs(services, dag_id)
     except Exception:
         log.exception("What changed could not be brought forward; it is looked at again", changed=str(changed))
         again = changed if isinstance(changed, WakeLimit) else wake_of(changed)
         services.queues.wake(again, delay=LOOK_AGAIN_AFTER)
 
 
-def wake_of(key: DagRunKey) -> WakeRun:
-    return WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now())
+def wake_of(changed: DagRunKey | str) -> WakeRun | WakeDag:
+    now = services.clock.now()
+    if isinstance(changed, str):
+        return WakeDag(dag_id=changed, at=now)
+    return WakeRun(dag_id=changed.dag_id, run_id=changed.run_id, at=now)
 
 
 def look(at: Wake) -> None:

@@ -15,7 +15,8 @@ GustError
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
 │   ├── StaleDag
-│   └── StaleCallback
+│   ├── StaleCallback
+│   └── StaleAssetQueue
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
 └── Unwell                   something we depend on answered badly: let the message come again
@@ -26,6 +27,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gust.model.callback import Callback
     from gust.model.dag import Dag
     from gust.model.dag_run import DagRun
@@ -140,6 +143,15 @@ class StaleCallback(Stale):
     def __init__(self, message: str, current: Callback | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class StaleAssetQueue(Stale):
+    """What waits for a DAG's assets is no longer what was read. `closed_until` is set where the DAG has run for all
+    events up to that moment, so that one with an earlier moment would be passed over."""
+
+    def __init__(self, message: str, closed_until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.closed_until = closed_until
 
 
 class IllegalTransition(GustError):

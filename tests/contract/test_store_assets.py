@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from gust.model.asset import Asset, AssetEvent
+from gust.model.asset import Asset, AssetEvent, AssetUpdate
 from gust.services.ports import Store
 from tests.contract.given import NOW, at
 
@@ -60,14 +60,14 @@ def test_an_event_is_read_as_it_was_written(store: Store) -> None:
         source_aliases=("b", "a"),
         partition_key="2026",
     )
-    store.put_asset_event(event)
+    store.put_asset_events(event.event_id, [AssetUpdate(event)])
     assert store.list_asset_events(name="orders") == [event]
 
 
 def test_an_event_is_stored_once(store: Store) -> None:
     event = an_event("e1", source_aliases=("a",))
-    store.put_asset_event(event)
-    store.put_asset_event(replace(event, timestamp=at(5), extra={"again": True}))
+    store.put_asset_events(event.event_id, [AssetUpdate(event)])
+    store.put_asset_events("e1", [AssetUpdate(replace(event, timestamp=at(5), extra={"again": True}))])
     assert store.list_asset_events(name="orders") == [event]
     assert store.list_asset_events(alias="a") == [event]
 
@@ -78,7 +78,7 @@ def test_events_are_listed_by_what_they_belong_to(store: Store) -> None:
     mine, theirs = an_event("e1", source_aliases=("a", "b")), an_event("e2", 1, "users", "s3://lake/users")
     moved = an_event("e3", 2, "orders", "s3://old/orders", source_aliases=("b",))
     for event in (theirs, mine, moved):
-        store.put_asset_event(event)
+        store.put_asset_events(event.event_id, [AssetUpdate(event)])
     assert store.list_asset_events() == [mine, theirs, moved]
     assert store.list_asset_events(name="orders") == [mine, moved]
     assert store.list_asset_events(uri="s3://lake/orders") == [mine]
@@ -92,7 +92,7 @@ def test_events_are_listed_by_what_they_belong_to(store: Store) -> None:
 def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
     events = [an_event(f"e{n}", n) for n in range(5)]
     for event in reversed(events):
-        store.put_asset_event(event)
+        store.put_asset_events(event.event_id, [AssetUpdate(event)])
     listed = store.list_asset_events
     assert listed(name="orders", after=at(1), before=at(3)) == events[1:4]
     assert listed(name="orders", ascending=False) == events[::-1]
@@ -102,5 +102,5 @@ def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
 
 def test_events_of_one_moment_have_an_order(store: Store) -> None:
     for event_id in ("b", "a", "c"):
-        store.put_asset_event(an_event(event_id))
+        store.put_asset_events(event_id, [AssetUpdate(an_event(event_id))])
     assert [event.event_id for event in store.list_asset_events(name="orders")] == ["a", "b", "c"]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from gust.errors import GustError
-from gust.model.asset import AssetEvent
+from gust.model.asset import AssetEvent, AssetUpdate, ToPartition, ToQueue
 from gust.model.bundle import Bundle
 from gust.model.dag_run import DagRun
-from gust.model.state import DagRunState
+from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.services.ports import Store, XCom
 from tests.contract.given import (
@@ -173,11 +173,66 @@ def test_a_clear_and_a_finish_do_not_bury_each_other(store: Store) -> None:
 def test_an_event_reported_many_times_is_stored_once(store: Store) -> None:
     def report(n: int) -> Callable[[], None]:
         event = AssetEvent(event_id="e", name="a", uri="u", timestamp=at(n), source_aliases=("x",))
-        return lambda: store.put_asset_event(event)
+        return lambda: store.put_asset_events(event.event_id, [AssetUpdate(event)])
 
     assert at_once(report(n) for n in range(WRITERS)) == {"done": WRITERS}
     assert len(store.list_asset_events(name="a")) == 1
     assert store.list_asset_events(name="a") == store.list_asset_events(alias="x")
+
+
+def test_many_events_of_one_asset_all_arrive(store: Store) -> None:
+    def report(n: int) -> Callable[[], None]:
+        event = AssetEvent(event_id=f"e{n}", name="a", uri="u", timestamp=at(n))
+        to = (ToQueue(dag_id="etl"), ToPartition(dag_id="etl", partition_key="p", source_key="s", fingerprint="f"))
+        return lambda: store.put_asset_events(event.event_id, [AssetUpdate(event, to)])
+
+    assert at_once(report(n) for n in range(WRITERS)) == {"done": WRITERS}
+    queue, (partition,) = store.asset_queue("etl"), store.pending_partitions("etl")
+    assert queue is not None
+    assert (queue.arrivals, partition.arrivals, len(partition.received)) == (WRITERS, WRITERS, WRITERS)
+
+
+def test_one_of_many_schedulers_makes_the_run(store: Store) -> None:
+    event = AssetEvent(event_id="e", name="a", uri="u", timestamp=at(1))
+    store.put_asset_events("e", [AssetUpdate(event, (ToQueue(dag_id="etl"),))])
+    queue = store.asset_queue("etl")
+    assert queue is not None
+    run = a_run("asset_triggered__1", run_type=DagRunType.ASSET_TRIGGERED, run_after=at(1))
+    outcomes = at_once([partial(store.create_asset_run, run, consuming=queue, events=[event])] * WRITERS)
+    assert outcomes["done"] == 1
+    assert outcomes["StaleAssetQueue"] + outcomes["AlreadyExists"] == WRITERS - 1
+    assert store.consumed_events(run.key) == [event]
+
+
+def test_events_and_runs_at_once_lose_none_and_take_none_twice(store: Store) -> None:
+    """Each event is in the log before the run that closes its time, or comes after it."""
+
+    def report(n: int) -> Callable[[], None]:
+        event = AssetEvent(event_id=f"e{n}", name="a", uri="u", timestamp=at(n))
+        return lambda: store.put_asset_events(event.event_id, [AssetUpdate(event, (ToQueue(dag_id="etl"),))])
+
+    def run() -> None:
+        queue = store.asset_queue("etl")
+        if queue is None or not queue.queued:
+            return
+        until = max(queue.queued.values())
+        events = [
+            event
+            for event in store.list_asset_events(name="a", before=until)
+            if queue.consumed_until is None or event.timestamp > queue.consumed_until
+        ]
+        made = a_run(f"r{until.isoformat()}", run_type=DagRunType.ASSET_TRIGGERED, run_after=until)
+        store.create_asset_run(made, consuming=queue, events=events)
+
+    at_once([*(report(n) for n in range(WRITERS)), *[run] * WRITERS])
+    while (queue := store.asset_queue("etl")) and queue.queued:
+        run()
+    taken = [event.event_id for made in store.list_runs("etl") for event in store.consumed_events(made.key)]
+    in_time = {event.event_id for event in store.list_asset_events(name="a")}
+    assert queue is not None
+    assert queue.consumed_until is not None
+    passed = {e.event_id for e in store.list_asset_events(name="a") if e.timestamp > queue.consumed_until}
+    assert Counter(taken) == Counter(in_time - passed)
 
 
 def test_one_of_many_bundles_becomes_active(store: Store) -> None:

@@ -153,3 +153,12 @@ def test_a_hold_keeps_others_from_writing_the_run(store: Store) -> None:
     assert store.get_run(run.key) == held
     store.finish_run(held, replace(held, state=DagRunState.SUCCESS, held_by=None, held_until=None))
     assert running_runs(store) == 0
+
+
+def test_rendered_fields_of_a_whole_run(store: Store) -> None:
+    run = given_run(store, a_run("one"))
+    other = given_run(store, a_run("one#2"))
+    store.put_rendered_fields(run.key.task_instance("a#b"), {"x": 1}, dispatch_count=1)
+    store.put_rendered_fields(run.key.task_instance("m", 3), {"x": LARGE}, dispatch_count=1)
+    store.put_rendered_fields(other.key.task_instance("a"), {"x": 2}, dispatch_count=1)
+    assert store.list_rendered_fields(run.key) == {("a#b", -1): {"x": 1}, ("m", 3): {"x": LARGE}}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gust.scheduling import transition
+from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
@@ -250,7 +251,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     )
     patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
-    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED}
+    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE}
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:

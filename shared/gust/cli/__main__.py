@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if rest:
                 _parser().error(f"unrecognized arguments: {' '.join(rest)}")
             return local(options)
+        case "test" if options.pytest[:1] == ["differential"] and (rest or options.pytest[1:]):
+            return run_module("tests.differential", [*options.pytest[1:], *rest])
         case "test":
             return test([*options.pytest, *rest])
         case "bench":
@@ -51,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
     test = commands.add_parser("test", help="run the checks and the tests")
-    test.add_argument("pytest", nargs="*", help="a tier (unit, system, …), or arguments for pytest")
+    test.add_argument(
+        "pytest",
+        nargs="*",
+        help="a tier (unit, system, …), or arguments for pytest; `differential --cases N --seed S`: random DAGs",
+    )
 
     # Their own parsers take the arguments; a positional one here would tear options and their values apart.
     commands.add_parser("bench", help="measure against real Airflow", add_help=False)

@@ -29,6 +29,8 @@ class DagRun:
     triggered_by: DagRunTriggeredByType | None = None
     triggering_user_name: str | None = None
     partition_key: str | None = None
+    partition_date: datetime | None = None
+    """The moment that the partition key stands for, where the timetable knows it."""
     backfill_id: str | None = None
     version_number: int
     """The DAG version the run was made from, 1, 2, …; it keeps it to its end."""

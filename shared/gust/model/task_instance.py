@@ -53,6 +53,12 @@ class TaskInstance:
     """Length of what was pushed, by key, where a downstream maps over it."""
     pushed_keys: tuple[str, ...] = ()
     """XCom keys pushed with a value other than None, kept where a downstream maps over this (mapped) task."""
+    map_length: int | None = None
+    """How many instances its task was expanded to when this one was made, where the DAG file alone does not tell: one
+    of them tells of all, and later lengths of what is mapped over do not count until they are looked at again."""
+    skip_decision: dict[str, Any] = field(default_factory=dict)
+    """What a branch or short circuit decided, as its XCom `skipmixin_key` says it: `{"followed": […]}` of the tasks
+    directly downstream, or `{"skipped": […]}`. It holds for them whenever they are looked at, after a clear too."""
     rendered_map_index: str | None = None
     trigger: ParkedTrigger | None = None
     """Set while deferred; its `next_method` and `next_kwargs` go on with the resumed try."""

@@ -16,10 +16,11 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.dags import existing_dag
-from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.listing import Ordering, Paging, contains, holds, page, starts_with, with_ranges, within
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.scheduling.timetable import DataInterval
+from gust.services.consumed_events import consumed_by
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 
@@ -49,7 +50,7 @@ def dag_run_response(run: DagRun, version: DagVersion | None) -> Json:
         "bundle_version": run.bundle_version,
         "dag_display_name": (version.dag_display_name if version else "") or run.dag_id,
         "partition_key": run.partition_key,
-        "partition_date": None,
+        "partition_date": run.partition_date,
     }
 
 
@@ -184,7 +185,7 @@ ORDERING: Final = Ordering[DagRun](
         "run_id": lambda r: r.run_id,
         "dag_run_id": lambda r: r.run_id,
         "logical_date": lambda r: r.logical_date,
-        "partition_date": lambda _: None,
+        "partition_date": lambda r: r.partition_date,
         "run_after": lambda r: r.run_after,
         "start_date": lambda r: r.start_date,
         "end_date": lambda r: r.end_date,
@@ -223,8 +224,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
         and starts_with(run.dag_id, query.dag_id_prefix_pattern)
         and contains(run.partition_key, query.partition_key_pattern, alternatives=False)
         and starts_with(run.partition_key, query.partition_key_prefix_pattern, alternatives=False)
-        # No run of this release was made by an asset.
-        and not query.consuming_asset_pattern
+        and _consumes(services, run, query.consuming_asset_pattern)
         and within(query, "run_after", run.run_after)
         and within(query, "logical_date", run.logical_date)
         and within(query, "start_date", run.start_date, missing_is=request.now)
@@ -324,6 +324,11 @@ def _check_partition_dates(services: Services, dag_id: str, query: _DagRunsQuery
 def _conf_contains(run: DagRun, text: str | None) -> bool:
     """Substring of the conf's JSON text, as PostgreSQL writes it."""
     return not text or text in json.dumps(run.conf, ensure_ascii=False)
+
+
+def _consumes(services: Services, run: DagRun, text: str | None) -> bool:
+    """Whether an event of an asset whose name or URI holds the text is among those that the run was made of."""
+    return not text or any(holds(e.name, text) or holds(e.uri, text) for e in consumed_by(services, run))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,10 +34,18 @@ from gust.services.context import Services
 from gust.services.delete_dag_run import delete_dag_run
 from gust.services.set_state import set_dag_run_state
 
-Mutable = Literal["queued", "success", "failed"]
 Note = Annotated[str, Field(max_length=1000)]
 
-ATTEMPTS = 10
+ATTEMPTS: Final = 10
+
+
+class Mutable(StrEnum):
+    """States that a person may set, by Airflow's name of the field."""
+
+    QUEUED = DagRunState.QUEUED
+    SUCCESS = DagRunState.SUCCESS
+    FAILED = DagRunState.FAILED
+
 
 # --- state and note ---------------------------------------------------------------------------------------------------
 

@@ -44,8 +44,7 @@ class RunView:
         )
 
     def _without_item(self, task_id: str) -> TaskInstance:
-        retries = self.spec.tasks[task_id].retries if self.spec else 0
-        return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, max_tries=retries)
+        return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,13 @@ class InstanceView:
     @property
     def version_number(self) -> int:
         return self.instance.version_number or self.run.version_number
+
+    @property
+    def max_tries(self) -> int:
+        """Before its first try, an instance has all that its task promises."""
+        if self.task is not None and self.instance.try_number == 0:
+            return max(self.instance.max_tries, self.task.retries)
+        return self.instance.max_tries
 
     @property
     def display_name(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -25,6 +26,9 @@ from gust.rest_api.run_view import InstanceView, RunView, load_view
 from gust.scheduling.decide import decide
 from gust.services.context import Services
 from gust.services.specs import load_spec
+
+FEW: Final = 20
+"""Instances of one run whose rendered fields are read one by one."""
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
@@ -59,7 +63,7 @@ def task_instance_history_response(view: InstanceView, version: DagVersion | Non
         "duration": instance.duration,
         "state": instance.state.value if instance.state else None,
         "try_number": instance.try_number,
-        "max_tries": instance.max_tries,
+        "max_tries": view.max_tries,
         "task_display_name": view.display_name,
         "dag_display_name": (version.dag_display_name if version else "") or instance.dag_id,
         "hostname": instance.hostname or "",
@@ -96,13 +100,25 @@ def _trigger(view: InstanceView) -> Json | None:
 
 
 def task_instance_responses(services: Services, views: list[InstanceView]) -> list[Json]:
-    version_of = versions_reader(services)
+    version_of, fields_of = versions_reader(services), fields_reader(services, views)
     return [
-        task_instance_response(
-            view, version_of(view.run.dag_id, view.version_number), _rendered_fields(services, view.instance)
-        )
+        task_instance_response(view, version_of(view.run.dag_id, view.version_number), fields_of(view.instance))
         for view in views
     ]
+
+
+def fields_reader(services: Services, views: Collection[InstanceView]) -> Callable[[TaskInstance], Json]:
+    """Reads rendered fields for one answer: of many instances of a run all at once."""
+    counts = Counter(view.run.key for view in views)
+    of_run = {key: services.store.list_rendered_fields(key) for key, count in counts.items() if count > FEW}
+
+    def read(instance: TaskInstance) -> Json:
+        known = of_run.get(instance.key.run)
+        if known is None:
+            return _rendered_fields(services, instance)
+        return known.get((instance.task_id, instance.map_index), {})
+
+    return read
 
 
 def _rendered_fields(services: Services, instance: TaskInstance) -> Json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Annotated, Any, Final, Literal
@@ -437,10 +436,7 @@ def shown(services: Services, instances: Iterable[TaskInstance], *, again: bool 
         spec = find_spec(services, state.run)
         for given in of_run:
             instance = state.instances.get((given.task_id, given.map_index), given) if again else given
-            task = spec.tasks.get(instance.task_id) if spec else None
-            if instance.state is None and instance.try_number == 0 and task is not None:
-                instance = replace(instance, max_tries=task.retries)
-            yield InstanceView(state.run, instance, task)
+            yield InstanceView(state.run, instance, spec.tasks.get(instance.task_id) if spec else None)
 
 
 def _instances(services: Services, key: DagRunKey) -> list[TaskInstance]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from gust.model.callback import Callback
@@ -21,10 +22,10 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
 from gust.model.pool import THE_RUN, pool_of
-from gust.model.state import FAILED_STATES, FINISHED, SCHEDULABLE, UNFINISHED, DagRunState
+from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import callback, expansion, retry, slots, transition
+from gust.scheduling import callback, retry, slots, transition
 from gust.scheduling.callback import WhyEnded
 from gust.scheduling.decision import Decision, Effect, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past
@@ -111,11 +112,11 @@ class _Deciding:
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
+        self._revised: set[str] = set()
 
     def decide(self) -> Decision:
         if self._is_timed_out():
             return self._time_out()
-        self._remove_vanished()
         self._fail_fast()
         self._ring_timers()
         ready = self._settle()
@@ -180,28 +181,6 @@ class _Deciding:
 
     # --- what is certain ----------------------------------------------------------------------------------------------
 
-    def _remove_vanished(self) -> None:
-        """Instances beyond what a mapped task has now: its length shrank when an upstream ran again."""
-        for task in self.spec.tasks.values():
-            if not task.is_mapped or not self._length_is_final(task):
-                continue
-            length = self.view.map_length(task)
-            if length is None:
-                continue
-            for instance in list(self.view.instances_of(task.task_id).values()):
-                if instance.map_index < length or instance.state is S.REMOVED or self.view.has_moved(instance):
-                    continue
-                reason = f"The task maps over {length} values now."
-                self.view.move(transition.remove(instance, at=self.now, reason=reason))
-
-    def _length_is_final(self, task: TaskSpec) -> bool:
-        """A length of a source that runs again may still be that of its last try."""
-        return all(
-            instance.state is S.SUCCESS if instance.map_index == UNMAPPED else instance.state in FINISHED
-            for source in expansion.expansion_sources(self.spec, task)
-            for instance in self.view.instances_of(source).values()
-        )
-
     def _fail_fast(self) -> None:
         """One failed task ends all others but teardowns and its own other instances, as Airflow's does at the
         failure.
@@ -224,23 +203,52 @@ class _Deciding:
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
 
-        The scheduler's own writes do not wake it again, so whatever follows from them has to be decided here. One
-        pass in topological order carries a skip to the end of the DAG; passes are repeated until one changes
-        nothing, for what looks at tasks that are not upstream of it.
+        The scheduler's own writes do not wake it again, so whatever follows from them has to be decided here. It goes
+        in rounds, each on what the one before left, in the order of Airflow's passes (by task id and map index): where
+        an instance could be settled one way by one upstream and another way by another, the nearer one wins as it does
+        there.
         """
-        while True:
-            changes_before = self.view.changes
-            self._remove_vanished()
+        ready: dict[InstanceId, tuple[TaskSpec, TaskInstance]] = {}
+        looked_at = sorted(self.spec.tasks)
+        self._fail_fast()
+        self.view.begin_round()
+        while looked_at:
+            found = [
+                (task := self.spec.tasks[task_id], instance)
+                for task_id in looked_at
+                for instance in list(self.view.instances_of(task_id).values())
+            ]
+            self._revised.clear()
+            for task, instance in found:  # grows while it is walked: what is expanded is looked at last
+                key = (task.task_id, instance.map_index)
+                current = self.view.instances_of(task.task_id).get(instance.map_index)
+                if key in ready or current is None or not self._settle_instance(task, current):
+                    continue
+                if task.is_mapped and current.map_index == UNMAPPED:
+                    found += [(task, expanded) for expanded in self._expand(task, current)]
+                    continue
+                for new in self._revise(task):
+                    ready[task.task_id, new.map_index] = (task, new)
+                if not self.view.has_moved(current):
+                    ready[key] = (task, current)
             self._fail_fast()
-            ready = [(task, i) for task in self.spec.tasks.values() for i in self._settle_task(task)]
-            if self.view.changes == changes_before:
-                return ready
+            looked_at = self._concerned(self.view.begin_round())
+        return [pair for pair in ready.values() if not self.view.has_moved(pair[1])]
 
-    def _settle_task(self, task: TaskSpec) -> list[TaskInstance]:
-        ready = [i for i in list(self.view.instances_of(task.task_id).values()) if self._settle_instance(task, i)]
-        if len(ready) == 1 and task.is_mapped and ready[0].map_index == UNMAPPED:
-            return self._expand(task, ready[0])
-        return ready
+    def _concerned(self, changed: frozenset[str]) -> list[str]:
+        """The tasks, sorted, for which something may follow from a change of `changed`."""
+        concerned = set(changed)
+        for task_id in changed:
+            if self._looks_far:
+                concerned |= self.upstream.all_downstream(task_id)
+            else:
+                concerned.update(self.spec.tasks[task_id].downstream_task_ids)
+        return sorted(concerned)
+
+    @cached_property
+    def _looks_far(self) -> bool:
+        """Whether tasks look further than at those directly upstream."""
+        return any(task.is_setup or task.is_teardown or task.mapped_groups for task in self.spec.tasks.values())
 
     def _settle_instance(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether the instance may go to a worker; moves it where it is certain that it will not."""
@@ -288,7 +296,7 @@ class _Deciding:
         return self.past.objection(self.spec, task)
 
     def _expand(self, task: TaskSpec, placeholder: TaskInstance) -> list[TaskInstance]:
-        """Everything the placeholder waited for is there: put its instances in its place. Returns those that may go."""
+        """Everything the placeholder waited for is there: put its instances in its place. Returns those."""
         length = self.view.map_length(task)
         if length is None:
             reason = "A task whose result it maps over has pushed nothing to map over."
@@ -300,7 +308,23 @@ class _Deciding:
             return []
         self.reasons.pop((task.task_id, UNMAPPED), None)
         self.view.expand(task, length)
-        return self._settle_task(task)
+        return list(self.view.instances_of(task.task_id).values())
+
+    def _revise(self, task: TaskSpec) -> list[TaskInstance]:
+        """An expanded task goes on, and what it maps over may have another length since: those beyond it are removed,
+        whatever they are, and those that are new returned, which may go at once. Looked at once in a round."""
+        if not task.is_mapped or task.task_id in self._revised:
+            return []
+        self._revised.add(task.task_id)
+        length = self.view.map_length(task)
+        if length is None:
+            return []
+        for instance in list(self.view.instances_of(task.task_id).values()):
+            if instance.map_index >= length and instance.state is not S.REMOVED:
+                before = self.view.take_back(instance)
+                reason = f"The task maps over {length} values now."
+                self.view.move(transition.remove(before, at=self.now, reason=reason))
+        return self.view.grow(task, length)
 
     def _wait(self, instance: TaskInstance, reason: str) -> None:
         self.reasons[instance.task_id, instance.map_index] = reason

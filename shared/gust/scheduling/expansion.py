@@ -101,7 +101,9 @@ def _pushed_length(spec: DagSpec, task_id: str, key: str, instances: Mapping[int
     """What one task pushed: its length, or how many of a mapped task's instances pushed at all, once all are
     finished.
     """
-    if not spec.tasks[task_id].is_mapped:
+    if spec.tasks[task_id].expansion is None:
+        # One inside a mapped group too: Airflow looks for the length of an unmapped push and finds none there, so that
+        # nothing can be mapped over such a task from outside its group.
         instance = instances.get(UNMAPPED)
         return instance.xcom_lengths.get(key) if instance else None
     if any(instance.state not in FINISHED for instance in instances.values()):

@@ -18,15 +18,15 @@ from gust.model.task_instance import TaskInstance
 class Past:
     """What was before a run. `previous=None`: nothing, it is the DAG's first.
 
-    `previous` is the run of the next earlier logical date; of a DAG with catchup the next earlier one that its
-    timetable made (run types scheduled and backfill).
+    `previous` is the run of the next earlier logical date; of a DAG with catchup the next earlier one that no person
+    made (any run type but manual).
     """
 
     previous: DagRun | None = None
     instances: Mapping[tuple[str, int], TaskInstance] = field(default_factory=dict)
     """The previous run's, those that have an item."""
     known_tasks: frozenset[str] = frozenset()
-    """Tasks that the previous run's version of the DAG has."""
+    """Tasks that the previous run has: those of its version that are not left out by their own dates."""
     ever_known_tasks: frozenset[str] = frozenset()
     """Tasks that any earlier run had."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from gust.model.dag_run import DagRun
@@ -33,10 +34,14 @@ class RunView:
         """What is decided so far. An instance moves once in a decision; what comes next is the next decision's."""
         self.changes = 0
         """Counts up with every change to the view."""
+        self._seen: dict[str, Mapping[int, TaskInstance]] = {}
+        """Of the tasks that changed in this round, the instances as they were when it began."""
         self._stored = stored
         self._by_task: dict[str, dict[int, TaskInstance]] = {}
         self._states: dict[str, Counter[S | None]] = {}
         self._lengths: dict[str, int | None] = {}
+        self._told_lengths: dict[str, int] = {}
+        """Of tasks that are expanded further than what is stored: each write tells of the length."""
         self._stored_indexes: dict[str, list[int]] = {}
         for task_id, map_index in stored:
             self._stored_indexes.setdefault(task_id, []).append(map_index)
@@ -55,6 +60,15 @@ class RunView:
         """How many of the task's instances are in each state."""
         self.instances_of(task_id)
         return self._states[task_id]
+
+    def seen_instances(self, task_id: str) -> Mapping[int, TaskInstance]:
+        """The task's instances as they were when the round began."""
+        return self._seen[task_id] if task_id in self._seen else self.instances_of(task_id)
+
+    def seen_states(self, task_id: str) -> Mapping[S | None, int]:
+        if task_id in self._seen:
+            return Counter(instance.state for instance in self._seen[task_id].values())
+        return self.states_of(task_id)
 
     def all_instances(self) -> Iterable[tuple[TaskSpec, TaskInstance]]:
         """In topological order, then by map index.
@@ -83,19 +97,17 @@ class RunView:
             self._lengths[group_id] = length
         return self._lengths[group_id]
 
-    def runs(self, task: TaskSpec) -> bool:
-        """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
-        date = self.run.logical_date
-        if date is None or self.run.run_type is DagRunType.BACKFILL_JOB:
-            return True
-        after_start = task.start_date is None or task.start_date <= date
-        before_end = task.end_date is None or date <= task.end_date
-        return after_start and before_end
-
     # --- what changes -------------------------------------------------------------------------------------------------
+
+    def begin_round(self) -> frozenset[str]:
+        """What is seen from now on is what there is now. Returns the tasks that changed in the round before."""
+        changed = frozenset(self._seen)
+        self._seen = {}
+        return changed
 
     def move(self, moved: Transition) -> None:
         """What moved in this decision already and moves on at once is written once: by its first edge, to its last place."""
+        moved = self._telling_length(moved)
         first = self.moves.get((moved.after.task_id, moved.after.map_index))
         if first is not None:
             moved = Transition(first.edge, first.before, moved.after, first.keeps_try)
@@ -118,9 +130,23 @@ class RunView:
 
     def expand(self, task: TaskSpec, length: int) -> None:
         """The placeholder gives way to `length` instances in state `None`."""
+        self._remember(task.task_id)
         self._by_task[task.task_id] = {index: self._blank(task.task_id, index) for index in range(length)}
+        self._told_lengths[task.task_id] = length
         self._states[task.task_id] = Counter({None: length})
         self.changes += 1
+
+    def grow(self, task: TaskSpec, length: int) -> list[TaskInstance]:
+        """Instances in state `None` for those of `length` that the expanded task does not have; returns them."""
+        existing = self.instances_of(task.task_id)
+        new = {index: self._blank(task.task_id, index) for index in range(length) if index not in existing}
+        if new:
+            self._remember(task.task_id)
+            self._by_task[task.task_id] = {**existing, **new}
+            self._states[task.task_id][None] += len(new)
+            self._told_lengths[task.task_id] = length
+            self.changes += 1
+        return list(new.values())
 
     def transitions(self) -> tuple[Transition, ...]:
         """All of the decision: the moves, and an item for each expanded instance that has to wait and has none yet.
@@ -136,13 +162,13 @@ class RunView:
             if instance.map_index != UNMAPPED and instance.state is None
             if not self._is_stored(instance) and not self.has_moved(instance)
         ]
-        return (*self.moves.values(), *waiting)
+        return (*self.moves.values(), *map(self._telling_length, waiting))
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _existing(self, task: TaskSpec) -> dict[int, TaskInstance]:
         stored = {index: self._stored[task.task_id, index] for index in self._stored_indexes.get(task.task_id, ())}
-        if not self.runs(task):
+        if not is_in_run(task, self.run):
             return stored
         if not task.is_mapped:
             return {UNMAPPED: stored.get(UNMAPPED) or self._blank(task.task_id, UNMAPPED)}
@@ -150,14 +176,26 @@ class RunView:
         if placeholder is not None and placeholder.state in FINISHED and not stored:
             return {UNMAPPED: placeholder}
         if stored or expansion.is_literal(self.spec, task):
-            length = self.map_length(task) or 0
+            length = self._expanded_length(task, stored.values())
             existing = {index: stored.get(index) or self._blank(task.task_id, index) for index in range(length)}
             existing.update(stored)
+            if length > len(stored):
+                self._told_lengths[task.task_id] = length
             if existing:
                 return existing
         return {UNMAPPED: placeholder or self._blank(task.task_id, UNMAPPED)}
 
+    def _expanded_length(self, task: TaskSpec, stored: Iterable[TaskInstance]) -> int:
+        """How many instances there are, some of which have no item yet. Not what its sources have pushed since."""
+        told = [instance.map_length for instance in stored if instance.map_length is not None]
+        return max(told) if told else self.map_length(task) or 0
+
+    def _remember(self, task_id: str) -> None:
+        if task_id not in self._seen:
+            self._seen[task_id] = dict(self.instances_of(task_id))
+
     def _replace(self, old: TaskInstance, new: TaskInstance) -> None:
+        self._remember(new.task_id)
         self._states[new.task_id][old.state] -= 1
         self._states[new.task_id][new.state] += 1
         self._by_task[new.task_id][new.map_index] = new
@@ -168,3 +206,21 @@ class RunView:
 
     def _blank(self, task_id: str, map_index: int) -> TaskInstance:
         return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)
+
+    def _telling_length(self, moved: Transition) -> Transition:
+        """With the length the task is expanded to, so that a crash between two writes loses no instance."""
+        length = self._told_lengths.get(moved.after.task_id)
+        if length is None or moved.after.map_index == UNMAPPED:
+            return moved
+        if expansion.is_literal(self.spec, self.spec.tasks[moved.after.task_id]):
+            return moved
+        return replace(moved, after=replace(moved.after, map_length=length))
+
+
+def is_in_run(task: TaskSpec, run: DagRun) -> bool:
+    """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
+    if run.logical_date is None or run.run_type is DagRunType.BACKFILL_JOB:
+        return True
+    after_start = task.start_date is None or task.start_date <= run.logical_date
+    before_end = task.end_date is None or run.logical_date <= task.end_date
+    return after_start and before_end

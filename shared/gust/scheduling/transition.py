@@ -463,7 +463,10 @@ def _require(edge: str, before: TaskInstance, legal: bool) -> None:
 
 
 def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
-    """The next try, with nothing left of the one before it but what belongs to the instance."""
+    """The next try, with nothing left of the one before it but what belongs to the instance.
+
+    The lengths of what it pushed stay until it pushes again, as Airflow's `task_map` does.
+    """
     return TaskInstance(
         dag_id=before.dag_id,
         run_id=before.run_id,
@@ -474,6 +477,8 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
         dispatch_count=before.dispatch_count + 1,
         operator=before.operator,
         version_number=before.version_number,
+        map_length=before.map_length,
+        xcom_lengths=before.xcom_lengths,
         note=before.note,
     )
 

@@ -52,17 +52,27 @@ class UpstreamCounts:
     setups_skipped: int = 0
 
     @classmethod
-    def of(cls, states: Mapping[S | None, int], setup_states: Mapping[S | None, int] | None = None) -> UpstreamCounts:
-        """From how many instances are in each state; `setup_states` counts those of them that are setups'."""
+    def of(
+        cls,
+        states: Mapping[S | None, int],
+        setup_states: Mapping[S | None, int] | None = None,
+        *,
+        total: int | None = None,
+        setups_total: int | None = None,
+    ) -> UpstreamCounts:
+        """From how many instances are in each state; `setup_states` counts those of them that are setups'.
+
+        The totals are given where there are more by now than when the states were looked at.
+        """
         setups = setup_states or {}
         return cls(
-            total=sum(states.values()),
+            total=sum(states.values()) if total is None else total,
             success=states.get(S.SUCCESS, 0),
             skipped=states.get(S.SKIPPED, 0),
             failed=states.get(S.FAILED, 0),
             upstream_failed=states.get(S.UPSTREAM_FAILED, 0),
             removed=states.get(S.REMOVED, 0),
-            setups=sum(setups.values()),
+            setups=sum(setups.values()) if setups_total is None else setups_total,
             setups_success=setups.get(S.SUCCESS, 0),
             setups_skipped=setups.get(S.SKIPPED, 0),
         )

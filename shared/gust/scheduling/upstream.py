@@ -38,6 +38,9 @@ class Upstream:
 
     def evaluate(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
         """What its upstreams say about the instance, which is in a state the scheduler may move it from."""
+        by_branch = self._by_branches(task, instance)
+        if by_branch is not None:
+            return by_branch
         by_rule = self._by_trigger_rule(task, instance)
         if by_rule.verdict not in {Verdict.RUN, Verdict.WAIT}:
             return by_rule
@@ -45,6 +48,25 @@ class Upstream:
         if by_sources is not None and (by_rule.verdict is Verdict.RUN or by_sources.verdict is not Verdict.WAIT):
             return by_sources
         return by_rule
+
+    # --- branches -----------------------------------------------------------------------------------------------------
+
+    def _by_branches(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
+        """A branch or short circuit directly upstream that has ended skips the instance, whatever its rule; `None`: no
+        objection.
+
+        Where the branch is mapped itself, the instance heeds that of its own map index. A plain branch inside a mapped
+        group says nothing to anybody: Airflow 3.3.2 looks for what it said under map index -1, where it is not.
+        """
+        for upstream_id in task.upstream_task_ids:
+            branch = self._tasks[upstream_id]
+            if not branch.can_skip_downstream or not any(self._view.seen_states(upstream_id).get(s) for s in FINISHED):
+                continue
+            index = instance.map_index if branch.expansion is not None else UNMAPPED
+            said = self._view.instances_of(upstream_id).get(index)
+            if said is not None and _is_skipped(task.task_id, said.skip_decision):
+                return Evaluation(Verdict.SKIP, f"Skipped by {upstream_id}.")
+        return None
 
     # --- trigger rule, setups, teardown -------------------------------------------------------------------------------
 
@@ -75,7 +97,7 @@ class Upstream:
         """Setups whose teardown is still to come, or that have none, must have succeeded before anything in between."""
         if not self._has_setups or task.is_teardown:
             return None
-        teardowns_below = {t for t in self._all_downstream(task.task_id) if self._tasks[t].is_teardown}
+        teardowns_below = {t for t in self.all_downstream(task.task_id) if self._tasks[t].is_teardown}
         relevant = [
             setup
             for setup in self._all_upstream(task.task_id)
@@ -96,7 +118,7 @@ class Upstream:
             return None
         indirect = self._all_upstream(task.task_id) - set(task.upstream_task_ids)
         setups = [u for u in task.upstream_task_ids if self._tasks[u].is_setup]
-        in_scope = {t for setup in setups for t in indirect & self._all_downstream(setup)}
+        in_scope = {t for setup in setups for t in indirect & self.all_downstream(setup)}
         counts = self._counts(task, instance, in_scope)
         if counts.all_done:
             return None
@@ -129,29 +151,34 @@ class Upstream:
     # --- counting the relevant instances ------------------------------------------------------------------------------
 
     def _counts(self, task: TaskSpec, instance: TaskInstance, upstream_ids: Collection[str]) -> UpstreamCounts:
+        """As Airflow counts in one pass of its scheduler: how many there are by now, and how many of them had finished
+        when the pass began."""
         states: Counter[S | None] = Counter()
         setup_states: Counter[S | None] = Counter()
+        total = setups = 0
         any_mapped = any(self._tasks[u].is_mapped for u in upstream_ids)
         for upstream_id in upstream_ids:
-            of_one = Counter(self._relevant_states(task, instance, self._tasks[upstream_id]))
-            if not of_one and not any_mapped:
+            count, of_one = self._relevant(task, instance, self._tasks[upstream_id])
+            if not any_mapped:
                 # A task that this run leaves out by its dates counts as one that never finishes, except beside mapped
                 # ones, where Airflow counts rows.
-                of_one[None] = 1
+                count = 1
+            total += count
             states += of_one
             if self._tasks[upstream_id].is_setup:
+                setups += count
                 setup_states += of_one
-        return UpstreamCounts.of(states, setup_states)
+        return UpstreamCounts.of(states, setup_states, total=total, setups_total=setups)
 
-    def _relevant_states(self, task: TaskSpec, instance: TaskInstance, upstream: TaskSpec) -> dict[S | None, int]:
-        all_states = self._view.states_of(upstream.task_id)
-        if not task.mapped_groups:
-            return {state: count for state, count in all_states.items() if count}
-        indexes = self.relevant_map_indexes(task, instance.map_index, upstream)
+    def _relevant(self, task: TaskSpec, instance: TaskInstance, upstream: TaskSpec) -> tuple[int, Counter[S | None]]:
+        """How many instances of `upstream` matter to the instance, and the states they were seen in."""
+        indexes = self.relevant_map_indexes(task, instance.map_index, upstream) if task.mapped_groups else None
+        existing = self._view.instances_of(upstream.task_id)
         if indexes is None:
-            return {state: count for state, count in all_states.items() if count}
-        instances = self._view.instances_of(upstream.task_id)
-        return Counter(instances[i].state for i in (UNMAPPED, *indexes) if i in instances)
+            return len(existing), Counter(self._view.seen_states(upstream.task_id))
+        wanted = (UNMAPPED, *indexes)
+        seen = self._view.seen_instances(upstream.task_id)
+        return sum(i in existing for i in wanted), Counter(seen[i].state for i in wanted if i in seen)
 
     def relevant_map_indexes(self, task: TaskSpec, map_index: int, upstream: TaskSpec) -> Iterable[int] | None:
         """The upstream's map indexes that instance `map_index` of `task` depends on; `None`: all of them.
@@ -172,8 +199,16 @@ class Upstream:
         if map_index == UNMAPPED:
             return ()
         turn = map_index * turns // length
-        per_turn = (self._view.map_length(upstream) or turns) // turns
+        if not self._is_mapped_further(upstream, common[-1]):
+            return range(turn, turn + 1)
+        # By the task's own length, not the upstream's: in nested mapped groups Airflow's task depends on, and is given
+        # the XComs of, fewer instances than one would think.
+        per_turn = length // turns
         return range(turn * per_turn, (turn + 1) * per_turn)
+
+    def _is_mapped_further(self, task: TaskSpec, group_id: str) -> bool:
+        """Whether the task has several instances in one turn of the mapped group, by its form if not in this run."""
+        return task.expansion is not None or task.mapped_groups[-1] != group_id
 
     # --- relatives ----------------------------------------------------------------------------------------------------
 
@@ -184,7 +219,7 @@ class Upstream:
     def _all_upstream(self, task_id: str) -> set[str]:
         return self._closure(task_id, upstream=True)
 
-    def _all_downstream(self, task_id: str) -> set[str]:
+    def all_downstream(self, task_id: str) -> set[str]:
         return self._closure(task_id, upstream=False)
 
     def _closure(self, task_id: str, *, upstream: bool) -> set[str]:
@@ -197,3 +232,9 @@ class Upstream:
                     found.add(relative)
                     open_ends.append(relative)
         return found
+
+
+def _is_skipped(task_id: str, decision: dict[str, list[str]]) -> bool:
+    if "followed" in decision:
+        return task_id not in decision["followed"]
+    return task_id in decision.get("skipped", ())

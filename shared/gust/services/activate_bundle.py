@@ -23,6 +23,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.scheduling import timetable
+from gust.services.asset_references import change_references
 from gust.services.context import Services
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
@@ -30,7 +31,7 @@ from gust.services.deployment_turn import keep_turn
 from gust.services.load_past import last_automated_interval
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
-from gust.services.wake import wake_timetable
+from gust.services.wake import wake_for_assets, wake_timetable
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,14 @@ class Deployment:
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
-            asset = Asset(name=ref.name or "", uri=ref.uri or "", group=ref.group, extra=ref.extra, created_at=self.now)
+            asset = Asset(
+                name=ref.name or "",
+                uri=ref.uri or "",
+                group=ref.group,
+                extra=ref.extra,
+                created_at=self.now,
+                updated_at=self.now,
+            )
             if self.assets.get((asset.name, asset.uri)) != (asset.group, asset.extra):
                 self.services.store.put_asset(asset)
 
@@ -192,11 +200,13 @@ class Deployment:
             before = self.services.store.get_dag(parsed.dag_id)
             number = self.version_number(before, parsed, spec)
             after = self.after_parse(before, number, parsed, spec, outcome)
+            change_references(self.services, self.spec_before(before), spec, at=self.now)
             try:
                 self.services.store.put_dag(before, after)
             except StaleDag:
                 continue
             wake_timetable(self.services, after, now=self.services.clock.now())
+            wake_for_assets(self.services, after, now=self.services.clock.now())
             return
         raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 
@@ -259,6 +269,7 @@ class Deployment:
             timetable_description=spec.timetable.description,
             timetable_partitioned=spec.timetable.partitioned,
             timetable_periodic=spec.timetable.periodic,
+            is_asset_triggered=spec.timetable.asset_expression is not None,
             tags=spec.tags,
             owners=spec.owners,
             max_active_runs=spec.max_active_runs,
@@ -282,14 +293,20 @@ class Deployment:
 
     def is_scheduled_as_before(self, before: Dag | None, spec: DagSpec) -> bool:
         """Whether the next-run fields still hold: then they stay, because a run may just be moving them."""
-        if before is None or before.is_stale:
-            return False
-        try:
-            old = load_spec(self.services.objects, before.spec_key)
-        except NotFound:
+        old = self.spec_before(before)
+        if old is None:
             return False
         same_dates = timetable.restriction_of(old) == timetable.restriction_of(spec)
         return same_dates and (old.timetable.type, old.timetable.data) == (spec.timetable.type, spec.timetable.data)
+
+    def spec_before(self, before: Dag | None) -> DagSpec | None:
+        """What holds until now; `None` of a DAG that is new or was gone."""
+        if before is None or before.is_stale:
+            return None
+        try:
+            return load_spec(self.services.objects, before.spec_key)
+        except NotFound:
+            return None
 
     def put_warnings(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
         if parsed.dag_id in self.warned:
@@ -333,6 +350,7 @@ class Deployment:
         return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]
 
     def make_stale(self, dag_id: str) -> None:
+        change_references(self.services, self.spec_before(self.dags[dag_id]), None, at=self.now)
         self.change(dag_id, lambda dag: replace(dag, is_stale=True))
         if dag_id in self.warned:
             self.services.store.delete_warnings(dag_id)

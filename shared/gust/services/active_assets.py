@@ -6,11 +6,12 @@ active, and tasks that name the other one fail before they begin. An asset that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gust.model.asset import Asset
+from gust.model.asset import Asset, AssetKey
 from gust.model.dag_spec import AssetRef, DagSpec
 from gust.services.context import Services
 from gust.services.specs import load_spec
@@ -22,6 +23,18 @@ def inactive_assets(services: Services, refs: Iterable[AssetRef]) -> list[AssetR
     """Those of the references to assets that lead to no active one, each once, in their order."""
     named = {(ref.name, ref.uri): ref for ref in refs if ref.kind == "asset"}
     return [ref for ref in named.values() if not _is_active(services, ref)]
+
+
+def active_among(services: Services, candidates: Iterable[Asset], everything: Iterable[Asset]) -> set[AssetKey]:
+    """Those that are not in the way of an earlier one of the same name or URI. `everything`: all assets there are."""
+    known = list(everything)
+    names, uris = Counter(asset.name for asset in known), Counter(asset.uri for asset in known)
+    return {
+        asset.key
+        for asset in candidates
+        if (names[asset.name] <= 1 and uris[asset.uri] <= 1)
+        or _is_active(services, AssetRef(name=asset.name, uri=asset.uri))
+    }
 
 
 def _is_active(services: Services, ref: AssetRef) -> bool:

@@ -92,7 +92,8 @@ def create_dag_run(
 
 
 def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
-    """Make the scheduled runs that are due by now, as many as `max_active_runs` has room for.
+    """Make the scheduled runs that are due by now, as many as `max_active_runs` has room for, and those that assets have
+    triggered.
 
     Each run is made in one transaction that also moves the DAG's next-run fields, so that a second scheduler, or the
     same message again, makes no run twice and misses none. What finds no room waits for a run to finish. Who moved the
@@ -123,6 +124,11 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
             has_moved = True
     if has_moved and dag is not None and not is_due(dag, now):
         wake_timetable(services, dag, now=now)
+    if dag is not None and dag.is_asset_triggered:
+        # Imported here: few DAGs wait for assets.
+        from gust.services.create_asset_runs import create_asset_runs  # noqa: PLC0415
+
+        made += create_asset_runs(services, dag)
     return made
 
 

@@ -37,14 +37,26 @@ def create_run_with_deadlines(
     services: Services, run: DagRun, spec: DagSpec, *, moving: tuple[Dag, Dag] | None = None
 ) -> DagRun:
     """Store the new run with its deadlines; raises what `create_run` raises. Returns it as it was stored."""
+    run, deadlines = with_deadlines(services, run, spec)
+    services.store.create_run(run, moving=moving, callbacks=deadlines)
+    wake_for_deadlines(services, run, deadlines)
+    return run
+
+
+def with_deadlines(services: Services, run: DagRun, spec: DagSpec) -> tuple[DagRun, list[CallbackMove]]:
+    """A new run that is looked at when its first deadline has passed, and its deadlines, to be stored with it."""
     moves = deadlines_of(services, spec, run)
     first = next_deadline(made(moves))
     if first is not None and (run.due_at is None or first < run.due_at):
         run = replace(run, due_at=first)
-    services.store.create_run(run, moving=moving, callbacks=moves)
+    return run, moves
+
+
+def wake_for_deadlines(services: Services, run: DagRun, deadlines: Sequence[CallbackMove]) -> None:
+    """Whoever stored a run `with_deadlines` calls this after it."""
+    first = next_deadline(made(deadlines))
     if first is not None and run.due_at == first:
         wake_run(services, run.key, first, now=services.clock.now())
-    return run
 
 
 def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[CallbackMove]:

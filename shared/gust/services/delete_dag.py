@@ -5,8 +5,10 @@ from dataclasses import replace
 from gust.errors import Conflict, NotFound, StaleDag
 from gust.model.dag import Dag
 from gust.model.state import TaskInstanceState as S
+from gust.services.asset_references import change_references
 from gust.services.context import Services
 from gust.services.delete_dag_run import delete_run
+from gust.services.specs import load_spec
 
 
 def delete_dag(services: Services, dag_id: str) -> None:
@@ -20,9 +22,9 @@ def delete_dag(services: Services, dag_id: str) -> None:
     dag = store.get_dag(dag_id)
     if dag is None:
         raise NotFound(f"Dag with id: {dag_id} was not found")
-    keys = [run.key for run in store.list_runs(dag_id)]
-    for key in keys:
-        state = store.load_run(key)
+    for run in store.list_runs(dag_id):
+        # A run that ended has ended what ran in it.
+        state = None if run.is_finished else store.load_run(run.key)
         if state and any(instance.state is S.RUNNING for instance in state.instances.values()):
             raise Conflict(f"Task instances of dag with id: '{dag_id}' are still running")
     dag = _stopped(services, dag)
@@ -33,7 +35,19 @@ def delete_dag(services: Services, dag_id: str) -> None:
             continue
     store.delete_import_problem(dag.relative_fileloc)
     store.delete_source_file(dag.relative_fileloc)
+    _forget_assets(services, dag)
     store.delete_dag(dag_id)
+
+
+def _forget_assets(services: Services, dag: Dag) -> None:
+    """The assets stay, with their events; what the DAG had to do with them goes."""
+    try:
+        spec = load_spec(services.objects, dag.spec_key)
+    except NotFound:
+        return
+    change_references(services, spec, None, at=services.clock.now())
+    if dag.is_asset_triggered:
+        services.store.delete_asset_queues(dag.dag_id)
 
 
 def _stopped(services: Services, dag: Dag) -> Dag:

@@ -33,10 +33,11 @@ def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState
                 f"cannot be deleted in {run.state} state"
             )
         try:
-            services.store.delete_run(_held(services, run))
+            held = _held(services, run)
+            if _gave_back_all(services, key):
+                return services.store.delete_run(held)
         except StaleDagRun:
             continue
-        return
     raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
 
 
@@ -49,6 +50,14 @@ def _held(services: Services, run: DagRun) -> DagRun:
     held = replace(run, held_by=_DELETED, held_until=until, due_at=None if run.is_finished else until)
     services.store.update_run(run, held)
     return held
+
+
+def _gave_back_all(services: Services, key: DagRunKey) -> bool:
+    """What its instances hold of pools and limits outlives the run, unless it is given back first. False where a worker
+    moved one of them meanwhile."""
+    state = services.store.load_run(key)
+    holders = [] if state is None else [instance for instance in state.instances.values() if instance.holds]
+    return not services.store.move_all([transition.forget(instance) for instance in holders])
 
 
 _DELETED = "deletion"

@@ -85,11 +85,15 @@ def edit_run(
     run, before, has_begun = held
     try:
         edited, edit = _move_all(services, run, before, plan, has_begun=has_begun)
+        edited.run = _let_go(services, edited.run, edit.last)
+    except StaleDagRun as stale:
+        raise _taken(run) from stale
     except BaseException:
         with suppress(StaleDagRun, Unwell):
-            _let_go(services, services.store.get_run(key) or run, None)
+            current = services.store.get_run(key)
+            if current is not None and current.held_by == run.held_by:
+                _let_go(services, current, None)
         raise
-    edited.run = _let_go(services, edited.run, edit.last)
     return edited
 
 
@@ -133,17 +137,22 @@ def _move_all(
     for _ in range(ATTEMPTS):
         state = services.store.load_run(run.key)
         if state is None or state.run.held_by != run.held_by:
-            raise Conflict(f"The DagRun `{run.run_id}` of `{run.dag_id}` was taken out of this action's hands")
+            raise _taken(run)
         edited.run = state.run
         edit = plan(replace(state, run=before))
         if edit.first and not has_begun:
-            edited.run = edit.first(state.run)
+            begun = edit.first(state.run)
+            edited.run = replace(begun, due_at=None if begun.is_finished else begun.held_until)
             write_run(services, state.run, edited.run)
             has_begun = True
         if not _carried_out(services, edit, edited, done):
             continue
         return edited, edit
     raise Unwell(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
+
+
+def _taken(run: DagRun) -> Conflict:
+    return Conflict(f"The DagRun `{run.run_id}` of `{run.dag_id}` was taken out of this action's hands; try again")
 
 
 def _carried_out(services: Services, edit: Edit, edited: Edited, done: set[tuple[str, TaskInstanceKey]]) -> bool:

@@ -15,6 +15,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.dag_spec import AssetRef
 from gust.model.task_instance import TaskInstance
 from gust.services.context import Services
+from gust.services.register_asset_event import register_asset_events
 
 ASSET_EVENT_NAMESPACE: Final = UUID("2d6c3a0e-2b53-5d0e-8b0f-5d9c5a5f0c42")
 
@@ -41,26 +42,28 @@ def emit_asset_events(
     events: Sequence[OutletEvent],
     at: datetime,
 ) -> None:
-    """Store the events of one try. Every event's id follows from the try and its place: emitting twice stores once."""
+    """Store the events of one try, all at once. Ids follow from the try and the place: emitting twice stores once."""
     run = services.store.get_run(instance.key.run)
-    run_partition = run.partition_key if run else None
-    direct = [event for event in events if event.alias is None]
-    place = 0
+    key, date = (run.partition_key, run.partition_date) if run else (None, None)
+    found: list[AssetEvent] = []
     for asset in _outlet_assets(services, outlets):
-        of_asset = [event for event in direct if (event.name, event.uri) == (asset.name, asset.uri)]
-        for event in of_asset or [OutletEvent(name=asset.name, uri=asset.uri)]:
-            partition = event.partition_key if event.partition_key is not None else run_partition
-            services.store.put_asset_event(
-                _event(instance, asset, place=place, at=at, extra=event.extra, partition_key=partition)
-            )
-            place += 1
+        said = [event for event in events if event.alias is None and (event.name, event.uri) == asset.key]
+        for event in said or [OutletEvent(name=asset.name, uri=asset.uri)]:
+            partition = event.partition_key if event.partition_key is not None else key
+            found.append(_event(instance, asset, place=len(found), at=at, extra=event.extra, partition_key=partition))
     aliases = {outlet.name for outlet in outlets if outlet.kind == "alias" and outlet.name}
     for event, names in _through_aliases(events, aliases):
         asset = _known_or_new(services, event, at)
-        services.store.put_asset_event(
-            _event(instance, asset, place=place, at=at, extra=event.extra, partition_key=run_partition, aliases=names)
+        found.append(
+            _event(instance, asset, place=len(found), at=at, extra=event.extra, partition_key=key, aliases=names)
         )
-        place += 1
+    register_asset_events(
+        services,
+        str(uuid5(ASSET_EVENT_NAMESPACE, str(instance.key.uuid(instance.try_number)))),
+        found,
+        # The run's date stands for the run's key, and for no other that the task found.
+        partition_dates={event.event_id: date for event in found if event.partition_key == key},
+    )
 
 
 def _outlet_assets(services: Services, outlets: Iterable[AssetRef]) -> list[Asset]:
@@ -93,7 +96,7 @@ def _known_or_new(services: Services, event: OutletEvent, at: datetime) -> Asset
     known = services.store.get_asset(name=event.name, uri=event.uri)
     if known is not None:
         return known
-    asset = Asset(name=event.name, uri=event.uri, extra=event.asset_extra, created_at=at)
+    asset = Asset(name=event.name, uri=event.uri, extra=event.asset_extra, created_at=at, updated_at=at)
     services.store.put_asset(asset)
     return asset
 

@@ -79,6 +79,8 @@ class _Lane:
             instance = waiting.instances.get((key.task_id, key.map_index)) if waiting else None
             if waiting is None or instance is None or instance.waits_for != self._limit or not slots.waits(instance):
                 return  # The index lags, or somebody was faster.
+            if waiting.run.is_held(self._services.clock.now()):
+                return  # A person is at it. Whoever lets go of the run has it looked at, and this line with it.
             try:
                 self._serve(waiting, instance)
             except (StaleTaskInstance, StaleDagRun, LimitReached):
@@ -107,6 +109,7 @@ class _Lane:
         return (
             waiting.dag.is_paused
             or waiting.run.state is not DagRunState.RUNNING
+            or waiting.run.is_held(self._services.clock.now())
             or waiting.room.objection(task) is not None
         )
 

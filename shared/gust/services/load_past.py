@@ -8,6 +8,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.scheduling.past import Past, is_needed
+from gust.scheduling.run_view import is_in_run
 from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.specs import load_spec
@@ -26,7 +27,7 @@ def load_past(services: Services, run: DagRun, spec: DagSpec) -> Past | None:
     if previous is None:
         return Past()
     state = services.store.load_run(previous.key)
-    known = frozenset(load_spec(services.objects, previous.spec_key).tasks)
+    known = tasks_of(services, previous)
     return Past(
         previous=previous,
         instances=state.instances if state else {},
@@ -46,12 +47,18 @@ def new_tasks(spec: DagSpec, known: frozenset[str]) -> frozenset[str]:
     )
 
 
+def tasks_of(services: Services, run: DagRun) -> frozenset[str]:
+    """The tasks that the run has: those of its version, but for those that leave it out by their own dates."""
+    tasks = load_spec(services.objects, run.spec_key).tasks.values()
+    return frozenset(task.task_id for task in tasks if is_in_run(task, run))
+
+
 def known_before(services: Services, run: DagRun, wanted: frozenset[str]) -> frozenset[str]:
     """Those of the tasks that an earlier run had. Mostly nobody asks: only a DAG's new tasks are looked for so far back."""
     found: frozenset[str] = frozenset()
     if wanted:
         for other in services.store.runs_before(run.dag_id, run.logical_date):
-            found |= wanted.intersection(load_spec(services.objects, other.spec_key).tasks)
+            found |= wanted.intersection(tasks_of(services, other))
             if found == wanted:
                 break
     return found
@@ -80,5 +87,5 @@ def last_automated_interval(services: Services, dag_id: str) -> DataInterval | N
 
 
 def counts(run: DagRun, spec: DagSpec) -> bool:
-    """Whether the run is one that a later one looks back at: of a DAG with catchup those of the timetable are."""
-    return not spec.catchup or run.run_type in BY_TIMETABLE
+    """Whether the run is one that a later one looks back at: of a DAG with catchup those that no person made are."""
+    return not spec.catchup or run.run_type is not DagRunType.MANUAL

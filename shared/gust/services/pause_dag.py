@@ -13,7 +13,7 @@ from gust.services.context import Services
 from gust.services.load_past import last_automated_interval
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
-from gust.services.wake import wake_timetable
+from gust.services.wake import wake_for_assets, wake_timetable
 
 
 def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
@@ -21,14 +21,16 @@ def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
 
     A DAG without `catchup` whose next run came due while it was paused gets the newest of the runs it missed, as in
     Airflow; with `catchup` it gets them all. A run due within the minute is made at its time and not at the next tick.
-    Runs that waited for the DAG to be unpaused are looked at again. Setting what is set changes nothing, but unpausing
-    what is unpaused wakes what waits once more: the first one may have died before it did. Raises NotFound.
+    Runs that waited for the DAG to be unpaused are looked at again, and so are events of its assets. Setting what is set
+    changes nothing, but unpausing what is unpaused wakes what waits once more: the first one may have died before it did.
+    Raises NotFound.
     """
     now = services.clock.now()
     dag = _store(services, dag_id, is_paused, now=now)
     if not is_paused:
         _wake_runs(services, dag, now=now)
         wake_timetable(services, dag, now=now)
+        wake_for_assets(services, dag, now=now)
     return dag
 
 

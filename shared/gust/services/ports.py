@@ -13,7 +13,16 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gust.errors import NotSupportedYet
-from gust.model.asset import Asset, AssetEvent
+from gust.model.asset import (
+    Asset,
+    AssetAlias,
+    AssetEvent,
+    AssetKey,
+    AssetQueue,
+    AssetReference,
+    AssetUpdate,
+    PendingPartition,
+)
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
@@ -58,6 +67,8 @@ class XCom:
     """What the Task SDK sent: a JSON value, already serialized by Airflow's XCom backend."""
     timestamp: datetime
     mapped_length: int | None = None
+    skip_decision: dict[str, Any] | None = None
+    """What the scheduler must know of the value, where it says whom a branch skips."""
     dag_result: bool = False
 
 
@@ -164,6 +175,9 @@ class RunStore(Protocol):
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
 
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+
 
 class CallbackStore(Protocol):
     """Callbacks that a run owes; `load_run` reads them with it."""
@@ -202,7 +216,8 @@ class XComStore(Protocol):
 
     def put_xcom(self, xcom: XCom) -> None:
         """Store or replace. Also notes the name in the instance's `pushed_keys`/`xcom_lengths` where
-        `xcom.mapped_length` is given; raises StaleTaskInstance then, and stores nothing, unless the instance runs.
+        `xcom.mapped_length` is given, and `xcom.skip_decision` in its own; raises StaleTaskInstance then, and stores
+        nothing, unless the instance runs.
         Raises Invalid where the value is larger than 50 MB."""
 
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
@@ -233,7 +248,8 @@ class DagStore(Protocol):
         """Delete the DAG's versions and warnings, then the DAG. Its runs are the caller's to delete first."""
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
-        """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first."""
+        """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
+        DAGs for which events wait that should have been looked at by then."""
 
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
@@ -287,8 +303,13 @@ class AssetStore(Protocol):
     def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
         """All, those of one name, or those of one URI; in order of name and URI."""
 
-    def put_asset_event(self, event: AssetEvent) -> None:
-        """Store once: the same `event_id` again changes nothing."""
+    def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
+        """Store the events of one report and have them wait for the DAGs they go to: all in one transaction, or, where that
+        is more than a hundred writes, in several, of which the first stores the report. The same report again changes
+        nothing, but writes what was left.
+
+        Raises StaleAssetQueue where a DAG has run for events up to the moment of one of these or a later one: they must be
+        given a later moment, or would be passed over."""
 
     def list_asset_events(
         self,
@@ -304,6 +325,85 @@ class AssetStore(Protocol):
         """In order of time, from `after` to `before`, both included. By `uri` alone or by nothing at all: events of
         assets that `put_asset` knows."""
 
+    def put_asset_alias(self, alias: AssetAlias) -> None: ...
+
+    def list_asset_aliases(self) -> list[AssetAlias]:
+        """By name."""
+
+    def associate_alias(self, alias: str, asset: AssetKey) -> None:
+        """Note that events of the asset come through the alias."""
+
+    def assets_of_alias(self, alias: str) -> list[AssetKey]:
+        """In order of name and URI."""
+
+
+class AssetReferenceStore(Protocol):
+    """Which schedules and tasks name which assets."""
+
+    def put_asset_reference(self, reference: AssetReference) -> None:
+        """Store once: `created_at` of what is there stays."""
+
+    def delete_asset_reference(self, reference: AssetReference) -> None: ...
+
+    def stored_references(self, references: Iterable[AssetReference]) -> list[AssetReference]:
+        """Those of them that are stored, with their `created_at`."""
+
+    def references_to_asset(self, asset: AssetKey) -> list[AssetReference]:
+        """By name and URI, by name alone and by URI alone."""
+
+    def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
+        """`references_to_asset` of each, read at once."""
+
+    def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
+        """Of `references_to_asset`, the schedules. Costs what there is of them."""
+
+    def schedules_on_alias(self, alias: str) -> list[AssetReference]: ...
+
+
+class AssetQueueStore(Protocol):
+    """Events that wait for the DAGs whose schedules name their assets, and the runs made of them."""
+
+    def asset_queue(self, dag_id: str) -> AssetQueue | None: ...
+
+    def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
+        """Oldest first."""
+
+    def create_asset_run(
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
+    ) -> None:
+        """Store the run with the events it consumes, and take what it consumes from the queue, in one transaction.
+        Raises StaleAssetQueue where events have come since `consuming` was read, AlreadyExists as `create_run` does."""
+
+    def settle(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
+        """What waits cannot make a run now; look again at `due_at`, or (`None`) when the next event comes. Where events
+        have come since `seen` was read nothing happens."""
+
+    def unqueue(
+        self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
+    ) -> list[AssetKey]:
+        """Forget what waits for the DAG: of these assets alone, queued before that moment alone. The events stay and
+        are consumed with the next run. Returns what was forgotten."""
+
+    def drop_partition(self, seen: PendingPartition) -> None:
+        """Forget a pending partition. Raises StaleAssetQueue where events have come since it was read."""
+
+    def delete_asset_queues(self, dag_id: str) -> None:
+        """Forget all that waits for the DAG, and what it has consumed."""
+
+    def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
+        """What the run was made of, in order of time; nothing for runs that no asset made."""
+
+    def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
+        """Note for each event that the run consumes it. Written before the run: who reads it checks that it exists."""
+
+    def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
+        """event id → runs that were to consume it."""
+
 
 class SettingStore(Protocol):
     """Variables, connections and the key-value stores of tasks and assets: small named JSON documents."""
@@ -318,7 +418,18 @@ class SettingStore(Protocol):
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
 
 
-class Store(RunStore, CallbackStore, LimitStore, XComStore, DagStore, AssetStore, SettingStore, Protocol):
+class Store(
+    RunStore,
+    CallbackStore,
+    LimitStore,
+    XComStore,
+    DagStore,
+    AssetStore,
+    AssetReferenceStore,
+    AssetQueueStore,
+    SettingStore,
+    Protocol,
+):
     """All of the table."""
 
 

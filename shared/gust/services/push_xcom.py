@@ -14,6 +14,9 @@ from gust.services.specs import spec_of_instance
 
 RETURN_VALUE: Final = "return_value"
 
+SKIP_DECISION: Final = "skipmixin_key"
+"""Where operators with Airflow's SkipMixin say whom they skip; the scheduler heeds it (NotPreviouslySkippedDep)."""
+
 
 def push_xcom(
     services: Services,
@@ -27,8 +30,9 @@ def push_xcom(
     """Store it, and note its length on the instance where a downstream maps over it.
 
     The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
-    that pushed; that is noted here, where the DAG needs it. After the try has reported its end (links of operators) only
-    what nothing maps over is taken. Raises NotFound, and Conflict where another dispatch has taken the place of this.
+    that pushed; that is noted here, where the DAG needs it, and so is whom a branch skips. After the try has reported
+    its end (links of operators) only what nobody needs noted is taken. Raises NotFound, and Conflict where another
+    dispatch has taken the place of this.
     """
     instance = present_dispatch(services, dispatch)
     if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
@@ -39,6 +43,7 @@ def push_xcom(
         value=value,
         timestamp=services.clock.now(),
         mapped_length=mapped_length,
+        skip_decision=_skip_decision(services, instance, value) if name == SKIP_DECISION else None,
         dag_result=dag_result,
     )
     try:
@@ -48,11 +53,26 @@ def push_xcom(
 
 
 def _is_mapped_over(services: Services, instance: TaskInstance) -> bool:
+    return instance.task_id in _mapped_over(_spec(services, instance))
+
+
+def _skip_decision(services: Services, instance: TaskInstance, value: Any) -> dict[str, Any] | None:
+    """Of what is skipped, the tasks directly downstream: nobody else asks, and a short circuit names all below it."""
+    if not isinstance(value, dict):
+        return None
+    task = _spec(services, instance).tasks[instance.task_id]
+    return {
+        kind: [task_id for task_id in task.downstream_task_ids if task_id in value[kind]]
+        for kind in ("followed", "skipped")
+        if kind in value
+    }
+
+
+def _spec(services: Services, instance: TaskInstance) -> DagSpec:
     run = services.store.get_run(instance.key.run)
     if run is None:
         raise NotFound(f"DagRun with dag_id={instance.dag_id} and run_id={instance.run_id} not found")
-    spec = spec_of_instance(services, run, instance)
-    return instance.task_id in _mapped_over(spec)
+    return spec_of_instance(services, run, instance)
 
 
 def _mapped_over(spec: DagSpec) -> frozenset[str]:

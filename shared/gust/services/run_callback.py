@@ -1,15 +1,18 @@
 """A worker asks for a callback, and says how it ended."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gust.errors import Conflict, NotFound, StaleCallback
+from gust.model.asset import Asset, AssetEvent, AssetKey
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import callback
+from gust.services.consumed_events import assets_of, consumed_by
 from gust.services.context import Services
 
 
@@ -22,6 +25,9 @@ class Claimed:
     version: DagVersion | None
     instance: TaskInstance | None
     """The try that the context shows, as it ended."""
+    events: Sequence[AssetEvent]
+    """Those that the run was made of."""
+    assets: Mapping[AssetKey, Asset]
 
 
 def claim_callback(services: Services, caller: Dispatch, *, hostname: str, at: datetime) -> Claimed:
@@ -44,11 +50,14 @@ def claim_callback(services: Services, caller: Dispatch, *, hostname: str, at: d
     run = services.store.get_run(before.run_key)
     if run is None:
         raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
+    events = consumed_by(services, run)
     return Claimed(
         callback=before,
         run=run,
         version=version_of(services, before, run),
         instance=shown_try(services, before),
+        events=events,
+        assets=assets_of(services, events),
     )
 
 

@@ -172,7 +172,7 @@ def _runs_to_resume(services: Services, key: DagRunKey, asked: Mark) -> list[Dag
     if asked.future and asked.past:
         return runs_between(services, key.dag_id, None, None)
     if date is None:
-        return []
+        return [key]  # Airflow goes through all runs here, having no date to compare.
     return runs_between(services, key.dag_id, date if asked.future else None, date if asked.past else None)
 
 

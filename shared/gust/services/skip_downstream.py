@@ -5,7 +5,6 @@ from typing import Final
 
 from gust.errors import NotFound, Unwell
 from gust.model.dispatch import Dispatch
-from gust.model.keys import UNMAPPED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
@@ -47,21 +46,9 @@ def skip_downstream(services: Services, dispatch: Dispatch, targets: Iterable[tu
 
 
 def _instances(view: RunView, task_id: str, map_index: int) -> list[TaskInstance]:
-    """What the target means in this run.
-
-    Without a map index a mapped task is meant as a whole: Airflow skips what it has expanded when it comes to schedule
-    it (NotPreviouslySkippedDep). With one, the instance may not have been expanded yet: one of the same mapped group.
-    """
-    task = view.spec.tasks.get(task_id)
-    if task is None:
+    """The one that exists. What a mapped task has been expanded to is skipped, as in Airflow, when it is looked at, if
+    the branch is directly upstream (`Upstream`, by the branch's `skip_decision`)."""
+    if task_id not in view.spec.tasks:
         return []
-    existing = view.instances_of(task_id)
-    if map_index == UNMAPPED:
-        return list(existing.values())
-    if map_index in existing:
-        return [existing[map_index]]
-    length = view.map_length(task) if task.is_mapped else 0
-    if length is not None and map_index >= length:
-        return []
-    run = view.run
-    return [TaskInstance(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=map_index)]
+    instance = view.instances_of(task_id).get(map_index)
+    return [] if instance is None else [instance]

@@ -1,14 +1,17 @@
 """A worker begins a dispatch of a try."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from gust.errors import Conflict, NotFound, StaleTaskInstance
+from gust.model.asset import Asset, AssetEvent, AssetKey
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import retry, transition
+from gust.services.consumed_events import assets_of, consumed_by
 from gust.services.context import Services
 
 
@@ -22,6 +25,9 @@ class Started:
     """Whether a failure of this try leads to another."""
     xcom_keys_to_clear: tuple[str, ...]
     """What an earlier dispatch pushed. The worker clears it, since only it can purge a custom XCom backend."""
+    events: Sequence[AssetEvent] = ()
+    """What the run was made of, where assets made it."""
+    assets: Mapping[AssetKey, Asset] = field(default_factory=dict)
 
 
 def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime) -> Started:
@@ -40,9 +46,12 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
     else:
         raise cannot_start(before)
+    events = consumed_by(services, run)
     return Started(
         instance=instance,
         run=run,
+        events=events,
+        assets=assets_of(services, events),
         should_retry=retry.is_eligible(instance),
         xcom_keys_to_clear=_pushed_before(services, instance),
     )

@@ -27,3 +27,9 @@ def wake_timetable(services: Services, dag: Dag, *, now: datetime) -> None:
     at = dag.next_run_after
     if at is not None and at < now + HORIZON and not dag.is_paused:
         services.queues.wake(WakeDag(dag_id=dag.dag_id, at=at), delay=max(0.0, (at - now).total_seconds()))
+
+
+def wake_for_assets(services: Services, dag: Dag, *, now: datetime) -> None:
+    """At once, where events may wait for the DAG that nobody could make a run of before."""
+    if dag.is_asset_triggered and not dag.is_paused:
+        services.queues.wake(WakeDag(dag_id=dag.dag_id, at=now))

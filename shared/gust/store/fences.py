@@ -8,8 +8,10 @@ are the fields in which `after` differs from `before`: nothing else is written, 
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields, replace
+from datetime import datetime
 from typing import Any, Final
 
+from gust.model.asset import AssetKey, AssetQueue
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -189,6 +191,22 @@ def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
     if before is None:
         return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name not in _NOT_WRITTEN}
     return {name: value for name, value in _difference(before, after).items() if name not in _NOT_WRITTEN}
+
+
+def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetime | None) -> list[AssetKey]:
+    """What of the queue is to be forgotten."""
+    return [
+        asset
+        for asset, queued_at in queue.queued.items()
+        if (assets is None or asset in assets) and (before is None or queued_at < before)
+    ]
+
+
+def carried_date(known: datetime | None, comes: datetime | None) -> datetime | None:
+    """The date that the events of a partition agree on: of two that differ neither counts, until another comes."""
+    if known is None or comes in (None, known):
+        return known or comes
+    return None
 
 
 def _difference(before: Any, after: Any) -> Changes:

@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gust.errors import Invalid
-from gust.model.asset import Asset, AssetEvent
+from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
@@ -165,6 +165,7 @@ DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
 POOL: Final = Codec(Pool, keyed=frozenset({"name"}))
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)
+ASSET_ALIAS: Final = Codec(AssetAlias)
 
 
 class InstanceCodec(Codec[TaskInstance]):

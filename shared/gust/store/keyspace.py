@@ -10,7 +10,8 @@ names; a field that has its default is left out (`items.py`).
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
-    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields
+    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
+                                                                                           list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
     logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition;
                                                                                            runs_before, runs_after
@@ -24,9 +25,18 @@ names; a field that has its default is left out (`items.py`).
     sign of life        ALIVE                        <component>                         last_alive: pk
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
-    event reported      ASSET_EVENT#<event_id>       REPORTED                            put_asset_event's condition
+    events reported     ASSET_EVENT#<report_id>      REPORTED                            put_asset_events' condition
     event of an asset   EVENTS_OF_ASSET#<name>       <timestamp>#<event_id>              list_asset_events(name or uri)
     event of an alias   EVENTS_OF_ALIAS#<alias>      <timestamp>#<event_id>              list_asset_events(alias)
+    event consumed      ASSET_EVENT#<event_id>       RUN#<dag_id>#<run_id>               consumers_of: sk begins with
+    AssetAlias          ASSET_ALIAS                  <alias>                             list_asset_aliases: pk
+    asset of an alias   ASSETS_OF_ALIAS#<alias>      <name>#<uri>                        assets_of_alias: pk
+    who names an asset  USES#NAME#<name>             <use>#<uri>#<dag_id>#<task_id>      references_to_asset: pk;
+    … by URI alone      USES#URI#<uri>               <use>##<dag_id>#<task_id>             schedules_on_asset, _alias: sk
+    … an alias          USES#ALIAS#<alias>           <use>##<dag_id>#<task_id>             begins with `schedule#`
+    AssetQueue          ASSET_QUEUE#<dag_id>         #QUEUE                              asset_queue
+    PendingPartition    ASSET_QUEUE#<dag_id>         PARTITION#<partition_key>           pending_partitions: sk begins
+    events of a run     RUN#<dag_id>#<run_id>        ASSET_EVENTS                        consumed_events
     limit, pools too    LIMIT#<limit>                #LIMIT                              get_pools, slots_used
     name of a pool      POOL                         <name>                              list_pools: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
@@ -40,7 +50,8 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
     index   partition (attribute)         sort (attribute)                    holds
     ------  ----------------------------  ----------------------------------  ------------------------------------------
     due     RUN | DAG (`due_pk`)          due_at | next_run_after (`due_sk`)  unfinished runs with a `due_at`; unpaused,
-                                                                              fresh DAGs with a `next_run_after`
+                                                                              fresh DAGs with a `next_run_after`;
+                                                                              events that wait (DAG, `due_at`)
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
     waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
@@ -49,7 +60,8 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
 
 The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
 `state` is a plain string attribute, absent for `None`; `edge` names the transition that wrote a task instance last and
-is never read back. `run_key` turns a record's `pk` back into the run.
+is never read back. `run_key` turns a record's `pk` back into the run. An AssetQueue or PendingPartition has the `edge`
+`asset_event` while an event came that the scheduler has not looked at; `queue_owner` turns its `pk` into the DAG.
 
 What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = in a transaction, twice the price;
 `+n` = index writes):
@@ -71,8 +83,12 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     callbacks              2t WRU more in create_run, start_run, finish_run for each; a lost try with one 4t instead of 1;
                            move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at` afterwards
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
+                           or a skip decision
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
-    put_asset_event        4t WRU, 2t more per alias    put_asset    2 WRU
+    put_asset_events       2t WRU; per event 2t, 2t more per alias; per DAG or partition they go to 2t, +1 if none waited
+    put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
+    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
+    note_consumers         1 WRU per event              settle       1 WRU +1
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
 
 A failed condition costs as much as the write would have. A run's `conf` is part of its item, so a large one is paid for
@@ -174,6 +190,15 @@ def finished_tries(key: TaskInstanceKey) -> str:
 
 def rendered_fields(key: TaskInstanceKey) -> Key:
     return Key(run_partition(key.run), f"RTIF#{_of_instance(key)}")
+
+
+RENDERED_FIELDS: Final = "RTIF#"
+
+
+def rendered_fields_of(key: Key) -> tuple[str, int]:
+    """(task_id, map_index) from a key that `rendered_fields` made."""
+    task_id, map_index = key.sk.removeprefix(RENDERED_FIELDS).split("#")
+    return unescape(task_id), int(map_index)
 
 
 def xcom(key: TaskInstanceKey, name: str) -> Key:
@@ -316,6 +341,68 @@ def events_of_alias(alias: str) -> str:
 
 def event_order(timestamp: datetime, event_id: str) -> str:
     return f"{moment(timestamp)}#{escape(event_id)}"
+
+
+def consumer(event_id: str, run: DagRunKey) -> Key:
+    return Key(asset_event(event_id).pk, run_partition(run))
+
+
+CONSUMERS: Final = "RUN#"
+"""What the sort keys of an event's consumers begin with."""
+
+ASSET_ALIASES: Final = "ASSET_ALIAS"
+
+
+def asset_alias(alias: str) -> Key:
+    return Key(ASSET_ALIASES, _checked(escape(alias), "name"))
+
+
+def asset_of_alias(alias: str, name: str, uri: str) -> Key:
+    return Key(assets_of_alias(alias), _checked(f"{escape(name)}#{escape(uri)}", "uri"))
+
+
+def assets_of_alias(alias: str) -> str:
+    return f"ASSETS_OF_ALIAS#{escape(alias)}"
+
+
+def uses(by: str, value: str) -> str:
+    """`by`: NAME, URI or ALIAS."""
+    return _checked(f"USES#{by}#{escape(value)}", by.lower())
+
+
+def use(kind: str, uri: str, dag_id: str, task_id: str) -> str:
+    return _checked(f"{kind}#{escape(uri)}#{escape(dag_id)}#{escape(task_id)}", "uri")
+
+
+def use_parts(sk: str) -> tuple[str, str, str, str]:
+    """(kind, uri, dag_id, task_id) from a sort key that `use` made."""
+    kind, uri, dag_id, task_id = sk.split("#")
+    return kind, unescape(uri), unescape(dag_id), unescape(task_id)
+
+
+_QUEUE: Final = "ASSET_QUEUE#"
+PARTITIONS: Final = "PARTITION#"
+
+
+def asset_queue(dag_id: str) -> Key:
+    return Key(asset_queues(dag_id), "#QUEUE")
+
+
+def pending_partition(dag_id: str, partition_key: str) -> Key:
+    return Key(asset_queues(dag_id), _checked(f"{PARTITIONS}{escape(partition_key)}", "partition_key"))
+
+
+def asset_queues(dag_id: str) -> str:
+    return f"{_QUEUE}{escape(dag_id)}"
+
+
+def queue_owner(pk: str) -> str | None:
+    """The DAG for which events wait under `pk`; `None` for every other partition."""
+    return unescape(pk.removeprefix(_QUEUE)) if pk.startswith(_QUEUE) else None
+
+
+def consumed_events(run: DagRunKey) -> Key:
+    return Key(run_partition(run), "ASSET_EVENTS")
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------

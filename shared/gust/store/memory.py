@@ -25,7 +25,6 @@ from gust.errors import (
     StaleDagRun,
     StaleTaskInstance,
 )
-from gust.model.asset import Asset, AssetEvent
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
@@ -55,6 +54,7 @@ from gust.store.fences import (
     update_fence,
     with_what_it_holds,
 )
+from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_callbacks import MemoryCallbacks
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
@@ -72,12 +72,13 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
+class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits, MemoryAssets):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
         self._lock = RLock()
+        MemoryAssets.__init__(self)
         self._runs: dict[DagRunKey, DagRun] = {}
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
@@ -93,8 +94,6 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
-        self._assets: dict[tuple[str, str], Asset] = {}
-        self._asset_events: dict[str, AssetEvent] = {}
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
@@ -285,6 +284,14 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
         found = self._rendered_fields.get(key)
         return None if found is None else json.loads(found[1])
 
+    @_alone
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        return {
+            (of.task_id, of.map_index): json.loads(found[1])
+            for of, found in self._rendered_fields.items()
+            if of.run == key
+        }
+
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
         return self._instances[key.run].get((key.task_id, key.map_index), new)
@@ -296,8 +303,8 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
 
     @_alone
     def put_xcom(self, xcom: XCom) -> None:
-        if xcom.mapped_length is not None:
-            self._note_push(xcom.key, xcom.name, xcom.mapped_length)
+        if xcom.mapped_length is not None or xcom.skip_decision is not None:
+            self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None), json.dumps(xcom.value))
 
     @_alone
@@ -323,17 +330,19 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
         for found in [k for k in self._xcoms if k[0] == key and name in (None, k[1])]:
             del self._xcoms[found]
 
-    def _note_push(self, key: TaskInstanceKey, name: str, length: int) -> None:
-        current = self._current(key)
-        if current.state is not TaskInstanceState.RUNNING:
-            raise StaleTaskInstance(f"put_xcom: {key} is not running", self.get_instance(key))
-        self._set_instance(
-            replace(
-                current,
-                xcom_lengths={**current.xcom_lengths, name: length},
-                pushed_keys=tuple(sorted({*current.pushed_keys, name})),
+    def _note_push(self, xcom: XCom) -> None:
+        noted = self._current(xcom.key)
+        if noted.state is not TaskInstanceState.RUNNING:
+            raise StaleTaskInstance(f"put_xcom: {xcom.key} is not running", self.get_instance(xcom.key))
+        if xcom.mapped_length is not None:
+            noted = replace(
+                noted,
+                xcom_lengths={**noted.xcom_lengths, xcom.name: xcom.mapped_length},
+                pushed_keys=tuple(sorted({*noted.pushed_keys, xcom.name})),
             )
-        )
+        if xcom.skip_decision is not None:
+            noted = replace(noted, skip_decision=xcom.skip_decision)
+        self._set_instance(noted)
 
     # --- DAGs ---------------------------------------------------------------------------------------------------------
 
@@ -365,6 +374,7 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
             for dag in self._dags.values()
             if not dag.is_paused and not dag.is_stale and dag.next_run_after and dag.next_run_after <= until
         ]
+        due += self._due_queues(until)
         return sorted(due, key=lambda found: (found[1], found[0]))
 
     @_alone
@@ -451,56 +461,6 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
     def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
         self._dags[dag_id] = replace(self._dags[dag_id], **changed)
 
-    # --- assets -------------------------------------------------------------------------------------------------------
-
-    @_alone
-    def put_asset(self, asset: Asset) -> None:
-        current = self._assets.get((asset.name, asset.uri))
-        if current is not None:
-            asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
-        self._assets[asset.name, asset.uri] = _copy(asset)
-
-    @_alone
-    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
-        found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
-        return None if name is None and uri is None else _copy_or_none(next(found, None))
-
-    @_alone
-    def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
-        return [
-            _copy(asset)
-            for _, asset in sorted(self._assets.items())
-            if name in (None, asset.name) and uri in (None, asset.uri)
-        ]
-
-    @_alone
-    def put_asset_event(self, event: AssetEvent) -> None:
-        self._asset_events.setdefault(event.event_id, _copy(event))
-
-    @_alone
-    def list_asset_events(
-        self,
-        *,
-        name: str | None = None,
-        uri: str | None = None,
-        alias: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
-        limit: int | None = None,
-    ) -> list[AssetEvent]:
-        known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
-        found = [
-            _copy(event)
-            for event in self._asset_events.values()
-            if (name == event.name if name is not None else alias is not None or event.name in known)
-            and uri in (None, event.uri)
-            and (alias is None or alias in event.source_aliases)
-            and (after is None or event.timestamp >= after)
-            and (before is None or event.timestamp <= before)
-        ]
-        return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
-
     # --- settings -----------------------------------------------------------------------------------------------------
 
     @_alone
@@ -530,7 +490,7 @@ class MemoryStore(MemoryCallbacks, MemoryDeletions, MemoryLimits):
         }
 
 
-T = TypeVar("T", DagRun, TaskInstance, Asset, AssetEvent)
+T = TypeVar("T", DagRun, TaskInstance)
 
 
 def _copy(stored: T) -> T:

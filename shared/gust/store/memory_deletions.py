@@ -6,6 +6,7 @@ from datetime import datetime
 from threading import RLock
 
 from gust.errors import StaleDagRun
+from gust.model.asset import AssetEvent
 from gust.model.bundle import DagWarning
 from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
@@ -28,6 +29,7 @@ class MemoryDeletions:
     _tries: dict[TaskInstanceKey, dict[int, TaskInstance]]
     _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
     _xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]]
+    _consumed: dict[DagRunKey, list[AssetEvent]]
     _dags: dict[str, Dag]
     _versions: dict[tuple[str, int], DagVersion]
     _warnings: dict[tuple[str, str], DagWarning]
@@ -47,6 +49,7 @@ class MemoryDeletions:
             self._instances.pop(run.key, None)
             for owed in [owed for owed in self._callbacks if owed[0] == run.key]:
                 del self._callbacks[owed]
+            self._consumed.pop(run.key, None)
             if run.logical_date:
                 self._logical_dates.pop((run.dag_id, run.logical_date), None)
             del self._runs[run.key]

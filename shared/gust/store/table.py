@@ -112,6 +112,11 @@ class Expression:
         is_zero = f"attribute_not_exists({self._name(name)})"
         return self._require(f"({is_below} OR {is_zero})" if limit > 0 else is_below)
 
+    def before(self, name: str, moment: Attribute) -> Expression:
+        """The moment is an earlier one, or there is none."""
+        is_before = f"{self._name(name)} < {self._value('limit', name, moment)}"
+        return self._require(f"({is_before} OR attribute_not_exists({self._name(name)}))")
+
     # changes
 
     def change(self, changes: Mapping[str, Attribute | None]) -> Expression:
@@ -297,10 +302,15 @@ class Table:
         return item
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        doomed = list(keys)
-        for start in range(0, len(doomed), _BATCH_WRITE):
-            requests = [{"DeleteRequest": {"Key": _key(k)}} for k in doomed[start : start + _BATCH_WRITE]]
-            wanted = {self._name: requests}
+        self._write_all([{"DeleteRequest": {"Key": _key(key)}} for key in keys])
+
+    def put_all(self, puts: Iterable[tuple[Key, Item]]) -> None:
+        """Whole items, whatever was there, each on its own."""
+        self._write_all([{"PutRequest": {"Item": {**_key(key), **item}}} for key, item in puts])
+
+    def _write_all(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        for start in range(0, len(requests), _BATCH_WRITE):
+            wanted: dict[str, Any] = {self._name: requests[start : start + _BATCH_WRITE]}
             for attempt in self._attempts("batch_write_item"):
                 answer = self._call("batch_write_item", RequestItems=wanted)
                 wanted = answer.get("UnprocessedItems") or {}

@@ -88,7 +88,13 @@ def test_an_outlet(etl: World) -> None:
     token = etl.token(ti)
     etl.store.calls.clear()
     etl.request("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", token=token, body=body)
-    assert dict(etl.store.calls) == {**READ_AND_MOVE, "get_run": 1, "get_asset": 1, "put_asset_event": 1}
+    assert dict(etl.store.calls) == {
+        **READ_AND_MOVE,
+        "get_run": 1,
+        "get_asset": 1,
+        "schedules_on_asset": 1,
+        "put_asset_events": 1,
+    }
 
 
 def test_who_may_not_ask_costs_nothing(etl: World) -> None:

@@ -306,10 +306,23 @@ def test_bulk_actions_on_runs(world: World, api: Api, run: DagRun) -> None:
 
 
 def test_deleting_a_dag(world: World, api: Api, run: DagRun) -> None:
-    world.instance(run, "extract", state=S.RUNNING)
+    dag = world.store.get_dag("etl")
+    assert dag is not None
+    unfinished = world.run(dag, "unfinished")
+    world.instance(unfinished, "extract", state=S.RUNNING)
     reply = api("DELETE", "/api/v2/dags/etl")
     assert (reply.status, reply.detail) == (409, "Task instances of dag with id: 'etl' are still running")
-    world.instance(run, "extract", state=S.SUCCESS)
+    world.instance(unfinished, "extract", state=S.SUCCESS)
     assert api("DELETE", "/api/v2/dags/etl").status == 204
     assert [api("GET", url).status for url in ("/api/v2/dags/etl", RUN)] == [404, 404]
     assert api("DELETE", "/api/v2/dags/etl").detail == "Dag with id: etl was not found"
+
+
+def test_many_instances_are_shown_with_their_fields_by_one_read(world: World, api: Api, run: DagRun) -> None:
+    for index in range(2, 40):
+        world.instance(run, "transform", index, state=S.SUCCESS, try_number=1, dispatch_count=1, start_date=NOW)
+    world.store.put_rendered_fields(run.key.task_instance("transform", 7), {"x": "seven"}, dispatch_count=1)
+    body = {"dag_run_id": run.run_id, "task_ids": ["transform"], "only_failed": False}
+    shown = api.ok("post_clear_task_instances", "POST", CLEAR, body)["task_instances"]
+    assert len(shown) == 40
+    assert {i["map_index"]: i["rendered_fields"] for i in shown if i["rendered_fields"]} == {7: {"x": "seven"}}

@@ -150,7 +150,7 @@ def test_the_next_try_takes_the_place_of_the_finished_one(begin):
     assert moved.finished_try == replace(failed, state=S.FAILED, due_at=None)
     assert moved.after.try_number == 2
     assert moved.after.max_tries == 2
-    assert (moved.after.hostname, moved.after.pid, moved.after.xcom_lengths) == (None, None, {})
+    assert (moved.after.hostname, moved.after.pid, moved.after.xcom_lengths) == (None, None, {"x": 1})
 
 
 def test_the_first_try_takes_over_the_tasks_retries_and_a_later_one_does_not():

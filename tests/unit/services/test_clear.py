@@ -525,3 +525,50 @@ def test_a_later_run_that_depends_on_the_past_waits_for_what_was_cleared(world: 
     assert "two" in wakes(world)
     world.advance(second)
     assert world.state(second, "extract") is S.QUEUED
+
+
+def test_a_run_that_must_be_queued_again_after_all_is_found_when_its_clearer_dies(interfered: World) -> None:
+    """The first look found nothing to clear behind the task; while the hold was taken, something failed there."""
+    world = interfered
+    run = finished_run(world, "a", "b")
+    looks = 0
+
+    def plan(state: RunState) -> Edit:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            return Edit(moves=[[transition.annotate(state.instances["a", -1], note="n")]])
+        first = lambda r: replace(r, state=DagRunState.QUEUED, end_date=None)
+        return Edit(moves=[[transition.clear(state.instances["b", -1], at=world.clock.now(), retries=0)]], first=first)
+
+    assert dies_at_write(world, 3, lambda: edit_run(world.services, run, plan))
+    stored = world.run(run)
+    assert stored.state is DagRunState.QUEUED
+    assert stored.due_at == stored.held_until
+    assert [key for key, _ in world.store.due_runs(world.clock.now() + HOLD)] == [run]
+
+
+def test_who_lost_a_hold_takes_nobody_elses(world: World) -> None:
+    run = finished_run(world, "a")
+    until = world.clock.now() + HOLD
+    looks = 0
+
+    def plan(_: RunState) -> Edit:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            raise ValueError("broken")
+        return Edit(first=lambda r: replace(r, note="mine"))
+
+    original = world.store.load_run
+
+    def stolen(key: DagRunKey) -> RunState | None:
+        state = original(key)
+        if state is not None and state.run.held_by and state.run.held_by != "another":
+            world.store.update_run(state.run, replace(state.run, held_by="another", held_until=until))
+        return original(key)
+
+    world.store.load_run = stolen  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match="taken out"):
+        edit_run(world.services, run, plan)
+    assert world.run(run).held_by == "another"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gust.errors import Conflict, NotFound
 from gust.model.dispatch import Dispatch
+from gust.model.pool import Pool, of_pool
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
 from gust.services.advance import advance
 from gust.services.delete_dag import delete_dag
 from gust.services.delete_dag_run import delete_dag_run, delete_task_instance
+from gust.services.edit_run import HOLD
+from gust.services.grant_slots import grant_slots
 from gust.services.ports import XCom
 from gust.services.report_task_instance import heartbeat, report_success
 from tests.unit.services.conftest import RUNNING, World, chain
@@ -93,3 +98,50 @@ def test_a_dag_with_a_running_task_stays(world: World) -> None:
     with pytest.raises(Conflict, match="still running"):
         delete_dag(world.services, "etl")
     assert not world.dag().is_stale
+
+
+def test_what_a_deleted_dag_held_of_a_pool_is_given_back(world: World) -> None:
+    spec = chain("a")
+    world.given_dag(spec.model_copy(update={"tasks": {"a": spec.tasks["a"].model_copy(update={"pool": "slow"})}}))
+    world.store.put_pool(None, Pool(name="slow", slots=1))
+    run = world.trigger()
+    world.advance(run)
+    grant_slots(world.services, of_pool("slow"))
+    world.advance(run)
+    assert instance(world, run, "a").holds
+    assert world.store.slots_used(of_pool("slow")) == 1
+    delete_dag(world.services, "etl")
+    assert world.store.slots_used(of_pool("slow")) == 0
+
+
+def test_clearing_gives_back_what_was_held(world: World) -> None:
+    spec = chain("a")
+    world.given_dag(spec.model_copy(update={"tasks": {"a": spec.tasks["a"].model_copy(update={"pool": "slow"})}}))
+    world.store.put_pool(None, Pool(name="slow", slots=1))
+    run = world.trigger()
+    world.advance(run)
+    grant_slots(world.services, of_pool("slow"))
+    world.store.move(transition.start(instance(world, run, "a"), at=world.clock.now(), hostname="w", pid=1))
+    assert world.store.slots_used(of_pool("slow")) == 1
+    clear(world, run)
+    # As in Airflow, a pool counts what runs, and no longer what is being ended.
+    assert (world.state(run, "a"), world.store.slots_used(of_pool("slow"))) == (S.RESTARTING, 0)
+
+
+def test_no_slots_are_given_while_a_person_changes_the_run(world: World) -> None:
+    spec = chain("a")
+    world.given_dag(spec.model_copy(update={"tasks": {"a": spec.tasks["a"].model_copy(update={"pool": "slow"})}}))
+    full = Pool(name="slow", slots=0)
+    world.store.put_pool(None, full)
+    run = world.trigger()
+    world.advance(run)
+    world.store.put_pool(full, replace(full, slots=1))
+    seen = world.run(run)
+    world.store.update_run(seen, replace(seen, held_by="me", held_until=world.clock.now() + HOLD))
+    grant_slots(world.services, of_pool("slow"))
+    assert world.store.slots_used(of_pool("slow")) == 0
+    held = world.run(run)
+    world.store.update_run(held, replace(held, held_by=None, held_until=None))
+    world.advance(run)
+    grant_slots(world.services, of_pool("slow"))
+    assert world.store.slots_used(of_pool("slow")) == 1

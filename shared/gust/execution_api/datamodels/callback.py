@@ -26,7 +26,7 @@ def callback_response(claimed: Claimed) -> dict[str, Any]:
         "kind": callback.kind,
         "event": callback.event,
         "reason": callback.reason,
-        "dag_run": dag_run_response(claimed.run),
+        "dag_run": dag_run_response(claimed.run, claimed.events, claimed.assets),
         "bundle_version": claimed.run.bundle_version,
         "ti": None if claimed.instance is None else _instance(claimed.instance),
         "definition": callback.definition,

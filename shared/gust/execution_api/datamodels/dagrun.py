@@ -1,8 +1,11 @@
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
+from gust.execution_api.datamodels.asset_event import consumed_event_response
 from gust.execution_api.datamodels.base import Query, Strict, UtcDateTime, moment
+from gust.model.asset import Asset, AssetEvent, AssetKey
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
 
@@ -29,7 +32,10 @@ class PreviousDagRun(Query):
     state: DagRunState | None = None
 
 
-def dag_run_response(run: DagRun) -> dict[str, Any]:
+def dag_run_response(
+    run: DagRun, events: Sequence[AssetEvent] = (), assets: Mapping[AssetKey, Asset] | None = None
+) -> dict[str, Any]:
+    """`events`: those that the run was made of, with the `assets` they tell of."""
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
@@ -44,10 +50,9 @@ def dag_run_response(run: DagRun) -> dict[str, Any]:
         "state": run.state.value,
         "conf": run.conf,
         "triggering_user_name": run.triggering_user_name,
-        # Runs that assets cause come with asset scheduling; no other kind of run consumes events.
-        "consumed_asset_events": [],
+        "consumed_asset_events": [consumed_event_response(event, (assets or {})[event.asset]) for event in events],
         "partition_key": run.partition_key,
-        "partition_date": None,
+        "partition_date": moment(run.partition_date),
         "note": run.note,
         "team_name": None,
     }

@@ -161,7 +161,7 @@ def run_context(started: Started) -> dict[str, Any]:
     """Airflow's TIRunContext. The last three fields only where the try resumes from a trigger."""
     instance = started.instance
     context: dict[str, Any] = {
-        "dag_run": dag_run_response(started.run),
+        "dag_run": dag_run_response(started.run, started.events, started.assets),
         "task_reschedule_count": instance.reschedule_count,
         "max_tries": instance.max_tries,
         "variables": [],

@@ -1,6 +1,7 @@
 from gust.execution_api.datamodels.asset_event import EventsOfAlias, EventsOfAsset, asset_events_response
 from gust.execution_api.routing import Answer, Call, Routes
 from gust.model.asset import AssetEvent
+from gust.services.consumed_events import assets_of, runs_made_of
 from gust.services.context import Services
 
 routes = Routes("/asset-events")
@@ -32,6 +33,4 @@ def get_asset_event_by_asset_alias(call: Call[None, EventsOfAlias]) -> Answer:
 
 
 def _answer(services: Services, events: list[AssetEvent]) -> Answer:
-    names = {(event.name, event.uri) for event in events}
-    assets = {key: found for key in names if (found := services.store.get_asset(name=key[0], uri=key[1]))}
-    return Answer(body=asset_events_response(events, assets))
+    return Answer(body=asset_events_response(events, assets_of(services, events), runs_made_of(services, events)))

@@ -1,7 +1,6 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.asset import AssetAliasName, AssetName, AssetUri, asset_response
 from gust.execution_api.routing import Answer, Call, Routes
-from gust.model.asset import Asset
 
 routes = Routes("/assets")
 
@@ -26,11 +25,5 @@ def get_asset_by_uri(call: Call[None, AssetUri]) -> Answer:
 def get_assets_by_alias(call: Call[None, AssetAliasName]) -> Answer:
     """The assets that events have come to through the alias."""
     store = call.services.store
-    events = store.list_asset_events(alias=call.query.alias_name)
-    named = {(event.name, event.uri): event for event in events}
-    assets = [store.get_asset(name=name, uri=uri) or _of_event(name, uri) for name, uri in named]
-    return Answer(body=[asset_response(asset) for asset in assets])
-
-
-def _of_event(name: str, uri: str) -> Asset:
-    return Asset(name=name, uri=uri)
+    found = (store.get_asset(name=name, uri=uri) for name, uri in store.assets_of_alias(call.query.alias_name))
+    return Answer(body=[asset_response(asset) for asset in found if asset])

@@ -12,6 +12,8 @@ from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
+from gust.services.consumed_events import assets_of, consumed_by
+from gust.services.context import Services
 from gust.services.find_task_instances import runs_asked_for
 
 routes = Routes("/dag-runs")
@@ -29,12 +31,12 @@ def get_previous_dagrun(call: Call[None, PreviousDagRun]) -> Answer:
     asked = call.query
     earlier = call.services.store.runs_before(asked.dag_id, asked.logical_date)
     latest = next((run for run in earlier if asked.state in (None, run.state)), None)
-    return Answer(body=dag_run_response(latest) if latest else None)
+    return Answer(body=_response(call.services, latest) if latest else None)
 
 
 @routes.get("/{dag_id}/{run_id}")
 def get_dag_run(call: Call[None, None]) -> Answer:
-    return Answer(body=dag_run_response(_run(call)))
+    return Answer(body=_response(call.services, _run(call)))
 
 
 @routes.post("/{dag_id}/{run_id}", body=TriggerDAGRunPayload)
@@ -88,6 +90,11 @@ def clear_dag_run(call: Call[None, None]) -> Answer:
 @routes.get("/{dag_id}/{run_id}/state")
 def get_dagrun_state(call: Call[None, None]) -> Answer:
     return Answer(body={"state": _run(call).state})
+
+
+def _response(services: Services, run: DagRun) -> dict[str, Any]:
+    events = consumed_by(services, run)
+    return dag_run_response(run, events, assets_of(services, events))
 
 
 def _run(call: Call[Any, Any]) -> DagRun:

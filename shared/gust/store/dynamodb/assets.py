@@ -7,9 +7,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from gust.model.asset import Asset, AssetEvent
+from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
 from gust.store import items, keyspace
-from gust.store.table import ConditionFailed, Expression, Put, Table, key_of
+from gust.store.table import Expression, Table, key_of
 
 _EARLIEST: Final = "0"
 """Sorts before every moment."""
@@ -28,7 +28,13 @@ class DynamoDBAssets:
         kept = {"asset_id": items.number(asset.asset_id)}
         if asset.created_at is not None:
             kept["created_at"] = items.moment(asset.created_at)
-        written = {"name": asset.name, "uri": asset.uri, "group": asset.group, "extra": asset.extra}
+        written = {
+            "name": asset.name,
+            "uri": asset.uri,
+            "group": asset.group,
+            "extra": asset.extra,
+            "updated_at": asset.updated_at,
+        }
         self._table.update(
             keyspace.asset(asset.name, asset.uri), Expression().change(items.ASSET.attributes(written)).keep(kept)
         )
@@ -53,19 +59,6 @@ class DynamoDBAssets:
             found = (items.ASSET.read(item) for item in self._table.query(keyspace.ASSETS, begins_with=begin))
         return sorted(found, key=lambda asset: (asset.name, asset.uri))
 
-    def put_asset_event(self, event: AssetEvent) -> None:
-        order = keyspace.event_order(event.timestamp, event.event_id)
-        item = items.ASSET_EVENT.item(event)
-        partitions = [keyspace.events_of_asset(event.name)]
-        partitions += [keyspace.events_of_alias(alias) for alias in sorted(set(event.source_aliases))]
-        try:
-            self._table.transact(
-                Put(keyspace.asset_event(event.event_id), {}, Expression().is_new()),
-                *(Put(keyspace.Key(partition, order), item) for partition in partitions),
-            )
-        except ConditionFailed:
-            return
-
     def list_asset_events(
         self,
         *,
@@ -85,6 +78,21 @@ class DynamoDBAssets:
             events = (items.ASSET_EVENT.read(item) for item in of_partition)
             found += islice((event for event in events if _is_wanted(event, name, uri, alias)), limit)
         return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not ascending)[:limit]
+
+    def put_asset_alias(self, alias: AssetAlias) -> None:
+        self._table.put(keyspace.asset_alias(alias.name), items.ASSET_ALIAS.item(alias))
+
+    def list_asset_aliases(self) -> list[AssetAlias]:
+        found = (items.ASSET_ALIAS.read(item) for item in self._table.query(keyspace.ASSET_ALIASES))
+        return sorted(found, key=lambda alias: alias.name)
+
+    def associate_alias(self, alias: str, asset: AssetKey) -> None:
+        item = {"name": items.text(asset.name), "uri": items.text(asset.uri)}
+        self._table.put(keyspace.asset_of_alias(alias, asset.name, asset.uri), item)
+
+    def assets_of_alias(self, alias: str) -> list[AssetKey]:
+        found = self._table.query(keyspace.assets_of_alias(alias))
+        return sorted(AssetKey(item["name"]["S"], item["uri"]["S"]) for item in found)
 
     def _partitions(self, name: str | None, uri: str | None, alias: str | None) -> Iterable[str]:
         if alias is not None:

@@ -52,7 +52,7 @@ class DynamoDBDags:
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_DAGS, until=keyspace.moment(until))
-        due = [(_dag_id(item), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
+        due = [(_due_dag_id(item), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
         return sorted(due, key=lambda one: (one[1], one[0]))
 
     # --- versions -----------------------------------------------------------------------------------------------------
@@ -164,6 +164,11 @@ def due_of_dag(dag: Dag) -> dict[str, Attribute | None]:
     if dag.next_run_after is None or dag.is_paused or dag.is_stale:
         return {"due_pk": None, "due_sk": None}
     return {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(dag.next_run_after)}
+
+
+def _due_dag_id(item: Item) -> str:
+    """Of the DAG's own item, or of one that waits for the DAG."""
+    return keyspace.queue_owner(key_of(item).pk) or _dag_id(item)
 
 
 def _dag_id(item: Item) -> str:

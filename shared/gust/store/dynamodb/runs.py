@@ -67,10 +67,7 @@ class DynamoDBRuns:
     def create_run(
         self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
     ) -> None:
-        puts = [Put(keyspace.run(run.key), _run_item(run), Expression().is_new())]
-        if run.logical_date:
-            taken = keyspace.logical_date(run.dag_id, run.logical_date)
-            puts.append(Put(taken, {"run_id": items.text(run.run_id)}, Expression().is_new()))
+        puts = new_run(run)
         of_dag = _dag_update(run, moving)
         with_it = callback_writes(callbacks)
         try:
@@ -276,13 +273,22 @@ class DynamoDBRuns:
         item = self._table.get(keyspace.rendered_fields(key))
         return None if item is None else self._documents.read(item)
 
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
+        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
+
 
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-def _run_item(run: DagRun) -> Item:
+def new_run(run: DagRun) -> list[Put]:
+    """The run's item first, then what makes it found by its dates."""
     indexes = {name: attribute for name, attribute in _indexes_of_run(run).items() if attribute is not None}
-    return items.DAG_RUN.item(run) | indexes
+    puts = [Put(keyspace.run(run.key), items.DAG_RUN.item(run) | indexes, Expression().is_new())]
+    if run.logical_date:
+        taken = keyspace.logical_date(run.dag_id, run.logical_date)
+        puts.append(Put(taken, {"run_id": items.text(run.run_id)}, Expression().is_new()))
+    return puts
 
 
 def _run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:

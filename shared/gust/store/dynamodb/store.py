@@ -6,6 +6,8 @@ from typing import Any
 
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, Objects
+from gust.store.dynamodb.asset_queues import DynamoDBAssetQueues
+from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
@@ -25,6 +27,8 @@ class DynamoDBStore(
     DynamoDBXComs,
     DynamoDBDags,
     DynamoDBAssets,
+    DynamoDBAssetReferences,
+    DynamoDBAssetQueues,
     DynamoDBSettings,
 ):
     """Implements `services.ports.Store`.

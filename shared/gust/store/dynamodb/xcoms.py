@@ -24,8 +24,8 @@ class DynamoDBXComs:
     def put_xcom(self, xcom: XCom) -> None:
         """The task instance is told first: a worker that lost its instance is refused before it replaces a value. A
         crash in between leaves a length without a value; the try has not succeeded then, and the next pushes again."""
-        if xcom.mapped_length is not None:
-            self._note_push(xcom.key, xcom.name, xcom.mapped_length)
+        if xcom.mapped_length is not None or xcom.skip_decision is not None:
+            self._note_push(xcom)
         where = keyspace.xcom(xcom.key, xcom.name)
         self._table.put(where, self._documents.keep(where.pk, "value", xcom.value) | _facts(xcom))
 
@@ -51,14 +51,18 @@ class DynamoDBXComs:
         )
         self._table.delete_all(key_of(item) for item in found)
 
-    def _note_push(self, key: TaskInstanceKey, name: str, length: int) -> None:
-        is_running = Expression().still({"state": items.text(TaskInstanceState.RUNNING.value)})
-        note = is_running.change({items.length_of(name): items.number(length)}).add("pushed_keys", {"SS": [name]})
+    def _note_push(self, xcom: XCom) -> None:
+        note = Expression().still({"state": items.text(TaskInstanceState.RUNNING.value)})
+        if xcom.mapped_length is not None:
+            length = items.number(xcom.mapped_length)
+            note = note.change({items.length_of(xcom.name): length}).add("pushed_keys", {"SS": [xcom.name]})
+        if xcom.skip_decision is not None:
+            note = note.change(items.TASK_INSTANCE.attributes({"skip_decision": xcom.skip_decision}))
         try:
-            self._table.update(keyspace.instance(key), note)
+            self._table.update(keyspace.instance(xcom.key), note)
         except ConditionFailed as failed:
-            current = None if failed.item is None else read_instance(key, failed.item)
-            raise StaleTaskInstance(f"put_xcom: {key} is not running", current) from failed
+            current = None if failed.item is None else read_instance(xcom.key, failed.item)
+            raise StaleTaskInstance(f"put_xcom: {xcom.key} is not running", current) from failed
 
     def _read(self, item: Item) -> XCom:
         key, name = _key_and_name(item)

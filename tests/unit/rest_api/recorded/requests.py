@@ -8,6 +8,7 @@ RUNS = "/api/v2/dags/etl/dagRuns"
 ALL_RUNS = "/api/v2/dags/~/dagRuns"
 RUN = f"{RUNS}/one"
 TIS = f"{RUN}/taskInstances"
+CLEAR = "/api/v2/dags/etl/clearTaskInstances"
 XCOMS = f"{TIS}/extract/xcomEntries"
 SOURCE = "/api/v2/dagSources/etl"
 NDJSON = {"accept": "application/x-ndjson"}
@@ -125,4 +126,66 @@ REQUESTS: list[Asked] = [
     *send("DELETE", "/api/v2/version", None),
     *get("/api/v2/dags", authorization="Bearer nope"),
     *get("/api/v2/dags", authorization="Basic abc"),
+    # Marking and notes
+    *send("PATCH", f"{TIS}/nope", {"new_state": "success"}),
+    *send("PATCH", f"{TIS}/extract/7", {"new_state": "success"}),
+    *send("PATCH", f"{RUNS}/nope/taskInstances/extract", {"new_state": "success"}),
+    *send("PATCH", "/api/v2/dags/nope/dagRuns/one/taskInstances/extract", {"new_state": "success"}),
+    *send("PATCH", f"{TIS}/extract", {"new_state": None}, {"new_state": "running"}, {"foo": 1}, {"note": "x" * 1001}),
+    *send("PATCH", f"{TIS}/extract/dry_run", {"new_state": "failed", "include_downstream": True}, {"note": "n"}),
+    *send("PATCH", f"{TIS}/extract/-1/dry_run", {"new_state": "failed", "include_future": True}),
+    *send("PATCH", f"{TIS}/extract?update_mask=note", {"new_state": "failed", "note": "why"}),
+    *send("PATCH", f"{TIS}/extract", {"new_state": "FAILED"}, {"new_state": "failed"}, {"note": ""}),
+    *get(f"{TIS}/extract", RUN),
+    *send("PATCH", f"{TIS}/load", {"new_state": "failed", "include_upstream": True}),
+    *get(TIS),
+    *send("PATCH", f"{TIS}/extract", {"new_state": "success"}),
+    *get(TIS, RUN, f"{TIS}/load/tries"),
+    *send("PATCH", f"{RUN}/taskGroupInstances/nope", {"new_state": "success"}),
+    *send("PATCH", TIS, {"actions": [{"action": "create", "entities": [{"task_id": "load"}]}]}),
+    *send("PATCH", TIS, {"actions": [{"action": "update", "entities": [{"task_id": "load", "new_state": "skipped"}]}]}),
+    *send("PATCH", TIS, {"actions": [{"action": "update", "entities": [{"task_id": "nope", "note": "n"}]}]}),
+    *send("PATCH", TIS, {"actions": [{"action": "delete", "entities": [{"task_id": "load", "map_index": 4}]}]}),
+    *send("PATCH", f"{ALL_RUNS}/~/taskInstances", {"actions": [{"action": "delete", "entities": ["load"]}]}),
+    *send("DELETE", f"{TIS}/nope", None),
+    # Runs
+    *send("PATCH", RUN, {"state": "running"}, {"foo": 1}, {"note": "x" * 1001}, {}, {"note": "there"}, {"note": ""}),
+    *send("PATCH", f"{RUNS}/nope", {"state": "success"}),
+    *send("PATCH", f"{RUN}?update_mask=note", {"state": "success", "note": "only this"}),
+    *send("PATCH", f"{RUNS}/two", {"state": "failed"}),
+    *get(f"{RUNS}/two/taskInstances"),
+    *send("PATCH", f"{RUNS}/two", {"state": "queued"}, {"state": "success"}),
+    *send("POST", f"{RUNS}/nope/clear", {}),
+    *send(
+        "POST",
+        f"{RUNS}/two/clear",
+        {"only_new": True, "only_failed": True},
+        {},
+        {"only_failed": True},
+        {"only_new": True},
+    ),
+    *send("POST", f"{RUNS}/two/clear", {"dry_run": False, "note": "once more"}),
+    *get(f"{RUNS}/two/taskInstances", f"{RUNS}/two/taskInstances/load/tries"),
+    *send("POST", "/api/v2/dags/etl/clearDagRuns", {"dag_runs": [{"dag_run_id": "nope"}]}),
+    *send("POST", "/api/v2/dags/etl/clearDagRuns", {"dag_runs": [{"dag_run_id": "one", "dag_id": "other"}]}),
+    *send("POST", "/api/v2/dags/~/clearDagRuns", {"dag_runs": [{"dag_run_id": "one"}]}, {"partition_key": "p"}),
+    *send("PATCH", RUNS, {"actions": [{"action": "create", "entities": []}]}),
+    *send("PATCH", RUNS, {"actions": [{"action": "update", "entities": [{"dag_run_id": "two", "state": "failed"}]}]}),
+    *send("PATCH", RUNS, {"actions": [{"action": "update", "entities": [{"dag_run_id": "nope", "state": "failed"}]}]}),
+    *send("PATCH", ALL_RUNS, {"actions": [{"action": "delete", "entities": ["two"]}]}),
+    # Clearing
+    *send("POST", CLEAR, {"dag_run_id": "nope"}, {"task_ids": []}, {"only_failed": True, "only_running": True}),
+    *send("POST", CLEAR, {"start_date": "2026-02-01T00:00:00Z", "end_date": "2026-01-01T00:00:00Z"}),
+    *send("POST", CLEAR, {"start_date": "2026-02-01T00:00:00Z", "dag_run_id": "one"}),
+    *send("POST", "/api/v2/dags/nope/clearTaskInstances", {}),
+    *send("POST", CLEAR, {"dag_run_id": "one"}, {"dag_run_id": "one", "only_failed": False, "task_ids": ["load"]}),
+    *send("POST", CLEAR, {"dag_run_id": "one", "only_failed": False, "task_ids": ["load"], "include_upstream": True}),
+    *send("POST", CLEAR, {"dag_run_id": "one", "only_failed": False, "task_ids": ["extract"], "dry_run": False}),
+    *get(f"{TIS}/extract", f"{TIS}/extract/tries", RUN),
+    # Deleting
+    *send("DELETE", f"{RUNS}/nope", None),
+    *send("DELETE", f"{RUNS}/two", None),
+    *get(f"{RUNS}/two"),
+    *send("PATCH", RUNS, {"actions": [{"action": "delete", "entities": ["one", "nope"]}]}),
+    *send("DELETE", "/api/v2/dags/nope", None),
 ]

@@ -1,0 +1,330 @@
+"""Events that wait for DAGs: nothing comes too late, nothing is taken twice, and who takes has seen all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gust.errors import AlreadyExists, StaleAssetQueue
+from gust.model.asset import (
+    AssetEvent,
+    AssetKey,
+    AssetQueue,
+    AssetReference,
+    AssetUpdate,
+    Delivery,
+    PartitionEvent,
+    PendingPartition,
+    ToPartition,
+    ToQueue,
+)
+from gust.model.dag_run import DagRun
+from gust.model.state import DagRunState, DagRunType
+from gust.services.ports import Store
+from gust.store.table import Table
+from tests.contract.conftest import OnDynamoDB
+from tests.contract.given import a_run, at
+
+ORDERS, USERS = AssetKey("orders", "s3://lake/orders#1"), AssetKey("users", "s3://lake/users")
+
+
+def an_event(event_id: str, seconds: float, asset: AssetKey = ORDERS, **fields: Any) -> AssetEvent:
+    return AssetEvent(event_id=event_id, name=asset.name, uri=asset.uri, timestamp=at(seconds), **fields)
+
+
+def given_event(store: Store, event_id: str, seconds: float, *deliveries: Delivery, **fields: Any) -> AssetEvent:
+    event = an_event(event_id, seconds, **fields)
+    store.put_asset_events(event_id, [AssetUpdate(event, deliveries)])
+    return event
+
+
+def queue(store: Store, dag_id: str = "etl") -> AssetQueue:
+    found = store.asset_queue(dag_id)
+    assert found is not None
+    return found
+
+
+def an_asset_run(seconds: float, run_id: str = "r", **fields: Any) -> DagRun:
+    return a_run(run_id, run_type=DagRunType.ASSET_TRIGGERED, state=DagRunState.QUEUED, run_after=at(seconds), **fields)
+
+
+# --- queues -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_event_of_each_asset_is_queued(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    given_event(store, "e2", 2, ToQueue(dag_id="etl"))
+    given_event(store, "e3", 3, ToQueue(dag_id="etl"), asset=USERS)
+    assert queue(store) == AssetQueue(dag_id="etl", queued={ORDERS: at(1), USERS: at(3)}, arrivals=3, due_at=at(61))
+    assert store.asset_queue("other") is None
+
+
+def test_an_event_that_triggers_nothing_arrives_all_the_same(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl", queues=False))
+    assert queue(store) == AssetQueue(dag_id="etl", arrivals=1)
+
+
+def test_events_of_one_report_arrive_together(store: Store) -> None:
+    one, two = an_event("e1", 1), an_event("e2", 2, USERS, source_aliases=("a",))
+    to = (ToQueue(dag_id="etl"),)
+    store.put_asset_events("report", [AssetUpdate(one, to), AssetUpdate(two, to)])
+    assert queue(store) == AssetQueue(dag_id="etl", queued={ORDERS: at(1), USERS: at(2)}, arrivals=1, due_at=at(61))
+    assert store.list_asset_events(name="orders") == [one]
+    assert store.list_asset_events(alias="a") == [two]
+
+
+def test_the_same_report_arrives_once(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    store.create_asset_run(an_asset_run(1), consuming=queue(store), events=[])
+    given_event(store, "e1", 5, ToQueue(dag_id="etl"), ToQueue(dag_id="other"))
+    assert queue(store).queued == {}
+    assert store.asset_queue("other") is None
+
+
+def test_no_event_is_stored_in_a_time_that_a_run_has_closed(store: Store) -> None:
+    given_event(store, "e1", 5, ToQueue(dag_id="etl"))
+    store.create_asset_run(an_asset_run(5), consuming=queue(store), events=[])
+    for seconds in (4, 5):
+        with pytest.raises(StaleAssetQueue) as caught:
+            given_event(store, "e2", seconds, ToQueue(dag_id="other"), ToQueue(dag_id="etl", queues=False))
+        assert caught.value.closed_until == at(5)
+    assert store.asset_queue("other") is None
+    assert [event.event_id for event in store.list_asset_events(name="orders")] == ["e1"]
+    given_event(store, "e2", 6, ToQueue(dag_id="etl"))
+    assert queue(store).queued == {ORDERS: at(6)}
+
+
+def test_a_run_takes_what_waits_and_keeps_its_events(store: Store) -> None:
+    event = given_event(store, "e1", 1, ToQueue(dag_id="etl"), extra={"n": 1}, source_aliases=("a",))
+    run = an_asset_run(1)
+    store.create_asset_run(run, consuming=queue(store), events=[event])
+    assert store.get_run(run.key) == run
+    assert store.consumed_events(run.key) == [event]
+    assert queue(store) == AssetQueue(dag_id="etl", consumed_until=at(1), last_run_id="r", arrivals=1)
+    assert store.queued_runs("etl", limit=5) == [run.key]
+    assert store.consumed_events(replace(run, run_id="other").key) == []
+
+
+def test_a_run_is_made_only_of_all_there_is(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    seen = queue(store)
+    given_event(store, "e2", 2, ToQueue(dag_id="etl", queues=False))
+    with pytest.raises(StaleAssetQueue):
+        store.create_asset_run(an_asset_run(1), consuming=seen, events=[])
+    store.create_asset_run(an_asset_run(1), consuming=queue(store), events=[])
+    with pytest.raises(AlreadyExists):
+        store.create_asset_run(an_asset_run(1), consuming=queue(store), events=[])
+
+
+def test_what_cannot_run_now_is_looked_at_when_it_is_due(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    assert store.due_dags(at(60)) == []
+    assert store.due_dags(at(61)) == [("etl", at(61))]
+    store.settle(queue(store), due_at=at(1000))
+    assert store.due_dags(at(999)) == []
+    assert store.due_dags(at(1000)) == [("etl", at(1000))]
+    seen = queue(store)
+    store.settle(seen, due_at=None)
+    assert store.due_dags(at(9999)) == []
+    given_event(store, "e2", 2000, ToQueue(dag_id="etl"), asset=USERS)
+    store.settle(seen, due_at=None)
+    assert store.due_dags(at(9999)) == [("etl", at(2060))], "who has not seen the event does not put it off"
+
+
+def test_what_waits_can_be_forgotten(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    given_event(store, "e2", 2, ToQueue(dag_id="etl"), asset=USERS)
+    seen = queue(store)
+    assert store.unqueue("etl", before=at(1)) == []
+    assert store.unqueue("etl", assets=[USERS, AssetKey("other", "x")]) == [USERS]
+    assert (queue(store).queued, queue(store).due_at) == ({ORDERS: at(1)}, at(61))
+    assert store.unqueue("etl", before=at(2)) == [ORDERS]
+    assert (queue(store).queued, queue(store).due_at) == ({}, None)
+    assert store.unqueue("etl") == store.unqueue("other") == []
+    with pytest.raises(StaleAssetQueue):
+        store.create_asset_run(an_asset_run(2), consuming=seen, events=[])
+
+
+def test_what_a_deleted_dag_or_run_had_to_do_with_assets_goes(store: Store) -> None:
+    event = given_event(store, "e1", 1, ToQueue(dag_id="etl"), to_partition("p"))
+    run = an_asset_run(1)
+    store.create_asset_run(run, consuming=queue(store), events=[event])
+    store.delete_run(run)
+    assert store.consumed_events(run.key) == []
+    store.delete_asset_queues("etl")
+    assert (store.asset_queue("etl"), store.pending_partitions("etl")) == (None, [])
+    assert store.list_asset_events(name="orders") == [event]
+
+
+# --- partitions -------------------------------------------------------------------------------------------------------
+
+
+def to_partition(key: str, source: str = "s", *, dag_id: str = "etl", **fields: Any) -> ToPartition:
+    return ToPartition(dag_id=dag_id, partition_key=key, source_key=source, fingerprint="f", **fields)
+
+
+def received(event: AssetEvent, source: str = "s") -> PartitionEvent:
+    return PartitionEvent(event.name, event.uri, source, event.timestamp, event.event_id)
+
+
+def test_events_gather_under_their_partition(store: Store) -> None:
+    one = given_event(store, "e1", 1, to_partition("p#1", "s#1"), to_partition("other", dag_id="x"))
+    two = given_event(store, "e2", 2, to_partition("p#1"), to_partition("p2"), asset=USERS)
+    first, second = store.pending_partitions("etl")
+    assert first == PendingPartition(
+        dag_id="etl",
+        partition_key="p#1",
+        fingerprint="f",
+        created_at=at(1),
+        received=(received(one, "s#1"), received(two)),
+        arrivals=2,
+        due_at=at(61),
+    )
+    assert (second.partition_key, second.received) == ("p2", (received(two),))
+    assert store.due_dags(at(62)) == [("etl", at(61)), ("x", at(61)), ("etl", at(62))]
+
+
+def test_one_report_may_bring_a_partition_several_events(store: Store) -> None:
+    one, two = an_event("e1", 1), an_event("e2", 2)
+    updates = [AssetUpdate(one, (to_partition("p", "a"),)), AssetUpdate(two, (to_partition("p", "b"),))]
+    store.put_asset_events("report", updates)
+    (found,) = store.pending_partitions("etl")
+    assert (found.received, found.arrivals) == ((received(one, "a"), received(two, "b")), 1)
+
+
+def test_the_events_of_a_partition_agree_on_its_date_or_it_has_none(store: Store) -> None:
+    dates = []
+    for number, date in enumerate((None, at(100), None, at(100), at(200), at(300))):
+        given_event(store, f"e{number}", number, to_partition("p", partition_date=date))
+        dates.append(store.pending_partitions("etl")[0].partition_date)
+    assert dates == [None, at(100), at(100), at(100), None, at(300)]
+
+
+def test_a_run_takes_its_partition_and_no_other(store: Store) -> None:
+    event = given_event(store, "e1", 1, to_partition("p"), to_partition("q"))
+    first, second = store.pending_partitions("etl")
+    run = an_asset_run(5, partition_key="p", partition_date=at(0))
+    store.create_asset_run(run, consuming=first, events=[event])
+    assert store.get_run(run.key) == run
+    assert store.consumed_events(run.key) == [event]
+    assert store.pending_partitions("etl") == [second]
+    with pytest.raises(StaleAssetQueue):
+        store.create_asset_run(replace(run, run_id="r2"), consuming=first, events=[event])
+    given_event(store, "e2", 2, to_partition("p"))
+    assert [partition.partition_key for partition in store.pending_partitions("etl")] == ["q", "p"]
+
+
+def test_a_partition_is_dropped_only_as_it_was_seen(store: Store) -> None:
+    given_event(store, "e1", 1, to_partition("p"))
+    (seen,) = store.pending_partitions("etl")
+    given_event(store, "e2", 2, to_partition("p"))
+    with pytest.raises(StaleAssetQueue):
+        store.drop_partition(seen)
+    (seen,) = store.pending_partitions("etl")
+    store.settle(seen, due_at=None)
+    assert store.due_dags(at(999)) == []
+    store.drop_partition(seen)
+    assert store.pending_partitions("etl") == []
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def to_many(count: int) -> tuple[Delivery, ...]:
+    return tuple(ToQueue(dag_id=f"d{n:03}") for n in range(count))
+
+
+def waiting(store: Store, count: int) -> list[str]:
+    return [d.dag_id for d in to_many(count) if isinstance(d, ToQueue) and store.asset_queue(d.dag_id)]
+
+
+def test_an_event_reaches_more_dags_than_a_transaction_has_room_for(store: Store) -> None:
+    given_event(store, "e1", 1, *to_many(250), *(to_partition(f"p{n}") for n in range(30)))
+    assert len(waiting(store, 250)) == 250
+    assert len(store.pending_partitions("etl")) == 30
+    given_event(store, "e1", 1, *to_many(250))
+    assert {queue(store, dag_id).arrivals for dag_id in waiting(store, 250)} == {1}
+
+
+def test_who_dies_between_two_transactions_is_gone_on_from(
+    dynamodb: OnDynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, calls = dynamodb.store, []
+    transact = Table.transact
+
+    def dies_at_the_second(table: Table, *writes: Any) -> None:
+        calls.append(len(writes))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        transact(table, *writes)
+
+    monkeypatch.setattr(Table, "transact", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        given_event(store, "e1", 1, *to_many(250))
+    assert len(waiting(store, 250)) == 98
+    store.create_asset_run(an_asset_run(1, dag_id="d000"), consuming=queue(store, "d000"), events=[])
+    given_event(store, "e1", 9, *to_many(250))
+    assert len(waiting(store, 250)) == 250
+    assert {queue(store, dag_id).arrivals for dag_id in waiting(store, 250)} == {1}
+    queued = [queue(store, dag_id).queued for dag_id in waiting(store, 250)]
+    assert queued == [{}] + [{ORDERS: at(1)}] * 249, "the first has run, the others get it as it was"
+
+
+def test_consumers_are_noted_for_each_event(store: Store) -> None:
+    one, two = an_event("e1", 1), an_event("e2", 2)
+    first, second = an_asset_run(1, "r#1"), an_asset_run(2, "r2")
+    store.note_consumers(first.key, [one, two])
+    store.note_consumers(first.key, [one])
+    store.note_consumers(second.key, [two])
+    assert store.consumers_of(["e1", "e2", "e3"]) == {"e1": [first.key], "e2": [first.key, second.key], "e3": []}
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+def a_reference(**fields: Any) -> AssetReference:
+    given: dict[str, Any] = {"use": "schedule", "what": "asset", "dag_id": "etl", "created_at": at(1)}
+    return AssetReference(**{**given, **fields})
+
+
+def test_schedules_are_found_by_what_they_name(store: Store) -> None:
+    both = a_reference(name=ORDERS.name, uri=ORDERS.uri)
+    moved = a_reference(name=ORDERS.name, uri="elsewhere")
+    by_name, by_uri = a_reference(what="name_ref", name=ORDERS.name), a_reference(what="uri_ref", uri=ORDERS.uri)
+    by_alias = a_reference(what="alias", name=ORDERS.name)
+    outlet = a_reference(use="outlet", name=ORDERS.name, uri=ORDERS.uri, task_id="t#1")
+    for reference in (outlet, by_alias, by_uri, by_name, moved, both):
+        store.put_asset_reference(reference)
+    assert same(store.schedules_on_asset(ORDERS), [both, by_name, by_uri])
+    assert same(store.references_to_asset(ORDERS), [both, by_name, by_uri, outlet])
+    assert same(store.references_to_assets([ORDERS, USERS])[ORDERS], [both, by_name, by_uri, outlet])
+    assert store.references_to_assets([USERS]) == {USERS: []}
+    assert store.schedules_on_alias(ORDERS.name) == [by_alias]
+    assert store.schedules_on_asset(USERS) == store.schedules_on_alias("a") == []
+    store.delete_asset_reference(both)
+    assert same(store.schedules_on_asset(ORDERS), [by_name, by_uri])
+
+
+def test_a_reference_keeps_its_birth(store: Store) -> None:
+    born = a_reference(name=ORDERS.name, uri=ORDERS.uri)
+    store.put_asset_reference(born)
+    again = replace(born, created_at=at(9))
+    store.put_asset_reference(again)
+    assert store.stored_references([again, a_reference(name="other", uri="x")]) == [born]
+
+
+def test_assets_that_came_through_an_alias(store: Store) -> None:
+    for asset in (USERS, ORDERS, USERS):
+        store.associate_alias("a", asset)
+    assert store.assets_of_alias("a") == [ORDERS, USERS]
+    assert store.assets_of_alias("b") == []
+
+
+def same(found: Iterable[AssetReference], expected: Iterable[AssetReference]) -> bool:
+    def text(reference: AssetReference) -> str:
+        return repr(reference)
+
+    return sorted(found, key=text) == sorted(expected, key=text)

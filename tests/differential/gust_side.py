@@ -1,0 +1,184 @@
+"""Gust's scheduler over the store in memory, moved by the same verbs that move it on AWS."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.tokens import JwtTokens
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.dispatch import Dispatch
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState, DagRunType
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import retry, transition
+from gust.scheduling.run_view import RunView
+from gust.services.advance import advance
+from gust.services.clock import ManualClock
+from gust.services.context import Services
+from gust.services.push_xcom import push_xcom
+from gust.services.report_task_instance import (
+    report_deferral,
+    report_failure,
+    report_lost,
+    report_reschedule,
+    report_retry,
+    report_stopped,
+    report_success,
+)
+from gust.services.skip_downstream import skip_downstream
+from gust.services.start_task_instance import start_task_instance
+from gust.store.memory import MemoryStore
+from tests.differential.author import FIRST_RUN
+from tests.differential.picture import InstancePicture, Picture
+from tests.differential.plan import Case, Event
+from tests.differential.worker import mapped_over, run_id, skips
+
+
+class GustSide:
+    def begin(self, case: Case, spec: DagSpec, serialized: dict[str, Any]) -> None:
+        self.case, self.spec = case, spec
+        self.clock = ManualClock(FIRST_RUN + timedelta(days=10))
+        self.services = Services(
+            store=MemoryStore(),
+            objects=MemoryObjects(),
+            queues=MemoryQueues(),
+            tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
+            clock=self.clock,
+            logs=None,  # type: ignore[arg-type] # nobody reads them here
+        )
+        key = f"specs/{hash(spec.model_dump_json())}.json"
+        self.services.objects.put(key, spec.model_dump_json().encode())
+        dag = Dag(dag_id=spec.dag_id, version_number=1, spec_key=key, bundle_version="1", max_active_runs=16)
+        self.services.store.put_dag(None, dag)
+        for number in range(case.runs):
+            self._add_run(number, key)
+
+    def _add_run(self, number: int, spec_key: str) -> None:
+        date, now = FIRST_RUN + timedelta(days=number), self.clock.now()
+        self.services.store.create_run(
+            DagRun(
+                dag_id=self.spec.dag_id,
+                run_id=run_id(number),
+                run_type=DagRunType.SCHEDULED,
+                state=DagRunState.RUNNING,
+                logical_date=date,
+                data_interval_start=date,
+                data_interval_end=date,
+                run_after=date,
+                queued_at=now,
+                start_date=now,
+                version_number=1,
+                spec_key=spec_key,
+                bundle_version="1",
+            )
+        )
+
+    # --- the scheduler ------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Everybody is woken until nothing moves: the table's stream and the wakes queue, in one."""
+        seen = self._snapshot()
+        while True:
+            for number in range(self.case.runs):
+                advance(self.services, self._run_key(number))
+            now = self._snapshot()
+            if now == seen:
+                return
+            seen = now
+
+    def _snapshot(self) -> Picture:
+        return self.picture()
+
+    def picture(self) -> Picture:
+        picture = Picture()
+        for number in range(self.case.runs):
+            state = self.services.store.load_run(self._run_key(number))
+            assert state is not None
+            picture.runs.append(str(state.run.state))
+            view = RunView(self.spec, state.run, state.instances, self.clock.now())
+            for task, instance in view.all_instances():
+                max_tries = instance.max_tries if instance.try_number else task.retries
+                picture.instances[number, task.task_id, instance.map_index] = InstancePicture(
+                    instance.state and str(instance.state), instance.try_number, max_tries
+                )
+        return picture
+
+    def _run_key(self, number: int) -> DagRunKey:
+        return DagRunKey(self.spec.dag_id, run_id(number))
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        if event.do == "wait":
+            self._wait(event.seconds)
+            return
+        instance = self._instance(event)
+        if instance is None:
+            return
+        now = self.clock.now()
+        dispatch = Dispatch.of(instance)
+        match event.do, instance.state:
+            case "start", S.QUEUED:
+                started = start_task_instance(self.services, dispatch, hostname="worker", pid=1, at=now)
+                for name in started.xcom_keys_to_clear:
+                    self.services.store.delete_xcom(instance.key, name)
+            case "end", S.RUNNING:
+                self._end(instance, dispatch, event)
+            case "fire", S.DEFERRED:
+                self.services.store.move(transition.resume(instance, at=now, event=None))
+            case "die", S.RUNNING | S.RESTARTING:
+                report_lost(self.services, dispatch, at=now, reason="lost")
+
+    def _wait(self, seconds: float) -> None:
+        """Workers show that they live, so that time alone loses none: Airflow's scheduler leaves that to its sweeps."""
+        now = self.clock.advance(seconds)
+        for key in self.picture().instances:
+            run, task_id, index = key
+            instance = self.services.store.get_instance(self._run_key(run).task_instance(task_id, index))
+            if instance is not None and instance.state is S.RUNNING:
+                self.services.store.heartbeat(
+                    instance.key, try_number=instance.try_number, dispatch_count=instance.dispatch_count, at=now
+                )
+
+    def _instance(self, event: Event) -> TaskInstance | None:
+        return self.services.store.get_instance(self._run_key(event.run).task_instance(event.task, event.index))
+
+    def _end(self, instance: TaskInstance, dispatch: Dispatch, event: Event) -> None:
+        services, now = self.services, self.clock.now()
+        match event.outcome:
+            case "success":
+                self._push(instance, dispatch, event)
+                self._skip(dispatch, event)
+                report_success(services, dispatch, at=now)
+            case "skip":
+                report_stopped(services, dispatch, state=S.SKIPPED, at=now)
+            case "retry" if retry.is_eligible(instance):
+                report_retry(services, dispatch, at=now)
+            case "fail" | "retry":
+                report_failure(services, dispatch, at=now)
+            case "defer":
+                trigger = ParkedTrigger(classpath="some.Trigger", kwargs={}, next_method="execute_complete")
+                report_deferral(services, dispatch, trigger=trigger)
+            case "reschedule":
+                report_reschedule(services, dispatch, at=now, due_at=now + timedelta(seconds=60))
+
+    def _push(self, instance: TaskInstance, dispatch: Dispatch, event: Event) -> None:
+        if event.length < 0 or instance.task_id not in mapped_over(self.spec):
+            return
+        length = event.length if self.spec.tasks[instance.task_id].expansion is None else None
+        value = list(range(event.length))
+        push_xcom(self.services, dispatch, name="return_value", value=value, mapped_length=length)
+
+    def _skip(self, dispatch: Dispatch, event: Event) -> None:
+        decision, targets = skips(self.case, self.spec, event)
+        if decision is None:
+            return
+        push_xcom(self.services, dispatch, name="skipmixin_key", value=decision)
+        if event.index < 0 and targets:
+            named = [(target, -1) if isinstance(target, str) else target for target in targets]
+            skip_downstream(self.services, dispatch, named)

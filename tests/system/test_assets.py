@@ -1,0 +1,39 @@
+"""Runs that assets make on the local stack, held step by step against what real Airflow made of the same story."""
+
+import json
+
+import pytest
+
+from gust.local.stack import running
+from tests.oracle import asset_story
+from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors
+from tests.oracle.server import ROOT
+
+GOLDEN = json.loads(asset_story.GOLDEN.read_text())
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("assets")]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The story as the local stack has it, told until it ends."""
+    dags = tmp_path_factory.mktemp("dags")
+    asset_story.prepare(dags)
+    with running(root=ROOT, data=tmp_path_factory.mktemp("data"), dags=dags) as stack:
+        client = ApiClient(stack.url)
+        await_dags(client, GOLDEN["about"]["dags"])
+        assert import_errors(client) == {}
+        assert all_dag_ids(client) == GOLDEN["about"]["dags"]
+        yield asset_story.tell(client, silence=2, say=print)
+        client.close()
+
+
+def test_the_story_is_the_recorded_one():
+    assert [step.name for step in asset_story.STORY] == sorted(
+        GOLDEN["story"], key=[step.name for step in asset_story.STORY].index
+    )
+
+
+@pytest.mark.parametrize("step", asset_story.STORY, ids=lambda step: step.name)
+def test_it_goes_as_on_airflow(step, told):
+    assert told[step.name] == GOLDEN["story"][step.name]

@@ -1,0 +1,392 @@
+"""Which runs events of assets make, and what each of them consumes. Rules: Airflow's scheduler and asset manager."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gust.model.asset import Asset, AssetEvent, AssetKey
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.model.workload import WakeDag
+from gust.services.advance import start_waiting_runs
+from gust.services.asset_references import change_references
+from gust.services.create_dag_run import create_due_runs
+from gust.services.pause_dag import set_paused
+from gust.services.register_asset_event import register_asset_events
+from gust.services.tick import tick
+from tests.unit.services.conftest import START, World, chain
+
+ORDERS, USERS, STOCK = (
+    AssetKey("orders", "s3://lake/orders"),
+    AssetKey("users", "s3://lake/users"),
+    AssetKey("stock", "x"),
+)
+
+
+def asset(key: AssetKey) -> dict[str, Any]:
+    return {"asset": {"name": key.name, "uri": key.uri, "group": "asset"}}
+
+
+def alias(name: str) -> dict[str, Any]:
+    return {"alias": {"name": name, "group": "asset"}}
+
+
+def everything(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"all": list(parts)}
+
+
+def either(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"any": list(parts)}
+
+
+def on_assets(expression: dict[str, Any], dag_id: str = "etl", **fields: Any) -> DagSpec:
+    timetable = TimetableSpec(
+        type="airflow.timetables.simple.AssetTriggeredTimetable", asset_expression=expression, periodic=False
+    )
+    return chain("load", dag_id=dag_id, **{"timetable": timetable, **fields})
+
+
+def given(world: World, spec: DagSpec, **fields: Any) -> None:
+    is_asset_triggered = spec.timetable.asset_expression is not None
+    world.given_dag(
+        spec,
+        **{
+            "is_asset_triggered": is_asset_triggered,
+            "timetable_partitioned": spec.timetable.partitioned,
+            **fields,
+        },
+    )
+    change_references(world.services, None, spec, at=world.clock.now())
+
+
+def event(world: World, key: AssetKey, event_id: str | None = None, **fields: Any) -> AssetEvent:
+    """Something happens to the asset, a second later than all before."""
+    world.pass_time(seconds=1)
+    world.store.put_asset(Asset(name=key.name, uri=key.uri, created_at=world.clock.now()))
+    happened = AssetEvent(
+        event_id=event_id or f"{key.name}@{world.clock.now().isoformat()}",
+        name=key.name,
+        uri=key.uri,
+        timestamp=world.clock.now(),
+        **fields,
+    )
+    (stored,) = register_asset_events(world.services, happened.event_id, [happened])
+    return stored
+
+
+def look(world: World, dag_id: str = "etl") -> list[DagRun]:
+    return create_due_runs(world.services, dag_id)
+
+
+def consumed(world: World, run: DagRun) -> list[str]:
+    return [f"{e.name}@{(e.timestamp - START).total_seconds():g}" for e in world.store.consumed_events(run.key)]
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def finish(world: World, run: DagRun) -> None:
+    running = replace(run, state=DagRunState.RUNNING)
+    world.store.start_run(run, running, max_active_runs=100)
+    world.store.finish_run(running, replace(running, state=DagRunState.SUCCESS))
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_makes_a_run_of_the_dag_that_waits_for_it(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    happened = event(world, ORDERS)
+    (run,) = look(world)
+    assert run == replace(
+        run,
+        run_type=DagRunType.ASSET_TRIGGERED,
+        triggered_by=DagRunTriggeredByType.ASSET,
+        state=DagRunState.QUEUED,
+        run_after=at(1),
+        logical_date=None,
+        data_interval_start=None,
+        data_interval_end=None,
+        conf={},
+        partition_key=None,
+        version_number=1,
+        bundle_version="b1",
+    )
+    assert re.fullmatch(r"asset_triggered__2026-03-02T09:00:01\+00:00_[A-Za-z0-9]{8}", run.run_id)
+    assert world.store.consumed_events(run.key) == [happened]
+    assert world.store.consumers_of([happened.event_id]) == {happened.event_id: [run.key]}
+    assert look(world) == []
+
+
+def test_all_must_have_come_and_the_last_of_them_gives_the_run_its_moment(world: World) -> None:
+    given(world, on_assets(everything(asset(ORDERS), asset(USERS))))
+    event(world, ORDERS)
+    assert look(world) == []
+    event(world, ORDERS)
+    assert look(world) == []
+    event(world, USERS)
+    (run,) = look(world)
+    assert run.run_after == at(3)
+    assert consumed(world, run) == ["orders@1", "orders@2", "users@3"]
+
+
+def test_any_will_do_and_the_whole_queue_is_taken(world: World) -> None:
+    expression = either(everything(asset(ORDERS), asset(USERS)), asset(STOCK))
+    given(world, on_assets(expression))
+    event(world, ORDERS)
+    assert look(world) == []
+    event(world, STOCK)
+    (run,) = look(world)
+    assert consumed(world, run) == ["orders@1", "stock@2"]
+    event(world, USERS)
+    assert look(world) == [], "what came of orders has been taken"
+
+
+def test_what_comes_while_a_dag_is_held_back_is_queued_once_and_the_rest_goes_with_the_next_run(world: World) -> None:
+    """Airflow queues the first event of an asset; the moment of the run is that one's."""
+    given(world, on_assets(asset(ORDERS), max_active_runs=1))
+    event(world, ORDERS)
+    (first,) = look(world)
+    event(world, ORDERS)
+    event(world, ORDERS)
+    assert look(world) == [], "max_active_runs counts runs that wait"
+    finish(world, first)
+    start_waiting_runs(world.services, "etl")
+    (second,) = [run for run in world.store.list_runs("etl") if run.key != first.key]
+    assert (second.run_after, consumed(world, second)) == (at(2), ["orders@2"])
+    finish(world, second)
+    assert look(world) == []
+    event(world, ORDERS)
+    (third,) = look(world)
+    assert consumed(world, third) == ["orders@3", "orders@4"]
+
+
+def test_every_event_is_consumed_once_however_late_it_is_stored(world: World) -> None:
+    given(world, on_assets(either(asset(ORDERS), asset(USERS))))
+    event(world, ORDERS)
+    (first,) = look(world)
+    # A worker whose clock is behind: it would fall into the time that the run has closed.
+    world.clock.advance(-30)
+    late = event(world, USERS)
+    assert late.timestamp > first.run_after
+    (second,) = look(world)
+    assert world.store.consumed_events(second.key) == [late]
+
+
+def test_the_same_event_twice_makes_one_run(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    event(world, ORDERS, "e")
+    assert len(look(world)) == 1
+    event(world, ORDERS, "e")
+    assert look(world) == []
+
+
+def test_events_of_one_report_make_one_run(world: World) -> None:
+    """A task's outlets are updated together, and so they are in Airflow."""
+    given(world, on_assets(either(asset(ORDERS), asset(USERS))))
+    world.pass_time(seconds=1)
+    events = [AssetEvent(event_id=key.name, name=key.name, uri=key.uri, timestamp=START) for key in (ORDERS, USERS)]
+    stored = register_asset_events(world.services, "report", events)
+    (run,) = look(world)
+    assert world.store.consumed_events(run.key) == stored
+    assert run.run_after == stored[-1].timestamp > stored[0].timestamp
+
+
+# --- which events a run takes along -----------------------------------------------------------------------------------
+
+
+def test_a_first_run_begins_where_the_dag_began_to_listen(world: World) -> None:
+    event(world, ORDERS)
+    given(world, on_assets(asset(ORDERS)))
+    event(world, ORDERS)
+    (run,) = look(world)
+    assert consumed(world, run) == ["orders@2"]
+
+
+def test_with_catchup_a_first_run_takes_all_there_ever_was(world: World) -> None:
+    event(world, ORDERS)
+    given(world, on_assets(asset(ORDERS), catchup=True))
+    event(world, ORDERS)
+    (run,) = look(world)
+    assert consumed(world, run) == ["orders@1", "orders@2"]
+
+
+def test_an_event_with_a_partition_key_runs_no_dag_that_listens_to_whole_assets(world: World) -> None:
+    given(world, on_assets(either(asset(ORDERS), asset(USERS))))
+    event(world, ORDERS, partition_key="2026-03-02")
+    assert look(world) == []
+    event(world, USERS)
+    (run,) = look(world)
+    assert consumed(world, run) == ["orders@1", "users@2"]
+
+
+# --- aliases and references -------------------------------------------------------------------------------------------
+
+
+def test_an_alias_stands_for_whatever_came_through_it(world: World) -> None:
+    given(world, on_assets(everything(alias("sales"), asset(USERS))))
+    event(world, ORDERS)
+    event(world, USERS)
+    assert look(world) == [], "orders has not come through the alias"
+    event(world, ORDERS, source_aliases=("sales",))
+    (run,) = look(world)
+    assert consumed(world, run) == ["users@2", "orders@3"]
+
+
+def test_references_by_name_or_uri_trigger_and_pass_on_no_events(world: World) -> None:
+    given(world, on_assets({"asset_ref": {"name": "orders"}}, "by_name"))
+    given(world, on_assets({"asset_ref": {"uri": ORDERS.uri}}, "by_uri"))
+    event(world, ORDERS)
+    for dag_id in ("by_name", "by_uri"):
+        (run,) = look(world, dag_id)
+        assert world.store.consumed_events(run.key) == []
+    event(world, USERS)
+    assert look(world, "by_name") == look(world, "by_uri") == []
+
+
+# --- DAGs that cannot run now -----------------------------------------------------------------------------------------
+
+
+def test_a_paused_dag_queues_nothing_but_takes_along_what_came(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)), is_paused=True)
+    event(world, ORDERS)
+    set_paused(world.services, "etl", False)
+    assert look(world) == []
+    event(world, ORDERS)
+    (run,) = look(world)
+    assert consumed(world, run) == ["orders@1", "orders@2"]
+
+
+def test_what_was_queued_before_a_pause_runs_when_it_ends(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    event(world, ORDERS)
+    set_paused(world.services, "etl", True)
+    assert look(world) == []
+    world.queues.wakes.clear()
+    set_paused(world.services, "etl", False)
+    assert [wake for wake, _ in world.queues.wakes] == [WakeDag(dag_id="etl", at=world.clock.now())]
+    (run,) = look(world)
+    assert run.run_after == at(1)
+
+
+def test_a_dag_with_import_errors_waits_until_it_has_none(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)), has_import_errors=True)
+    event(world, ORDERS)
+    assert look(world) == []
+    dag = world.dag()
+    world.store.put_dag(dag, replace(dag, has_import_errors=False))
+    assert len(look(world)) == 1
+
+
+# --- schedules that change --------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_that_drops_an_asset_forgets_what_waited_for_it(world: World) -> None:
+    before = on_assets(everything(asset(ORDERS), asset(USERS)))
+    given(world, before)
+    event(world, ORDERS)
+    change_references(world.services, before, on_assets(asset(USERS)), at=world.clock.now())
+    assert world.store.asset_queue("etl").queued == {}  # type: ignore[union-attr]
+    change_references(world.services, on_assets(asset(USERS)), before, at=world.clock.now())
+    event(world, USERS)
+    assert look(world) == []
+
+
+def test_a_dag_that_listens_no_more_forgets_everything(world: World) -> None:
+    before = on_assets(either(alias("sales"), everything(asset(USERS), asset(STOCK))))
+    given(world, before, is_paused=False)
+    event(world, USERS)
+    change_references(world.services, before, None, at=world.clock.now())
+    assert world.store.asset_queue("etl").queued == {}  # type: ignore[union-attr]
+    assert world.store.schedules_on_asset(USERS) == world.store.schedules_on_alias("sales") == []
+
+
+def test_references_of_tasks_are_kept_beside_those_of_schedules(world: World) -> None:
+    ref = AssetRef(name=ORDERS.name, uri=ORDERS.uri)
+    spec = chain("load")
+    tasks = {"load": TaskSpec(task_id="load", inlets=(ref,), outlets=(ref, AssetRef(kind="alias", name="sales")))}
+    change_references(world.services, None, spec.model_copy(update={"tasks": tasks}), at=START)
+    found = world.store.references_to_asset(ORDERS)
+    assert [(r.use, r.dag_id, r.task_id, r.created_at) for r in found] == [
+        ("inlet", "etl", "load", START),
+        ("outlet", "etl", "load", START),
+    ]
+    assert world.store.schedules_on_asset(ORDERS) == []
+    assert [alias.name for alias in world.store.list_asset_aliases()] == ["sales"]
+
+
+# --- assets or time ---------------------------------------------------------------------------------------------------
+
+
+def test_a_dag_of_assets_or_time_runs_for_either(world: World) -> None:
+    timetable = TimetableSpec(
+        type="airflow.timetables.assets.AssetOrTimeSchedule",
+        data={
+            "timetable": {
+                "__type": "airflow.timetables.trigger.CronTriggerTimetable",
+                "__var": {"expression": "0 * * * *", "timezone": "UTC", "interval": 0.0, "run_immediately": False},
+            }
+        },
+        asset_expression=asset(ORDERS),
+    )
+    given(world, chain("load", timetable=timetable, start_date=START))
+    assert [run.run_id for run in look(world)] == ["scheduled__2026-03-02T09:00:00+00:00"]
+    event(world, ORDERS)
+    assert [run.run_id[:-9] for run in look(world)] == ["asset_triggered__2026-03-02T09:00:01+00:00"]
+    world.pass_time(hours=1)
+    assert [run.run_id for run in look(world)] == ["scheduled__2026-03-02T10:00:00+00:00"]
+
+
+# --- nothing is forgotten ---------------------------------------------------------------------------------------------
+
+
+def test_the_tick_finds_what_waits_where_the_word_of_it_was_lost(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    event(world, ORDERS)
+    assert tick(world.services) == 1
+    assert [wake for wake, _ in world.queues.wakes] == [WakeDag(dag_id="etl", at=at(61))]
+    look(world)
+    world.pass_time(hours=1)
+    assert world.store.due_dags(world.clock.now()) == []
+
+
+def test_a_dag_that_waits_for_more_does_not_keep_the_ticks_busy(world: World) -> None:
+    given(world, on_assets(everything(asset(ORDERS), asset(USERS))))
+    event(world, ORDERS)
+    look(world)
+    world.pass_time(hours=1)
+    assert world.store.due_dags(world.clock.now()) == []
+    event(world, USERS)
+    assert world.store.due_dags(world.clock.now() + timedelta(minutes=2)) != []
+
+
+def test_a_dag_without_room_is_looked_at_again_within_the_hour(world: World) -> None:
+    given(world, on_assets(asset(ORDERS), max_active_runs=1))
+    event(world, ORDERS)
+    look(world)
+    event(world, ORDERS)
+    look(world)
+    assert world.store.due_dags(at(3599)) == []
+    assert world.store.due_dags(at(2 + 3600)) == [("etl", at(2 + 3600))]
+
+
+def test_an_event_between_reading_the_queue_and_making_the_run_is_not_overlooked(world: World) -> None:
+    given(world, on_assets(either(asset(ORDERS), asset(USERS))))
+    event(world, ORDERS)
+    note_consumers, came = world.store.note_consumers, []
+
+    def meanwhile(run: DagRunKey, events: list[AssetEvent]) -> None:
+        note_consumers(run, events)
+        if not came:
+            came.append(event(world, USERS))
+
+    world.store.note_consumers = meanwhile  # type: ignore[method-assign]
+    (run,) = look(world)
+    assert (run.run_after, consumed(world, run)) == (at(2), ["orders@1", "users@2"])
+    assert look(world) == []
