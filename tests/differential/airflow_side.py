@@ -88,6 +88,7 @@ class AirflowSide:
         settings.Session = scoped_session(self._session)
         self.now = FIRST_RUN
         airflow_timezone.utcnow = lambda: self.now
+        airflow_dagbag.DBDagBag = lambda **_: self
         logging.disable(logging.CRITICAL)
 
     def _session(self) -> Session:
@@ -97,7 +98,7 @@ class AirflowSide:
 
     def begin(self, case: Case, spec: DagSpec, serialized: dict[str, Any]) -> None:
         """The case's DAG and runs, before anything happened."""
-        self.case, self.spec = case, spec
+        self.case, self.spec, self._serialized = case, spec, serialized
         self.now = FIRST_RUN + timedelta(days=10)
         self.dag = DagSerialization.from_dict(serialized)
         for task in self.dag.task_dict.values():
@@ -167,6 +168,8 @@ class AirflowSide:
 
     def settle(self) -> None:
         """The scheduler's loop, until it changes nothing any more; what it schedules is then queued."""
+        # Each pass of the scheduler has a session of its own; what the API looked at before is none of its business.
+        self.session.expunge_all()
         seen = self._snapshot()
         for _ in range(PASSES):
             for run in self._runs():
@@ -204,11 +207,15 @@ class AirflowSide:
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
+        if event.task and event.task not in self.spec.tasks:
+            return
         match event.do:
             case "wait":
                 self.now += timedelta(seconds=event.seconds)
             case "clear":
                 self._clear(event)
+            case "mark":
+                self._mark(event)
             case _ if (instance := self._instance(event)) is not None:
                 match event.do, instance.state:
                     case "start", TaskInstanceState.QUEUED:
@@ -217,7 +224,11 @@ class AirflowSide:
                         self._end(instance, event)
                     case "fire", TaskInstanceState.DEFERRED:
                         self._set(instance, state=TaskInstanceState.SCHEDULED, trigger_id=None)
-                    case "die", TaskInstanceState.RUNNING | TaskInstanceState.RESTARTING:
+                    case "die", TaskInstanceState.RESTARTING:
+                        # As `process_executor_events` does, once the worker has ended it.
+                        instance.max_tries = instance.try_number + self.dag.get_task(instance.task_id).retries
+                        instance.set_state(None, session=self.session)
+                    case "die", TaskInstanceState.RUNNING:
                         instance.task = self.dag.get_task(instance.task_id)
                         instance.dag_run.dag = self.dag
                         instance.handle_failure("lost", session=self.session)
@@ -310,13 +321,21 @@ class AirflowSide:
         self.session.execute(update(TaskInstance).where(TaskInstance.id == instance.id).values(**values))
 
     def _clear(self, event: Event) -> None:
-        wanted = cleared(self.case, self.spec, event)
+        wanted = cleared(self.spec, event)
         of_run = self.session.scalars(select(TaskInstance).where(TaskInstance.run_id == run_id(event.run)))
         instances = [
             instance
             for instance in of_run
-            if (instance.task_id == event.task and instance.map_index == event.index)
-            or (event.only != "" and instance.task_id in wanted)
+            if instance.task_id in wanted or (instance.task_id, instance.map_index) in wanted
         ]
-        airflow_dagbag.DBDagBag = lambda **_: self
         clear_task_instances(instances, self.session)
+
+    def _mark(self, event: Event) -> None:
+        # A DAG of its own: making a subset of it leaves its tasks with groups that are gone.
+        DagSerialization.from_dict(self._serialized).set_task_instance_state(
+            task_id=event.task,
+            map_indexes=[event.index],
+            run_id=run_id(event.run),
+            state=TaskInstanceState(event.outcome),
+            session=self.session,
+        )

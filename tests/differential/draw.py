@@ -145,13 +145,13 @@ MOODS = [
 class Fate:
     """Draws what happens next, given how things stand."""
 
-    def __init__(self, random: Random, case: Case, spec: DagSpec, *, clears: bool = False) -> None:
+    def __init__(self, random: Random, case: Case, spec: DagSpec, *, clears: bool = True) -> None:
         self._random = random
         self._case = case
         self._spec = spec
         self._plans = {task.name: task for task in case.tasks}
         self._mood = random.choice(MOODS)
-        self._clears = clears and random.random() < 0.35
+        self._clears = clears and random.random() < 0.5
 
     def next_events(self, picture: Picture) -> list[Event]:
         """One step's: some of what can happen now; none where nothing can."""
@@ -162,6 +162,9 @@ class Fate:
             and (touched := [k for k, i in picture.instances.items() if i.state])
         ):
             run, task, index = random.choice(touched)
+            if random.random() < 0.3:
+                state = random.choice(["success", "failed", "skipped"])
+                return [Event(do="mark", run=run, task=task, index=index, outcome=state)]
             return [Event(do="clear", run=run, task=task, index=index, only=random.choice(["", "all", "down", "down"]))]
         open_ones = [key for key, instance in picture.instances.items() if instance.state in OPEN]
         waits = any(instance.state in WAITING for instance in picture.instances.values())

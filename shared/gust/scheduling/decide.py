@@ -31,7 +31,7 @@ from gust.scheduling.decision import Decision, Effect, GrantSlots, SendCallback,
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
-from gust.scheduling.trigger_rule import Verdict
+from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
 
 SOON: Final = timedelta(milliseconds=1)
@@ -113,15 +113,22 @@ class _Deciding:
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
         self._revised: set[str] = set()
+        self._waiting: set[InstanceId] = set()
+        """What waits for its upstreams, as far as they were looked at."""
 
     def decide(self) -> Decision:
         if self._is_timed_out():
             return self._time_out()
         self._fail_fast()
         self._ring_timers()
-        ready = self._settle()
+        while True:
+            ready = self._settle()
+            changes_before = self.view.changes
+            is_stuck = self._overtake()
+            if is_stuck or self.view.changes == changes_before:
+                break
         self._schedule(ready)
-        return self._conclude()
+        return self._conclude(is_stuck=is_stuck)
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -255,18 +262,28 @@ class _Deciding:
         if instance.state not in SCHEDULABLE or self.view.has_moved(instance):
             return False
         evaluation = self.upstream.evaluate(task, instance)
+        self._waiting.discard((task.task_id, instance.map_index))
         match evaluation.verdict:
             case Verdict.RUN:
                 return self._may_go(task, instance)
-            case Verdict.SKIP:
-                self.view.move(transition.skip(instance, at=self.now, reason=evaluation.reason))
-            case Verdict.UPSTREAM_FAIL:
-                self.view.move(transition.upstream_fail(instance, at=self.now, reason=evaluation.reason))
-            case Verdict.REMOVE:
-                self.view.move(transition.remove(instance, at=self.now, reason=evaluation.reason))
             case Verdict.WAIT:
                 self._wait(instance, evaluation.reason)
+                self._waiting.add((task.task_id, instance.map_index))
+        self._settle_as(instance, evaluation)
         return False
+
+    def _settle_as(self, instance: TaskInstance, evaluation: Evaluation) -> None:
+        """Move it where it is certain that it will not run."""
+        match evaluation.verdict:
+            case Verdict.SKIP:
+                move = transition.skip
+            case Verdict.UPSTREAM_FAIL:
+                move = transition.upstream_fail
+            case Verdict.REMOVE:
+                move = transition.remove
+            case _:
+                return
+        self.view.move(move(self.view.take_back(instance), at=self.now, reason=evaluation.reason))
 
     def _may_go(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Its upstreams let it go. Is it time, does the past let it go, is there a worker for it, does it need one?"""
@@ -428,17 +445,46 @@ class _Deciding:
         self.view.move(moved)
         return moved.after
 
+    # --- what was overtaken -------------------------------------------------------------------------------------------
+
+    def _overtake(self) -> bool:
+        """Nothing more can be sent: does anything that is sent or runs still have what it waited for, or can anything
+        be expected of time? Otherwise the run is stuck, for good; returns whether it is.
+
+        Until the first that still has it is found, Airflow moves those that can no longer have it, workers or not: a
+        person's clear or mark has taken from under them what they were let go by. It judges none of this while anything
+        is deferred, or waits for another run or for room of its task.
+        """
+        unfinished = sorted(
+            ((task, i) for task, i in self.view.all_instances() if i.state in UNFINISHED),
+            key=lambda pair: (pair[0].task_id, pair[1].map_index),
+        )
+        if not unfinished or any(_may_wait_for_others(task, instance) for task, instance in unfinished):
+            return False
+        self.view.begin_round()
+        for task, instance in unfinished:
+            key = (task.task_id, instance.map_index)
+            if key in self._waiting:
+                continue
+            if instance.state in SCHEDULABLE:
+                return False
+            evaluation = self.upstream.evaluate(task, instance)
+            if evaluation.verdict is Verdict.RUN:
+                return False
+            self._settle_as(instance, evaluation)
+        return True
+
     # --- the run ------------------------------------------------------------------------------------------------------
 
-    def _conclude(self) -> Decision:
+    def _conclude(self, *, is_stuck: bool) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
         if not unfinished:
             state, reason = self._outcome()
             is_success = state is DagRunState.SUCCESS
             return self._finish(state, reason, why=WhyEnded.SUCCESS if is_success else WhyEnded.TASK_FAILURE)
-        waiting = [instance for _, instance in unfinished]
-        if self._is_deadlocked(waiting):
+        if is_stuck:
             reason = "Deadlock: no unfinished task can ever run."
+            waiting = [instance for _, instance in unfinished]
             return self._finish(DagRunState.FAILED, reason, why=WhyEnded.DEADLOCKED, unfinished=waiting)
         for task, instance in unfinished:
             self._explain(task, instance)
@@ -491,12 +537,6 @@ class _Deciding:
         return _counts_for_run(task) and not any(
             _counts_for_run(self.spec.tasks[downstream]) for downstream in task.downstream_task_ids
         )
-
-    def _is_deadlocked(self, unfinished: list[TaskInstance]) -> bool:
-        """Nothing runs or waits for a time, an event or another run: what is left waits for each other."""
-        if any(self.spec.tasks[i.task_id].depends_on_past for i in unfinished):
-            return False
-        return all(i.state is None and not self.view.has_moved(i) for i in unfinished)
 
     def _finish(
         self, state: DagRunState, reason: str, *, why: WhyEnded, unfinished: Sequence[TaskInstance] = ()
@@ -658,6 +698,16 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         next_method=arguments["next_method"],
         next_kwargs=arguments.get("next_kwargs"),
         timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
+    )
+
+
+def _may_wait_for_others(task: TaskSpec, instance: TaskInstance) -> bool:
+    """For a trigger, a person, another run or its task's limit: nothing can be said of a run that has such a one."""
+    return (
+        instance.state in {S.DEFERRED, S.AWAITING_INPUT}
+        or task.depends_on_past
+        or task.max_active_tis_per_dag is not None
+        or task.max_active_tis_per_dagrun is not None
     )
 
 

@@ -65,7 +65,9 @@ def create_dag_run(
     if logical_date is None:
         data_interval = None
     elif data_interval is None:
-        data_interval = manual_interval(services, dag, spec, run_after=logical_date)
+        # Airflow asks the timetable about an operator's run as of now, whatever its logical date.
+        asked_about = run_after if run_type is DagRunType.OPERATOR_TRIGGERED else logical_date
+        data_interval = manual_interval(services, dag, spec, run_after=asked_about)
     run_id = run_id or timetable.generate_run_id(run_type, run_after=run_after, data_interval=data_interval)
     check_run_id(run_id, run_type)
     validated_params(spec, conf)

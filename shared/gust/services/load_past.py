@@ -7,8 +7,9 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
+from gust.model.task_instance import TaskInstance
 from gust.scheduling.past import Past, is_needed
-from gust.scheduling.run_view import is_in_run
+from gust.scheduling.run_view import InstanceId, RunView, is_in_run
 from gust.scheduling.timetable import DataInterval
 from gust.services.context import Services
 from gust.services.specs import load_spec
@@ -26,11 +27,10 @@ def load_past(services: Services, run: DagRun, spec: DagSpec) -> Past | None:
     previous = next((other for other in earlier if counts(other, spec)), None)
     if previous is None:
         return Past()
-    state = services.store.load_run(previous.key)
     known = tasks_of(services, previous)
     return Past(
         previous=previous,
-        instances=state.instances if state else {},
+        instances=instances_of(services, previous),
         known_tasks=known,
         ever_known_tasks=known | known_before(services, run, new_tasks(spec, known)),
     )
@@ -45,6 +45,15 @@ def new_tasks(spec: DagSpec, known: frozenset[str]) -> frozenset[str]:
         and task.ignore_first_depends_on_past
         and (task.depends_on_past or task.wait_for_downstream)
     )
+
+
+def instances_of(services: Services, run: DagRun) -> dict[InstanceId, TaskInstance]:
+    """All that the run has, those included that nothing happened to and that have no item."""
+    state = services.store.load_run(run.key)
+    if state is None:
+        return {}
+    view = RunView(load_spec(services.objects, run.spec_key), run, state.instances, services.clock.now())
+    return {(task.task_id, instance.map_index): instance for task, instance in view.all_instances()}
 
 
 def tasks_of(services: Services, run: DagRun) -> frozenset[str]:
