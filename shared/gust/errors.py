@@ -15,6 +15,7 @@ GustError
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
 │   ├── StaleDag
+│   ├── StaleBackfill
 │   └── StaleAssetQueue
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
@@ -133,6 +134,10 @@ class StaleDag(Stale):
     def __init__(self, message: str, current: Dag | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class StaleBackfill(Stale):
+    """The backfill moved since it was read: another makes its runs, or it has ended."""
 
 
 class StaleAssetQueue(Stale):

@@ -40,7 +40,9 @@ from tests.unit.services.conftest import START, World, chain
 
 SEEDS = 25
 LONGEST_DAY = timedelta(hours=20)
-WAKING = {"succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "grant"}
+WAKING = {
+    *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
+}
 """Edges that the stream's filter lets through; tests/template holds the template to them."""
 
 

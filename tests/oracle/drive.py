@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -23,6 +23,10 @@ class ObservedTask:
     state: str | None
     try_number: int
     xcoms: dict[str, Any] = field(default_factory=dict)
+    rendered_map_index: str | None = None
+    """`None` where it is not mapped."""
+    tries: dict[str, str | None] = field(default_factory=dict)
+    """State by number of every try, where there was more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,21 @@ class ObservedRun:
 
     state: str
     tasks: dict[str, ObservedTask]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else the API says of the run: `FACTS`, where they are asked for."""
+
+
+FACTS: Final = (
+    "run_type",
+    "triggered_by",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "run_after",
+    "conf",
+    "partition_key",
+    "note",
+)
 
 
 class ApiError(Exception):
@@ -41,6 +60,7 @@ class ApiClient:
     """The few calls that driving needs, with Airflow's paging and its passing hiccups (5xx) taken care of."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._http = httpx.Client(base_url=url, timeout=60)
         token = self.call("GET", "/auth/token")["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
@@ -75,93 +95,269 @@ class ApiClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a person does to a DAG's run: one request, once the run has ended, or once an instance is in a state."""
+
+    method: str
+    path: str
+    """Below the DAG's own, or from `/api` on; `{run}` stands for the path of the run that was triggered."""
+    body: dict[str, Any]
+    when: tuple[str, str] | None = None
+    """(`task_id` or `task_id[map_index]`, state), where the run shall not end before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to run: each batch ends before the next begins. `bodies` adds to a DAG's trigger request."""
 
     batches: tuple[tuple[str, ...], ...]
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    opening: tuple[Step, ...] = ()
+    """What is done before anything else; paths from `/api` on."""
+    steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+    """By dag_id what is done to its run, one after the other. What the run was before a step that waits for its end is
+    noted as `dag_id#1` and so on. Steps of a DAG that is not triggered are taken whenever all its runs have ended."""
+    refused: frozenset[str] = frozenset()
+    """DAGs whose trigger request the server should refuse: what it answers is the run's state then."""
+    scheduled: frozenset[str] = frozenset()
+    """DAGs of the batches that are not triggered, only unpaused: all their runs are noted, as `dag_id/run_id`, when they
+    have come to rest."""
+    targets: tuple[str, ...] = ()
+    """DAGs whose runs others make. They are unpaused before anything else and noted like scheduled ones in the end."""
+    once: frozenset[str] = frozenset()
+    """DAGs that cannot be run twice on one server, since they make runs of others."""
+    with_facts: bool = False
     timeout: float = 300.0
-    """Seconds for one run."""
+    """Seconds for one DAG."""
     at_once: int = 8
-    """Runs in flight."""
+    """DAGs that run at the same time."""
+
+    def of(self, is_wanted: Callable[[str], bool]) -> Plan:
+        """The part of the plan about some of the DAGs."""
+        batches = tuple(tuple(filter(is_wanted, batch)) for batch in self.batches)
+        return replace(self, batches=batches, targets=tuple(filter(is_wanted, self.targets)))
 
 
 class RunNeverEndedError(Exception):
     """A run was not finished in time; the message tells its task instances' states."""
 
 
+SETTLES: Final = 2.0
+"""Seconds after a step until the server is asked again how the run stands: not every step moves the run's own state."""
+
+QUIET: Final = 8.0
+"""Seconds in which nothing changes and nobody works on anything, after which a DAG is at rest although a run of it has
+not ended."""
+
+FINISHED: Final = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
 def run_all(
     client: ApiClient, plan: Plan, *, say: Callable[[str], None] = lambda _: None, keep_going: bool = False
 ) -> dict[str, ObservedRun]:
-    """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by dag_id.
+    """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by the run's name.
 
-    Pausing keeps the DAGs' own schedules from crowding the server; the runs they made meanwhile are not looked at.
-    With `keep_going` a run that never ends is noted as it stands, and one that cannot be triggered with the refusal as
-    its state, instead of ending everything.
+    Pausing keeps the DAGs' own schedules from crowding the server; where a DAG is triggered, the runs that its schedule
+    made are not looked at. With `keep_going` a run that never ends is noted as it stands, and one that cannot be triggered
+    with the refusal as its state, instead of ending everything.
     """
     seen: dict[str, ObservedRun] = {}
-    for batch in plan.batches:
+    for step in plan.opening:
+        client.call(step.method, step.path, body=step.body)
+    for dag_id in plan.targets:
+        set_paused(client, dag_id, paused=False)
+    for batch in (*plan.batches, plan.targets):
         waiting = list(batch)
-        started: dict[str, float] = {}
-        while waiting or started:
-            while waiting and len(started) < plan.at_once:
+        begun: list[_Triggered | _Scheduled] = []
+        while waiting or begun:
+            while waiting and len(begun) < plan.at_once:
                 dag_id = waiting.pop(0)
                 try:
-                    start_run(client, dag_id, plan.bodies.get(dag_id, {}))
+                    begun.append(_begin(client, plan, dag_id))
                 except ApiError as error:
-                    if not keep_going:
+                    if not keep_going and dag_id not in plan.refused:
                         raise
                     seen[dag_id] = ObservedRun(f"not triggered: {error}", {})
-                    continue
-                started[dag_id] = time.monotonic()
             time.sleep(0.5)
-            for dag_id, since in list(started.items()):
-                state = client.call("GET", run_path(dag_id))["state"]
-                took = time.monotonic() - since
-                late = took > plan.timeout
-                if state not in ("success", "failed") and not late:
+            for one in list(begun):
+                late = one.seconds() > plan.timeout
+                if not one.has_ended(seen) and not late:
                     continue
-                seen[dag_id] = observe(client, dag_id, RUN_ID)
+                begun.remove(one)
+                told = one.note(seen)
                 if late and not keep_going:
-                    raise RunNeverEndedError(f"{dag_id} after {took:.0f} s: {seen[dag_id]}")
-                say(f"{dag_id}: {state} after {took:.1f} s{' (gave up)' if late else ''}")
-                client.call("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": True})
-                del started[dag_id]
+                    raise RunNeverEndedError(f"{told}: {[seen[name] for name in seen if name.startswith(one.dag_id)]}")
+                say(f"{told} after {one.seconds():.1f} s{' (gave up)' if late else ''}")
+                set_paused(client, one.dag_id)
     return seen
 
 
-def start_run(client: ApiClient, dag_id: str, body: dict[str, Any]) -> None:
-    client.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": False})
-    trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **body}
+def _begin(client: ApiClient, plan: Plan, dag_id: str) -> _Triggered | _Scheduled:
+    set_paused(client, dag_id, paused=False)
+    if dag_id in plan.scheduled or dag_id in plan.targets:
+        return _Scheduled(client, plan, dag_id)
+    trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **plan.bodies.get(dag_id, {})}
     client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
+    return _Triggered(client, plan, dag_id)
+
+
+class _Begun:
+    """A DAG on its way."""
+
+    def __init__(self, client: ApiClient, plan: Plan, dag_id: str) -> None:
+        self.dag_id = dag_id
+        self._client = client
+        self._with_facts = plan.with_facts
+        self._steps = list(plan.steps.get(dag_id, ()))
+        self._began = self._changed = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _take_step(self) -> None:
+        step = self._steps.pop(0)
+        path = step.path.replace("{run}", run_path(self.dag_id))
+        below = path if path.startswith("/api") else f"/api/v2/dags/{quote(self.dag_id)}{path}"
+        self._client.call(step.method, below, body=step.body)
+        self._changed = time.monotonic()
+
+    def _observe(self, run_id: str) -> ObservedRun:
+        return observe(self._client, self.dag_id, run_id, with_facts=self._with_facts)
+
+    def _is_settled(self, seconds: float) -> bool:
+        return time.monotonic() - self._changed > seconds
+
+
+class _Triggered(_Begun):
+    """One run that we asked for."""
+
+    _has_stepped = 0
+
+    def has_ended(self, seen: dict[str, ObservedRun]) -> bool:
+        """Takes the next step where it is due, and notes what the run was before."""
+        if self._steps and (when := self._steps[0].when):
+            rows = self._client.pages(f"{run_path(self.dag_id)}/taskInstances", "task_instances")
+            if any((instance_name(row), row["state"]) == when for row in rows):
+                self._take_step()
+                self._has_stepped += 1
+            return False
+        if self._has_stepped and not self._is_settled(SETTLES):
+            return False
+        if self._client.call("GET", run_path(self.dag_id))["state"] not in ("success", "failed"):
+            return False
+        if not self._steps:
+            return True
+        self._has_stepped += 1
+        seen[f"{self.dag_id}#{self._has_stepped}"] = self._observe(RUN_ID)
+        self._take_step()
+        return False
+
+    def note(self, seen: dict[str, ObservedRun]) -> str:
+        seen[self.dag_id] = self._observe(RUN_ID)
+        return f"{self.dag_id}: {seen[self.dag_id].state}"
+
+
+class _Scheduled(_Begun):
+    """All runs of a DAG, whoever makes them."""
+
+    _before: object = None
+
+    def has_ended(self, _: dict[str, ObservedRun]) -> bool:
+        """Takes the next step where all runs have ended."""
+        runs = self._runs()
+        path = f"/api/v2/dags/{quote(self.dag_id)}/dagRuns/~/taskInstances"
+        rows = self._client.pages(path, "task_instances")
+        looks = [(run["dag_run_id"], run["state"]) for run in runs], _states(rows)
+        if looks != self._before:
+            self._before, self._changed = looks, time.monotonic()
+        have_ended = all(run["state"] in ("success", "failed") for run in runs)
+        if self._steps and have_ended and self._is_settled(SETTLES):
+            self._take_step()
+            return False
+        if have_ended and runs and self._is_settled(SETTLES) and not self._has_next_run():
+            return True
+        nobody_works = all(row["state"] is None or row["state"] in FINISHED for row in rows)
+        return nobody_works and self._is_settled(QUIET)
+
+    def note(self, seen: dict[str, ObservedRun]) -> str:
+        runs = self._runs()
+        for name, run_id in names_of(runs):
+            seen[f"{self.dag_id}/{name}"] = self._observe(run_id)
+        return f"{self.dag_id}: {len(runs)} runs"
+
+    def _runs(self) -> list[dict[str, Any]]:
+        return self._client.pages(f"/api/v2/dags/{quote(self.dag_id)}/dagRuns", "dag_runs", order_by="run_after")
+
+    def _has_next_run(self) -> bool:
+        return self._client.call("GET", f"/api/v2/dags/{quote(self.dag_id)}")["next_dagrun_run_after"] is not None
+
+
+def names_of(runs: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What the runs are called in a recording, and their ids. The id of a run that assets cause begins with the time, so
+    those are counted; where it ends in a random text for a partition, that is left out."""
+    number = 0
+    for run in runs:
+        run_id, key = run["dag_run_id"], run["partition_key"]
+        if run["run_type"] == "asset_triggered":
+            number += 1
+            yield f"asset_triggered@{number}", run_id
+        elif key is not None and f"__{key}__" in run_id:
+            yield run_id.rpartition("__")[0], run_id
+        else:
+            yield run_id, run_id
+
+
+def _states(rows: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
+    return sorted((row["dag_run_id"], instance_name(row), row["try_number"], str(row["state"])) for row in rows)
+
+
+def set_paused(client: ApiClient, dag_id: str, *, paused: bool = True) -> None:
+    client.call("PATCH", f"/api/v2/dags/{quote(dag_id)}", body={"is_paused": paused})
 
 
 def run_path(dag_id: str, run_id: str = RUN_ID) -> str:
     return f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
 
 
-def observe(client: ApiClient, dag_id: str, run_id: str) -> ObservedRun:
+def observe(client: ApiClient, dag_id: str, run_id: str, *, with_facts: bool = False) -> ObservedRun:
     """What the server says of a run now, XComs included."""
     path = run_path(dag_id, run_id)
     xcoms = _xcoms(client, path)
+    run = client.call("GET", path)
     return ObservedRun(
-        state=client.call("GET", path)["state"],
+        state=run["state"],
         tasks={
-            name: ObservedTask(row["state"], row["try_number"], xcoms.get(name, {}))
+            name: ObservedTask(
+                row["state"],
+                row["try_number"],
+                xcoms.get(name, {}),
+                row["rendered_map_index"],
+                _tries(client, path, row) if row["try_number"] > 1 else {},
+            )
             for row in client.pages(f"{path}/taskInstances", "task_instances")
             for name in [instance_name(row)]
         },
+        facts={name: run[name] for name in FACTS} if with_facts else {},
     )
 
 
-def errors_of(client: ApiClient, dag_id: str, seen: ObservedRun) -> dict[str, str]:
+def _tries(client: ApiClient, path: str, row: dict[str, Any]) -> dict[str, str | None]:
+    mapped = f"/{row['map_index']}" if row["map_index"] >= 0 else ""
+    tries = client.call("GET", f"{path}/taskInstances/{quote(row['task_id'])}{mapped}/tries")["task_instances"]
+    return {str(each["try_number"]): each["state"] for each in tries}
+
+
+def errors_of(client: ApiClient, name_of_run: str, seen: ObservedRun) -> dict[str, str]:
     """The last error in the log of each failed task instance: for the person who reads a recording."""
-    found = {}
+    dag_id, _, run_id = name_of_run.partition("#")[0].partition("/")
+    found: dict[str, str] = {}
+    if "@" in run_id:
+        return found  # its own id is not kept
     for name, task in seen.tasks.items():
         if task.state != "failed":
             continue
         task_id, _, index = name.partition("[")
-        path = f"{run_path(dag_id)}/taskInstances/{quote(task_id)}/logs/{task.try_number}"
+        path = f"{run_path(dag_id, run_id or RUN_ID)}/taskInstances/{quote(task_id)}/logs/{task.try_number}"
         answer = client.call("GET", path, query={"map_index": index.rstrip("]") or -1, "full_content": True})
         details = [line["error_detail"] for line in answer["content"] if line.get("error_detail")]
         found[name] = (
@@ -179,14 +375,16 @@ def _xcoms(client: ApiClient, path: str) -> dict[str, dict[str, Any]]:
     for entry in client.pages(f"{path}/taskInstances/~/xcomEntries", "xcom_entries"):
         one = f"{path}/taskInstances/{quote(entry['task_id'])}/xcomEntries/{quote(entry['key'], safe='')}"
         value = client.call("GET", one, query={"map_index": entry["map_index"]})["value"]
-        found.setdefault(instance_name(entry), {})[entry["key"]] = _in_order(entry["key"], value)
+        found.setdefault(instance_name(entry), {})[entry["key"]] = _comparable(client, entry["key"], value)
     return found
 
 
-def _in_order(key: str, value: Any) -> Any:
-    """What a branch chose is a set that Airflow writes as a list, in whatever order."""
+def _comparable(client: ApiClient, key: str, value: Any) -> Any:
+    """What a branch chose is a set that Airflow writes as a list, in whatever order; links begin with the server's URL."""
     if key == "skipmixin_key":
         return {rule: sorted(task_ids) for rule, task_ids in value.items()}
+    if key.startswith("_link_"):
+        return value.removeprefix(client.url)
     return value
 
 

@@ -8,8 +8,10 @@ several answers, each of which is right.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,23 +43,44 @@ class Golden:
         }
         path.write_text(json.dumps(raw, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
+    def over(self, earlier: Golden, keep: Callable[[str], bool]) -> Golden:
+        """These answers, and the earlier ones of the DAGs that `keep` says yes to."""
+        kept = {name: answers for name, answers in earlier.runs.items() if keep(dag_of(name))}
+        return Golden(self.about, kept | self.runs)
+
+    def runs_of(self, dag_id: str) -> list[str]:
+        """The names of its runs."""
+        return sorted(name for name in self.runs if dag_of(name) == dag_id)
+
     def differences(self, dag_id: str, seen: ObservedRun) -> list[str]:
         """Nothing where `seen` equals one of Airflow's answers, else what sets it apart from the nearest of them."""
         return min((compare(answer, seen) for answer in self.runs[dag_id]), key=len)
 
 
+def dag_of(name: str) -> str:
+    """Of a run's name: `dag_id`, `dag_id/run_id` or `dag_id#1`."""
+    return re.split("[/#]", name, maxsplit=1)[0]
+
+
 def merge(recordings: Sequence[Mapping[str, ObservedRun]], about: dict[str, Any]) -> Golden:
-    """One golden result from recordings of the same DAGs."""
+    """One golden result from recordings of the same DAGs. One that was not recorded well may be missing in some."""
+    for one, other in combinations(recordings, 2):
+        in_both = {dag_of(name) for name in one} & {dag_of(name) for name in other}
+        if differing := sorted(name for name in one.keys() ^ other.keys() if dag_of(name) in in_both):
+            raise ValueError(f"the recordings have different runs: {differing}")
     runs: dict[str, tuple[ObservedRun, ...]] = {}
-    for dag_id in sorted(recordings[0]):
-        answers = [recording[dag_id] for recording in recordings]
-        runs[dag_id] = _distinct(_mask_volatile(answer, answers) for answer in answers)
+    for name in sorted({name for recording in recordings for name in recording}):
+        answers = [recording[name] for recording in recordings if name in recording]
+        runs[name] = _distinct(_mask_volatile(answer, answers) for answer in answers)
     return Golden(about, runs)
 
 
 def compare(expected: ObservedRun, seen: ObservedRun) -> list[str]:
     """One line for each thing that differs; run and task states first."""
     found = [f"run: {seen.state}, Airflow {expected.state}"] if seen.state != expected.state else []
+    for fact, told in expected.facts.items():
+        if not matches(told, seen.facts.get(fact)):
+            found.append(f"run: {fact} is {seen.facts.get(fact)!r}, Airflow {told!r}")
     for name in sorted({*expected.tasks, *seen.tasks}):
         want, got = expected.tasks.get(name), seen.tasks.get(name)
         if want is None or got is None:
@@ -67,6 +90,10 @@ def compare(expected: ObservedRun, seen: ObservedRun) -> list[str]:
             found.append(f"{name}: {got.state}, Airflow {want.state}")
         if got.try_number != want.try_number:
             found.append(f"{name}: try {got.try_number}, Airflow {want.try_number}")
+        elif want.tries and want.tries != got.tries:
+            found.append(f"{name}: tries {got.tries}, Airflow {want.tries}")
+        if want.rendered_map_index is not None and want.rendered_map_index != got.rendered_map_index:
+            found.append(f"{name}: map index shown as {got.rendered_map_index!r}, Airflow {want.rendered_map_index!r}")
         for key in sorted({*want.xcoms, *got.xcoms}):
             if key not in want.xcoms or key not in got.xcoms:
                 found.append(f"{name}: XCom {key!r} only {'here' if key in got.xcoms else 'on Airflow'}")
@@ -106,7 +133,8 @@ def _mask_volatile(run: ObservedRun, recordings: Iterable[ObservedRun]) -> Obser
             for key, value in task.xcoms.items()
         }
         tasks[name] = replace(task, xcoms=xcoms)
-    return replace(run, tasks=tasks)
+    facts = {fact: _common(told, [other.facts[fact] for other in others]) for fact, told in run.facts.items()}
+    return replace(run, tasks=tasks, facts=facts)
 
 
 def _common(value: Any, others: Sequence[Any]) -> Any:
@@ -129,4 +157,6 @@ def _distinct(runs: Iterable[ObservedRun]) -> tuple[ObservedRun, ...]:
 
 
 def _run_from(raw: dict[str, Any]) -> ObservedRun:
-    return ObservedRun(raw["state"], {name: ObservedTask(**task) for name, task in raw["tasks"].items()})
+    """A recording that is older than a field has nothing to say about it, and it is not compared."""
+    tasks = {name: ObservedTask(**task) for name, task in raw["tasks"].items()}
+    return ObservedRun(raw["state"], tasks, raw.get("facts", {}))

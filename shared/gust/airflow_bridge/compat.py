@@ -156,13 +156,13 @@ def decoded_timetable(data: dict[str, Any]) -> Any:
 
 
 def next_run(
-    timetable: Any, *, last: list[str] | None, earliest: str | None, latest: str | None, catchup: bool
-) -> dict[str, str] | None:
-    """What the timetable answers, moments as ISO 8601."""
-    from airflow.timetables.base import DataInterval, TimeRestriction
+    timetable: Any, *, last: dict[str, str | None] | None, earliest: str | None, latest: str | None, catchup: bool
+) -> dict[str, str | None] | None:
+    """What the timetable answers, moments as ISO 8601, and how it names the run."""
+    from airflow.timetables.base import TimeRestriction
 
-    info = timetable.next_dagrun_info(
-        last_automated_data_interval=DataInterval(*(_moment(end) for end in last)) if last else None,
+    info = timetable.next_dagrun_info_v2(
+        last_dagrun_info=_run_info(last) if last else None,
         restriction=TimeRestriction(
             earliest=_moment(earliest) if earliest else None,
             latest=_moment(latest) if latest else None,
@@ -171,18 +171,79 @@ def next_run(
     )
     if info is None:
         return None
-    return {"run_after": info.run_after.isoformat(), **_interval(info.data_interval)}
+    return {**_written(info), "run_id": _run_id(timetable, "scheduled", info)}
+
+
+def runs_between(timetable: Any, *, earliest: str, latest: str) -> list[dict[str, str | None]]:
+    """All that the timetable makes of the stretch, whatever the DAG's own dates say."""
+    from airflow.timetables.base import TimeRestriction
+
+    first, end = _moment(earliest), _moment(latest)
+    if timetable.partitioned:
+        return [_written(info) for info in timetable.iter_partition_dagrun_infos(earliest=first, latest=end)]
+    within = TimeRestriction(first, end, catchup=True)
+    found: list[dict[str, str | None]] = []
+    last = None
+    try:
+        while (last := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=within)) is not None:
+            found.append(_written(last))
+    except Exception:
+        # As Airflow has it: what a timetable raises ends its list.
+        log.exception("%s has no run after %s", timetable.summary, last)
+    return found
 
 
 def manual_interval(timetable: Any, run_after: str) -> dict[str, str]:
-    return _interval(timetable.infer_manual_data_interval(run_after=_moment(run_after)))
-
-
-def _interval(interval: Any) -> dict[str, str]:
+    interval = timetable.infer_manual_data_interval(run_after=_moment(run_after))
     return {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
 
 
-def _moment(text: str) -> Any:
+def run_id(timetable: Any, run_type: str, run: dict[str, str | None]) -> str:
+    """How the timetable names a run."""
+    return _run_id(timetable, run_type, _run_info(run))
+
+
+def _run_id(timetable: Any, run_type: str, info: Any) -> str:
+    from airflow.utils.types import DagRunType
+
+    return str(
+        timetable.generate_run_id(
+            run_type=DagRunType(run_type),
+            run_after=info.run_after,
+            data_interval=info.data_interval,
+            partition_key=info.partition_key,
+        )
+    )
+
+
+def has_own_run_ids(timetable: Any) -> bool:
+    """Whether the timetable names its runs otherwise than Airflow's do."""
+    from airflow.timetables.base import Timetable
+
+    return type(timetable).generate_run_id is not Timetable.generate_run_id
+
+
+def _run_info(run: dict[str, str | None]) -> Any:
+    from airflow.timetables.base import DagRunInfo, DataInterval
+
+    moments = {name: _moment(run[name]) if run[name] else None for name in ("run_after", "start", "end")}
+    covered = DataInterval(moments["start"], moments["end"]) if moments["start"] else None
+    date = run["partition_date"]
+    return DagRunInfo(moments["run_after"], covered, _moment(date) if date else None, run["partition_key"])
+
+
+def _written(info: Any) -> dict[str, str | None]:
+    covered = info.data_interval
+    return {
+        "run_after": info.run_after.isoformat(),
+        "start": covered.start.isoformat() if covered else None,
+        "end": covered.end.isoformat() if covered else None,
+        "partition_date": info.partition_date.isoformat() if info.partition_date else None,
+        "partition_key": info.partition_key,
+    }
+
+
+def _moment(text: Any) -> Any:
     """Timetables are given pendulum's moments, and may use what those have more than others."""
     import pendulum
 

@@ -126,6 +126,7 @@ def timetable_spec(timetable: Any, raw: Mapping[str, Any]) -> TimetableSpec:
         can_be_scheduled=timetable.can_be_scheduled,
         periodic=timetable.periodic,
         partitioned=timetable.partitioned,
+        own_run_ids=compat.has_own_run_ids(timetable),
         asset_expression=timetable.asset_condition.as_expression(),
     )
 

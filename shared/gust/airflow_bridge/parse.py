@@ -220,11 +220,11 @@ def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
 
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
-    text = placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc)
-    spec, assets = build_spec(text, bundle_name=bundle_name)
+    # Params are checked in the order of the file, and what is wrong is told with the schema as it was written.
+    spec, assets = build_spec(placeless(json.dumps(data), bundle, dag.fileloc), bundle_name=bundle_name)
     return {
         "dag_id": dag.dag_id,
-        "serialized": text,
+        "serialized": placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc),
         "spec": compact(spec),
         "source": source_text(Path(dag.fileloc)),
         "assets": [asset.model_dump(mode="json") for asset in assets],

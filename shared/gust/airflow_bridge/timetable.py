@@ -32,6 +32,14 @@ def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
     if bundle is not None:
         compat.use_plugins_of(bundle)
     timetable = compat.decoded_timetable(question["timetable"])
-    if asked := question.get("manual_interval"):
-        return json.dumps(compat.manual_interval(timetable, asked["run_after"])).encode()
-    return json.dumps(compat.next_run(timetable, **question["next_run"])).encode()
+    answer: Any
+    match question:
+        case {"manual_interval": asked}:
+            answer = compat.manual_interval(timetable, **asked)
+        case {"runs_between": asked}:
+            answer = compat.runs_between(timetable, **asked)
+        case {"run_id": asked}:
+            answer = compat.run_id(timetable, **asked)
+        case _:
+            answer = compat.next_run(timetable, **question["next_run"])
+    return json.dumps(answer).encode()

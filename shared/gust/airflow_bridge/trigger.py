@@ -38,14 +38,14 @@ import httpx
 import structlog
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.client import Client
-from airflow.sdk.api.datamodels._generated import TaskInstance
+from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance, TIRunContext
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from airflow.sdk.serde import deserialize, serialize
 from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
-from gust.airflow_bridge import leftovers
+from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
 from gust.airflow_bridge.task_log import Sink, try_logger
@@ -316,6 +316,8 @@ async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any)
         log.exception("The trigger cannot be made", classpath=parked["classpath"])
         return _broken(error)
     try:
+        if template := parked.get("template"):
+            _render(trigger, ti, template)
         async for event in trigger.run():
             log.info("Trigger fired event", result=repr(event))
             return _fired(event)
@@ -338,6 +340,19 @@ def _trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
     trigger.triggerer_job_id = None
     trigger.timeout_after = datetime.fromisoformat(at) if (at := parked.get("timeout_at")) else None
     return trigger
+
+
+def _render(trigger: BaseTrigger, ti: TaskInstance, template: Mapping[str, Any]) -> None:
+    """The arguments that the scheduler took from the DAG file as they are, rendered as a worker would have."""
+    task = compat.deserialized(dict(template["serialized_dag"])).get_task(ti.task_id)
+    context = TIRunContext.model_construct(
+        dag_run=DagRun.model_validate(template["dag_run"]), max_tries=template["max_tries"]
+    )
+    runtime_ti = task_runner.RuntimeTaskInstance.model_construct(
+        **ti.model_dump(exclude_unset=True), task=task, _ti_context_from_server=context
+    )
+    trigger.task_instance = runtime_ti
+    trigger.render_template_fields(context=runtime_ti.get_template_context())
 
 
 def _decoded(kwargs: dict[str, Any] | str) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class Dag:
     next_logical_date: datetime | None = None
     next_data_interval_start: datetime | None = None
     next_data_interval_end: datetime | None = None
+    next_partition_date: datetime | None = None
+    next_partition_key: str | None = None
+    next_run_id: str | None = None
+    """How a plugin's timetable names its next run; `None` where the name follows from the other fields."""
     next_run_after: datetime | None = None
     """When the timetable's next run is made; `None` when there is none. Stands in the `due` index unless paused or stale."""
 

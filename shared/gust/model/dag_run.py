@@ -31,7 +31,10 @@ class DagRun:
     partition_key: str | None = None
     partition_date: datetime | None = None
     """The moment that the partition key stands for, where the timetable knows it."""
-    backfill_id: str | None = None
+    backfill_id: int | None = None
+    """The backfill that made the run, or ran it again: under its limit it starts, and in its order."""
+    backfill_ordinal: int = 0
+    """The run's place in that backfill, from 1."""
     version_number: int
     """The DAG version the run was made from, 1, 2, …; it keeps it to its end."""
     spec_key: str

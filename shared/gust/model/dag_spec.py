@@ -198,6 +198,8 @@ class TimetableSpec(_Spec):
     can_be_scheduled: bool = True
     periodic: bool = True
     partitioned: bool = False
+    own_run_ids: bool = False
+    """Its class names its runs itself."""
     asset_expression: dict[str, Any] | None = None
 
 

@@ -84,6 +84,14 @@ class WakeDag(_Message):
     at: datetime
 
 
+class WakeBackfill(_Message):
+    """Look at a backfill again: runs are to be made, to be started, or have all ended."""
+
+    kind: Literal["wake_backfill"] = "wake_backfill"
+    backfill_id: int
+    at: datetime
+
+
 class WakeLimit(_Message):
     """Give the free slots of a limit to those who wait for it."""
 
@@ -91,5 +99,5 @@ class WakeLimit(_Message):
     limit: str
 
 
-Wake = Annotated[WakeRun | WakeDag | WakeLimit, Field(discriminator="kind")]
+Wake = Annotated[WakeRun | WakeDag | WakeBackfill | WakeLimit, Field(discriminator="kind")]
 """What may come on the queue of wake-ups."""

@@ -11,6 +11,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.run_view import is_in_run
 from gust.services.context import Services
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
@@ -35,7 +36,7 @@ class RunView:
         return [
             InstanceView(self.run, instance, self.spec.tasks.get(task_id) if self.spec else None, place)
             for place, (task_id, stored) in enumerate(by_task.items())
-            for instance in stored or [self._without_item(task_id)]
+            for instance in stored or self._without_item(task_id)
         ]
 
     def instance(self, task_id: str, map_index: int = UNMAPPED) -> InstanceView | None:
@@ -43,8 +44,11 @@ class RunView:
             (v for v in self.instances if v.instance.key == self.run.key.task_instance(task_id, map_index)), None
         )
 
-    def _without_item(self, task_id: str) -> TaskInstance:
-        return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id)
+    def _without_item(self, task_id: str) -> list[TaskInstance]:
+        """What nothing has happened to yet; none of a task that the run leaves out by its dates."""
+        if self.spec and not is_in_run(self.spec.tasks[task_id], self.run):
+            return []
+        return [TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id)]
 
 
 @dataclass(frozen=True, slots=True)

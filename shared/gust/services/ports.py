@@ -23,13 +23,16 @@ from gust.model.asset import (
     AssetUpdate,
     PendingPartition,
 )
+from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
+from gust.model.state import DagRunType
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
 from gust.scheduling.slots import Claim
@@ -69,6 +72,16 @@ class XCom:
     dag_result: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LastRuns:
+    """What was seen of a DAG's last runs when one of them failed, for a DAG that is paused after so many."""
+
+    running_runs: int
+    """Of the DAG, or of the run's backfill: as many must still be running when the run ends."""
+    pauses: LoggedEvent | None = None
+    """The DAG is paused, and this is kept of it."""
+
+
 class RunStore(Protocol):
     """DagRuns and task instances."""
 
@@ -85,14 +98,15 @@ class RunStore(Protocol):
         running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG."""
 
     def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
-        """queued → running, and one more in the DAG's `running_runs`, in one transaction. Raises LimitReached where
-        `max_active_runs` run already, StaleDagRun if the run's state or clear_number are not `before`'s, NotFound if
-        there is no DAG."""
+        """queued → running, and one more in the `running_runs` of the DAG, or of the backfill that made the run, in one
+        transaction. Raises LimitReached where `max_active_runs` run already or the backfill is paused, StaleDagRun if the
+        run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
-        """running → success | failed, and one less in the DAG's `running_runs`, in one transaction.
+    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
+        """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
-        person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
+        person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
+        run has no `due_at`, whatever `after` says. Where `last` says so, the DAG is paused and the event kept."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         """running → queued, and one less in the DAG's `running_runs`, in one transaction. Raises as `finish_run`."""
@@ -107,8 +121,9 @@ class RunStore(Protocol):
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
-        `due_at` differs, the stored `due_at` too. Raises StaleDagRun; ValueError where the run would begin or cease to
-        be running, which must be counted."""
+        `due_at` differs, the stored `due_at` too. A backfill's run that ends, or is queued again, is counted in the same
+        transaction. Raises StaleDagRun; ValueError where the run would begin or cease to be running, which has verbs of
+        its own."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
@@ -121,8 +136,15 @@ class RunStore(Protocol):
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         """Runs with a later logical date, the earliest first; read as far as they are asked for."""
 
-    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
-        """The DAG's runs in state queued, earliest `run_after` first."""
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        """Runs with a logical date from `first` to `last`, both included, the earliest first."""
+
+    def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
+        """Runs with that partition date; `None`: all that have one, the earliest first."""
+
+    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+        """The DAG's runs in state queued that no backfill made, earliest `run_after` first; or those of a backfill, in
+        its order."""
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
         """Unfinished runs whose `due_at` is at or before `until`, earliest first, with their due times."""
@@ -142,14 +164,15 @@ class RunStore(Protocol):
         ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
         are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
 
-    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
+    def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
-        place in the run, in one transaction. Raises StaleTaskInstance where the instance moved, StaleDagRun where the run
-        does not run or others were let go since it was read, LimitReached where a limit has no room or a pool is not
-        what the claim saw."""
+        place in the run, `(before, after)`, of which only `admitted` is written, in one transaction. Raises
+        StaleTaskInstance where the instance moved, StaleDagRun where the run does not run or others were let go since it
+        was read, LimitReached where a limit has no room or a pool is not what the claim saw."""
 
-    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
-        """Instances that wait for the limit, in their order; read as far as they are asked for. May lag by a moment."""
+    def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
+        """Instances that wait for the limit with their `waiting_order`, in that order; read as far as they are asked for.
+        May lag by a moment."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
@@ -228,6 +251,9 @@ class DagStore(Protocol):
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
         DAGs for which events wait that should have been looked at by then."""
 
+    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
+        """Oldest first."""
+
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
 
@@ -269,6 +295,39 @@ class DagStore(Protocol):
         """Note that `component` (scheduler, triggerer, dag_processor) did its work; `monitor/health` shows it."""
 
     def last_alive(self) -> dict[str, datetime]: ...
+
+
+class BackfillStore(Protocol):
+    """Backfills. What makes, starts and ends a run of one counts it in the same transaction."""
+
+    def next_backfill_id(self) -> int:
+        """A number that no other caller gets."""
+
+    def create_backfill(self, backfill: Backfill, plan: Sequence[Any]) -> None:
+        """Store it with its plan, a JSON document of any length. Raises AlreadyExists where the DAG has an active one, or
+        the id is taken."""
+
+    def get_backfill(self, backfill_id: int) -> Backfill | None: ...
+
+    def backfill_plan(self, backfill_id: int) -> list[Any]: ...
+
+    def list_backfills(self, dag_id: str) -> list[Backfill]:
+        """All of a DAG, the oldest first."""
+
+    def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
+        """Active ones whose `due_at` is at or before `until`, earliest first."""
+
+    def update_backfill(self, before: Backfill, after: Backfill) -> None:
+        """Write the fields in which `after` differs, but never the counts, if `made`, `is_paused` and `completed_at` are
+        `before`'s. Raises StaleBackfill."""
+
+    def end_backfill(self, before: Backfill, after: Backfill, *, cancels: bool = False) -> None:
+        """`update_backfill`, and the DAG has no active backfill any more. Unless `cancels`, only if all its runs have
+        ended. Raises StaleBackfill."""
+
+    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+        """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
+        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does."""
 
 
 class AssetStore(Protocol):
@@ -392,6 +451,7 @@ class SettingStore(Protocol):
 
 class Store(
     RunStore,
+    BackfillStore,
     LimitStore,
     XComStore,
     DagStore,
@@ -450,22 +510,46 @@ class Timetables(Protocol):
     `plugins/` they come from. Raises BadRequest with what a timetable raised, Unwell where it cannot be asked."""
 
     def next_run(
-        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
     ) -> NextRun | None: ...
+
+    def runs_between(
+        self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
+    ) -> list[NextRun]: ...
 
     def manual_interval(
         self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
     ) -> DataInterval: ...
+
+    def run_id(
+        self,
+        spec: TimetableSpec,
+        bundle_version: str | None,
+        *,
+        run_type: DagRunType,
+        run_after: datetime,
+        data_interval: DataInterval | None,
+    ) -> str: ...
 
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
 
     def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
-        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+        raise self._refusal(spec)
+
+    def runs_between(self, spec: TimetableSpec, *_: Any, **__: Any) -> list[NextRun]:
+        raise self._refusal(spec)
 
     def manual_interval(self, spec: TimetableSpec, *_: Any, **__: Any) -> DataInterval:
-        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+        raise self._refusal(spec)
+
+    def run_id(self, spec: TimetableSpec, *_: Any, **__: Any) -> str:
+        raise self._refusal(spec)
+
+    @staticmethod
+    def _refusal(spec: TimetableSpec) -> NotSupportedYet:
+        return NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):

@@ -24,12 +24,12 @@ HEARD_OF: Final = timedelta(minutes=10)
 seconds, and nobody asks before an hour has passed."""
 
 
-def parked_trigger(services: Services, dispatch: Dispatch) -> ParkedTrigger:
-    """What the deferred try waits for. Raises NotFound, and Conflict where it waits no more."""
+def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance, ParkedTrigger]:
+    """The deferred try and what it waits for. Raises NotFound, and Conflict where it waits no more."""
     instance = deferred(services, dispatch)
     if instance.trigger is None:
         raise no_longer_deferred(instance)
-    return instance.trigger
+    return instance, instance.trigger
 
 
 def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_passed: int, is_poller: bool) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.model.asset import AssetKey, AssetQueue
+from gust.model.backfill import Backfill
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.pool import Pool
@@ -61,6 +62,11 @@ def repeated_move(after: TaskInstance) -> Changes:
     return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
 
 
+def backfill_fence(backfill: Backfill) -> Changes:
+    """How far its runs are made, and whether it is to go on."""
+    return {"made": backfill.made, "is_paused": backfill.is_paused, "completed_at": backfill.completed_at}
+
+
 def run_fence(run: DagRun) -> Changes:
     """`clear_number` and `held_by` keep a finish that was decided before a person changed tasks from burying them."""
     return {"state": run.state, "clear_number": run.clear_number, "held_by": run.held_by}
@@ -99,6 +105,9 @@ def next_run(dag: Dag) -> Changes:
         "next_logical_date": dag.next_logical_date,
         "next_data_interval_start": dag.next_data_interval_start,
         "next_data_interval_end": dag.next_data_interval_end,
+        "next_partition_date": dag.next_partition_date,
+        "next_partition_key": dag.next_partition_key,
+        "next_run_id": dag.next_run_id,
         "next_run_after": dag.next_run_after,
     }
 
@@ -163,6 +172,32 @@ def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:
 def _check_states(before: DagRun, after: DagRun, is_right: bool) -> None:
     if not is_right:
         raise ValueError(f"this write does not move a DagRun from {before.state} to {after.state}")
+
+
+def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
+    """What the run's move, its making or its deletion (`None`: it is not there) adds to the counts of what limits it: the
+    DAG, or the backfill where one made it. A run comes under another backfill only as one that has ended."""
+    if before and after and before.backfill_id != after.backfill_id and not before.is_finished:
+        raise ValueError(f"{before.key} cannot leave its backfill unfinished")
+    run = after or before
+    running = _is_running(after) - _is_running(before)
+    unfinished = _is_unfinished(after) - _is_unfinished(before)
+    of_owner = {"running_runs": running} | ({"unfinished_runs": unfinished} if run and run.backfill_id else {})
+    return {name: change for name, change in of_owner.items() if change}
+
+
+def _is_running(run: DagRun | None) -> bool:
+    return run is not None and run.state is DagRunState.RUNNING
+
+
+def _is_unfinished(run: DagRun | None) -> bool:
+    return run is not None and not run.is_finished
+
+
+def changed_backfill_fields(before: Backfill, after: Backfill) -> Changes:
+    """The counts are never among them: only moving runs changes these."""
+    changed = _difference(before, after)
+    return {name: value for name, value in changed.items() if name not in ("running_runs", "unfinished_runs")}
 
 
 def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:

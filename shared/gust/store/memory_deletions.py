@@ -11,7 +11,6 @@ from gust.model.bundle import DagWarning
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import XCom
 from gust.store.fences import run_fence
@@ -39,8 +38,7 @@ class MemoryDeletions:
                 return
             if run_fence(current) != run_fence(run):
                 raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", current)
-            if run.state is DagRunState.RUNNING:
-                self._count_running(run.dag_id, -1)
+            self._count_run(run, None)
             with_history = (*self._tries, *self._rendered_fields, *(key for key, _ in self._xcoms))
             for key in {key for key in with_history if key.run == run.key}:
                 self.delete_history(key)
@@ -65,5 +63,5 @@ class MemoryDeletions:
                 del self._warnings[warning]
             self._dags.pop(dag_id, None)
 
-    def _count_running(self, dag_id: str, by: int) -> None:
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
         raise NotImplementedError

@@ -9,7 +9,7 @@ import pytest
 
 from gust.model.asset import Asset, AssetEvent, AssetUpdate
 from gust.model.connection import CONNECTIONS, Connection
-from gust.model.dag import Dag
+from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import (
     AssetRef,
     ExpandedKwarg,
@@ -23,7 +23,7 @@ from gust.model.dag_spec import (
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
-from gust.model.task_instance import TaskInstance
+from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import transition
 from tests.unit.execution_api.world import NOW, RUN, World, failing
 
@@ -104,6 +104,44 @@ def test_defer_fire_and_resume(etl: World) -> None:
     assert context.next_kwargs["event"] == event
     assert context.start_date == NOW
     assert context.xcom_keys_to_clear == []
+
+
+@pytest.mark.parametrize(("starts_from_trigger", "moment"), [(True, "{{ ds }}"), (True, "2026"), (False, "{{ ds }}")])
+def test_a_trigger_that_the_scheduler_started_gets_what_its_templates_need(
+    etl: World, starts_from_trigger: bool, moment: str
+) -> None:
+    etl.given_dag(TaskSpec(task_id="waits", start_from_trigger=starts_from_trigger, retries=2), dag_id="sensors")
+    dag = etl.store.get_dag("sensors")
+    etl.objects.put("serialized/1.json", b'{"dag": "as Airflow writes it"}')
+    etl.store.put_version(
+        DagVersion(
+            dag_id="sensors",
+            version_number=1,
+            created_at=NOW,
+            bundle_name="dags-folder",
+            bundle_version=None,
+            spec_key=dag.spec_key,
+            serialized_key="serialized/1.json",
+            source_key="",
+        )
+    )
+    key = DagRunKey("sensors", "a-run")
+    etl.given_run(key)
+    new = TaskInstance(dag_id="sensors", run_id="a-run", task_id="waits")
+    trigger = ParkedTrigger(classpath="a.Trigger", kwargs={"moment": moment}, next_method="resume")
+    deferral = transition.start_from_trigger(new, at=NOW, retries=0, trigger=trigger)
+    etl.store.move(deferral)
+
+    url = f"/gust/triggers/{new.key.uuid(1)}"
+    status, answer = etl.request("GET", url, token=etl.token(deferral.after))
+
+    assert status == 200
+    if starts_from_trigger and "{{" in moment:
+        assert answer["template"]["serialized_dag"] == {"dag": "as Airflow writes it"}
+        assert answer["template"]["dag_run"]["run_id"] == "a-run"
+        assert answer["template"]["max_tries"] == 2
+    else:
+        assert answer["template"] is None
 
 
 def test_a_trigger_that_breaks_fails_its_try_on_a_worker(etl: World) -> None:
@@ -446,6 +484,7 @@ def test_trigger_a_run(etl: World, worker: Any) -> None:
     run = etl.store.get_run(DagRunKey("child", "from-etl"))
     assert run.run_type is DagRunType.OPERATOR_TRIGGERED
     assert (run.conf, run.note, run.logical_date, run.state) == ({"a": 1}, "by etl", logical_date, DagRunState.QUEUED)
+    assert (run.data_interval_start, run.data_interval_end) == (NOW, NOW)  # Airflow asks the timetable about now
     assert worker.dag_runs.trigger("child", "from-etl").error.value == "DAGRUN_ALREADY_EXISTS"
 
 

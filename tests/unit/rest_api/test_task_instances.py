@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gust.model.dag_run import DagRun
-from gust.model.dag_spec import TaskGroupSpec
+from gust.model.dag_spec import TaskGroupSpec, TaskSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
@@ -36,6 +36,16 @@ def test_instances_that_nothing_happened_to_are_shown_too(run: DagRun, api: Api)
         ("transform", None, 0, 0),
         ("load", None, 0, 0),
     ]
+
+
+def test_a_task_whose_dates_leave_the_run_out_is_not_shown(world: World, api: Api) -> None:
+    later = NOW + timedelta(days=1)
+    tasks = {"now": TaskSpec(task_id="now"), "later": TaskSpec(task_id="later", start_date=later)}
+    dag = world.dag(spec=etl_spec(tasks=tasks, root_children=("now", "later")))
+    world.run(dag, logical_date=NOW)
+
+    assert listed(api) == [("now", -1)]
+    assert api("GET", f"{TIS}/later").status == 404
 
 
 def test_what_an_instance_borrows_from_its_task(world: World, run: DagRun, api: Api) -> None:
@@ -166,7 +176,8 @@ def test_why_an_instance_waits(world: World, run: DagRun, api: Api) -> None:
         return {each["name"]: each["reason"] for each in found["dependencies"]}
 
     assert reasons("extract") == {}
-    assert reasons("load").keys() == {"Scheduler"}
+    assert reasons("load").keys() == {"Trigger Rule"}
+    assert reasons("load")["Trigger Rule"].startswith("Trigger rule all_success waits for 1 more of 1 to succeed")
     assert reasons("load/-1", "get_task_instance_dependencies_by_map_index") == reasons("load")
     world.store.put_dag(dag := world.store.get_dag("etl"), replace(dag, is_paused=True))  # type: ignore[type-var]
     assert reasons("load")["Dag Not Paused"] == "DAG 'etl' is paused"

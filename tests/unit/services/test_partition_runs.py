@@ -168,8 +168,8 @@ def test_a_partition_that_waits_does_not_keep_the_ticks_busy(world: World) -> No
 def test_a_task_hands_on_the_key_of_its_run_or_those_it_found(world: World) -> None:
     given(world, on_partitions(asset(ORDERS), IDENTITY))
     world.store.put_asset(Asset(name=ORDERS.name, uri=ORDERS.uri, created_at=START))
-    producer = chain("extract", dag_id="producer")
-    world.given_dag(producer)
+    at_runtime = TimetableSpec(type="airflow.timetables.simple.PartitionedAtRuntime", can_be_scheduled=False)
+    world.given_dag(chain("extract", dag_id="producer", timetable=at_runtime))
     key = world.trigger(dag_id="producer", partition_key="given")
     world.advance(key)
     instance = world.store.get_instance(key.task_instance("extract"))

@@ -29,6 +29,7 @@ class T(BaseTrigger):
     def __init__(self, **kwargs):
         super().__init__()
         self.kwargs = kwargs
+        vars(self).update(kwargs)
     def serialize(self):
         return "mine.T", self.kwargs
     async def run(self):
@@ -41,6 +42,7 @@ class Waiting:
 
     site: Site
     kwargs: dict[str, Any] = field(default_factory=dict)
+    template: dict[str, Any] | None = None
     answers: list[int] = field(default_factory=list)
     """Statuses with which to refuse, one per request."""
     requests: list[Request] = field(default_factory=list)
@@ -78,6 +80,7 @@ class Waiting:
             return {"statusCode": 200, "headers": headers, "body": json.dumps(connection)}
         if method == "GET":
             trigger = {"classpath": self.classpath, "kwargs": self.kwargs, "timeout_at": None}
+            trigger["template"] = self.template
             return {"statusCode": 200, "headers": headers, "body": json.dumps(trigger)}
         return {"statusCode": 204, "headers": headers, "body": ""}
 
@@ -145,6 +148,30 @@ def test_arguments_and_payload_travel_in_airflows_encoding(waiting: Waiting) -> 
     waiting.run(workload)
 
     assert deserialize(waiting.reported["event"]) == {"at": moment + timedelta(hours=1)}
+
+
+def test_what_the_scheduler_took_from_the_dag_file_is_rendered(waiting: Waiting) -> None:
+    from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+    from airflow.sdk import DAG
+
+    from gust.airflow_bridge import compat
+
+    with DAG("d", schedule=None) as dag:
+        DateTimeSensorAsync(task_id="t", target_time="{{ logical_date }}", start_from_trigger=True)
+    run = dict.fromkeys(("logical_date", "run_after", "start_date"), "2026-03-01T00:00:00Z") | {
+        **dict.fromkeys(("data_interval_start", "data_interval_end", "end_date", "partition_key")),
+        "dag_id": "d",
+        "run_id": "r",
+        "run_type": "manual",
+        "state": "running",
+        "consumed_asset_events": [],
+    }
+    waiting.template = {"serialized_dag": compat.serialized(dag), "dag_run": run, "max_tries": 0}
+    body = "yield TriggerEvent([str(self.target_time), self.other])"
+
+    waiting.run(waiting.trigger(body, target_time="{{ logical_date }}", other="{{ no template field }}"))
+
+    assert waiting.reported == {"event": ["2026-03-01 00:00:00+00:00", "{{ no template field }}"]}
 
 
 def test_only_the_first_event_counts(waiting: Waiting) -> None:

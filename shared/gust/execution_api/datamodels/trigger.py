@@ -5,9 +5,11 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from gust.execution_api.datamodels.base import Strict, moment
+from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
+from gust.services.make_trigger_template import TriggerTemplate
 
 
 class TriggerEventPayload(Strict):
@@ -38,7 +40,9 @@ class LostPayload(Strict):
     reason: str
 
 
-def parked_trigger_response(dispatch: Dispatch, trigger: ParkedTrigger) -> dict[str, Any]:
+def parked_trigger_response(
+    dispatch: Dispatch, trigger: ParkedTrigger, template: TriggerTemplate | None
+) -> dict[str, Any]:
     return {
         "id": str(dispatch.id),
         "dag_id": dispatch.key.dag_id,
@@ -51,4 +55,13 @@ def parked_trigger_response(dispatch: Dispatch, trigger: ParkedTrigger) -> dict[
         "queue": trigger.queue,
         "next_method": trigger.next_method,
         "timeout_at": moment(trigger.timeout_at),
+        "template": template and _template_response(template),
+    }
+
+
+def _template_response(template: TriggerTemplate) -> dict[str, Any]:
+    return {
+        "serialized_dag": template.serialized_dag,
+        "dag_run": dag_run_response(template.run),
+        "max_tries": template.max_tries,
     }

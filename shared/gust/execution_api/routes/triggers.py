@@ -3,6 +3,7 @@
 from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
 from gust.model.dispatch import Scope
+from gust.services.make_trigger_template import make_trigger_template
 from gust.services.report_trigger import park, parked_trigger, report_broken, report_ended, report_fired
 
 routes = Routes("/gust/triggers")
@@ -13,9 +14,11 @@ TRIGGERER = frozenset({Scope.TRIGGER})
 @routes.get("/{task_instance_id}", access=Access.OWN, scopes=TRIGGERER)
 def get_trigger(call: Call[None, None]) -> Answer:
     """The trigger to run, with a fresh token. 409 where nothing waits for it any more: drop the message."""
-    trigger = parked_trigger(call.services, call.caller)
+    instance, trigger = parked_trigger(call.services, call.caller)
+    template = make_trigger_template(call.services, instance, trigger)
     token = call.services.tokens.renewed(call.caller, now=call.services.clock.now())
-    return Answer(body=parked_trigger_response(call.caller, trigger), headers={"Refreshed-API-Token": token})
+    body = parked_trigger_response(call.caller, trigger, template)
+    return Answer(body=body, headers={"Refreshed-API-Token": token})
 
 
 @routes.post("/{task_instance_id}/event", access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload)

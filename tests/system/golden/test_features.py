@@ -1,0 +1,54 @@
+"""Our own DAGs, a file for each feature of Airflow's scheduling, held against what real Airflow made of them."""
+
+from pathlib import Path
+
+import pytest
+
+from gust.local.stack import running
+from tests.oracle import features
+from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors, run_all
+from tests.oracle.golden import Golden, dag_of
+from tests.oracle.server import ROOT
+
+GOLDEN = Golden.load(Path(__file__).parent / "features.json")
+DAG_IDS = GOLDEN.about["dags"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("features")]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """The API of a stack of its own over these DAGs."""
+    dags = tmp_path_factory.mktemp("dags")
+    features.prepare(dags)
+    data = tmp_path_factory.mktemp("data")
+    with running(root=ROOT, data=data, dags=dags, paused=True) as stack:
+        client = ApiClient(stack.url)
+        await_dags(client, DAG_IDS)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def runs(client):
+    return run_all(client, features.plan(client), say=print, keep_going=True)
+
+
+def test_every_file_is_imported(client):
+    assert import_errors(client) == {}
+
+
+def test_there_are_the_same_dags(client):
+    assert all_dag_ids(client) == DAG_IDS
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_there_are_the_same_runs(dag_id, runs):
+    assert sorted(name for name in runs if dag_of(name) == dag_id) == GOLDEN.runs_of(dag_id)
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN.runs))
+def test_it_ends_as_on_airflow(name, runs):
+    if name not in runs:
+        pytest.fail("there is no such run")
+    assert GOLDEN.differences(name, runs[name]) == []
