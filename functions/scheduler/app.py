@@ -1,8 +1,8 @@
 """The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
 
-All three come down to three verbs: `advance` one run, make one DAG's due runs (and those that events of its assets have
-triggered), or give out the slots of one limit. Several
-records of one run in a batch are one look at it. A message that fails is reported alone; the others of its batch are done.
+All three come down to four verbs: `advance` one run or one backfill, make one DAG's due runs (and those that events of its
+assets have triggered), or give out the slots of one limit. Several records of one run in a batch are one look at it. A
+message that fails is reported alone; the others of its batch are done.
 
 A stream knows no "alone": what is reported failed comes again with everything behind it, and holds up its lane until it
 is given up. So a run that cannot be brought forward is looked at again by way of SQS, and a record that is none is
@@ -18,8 +18,9 @@ from pydantic import TypeAdapter
 
 from gust import bootstrap
 from gust.model.keys import DagRunKey
-from gust.model.workload import Wake, WakeDag, WakeLimit, WakeRun
+from gust.model.workload import Wake, WakeBackfill, WakeDag, WakeLimit, WakeRun
 from gust.services.advance import advance, put_off
+from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
 from gust.services.grant_slots import grant_slots
 from gust.services.tick import tick
@@ -106,6 +107,8 @@ def look(at: Wake) -> None:
     match at:
         case WakeDag(dag_id=dag_id):
             create_due_runs(services, dag_id)
+        case WakeBackfill(backfill_id=backfill_id):
+            advance_backfill(services, backfill_id)
         case WakeLimit(limit=limit):
             grant_slots(services, limit)
         case WakeRun(key=key):

@@ -15,6 +15,8 @@ GustError
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
 │   ├── StaleDag
+│   ├── StaleBackfill
+│   ├── StaleCallback
 │   └── StaleAssetQueue
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from gust.model.callback import Callback
     from gust.model.dag import Dag
     from gust.model.dag_run import DagRun
     from gust.model.task_instance import TaskInstance
@@ -131,6 +134,18 @@ class StaleDag(Stale):
     """The DAG's item moved since it was read. `current` is what is stored, `None` if nothing is."""
 
     def __init__(self, message: str, current: Dag | None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class StaleBackfill(Stale):
+    """The backfill moved since it was read: another makes its runs, or it has ended."""
+
+
+class StaleCallback(Stale):
+    """The callback moved since it was read. `current` is what is stored, `None` if nothing is."""
+
+    def __init__(self, message: str, current: Callback | None) -> None:
         super().__init__(message)
         self.current = current
 

@@ -25,7 +25,7 @@ import pytest
 from gust.aws.memory import MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Conflict, GustError, NotFound, Stale
-from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.pool import of_pool, of_task, pool_of
@@ -44,7 +44,7 @@ from gust.store import items, keyspace
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.dynamodb.runs import read_instance
 from gust.store.table import key_of
-from tests.chaos.test_two_schedulers import given_dag, trigger
+from tests.chaos.test_two_schedulers import Crowd, given_dag, trigger
 from tests.chaos.test_weather import WAKING
 from tests.contract.conftest import OnDynamoDB
 from tests.unit.services.conftest import NoLogs
@@ -68,7 +68,7 @@ def busy() -> DagSpec:
     }
     return DagSpec(
         dag_id="etl",
-        timetable={"type": "airflow.timetables.simple.NullTimetable"},
+        timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
         max_active_tasks=MOST_IN_RUN,
         tasks={name: TaskSpec(task_id=name, retries=1000, retry_delay=0.0, **fields) for name, fields in tasks.items()},
     )
@@ -166,8 +166,8 @@ class Town:
                 pools.change_pool(self.services, "five", slots=self.chance.choice((2, 3, SLOTS, SLOTS)))
                 pools.change_pool(self.services, "kept", include_deferred=self.chance.random() < 0.8)
             if self.chance.random() < 0.2:
-                key = next(iter(self.services.store.waiting_for(of_pool("five"))), None)
-                waiting = self.services.store.get_instance(key) if key else None
+                first = next(iter(self.services.store.waiting_for(of_pool("five"))), None)
+                waiting = self.services.store.get_instance(first[1]) if first else None
                 if waiting is not None and slots.waits(waiting) and waiting.task_id.startswith("small"):
                     skipped = transition.skip(waiting, at=self.services.clock.now(), reason="A person skipped it.")
                     with suppress(Stale):
@@ -309,3 +309,40 @@ def test_the_filters_here_are_the_templates() -> None:
 
     assert WAKING == WOKEN_BY_OTHERS
     assert json.dumps([GIVEN_BACK, CHANGED]) == '["give_back", "change"]'
+
+
+def test_a_full_run_is_never_fuller_than_it_may_be(dynamodb: OnDynamoDB) -> None:
+    """Eight schedulers without pause at one run, in which more important tasks become ready all the time."""
+    services = Services(
+        store=dynamodb.store,
+        objects=dynamodb.objects,
+        queues=MemoryQueues(),
+        tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
+        clock=SystemClock(),
+        logs=NoLogs(),
+    )
+    names = [f"t{n:02}" for n in range(24)]
+    tasks = {
+        name: TaskSpec(
+            task_id=name,
+            priority_weight=n,
+            upstream_task_ids=(names[n - 6],) if n >= 6 else (),
+            downstream_task_ids=(names[n + 6],) if n + 6 < len(names) else (),
+        )
+        for n, name in enumerate(names)
+    }
+    spec = busy().model_copy(update={"tasks": tasks, "max_active_tasks": 2})
+    given_dag(services, spec, max_active_runs=1, max_active_tasks=2)
+    key = trigger(services, "r")
+
+    Crowd(services, [key]).work()
+
+    states: dict[Any, S | None] = {}
+    most = 0
+    for record in Stream(dynamodb).records(until=lambda: True):
+        image = record["dynamodb"].get("NewImage", {})
+        if image and (instance := keyspace.instance_key(key_of(image))) is not None:
+            states[instance] = read_instance(instance, image).state
+            most = max(most, sum(state in slots.HAS_A_WORKER for state in states.values()))
+    assert set(states.values()) == {S.SUCCESS}
+    assert most == 2

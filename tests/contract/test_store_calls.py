@@ -38,6 +38,7 @@ class Wire:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self.meta = client.meta
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Iterator[Any]] = {}
 

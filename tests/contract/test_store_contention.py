@@ -199,8 +199,7 @@ def test_one_of_many_schedulers_makes_the_run(store: Store) -> None:
     assert queue is not None
     run = a_run("asset_triggered__1", run_type=DagRunType.ASSET_TRIGGERED, run_after=at(1))
     outcomes = at_once([partial(store.create_asset_run, run, consuming=queue, events=[event])] * WRITERS)
-    assert outcomes["done"] == 1
-    assert outcomes["StaleAssetQueue"] + outcomes["AlreadyExists"] == WRITERS - 1
+    assert outcomes == {"done": 1, "StaleAssetQueue": WRITERS - 1}
     assert store.consumed_events(run.key) == [event]
 
 

@@ -7,10 +7,12 @@ import pytest
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun
 from gust.model.keys import DagRunKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.services.ports import Store
+from gust.services.ports import LastRuns, Store
 from tests.contract.given import NOW, a_dag, a_run, at, given_dag, given_instance, given_run, given_running_run
 from tests.contract.given import an_instance as instance_of
+from tests.contract.test_store_backfills import a_backfill
 
 RUNNING, SUCCESS, FAILED, QUEUED = (
     DagRunState.RUNNING,
@@ -39,7 +41,9 @@ def test_a_run_is_read_as_it_was_written(store: Store) -> None:
         triggered_by=DagRunTriggeredByType.TIMETABLE,
         triggering_user_name="ada",
         partition_key="p",
-        backfill_id="b",
+        backfill_id=7,
+        backfill_ordinal=3,
+        partition_date=at(-86400),
         bundle_version="abc",
         clear_number=2,
         due_at=at(60),
@@ -343,3 +347,31 @@ def test_a_run_leaves_the_due_index_when_it_finishes(store: Store) -> None:
     finished = store.get_run(seen.key)
     assert finished is not None
     assert finished.due_at is None
+
+
+def test_the_end_of_a_run_that_pauses_its_dag(store: Store) -> None:
+    given_dag(store, next_run_after=at(60))
+    run = given_running_run(store)
+    failed = replace(run, state=DagRunState.FAILED)
+    event = LoggedEvent(when=NOW, event="paused", dag_id="etl", owner="o", owner_display_name="O", extra="x")
+    with pytest.raises(StaleDagRun):
+        store.finish_run(run, failed, last=LastRuns(2, event))
+    assert store.logged_events("etl") == []
+    store.finish_run(run, failed, last=LastRuns(1, event))
+    dag = store.get_dag("etl")
+    assert dag is not None
+    assert (dag.is_paused, dag.running_runs) == (True, 0)
+    assert store.logged_events("etl") == [event]
+    assert store.due_dags(at(99)) == []
+
+
+def test_the_end_of_a_backfills_run_that_pauses_its_dag(store: Store) -> None:
+    given_dag(store, next_run_after=at(60))
+    store.create_backfill(a_backfill(), [])
+    run = given_running_run(store, a_run(backfill_id=1, backfill_ordinal=1))
+    event = LoggedEvent(when=NOW, event="paused", dag_id="etl", owner="o", owner_display_name="O", extra="x")
+    store.finish_run(run, replace(run, state=DagRunState.FAILED), last=LastRuns(1, event))
+    dag = store.get_dag("etl")
+    assert dag is not None
+    assert dag.is_paused
+    assert store.due_dags(at(99)) == []

@@ -24,6 +24,7 @@ from airflow.models import import_all_models
 from airflow.models.base import Base
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from airflow.models.taskreschedule import TaskReschedule
 from airflow.models.xcom import XComModel
@@ -48,7 +49,17 @@ from tests.differential.worker import cleared, mapped_over, run_id, skips
 PASSES = 40
 """More than any case needs: each pass of the scheduler carries a skip by at least one task."""
 
-EMPTIED = ("xcom", "task_map", "task_reschedule", "task_instance_history", "task_instance", "dag_run", "dag", "log")
+EMPTIED = (
+    "xcom",
+    "task_map",
+    "task_reschedule",
+    "task_instance_history",
+    "task_instance",
+    "dag_run",
+    "dag",
+    "log",
+    "slot_pool",
+)
 """The tables that a case fills."""
 
 VERSION = UUID(int=1)
@@ -73,6 +84,15 @@ class InOrder(tuple[Any, ...]):
         return [*self, *others]
 
 
+class AnyExecutor:
+    """Takes whatever it is given."""
+
+    name = "any"
+    slots_available = 1000
+    pre_assigns_external_executor_id = False
+    team_name = None
+
+
 class Standstill(Exception):
     pass
 
@@ -88,6 +108,7 @@ class AirflowSide:
         settings.Session = scoped_session(self._session)
         self.now = FIRST_RUN
         airflow_timezone.utcnow = lambda: self.now
+        airflow_dagbag.DBDagBag = lambda **_: self
         logging.disable(logging.CRITICAL)
 
     def _session(self) -> Session:
@@ -97,7 +118,7 @@ class AirflowSide:
 
     def begin(self, case: Case, spec: DagSpec, serialized: dict[str, Any]) -> None:
         """The case's DAG and runs, before anything happened."""
-        self.case, self.spec = case, spec
+        self.case, self.spec, self._serialized = case, spec, serialized
         self.now = FIRST_RUN + timedelta(days=10)
         self.dag = DagSerialization.from_dict(serialized)
         for task in self.dag.task_dict.values():
@@ -113,13 +134,14 @@ class AirflowSide:
                 fileloc="dag.py",
                 is_paused=False,
                 is_stale=False,
-                max_active_tasks=1000,
+                max_active_tasks=case.max_active_tasks,
                 max_active_runs=16,
                 max_consecutive_failed_dag_runs=0,
-                has_task_concurrency_limits=False,
+                has_task_concurrency_limits=any(task.max_per_run for task in case.tasks),
                 fail_fast=case.fail_fast,
             )
         )
+        self.session.add(Pool(pool="default_pool", slots=10_000, include_deferred=False))
         for number in range(case.runs):
             self._add_run(number)
         self.session.commit()
@@ -134,6 +156,9 @@ class AirflowSide:
         scheduler.scheduler_dag_bag = self
         scheduler.job = SimpleNamespace(id=None, max_tis_per_query=0)
         scheduler._multi_team = False
+        scheduler.executor = AnyExecutor()
+        scheduler.executors = [scheduler.executor]
+        scheduler._try_to_load_executor = lambda *_, **__: scheduler.executor
         return scheduler
 
     def get_dag_for_run(self, dag_run: DagRun, session: Session) -> Any:
@@ -167,6 +192,8 @@ class AirflowSide:
 
     def settle(self) -> None:
         """The scheduler's loop, until it changes nothing any more; what it schedules is then queued."""
+        # Each pass of the scheduler has a session of its own; what the API looked at before is none of its business.
+        self.session.expunge_all()
         seen = self._snapshot()
         for _ in range(PASSES):
             for run in self._runs():
@@ -177,18 +204,30 @@ class AirflowSide:
                     self.session.flush()
             self.session.commit()
             now = self._snapshot()
-            if now == seen:
+            if now == seen and not self._queue():
                 return
             seen = now
         raise Standstill(f"Airflow's scheduler was not done after {PASSES} passes")
+
+    def _queue(self) -> bool:
+        """Give the executor what is scheduled, as far as the limits have room; whether there was any.
+
+        Once the scheduler is done: what becomes ready a pass later may be more important.
+        """
+        scheduled = update(TaskInstance).where(TaskInstance.state == "scheduled")
+        if self.case.max_active_tasks >= 1000 and not any(task.max_per_run for task in self.case.tasks):
+            queued = self.session.execute(scheduled.values(state="queued")).rowcount
+        else:
+            queued = len(self._scheduler._executable_task_instances_to_queued(1000, self.session))
+        self.session.commit()
+        self.session.expunge_all()
+        return bool(queued)
 
     def _runs(self) -> list[DagRun]:
         return list(self.session.scalars(select(DagRun).order_by(DagRun.logical_date)))
 
     def _snapshot(self) -> list[Any]:
-        """Everything the scheduler may change; what is scheduled goes to the executor at once."""
-        self.session.execute(update(TaskInstance).where(TaskInstance.state == "scheduled").values(state="queued"))
-        self.session.commit()
+        """Everything the scheduler may change."""
         instances = self.session.execute(select(*COLUMNS)).all()
         return [sorted(map(tuple, instances), key=str), self.session.execute(select(DagRun.id, DagRun.state)).all()]
 
@@ -204,11 +243,15 @@ class AirflowSide:
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
+        if event.task and event.task not in self.spec.tasks:
+            return
         match event.do:
             case "wait":
                 self.now += timedelta(seconds=event.seconds)
             case "clear":
                 self._clear(event)
+            case "mark":
+                self._mark(event)
             case _ if (instance := self._instance(event)) is not None:
                 match event.do, instance.state:
                     case "start", TaskInstanceState.QUEUED:
@@ -217,7 +260,11 @@ class AirflowSide:
                         self._end(instance, event)
                     case "fire", TaskInstanceState.DEFERRED:
                         self._set(instance, state=TaskInstanceState.SCHEDULED, trigger_id=None)
-                    case "die", TaskInstanceState.RUNNING | TaskInstanceState.RESTARTING:
+                    case "die", TaskInstanceState.RESTARTING:
+                        # As `process_executor_events` does, once the worker has ended it.
+                        instance.max_tries = instance.try_number + self.dag.get_task(instance.task_id).retries
+                        instance.set_state(None, session=self.session)
+                    case "die", TaskInstanceState.RUNNING:
                         instance.task = self.dag.get_task(instance.task_id)
                         instance.dag_run.dag = self.dag
                         instance.handle_failure("lost", session=self.session)
@@ -310,13 +357,21 @@ class AirflowSide:
         self.session.execute(update(TaskInstance).where(TaskInstance.id == instance.id).values(**values))
 
     def _clear(self, event: Event) -> None:
-        wanted = cleared(self.case, self.spec, event)
+        wanted = cleared(self.spec, event)
         of_run = self.session.scalars(select(TaskInstance).where(TaskInstance.run_id == run_id(event.run)))
         instances = [
             instance
             for instance in of_run
-            if (instance.task_id == event.task and instance.map_index == event.index)
-            or (event.only != "" and instance.task_id in wanted)
+            if instance.task_id in wanted or (instance.task_id, instance.map_index) in wanted
         ]
-        airflow_dagbag.DBDagBag = lambda **_: self
         clear_task_instances(instances, self.session)
+
+    def _mark(self, event: Event) -> None:
+        # A DAG of its own: making a subset of it leaves its tasks with groups that are gone.
+        DagSerialization.from_dict(self._serialized).set_task_instance_state(
+            task_id=event.task,
+            map_indexes=[event.index],
+            run_id=run_id(event.run),
+            state=TaskInstanceState(event.outcome),
+            session=self.session,
+        )

@@ -38,7 +38,7 @@ def author(case: Case, dag_id: str) -> dict[str, Any]:
         fail_fast=case.fail_fast,
         dagrun_timeout=timedelta(seconds=case.timeout) if case.timeout else None,
         catchup=case.catchup,
-        max_active_tasks=1000,
+        max_active_tasks=case.max_active_tasks,
     ) as dag:
         made: dict[str, Any] = {}
         groups: dict[str, TaskGroup] = {}
@@ -91,6 +91,8 @@ def _task(plan: TaskPlan, group: TaskGroup | None, made: dict[str, Any]) -> Any:
         "ignore_first_depends_on_past": plan.ignore_first_depends_on_past,
         "wait_for_downstream": plan.wait_for_downstream,
         "max_active_tis_per_dagrun": plan.max_per_run,
+        "priority_weight": plan.weight,
+        "weight_rule": "absolute",
         "start_date": None if plan.starts is None else FIRST_RUN + timedelta(days=plan.starts),
     }
     if plan.kind == "empty":

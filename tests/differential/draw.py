@@ -26,6 +26,8 @@ def draw_dag(random: Random) -> Case:
         case.runs, case.catchup = 2, random.random() < 0.5
     for number in range(random.randint(2, MOST_TASKS)):
         case.tasks.append(_task(random, case, traits, f"t{number}"))
+    if "limits" in traits:
+        _limit(random, case)
     if case.groups:
         _map_groups(random, case, traits)
     return case
@@ -43,7 +45,7 @@ TRAITS = {
     "past": 0.15,
     "fail_fast": 0.1,
     "timeout": 0.08,
-    "limits": 0.0,
+    "limits": 0.12,
 }
 """How likely a DAG has any of it."""
 
@@ -87,9 +89,16 @@ def _task(random: Random, case: Case, traits: set[str], name: str) -> TaskPlan:
         plan.ignore_first_depends_on_past = random.random() < 0.7
     if "past" in traits and random.random() < 0.15:
         plan.starts = 1
-    if "limits" in traits and random.random() < 0.4:
-        plan.max_per_run = random.choice([1, 2])
     return plan
+
+
+def _limit(random: Random, case: Case) -> None:
+    """No two tasks of one weight: Airflow takes any of them first."""
+    weights = random.sample(range(1, 50), len(case.tasks))
+    for task, weight in zip(case.tasks, weights, strict=True):
+        task.weight = weight
+        task.max_per_run = random.choice([None, None, 1, 2])
+    case.max_active_tasks = random.choice([1, 2, 3, 1000])
 
 
 def _map(random: Random, case: Case, plan: TaskPlan) -> None:
@@ -145,13 +154,13 @@ MOODS = [
 class Fate:
     """Draws what happens next, given how things stand."""
 
-    def __init__(self, random: Random, case: Case, spec: DagSpec, *, clears: bool = False) -> None:
+    def __init__(self, random: Random, case: Case, spec: DagSpec, *, clears: bool = True) -> None:
         self._random = random
         self._case = case
         self._spec = spec
         self._plans = {task.name: task for task in case.tasks}
         self._mood = random.choice(MOODS)
-        self._clears = clears and random.random() < 0.35
+        self._clears = clears and random.random() < 0.5
 
     def next_events(self, picture: Picture) -> list[Event]:
         """One step's: some of what can happen now; none where nothing can."""
@@ -162,6 +171,9 @@ class Fate:
             and (touched := [k for k, i in picture.instances.items() if i.state])
         ):
             run, task, index = random.choice(touched)
+            if random.random() < 0.3:
+                state = random.choice(["success", "failed", "skipped"])
+                return [Event(do="mark", run=run, task=task, index=index, outcome=state)]
             return [Event(do="clear", run=run, task=task, index=index, only=random.choice(["", "all", "down", "down"]))]
         open_ones = [key for key, instance in picture.instances.items() if instance.state in OPEN]
         waits = any(instance.state in WAITING for instance in picture.instances.values())

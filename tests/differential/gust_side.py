@@ -18,6 +18,7 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
 from gust.scheduling.run_view import RunView
 from gust.services.advance import advance
+from gust.services.clear_task_instances import Clear, clear_task_instances
 from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.push_xcom import push_xcom
@@ -30,13 +31,14 @@ from gust.services.report_task_instance import (
     report_stopped,
     report_success,
 )
+from gust.services.set_state import Mark, mark_task_instances
 from gust.services.skip_downstream import skip_downstream
 from gust.services.start_task_instance import start_task_instance
 from gust.store.memory import MemoryStore
 from tests.differential.author import FIRST_RUN
 from tests.differential.picture import InstancePicture, Picture
 from tests.differential.plan import Case, Event
-from tests.differential.worker import mapped_over, run_id, skips
+from tests.differential.worker import cleared, mapped_over, run_id, skips
 
 
 class GustSide:
@@ -53,7 +55,14 @@ class GustSide:
         )
         key = f"specs/{hash(spec.model_dump_json())}.json"
         self.services.objects.put(key, spec.model_dump_json().encode())
-        dag = Dag(dag_id=spec.dag_id, version_number=1, spec_key=key, bundle_version="1", max_active_runs=16)
+        dag = Dag(
+            dag_id=spec.dag_id,
+            version_number=1,
+            spec_key=key,
+            bundle_version="1",
+            max_active_runs=16,
+            max_active_tasks=case.max_active_tasks,
+        )
         self.services.store.put_dag(None, dag)
         for number in range(case.runs):
             self._add_run(number, key)
@@ -114,12 +123,21 @@ class GustSide:
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
-        if event.do == "wait":
-            self._wait(event.seconds)
+        if event.task and event.task not in self.spec.tasks:
             return
-        instance = self._instance(event)
-        if instance is None:
-            return
+        match event.do:
+            case "wait":
+                self._wait(event.seconds)
+            case "clear":
+                clear = Clear(markers=cleared(self.spec, event))
+                clear_task_instances(self.services, [self._run_key(event.run)], clear)
+            case "mark":
+                mark = Mark(tasks=[(event.task, event.index)], state=S(event.outcome))
+                mark_task_instances(self.services, self._run_key(event.run), mark)
+            case _ if (instance := self._instance(event)) is not None:
+                self._work(instance, event)
+
+    def _work(self, instance: TaskInstance, event: Event) -> None:
         now = self.clock.now()
         dispatch = Dispatch.of(instance)
         match event.do, instance.state:

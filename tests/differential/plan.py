@@ -43,6 +43,9 @@ class TaskPlan:
     ignore_first_depends_on_past: bool = True
     wait_for_downstream: bool = False
     max_per_run: int | None = None
+    """`max_active_tis_per_dagrun`."""
+    weight: int = 1
+    """Its `priority_weight`, by the rule `absolute`."""
     ignores_rules: bool = True
     """A short circuit's `ignore_downstream_trigger_rules`."""
     starts: int | None = None
@@ -78,6 +81,7 @@ class Case:
     fail_fast: bool = False
     timeout: int | None = None
     catchup: bool = False
+    max_active_tasks: int = 1000
     told: str = ""
     """Why the case is kept."""
 

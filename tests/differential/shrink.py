@@ -82,7 +82,7 @@ def _without_group(case: Case, name: str) -> Case:
 
 def _plainer_case(case: Case) -> Iterator[Case]:
     plain = Case(tasks=[])
-    for name in ("runs", "fail_fast", "timeout", "catchup"):
+    for name in ("runs", "fail_fast", "timeout", "catchup", "max_active_tasks"):
         if getattr(case, name) != getattr(plain, name):
             yield _with(case, **{name: getattr(plain, name)})
 

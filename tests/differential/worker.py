@@ -38,9 +38,14 @@ def skips(case: Case, spec: DagSpec, event: Event) -> tuple[dict[str, Any] | Non
     return ({"skipped": skipped}, list(skipped)) if skipped else (None, [])
 
 
-def cleared(case: Case, spec: DagSpec, event: Event) -> set[str]:
-    """The tasks of which all instances are cleared."""
-    return {event.task, *downstream(spec, event.task)} if event.only == "down" else {event.task}
+def cleared(spec: DagSpec, event: Event) -> frozenset[Target]:
+    """What is cleared: whole tasks, and single instances."""
+    match event.only:
+        case "down":
+            return frozenset({event.task, *downstream(spec, event.task)})
+        case "all":
+            return frozenset({event.task})
+    return frozenset({(event.task, event.index)})
 
 
 def downstream(spec: DagSpec, task_id: str) -> set[str]:

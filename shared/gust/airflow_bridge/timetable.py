@@ -1,4 +1,4 @@
-"""Ask a timetable that a plugin of a bundle brings, in a child of its own: the other side of `aws.timetables`."""
+"""Ask a timetable, or a deadline's reference, of a bundle's plugin, in a child: the other side of `aws.timetables`."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,17 @@ def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
     compat.log_here()
     if bundle is not None:
         compat.use_plugins_of(bundle)
+    if reference := question.get("deadline"):
+        return json.dumps(compat.deadline_moment(reference, **question["of"])).encode()
     timetable = compat.decoded_timetable(question["timetable"])
-    if asked := question.get("manual_interval"):
-        return json.dumps(compat.manual_interval(timetable, asked["run_after"])).encode()
-    return json.dumps(compat.next_run(timetable, **question["next_run"])).encode()
+    answer: Any
+    match question:
+        case {"manual_interval": asked}:
+            answer = compat.manual_interval(timetable, **asked)
+        case {"runs_between": asked}:
+            answer = compat.runs_between(timetable, **asked)
+        case {"run_id": asked}:
+            answer = compat.run_id(timetable, **asked)
+        case _:
+            answer = compat.next_run(timetable, **question["next_run"])
+    return json.dumps(answer).encode()

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from gust.errors import BadRequest
 from gust.model.dag_spec import TimetableSpec
+from gust.model.state import DagRunType
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 
@@ -17,36 +18,80 @@ class ParserTimetables:
     invoke: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     def next_run(
-        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
     ) -> NextRun | None:
-        answer = self._ask(
-            spec,
-            bundle_version,
-            {
-                "next_run": {
-                    "last": [last.start.isoformat(), last.end.isoformat()] if last else None,
-                    "earliest": allowed.earliest.isoformat() if allowed.earliest else None,
-                    "latest": allowed.latest.isoformat() if allowed.latest else None,
-                    "catchup": allowed.catchup,
-                }
-            },
-        )
-        if answer is None:
-            return None
-        return NextRun(run_after=datetime.fromisoformat(answer["run_after"]), data_interval=_interval(answer))
+        question = {
+            "last": _written(last) if last else None,
+            "earliest": _text(allowed.earliest),
+            "latest": _text(allowed.latest),
+            "catchup": allowed.catchup,
+        }
+        answer = self._ask(spec, bundle_version, {"next_run": question})
+        return None if answer is None else _run(answer)
+
+    def runs_between(
+        self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
+    ) -> list[NextRun]:
+        question = {"earliest": _text(earliest), "latest": _text(latest)}
+        return [_run(answer) for answer in self._ask(spec, bundle_version, {"runs_between": question})]
 
     def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
-        question = {"manual_interval": {"run_after": run_after.isoformat()}}
-        return _interval(self._ask(spec, bundle_version, question) or {})
+        answer = self._ask(spec, bundle_version, {"manual_interval": {"run_after": _text(run_after)}})
+        return DataInterval(datetime.fromisoformat(answer["start"]), datetime.fromisoformat(answer["end"]))
 
-    def _ask(self, spec: TimetableSpec, bundle_version: str | None, question: dict[str, Any]) -> dict[str, Any] | None:
+    def run_id(
+        self,
+        spec: TimetableSpec,
+        bundle_version: str | None,
+        *,
+        run_type: DagRunType,
+        run_after: datetime,
+        data_interval: DataInterval | None,
+    ) -> str:
+        described = _written(NextRun(run_after, data_interval))
+        return str(self._ask(spec, bundle_version, {"run_id": {"run_type": run_type.value, "run": described}}))
+
+    def deadline(
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+    ) -> datetime | None:
+        asked = {"deadline": dict(reference), "of": {"dag_id": dag_id, "run_id": run_id}}
+        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, **asked})
+        if "error" in answer:
+            raise BadRequest(f"{reference['__class_path']} could not be asked: {answer['error']}")
+        return None if answer["answer"] is None else datetime.fromisoformat(answer["answer"])
+
+    def _ask(self, spec: TimetableSpec, bundle_version: str | None, question: dict[str, Any]) -> Any:
         timetable = {"__type": spec.type, "__var": spec.data}
         answer = self.invoke({"timetable": timetable, "bundle_version": bundle_version, **question})
         if "error" in answer:
             raise BadRequest(f"The timetable {spec.type} could not be asked: {answer['error']}")
-        found: dict[str, Any] | None = answer["answer"]
-        return found
+        return answer["answer"]
 
 
-def _interval(answer: dict[str, Any]) -> DataInterval:
-    return DataInterval(datetime.fromisoformat(answer["start"]), datetime.fromisoformat(answer["end"]))
+def _written(run: NextRun) -> dict[str, str | None]:
+    covered = run.data_interval
+    return {
+        "run_after": _text(run.run_after),
+        "start": _text(covered.start) if covered else None,
+        "end": _text(covered.end) if covered else None,
+        "partition_date": _text(run.partition_date),
+        "partition_key": run.partition_key,
+    }
+
+
+def _run(answer: Mapping[str, Any]) -> NextRun:
+    moments = {name: datetime.fromisoformat(text) for name, text in answer.items() if name in _MOMENTS and text}
+    return NextRun(
+        run_after=moments["run_after"],
+        data_interval=DataInterval(moments["start"], moments["end"]) if "start" in moments else None,
+        partition_date=moments.get("partition_date"),
+        partition_key=answer.get("partition_key"),
+        run_id=answer.get("run_id"),
+    )
+
+
+_MOMENTS: Final = frozenset({"run_after", "start", "end", "partition_date"})
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -95,7 +95,7 @@ class AssetQueue:
     """`run_after` of the last run that assets made; `None` before the first."""
     last_run_id: str | None = None
     arrivals: int = 0
-    """Grows with every event; a run is made only by who has seen them all."""
+    """Grows with every report and with every run; a run is made only by who has seen them all."""
     due_at: datetime | None = None
     """When it is looked at should no word of an event come through."""
 

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+DAG_VERSION_NAMESPACE: Final = UUID("0b8f2a5e-7c55-5d0a-8a54-5c1d9f0f7d43")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,10 @@ class Dag:
     next_logical_date: datetime | None = None
     next_data_interval_start: datetime | None = None
     next_data_interval_end: datetime | None = None
+    next_partition_date: datetime | None = None
+    next_partition_key: str | None = None
+    next_run_id: str | None = None
+    """How a plugin's timetable names its next run; `None` where the name follows from the other fields."""
     next_run_after: datetime | None = None
     """When the timetable's next run is made; `None` when there is none. Stands in the `due` index unless paused or stale."""
 
@@ -63,3 +71,8 @@ class DagVersion:
     source_key: str
     """Where in the bucket the file's text lies, as it was parsed."""
     dag_display_name: str = ""
+
+    @property
+    def id(self) -> UUID:
+        """Derived, so that it need not be stored."""
+        return uuid5(DAG_VERSION_NAMESPACE, f"{self.dag_id}\x1f{self.version_number}")

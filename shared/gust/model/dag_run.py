@@ -31,7 +31,10 @@ class DagRun:
     partition_key: str | None = None
     partition_date: datetime | None = None
     """The moment that the partition key stands for, where the timetable knows it."""
-    backfill_id: str | None = None
+    backfill_id: int | None = None
+    """The backfill that made the run, or ran it again: under its limit it starts, and in its order."""
+    backfill_ordinal: int = 0
+    """The run's place in that backfill, from 1."""
     version_number: int
     """The DAG version the run was made from, 1, 2, …; it keeps it to its end."""
     spec_key: str
@@ -41,6 +44,8 @@ class DagRun:
     clear_number: int = 0
     due_at: datetime | None = None
     """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
+    calls_back: bool = False
+    """Callbacks of the run are not known to have ended: it keeps its `due_at` although it has finished."""
     admitted: tuple[str, ...] = ()
     """Instances among those that waited for the run's own limits which may be sent now (`slots.admission`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""

@@ -146,7 +146,8 @@ def _fastapi_shape(place: str, where: tuple[str, ...], error: Any) -> Json:
         "type": error["type"],
         "loc": [place, *where, *error["loc"]],
         "msg": error["msg"],
-        "input": error["input"],
+        # Of a parameter that is missing FastAPI has no input, of a field the object that misses it.
+        "input": None if place == "query" and error["type"] == "missing" else error["input"],
     }
     if "ctx" in error:
         # An exception has no JSON form; FastAPI shows an empty object for it.

@@ -12,9 +12,8 @@ from typing import Any, Final
 from pydantic import AwareDatetime, NonNegativeInt
 
 from gust.model.dag import DagVersion
-from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey
-from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.dag_versions import dag_version_response
@@ -23,8 +22,8 @@ from gust.rest_api.listing import Ordering, Page, Paging, contains, page, starts
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, RunView, load_view
-from gust.scheduling.decide import decide
 from gust.services.context import Services
+from gust.services.explain import explain
 from gust.services.specs import load_spec
 
 FEW: Final = 20
@@ -243,22 +242,8 @@ def _dependencies(services: Services, request: Request, map_index: int) -> Json:
         raise no_instance(request, map_index, None)
     if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
         return {"dependencies": []}
-    reasons = [("Dag Not Paused", _paused(services, view.run)), ("Dagrun Running", _not_running(view.run))]
-    if view.spec is not None:
-        decision = decide(view.spec, view.run, view.stored, now=request.now)
-        reasons.append(("Scheduler", decision.reasons.get((found.instance.task_id, map_index))))
-    return {"dependencies": [{"name": name, "reason": reason} for name, reason in reasons if reason]}
-
-
-def _paused(services: Services, run: DagRun) -> str | None:
-    dag = services.store.get_dag(run.dag_id)
-    return f"DAG '{run.dag_id}' is paused" if dag and dag.is_paused else None
-
-
-def _not_running(run: DagRun) -> str | None:
-    if run.state is DagRunState.RUNNING:
-        return None
-    return run.reason or f"The DagRun is not running, it is {run.state.value}"
+    objections = explain(services, view.run.key, found.instance.task_id, map_index)
+    return {"dependencies": [{"name": o.dependency.value, "reason": o.reason} for o in objections]}
 
 
 def _existing(services: Services, request: Request, map_index: int, *, try_number: int | None = None) -> InstanceView:

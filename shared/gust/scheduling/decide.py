@@ -11,12 +11,14 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
@@ -24,12 +26,22 @@ from gust.model.pool import THE_RUN, pool_of
 from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import retry, slots, transition
-from gust.scheduling.decision import Decision, Effect, GrantSlots, SendTask, SendTrigger, StartNextRun
+from gust.scheduling import callback, retry, slots, transition
+from gust.scheduling.callback import WhyEnded
+from gust.scheduling.decision import (
+    Decision,
+    Dependency,
+    Effect,
+    GrantSlots,
+    SendCallback,
+    SendTask,
+    SendTrigger,
+    StartNextRun,
+)
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
-from gust.scheduling.trigger_rule import Verdict
+from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
 
 SOON: Final = timedelta(milliseconds=1)
@@ -57,13 +69,17 @@ def decide(
     now: datetime,
     config: Config = Config(),
     past: Past | None = None,
+    callbacks: Sequence[Callback] = (),
     pools: slots.Pools | None = None,
+    used: Mapping[str, int] | None = None,
     max_active_tasks: int | None = None,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
     `past` is what came before the run; needed where a task depends on it (`past.is_needed`), such a task waits without.
-    `pools` are those that the tasks name, as far as they exist. `max_active_tasks` is the DAG's now, as in Airflow; `None`:
+    `callbacks` are those the run has already.
+    `pools` are those that the tasks name, as far as they exist; `used` says how many slots are held of the limits that tasks
+    have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`:
     that of the run's version.
     """
     match run.state:
@@ -72,7 +88,18 @@ def decide(
         case DagRunState.SUCCESS | DagRunState.FAILED:
             return Decision(effects=(StartNextRun(run.dag_id),))
     most = spec.max_active_tasks if max_active_tasks is None else max_active_tasks
-    deciding = _Deciding(spec, run, instances, now=now, config=config, past=past, pools=pools or {}, most=most)
+    deciding = _Deciding(
+        spec,
+        run,
+        instances,
+        now=now,
+        config=config,
+        past=past,
+        callbacks=callbacks,
+        pools=pools or {},
+        used=used or {},
+        most=most,
+    )
     return deciding.decide()
 
 
@@ -88,7 +115,9 @@ class _Deciding:
         now: datetime,
         config: Config,
         past: Past | None,
+        callbacks: Sequence[Callback],
         pools: slots.Pools,
+        used: Mapping[str, int],
         most: int,
     ) -> None:
         self.spec = spec
@@ -96,24 +125,35 @@ class _Deciding:
         self.now = now
         self.config = config
         self.past = past
+        self.callbacks = callbacks
         self.pools = pools
+        self.used = used
         self.max_active_tasks = most
         self.admitted = run.admitted
         """The run's, and whom this decision lets go besides."""
         self.is_never_full = False
+        self.keeps_places_free = False
         self.view = RunView(spec, run, instances, now)
         self.upstream = Upstream(self.view)
         self.reasons: dict[InstanceId, str] = {}
+        self.blocked_by: dict[InstanceId, Dependency] = {}
         self._revised: set[str] = set()
+        self._waiting: set[InstanceId] = set()
+        """What waits for its upstreams, as far as they were looked at."""
 
     def decide(self) -> Decision:
         if self._is_timed_out():
             return self._time_out()
         self._fail_fast()
         self._ring_timers()
-        ready = self._settle()
+        while True:
+            ready = self._settle()
+            changes_before = self.view.changes
+            is_stuck = self._overtake()
+            if is_stuck or self.view.changes == changes_before:
+                break
         self._schedule(ready)
-        return self._conclude()
+        return self._conclude(is_stuck=is_stuck)
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -128,10 +168,10 @@ class _Deciding:
 
     def _time_out(self) -> Decision:
         reason = f"The run took longer than its dagrun_timeout of {timedelta(seconds=self.spec.dagrun_timeout or 0)}."
-        for _, instance in self.view.all_instances():
-            if instance.state in UNFINISHED:
-                self.view.move(transition.time_out(instance, at=self.now, reason=reason))
-        return self._finish(DagRunState.FAILED, reason)
+        unfinished = [instance for _, instance in self.view.all_instances() if instance.state in UNFINISHED]
+        for instance in unfinished:
+            self.view.move(transition.time_out(instance, at=self.now, reason=reason))
+        return self._finish(DagRunState.FAILED, reason, why=WhyEnded.TIMED_OUT, unfinished=unfinished)
 
     def _ring_timers(self) -> None:
         for task, instance in self.view.all_instances():
@@ -247,27 +287,40 @@ class _Deciding:
         if instance.state not in SCHEDULABLE or self.view.has_moved(instance):
             return False
         evaluation = self.upstream.evaluate(task, instance)
+        self._waiting.discard((task.task_id, instance.map_index))
         match evaluation.verdict:
             case Verdict.RUN:
                 return self._may_go(task, instance)
-            case Verdict.SKIP:
-                self.view.move(transition.skip(instance, at=self.now, reason=evaluation.reason))
-            case Verdict.UPSTREAM_FAIL:
-                self.view.move(transition.upstream_fail(instance, at=self.now, reason=evaluation.reason))
-            case Verdict.REMOVE:
-                self.view.move(transition.remove(instance, at=self.now, reason=evaluation.reason))
             case Verdict.WAIT:
-                self._wait(instance, evaluation.reason)
+                by_sources = evaluation.is_of_sources
+                dependency = Dependency.MAPPED_SOURCES if by_sources else Dependency.TRIGGER_RULE
+                self._wait(instance, evaluation.reason, dependency)
+                self._waiting.add((task.task_id, instance.map_index))
+        self._settle_as(instance, evaluation)
         return False
+
+    def _settle_as(self, instance: TaskInstance, evaluation: Evaluation) -> None:
+        """Move it where it is certain that it will not run."""
+        match evaluation.verdict:
+            case Verdict.SKIP:
+                move = transition.skip
+            case Verdict.UPSTREAM_FAIL:
+                move = transition.upstream_fail
+            case Verdict.REMOVE:
+                move = transition.remove
+            case _:
+                return
+        self.view.move(move(self.view.take_back(instance), at=self.now, reason=evaluation.reason))
 
     def _may_go(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Its upstreams let it go. Is it time, does the past let it go, is there a worker for it, does it need one?"""
         if instance.due_at is not None and instance.due_at > self.now:
-            what = "retried" if instance.state is S.UP_FOR_RETRY else "continued"
-            self._wait(instance, f"It is {what} at {instance.due_at.isoformat()}.")
+            is_retried = instance.state is S.UP_FOR_RETRY
+            reason = f"It is {'retried' if is_retried else 'continued'} at {instance.due_at.isoformat()}."
+            self._wait(instance, reason, Dependency.RETRY_PERIOD if is_retried else Dependency.RESCHEDULE)
             return False
         if (objection := self._past_objection(task)) is not None:
-            self._wait(instance, objection)
+            self._wait(instance, objection, Dependency.PREVIOUS_RUN)
             return False
         if instance.map_index == UNMAPPED and task.is_mapped:
             return True
@@ -275,7 +328,8 @@ class _Deciding:
             self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
             return False
         if (missing := missing_worker(task)) is not None:
-            self.view.move(transition.refuse(instance, at=self.now, retries=task.retries, reason=missing))
+            refused = transition.refuse(instance, at=self.now, retries=task.retries, reason=missing)
+            self.view.move(callback.with_task_callback(task, refused))
             return False
         return True
 
@@ -317,8 +371,10 @@ class _Deciding:
                 self.view.move(transition.remove(before, at=self.now, reason=reason))
         return self.view.grow(task, length)
 
-    def _wait(self, instance: TaskInstance, reason: str) -> None:
-        self.reasons[instance.task_id, instance.map_index] = reason
+    def _wait(self, instance: TaskInstance, reason: str, dependency: Dependency) -> None:
+        key = (instance.task_id, instance.map_index)
+        self.reasons[key] = reason
+        self.blocked_by[key] = dependency
 
     # --- limits -------------------------------------------------------------------------------------------------------
 
@@ -344,7 +400,8 @@ class _Deciding:
             for task, instance in to_workers:
                 self._let_go(task, instance)
         else:
-            self._admit(everything, sorted(kept_back + to_workers, key=lambda pair: slots.order_in_run(*pair)))
+            everybody = waiting + to_workers
+            self._admit(everything, sorted(everybody, key=lambda pair: slots.order_in_run(*pair)))
 
     def _count_what_pools_count(self) -> None:
         for task, instance in self.view.all_instances():
@@ -391,24 +448,38 @@ class _Deciding:
             self.view.move(transition.wait(instance, waits_for=claims[0].limit, waiting_order=order))
 
     def _admit(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """In order, as many as there is room for; whoever has to wait for slots besides keeps nobody back."""
+        """In order, as many as there is room for. Who will get its slots keeps a place in the run free, who has to wait for
+        them keeps nobody back."""
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
+        promised: Counter[str] = Counter()
         admitted: list[str] = []
         for task, instance in ordered:
             is_new = instance.state is not S.SCHEDULED
+            is_in_line = not is_new and not self._waits_for_its_run(instance)
+            if slots.is_on_its_way(instance, self.admitted):
+                continue
             if (objection := room.objection(task)) is not None:
-                self._wait(instance, objection)
+                self._wait(instance, objection, Dependency.RUN_SLOTS if room.is_full else Dependency.TASK_CONCURRENCY)
                 if is_new:
                     self._scheduled(task, instance, waits_for=THE_RUN)
-            elif self._claims(task):
-                self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
-            else:
+            elif claims := self._claims(task):
+                if not is_in_line:
+                    self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
+                if all(self._has_room(claim, promised) for claim in claims):
+                    promised.update({claim.limit: claim.slots for claim in claims})
+                    room.take(task)
+            elif not is_in_line:
                 room.take(task)
                 after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
                 admitted.append(slots.admission(after))
         if admitted:
-            under_way = [slots.admission(i) for i in everything if slots.is_on_its_way(i, self.run.admitted)]
-            self.admitted = (*(one for one in under_way if one in self.run.admitted), *admitted)
+            self.admitted = slots.admitting(self.run, admitted, everything).admitted
+        kept_back = any(slots.waits(i) and self._waits_for_its_run(i) for _, i in self.view.all_instances())
+        self.keeps_places_free = bool(promised) and kept_back
+
+    def _has_room(self, claim: slots.Claim, promised: Counter[str]) -> bool:
+        used = claim.pool.used if claim.pool else self.used.get(claim.limit)
+        return used is not None and claim.has_room(used + promised[claim.limit])
 
     def _scheduled(self, task: TaskSpec, instance: TaskInstance, *, waits_for: str | None) -> TaskInstance:
         is_in_line = waits_for not in {None, THE_RUN}
@@ -419,34 +490,84 @@ class _Deciding:
         self.view.move(moved)
         return moved.after
 
+    # --- what was overtaken -------------------------------------------------------------------------------------------
+
+    def _overtake(self) -> bool:
+        """Nothing more can be sent: does anything that is sent or runs still have what it waited for, or can anything
+        be expected of time? Otherwise the run is stuck, for good; returns whether it is.
+
+        Until the first that still has it is found, Airflow moves those that can no longer have it, workers or not: a
+        person's clear or mark has taken from under them what they were let go by. It judges none of this while anything
+        is deferred, or waits for another run or for room of its task.
+        """
+        unfinished = sorted(
+            ((task, i) for task, i in self.view.all_instances() if i.state in UNFINISHED),
+            key=lambda pair: (pair[0].task_id, pair[1].map_index),
+        )
+        if not unfinished or any(_may_wait_for_others(task, instance) for task, instance in unfinished):
+            return False
+        self.view.begin_round()
+        for task, instance in unfinished:
+            key = (task.task_id, instance.map_index)
+            if key in self._waiting:
+                continue
+            if instance.state in SCHEDULABLE:
+                return False
+            evaluation = self.upstream.evaluate(task, instance)
+            if evaluation.verdict is Verdict.RUN:
+                return False
+            self._settle_as(instance, evaluation)
+        return True
+
     # --- the run ------------------------------------------------------------------------------------------------------
 
-    def _conclude(self) -> Decision:
+    def _conclude(self, *, is_stuck: bool) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
         if not unfinished:
-            return self._finish(*self._outcome())
-        if self._is_deadlocked([instance for _, instance in unfinished]):
-            return self._finish(DagRunState.FAILED, "Deadlock: no unfinished task can ever run.")
+            state, reason = self._outcome()
+            is_success = state is DagRunState.SUCCESS
+            ended = self._finish(state, reason, why=WhyEnded.SUCCESS if is_success else WhyEnded.TASK_FAILURE)
+            return replace(ended, is_settled=True)
+        if is_stuck:
+            reason = "Deadlock: no unfinished task can ever run."
+            waiting = [instance for _, instance in unfinished]
+            return self._finish(DagRunState.FAILED, reason, why=WhyEnded.DEADLOCKED, unfinished=waiting)
         for task, instance in unfinished:
             self._explain(task, instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
-        moves = self.view.transitions()
+        moves = self._transitions()
         return Decision(
             transitions=tuple(move for move in moves if not _begins_to_wait_in_line(move)),
             waiting=tuple(move for move in moves if _begins_to_wait_in_line(move)),
             run=self._run_looked_at_again(exact, lazy),
-            effects=(*(e for _, i in unfinished if (e := self._effect_of(i)) is not None), *self._grants(unfinished)),
+            effects=(
+                *(SendCallback(due) for due in callback.due_by(moves)),
+                *(e for _, i in unfinished if (e := self._effect_of(i)) is not None),
+                *self._grants(unfinished),
+            ),
             reasons={key: why for key, why in self.reasons.items() if self._still_waits(key)},
+            blocked_by={key: what for key, what in self.blocked_by.items() if self._still_waits(key)},
             due_at=_earlier(exact, lazy),
         )
+
+    def _transitions(self) -> tuple[transition.Transition, ...]:
+        return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
 
     def _still_waits(self, key: InstanceId) -> bool:
         return key not in self.view.moves or slots.waits(self.view.moves[key].after)
 
     def _grants(self, unfinished: list[tuple[TaskSpec, TaskInstance]]) -> list[GrantSlots]:
         """One for each limit that one of the run's instances waits for and that may have room."""
-        limits = dict.fromkeys(i.waits_for for _, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN)
-        return [GrantSlots(limit) for limit in limits if limit is not None and self._may_have_room(limit)]
+        in_line = [(task, i) for task, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN]
+        in_line.sort(key=lambda pair: slots.order_in_run(*pair))
+        of_limit: dict[str, list[TaskInstance]] = {}
+        for _, instance in in_line:
+            of_limit.setdefault(instance.waits_for or "", []).append(instance)
+        return [
+            GrantSlots(limit, tuple(instances), looks_again=self.keeps_places_free)
+            for limit, instances in of_limit.items()
+            if self._may_have_room(limit)
+        ]
 
     def _may_have_room(self, limit: str) -> bool:
         if (name := pool_of(limit)) is None:
@@ -472,13 +593,10 @@ class _Deciding:
             _counts_for_run(self.spec.tasks[downstream]) for downstream in task.downstream_task_ids
         )
 
-    def _is_deadlocked(self, unfinished: list[TaskInstance]) -> bool:
-        """Nothing runs or waits for a time, an event or another run: what is left waits for each other."""
-        if any(self.spec.tasks[i.task_id].depends_on_past for i in unfinished):
-            return False
-        return all(i.state is None and not self.view.has_moved(i) for i in unfinished)
-
-    def _finish(self, state: DagRunState, reason: str) -> Decision:
+    def _finish(
+        self, state: DagRunState, reason: str, *, why: WhyEnded, unfinished: Sequence[TaskInstance] = ()
+    ) -> Decision:
+        """`unfinished`: what had not ended when the run's end was decided."""
         finished = replace(
             self.run,
             state=state,
@@ -487,11 +605,21 @@ class _Deciding:
             due_at=None,
             reason=reason,
         )
+        instances = [instance for _, instance in self.view.all_instances()]
+        shown = callback.shown_at_end(self.spec, why, instances, unfinished)
+        transitions = self._transitions()
+        of_tries = callback.due_by(transitions)
+        ending = callback.at_end(self.spec, finished, self.callbacks, why=why, shown=shown)
         return Decision(
-            transitions=self.view.transitions(),
-            run=finished,
-            effects=(StartNextRun(self.run.dag_id),),
+            transitions=transitions,
+            run=callback.run_that_calls_back(finished, self.callbacks, of_tries, ending, now=self.now),
+            callbacks=ending,
+            effects=(
+                *(SendCallback(due) for due in (*of_tries, *callback.made(ending))),
+                StartNextRun(self.run.dag_id),
+            ),
             reasons=self.reasons,
+            blocked_by=self.blocked_by,
         )
 
     def _explain(self, task: TaskSpec, instance: TaskInstance) -> None:
@@ -502,7 +630,9 @@ class _Deciding:
             case S.SCHEDULED if slots.waits(instance) and instance.waits_for != THE_RUN:
                 claims = [claim for claim in self._claims(task) if claim.limit == instance.waits_for]
                 objections = [slots.objection(claim, None) for claim in claims]
-                self.reasons[key] = next(iter(objections), "It waits for slots.")
+                is_pool = pool_of(instance.waits_for or "") is not None
+                dependency = Dependency.POOL_SLOTS if is_pool else Dependency.TASK_CONCURRENCY
+                self._wait(instance, next(iter(objections), "It waits for slots."), dependency)
             case S.SCHEDULED | S.QUEUED:
                 self.reasons[key] = "It waits for a worker."
             case S.RUNNING | S.RESTARTING:
@@ -536,7 +666,7 @@ class _Deciding:
 
     def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime]:
         """The earliest moment that something is due at, and the earliest at which somebody may be found lost."""
-        exact = [self._run_deadline()]
+        exact = [self._run_deadline(), callback.next_deadline(self.callbacks)]
         lost = [self.now + self.config.look_again]
         for instance in unfinished:
             match instance.state:
@@ -591,7 +721,15 @@ def lose_try(
     retry_at = None
     if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-    return transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
+
+
+def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
+    """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
+    if task.retries and retry.is_eligible(instance):
+        retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
+        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at))
+    return callback.with_task_callback(task, transition.fail(instance, at=at))
 
 
 def missing_worker(task: TaskSpec) -> str | None:
@@ -606,10 +744,10 @@ def missing_worker(task: TaskSpec) -> str | None:
 def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
     """The trigger the task begins with instead of a worker; `None` for most.
 
-    Airflow does it for unmapped tasks only.
+    A mapped task's instances all begin with the arguments of the class, as in Airflow, which maps none into them.
     """
     arguments = task.start_trigger_args
-    if not task.start_from_trigger or arguments is None or task.is_mapped:
+    if not task.start_from_trigger or arguments is None:
         return None
     timeouts = [seconds for seconds in (arguments.get("timeout"), task.execution_timeout) if seconds is not None]
     return ParkedTrigger(
@@ -618,6 +756,16 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         next_method=arguments["next_method"],
         next_kwargs=arguments.get("next_kwargs"),
         timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
+    )
+
+
+def _may_wait_for_others(task: TaskSpec, instance: TaskInstance) -> bool:
+    """For a trigger, a person, another run or its task's limit: nothing can be said of a run that has such a one."""
+    return (
+        instance.state in {S.DEFERRED, S.AWAITING_INPUT}
+        or task.depends_on_past
+        or task.max_active_tis_per_dag is not None
+        or task.max_active_tis_per_dagrun is not None
     )
 
 

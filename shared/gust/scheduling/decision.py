@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 
 
@@ -33,13 +36,40 @@ class StartNextRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SendCallback:
+    """Have a worker run the callback (state `pending`); then it is `queued`."""
+
+    callback: Callback
+
+
+@dataclass(frozen=True, slots=True)
 class GrantSlots:
-    """An instance waits for the limit: give what is free of it to those who are first."""
+    """Instances of the run wait for the limit: give what is free of it to those who are first."""
 
     limit: str
+    instances: tuple[TaskInstance, ...] = ()
+    """Those of the run. The index that all stand in may not show them yet."""
+    looks_again: bool = False
+    """The run keeps others back for it: should somebody else get the slots, these may go."""
 
 
-Effect = SendTask | SendTrigger | StartNextRun | GrantSlots
+Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
+
+
+class Dependency(StrEnum):
+    """What an instance waits for, as Airflow names it (`ti_deps.deps`)."""
+
+    TRIGGER_RULE = "Trigger Rule"
+    MAPPED_SOURCES = "Mapped dependencies have succeeded"
+    PREVIOUS_RUN = "Previous Dagrun State"
+    RETRY_PERIOD = "Not In Retry Period"
+    RESCHEDULE = "Ready To Reschedule"
+    RUN_SLOTS = "Task Instance Slots Available"
+    TASK_CONCURRENCY = "Task Concurrency"
+    POOL_SLOTS = "Pool Slots Available"
+    RUN_RUNS = "Dagrun Running"
+    DAG_IS_ON = "Dag Not Paused"
+    STATE = "Task Instance State"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +87,14 @@ class Decision:
     counts what the run has under way, and must find all of that in the store."""
     run: DagRun | None = None
     """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
+    callbacks: tuple[CallbackMove, ...] = ()
+    """What the end of the run makes due, and what it makes unnecessary: written with `run`, all or nothing."""
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""
+    is_settled: bool = False
+    """The run ends because all its instances have ended, and not by its timeout or a deadlock."""
+    blocked_by: Mapping[tuple[str, int], Dependency] = field(default_factory=dict)
+    """Of those that `reasons` tells of: what kind of reason it is."""
     due_at: datetime | None = None
     """The earliest moment at which time alone would change this decision; `None` if no such moment exists."""

@@ -24,7 +24,7 @@ class Past:
 
     previous: DagRun | None = None
     instances: Mapping[tuple[str, int], TaskInstance] = field(default_factory=dict)
-    """The previous run's, those that have an item."""
+    """The previous run's, all that it has."""
     known_tasks: frozenset[str] = frozenset()
     """Tasks that the previous run has: those of its version that are not left out by their own dates."""
     ever_known_tasks: frozenset[str] = frozenset()

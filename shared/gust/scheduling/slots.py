@@ -181,9 +181,11 @@ def is_on_its_way(instance: TaskInstance, admitted: Container[str]) -> bool:
     return instance.waits_for is None or (instance.waits_for == THE_RUN and admission(instance) in admitted)
 
 
-def granting(run: DagRun, instance: TaskInstance) -> DagRun:
-    """The run once the instance has been let go: no scheduler that saw it as it was lets another one go after that."""
-    return replace(run, admitted=(*run.admitted, admission(instance)))
+def admitting(run: DagRun, more: Iterable[str], instances: Iterable[TaskInstance]) -> DagRun:
+    """The run once more have been let go: no scheduler that saw it as it was lets another one go after that. Of those
+    that were let go before only those are kept that have not been queued yet."""
+    under_way = (admission(instance) for instance in instances if is_on_its_way(instance, run.admitted))
+    return replace(run, admitted=(*(one for one in under_way if one in run.admitted), *more))
 
 
 class Room:
@@ -202,13 +204,17 @@ class Room:
 
     def objection(self, task: TaskSpec) -> str | None:
         """Why there is no room for one more instance of the task; `None` where there is."""
-        if self.in_flight >= self.max_active_tasks:
+        if self.is_full:
             return f"The run has {self.in_flight} active tasks; max_active_tasks is {self.max_active_tasks}."
         most = task.max_active_tis_per_dagrun
         if most is not None and self._active[task.task_id] >= most:
             active = self._active[task.task_id]
             return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {most}."
         return None
+
+    @property
+    def is_full(self) -> bool:
+        return self.in_flight >= self.max_active_tasks
 
     def take(self, task: TaskSpec) -> None:
         self.in_flight += 1

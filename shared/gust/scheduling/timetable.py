@@ -36,13 +36,20 @@ class DataInterval:
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
+    """Airflow's DagRunInfo."""
+
     run_after: datetime
     """When the run is made."""
-    data_interval: DataInterval
+    data_interval: DataInterval | None = None
+    """What it covers; `None` for the run of a partition."""
+    partition_date: datetime | None = None
+    partition_key: str | None = None
+    run_id: str | None = None
+    """What a plugin's timetable calls the run; `None` where the name follows from the rest."""
 
     @property
-    def logical_date(self) -> datetime:
-        return self.data_interval.start
+    def logical_date(self) -> datetime | None:
+        return self.data_interval.start if self.data_interval else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,24 +64,42 @@ class Restriction:
 def next_dagrun(
     spec: TimetableSpec,
     *,
-    last_automated_interval: DataInterval | None,
+    last: NextRun | None,
     earliest: datetime | None,
     latest: datetime | None,
     catchup: bool,
     now: datetime,
 ) -> NextRun | None:
-    """The run after the one that covered `last_automated_interval` (`None`: there was none); `None` if none follows.
+    """The run after `last`, the latest that a timetable or a backfill made (`None`: there was none); `None` if none follows.
 
     Without `catchup` what was missed by `now` is left out. A schedule that has no moments at all (30 February) gives
     `None` too, as in Airflow.
     """
     restriction = Restriction(earliest=_in_utc(earliest), latest=_in_utc(latest), catchup=catchup)
-    last = last_automated_interval
-    if last is not None:
-        last = DataInterval(last.start.astimezone(UTC), last.end.astimezone(UTC))
     with suppress(NoMoment):
-        return _timetable(spec.type, spec.data).next_run(last, restriction, now.astimezone(UTC))
+        return _timetable(spec.type, spec.data).next_run(last and _run_in_utc(last), restriction, now.astimezone(UTC))
     return None
+
+
+def runs_between(spec: TimetableSpec, earliest: datetime, latest: datetime, *, now: datetime) -> Iterator[NextRun]:
+    """All runs from `earliest` to `latest`, both included, whatever the DAG's own dates say. Of a partitioned timetable
+    these are partitions, and both bounds are read on the clock of its zone: midnight is midnight there."""
+    timetable = _timetable(spec.type, spec.data)
+    if isinstance(timetable, _Partitions):
+        yield from timetable.between(earliest, latest)
+        return
+    within = Restriction(earliest=earliest.astimezone(UTC), latest=latest.astimezone(UTC), catchup=True)
+    last: NextRun | None = None
+    with suppress(NoMoment):
+        while (last := timetable.next_run(last, within, now.astimezone(UTC))) is not None:
+            yield last
+
+
+def partition_date_of(spec: TimetableSpec, partition_key: str) -> datetime | None:
+    """The moment that the key stands for, where the timetable's keys stand for one. Raises ValueError where the key is
+    not of the timetable's format."""
+    timetable = _timetable(spec.type, spec.data)
+    return timetable.date_of(partition_key) if isinstance(timetable, _Partitions) else None
 
 
 def infer_manual_data_interval(spec: TimetableSpec, *, run_after: datetime) -> DataInterval:
@@ -105,13 +130,17 @@ def restriction_of(spec: DagSpec) -> Restriction:
 
 
 def generate_run_id(
-    run_type: DagRunType,
-    *,
-    run_after: datetime,
-    data_interval: DataInterval | None = None,  # noqa: ARG001 - Airflow's own may look at it
+    run_type: DagRunType, *, run_after: datetime, partition_key: str | None = None, unique: str | None = None
 ) -> str:
-    """Airflow's name for a run, e.g. `scheduled__2026-03-01T10:00:00+00:00`."""
-    return f"{run_type.value}__{run_after.astimezone(UTC).isoformat()}"
+    """Airflow's name for a run, e.g. `scheduled__2026-03-01T10:00:00+00:00`. `unique`: for the runs of partitioned
+    timetables, of which there may be several for one moment and key."""
+    parts = [run_type.value, run_after.astimezone(UTC).isoformat(), partition_key, unique]
+    return "__".join(part for part in parts if part)
+
+
+def names_are_unique(spec: TimetableSpec) -> bool:
+    """Whether a run's name takes a random part."""
+    return spec.type == CRON_PARTITIONS
 
 
 class UnknownTimetable(LookupError):
@@ -126,7 +155,7 @@ class NoMoment(Exception):
 
 
 class _Timetable(Protocol):
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None: ...
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None: ...
 
     def manual_interval(self, run_after: datetime) -> DataInterval: ...
 
@@ -135,7 +164,7 @@ class _Timetable(Protocol):
 class _Never:
     """No schedule; also runs made by assets alone."""
 
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:  # noqa: ARG002
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:  # noqa: ARG002
         return None
 
     def manual_interval(self, run_after: datetime) -> DataInterval:
@@ -144,9 +173,9 @@ class _Never:
 
 @dataclass(frozen=True, slots=True)
 class _Once(_Never):
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
         at = restriction.earliest or now
-        if last is not None or _is_after(at, restriction.latest):
+        if _covered(last) is not None or _is_after(at, restriction.latest):
             return None
         return NextRun(at, DataInterval(at, at))
 
@@ -155,14 +184,15 @@ class _Once(_Never):
 class _Continuous(_Never):
     """The next run begins where the last one's interval ended, and ends now."""
 
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
         begin = restriction.earliest or now
-        if last is None:
+        covered = _covered(last)
+        if covered is None:
             interval = DataInterval(begin, max(begin, now))
-        elif last.end > now:
-            interval = DataInterval(begin, begin + (last.end - last.start))
+        elif covered.end > now:
+            interval = DataInterval(begin, begin + (covered.end - covered.start))
         else:
-            interval = DataInterval(last.end, now)
+            interval = DataInterval(covered.end, now)
         return None if _is_after(interval.end, restriction.latest) else NextRun(interval.end, interval)
 
 
@@ -173,12 +203,13 @@ class _Events:
     moments: tuple[datetime, ...]
     only_at_events: bool
 
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
         earliest = restriction.earliest
         if not restriction.catchup:
             earliest = max(earliest or now, now)
+        covered = _covered(last)
         for moment in self.moments:
-            if (earliest is None or moment >= earliest) and (last is None or moment > last.end):
+            if (earliest is None or moment >= earliest) and (covered is None or moment > covered.end):
                 return None if _is_after(moment, restriction.latest) else NextRun(moment, DataInterval(moment, moment))
         return None
 
@@ -270,18 +301,23 @@ class _Trigger:
     interval: Delta
     run_immediately: bool | timedelta = False
 
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
+        covered = _covered(last)
+        at = self.next_moment(covered.end if covered else None, restriction, now)
+        return None if at is None else NextRun(at, DataInterval(at - self.interval, at))
+
+    def next_moment(self, last: datetime | None, restriction: Restriction, now: datetime) -> datetime | None:
         at = max(self._candidates(last, restriction, now))
-        return None if _is_after(at, restriction.latest) else NextRun(at, DataInterval(at - self.interval, at))
+        return None if _is_after(at, restriction.latest) else at
 
     def manual_interval(self, run_after: datetime) -> DataInterval:
         return DataInterval(run_after - self.interval, run_after)
 
-    def _candidates(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> Iterator[datetime]:
+    def _candidates(self, last: datetime | None, restriction: Restriction, now: datetime) -> Iterator[datetime]:
         if not restriction.catchup:
             yield self.schedule.at_or_before(now)
         if last is not None:
-            yield self.schedule.after(last.end)
+            yield self.schedule.after(last)
         elif restriction.earliest is None:
             yield self._first(now)
         if restriction.earliest is not None and (last is None or not restriction.catchup):
@@ -301,12 +337,50 @@ class _Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class _Partitions:
+    """A run at each moment of a cron expression, for the partition of a moment so many steps before or after it."""
+
+    trigger: _Trigger
+    cron: _Cron
+    steps: int
+    key_format: str
+
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
+        at = self.trigger.next_moment(last.run_after if last else None, restriction, now)
+        if at is None:
+            return None
+        date = at
+        for _ in range(abs(self.steps)):
+            date = self.cron.after(date) if self.steps > 0 else self.cron.before(date)
+        return NextRun(at, partition_date=date, partition_key=self.key_of(date))
+
+    def manual_interval(self, run_after: datetime) -> DataInterval:
+        return self.trigger.manual_interval(run_after)
+
+    def between(self, earliest: datetime, latest: datetime) -> Iterator[NextRun]:
+        """The partitions from one to the other, each as if run at its own moment, as Airflow's backfills have it."""
+        first, last = (_on_wall_clock(bound.replace(tzinfo=None), self.cron.zone) for bound in (earliest, latest))
+        date = self.cron.at_or_after(first)
+        while date <= last:
+            yield NextRun(date, partition_date=date, partition_key=self.key_of(date))
+            date = self.cron.after(date)
+
+    def key_of(self, date: datetime) -> str:
+        return date.astimezone(self.cron.zone).strftime(self.key_format)
+
+    def date_of(self, key: str) -> datetime:
+        """Raises ValueError."""
+        read = datetime.strptime(key, self.key_format)  # noqa: DTZ007 - a key is on the timetable's wall clock
+        return _on_wall_clock(read.replace(tzinfo=None), self.cron.zone)
+
+
+@dataclass(frozen=True, slots=True)
 class _Several:
     """A run whenever one of several expressions fires."""
 
     timetables: tuple[_Trigger, ...]
 
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
         runs = [timetable.next_run(last, restriction, now) for timetable in self.timetables]
         return min(runs, key=lambda run: self._rank(run, None if restriction.catchup else now))
 
@@ -319,7 +393,7 @@ class _Several:
 
         Without it the latest that is not in the future, else the earliest that is.
         """
-        if run is None:
+        if run is None or run.logical_date is None:
             return math.inf
         at = run.logical_date.timestamp()
         return -at if now is not None and at <= now.timestamp() else at
@@ -331,8 +405,8 @@ class _Intervals:
 
     schedule: _Cron | _Delta
 
-    def next_run(self, last: DataInterval | None, restriction: Restriction, now: datetime) -> NextRun | None:
-        start = self._start(last, restriction, now)
+    def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
+        start = self._start(_covered(last), restriction, now)
         if start is None or _is_after(start, restriction.latest):
             return None
         end = self.schedule.after(start)
@@ -396,13 +470,16 @@ PRESETS: Final = {
     "@yearly": "0 0 1 1 *",
 }
 
+PARTITIONED_AT_RUNTIME: Final = "airflow.timetables.simple.PartitionedAtRuntime"
+CRON_PARTITIONS: Final = "airflow.timetables.trigger.CronPartitionTimetable"
+
 _DECODERS: Final[dict[str, Callable[[dict[str, Any]], _Timetable]]] = {
     "airflow.timetables.simple.NullTimetable": lambda _: _Never(),
     "airflow.timetables.simple.OnceTimetable": lambda _: _Once(),
     "airflow.timetables.simple.ContinuousTimetable": lambda _: _Continuous(),
     "airflow.timetables.simple.AssetTriggeredTimetable": lambda _: _Never(),
     "airflow.timetables.simple.PartitionedAssetTimetable": lambda _: _Never(),
-    "airflow.timetables.simple.PartitionedAtRuntime": lambda _: _Never(),
+    PARTITIONED_AT_RUNTIME: lambda _: _Never(),
     "airflow.timetables.assets.AssetOrTimeSchedule": lambda data: _timetable(
         data["timetable"]["__type"], data["timetable"]["__var"]
     ),
@@ -415,6 +492,12 @@ _DECODERS: Final[dict[str, Callable[[dict[str, Any]], _Timetable]]] = {
     ),
     "airflow.timetables.interval.DeltaDataIntervalTimetable": lambda data: _Intervals(_Delta(_decoded(data["delta"]))),
     "airflow.timetables.trigger.CronTriggerTimetable": lambda data: _cron_trigger(data["expression"], data),
+    CRON_PARTITIONS: lambda data: _Partitions(
+        _cron_trigger(data["expression"], {**data, "interval": 0.0}),
+        _cron(data["expression"], data["timezone"]),
+        data["run_offset"] if isinstance(data["run_offset"], int) else 0,
+        data["key_format"],
+    ),
     "airflow.timetables.trigger.DeltaTriggerTimetable": lambda data: _Trigger(
         _Delta(_decoded(data["delta"])), _decoded(data["interval"])
     ),
@@ -464,6 +547,20 @@ def _decoded(delta: float | dict[str, Any]) -> Delta:
 
 def _in_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
+
+
+def _run_in_utc(run: NextRun) -> NextRun:
+    covered = run.data_interval
+    return NextRun(
+        run.run_after.astimezone(UTC),
+        covered and DataInterval(covered.start.astimezone(UTC), covered.end.astimezone(UTC)),
+        _in_utc(run.partition_date),
+        run.partition_key,
+    )
+
+
+def _covered(last: NextRun | None) -> DataInterval | None:
+    return last.data_interval if last else None
 
 
 def _is_after(moment: datetime, latest: datetime | None) -> bool:

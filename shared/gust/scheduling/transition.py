@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import IllegalTransition
+from gust.model.callback import Callback
 from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
@@ -41,6 +42,8 @@ class Transition:
     after: TaskInstance
     keeps_try: bool = False
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
+    callback: Callback | None = None
+    """What this move makes due, where no worker is left to call it: stored in the same write."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "after", slots.settled(self.before, self.after))
@@ -202,17 +205,18 @@ def refuse(before: TaskInstance, *, at: datetime, retries: int, reason: str) -> 
 
 
 def skip(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
-    """any but running, success, failed → skipped. By its trigger rule, by fail_fast, or by an upstream that branched.
+    """any but success, failed → skipped. By its trigger rule, by fail_fast, or by an upstream that branched.
 
-    Airflow skips these states and spares the other three, see `skip-downstream` of its execution API.
+    A worker that still runs it is told at its next word: its upstreams were cleared or marked under its hands.
     """
-    _require("skip", before, before.state not in {S.RUNNING, S.SUCCESS, S.FAILED})
+    _require("skip", before, before.state not in {S.SUCCESS, S.FAILED})
     return Transition("skip", before, _ended(before, S.SKIPPED, at, reason))
 
 
 def upstream_fail(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
-    """None | up_for_retry | up_for_reschedule → upstream_failed. Its trigger rule can no longer be met."""
-    _require("upstream_fail", before, before.state in SCHEDULABLE)
+    """any unfinished → upstream_failed. Its trigger rule can no longer be met, be it a person that saw to that while a
+    worker had it: the worker is told at its next word."""
+    _require("upstream_fail", before, before.state in UNFINISHED)
     return Transition("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
 
 

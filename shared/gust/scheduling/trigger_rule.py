@@ -34,6 +34,8 @@ class Evaluation:
     verdict: Verdict
     reason: str
     """Why, in a person's words."""
+    is_of_sources: bool = False
+    """It is about what the task maps over, and not about its trigger rule."""
 
 
 @dataclass(frozen=True, slots=True)

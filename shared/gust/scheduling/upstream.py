@@ -87,10 +87,6 @@ class Upstream:
 
     def _by_direct_upstreams(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
         counts = self._counts(task, instance, task.upstream_task_ids)
-        if counts.total == 0 and instance.map_index == UNMAPPED and task.mapped_groups:
-            # All its upstreams are instances of its own mapped group, which it will see one by one once it is expanded.
-            # (Airflow judges by the empty count here: all_done_min_one_success is upstream_failed then.)
-            return Evaluation(Verdict.RUN, "The mapped task group is expanded.")
         return evaluate(task.trigger_rule, counts, map_index=instance.map_index)
 
     def _by_indirect_setups(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
@@ -143,10 +139,10 @@ class Upstream:
         if states <= {S.SUCCESS}:
             return None
         if states & FAILED_STATES:
-            return Evaluation(Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.")
+            return Evaluation(Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.", True)
         if S.SKIPPED in states:
-            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.")
-        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.")
+            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.", True)
+        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.", True)
 
     # --- counting the relevant instances ------------------------------------------------------------------------------
 

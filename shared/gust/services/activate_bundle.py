@@ -28,7 +28,7 @@ from gust.services.context import Services
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
 from gust.services.deployment_turn import keep_turn
-from gust.services.load_past import last_automated_interval
+from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -283,7 +283,9 @@ class Deployment:
         )
         if self.is_scheduled_as_before(before, spec):
             return dag
-        last = last_automated_interval(self.services, spec.dag_id) if before is not None else None
+        last = (
+            last_automated_run(self.services, spec.dag_id, partitioned=spec.timetable.partitioned) if before else None
+        )
         try:
             return with_next_run(self.services, dag, spec, last=last, now=self.now)
         except Rejected as problem:

@@ -10,7 +10,7 @@ tick comes upon it again whatever got lost. `advance` never leaves one without, 
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -22,19 +22,24 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL
+from gust.model.pool import DEFAULT_POOL, of_task
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
+from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide
-from gust.scheduling.decision import Decision, GrantSlots, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.slots import Pools, pool_names
+from gust.services.advance_backfill import advance_backfill
+from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
-from gust.services.grant_slots import grant_slots
+from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
+from gust.services.pause_after_failures import last_runs
+from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
 
@@ -58,49 +63,65 @@ def advance(services: Services, key: DagRunKey) -> None:
         state = services.store.load_run(key)
         if state is None:
             return None
-        run = state.run
-        if run.is_finished:
-            return start_waiting_runs(services, run.dag_id)
-        now = services.clock.now()
-        if run.is_held(now):
+        run, now = state.run, services.clock.now()
+        if not run.is_finished and run.is_held(now):
             return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
-        dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
         try:
+            if run.is_finished:
+                if run.calls_back or any(not callback.has_ended for callback in state.callbacks):
+                    look_after_end(services, run, state.callbacks, now=now)
+                return start_waiting_runs(services, run)
+            callbacks = look_after_callbacks(services, run, state.callbacks, now=now)
+            until = next_deadline(callbacks)
+            dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
             if dag is None or dag.is_paused:
-                return stand_still(services, run, now=now)
+                return stand_still(services, run, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
-                return wake_run(services, run.key, run.run_after, now=now)
-            if run.state is DagRunState.QUEUED:
-                await_turn(services, run, dag, now=now)
-                run = start(services, run, max_active_runs=dag.max_active_runs, now=now)
+                return await_start(services, run, now=now, until=until)
             spec = load_spec(services.objects, run.spec_key)
-            decision = decide(
-                spec,
-                run,
-                state.instances,
-                now=now,
-                past=load_past(services, run, spec),
-                pools=load_pools(services, spec, known=pools),
-                max_active_tasks=dag.max_active_tasks,
-            )
+            if run.state is DagRunState.QUEUED:
+                lane = lane_of(services, run, dag)
+                await_turn(services, run, lane, now=now)
+                run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
+            decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
             if commit(services, run, decision, now=now):
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
-                return stand_still(services, run, now=now)
+                return stand_still(services, run, now=now, until=until)
         except StaleDagRun:
             continue
     raise StaleDagRun(f"{key} was moved by others {ATTEMPTS} times while it was being decided", None)
 
 
-def await_turn(services: Services, run: DagRun, dag: Dag, *, now: datetime) -> None:
-    """Runs of a DAG start in the order of `run_after`, in whatever order the scheduler hears of them: a later one that
-    took an earlier one's slot might wait for it, and that for the slot. Raises LimitReached."""
-    room = dag.max_active_runs - dag.running_runs
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What limits how many of its runs run at once, and has the others wait in order: the DAG, or a backfill."""
+
+    name: str
+    max_active_runs: int
+    running_runs: int
+
+
+def lane_of(services: Services, run: DagRun, dag: Dag) -> Lane:
+    """Raises LimitReached where the run's backfill lets none start."""
+    if run.backfill_id is None:
+        return Lane(f"DAG {dag.dag_id!r}", dag.max_active_runs, dag.running_runs)
+    backfill = services.store.get_backfill(run.backfill_id)
+    if backfill is None or backfill.is_paused:
+        raise LimitReached(f"backfill {run.backfill_id} is paused")
+    return Lane(f"backfill {run.backfill_id}", backfill.max_active_runs, backfill.running_runs)
+
+
+def await_turn(services: Services, run: DagRun, lane: Lane, *, now: datetime) -> None:
+    """Runs of a DAG start in the order of `run_after`, those of a backfill in its own, in whatever order the scheduler
+    hears of them: a later one that took an earlier one's slot might wait for it, and that for the slot. Raises
+    LimitReached."""
+    room = lane.max_active_runs - lane.running_runs
     if room <= 0:
-        raise LimitReached(f"max_active_runs of DAG {dag.dag_id!r} is {dag.max_active_runs}")
-    candidates = services.store.queued_runs(dag.dag_id, limit=dag.max_active_runs)
+        raise LimitReached(f"max_active_runs of {lane.name} is {lane.max_active_runs}")
+    candidates = services.store.queued_runs(run.dag_id, limit=lane.max_active_runs, backfill_id=run.backfill_id)
     # The index may still show runs that have just been started.
     others = [services.store.get_run(key) for key in candidates if key != run.key]
     ahead = [other for other in others if other and other.state is DagRunState.QUEUED and is_before(other, run)]
@@ -108,34 +129,66 @@ def await_turn(services: Services, run: DagRun, dag: Dag, *, now: datetime) -> N
         return
     for other in ahead[:room]:
         services.queues.wake(WakeRun(dag_id=other.dag_id, run_id=other.run_id, at=now), delay=1)
-    raise LimitReached(f"{len(ahead)} runs of DAG {dag.dag_id!r} start before {run.run_id!r}, and {room} may")
+    raise LimitReached(f"{len(ahead)} runs of {lane.name} start before {run.run_id!r}, and {room} may")
 
 
 def is_before(one: DagRun, other: DagRun) -> bool:
+    if one.backfill_id is not None:
+        return (one.backfill_ordinal, one.run_id) < (other.backfill_ordinal, other.run_id)
     return (one.run_after, one.run_id) < (other.run_after, other.run_id)
 
 
-def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
+def await_start(services: Services, run: DagRun, *, now: datetime, until: datetime | None) -> None:
+    """The run's time has not come. Raises StaleDagRun."""
+    at = min(run.run_after, until or run.run_after)
+    wake_run(services, run.key, at, now=now)
+    if run.due_at is None or run.due_at <= now:
+        services.store.update_run(run, replace(run, due_at=at))
+
+
+def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
     # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own; one that
-    # the new run came with needs none at all.
+    # the new run came with needs none at all. One that stood still may have an hour's.
+    soon = run.due_at is not None and now < run.due_at <= now + NOTICED_WITHIN
     started = replace(
         run,
         state=DagRunState.RUNNING,
-        start_date=run.start_date or now,
+        start_date=now,
         last_scheduling_decision=now,
-        due_at=run.due_at if run.due_at and now < run.due_at else now + NOTICED_WITHIN,
+        due_at=run.due_at if soon else now + NOTICED_WITHIN,
     )
-    services.store.start_run(run, started, max_active_runs=max_active_runs)
+    told = of_run_start(spec, started)
+    services.store.start_run(run, started, max_active_runs=max_active_runs, callbacks=told)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
+    send_callbacks(services, started, made(told))
     return started
 
 
-def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
+def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
     """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
-    the tick is not busy with what cannot move. Raises StaleDagRun."""
+    the tick is not busy with what cannot move. `until`: a deadline, which is missed all the same. Raises StaleDagRun."""
     if run.due_at is None or run.due_at <= now:
-        services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
+        at = min(now + STANDSTILL, until or now + STANDSTILL)
+        wake_run(services, run.key, at, now=now)
+        services.store.update_run(run, replace(run, due_at=at))
+
+
+def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, now: datetime) -> Decision:
+    """What `decide` says, with everything it must know. `pools`: those that were read with the DAG."""
+    run = state.run
+    spec = load_spec(services.objects, run.spec_key)
+    return decide(
+        spec,
+        run,
+        state.instances,
+        now=now,
+        past=load_past(services, run, spec),
+        pools=load_pools(services, spec, known=pools),
+        used=load_limits_of_tasks(services, spec),
+        max_active_tasks=dag.max_active_tasks,
+        callbacks=state.callbacks,
+    )
 
 
 def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
@@ -144,11 +197,18 @@ def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
     return {**known, **services.store.get_pools(others)} if others else known
 
 
+def load_limits_of_tasks(services: Services, spec: DagSpec) -> dict[str, int]:
+    """How many instances of all runs count against each task's own limit; few tasks have one."""
+    limited = [t for t in spec.tasks.values() if t.max_active_tis_per_dag is not None]
+    limits = [of_task(spec.dag_id, task.task_id) for task in limited]
+    return {limit: services.store.slots_used(limit) for limit in limits}
+
+
 def put_off(services: Services, key: DagRunKey) -> None:
     """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
     that it neither keeps the ticks busy nor looks as if all timers were stuck."""
     run, now = services.store.get_run(key), services.clock.now()
-    if run is None or run.is_finished or run.due_at is None or run.due_at > now - FORBEARANCE:
+    if run is None or (run.is_finished and not run.calls_back) or run.due_at is None or run.due_at > now - FORBEARANCE:
         return
     with suppress(StaleDagRun):
         services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
@@ -163,7 +223,8 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
     if services.store.move_all(decision.transitions):
         return False
     if decision.run is not None and decision.run.is_finished:
-        services.store.finish_run(run, decision.run)
+        last = last_runs(services, run, decision, now=now)
+        services.store.finish_run(run, decision.run, last=last, callbacks=decision.callbacks)
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
     elif decision.run is not None:
         due_at = decision.run.due_at
@@ -176,15 +237,24 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
+    send_callbacks(services, run, [e.callback for e in decision.effects if isinstance(e, SendCallback)])
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
-    for effect in decision.effects:
-        if isinstance(effect, GrantSlots):
-            grant_slots(services, effect.limit)
+    give_out_slots(services, run, decision)
     if any(isinstance(e, StartNextRun) for e in decision.effects):
-        start_waiting_runs(services, run.dag_id)
+        start_waiting_runs(services, run)
     for following in following_runs(services, run, spec):
         services.queues.wake(WakeRun(dag_id=following.dag_id, run_id=following.run_id, at=services.clock.now()))
+
+
+def give_out_slots(services: Services, run: DagRun, decision: Decision) -> None:
+    """Have those that wait for a limit looked at, the run's among them, in the lines that they stand in."""
+    grants = [effect for effect in decision.effects if isinstance(effect, GrantSlots)]
+    let_go = {key for g in grants for key in grant_slots(services, g.limit, besides=g.instances)}
+    for limit in {m.after.waits_for for m in decision.waiting if m.after.waits_for and m.after.key not in let_go}:
+        look_again(services, limit)
+    if any(grant.looks_again for grant in grants):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=services.clock.now()))
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
@@ -221,14 +291,19 @@ def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInsta
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
 
-def start_waiting_runs(services: Services, dag_id: str) -> None:
-    """A run has finished: queued runs take its place in the order of `run_after`, then the timetable's due ones."""
+def start_waiting_runs(services: Services, finished: DagRun) -> None:
+    """A run has finished: queued runs take its place in the order of `run_after`, then the timetable's due ones; that of
+    a backfill's run the backfill's next one."""
+    if finished.backfill_id is not None:
+        return advance_backfill(services, finished.backfill_id)
+    dag_id = finished.dag_id
     dag = services.store.get_dag(dag_id)
     if dag is None or dag.is_paused:
-        return
+        return None
     create_due_runs(services, dag_id)
     # The index may still show runs that have just been started: they are among the running ones.
     shown = services.store.queued_runs(dag_id, limit=dag.max_active_runs)
     waiting = (key for key in shown if (run := services.store.get_run(key)) and run.state is DagRunState.QUEUED)
     for key in islice(waiting, max(0, dag.max_active_runs - dag.running_runs)):
         services.queues.wake(WakeRun(dag_id=dag_id, run_id=key.run_id, at=services.clock.now()))
+    return None

@@ -6,8 +6,10 @@ A DAG whose schedule drops an asset forgets what waited for it, as Airflow's doe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 
+from gust.errors import StaleAssetQueue
 from gust.model.asset import AssetAlias, AssetReference
 from gust.model.dag_spec import DagSpec
 from gust.scheduling.asset_condition import named_in
@@ -61,6 +63,21 @@ def change_references(services: Services, before: DagSpec | None, after: DagSpec
         # What came through aliases and references waits under the asset it came to, so all goes only with the last.
         assets = [ref.asset for ref in dropped if ref.what == "asset"] if is_scheduled else None
         services.store.unqueue(before.dag_id, assets=assets)
+    if before is not None and before.timetable.partitioned:
+        _release_partitions(services, before.dag_id, after)
+
+
+def _release_partitions(services: Services, dag_id: str, after: DagSpec | None) -> None:
+    """Those of a DAG whose file is gone wait for it to come back, and keep no tick busy; those of one that listens to
+    partitions no more go. What changed mappers make stale is dropped when it is looked at."""
+    if after is not None and after.timetable.partitioned:
+        return
+    for partition in services.store.pending_partitions(dag_id):
+        if after is None:
+            services.store.settle(partition, due_at=None)
+            continue
+        with suppress(StaleAssetQueue):  # an event has just come; who looks at it next finds a DAG without partitions
+            services.store.drop_partition(partition)
 
 
 def _born(reference: AssetReference, at: datetime) -> AssetReference:

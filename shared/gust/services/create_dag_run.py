@@ -12,10 +12,16 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.scheduling import timetable
-from gust.scheduling.timetable import DataInterval
+from gust.scheduling.timetable import (
+    PARTITIONED_AT_RUNTIME,
+    DataInterval,
+    NextRun,
+    can_be_computed,
+    partition_date_of,
+)
 from gust.services.context import Services
-from gust.services.next_run import manual_interval, with_next_run
+from gust.services.deadlines import create_run_with_deadlines
+from gust.services.next_run import described_run, manual_interval, run_id_of, with_next_run
 from gust.services.params import validated_params
 from gust.services.specs import load_spec
 from gust.services.wake import wake_timetable
@@ -56,18 +62,19 @@ def create_dag_run(
         raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
     if dag.has_import_errors:
         raise BadRequest(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
-    if dag.allowed_run_types is not None and run_type not in dag.allowed_run_types:
+    if not allows(dag, run_type):
         raise BadRequest(f"Dag with dag_id: '{dag_id}' does not allow {run_type} runs")
     spec = load_spec(services.objects, dag.spec_key)
 
     run_after = run_after or now
+    partition_date = checked_partition(spec, partition_key)
     if logical_date is None:
         data_interval = None
     elif data_interval is None:
         # Airflow asks the timetable about an operator's run as of now, whatever its logical date.
         asked_about = run_after if run_type is DagRunType.OPERATOR_TRIGGERED else logical_date
         data_interval = manual_interval(services, dag, spec, run_after=asked_about)
-    run_id = run_id or timetable.generate_run_id(run_type, run_after=run_after, data_interval=data_interval)
+    run_id = run_id or run_id_of(services, dag, spec, run_type, NextRun(run_after, data_interval))
     check_run_id(run_id, run_type)
     validated_params(spec, conf)
 
@@ -86,11 +93,11 @@ def create_dag_run(
         triggered_by=triggered_by,
         triggering_user_name=triggering_user_name,
         partition_key=partition_key,
+        partition_date=partition_date,
         due_at=run_after if run_after > now else now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )
-    services.store.create_run(run)
-    return run
+    return create_run_with_deadlines(services, run, spec)
 
 
 def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
@@ -111,9 +118,10 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
         waiting = {run.key for run in made}.union(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
         if dag.running_runs + len(waiting) >= dag.max_active_runs:
             break
-        run = scheduled_run(dag, spec, now)
+        run = scheduled_run(services, dag, spec, now)
         try:
-            services.store.create_run(run, moving=(dag, after_run(services, dag, spec, now)))
+            moving = (dag, after_run(services, dag, spec, now))
+            run = create_run_with_deadlines(services, run, spec, moving=moving)
         except AlreadyExists:
             # A person took this logical date or run id: the timetable goes on behind it, as Airflow's does.
             services.store.put_dag(dag, after_run(services, dag, spec, now))
@@ -134,28 +142,32 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
 
 
 def is_due(dag: Dag, now: datetime) -> bool:
-    return not dag.is_paused and not dag.is_stale and dag.next_run_after is not None and dag.next_run_after <= now
+    """A DAG that does not allow scheduled runs keeps its next-run fields, as Airflow's does, and makes none."""
+    may_be_made = not dag.is_paused and not dag.is_stale and allows(dag, DagRunType.SCHEDULED)
+    return may_be_made and dag.next_run_after is not None and dag.next_run_after <= now
 
 
-def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
+def allows(dag: Dag, run_type: DagRunType) -> bool:
+    return dag.allowed_run_types is None or run_type in dag.allowed_run_types
+
+
+def scheduled_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
     """The run that the DAG's next-run fields describe."""
-    if dag.next_run_after is None:
+    info = described_run(dag)
+    if info is None:
         raise ValueError(f"{dag.dag_id} has no next run")
-    interval = (
-        DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
-        if dag.next_data_interval_start and dag.next_data_interval_end
-        else None
-    )
     return DagRun(
         dag_id=dag.dag_id,
-        run_id=timetable.generate_run_id(DagRunType.SCHEDULED, run_after=dag.next_run_after, data_interval=interval),
+        run_id=run_id_of(services, dag, spec, DagRunType.SCHEDULED, info),
         run_type=DagRunType.SCHEDULED,
         state=DagRunState.QUEUED,
-        run_after=dag.next_run_after,
+        run_after=info.run_after,
         queued_at=now,
         logical_date=dag.next_logical_date,
         data_interval_start=dag.next_data_interval_start,
         data_interval_end=dag.next_data_interval_end,
+        partition_key=info.partition_key,
+        partition_date=info.partition_date,
         triggered_by=DagRunTriggeredByType.TIMETABLE,
         due_at=now + NOTICED_WITHIN,
         **version_of(dag, spec),
@@ -164,12 +176,7 @@ def scheduled_run(dag: Dag, spec: DagSpec, now: datetime) -> DagRun:
 
 def after_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> Dag:
     """The DAG with its next-run fields moved behind the run they describe now."""
-    last = (
-        DataInterval(dag.next_data_interval_start, dag.next_data_interval_end)
-        if dag.next_data_interval_start and dag.next_data_interval_end
-        else None
-    )
-    return with_next_run(services, dag, spec, last=last, now=now)
+    return with_next_run(services, dag, spec, last=described_run(dag), now=now)
 
 
 def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:
@@ -179,6 +186,27 @@ def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:
         "spec_key": dag.spec_key,
         "bundle_version": None if spec.disable_bundle_versioning else dag.bundle_version,
     }
+
+
+def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | None:
+    """The moment that the key stands for, where the timetable's keys stand for one. Raises BadRequest in Airflow's words."""
+    if partition_key is None:
+        return None
+    if not spec.timetable.partitioned and spec.timetable.type != PARTITIONED_AT_RUNTIME:
+        raise BadRequest(f"Dag '{spec.dag_id}' is not a partitioned Dag and does not accept a partition_key.")
+    if not partition_key.strip():
+        raise BadRequest("partition_key must not be empty or whitespace-only.")
+    if len(partition_key) > MAX_RUN_ID_LENGTH:
+        raise BadRequest(f"partition_key must be at most {MAX_RUN_ID_LENGTH} characters; got {len(partition_key)}.")
+    if not can_be_computed(spec.timetable):
+        return None
+    try:
+        return partition_date_of(spec.timetable, partition_key)
+    except ValueError as problem:
+        key_format = spec.timetable.data.get("key_format")
+        raise BadRequest(
+            f"Partition key {partition_key!r} does not match the timetable's key_format {key_format!r}: {problem}"
+        ) from problem
 
 
 def check_run_id(run_id: str, run_type: DagRunType) -> None:

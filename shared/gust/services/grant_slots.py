@@ -6,7 +6,9 @@ more than once alone: a grant is one transaction with the slots it takes. Nothin
 table's stream, and `advance` sends what it finds.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from heapq import merge
 from typing import Final
 
 from aws_lambda_powertools import Logger
@@ -29,16 +31,33 @@ from gust.services.specs import load_spec
 ATTEMPTS: Final = 10
 """Looks at one instance, while others change what it needs."""
 
+LAG: Final = 2.0
+"""Seconds. By far longer than an index lags."""
+
 log = Logger(service="scheduler", child=True)
 
 
-def grant_slots(services: Services, limit: str) -> None:
-    """Returns when the limit has no room left, or nobody that could use it."""
+def grant_slots(
+    services: Services, limit: str, *, besides: Collection[TaskInstance] = ()
+) -> frozenset[TaskInstanceKey]:
+    """Returns whom it let go, when the limit has no room left, or nobody that could use it. `besides`: who has only just
+    begun to wait, and may not be seen in the line yet."""
     lane = _Lane(services, limit)
-    for key in services.store.waiting_for(limit):
+    newcomers = sorted((i.waiting_order, i.key) for i in besides if i.waiting_order is not None)
+    served: set[TaskInstanceKey] = set()
+    for _, key in merge(services.store.waiting_for(limit), newcomers):
         if lane.is_full():
-            return
-        lane.serve(key)
+            break
+        if key not in served:
+            served.add(key)
+            lane.serve(key)
+    return frozenset(lane.granted)
+
+
+def look_again(services: Services, limit: str) -> None:
+    """For who has just begun to wait: slots that are given back now are offered to those who are in the line by now, and
+    the line may lag. So it is walked once more, when it does not any more."""
+    services.queues.wake(WakeLimit(limit=limit), delay=LAG)
 
 
 @dataclass
@@ -62,6 +81,7 @@ class _Lane:
         self._services = services
         self._limit = limit
         self._is_full = False
+        self.granted: set[TaskInstanceKey] = set()
         self._runs: dict[DagRunKey, _Waiting] = {}
         self._pools: dict[str, Pool | None] = {}
         self._used: dict[str, int] = {}
@@ -97,11 +117,11 @@ class _Lane:
             return
         claims = slots.claims(instance.dag_id, task, self._pools_of(task))
         full = [claim for claim in claims if not claim.has_room(self._used_of(claim))]
-        if elsewhere := [claim for claim in full if claim.limit != self._limit]:
-            self._send_on(waiting, task, instance, elsewhere[0])
-        elif full:
+        if any(claim.limit == self._limit for claim in full):
             # Too much for the slots that are left. Those behind it may need fewer; of one task all need the same.
             self._is_full = pool_of(self._limit) is None
+        elif full:
+            self._send_on(waiting, task, instance, full[0])
         else:
             self._grant(waiting, instance, claims)
 
@@ -109,7 +129,6 @@ class _Lane:
         return (
             waiting.dag.is_paused
             or waiting.run.state is not DagRunState.RUNNING
-            or waiting.run.is_held(self._services.clock.now())
             or waiting.room.objection(task) is not None
         )
 
@@ -120,20 +139,15 @@ class _Lane:
         self._services.queues.wake(WakeRun(dag_id=instance.dag_id, run_id=instance.run_id, at=now))
 
     def _send_on(self, waiting: _Waiting, task: TaskSpec, instance: TaskInstance, claim: Claim) -> None:
-        """To the line of the limit that has no room for it. Should it have some by now, nobody else would tell."""
+        """To the line of the limit that has no room for it."""
         order = slots.waiting_order(task, waiting.run, instance.map_index)
         self._services.store.move(transition.wait(instance, waits_for=claim.limit, waiting_order=order))
-        self._pools.pop(task.pool, None)
-        self._used.pop(claim.limit, None)
-        again = next(
-            (c for c in slots.claims(instance.dag_id, task, self._pools_of(task)) if c.limit == claim.limit), None
-        )
-        if again is None or again.has_room(self._used_of(again)):
-            self._services.queues.wake(WakeLimit(limit=claim.limit))
+        look_again(self._services, claim.limit)
 
     def _grant(self, waiting: _Waiting, instance: TaskInstance, claims: tuple[Claim, ...]) -> None:
         granted = transition.grant(instance, claims=claims)
-        self._services.store.grant(granted, run=waiting.run, claims=claims)
+        let_go = slots.admitting(waiting.run, [slots.admission(granted.after)], waiting.instances.values())
+        self._services.store.grant(granted, run=(waiting.run, let_go), claims=claims)
         log.info(
             "Slots granted",
             dag_id=instance.dag_id,
@@ -142,7 +156,8 @@ class _Lane:
             map_index=instance.map_index,
             limits=granted.after.holds,
         )
-        waiting.run = slots.granting(waiting.run, granted.after)
+        self.granted.add(instance.key)
+        waiting.run = let_go
         waiting.instances[instance.task_id, instance.map_index] = granted.after
         for claim in claims:
             self._used[claim.limit] = self._used_of(claim) + claim.slots

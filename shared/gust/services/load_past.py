@@ -7,9 +7,10 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
+from gust.model.task_instance import TaskInstance
 from gust.scheduling.past import Past, is_needed
-from gust.scheduling.run_view import is_in_run
-from gust.scheduling.timetable import DataInterval
+from gust.scheduling.run_view import InstanceId, RunView, is_in_run
+from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
 from gust.services.specs import load_spec
 
@@ -26,11 +27,10 @@ def load_past(services: Services, run: DagRun, spec: DagSpec) -> Past | None:
     previous = next((other for other in earlier if counts(other, spec)), None)
     if previous is None:
         return Past()
-    state = services.store.load_run(previous.key)
     known = tasks_of(services, previous)
     return Past(
         previous=previous,
-        instances=state.instances if state else {},
+        instances=instances_of(services, previous),
         known_tasks=known,
         ever_known_tasks=known | known_before(services, run, new_tasks(spec, known)),
     )
@@ -45,6 +45,15 @@ def new_tasks(spec: DagSpec, known: frozenset[str]) -> frozenset[str]:
         and task.ignore_first_depends_on_past
         and (task.depends_on_past or task.wait_for_downstream)
     )
+
+
+def instances_of(services: Services, run: DagRun) -> dict[InstanceId, TaskInstance]:
+    """All that the run has, those included that nothing happened to and that have no item."""
+    state = services.store.load_run(run.key)
+    if state is None:
+        return {}
+    view = RunView(load_spec(services.objects, run.spec_key), run, state.instances, services.clock.now())
+    return {(task.task_id, instance.map_index): instance for task, instance in view.all_instances()}
 
 
 def tasks_of(services: Services, run: DagRun) -> frozenset[str]:
@@ -77,13 +86,21 @@ def following_runs(services: Services, run: DagRun, spec: DagSpec) -> list[DagRu
     return waiting
 
 
-def last_automated_interval(services: Services, dag_id: str) -> DataInterval | None:
-    """The data interval of the latest run that a timetable or a backfill made."""
-    automated = (run for run in services.store.runs_before(dag_id, None) if run.run_type in BY_TIMETABLE)
-    last = next(automated, None)
-    if last is None or last.data_interval_start is None or last.data_interval_end is None:
-        return None
-    return DataInterval(last.data_interval_start, last.data_interval_end)
+def last_automated_run(services: Services, dag_id: str, *, partitioned: bool) -> NextRun | None:
+    """The latest run that a timetable or a backfill made: by its logical date, or by its partition's date."""
+    if partitioned:
+        of_partitions = [run for run in services.store.runs_of_partition(dag_id, None) if run.run_type in BY_TIMETABLE]
+        last = max(of_partitions, key=lambda run: (run.partition_date, run.run_after), default=None)
+    else:
+        last = next((run for run in services.store.runs_before(dag_id, None) if run.run_type in BY_TIMETABLE), None)
+    return None if last is None else info_of(last)
+
+
+def info_of(run: DagRun) -> NextRun:
+    """What a timetable is told of a run."""
+    start, end = run.data_interval_start, run.data_interval_end
+    covered = DataInterval(start, end) if start and end else None
+    return NextRun(run.run_after, covered, run.partition_date, run.partition_key)
 
 
 def counts(run: DagRun, spec: DagSpec) -> bool:

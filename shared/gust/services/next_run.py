@@ -4,31 +4,51 @@ Airflow's own timetables are computed here. One that a plugin brought is asked w
 parses DAG files. That takes its time, but only when such a DAG is activated, makes a run or is triggered.
 """
 
+import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from string import ascii_letters, digits
 
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
+from gust.model.state import DagRunType
 from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
 
 
-def with_next_run(services: Services, dag: Dag, spec: DagSpec, *, last: DataInterval | None, now: datetime) -> Dag:
-    """The DAG with the next-run fields its timetable gives after the automated interval `last` (`None`: had none)."""
+def with_next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | None, now: datetime) -> Dag:
+    """The DAG with the next-run fields its timetable gives after the automated run `last` (`None`: had none)."""
     info = next_run(services, dag, spec, last=last, now=now)
+    covered = info.data_interval if info else None
     return replace(
         dag,
-        next_logical_date=info.logical_date if info else None,
-        next_data_interval_start=info.data_interval.start if info else None,
-        next_data_interval_end=info.data_interval.end if info else None,
+        next_logical_date=covered.start if covered else None,
+        next_data_interval_start=covered.start if covered else None,
+        next_data_interval_end=covered.end if covered else None,
+        next_partition_date=info.partition_date if info else None,
+        next_partition_key=info.partition_key if info else None,
+        next_run_id=info.run_id if info else None,
         next_run_after=info.run_after if info else None,
     )
 
 
-def next_run(
-    services: Services, dag: Dag, spec: DagSpec, *, last: DataInterval | None, now: datetime
-) -> NextRun | None:
+def described_run(dag: Dag) -> NextRun | None:
+    """The run that the DAG's next-run fields describe."""
+    if dag.next_run_after is None:
+        return None
+    start, end = dag.next_data_interval_start, dag.next_data_interval_end
+    return NextRun(
+        dag.next_run_after,
+        DataInterval(start, end) if start and end else None,
+        dag.next_partition_date,
+        dag.next_partition_key,
+        dag.next_run_id,
+    )
+
+
+def next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | None, now: datetime) -> NextRun | None:
     if not spec.timetable.can_be_scheduled:
         return None
     allowed = timetable.restriction_of(spec)
@@ -36,7 +56,7 @@ def next_run(
         return services.timetables.next_run(spec.timetable, dag.bundle_version, last=last, allowed=allowed)
     return timetable.next_dagrun(
         spec.timetable,
-        last_automated_interval=last,
+        last=last,
         earliest=allowed.earliest,
         latest=allowed.latest,
         catchup=allowed.catchup,
@@ -44,8 +64,40 @@ def next_run(
     )
 
 
+def runs_between(
+    services: Services, dag: Dag, spec: DagSpec, *, earliest: datetime, latest: datetime, now: datetime
+) -> Iterator[NextRun]:
+    """All runs that the timetable makes of a stretch of time, whatever the DAG's own dates say."""
+    if timetable.can_be_computed(spec.timetable):
+        return timetable.runs_between(spec.timetable, earliest, latest, now=now)
+    asked = services.timetables.runs_between(spec.timetable, dag.bundle_version, earliest=earliest, latest=latest)
+    return iter(asked)
+
+
 def manual_interval(services: Services, dag: Dag, spec: DagSpec, *, run_after: datetime) -> DataInterval:
     """The data interval of a run that a person asks for at that logical date."""
     if timetable.can_be_computed(spec.timetable):
         return timetable.infer_manual_data_interval(spec.timetable, run_after=run_after)
     return services.timetables.manual_interval(spec.timetable, dag.bundle_version, run_after=run_after)
+
+
+def run_id_of(services: Services, dag: Dag, spec: DagSpec, run_type: DagRunType, info: NextRun) -> str:
+    """The timetable's name for a run. Those of partitions end in chance, as Airflow's do: ask once."""
+    if info.run_id is not None:
+        return info.run_id
+    if timetable.can_be_computed(spec.timetable) or not spec.timetable.own_run_ids:
+        unique = random_part() if timetable.names_are_unique(spec.timetable) else None
+        key = info.partition_key if unique else None
+        return timetable.generate_run_id(run_type, run_after=info.run_after, partition_key=key, unique=unique)
+    return services.timetables.run_id(
+        spec.timetable,
+        dag.bundle_version,
+        run_type=run_type,
+        run_after=info.run_after,
+        data_interval=info.data_interval,
+    )
+
+
+def random_part() -> str:
+    """Eight letters and digits, as Airflow puts them into names of runs that nothing else tells apart."""
+    return "".join(secrets.choice(ascii_letters + digits) for _ in range(8))

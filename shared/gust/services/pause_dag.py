@@ -8,9 +8,9 @@ from datetime import datetime
 from gust.errors import NotFound, StaleDag
 from gust.model.dag import Dag
 from gust.model.state import DagRunState
-from gust.model.workload import WakeRun
+from gust.model.workload import WakeBackfill, WakeRun
 from gust.services.context import Services
-from gust.services.load_past import last_automated_interval
+from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -45,7 +45,8 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
         if not is_paused and _missed_a_run(before, now):
             spec = load_spec(services.objects, before.spec_key)
             if not spec.catchup:
-                after = with_next_run(services, after, spec, last=last_automated_interval(services, dag_id), now=now)
+                last = last_automated_run(services, dag_id, partitioned=spec.timetable.partitioned)
+                after = with_next_run(services, after, spec, last=last, now=now)
         try:
             services.store.put_dag(before, after)
         except StaleDag:
@@ -54,12 +55,16 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
 
 
 def _wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
-    """The runs that go on, and as many queued ones as may start; the others follow when these finish."""
+    """The runs that go on, and as many queued ones as may start; the others follow when these finish. Those of backfills
+    start in their own order."""
     unfinished = [run for run in services.store.list_runs(dag.dag_id) if not run.is_finished]
     running = [run for run in unfinished if run.state is DagRunState.RUNNING]
-    queued = sorted((run for run in unfinished if run.state is DagRunState.QUEUED), key=lambda run: run.run_after)
+    waiting = [run for run in unfinished if run.state is DagRunState.QUEUED]
+    queued = sorted((run for run in waiting if run.backfill_id is None), key=lambda run: run.run_after)
     for run in running + queued[: dag.max_active_runs]:
         services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
+    for backfill_id in sorted({run.backfill_id for run in waiting if run.backfill_id is not None}):
+        services.queues.wake(WakeBackfill(backfill_id=backfill_id, at=now))
 
 
 def _missed_a_run(dag: Dag, now: datetime) -> bool:

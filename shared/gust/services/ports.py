@@ -23,15 +23,20 @@ from gust.model.asset import (
     AssetUpdate,
     PendingPartition,
 )
+from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
+from gust.model.state import DagRunType
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
@@ -44,6 +49,7 @@ class RunState:
     run: DagRun
     instances: Mapping[tuple[str, int], TaskInstance]
     """By (task_id, map_index)."""
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,16 @@ class XCom:
     dag_result: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LastRuns:
+    """What was seen of a DAG's last runs when one of them failed, for a DAG that is paused after so many."""
+
+    running_runs: int
+    """Of the DAG, or of the run's backfill: as many must still be running when the run ends."""
+    pauses: LoggedEvent | None = None
+    """The DAG is paused, and this is kept of it."""
+
+
 class RunStore(Protocol):
     """DagRuns and task instances."""
 
@@ -76,23 +92,32 @@ class RunStore(Protocol):
 
     def get_run(self, key: DagRunKey) -> DagRun | None: ...
 
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         """Store a new run. Raises AlreadyExists if (dag_id, run_id) is taken or, for a run with a logical date, if the
         DAG has a run of that logical date.
 
         `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they, `is_paused` and
         `is_stale` still are `before`'s; raises StaleDag otherwise, also where the run exists. A run that is made
-        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG."""
+        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG. `callbacks` (deadlines)
+        are stored with it."""
 
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
-        """queued → running, and one more in the DAG's `running_runs`, in one transaction. Raises LimitReached where
-        `max_active_runs` run already, StaleDagRun if the run's state or clear_number are not `before`'s, NotFound if
-        there is no DAG."""
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
+        """queued → running, and one more in the `running_runs` of the DAG, or of the backfill that made the run, in one
+        transaction. Raises LimitReached where `max_active_runs` run already or the backfill is paused, StaleDagRun if the
+        run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
-        """running → success | failed, and one less in the DAG's `running_runs`, in one transaction.
+    def finish_run(
+        self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
+        """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
-        person cleared tasks must not bury them. A finished run has no `due_at`, whatever `after` says."""
+        person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
+        run has no `due_at`, whatever `after` says, unless it `calls_back`. Where `last` says so, the DAG is paused and the
+        event kept. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         """running → queued, and one less in the DAG's `running_runs`, in one transaction. Raises as `finish_run`."""
@@ -107,8 +132,9 @@ class RunStore(Protocol):
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
-        `due_at` differs, the stored `due_at` too. Raises StaleDagRun; ValueError where the run would begin or cease to
-        be running, which must be counted."""
+        `due_at` differs, the stored `due_at` too. A backfill's run that ends, or is queued again, is counted in the same
+        transaction. Raises StaleDagRun; ValueError where the run would begin or cease to be running, which has verbs of
+        its own."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
@@ -121,8 +147,15 @@ class RunStore(Protocol):
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         """Runs with a later logical date, the earliest first; read as far as they are asked for."""
 
-    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
-        """The DAG's runs in state queued, earliest `run_after` first."""
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        """Runs with a logical date from `first` to `last`, both included, the earliest first."""
+
+    def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
+        """Runs with that partition date; `None`: all that have one, the earliest first."""
+
+    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+        """The DAG's runs in state queued that no backfill made, earliest `run_after` first; or those of a backfill, in
+        its order."""
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
         """Unfinished runs whose `due_at` is at or before `until`, earliest first, with their due times."""
@@ -136,20 +169,22 @@ class RunStore(Protocol):
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
         are `before`'s, or nothing is stored where `before` is new (state None, try 0).
 
-        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
+        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction;
+        `transition.callback` is stored in it too.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
         ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
         are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
 
-    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
+    def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
-        place in the run, in one transaction. Raises StaleTaskInstance where the instance moved, StaleDagRun where the run
-        does not run or others were let go since it was read, LimitReached where a limit has no room or a pool is not
-        what the claim saw."""
+        place in the run, `(before, after)`, of which only `admitted` is written, in one transaction. Raises
+        StaleTaskInstance where the instance moved, StaleDagRun where the run does not run or others were let go since it
+        was read, LimitReached where a limit has no room or a pool is not what the claim saw."""
 
-    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
-        """Instances that wait for the limit, in their order; read as far as they are asked for. May lag by a moment."""
+    def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
+        """Instances that wait for the limit with their `waiting_order`, in that order; read as far as they are asked for.
+        May lag by a moment."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns those that were stale. The others are done."""
@@ -167,6 +202,19 @@ class RunStore(Protocol):
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+
+
+class CallbackStore(Protocol):
+    """Callbacks that a run owes; `load_run` reads them with it."""
+
+    def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None: ...
+
+    def list_callbacks(self, run: DagRunKey) -> list[Callback]: ...
+
+    def move_callback(self, move: CallbackMove) -> None:
+        """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
+        due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
+        is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
 
 
 class LimitStore(Protocol):
@@ -228,6 +276,9 @@ class DagStore(Protocol):
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
         DAGs for which events wait that should have been looked at by then."""
 
+    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
+        """Oldest first."""
+
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
 
@@ -269,6 +320,39 @@ class DagStore(Protocol):
         """Note that `component` (scheduler, triggerer, dag_processor) did its work; `monitor/health` shows it."""
 
     def last_alive(self) -> dict[str, datetime]: ...
+
+
+class BackfillStore(Protocol):
+    """Backfills. What makes, starts and ends a run of one counts it in the same transaction."""
+
+    def next_backfill_id(self) -> int:
+        """A number that no other caller gets."""
+
+    def create_backfill(self, backfill: Backfill, plan: Sequence[Any]) -> None:
+        """Store it with its plan, a JSON document of any length. Raises AlreadyExists where the DAG has an active one, or
+        the id is taken."""
+
+    def get_backfill(self, backfill_id: int) -> Backfill | None: ...
+
+    def backfill_plan(self, backfill_id: int) -> list[Any]: ...
+
+    def list_backfills(self, dag_id: str) -> list[Backfill]:
+        """All of a DAG, the oldest first."""
+
+    def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
+        """Active ones whose `due_at` is at or before `until`, earliest first."""
+
+    def update_backfill(self, before: Backfill, after: Backfill) -> None:
+        """Write the fields in which `after` differs, but never the counts, if `made`, `is_paused` and `completed_at` are
+        `before`'s. Raises StaleBackfill."""
+
+    def end_backfill(self, before: Backfill, after: Backfill, *, cancels: bool = False) -> None:
+        """`update_backfill`, and the DAG has no active backfill any more. Unless `cancels`, only if all its runs have
+        ended. Raises StaleBackfill."""
+
+    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+        """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
+        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does."""
 
 
 class AssetStore(Protocol):
@@ -346,7 +430,12 @@ class AssetQueueStore(Protocol):
         """Oldest first."""
 
     def create_asset_run(
-        self, run: DagRun, *, consuming: AssetQueue | PendingPartition, events: Sequence[AssetEvent]
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         """Store the run with the events it consumes, and take what it consumes from the queue, in one transaction.
         Raises StaleAssetQueue where events have come since `consuming` was read, AlreadyExists as `create_run` does."""
@@ -392,6 +481,8 @@ class SettingStore(Protocol):
 
 class Store(
     RunStore,
+    BackfillStore,
+    CallbackStore,
     LimitStore,
     XComStore,
     DagStore,
@@ -429,6 +520,9 @@ class Queues(Protocol):
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
 
+    def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
+        """As `send_tasks`, to the same workers."""
+
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
@@ -450,22 +544,55 @@ class Timetables(Protocol):
     `plugins/` they come from. Raises BadRequest with what a timetable raised, Unwell where it cannot be asked."""
 
     def next_run(
-        self, spec: TimetableSpec, bundle_version: str | None, *, last: DataInterval | None, allowed: Restriction
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
     ) -> NextRun | None: ...
+
+    def runs_between(
+        self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
+    ) -> list[NextRun]: ...
 
     def manual_interval(
         self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
     ) -> DataInterval: ...
+
+    def run_id(
+        self,
+        spec: TimetableSpec,
+        bundle_version: str | None,
+        *,
+        run_type: DagRunType,
+        run_after: datetime,
+        data_interval: DataInterval | None,
+    ) -> str: ...
+
+    def deadline(
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+    ) -> datetime | None:
+        """The moment that a plugin's deadline reference says the deadline of a run refers to."""
+        ...
 
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
 
     def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
-        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+        raise self._refusal(spec)
+
+    def runs_between(self, spec: TimetableSpec, *_: Any, **__: Any) -> list[NextRun]:
+        raise self._refusal(spec)
 
     def manual_interval(self, spec: TimetableSpec, *_: Any, **__: Any) -> DataInterval:
-        raise NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+        raise self._refusal(spec)
+
+    def run_id(self, spec: TimetableSpec, *_: Any, **__: Any) -> str:
+        raise self._refusal(spec)
+
+    @staticmethod
+    def _refusal(spec: TimetableSpec) -> NotSupportedYet:
+        return NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+
+    def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
+        raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):
@@ -487,6 +614,9 @@ class Tokens(Protocol):
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
         """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+
+    def for_callback(self, callback: Callback, *, now: datetime) -> str:
+        """For the worker that shall run it: valid for one dispatch of one callback."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A new token for the same dispatch."""

@@ -155,7 +155,7 @@ def _is_on_timetable(spec: DagSpec, run: DagRun) -> bool:
         return False
     found = timetable.next_dagrun(
         spec.timetable,
-        last_automated_interval=None,
+        last=None,
         earliest=run.logical_date,
         latest=None,
         catchup=True,

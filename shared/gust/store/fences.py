@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.model.asset import AssetKey, AssetQueue
+from gust.model.backfill import Backfill
+from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.pool import Pool
@@ -48,9 +50,7 @@ def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> 
     if instance_fence(replace(before, holds=current.holds)) != instance_fence(current):
         return None
     held: Changes = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
-    return Transition(
-        transition.edge, replace(before, **held), replace(transition.after, **held), keeps_try=transition.keeps_try
-    )
+    return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
 
 
 def repeated_move(after: TaskInstance) -> Changes:
@@ -59,6 +59,11 @@ def repeated_move(after: TaskInstance) -> Changes:
     The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
     """
     return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
+
+
+def backfill_fence(backfill: Backfill) -> Changes:
+    """How far its runs are made, and whether it is to go on."""
+    return {"made": backfill.made, "is_paused": backfill.is_paused, "completed_at": backfill.completed_at}
 
 
 def run_fence(run: DagRun) -> Changes:
@@ -99,6 +104,9 @@ def next_run(dag: Dag) -> Changes:
         "next_logical_date": dag.next_logical_date,
         "next_data_interval_start": dag.next_data_interval_start,
         "next_data_interval_end": dag.next_data_interval_end,
+        "next_partition_date": dag.next_partition_date,
+        "next_partition_key": dag.next_partition_key,
+        "next_run_id": dag.next_run_id,
         "next_run_after": dag.next_run_after,
     }
 
@@ -120,11 +128,31 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
-    """A finished run waits for nothing: its `due_at` goes, also where the writer has not seen it."""
+    """A finished run waits for nothing but its callbacks: without them its `due_at` goes, also where the writer has not
+    seen it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
-    waits_no_more = {"due_at": None} if after.is_finished else {}
+    waits_no_more = {"due_at": None} if after.is_finished and not after.calls_back else {}
     return _difference(before, after) | waits_no_more
+
+
+def callback_fence(callback: Callback) -> Changes:
+    """One dispatch of it in one state; who claims it again after a dead worker must be the only one to do so."""
+    return {
+        "state": callback.state,
+        "dispatch_count": callback.dispatch_count,
+        "started_at": callback.started_at,
+        "due_at": callback.due_at,
+    }
+
+
+def repeated_callback(after: Callback) -> Changes:
+    """What is stored where this very move has happened already."""
+    return {**callback_fence(after), "hostname": after.hostname}
+
+
+def changed_callback_fields(before: Callback, after: Callback) -> Changes:
+    return _difference(before, after)
 
 
 def changed_by_a_person(pool: Pool) -> Changes:
@@ -163,6 +191,32 @@ def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:
 def _check_states(before: DagRun, after: DagRun, is_right: bool) -> None:
     if not is_right:
         raise ValueError(f"this write does not move a DagRun from {before.state} to {after.state}")
+
+
+def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
+    """What the run's move, its making or its deletion (`None`: it is not there) adds to the counts of what limits it: the
+    DAG, or the backfill where one made it. A run comes under another backfill only as one that has ended."""
+    if before and after and before.backfill_id != after.backfill_id and not before.is_finished:
+        raise ValueError(f"{before.key} cannot leave its backfill unfinished")
+    run = after or before
+    running = _is_running(after) - _is_running(before)
+    unfinished = _is_unfinished(after) - _is_unfinished(before)
+    of_owner = {"running_runs": running} | ({"unfinished_runs": unfinished} if run and run.backfill_id else {})
+    return {name: change for name, change in of_owner.items() if change}
+
+
+def _is_running(run: DagRun | None) -> bool:
+    return run is not None and run.state is DagRunState.RUNNING
+
+
+def _is_unfinished(run: DagRun | None) -> bool:
+    return run is not None and not run.is_finished
+
+
+def changed_backfill_fields(before: Backfill, after: Backfill) -> Changes:
+    """The counts are never among them: only moving runs changes these."""
+    changed = _difference(before, after)
+    return {name: value for name, value in changed.items() if name not in ("running_runs", "unfinished_runs")}
 
 
 def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:

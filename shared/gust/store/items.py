@@ -19,9 +19,12 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 
 from gust.errors import Invalid
 from gust.model.asset import Asset, AssetAlias, AssetEvent
+from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
 from gust.store import keyspace
@@ -153,6 +156,8 @@ _IN_INSTANCE = _IN_RUN | {"task_id", "map_index"}
 _PUSHES = frozenset({"xcom_lengths", "pushed_keys"})
 
 DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
+BACKFILL: Final = Codec(Backfill, keyed=frozenset({"backfill_id"}))
+CALLBACK: Final = Codec(Callback, keyed=_IN_RUN | {"callback_id"})
 DAG: Final = Codec(Dag, keyed=frozenset({"dag_id"}))
 DAG_VERSION: Final = Codec(DagVersion, keyed=frozenset({"dag_id", "version_number"}))
 SOURCE_FILE: Final = Codec(SourceFile)
@@ -160,6 +165,7 @@ IMPORT_PROBLEM: Final = Codec(ImportProblem)
 DAG_WARNING: Final = Codec(DagWarning)
 BUNDLE: Final = Codec(Bundle)
 DEPLOYMENT_TURN: Final = Codec(DeploymentTurn)
+LOGGED_EVENT: Final = Codec(LoggedEvent)
 POOL: Final = Codec(Pool, keyed=frozenset({"name"}))
 ASSET: Final = Codec(Asset)
 ASSET_EVENT: Final = Codec(AssetEvent)

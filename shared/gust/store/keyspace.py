@@ -8,12 +8,19 @@ names; a field that has its default is left out (`items.py`).
     ------------------  ---------------------------  ----------------------------------  -------------------------------
     DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
+    Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
     rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
                                                                                            list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
     logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition;
                                                                                            runs_before, runs_after
+    run of a partition  PARTITION#<dag_id>           <partition_date>#<run_id>           runs_of_partition; pk
+    Backfill            BACKFILL#<id>                #BACKFILL                           get_backfill
+    its plan            BACKFILL#<id>                PLAN                                backfill_plan
+    backfill of a DAG   BACKFILLS_OF#<dag_id>        <id>                                list_backfills: pk
+    its active backfill ACTIVE_BACKFILL              <dag_id>                            create_backfill's condition
+    last number given   SEQUENCE                     <what is numbered>                  next_backfill_id
     Dag                 DAG                          <dag_id>                            get_dag; list_dags: pk
     DagVersion          VERSION#<dag_id>             <version_number>                    get_version; list_versions: pk
     SourceFile          SOURCE_FILE                  <relative_path>                     list_source_files: pk
@@ -21,6 +28,7 @@ names; a field that has its default is left out (`items.py`).
     DagWarning          WARNING                      <dag_id>#<warning_type>             list_warnings: pk, sk begins
     active Bundle       BUNDLE                       ACTIVE                              active_bundle
     turn to deploy      BUNDLE                       TURN                                deployment_turn
+    logged event        EVENT_LOG#<dag_id>           <when>#<event>                      logged_events: pk
     sign of life        ALIVE                        <component>                         last_alive: pk
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
@@ -48,14 +56,16 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
 
     index   partition (attribute)         sort (attribute)                    holds
     ------  ----------------------------  ----------------------------------  ------------------------------------------
-    due     RUN | DAG (`due_pk`)          due_at | next_run_after (`due_sk`)  unfinished runs with a `due_at`; unpaused,
-                                                                              fresh DAGs with a `next_run_after`;
-                                                                              events that wait (DAG, `due_at`)
-    queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued
+    due     RUN | DAG | BACKFILL          due_at | next_run_after (`due_sk`)  unfinished runs with a `due_at`; unpaused,
+              (`due_pk`)                                                      fresh DAGs with a `next_run_after`;
+                                                                              events that wait (DAG, `due_at`);
+                                                                              active backfills
+    queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
+            BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
     waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
 
-`due` has two partitions: DynamoDB takes 1,000 index writes a second on each, far above what ticks can use up.
+Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
 
 The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
 `state` is a plain string attribute, absent for `None`; `edge` names the transition that wrote a task instance last and
@@ -68,17 +78,23 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
-    create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more
+    create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more;
+                             with a partition date 2t more
+    add_to_backfill        6t WRU +2 (queued, runs)
+    create_backfill        8t WRU and 1 per KB of its plan
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
-    finish_run             4t WRU +1 where `due_at` was set
+    finish_run             4t WRU +1 where `due_at` was set; 2t more where it pauses the DAG
     requeue_run            4t WRU +2 (enters queued, `due_at`)
     delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, one S3 LIST
-    update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes
+    update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
+                             is queued again
     move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
     move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
+    callbacks              2t WRU more in create_run, start_run, finish_run for each; a lost try with one 4t instead of 1;
+                           move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at` afterwards
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
@@ -100,6 +116,7 @@ from typing import Any, Final, NamedTuple
 
 from gust.errors import Invalid
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 
 TTL_ATTRIBUTE: Final = "ttl"
 """Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
@@ -111,6 +128,7 @@ INDEX_WAITING: Final = "waiting"
 
 DUE_RUNS: Final = "RUN"
 DUE_DAGS: Final = "DAG"
+DUE_BACKFILLS: Final = "BACKFILL"
 
 
 INDEX_KEYS: Final = {
@@ -157,6 +175,7 @@ SCHEDULING: Final = "#"
 """What `decide` reads of a run's partition begins with this: the run and its task instances, nothing else."""
 
 _INSTANCE: Final = "#TI#"
+CALLBACKS: Final = "#CALLBACK#"
 
 
 def run(key: DagRunKey) -> Key:
@@ -165,6 +184,15 @@ def run(key: DagRunKey) -> Key:
 
 def instance(key: TaskInstanceKey) -> Key:
     return Key(run_partition(key.run), f"{_INSTANCE}{_of_instance(key)}")
+
+
+def callback(run: DagRunKey, callback_id: str) -> Key:
+    return Key(run_partition(run), f"{CALLBACKS}{escape(callback_id)}")
+
+
+def callback_id(key: Key) -> str | None:
+    """Of the callback whose item `key` names; `None` for every other item."""
+    return unescape(key.sk.removeprefix(CALLBACKS)) if key.sk.startswith(CALLBACKS) else None
 
 
 def finished_try(key: TaskInstanceKey, try_number: int) -> Key:
@@ -254,6 +282,14 @@ def logical_dates(dag_id: str) -> str:
     return f"LOGICAL_DATE#{escape(dag_id)}"
 
 
+def run_of_partition(dag_id: str, date: datetime, run_id: str) -> Key:
+    return Key(runs_of_partitions(dag_id), f"{moment(date)}#{escape(run_id)}")
+
+
+def runs_of_partitions(dag_id: str) -> str:
+    return f"PARTITION#{escape(dag_id)}"
+
+
 def dag(dag_id: str) -> Key:
     return Key(DAGS, escape(dag_id))
 
@@ -282,8 +318,54 @@ def warnings(dag_id: str | None) -> str:
     return "" if dag_id is None else f"{escape(dag_id)}#"
 
 
+def logged_event(event: LoggedEvent) -> Key:
+    return Key(logged_events(event.dag_id), f"{moment(event.when)}#{escape(event.event)}")
+
+
+def logged_events(dag_id: str) -> str:
+    return f"EVENT_LOG#{escape(dag_id)}"
+
+
 def alive(component: str) -> Key:
     return Key(ALIVE, escape(component))
+
+
+# --- backfills --------------------------------------------------------------------------------------------------------
+
+ACTIVE_BACKFILLS: Final = "ACTIVE_BACKFILL"
+
+
+def backfill(backfill_id: int) -> Key:
+    return Key(backfill_partition(backfill_id), "#BACKFILL")
+
+
+def backfill_plan(backfill_id: int) -> Key:
+    return Key(backfill_partition(backfill_id), "PLAN")
+
+
+def backfill_partition(backfill_id: int) -> str:
+    return f"BACKFILL#{backfill_id}"
+
+
+def backfill_id(pk: str) -> int:
+    """The id from a partition that `backfill_partition` made."""
+    return int(pk.removeprefix("BACKFILL#"))
+
+
+def backfill_of_dag(dag_id: str, backfill_id: int) -> Key:
+    return Key(backfills_of_dag(dag_id), f"{backfill_id:019d}")
+
+
+def backfills_of_dag(dag_id: str) -> str:
+    return f"BACKFILLS_OF#{escape(dag_id)}"
+
+
+def active_backfill(dag_id: str) -> Key:
+    return Key(ACTIVE_BACKFILLS, escape(dag_id))
+
+
+def sequence(of: str) -> Key:
+    return Key("SEQUENCE", of)
 
 
 # --- assets -----------------------------------------------------------------------------------------------------------
@@ -427,6 +509,10 @@ def settings(namespace: str) -> str:
 
 def run_order(run_after: datetime, run_id: str) -> str:
     return f"{moment(run_after)}#{escape(run_id)}"
+
+
+def backfill_order(ordinal: int, run_id: str) -> str:
+    return f"{number(ordinal)}#{escape(run_id)}"
 
 
 # --- the bucket -------------------------------------------------------------------------------------------------------

@@ -15,17 +15,28 @@ from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gust.errors import AlreadyExists, LimitReached, NotFound, Stale, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.errors import (
+    AlreadyExists,
+    LimitReached,
+    NotFound,
+    Stale,
+    StaleCallback,
+    StaleDag,
+    StaleDagRun,
+    StaleTaskInstance,
+)
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
-from gust.services.ports import Clock, RunState, XCom
+from gust.services.ports import Clock, LastRuns, RunState, XCom
 from gust.store.fences import (
     Changes,
     changed_dag_fields,
@@ -35,6 +46,7 @@ from gust.store.fences import (
     check_neither_starts_nor_finishes,
     check_requeues,
     check_starts,
+    counts,
     dag_fence,
     instance_fence,
     next_run,
@@ -45,6 +57,8 @@ from gust.store.fences import (
     with_what_it_holds,
 )
 from gust.store.memory_assets import MemoryAssets
+from gust.store.memory_backfills import MemoryBackfills
+from gust.store.memory_callbacks import MemoryCallbacks
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
 
@@ -61,16 +75,18 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
+class MemoryStore(MemoryBackfills, MemoryCallbacks, MemoryDeletions, MemoryLimits, MemoryAssets):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
+        MemoryBackfills.__init__(self)
         self._lock = RLock()
         MemoryAssets.__init__(self)
         self._runs: dict[DagRunKey, DagRun] = {}
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
+        self._callbacks = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
@@ -82,6 +98,7 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
+        self._logged_events: list[LoggedEvent] = []
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
         self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
@@ -91,53 +108,67 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
     @_alone
     def load_run(self, key: DagRunKey) -> RunState | None:
         run = self._runs.get(key)
-        return None if run is None else RunState(_copy(run), {k: _copy(v) for k, v in self._instances[key].items()})
+        if run is None:
+            return None
+        instances = {k: _copy(v) for k, v in self._instances[key].items()}
+        return RunState(_copy(run), instances, tuple(self.list_callbacks(key)))
 
     @_alone
     def get_run(self, key: DagRunKey) -> DagRun | None:
         return _copy_or_none(self._runs.get(key))
 
     @_alone
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         if moving:
             before, after = moving
             current = self._dags.get(before.dag_id)
             if current is None or not _holds(next_run_fence(before), current):
                 raise StaleDag(f"DAG {before.dag_id!r} moved on", current)
-        if run.key in self._runs:
-            raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already")
-        if run.logical_date and (run.dag_id, run.logical_date) in self._logical_dates:
-            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date.isoformat()} already")
+        self._check_is_new(run)
         if run.state is DagRunState.RUNNING:
-            self._count_running(run.dag_id, +1)
+            self._count_run(None, run)
         if moving:
             self._change_dag(after.dag_id, next_run(after))
-        if run.logical_date:
-            self._logical_dates[run.dag_id, run.logical_date] = run.run_id
-        self._runs[run.key] = _copy(run)
+        self._keep_run(run)
+        self._write_callbacks(callbacks)
 
     @_alone
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         check_starts(before, after)
         self._check_run(before)
-        dag = self._dags.get(before.dag_id)
-        if dag is not None and dag.running_runs >= max_active_runs:
-            raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}")
-        self._count_running(before.dag_id, +1)
+        self._check_callbacks_of(before, callbacks)
+        if not self._has_room(before, max_active_runs):
+            raise LimitReached(f"max_active_runs of what limits {before.key} is {max_active_runs}")
+        self._count_run(before, after)
         self._change_run(before, after)
+        self._write_callbacks(callbacks)
 
     @_alone
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(
+        self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         check_finishes(before, after)
         self._check_run(before)
-        self._count_running(before.dag_id, -1)
+        self._check_callbacks_of(before, callbacks)
+        if last and last.running_runs != self._running_beside(before):
+            raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None)
+        self._count_run(before, after)
         self._change_run(before, after)
+        self._write_callbacks(callbacks)
+
+        if last and last.pauses:
+            self._change_dag(before.dag_id, {"is_paused": True})
+            self._logged_events.append(last.pauses)
 
     @_alone
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         check_requeues(before, after)
         self._check_run(before)
-        self._count_running(before.dag_id, -1)
+        self._count_run(before, after)
         self._change_run(before, after)
 
     @_alone
@@ -147,6 +178,7 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         if current is not None and _holds(changed_run_fields(before, after), current):
             return
         self._check_run(before, update_fence(before, after))
+        self._count_run(before, after)
         self._change_run(before, after)
 
     @_alone
@@ -162,6 +194,10 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         return iter([run for date, run in self._dated(dag_id) if date > logical_date])
 
+    @_alone
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        return iter([run for date, run in self._dated(dag_id) if first <= date <= last])
+
     def _dated(self, dag_id: str) -> list[tuple[datetime, DagRun]]:
         """Runs that have a logical date, in its order."""
         of_dag = (run for run in self._runs.values() if run.dag_id == dag_id)
@@ -169,9 +205,26 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         return sorted(dated, key=lambda found: found[0])
 
     @_alone
-    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
-        queued = [run for run in self._runs.values() if run.dag_id == dag_id and run.state is DagRunState.QUEUED]
-        return [run.key for run in sorted(queued, key=lambda run: (run.run_after, run.run_id))][:limit]
+    def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
+        found = [
+            (run.partition_date, run.run_id, _copy(run))
+            for run in self._runs.values()
+            if run.dag_id == dag_id and run.partition_date is not None and date in (None, run.partition_date)
+        ]
+        return [run for _, _, run in sorted(found, key=lambda one: one[:2])]
+
+    @_alone
+    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+        queued = [
+            run
+            for run in self._runs.values()
+            if run.dag_id == dag_id and run.state is DagRunState.QUEUED and run.backfill_id == backfill_id
+        ]
+        if backfill_id is not None:
+            queued.sort(key=lambda run: (run.backfill_ordinal, run.run_id))
+        else:
+            queued.sort(key=lambda run: (run.run_after, run.run_id))
+        return [run.key for run in queued][:limit]
 
     @_alone
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
@@ -183,14 +236,49 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         if current is None or not _holds(fence or run_fence(before), current):
             raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _copy_or_none(current))
 
+    def _check_callbacks_of(self, run: DagRun, moves: Sequence[CallbackMove]) -> None:
+        try:
+            self._check_callbacks(moves)
+        except StaleCallback as stale:
+            raise StaleDagRun(f"Callbacks of DagRun {run.run_id!r} of {run.dag_id!r} moved on", None) from stale
+
     def _change_run(self, before: DagRun, after: DagRun) -> None:
         self._runs[before.key] = _copy(replace(self._runs[before.key], **changed_run_fields(before, after)))
 
-    def _count_running(self, dag_id: str, by: int) -> None:
-        dag = self._dags.get(dag_id)
+    def _check_is_new(self, run: DagRun) -> None:
+        if run.key in self._runs:
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already")
+        if run.logical_date and (run.dag_id, run.logical_date) in self._logical_dates:
+            raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {run.logical_date.isoformat()} already")
+
+    def _keep_run(self, run: DagRun) -> None:
+        if run.logical_date:
+            self._logical_dates[run.dag_id, run.logical_date] = run.run_id
+        self._runs[run.key] = _copy(run)
+
+    def _has_room(self, run: DagRun, limit: int) -> bool:
+        if run.backfill_id is not None:
+            backfill = self._backfills.get(run.backfill_id)
+            return backfill is None or (backfill.running_runs < limit and not backfill.is_paused)
+        dag = self._dags.get(run.dag_id)
+        return dag is None or dag.running_runs < limit
+
+    def _running_beside(self, run: DagRun) -> int:
+        owner = self._dags.get(run.dag_id) if run.backfill_id is None else self._backfills.get(run.backfill_id)
+        return owner.running_runs if owner else 0
+
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
+        """What the run's move changes of what limits it."""
+        changes, run = counts(before, after), after or before
+        if run is None or not changes:
+            return
+        if run.backfill_id is not None:
+            self._count_in_backfill(run.backfill_id, changes)
+            return
+        dag = self._dags.get(run.dag_id)
         if dag is None:
-            raise NotFound(f"no DAG {dag_id!r}")
-        self._change_dag(dag_id, {"running_runs": dag.running_runs + by})
+            raise NotFound(f"no DAG {run.dag_id!r}")
+        self._change_dag(run.dag_id, {"running_runs": dag.running_runs + changes["running_runs"]})
 
     # --- task instances -----------------------------------------------------------------------------------------------
 
@@ -213,6 +301,8 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
                 self.move(again)
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.callback is not None:
+            self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
         self._count(transition)
         if finished := transition.finished_try:
@@ -344,6 +434,11 @@ class MemoryStore(MemoryDeletions, MemoryLimits, MemoryAssets):
         ]
         due += self._due_queues(until)
         return sorted(due, key=lambda found: (found[1], found[0]))
+
+    @_alone
+    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
+        found = [event for event in self._logged_events if event.dag_id == dag_id]
+        return sorted(found, key=lambda event: (event.when, event.event))
 
     @_alone
     def put_version(self, version: DagVersion) -> None:

@@ -27,6 +27,7 @@ from gust.model.asset import (
 )
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
+from gust.scheduling.callback import CallbackMove
 from gust.store import fences
 
 NOTICED_WITHIN = timedelta(seconds=60)
@@ -53,7 +54,7 @@ class MemoryAssets:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
 
-    def create_run(self, run: DagRun) -> None:
+    def create_run(self, run: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
         raise NotImplementedError
 
     # --- assets and aliases -------------------------------------------------------------------------------------------
@@ -212,11 +213,16 @@ class MemoryAssets:
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
     def create_asset_run(
-        self, run: DagRun, *, consuming: AssetQueue | PendingPartition, events: Sequence[AssetEvent]
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         with self._lock:
             self._check_unchanged(consuming)
-            self.create_run(run)
+            self.create_run(run, callbacks=callbacks)
             self._consumed[run.key] = [_copy(event) for event in events]
             if isinstance(consuming, PendingPartition):
                 del self._partitions[consuming.dag_id, consuming.partition_key]
@@ -224,6 +230,7 @@ class MemoryAssets:
                 self._queues[consuming.dag_id] = replace(
                     consuming,
                     queued={},
+                    arrivals=consuming.arrivals + 1,
                     consumed_until=run.run_after.astimezone(UTC),
                     last_run_id=run.run_id,
                     due_at=None,
@@ -270,7 +277,7 @@ class MemoryAssets:
             current = self._partitions.get((seen.dag_id, seen.partition_key))
         else:
             current = self._queues.get(seen.dag_id)
-        if current is None or current.arrivals != seen.arrivals:
+        if current is None or current.arrivals != seen.arrivals or _birth(current) != _birth(seen):
             raise StaleAssetQueue(f"events came for DAG {seen.dag_id!r} meanwhile")
 
     def _due_queues(self, until: datetime) -> list[tuple[str, datetime]]:
@@ -299,6 +306,10 @@ def _deliveries(updates: Sequence[AssetUpdate]) -> list[tuple[AssetEvent, Delive
 
 def _target(delivery: Delivery) -> tuple[str, str | None]:
     return delivery.dag_id, delivery.partition_key if isinstance(delivery, ToPartition) else None
+
+
+def _birth(of: AssetQueue | PendingPartition) -> datetime | None:
+    return of.created_at if isinstance(of, PendingPartition) else None
 
 
 def _noticed(event: AssetEvent) -> datetime:

@@ -8,10 +8,10 @@ from threading import RLock
 from gust.errors import StaleDagRun
 from gust.model.asset import AssetEvent
 from gust.model.bundle import DagWarning
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import XCom
 from gust.store.fences import run_fence
@@ -23,6 +23,7 @@ class MemoryDeletions:
     _lock: RLock
     _runs: dict[DagRunKey, DagRun]
     _logical_dates: dict[tuple[str, datetime], str]
+    _callbacks: dict[tuple[DagRunKey, str], Callback]
     _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]
     _tries: dict[TaskInstanceKey, dict[int, TaskInstance]]
     _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
@@ -39,12 +40,13 @@ class MemoryDeletions:
                 return
             if run_fence(current) != run_fence(run):
                 raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", current)
-            if run.state is DagRunState.RUNNING:
-                self._count_running(run.dag_id, -1)
+            self._count_run(run, None)
             with_history = (*self._tries, *self._rendered_fields, *(key for key, _ in self._xcoms))
             for key in {key for key in with_history if key.run == run.key}:
                 self.delete_history(key)
             self._instances.pop(run.key, None)
+            for owed in [owed for owed in self._callbacks if owed[0] == run.key]:
+                del self._callbacks[owed]
             self._consumed.pop(run.key, None)
             if run.logical_date:
                 self._logical_dates.pop((run.dag_id, run.logical_date), None)
@@ -65,5 +67,5 @@ class MemoryDeletions:
                 del self._warnings[warning]
             self._dags.pop(dag_id, None)
 
-    def _count_running(self, dag_id: str, by: int) -> None:
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gust.errors import AlreadyExists, LimitReached, Stale, StaleDagRun, StaleTaskInstance
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import Pool, pool_of
-from gust.scheduling.slots import Claim, changes_of_limits, granting
+from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences
 
@@ -57,26 +57,25 @@ class MemoryLimits:
         with self._lock:
             return self._limits.get(limit, 0)
 
-    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
+    def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
         with self._lock:
             every = (instance for of_run in self._instances.values() for instance in of_run.values())
-            waiting = [i for i in every if i.waits_for == limit and i.waiting_order is not None]
-            return iter([i.key for i in sorted(waiting, key=lambda i: i.waiting_order or "")])
+            return iter(sorted((i.waiting_order, i.key) for i in every if i.waits_for == limit and i.waiting_order))
 
-    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
+    def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         with self._lock:
             before, after = transition.before, transition.after
             current = self._instances[before.key.run].get((before.task_id, before.map_index))
             if current is None or fences.instance_fence(current) != fences.instance_fence(before):
                 raise StaleTaskInstance(f"grant: {before.key} moved on", None)
-            let_go = granting(run, after)
-            stored = self._runs.get(run.key)
-            seen = fences.update_fence(run, let_go)
+            seen_run, let_go = run
+            stored = self._runs.get(seen_run.key)
+            seen = fences.update_fence(seen_run, let_go)
             if stored is None or any(getattr(stored, name) != value for name, value in seen.items()):
-                raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", None)
+                raise StaleDagRun(f"DagRun {seen_run.run_id!r} of {seen_run.dag_id!r} moved on", None)
             if full := [claim.limit for claim in claims if not self._can_take(claim)]:
                 raise LimitReached(f"{', '.join(full)} has no room for {before.key}")
-            self._runs[run.key] = replace(stored, admitted=let_go.admitted)
+            self._runs[seen_run.key] = replace(stored, admitted=let_go.admitted)
             changed = fences.changed_instance_fields(before, after)
             self._instances[before.key.run][before.task_id, before.map_index] = replace(current, **changed)
             self._count(transition)

@@ -6,10 +6,12 @@ collide) is carried to its end here.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -205,6 +207,7 @@ class Table:
         self._client = client
         self._meter = meter
         self._sleep = sleep
+        client.meta.events.register("before-parse.dynamodb.Query", _take_items_as_they_are, unique_id="plain-items")
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -294,6 +297,12 @@ class Table:
     def update(self, key: Key, expression: Expression) -> None:
         """Raises ConditionFailed."""
         self._write("update_item", _update(self._name, Update(key, expression)))
+
+    def count_up(self, key: Key) -> int:
+        """The next number, from 1. A call that fails may have used one up."""
+        counting = _update(self._name, Update(key, Expression().add("last", {"N": "1"})))
+        answer = self._write("update_item", {**counting, "ReturnValues": "UPDATED_NEW"})
+        return int(answer["Attributes"]["last"]["N"])
 
     def delete(self, key: Key) -> Item | None:
         """What was there."""
@@ -389,6 +398,15 @@ def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
 
 def _update(table: str, update: Update) -> dict[str, Any]:
     return {"TableName": table, "Key": _key(update.key), **update.expression.arguments()}
+
+
+def _take_items_as_they_are(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Items are JSON, and stay it: nothing binary is stored. Botocore would walk through every attribute of every item,
+    which takes ten times as long as reading the JSON (3.0 against 0.3 ms for a run of a hundred instances)."""
+    if response_dict["status_code"] == HTTPStatus.OK:
+        answer = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = answer.pop("Items", [])
+        response_dict["body"] = json.dumps(answer).encode()
 
 
 def _codes(error: ClientError) -> set[str]:

@@ -12,6 +12,7 @@ from gust.aws.memory import MemoryObjects
 from gust.aws.timetables import ParserTimetables
 from gust.errors import BadRequest
 from gust.model.dag_spec import TimetableSpec
+from gust.model.state import DagRunType
 from gust.scheduling.timetable import DataInterval, Restriction
 
 PLUGIN = """
@@ -33,9 +34,22 @@ class EveryThirdDay(Timetable):
             raise ValueError("the world ends in 2026")
         return DagRunInfo.interval(start=start, end=start + timedelta(days=3))
 
+    def generate_run_id(self, *, run_type, run_after, data_interval, **extra):
+        return f"{run_type.value}__day_{run_after.day}"
+
+class Moons(EveryThirdDay):
+    partitioned = True
+
+    def next_dagrun_info_v2(self, *, last_dagrun_info, restriction):
+        at = restriction.earliest if last_dagrun_info is None else last_dagrun_info.run_after.add(days=28)
+        return DagRunInfo(run_after=at, data_interval=None, partition_date=at, partition_key=f"moon {at.month}")
+
+    def iter_partition_dagrun_infos(self, *, earliest, latest):
+        yield DagRunInfo(run_after=earliest, data_interval=None, partition_date=earliest, partition_key="moon")
+
 class ThirdDayPlugin(AirflowPlugin):
     name = "third_day"
-    timetables = [EveryThirdDay]
+    timetables = [EveryThirdDay, Moons]
 """
 SPEC = TimetableSpec(type="third_day.EveryThirdDay")
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -55,9 +69,34 @@ def test_the_next_run(timetables: ParserTimetables) -> None:
     first = timetables.next_run(SPEC, "v1", last=None, allowed=Restriction(earliest=MARCH))
     assert first is not None
     assert first.run_after == datetime(2026, 3, 4, tzinfo=UTC)
-    second = timetables.next_run(SPEC, "v1", last=first.data_interval, allowed=Restriction(earliest=MARCH))
+    second = timetables.next_run(SPEC, "v1", last=first, allowed=Restriction(earliest=MARCH))
     assert second is not None
     assert second.data_interval == DataInterval(datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 7, tzinfo=UTC))
+
+
+def test_it_names_its_runs_itself(timetables: ParserTimetables) -> None:
+    first = timetables.next_run(SPEC, "v1", last=None, allowed=Restriction(earliest=MARCH))
+    assert first is not None
+    assert first.run_id == "scheduled__day_4"
+    named = timetables.run_id(SPEC, "v1", run_type=DagRunType.MANUAL, run_after=MARCH, data_interval=None)
+    assert named == "manual__day_1"
+
+
+def test_its_runs_between_end_where_it_raises_as_in_airflow(timetables: ParserTimetables) -> None:
+    near_the_end = datetime(2026, 12, 26, tzinfo=UTC)
+    runs = timetables.runs_between(SPEC, "v1", earliest=near_the_end, latest=datetime(2027, 1, 9, tzinfo=UTC))
+    assert [run.run_after.day for run in runs] == [29, 1]
+
+
+def test_partitions(timetables: ParserTimetables) -> None:
+    moons = TimetableSpec(type="third_day.Moons", partitioned=True)
+    first = timetables.next_run(moons, "v1", last=None, allowed=Restriction(earliest=MARCH))
+    assert first is not None
+    assert (first.data_interval, first.partition_date, first.partition_key) == (None, MARCH, "moon 3")
+    second = timetables.next_run(moons, "v1", last=first, allowed=Restriction(earliest=MARCH))
+    assert second is not None
+    assert second.partition_key == "moon 3"
+    assert [run.partition_key for run in timetables.runs_between(moons, "v1", earliest=MARCH, latest=MARCH)] == ["moon"]
 
 
 def test_no_next_run(timetables: ParserTimetables) -> None:

@@ -12,7 +12,7 @@ from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType
 from gust.model.workload import WakeDag, WakeRun
-from gust.scheduling.timetable import DataInterval
+from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import set_paused
 from tests.unit.rest_api.conftest import NOW, World, etl_spec
@@ -34,7 +34,7 @@ def paused_since(world: World, moment: datetime, spec: DagSpec) -> Dag:
     dag = world.dag(spec=spec, is_paused=True)
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     last = DataInterval(midnight - timedelta(days=2), midnight - timedelta(days=1))
-    after = with_next_run(world.services, dag, spec, last=last, now=moment)
+    after = with_next_run(world.services, dag, spec, last=NextRun(last.end, last), now=moment)
     world.store.put_dag(dag, after)
     world.run(
         after,

@@ -176,7 +176,8 @@ def test_why_an_instance_waits(world: World, run: DagRun, api: Api) -> None:
         return {each["name"]: each["reason"] for each in found["dependencies"]}
 
     assert reasons("extract") == {}
-    assert reasons("load").keys() == {"Scheduler"}
+    assert reasons("load").keys() == {"Trigger Rule"}
+    assert reasons("load")["Trigger Rule"].startswith("Trigger rule all_success waits for 1 more of 1 to succeed")
     assert reasons("load/-1", "get_task_instance_dependencies_by_map_index") == reasons("load")
     world.store.put_dag(dag := world.store.get_dag("etl"), replace(dag, is_paused=True))  # type: ignore[type-var]
     assert reasons("load")["Dag Not Paused"] == "DAG 'etl' is paused"

@@ -14,8 +14,8 @@ import pytest
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables import interval, simple, trigger
+from airflow.timetables.base import DagRunInfo, TimeRestriction
 from airflow.timetables.base import DataInterval as AirflowInterval
-from airflow.timetables.base import TimeRestriction
 from airflow.timetables.base import Timetable as AirflowTimetable
 from airflow.timetables.events import EventsTimetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunType
 from gust.scheduling import timetable
-from gust.scheduling.timetable import DataInterval
+from gust.scheduling.timetable import DataInterval, NextRun
 
 EXPRESSIONS = [
     "0 0 * * *",
@@ -102,6 +102,14 @@ crons = st.builds(
     interval=st.sampled_from(INTERVALS),
     run_immediately=st.sampled_from([False, True, timedelta(minutes=20), timedelta(days=2)]),
 )
+partitions = st.builds(
+    CronPartitionTimetable,
+    st.sampled_from(EXPRESSIONS),
+    timezone=st.sampled_from(ZONES),
+    run_offset=st.sampled_from([None, 0, 1, -1, 3, -2]),
+    run_immediately=st.sampled_from([False, True, timedelta(minutes=20)]),
+    key_format=st.sampled_from(["%Y-%m-%dT%H:%M:%S", "%Y%m%d", "%Y-%m-%d %H %z"]),
+)
 timetables = st.one_of(
     crons,
     st.builds(CronDataIntervalTimetable, st.sampled_from(EXPRESSIONS), timezone=st.sampled_from(ZONES)),
@@ -113,6 +121,7 @@ timetables = st.one_of(
         interval=st.sampled_from(INTERVALS),
         run_immediately=st.booleans(),
     ),
+    partitions,
     st.builds(DeltaTriggerTimetable, st.sampled_from(DELTAS), interval=st.sampled_from(INTERVALS)),
     st.builds(DeltaDataIntervalTimetable, st.sampled_from(DELTAS)),
     st.builds(NullTimetable),
@@ -145,17 +154,15 @@ def test_a_whole_series_of_runs(tested, now, from_now, until, catchup):
     earliest = None if from_now is None else now + from_now
     latest = None if until is None else now + until
     spec = spec_of(tested)
-    last: DataInterval | None = None
+    last: NextRun | None = None
     for step in range(4):
         at = now + step * timedelta(minutes=61)
         expected = airflow_next(tested, last, earliest=earliest, latest=latest, catchup=catchup, now=at)
-        actual = timetable.next_dagrun(
-            spec, last_automated_interval=last, earliest=earliest, latest=latest, catchup=catchup, now=at
-        )
-        assert as_tuple(actual) == expected
+        actual = timetable.next_dagrun(spec, last=last, earliest=earliest, latest=latest, catchup=catchup, now=at)
+        assert actual == expected
         if actual is None:
             return
-        last = actual.data_interval
+        last = actual
 
 
 @settings(max_examples=150, deadline=None)
@@ -172,12 +179,9 @@ def test_manual_intervals(tested, run_after):
 def test_a_schedule_that_has_changed(old, tested, now, catchup):
     """The last run was another timetable's."""
     before = airflow_next(old, None, earliest=now - timedelta(days=3), catchup=True, now=now)
-    last = DataInterval(before[1], before[2])
-    expected = airflow_next(tested, last, catchup=catchup, now=now)
-    actual = timetable.next_dagrun(
-        spec_of(tested), last_automated_interval=last, earliest=None, latest=None, catchup=catchup, now=now
-    )
-    assert as_tuple(actual) == expected
+    expected = airflow_next(tested, before, catchup=catchup, now=now)
+    actual = timetable.next_dagrun(spec_of(tested), last=before, earliest=None, latest=None, catchup=catchup, now=now)
+    assert actual == expected
 
 
 @pytest.mark.parametrize("restrict", [True, False])
@@ -190,36 +194,29 @@ def test_listed_events(restrict, catchup):
         now = datetime(2026, 3, day, tzinfo=UTC)
         manual = tested.infer_manual_data_interval(run_after=pendulum.instance(now))
         assert timetable.infer_manual_data_interval(spec, run_after=now) == DataInterval(manual.start, manual.end)
-        last: DataInterval | None = None
+        last: NextRun | None = None
         for _ in range(4):
             with mock.patch("airflow.timetables.events.timezone.utcnow", lambda now=now: now):
                 expected = airflow_next(tested, last, catchup=catchup, now=now)
-            actual = timetable.next_dagrun(
-                spec, last_automated_interval=last, earliest=None, latest=None, catchup=catchup, now=now
-            )
-            assert as_tuple(actual) == expected
+            actual = timetable.next_dagrun(spec, last=last, earliest=None, latest=None, catchup=catchup, now=now)
+            assert actual == expected
             if actual is None:
                 break
-            last = actual.data_interval
+            last = actual
 
 
 @pytest.mark.parametrize("offset", [19800, -3600])
 def test_zones_that_are_an_offset(offset):
     tested = CronTriggerTimetable("0 10 * * *", timezone=pendulum.FixedTimezone(offset))
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    actual = timetable.next_dagrun(
-        spec_of(tested), last_automated_interval=None, earliest=now, latest=None, catchup=True, now=now
-    )
-    assert as_tuple(actual) == airflow_next(tested, None, earliest=now, catchup=True, now=now)
+    actual = timetable.next_dagrun(spec_of(tested), last=None, earliest=now, latest=None, catchup=True, now=now)
+    assert actual == airflow_next(tested, None, earliest=now, catchup=True, now=now)
 
 
 def test_an_expression_that_never_fires_has_no_next_run():
     spec = spec_of(CronTriggerTimetable("0 0 30 2 *", timezone="UTC"))
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    assert (
-        timetable.next_dagrun(spec, last_automated_interval=None, earliest=None, latest=None, catchup=True, now=now)
-        is None
-    )
+    assert timetable.next_dagrun(spec, last=None, earliest=None, latest=None, catchup=True, now=now) is None
 
 
 @settings(max_examples=50, deadline=None)
@@ -233,7 +230,7 @@ def test_run_ids(run_type, run_after):
 
 def test_what_can_be_computed():
     assert timetable.can_be_computed(spec_of(CronTriggerTimetable("0 0 * * *", timezone="UTC")))
-    assert not timetable.can_be_computed(spec_of(CronPartitionTimetable("0 0 * * *", timezone="UTC")))
+    assert timetable.can_be_computed(spec_of(CronPartitionTimetable("0 0 * * *", timezone="UTC")))
     assert not timetable.can_be_computed(TimetableSpec(type="my_plugin.Moonrise"))
 
 
@@ -247,24 +244,43 @@ def spec_of(tested: AirflowTimetable) -> TimetableSpec:
 
 def airflow_next(
     tested: AirflowTimetable,
-    last: DataInterval | None,
+    last: NextRun | None,
     *,
     earliest: datetime | None = None,
     latest: datetime | None = None,
     catchup: bool,
     now: datetime,
-) -> tuple[datetime, datetime, datetime] | None:
+) -> NextRun | None:
     # As the scheduler has it: out of the serialized DAG.
     restored = decode_timetable(encode_timetable(tested))
     restriction = TimeRestriction(instance(earliest), instance(latest), catchup)
-    last_interval = last and AirflowInterval(pendulum.instance(last.start), pendulum.instance(last.end))
     with airflow_clock(now):
         try:
-            info = restored.next_dagrun_info(last_automated_data_interval=last_interval, restriction=restriction)
+            info = restored.next_dagrun_info_v2(last_dagrun_info=last and airflow_info(last), restriction=restriction)
         except ValueError:
             # SerializedDAG.next_dagrun_info logs what goes wrong and goes on without a next run.
             return None
-    return info and (plain(info.run_after), plain(info.data_interval.start), plain(info.data_interval.end))
+    return info and plain_info(info)
+
+
+def airflow_info(run: NextRun) -> DagRunInfo:
+    covered = run.data_interval
+    return DagRunInfo(
+        pendulum.instance(run.run_after),
+        covered and AirflowInterval(pendulum.instance(covered.start), pendulum.instance(covered.end)),
+        instance(run.partition_date),
+        run.partition_key,
+    )
+
+
+def plain_info(info: DagRunInfo) -> NextRun:
+    covered = info.data_interval
+    return NextRun(
+        plain(info.run_after),
+        covered and DataInterval(plain(covered.start), plain(covered.end)),
+        info.partition_date and plain(info.partition_date),
+        info.partition_key,
+    )
 
 
 def airflow_clock(now: datetime) -> ExitStack:
@@ -284,7 +300,3 @@ def instance(at: datetime | None) -> pendulum.DateTime | None:
 
 def plain(at: datetime) -> datetime:
     return datetime.fromisoformat(at.isoformat()).astimezone(UTC)
-
-
-def as_tuple(run: timetable.NextRun | None) -> tuple[datetime, datetime, datetime] | None:
-    return run and (run.run_after, run.data_interval.start, run.data_interval.end)

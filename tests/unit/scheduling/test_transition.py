@@ -45,11 +45,11 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
         lambda i: transition.hold(i, claims=CLAIMS),
     ),
     "refuse": (set(SCHEDULABLE), {S.FAILED}, lambda i: transition.refuse(i, at=NOW, retries=2, reason="r")),
-    "upstream_fail": (set(SCHEDULABLE), {S.UPSTREAM_FAILED}, lambda i: transition.upstream_fail(i, at=NOW, reason="r")),
+    "upstream_fail": (set(UNFINISHED), {S.UPSTREAM_FAILED}, lambda i: transition.upstream_fail(i, at=NOW, reason="r")),
     "queue": ({S.SCHEDULED}, {S.QUEUED}, lambda i: transition.queue(i, at=NOW)),
     "queue_trigger": ({S.DEFERRED}, {S.DEFERRED}, lambda i: transition.queue_trigger(i, at=NOW)),
     "resend": ({S.QUEUED}, {S.SCHEDULED}, lambda i: transition.resend(i, at=NOW, reason="r")),
-    "skip": (ANY - {S.RUNNING, S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
+    "skip": (ANY - {S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
     "remove": (ANY - {S.REMOVED}, {S.REMOVED}, lambda i: transition.remove(i, at=NOW, reason="r")),
     "lose": (
         set(IN_FLIGHT) - {S.RESTARTING},

@@ -161,19 +161,7 @@ def test_verdicts_are_airflows(database: Session, scene: Scene) -> None:
             continue
         ours = judge.evaluate(scene.spec.tasks[task_id], ti(task_id, state, map_index))
         theirs = airflow_verdicts(database, scene, task_id, map_index, state)
-        if is_empty_group(scene, task_id, map_index):
-            continue
         assert ours.verdict in theirs, f"{task_id}[{map_index}]: {ours}, Airflow {theirs}"
-
-
-def is_empty_group(scene: Scene, task_id: str, map_index: int) -> bool:
-    """A placeholder all of whose upstreams are expanded in its own group: Airflow counts none of them, and some rules
-    make nonsense of none. Gust expands it."""
-    task = scene.spec.tasks[task_id]
-    upstreams_expanded = all(
-        scene.spec.tasks[u].mapped_groups and (u, 0) in scene.states for u in task.upstream_task_ids
-    )
-    return map_index == -1 and bool(task.mapped_groups) and upstreams_expanded
 
 
 def stored(scene: Scene) -> dict[tuple[str, int], Any]:

@@ -157,7 +157,7 @@ def test_what_comes_while_a_dag_is_held_back_is_queued_once_and_the_rest_goes_wi
     event(world, ORDERS)
     assert look(world) == [], "max_active_runs counts runs that wait"
     finish(world, first)
-    start_waiting_runs(world.services, "etl")
+    start_waiting_runs(world.services, first)
     (second,) = [run for run in world.store.list_runs("etl") if run.key != first.key]
     assert (second.run_after, consumed(world, second)) == (at(2), ["orders@2"])
     finish(world, second)

@@ -168,8 +168,8 @@ def test_a_partition_that_waits_does_not_keep_the_ticks_busy(world: World) -> No
 def test_a_task_hands_on_the_key_of_its_run_or_those_it_found(world: World) -> None:
     given(world, on_partitions(asset(ORDERS), IDENTITY))
     world.store.put_asset(Asset(name=ORDERS.name, uri=ORDERS.uri, created_at=START))
-    producer = chain("extract", dag_id="producer")
-    world.given_dag(producer)
+    at_runtime = TimetableSpec(type="airflow.timetables.simple.PartitionedAtRuntime", can_be_scheduled=False)
+    world.given_dag(chain("extract", dag_id="producer", timetable=at_runtime))
     key = world.trigger(dag_id="producer", partition_key="given")
     world.advance(key)
     instance = world.store.get_instance(key.task_instance("extract"))
@@ -178,3 +178,16 @@ def test_a_task_hands_on_the_key_of_its_run_or_those_it_found(world: World) -> N
     outlets = [AssetRef(name=ORDERS.name, uri=ORDERS.uri)]
     emit_asset_events(world.services, instance, outlets=outlets, events=of_outlet, at=world.clock.now())
     assert told(look(world)) == [("x", None), ("given", None)]
+
+
+def test_partitions_of_a_dag_that_is_gone_wait_for_it_and_of_one_that_listens_no_more_go(world: World) -> None:
+    spec = on_partitions(asset(ORDERS), WORLD)
+    given(world, spec)
+    event(world, "eu")
+    change_references(world.services, spec, None, at=world.clock.now())
+    assert world.store.due_dags(world.clock.now() + timedelta(hours=1)) == []
+    (waiting,) = world.store.pending_partitions("etl")
+    assert waiting.partition_key == "world"
+    change_references(world.services, None, spec, at=world.clock.now())
+    change_references(world.services, spec, chain("load"), at=world.clock.now())
+    assert world.store.pending_partitions("etl") == []

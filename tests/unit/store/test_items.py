@@ -79,7 +79,7 @@ KEYED: dict[type[Any], tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_value_reads_back(model: type[Any], data: st.DataObject) -> None:
     value = data.draw(values_of(model))
@@ -88,7 +88,7 @@ def test_a_value_reads_back(model: type[Any], data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_what_is_default_takes_no_room(model: type[Any], data: st.DataObject) -> None:
     required = [f for f in fields(model) if f.default is MISSING and f.default_factory is MISSING]

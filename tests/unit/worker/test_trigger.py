@@ -158,9 +158,13 @@ def test_what_the_scheduler_took_from_the_dag_file_is_rendered(waiting: Waiting)
 
     with DAG("d", schedule=None) as dag:
         DateTimeSensorAsync(task_id="t", target_time="{{ logical_date }}", start_from_trigger=True)
-    run = {name: "2026-03-01T00:00:00Z" for name in ("logical_date", "run_after", "start_date")} | {
+    run = dict.fromkeys(("logical_date", "run_after", "start_date"), "2026-03-01T00:00:00Z") | {
         **dict.fromkeys(("data_interval_start", "data_interval_end", "end_date", "partition_key")),
-        **{"dag_id": "d", "run_id": "r", "run_type": "manual", "state": "running", "consumed_asset_events": []},
+        "dag_id": "d",
+        "run_id": "r",
+        "run_type": "manual",
+        "state": "running",
+        "consumed_asset_events": [],
     }
     waiting.template = {"serialized_dag": compat.serialized(dag), "dag_run": run, "max_tries": 0}
     body = "yield TriggerEvent([str(self.target_time), self.other])"

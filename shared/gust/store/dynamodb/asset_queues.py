@@ -26,7 +26,9 @@ from gust.model.asset import (
 )
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
+from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.runs import new_run
 from gust.store.items import Attribute, Item
@@ -120,12 +122,19 @@ class DynamoDBAssetQueues:
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
     def create_asset_run(
-        self, run: DagRun, *, consuming: AssetQueue | PendingPartition, events: Sequence[AssetEvent]
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         where = keyspace.consumed_events(run.key)
         document = self._documents.keep(where.pk, "asset_events", [_event_document(event) for event in events])
         try:
-            self._table.transact(*new_run(run), Put(where, document), _consumption(run, consuming))
+            self._table.transact(
+                *new_run(run), Put(where, document), *callback_writes(callbacks), _consumption(run, consuming)
+            )
         except ConditionFailed as failed:
             if failed.failed(-1):
                 raise _moved_on(consuming) from failed
@@ -135,9 +144,8 @@ class DynamoDBAssetQueues:
         due: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None, "edge": None}
         if due_at is not None:
             due |= {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(due_at)}
-        expression = Expression().still({"arrivals": items.number(seen.arrivals)}).change(due)
         try:
-            self._table.update(_key(seen), expression)
+            self._table.update(_key(seen), _unchanged(seen).change(due))
         except ConditionFailed:
             return
 
@@ -261,7 +269,7 @@ class _ToPartition:
             parts = map(keyspace.escape, (event.name, event.uri, delivery.source_key))
             received[f"{_RECEIVED}{event.event_id}"] = items.text("#".join((*parts, keyspace.moment(event.timestamp))))
         first, delivery = self.events[0]
-        expression = Expression().still({"arrivals": items.number(before.arrivals) if before else None})
+        expression = _unchanged(before) if before else Expression().is_new()
         expression.keep(
             {"fingerprint": items.text(delivery.fingerprint), "created_at": items.moment(first.timestamp)}
             | received
@@ -328,11 +336,15 @@ def _consumption(run: DagRun, consuming: AssetQueue | PendingPartition) -> Updat
         "due_sk": None,
         "edge": None,
     }
-    return Update(_key(consuming), _unchanged(consuming).change(change))
+    return Update(_key(consuming), _unchanged(consuming).change(change).add("arrivals", _ONE))
 
 
 def _unchanged(seen: AssetQueue | PendingPartition) -> Expression:
-    return Expression().still({"arrivals": items.number(seen.arrivals)})
+    """A partition that ran, and has begun anew, counts its events anew: then its birth tells it apart."""
+    still: dict[str, Attribute | None] = {"arrivals": items.number(seen.arrivals)}
+    if isinstance(seen, PendingPartition):
+        still["created_at"] = items.moment(seen.created_at)
+    return Expression().still(still)
 
 
 def _key(of: AssetQueue | PendingPartition) -> Key:

@@ -11,7 +11,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool, of_pool
-from gust.scheduling.slots import Claim, changes_of_limits, granting
+from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.dags import read_dag
@@ -70,27 +70,27 @@ class DynamoDBLimits:
         item = self._table.get(keyspace.limit(limit))
         return 0 if item is None or "used" not in item else int(item["used"]["N"])
 
-    def waiting_for(self, limit: str) -> Iterator[TaskInstanceKey]:
+    def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
         pages = chain(_AT_A_TIME, repeat(_AT_A_TIME[-1]))
         for item in self._table.query_index(keyspace.INDEX_WAITING, limit, pages=pages):
             if (key := keyspace.instance_key(key_of(item))) is not None:
-                yield key
+                yield item["waiting_order"]["S"], key
 
-    def grant(self, transition: Transition, *, run: DagRun, claims: Sequence[Claim]) -> None:
-        let_go = granting(run, transition.after)
-        seen = items.DAG_RUN.attributes(fences.update_fence(run, let_go))
+    def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
+        before, let_go = run
+        seen = items.DAG_RUN.attributes(fences.update_fence(before, let_go))
         of_run = Expression().exists().still(seen).change(items.DAG_RUN.attributes({"admitted": let_go.admitted}))
         try:
             self._table.transact(
                 instance_update(transition),
-                Update(keyspace.run(run.key), of_run),
+                Update(keyspace.run(before.key), of_run),
                 *(Update(keyspace.limit(claim.limit), _take(claim)) for claim in claims),
             )
         except ConditionFailed as failed:
             if failed.failed(0):
                 raise StaleTaskInstance(f"grant: {transition.before.key} moved on", None) from failed
             if failed.failed(1):
-                raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", None) from failed
+                raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
             full = ", ".join(claim.limit for n, claim in enumerate(claims, 2) if failed.failed(n))
             raise LimitReached(f"{full} has no room for {transition.before.key}") from failed
 

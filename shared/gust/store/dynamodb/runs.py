@@ -8,23 +8,24 @@ from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
-from gust.services.ports import RunState
+from gust.services.ports import LastRuns, RunState
 from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.limits import instance_update, limit_updates
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
-
-_ONE_MORE: Final = items.number(1)
-_ONE_LESS: Final = items.number(-1)
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
@@ -46,60 +47,79 @@ class DynamoDBRuns:
     def load_run(self, key: DagRunKey) -> RunState | None:
         run: DagRun | None = None
         instances: dict[tuple[str, int], TaskInstance] = {}
+        callbacks: list[Callback] = []
         for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.SCHEDULING):
-            if (its_key := keyspace.instance_key(key_of(item))) is None:
-                run = _read_run(key, item)
-            else:
+            where = key_of(item)
+            if (its_key := keyspace.instance_key(where)) is not None:
                 instances[its_key.task_id, its_key.map_index] = read_instance(its_key, item)
-        return None if run is None else RunState(run, instances)
+            elif (callback_id := keyspace.callback_id(where)) is not None:
+                callbacks.append(read_callback(key, callback_id, item))
+            else:
+                run = _read_run(key, item)
+        return None if run is None else RunState(run, instances, tuple(callbacks))
 
     def get_run(self, key: DagRunKey) -> DagRun | None:
         item = self._table.get(keyspace.run(key))
         return None if item is None else _read_run(key, item)
 
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
-        puts = new_run(run)
-        of_dag = _dag_update(run, moving)
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
+        puts, with_it, of_dag = new_run(run), callback_writes(callbacks), _dag_update(run, moving)
         try:
-            self._table.transact(*puts, *of_dag) if of_dag or run.logical_date else self._table.put(*_parts(puts[0]))
+            if puts[1:] or with_it or of_dag:
+                self._table.transact(*puts, *with_it, *of_dag)
+            else:
+                self._table.put(*_parts(puts[0]))
         except ConditionFailed as failed:
             if moving and failed.failed(-1):
                 current = failed.found[-1]
                 dag = None if current is None else read_dag(current)
                 raise StaleDag(f"DAG {run.dag_id!r} moved on", dag) from failed
-            if failed.failed(0):
-                raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
-            if run.logical_date and failed.failed(1):
-                date = run.logical_date.isoformat()
-                raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {date} already") from failed
+            raise_if_taken(run, failed)
             raise NotFound(f"no DAG {run.dag_id!r}") from failed
 
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         fences.check_starts(before, after)
-        count = Expression().exists().below("running_runs", max_active_runs).add("running_runs", _ONE_MORE)
+        limit = Expression().exists().below("running_runs", max_active_runs)
+        if before.backfill_id is not None:
+            limit.still({"is_paused": None})
         try:
-            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+            self._table.transact(run_update(before, after), *counted(before, after, limit), *callback_writes(callbacks))
         except ConditionFailed as failed:
-            self._raise_if_stale(before, failed)
+            raise_if_stale(before, failed)
+            _raise_if_callbacks_stale(before, failed)
             if failed.found[1] is None:
-                raise NotFound(f"no DAG {before.dag_id!r}") from failed
-            raise LimitReached(f"max_active_runs of DAG {before.dag_id!r} is {max_active_runs}") from failed
+                raise _no_owner(before) from failed
+            raise LimitReached(f"max_active_runs of {owner(before)} is {max_active_runs}") from failed
 
-    def finish_run(self, before: DagRun, after: DagRun) -> None:
+    def finish_run(
+        self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         fences.check_finishes(before, after)
-        self._end_running(before, after)
+        of_owner = Expression().exists()
+        if last:
+            of_owner.still({"running_runs": items.number(last.running_runs)})
+        with_it = _pausing(before, last.pauses, of_owner) if last and last.pauses else []
+        self._end_running(before, after, of_owner, [*callback_writes(callbacks), *with_it])
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_requeues(before, after)
-        self._end_running(before, after)
+        self._end_running(before, after, Expression().exists())
 
-    def _end_running(self, before: DagRun, after: DagRun) -> None:
-        count = Expression().exists().add("running_runs", _ONE_LESS)
+    def _end_running(
+        self, before: DagRun, after: DagRun, of_owner: Expression, with_it: Sequence[Put | Update | Delete] = ()
+    ) -> None:
         try:
-            self._table.transact(_run_update(before, after), Update(keyspace.dag(before.dag_id), count))
+            self._table.transact(run_update(before, after), *counted(before, after, of_owner), *with_it)
         except ConditionFailed as failed:
-            self._raise_if_stale(before, failed)
-            raise NotFound(f"no DAG {before.dag_id!r}") from failed
+            raise_if_stale(before, failed)
+            _raise_if_callbacks_stale(before, failed)
+            if failed.found[1] is None:
+                raise _no_owner(before) from failed
+            raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
 
     def delete_run(self, run: DagRun) -> None:
         pk = keyspace.run_partition(run.key)
@@ -111,15 +131,16 @@ class DynamoDBRuns:
         ]
         if run.logical_date:
             deletes.append(Delete(keyspace.logical_date(run.dag_id, run.logical_date)))
-        if run.state is DagRunState.RUNNING:
-            deletes.append(Update(keyspace.dag(run.dag_id), Expression().exists().add("running_runs", _ONE_LESS)))
+        if run.partition_date:
+            deletes.append(Delete(keyspace.run_of_partition(run.dag_id, run.partition_date, run.run_id)))
+        deletes += counted(run, None, Expression().exists())
         try:
             self._table.transact(*deletes)
         except ConditionFailed as failed:
             if failed.failed(0) and failed.item is None:
                 return
-            self._raise_if_stale(run, failed)
-            raise NotFound(f"no DAG {run.dag_id!r}") from failed
+            raise_if_stale(run, failed)
+            raise _no_owner(run) from failed
 
     def delete_history(self, key: TaskInstanceKey) -> None:
         pk = keyspace.run_partition(key.run)
@@ -129,13 +150,15 @@ class DynamoDBRuns:
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
-        update = _run_update(before, after, fences.update_fence(before, after))
+        update = run_update(before, after, fences.update_fence(before, after))
+        of_owner = counted(before, after, Expression().exists())
         try:
-            self._table.update(update.key, update.expression)
+            self._table.transact(update, *of_owner) if of_owner else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
             if items.DAG_RUN.holds(fences.changed_run_fields(before, after), failed.item):
                 return
-            self._raise_if_stale(before, failed)
+            raise_if_stale(before, failed)
+            raise _no_owner(before) from failed
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
@@ -150,11 +173,16 @@ class DynamoDBRuns:
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         return self._runs_between(dag_id, keyspace.moment(logical_date), _LATEST, ascending=True)
 
-    def _runs_between(self, dag_id: str, first: str, last: str, *, ascending: bool) -> Iterator[DagRun]:
-        """Runs with a logical date between, neither included."""
+    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+        return self._runs_between(dag_id, keyspace.moment(first), keyspace.moment(last), ascending=True, with_both=True)
+
+    def _runs_between(
+        self, dag_id: str, first: str, last: str, *, ascending: bool, with_both: bool = False
+    ) -> Iterator[DagRun]:
+        """Runs with a logical date between, the first and the last of them included or not."""
         pk = keyspace.logical_dates(dag_id)
         taken = self._table.query_between(pk, first, last, ascending=ascending, pages=_page_sizes())
-        between = (item for item in taken if key_of(item).sk not in (first, last))
+        between = (item for item in taken if with_both or key_of(item).sk not in (first, last))
         for size in _page_sizes():
             named = [DagRunKey(dag_id, item["run_id"]["S"]) for item in islice(between, size)]
             if not named:
@@ -162,19 +190,23 @@ class DynamoDBRuns:
             stored = self._table.get_all([keyspace.run(key) for key in named])
             yield from (_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored)
 
-    def queued_runs(self, dag_id: str, *, limit: int) -> list[DagRunKey]:
-        found = self._table.query_index(keyspace.INDEX_QUEUED, keyspace.escape(dag_id), limit=limit)
+    def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
+        found = self._table.query(
+            keyspace.runs_of_partitions(dag_id), begins_with="" if date is None else f"{keyspace.moment(date)}#"
+        )
+        named = [DagRunKey(dag_id, item["run_id"]["S"]) for item in found]
+        stored = self._table.get_all([keyspace.run(key) for key in named])
+        return [_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored]
+
+    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+        waiting = keyspace.escape(dag_id) if backfill_id is None else keyspace.backfill_partition(backfill_id)
+        found = self._table.query_index(keyspace.INDEX_QUEUED, waiting, limit=limit)
         return [_run_key(key_of(item)) for item in found]
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_RUNS, until=keyspace.moment(until))
         due = [(_run_key(key_of(item)), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
         return sorted(due, key=lambda one: (one[1], one[0]))
-
-    def _raise_if_stale(self, before: DagRun, failed: ConditionFailed) -> None:
-        if failed.failed(0):
-            current = None if failed.item is None else _read_run(before.key, failed.item)
-            raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", current) from failed
 
     # --- task instances -----------------------------------------------------------------------------------------------
 
@@ -192,15 +224,18 @@ class DynamoDBRuns:
 
     def move(self, transition: Transition) -> None:
         counted = limit_updates(transition)
-        writes: list[Put | Update] = [instance_update(transition), *counted]
+        changed = instance_update(transition)
+        writes: list[Put | Update | Delete] = [changed, *counted]
         if finished := transition.finished_try:
             kept = keyspace.finished_try(finished.key, finished.try_number)
             writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
+        if transition.callback is not None:
+            writes.append(callback_write(CallbackMove(None, transition.callback)))
         try:
             if len(writes) > 1:
                 self._table.transact(*writes)
             else:
-                self._table.update(writes[0].key, writes[0].expression)
+                self._table.update(changed.key, changed.expression)
         except ConditionFailed as failed:
             if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
                 return
@@ -261,30 +296,37 @@ def new_run(run: DagRun) -> list[Put]:
     """The run's item first, then what makes it found by its dates."""
     indexes = {name: attribute for name, attribute in _indexes_of_run(run).items() if attribute is not None}
     puts = [Put(keyspace.run(run.key), items.DAG_RUN.item(run) | indexes, Expression().is_new())]
+    named = {"run_id": items.text(run.run_id)}
     if run.logical_date:
-        taken = keyspace.logical_date(run.dag_id, run.logical_date)
-        puts.append(Put(taken, {"run_id": items.text(run.run_id)}, Expression().is_new()))
+        puts.append(Put(keyspace.logical_date(run.dag_id, run.logical_date), named, Expression().is_new()))
+    if run.partition_date:
+        puts.append(Put(keyspace.run_of_partition(run.dag_id, run.partition_date, run.run_id), named))
     return puts
 
 
-def _run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
+def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
-    waits_no_more: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None} if after.is_finished else {}
+    waits = not after.is_finished or after.calls_back
+    waits_no_more: dict[str, Attribute | None] = {} if waits else {"due_pk": None, "due_sk": None}
     still = Expression().exists().still(items.DAG_RUN.attributes(fence or fences.run_fence(before)))
     return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
 
 
 def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
-    is_due = run.due_at is not None and not run.is_finished
+    is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
     is_queued = run.state is DagRunState.QUEUED
+    waiting = dag_id, order
+    if run.backfill_id is not None:
+        in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
+        waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
         "runs_pk": dag_id,
         "runs_sk": order,
-        "queued_pk": dag_id if is_queued else None,
-        "queued_sk": order if is_queued else None,
+        "queued_pk": waiting[0] if is_queued else None,
+        "queued_sk": waiting[1] if is_queued else None,
         "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
         "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
     }
@@ -298,12 +340,60 @@ def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
         expression.exists().still(items.DAG.attributes(fences.next_run_fence(before)))
         expression.change(items.DAG.attributes(fences.next_run(after)) | due_of_dag(after))
     if run.state is DagRunState.RUNNING:
-        expression.exists().add("running_runs", _ONE_MORE)
+        expression.exists().add("running_runs", items.number(1))
     return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
+
+
+def counted(before: DagRun | None, after: DagRun | None, owner: Expression) -> list[Update]:
+    """What a run's move changes of what limits it, written if `owner` holds; nothing where nothing is counted."""
+    changes, run = fences.counts(before, after), after or before
+    if run is None or not changes:
+        return []
+    for name, change in changes.items():
+        owner.add(name, items.number(change))
+    where = keyspace.dag(run.dag_id) if run.backfill_id is None else keyspace.backfill(run.backfill_id)
+    return [Update(where, owner)]
+
+
+def _pausing(run: DagRun, event: LoggedEvent, of_owner: Expression) -> list[Put | Update]:
+    """What pauses the run's DAG, whose item is written once in a transaction: with the count, where it holds that."""
+    kept = Put(keyspace.logged_event(event), items.LOGGED_EVENT.item(event))
+    paused: dict[str, Attribute | None] = {"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None}
+    if run.backfill_id is None:
+        of_owner.change(paused)
+        return [kept]
+    return [kept, Update(keyspace.dag(run.dag_id), Expression().exists().change(paused))]
+
+
+def owner(run: DagRun) -> str:
+    """Whose `max_active_runs` it is that limits the run."""
+    return f"DAG {run.dag_id!r}" if run.backfill_id is None else f"backfill {run.backfill_id}"
 
 
 def _parts(put: Put) -> tuple[Any, Item, Expression]:
     return put.key, put.item, put.expression
+
+
+# --- what was found instead -------------------------------------------------------------------------------------------
+
+
+def raise_if_taken(run: DagRun, failed: ConditionFailed) -> None:
+    """Where a new run's id or its logical date is another's."""
+    if failed.failed(0):
+        raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
+    if run.logical_date and failed.failed(1):
+        date = run.logical_date.isoformat()
+        raise AlreadyExists(f"DAG {run.dag_id!r} has a run of logical date {date} already") from failed
+
+
+def raise_if_stale(before: DagRun, failed: ConditionFailed) -> None:
+    if failed.failed(0):
+        current = None if failed.item is None else _read_run(before.key, failed.item)
+        raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", current) from failed
+
+
+def _no_owner(run: DagRun) -> NotFound:
+    return NotFound(f"no {owner(run)}")
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------
@@ -328,6 +418,12 @@ def read_instance(key: TaskInstanceKey, item: Item) -> TaskInstance:
     return items.TASK_INSTANCE.read(
         item, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
     )
+
+
+def _raise_if_callbacks_stale(before: DagRun, failed: ConditionFailed) -> None:
+    """The run may be as the writer saw it; what it owes is not."""
+    if any(failed.failed(index) for index in range(2, len(failed.found))):
+        raise StaleDagRun(f"Callbacks of DagRun {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
 
 
 def _stale(edge: str, key: TaskInstanceKey, failed: ConditionFailed) -> StaleTaskInstance:

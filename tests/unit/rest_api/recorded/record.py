@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -26,8 +27,8 @@ RECORDINGS = {"answers.jsonl": REQUESTS, "pool_answers.jsonl": POOL_REQUESTS}
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as home:
-        prepare(Path(home))
-        serialized = read_serialized(Path(home))
+        prepare(Path(home), "etl.py")
+        [serialized] = read_serialized(Path(home), "etl.py")
         (HERE / "etl.serialized.json").write_text(json.dumps(serialized) + "\n")
         (HERE / "etl.spec.json").write_text(spec_of(serialized) + "\n")
         for name, requests in RECORDINGS.items():
@@ -35,9 +36,9 @@ def main() -> None:
             (HERE / name).write_text("\n".join(lines) + "\n")
 
 
-def prepare(home: Path) -> None:
+def prepare(home: Path, file: str) -> None:
     (home / "dags").mkdir()
-    copy(HERE / "etl.py", home / "dags")
+    copy(HERE / file, home / "dags")
     os.environ |= {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -49,11 +50,12 @@ def prepare(home: Path) -> None:
         subprocess.run([sys.executable, "-m", "airflow", *command.split()], check=True, capture_output=True)  # noqa: S603
 
 
-def read_serialized(home: Path) -> dict[str, Any]:
+def read_serialized(home: Path, file: str) -> list[dict[str, Any]]:
     with sqlite3.connect(home / "airflow.db") as database:
-        [(text,)] = database.execute("select data from serialized_dag").fetchall()
-    serialized: dict[str, Any] = json.loads(text)
-    serialized["dag"] |= {"fileloc": "etl.py", "_processor_dags_folder": ""}
+        found = database.execute("select data from serialized_dag order by dag_id").fetchall()
+    serialized: list[dict[str, Any]] = [json.loads(text) for (text,) in found]
+    for one in serialized:
+        one["dag"] |= {"fileloc": file, "_processor_dags_folder": ""}
     return serialized
 
 
@@ -63,7 +65,7 @@ def spec_of(serialized: dict[str, Any]) -> str:
     return build_spec(json.dumps(serialized), bundle_name="dags-folder")[0].model_dump_json()
 
 
-def answers(requests: list[Asked]) -> list[dict[str, Any]]:
+def answers(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     from airflow.api_fastapi.app import create_app
     from fastapi.testclient import TestClient
 

@@ -1,0 +1,54 @@
+"""`max_consecutive_failed_dag_runs`: a DAG whose last runs all failed is paused, as `DagRun.update_state` does it.
+
+The DAG is paused in the transaction that ends the run: once, and neither for a run that ended long ago nor
+against a person who has just unpaused it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gust.model.dag_run import DagRun
+from gust.model.logged_event import LoggedEvent
+from gust.model.state import DagRunState
+from gust.scheduling.decision import Decision
+from gust.services.context import Services
+from gust.services.ports import LastRuns
+from gust.services.specs import load_spec
+
+
+def last_runs(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> LastRuns | None:
+    """What the end of the run, as decided, means for its DAG; `None` where it means nothing. A run that ran out of time or
+    into a deadlock is not one of those that pause a DAG when they end, but is counted when the next one does."""
+    ended = decision.run
+    if ended is None or ended.state is not DagRunState.FAILED or not decision.is_settled:
+        return None
+    limit = load_spec(services.objects, run.spec_key).max_consecutive_failed_dag_runs
+    if limit <= 0:
+        return None
+    # Counted first: another run that ends while the runs are read changes the count, and this decision is made again.
+    running = running_beside(services, run)
+    latest = services.store.list_runs(run.dag_id, limit=limit)
+    states = [ended.state if other.key == run.key else other.state for other in latest]
+    pauses = len(states) >= limit and all(state is DagRunState.FAILED for state in states)
+    return LastRuns(running, paused_event(run.dag_id, now) if pauses else None)
+
+
+def running_beside(services: Services, run: DagRun) -> int:
+    """Runs that run under the same limit, this one among them. Those of a backfill and the others do not see each other."""
+    if run.backfill_id is not None:
+        backfill = services.store.get_backfill(run.backfill_id)
+        return backfill.running_runs if backfill else 0
+    dag = services.store.get_dag(run.dag_id)
+    return dag.running_runs if dag else 0
+
+
+def paused_event(dag_id: str, now: datetime) -> LoggedEvent:
+    return LoggedEvent(
+        when=now,
+        event="paused",
+        dag_id=dag_id,
+        owner="scheduler",
+        owner_display_name="Scheduler",
+        extra=f"[('dag_id', '{dag_id}'), ('is_paused', True)]",
+    )

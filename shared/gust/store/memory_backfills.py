@@ -1,0 +1,125 @@
+"""Backfills in memory: the part of the twin in `memory.py` that keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from threading import RLock
+from typing import Any
+
+from gust.errors import AlreadyExists, NotFound, StaleBackfill
+from gust.model.backfill import Backfill
+from gust.model.dag_run import DagRun
+from gust.store.fences import backfill_fence, changed_backfill_fields
+
+
+class MemoryBackfills:
+    """Implements `services.ports.BackfillStore`; the runs are kept by whom this is mixed into."""
+
+    _lock: RLock
+
+    def __init__(self) -> None:
+        self._last_backfill_id = 0
+        self._backfills: dict[int, Backfill] = {}
+        self._plans: dict[int, str] = {}
+        self._active_backfills: dict[str, int] = {}
+
+    def next_backfill_id(self) -> int:
+        with self._lock:
+            self._last_backfill_id += 1
+            return self._last_backfill_id
+
+    def create_backfill(self, backfill: Backfill, plan: Sequence[Any]) -> None:
+        with self._lock:
+            if backfill.dag_id in self._active_backfills:
+                raise AlreadyExists(f"There is already a running backfill for dag {backfill.dag_id}")
+            if backfill.backfill_id in self._backfills:
+                raise AlreadyExists(f"There is a backfill {backfill.backfill_id} already")
+            self._active_backfills[backfill.dag_id] = backfill.backfill_id
+            self._backfills[backfill.backfill_id] = _copy(backfill)
+            self._plans[backfill.backfill_id] = json.dumps(list(plan))
+
+    def get_backfill(self, backfill_id: int) -> Backfill | None:
+        with self._lock:
+            found = self._backfills.get(backfill_id)
+            return None if found is None else _copy(found)
+
+    def backfill_plan(self, backfill_id: int) -> list[Any]:
+        with self._lock:
+            return list(json.loads(self._plans.get(backfill_id, "[]")))
+
+    def list_backfills(self, dag_id: str) -> list[Backfill]:
+        with self._lock:
+            return [_copy(found) for _, found in sorted(self._backfills.items()) if found.dag_id == dag_id]
+
+    def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
+        with self._lock:
+            due = [(b.backfill_id, b.due_at) for b in self._backfills.values() if b.due_at and b.due_at <= until]
+        return sorted(due, key=lambda found: (found[1], found[0]))
+
+    def update_backfill(self, before: Backfill, after: Backfill) -> None:
+        with self._lock:
+            self._check_backfill(before)
+            self._change_backfill(before, after)
+
+    def end_backfill(self, before: Backfill, after: Backfill, *, cancels: bool = False) -> None:
+        with self._lock:
+            current = self._check_backfill(before)
+            if (current.unfinished_runs and not cancels) or before.dag_id not in self._active_backfills:
+                raise StaleBackfill(f"backfill {before.backfill_id} moved on")
+            self._change_backfill(before, after)
+            del self._active_backfills[before.dag_id]
+
+    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+        with self._lock:
+            self._check_backfill(backfill)
+            if before is None:
+                self._check_is_new(run)
+            else:
+                self._check_run(before)
+            self._count_run(before, run)
+            self._change_backfill(backfill, replace(backfill, made=made))
+            if before is None:
+                self._keep_run(run)
+            else:
+                self._change_run(before, run)
+
+    def _check_backfill(self, before: Backfill) -> Backfill:
+        current = self._backfills.get(before.backfill_id)
+        if current is None or backfill_fence(before) != backfill_fence(current):
+            raise StaleBackfill(f"backfill {before.backfill_id} moved on")
+        return current
+
+    def _change_backfill(self, before: Backfill, after: Backfill) -> None:
+        current = self._backfills[before.backfill_id]
+        self._backfills[before.backfill_id] = _copy(replace(current, **changed_backfill_fields(before, after)))
+
+    def _count_in_backfill(self, backfill_id: int, changes: Mapping[str, int]) -> None:
+        current = self._backfills.get(backfill_id)
+        if current is None:
+            raise NotFound(f"no backfill {backfill_id}")
+        counted = {name: getattr(current, name) + change for name, change in changes.items()}
+        self._backfills[backfill_id] = replace(current, **counted)
+
+    # --- of whom this is mixed into ---
+
+    def _check_is_new(self, run: DagRun) -> None:
+        raise NotImplementedError
+
+    def _check_run(self, before: DagRun) -> None:
+        raise NotImplementedError
+
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
+        raise NotImplementedError
+
+    def _keep_run(self, run: DagRun) -> None:
+        raise NotImplementedError
+
+    def _change_run(self, before: DagRun, after: DagRun) -> None:
+        raise NotImplementedError
+
+
+def _copy(backfill: Backfill) -> Backfill:
+    return replace(backfill, dag_run_conf=json.loads(json.dumps(backfill.dag_run_conf)))
