@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Final
 
 from gust.model.callback import Callback
@@ -281,16 +280,9 @@ class _Deciding:
         """The tasks, sorted, for which something may follow from a change of `changed`."""
         concerned = set(changed)
         for task_id in changed:
-            if self._looks_far:
-                concerned |= self.upstream.all_downstream(task_id)
-            else:
-                concerned.update(self.spec.tasks[task_id].downstream_task_ids)
+            concerned.update(self.spec.tasks[task_id].downstream_task_ids)
+            concerned.update(self.upstream.looking_far_below(task_id))
         return sorted(concerned)
-
-    @cached_property
-    def _looks_far(self) -> bool:
-        """Whether tasks look further than at those directly upstream."""
-        return any(task.is_setup or task.is_teardown or task.mapped_groups for task in self.spec.tasks.values())
 
     def _settle_instance(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether the instance may go to a worker; moves it where it is certain that it will not."""
