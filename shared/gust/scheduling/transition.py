@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import IllegalTransition
+from gust.model.callback import Callback
 from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
@@ -41,6 +42,8 @@ class Transition:
     after: TaskInstance
     keeps_try: bool = False
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
+    callback: Callback | None = None
+    """What this move makes due, where no worker is left to call it: stored in the same write."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "after", slots.settled(self.before, self.after))
