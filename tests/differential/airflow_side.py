@@ -73,12 +73,17 @@ COLUMNS = (
     TaskInstance.max_tries,
 )
 
-DEPS = (NotInRetryPeriodDep(), PrevDagrunDep(), MappedTaskUpstreamDep(), TriggerRuleDep(), NotPreviouslySkippedDep())
+MAPPED, RULE, BRANCH = MappedTaskUpstreamDep(), TriggerRuleDep(), NotPreviouslySkippedDep()
+ORDERS = tuple(
+    (NotInRetryPeriodDep(), PrevDagrunDep(), *three)
+    for three in ((MAPPED, RULE, BRANCH), (RULE, MAPPED, BRANCH), (BRANCH, MAPPED, RULE))
+)
+"""In which a task's dependencies are asked: in one process of Airflow this, in another that."""
 
 
 class InOrder(tuple[Any, ...]):
-    """A task's dependencies, asked in one order. Airflow keeps them in a set: the order differs from process to process, and
-    where two of them settle an instance's state, the last one wins."""
+    """A task's dependencies, asked in this order. Airflow keeps them in a set: the order differs from process to process,
+    and where two of them settle an instance's state, the last one mostly wins."""
 
     def __ror__(self, others: Iterable[Any]) -> list[Any]:
         return [*self, *others]
@@ -107,6 +112,7 @@ class AirflowSide:
         settings.engine = self._engine
         settings.Session = scoped_session(self._session)
         self.now = FIRST_RUN
+        self.order: tuple[Any, ...] = ORDERS[0]
         airflow_timezone.utcnow = lambda: self.now
         airflow_dagbag.DBDagBag = lambda **_: self
         logging.disable(logging.CRITICAL)
@@ -122,7 +128,7 @@ class AirflowSide:
         self.now = FIRST_RUN + timedelta(days=10)
         self.dag = DagSerialization.from_dict(serialized)
         for task in self.dag.task_dict.values():
-            object.__setattr__(task, "deps", InOrder(DEPS))
+            object.__setattr__(task, "deps", InOrder(self.order))
         self._empty_tables()
         self.session = Session(self._engine, expire_on_commit=True)
         self._scheduler = self._make_scheduler()

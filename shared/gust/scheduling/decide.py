@@ -158,7 +158,7 @@ class _Deciding:
             is_stuck = self._overtake()
             if is_stuck or self.view.changes == changes_before:
                 break
-        self._schedule(ready)
+        self._schedule([pair for pair in ready if not self.view.has_moved(pair[1])])
         return self._conclude(is_stuck=is_stuck)
 
     # --- timers -------------------------------------------------------------------------------------------------------
@@ -515,8 +515,6 @@ class _Deciding:
             is_waiting = (task.task_id, instance.map_index) in self._waiting
             if is_waiting and self.view.changes == changes_before:
                 continue
-            if not is_waiting and instance.state in SCHEDULABLE:
-                return False
             evaluation = self.upstream.evaluate(task, instance)
             if evaluation.verdict is Verdict.RUN:
                 return False
