@@ -329,6 +329,9 @@ class BackfillStore(Protocol):
         """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
         StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does."""
 
+    def delete_backfills(self, dag_id: str) -> None:
+        """All of the DAG with their plans, once no run of theirs is left and none is active. Again changes nothing."""
+
 
 class AssetStore(Protocol):
     def put_asset(self, asset: Asset) -> None:
