@@ -69,7 +69,7 @@ def advance(services: Services, key: DagRunKey) -> None:
             return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
         dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
         try:
-            if dag is None or dag.is_paused:
+            if dag is None or dag.is_paused or dag.is_stale:
                 return stand_still(services, run, now=now)
             if run.state is DagRunState.QUEUED and run.run_after > now:
                 return wake_run(services, run.key, run.run_after, now=now)
@@ -278,7 +278,7 @@ def start_waiting_runs(services: Services, finished: DagRun) -> None:
         return advance_backfill(services, finished.backfill_id)
     dag_id = finished.dag_id
     dag = services.store.get_dag(dag_id)
-    if dag is None or dag.is_paused:
+    if dag is None or dag.is_paused or dag.is_stale:
         return None
     create_due_runs(services, dag_id)
     # The index may still show runs that have just been started: they are among the running ones.

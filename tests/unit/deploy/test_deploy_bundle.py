@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from gust.model.dag_run import DagRun
-from gust.model.state import DagRunState, DagRunType
+from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.model.workload import WakeRun
+from gust.services.create_dag_run import create_dag_run
 
 
 def test_a_first_deployment(stack):
@@ -434,3 +436,16 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.activate(taken)
     assert stack.fresh() == {}
     assert "is not the spec of a" in stack.errors()["a.py"]
+
+
+def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False))
+    create_dag_run(stack.services, "a", run_id="r", triggered_by=DagRunTriggeredByType.REST_API)
+    stack.delete("a.py")
+    stack.deploy()
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    assert [wake.run_id for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
