@@ -27,7 +27,7 @@ from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
-from gust.scheduling.decide import decide
+from gust.scheduling.decide import decide, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.slots import Pools, pool_names
 from gust.services.advance_backfill import advance_backfill
@@ -70,7 +70,7 @@ def advance(services: Services, key: DagRunKey) -> None:
         dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
         try:
             if dag is None or dag.is_paused or dag.is_stale:
-                return stand_still(services, run, now=now)
+                return wait_for_dag(services, state, now=now)
             if run.state is DagRunState.QUEUED and run.run_after > now:
                 return wake_run(services, run.key, run.run_after, now=now)
             if run.state is DagRunState.QUEUED:
@@ -150,11 +150,23 @@ def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetim
     return started
 
 
-def stand_still(services: Services, run: DagRun, *, now: datetime) -> None:
+def wait_for_dag(services: Services, state: RunState, *, now: datetime) -> None:
+    """The run stands still until its DAG is unpaused, or has a file again. What was begun may end meanwhile, and nobody but
+    the scheduler notices the end of a lost worker. Raises StaleDagRun."""
+    run = state.run
+    if run.state is not DagRunState.RUNNING:
+        return stand_still(services, run, now=now)
+    looked = look_after(load_spec(services.objects, run.spec_key), run, state.instances, now=now)
+    if services.store.move_all(looked.transitions):
+        raise StaleDagRun(f"instances of {run.key} moved on", run)
+    return stand_still(services, run, now=now, until=looked.due_at)
+
+
+def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
     """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
-    the tick is not busy with what cannot move. Raises StaleDagRun."""
-    if run.due_at is None or run.due_at <= now:
-        services.store.update_run(run, replace(run, due_at=now + STANDSTILL))
+    the tick is not busy with what cannot move. `until`: where something may be to be done before. Raises StaleDagRun."""
+    if run.due_at is None or run.due_at <= now or (until is not None and until < run.due_at - FORBEARANCE):
+        services.store.update_run(run, replace(run, due_at=until or now + STANDSTILL))
 
 
 def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, now: datetime) -> Decision:
