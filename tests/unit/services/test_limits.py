@@ -439,3 +439,21 @@ def test_a_lost_worker_gives_back_its_slots_though_its_dag_is_paused(world: Worl
     world.advance(run)
     assert (world.state(run, "a"), world.store.slots_used(of_pool("slow"))) == (S.FAILED, 0)
     assert world.run(run).state is RUNNING
+
+
+def test_a_run_that_many_are_sent_back_to_is_not_looked_at_for_each_of_them(world: World) -> None:
+    names = [f"t{number:02}" for number in range(30)]
+    tasks = {name: TaskSpec(task_id=name, pool="slow") for name in names}
+    world.given_dag(chain(max_active_tasks=2).model_copy(update={"tasks": tasks}))
+    world.store.put_pool(None, Pool(name="slow", slots=1))
+    run = world.trigger()
+    world.advance(run)
+    pool = world.store.get_pools(["slow"])["slow"]
+    world.store.put_pool(pool, replace(pool, slots=100))
+    world.queues.wakes.clear()
+
+    grant_slots(world.services, of_pool("slow"))
+
+    waits = [world.store.get_instance(run.task_instance(name)) for name in names]
+    assert sum(i is not None and i.waits_for == THE_RUN for i in waits) == 28
+    assert len([wake for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)]) == 2
