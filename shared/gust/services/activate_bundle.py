@@ -206,6 +206,8 @@ class Deployment:
                 self.services.store.put_dag(before, after)
             except StaleDag:
                 continue
+            if before is not None and before.is_asset_triggered and not after.is_asset_triggered:
+                self.services.store.unqueue(after.dag_id)  # As in Airflow: nothing waits for these any more.
             if before is not None and before.is_stale and not after.is_paused:
                 wake_runs(self.services, after, now=self.services.clock.now())
             wake_timetable(self.services, after, now=self.services.clock.now())
