@@ -105,6 +105,22 @@ def decide(
     return deciding.decide()
 
 
+def look_after(
+    spec: DagSpec,
+    run: DagRun,
+    instances: Mapping[InstanceId, TaskInstance],
+    *,
+    now: datetime,
+    config: Config = Config(),
+) -> Decision:
+    """For a running run whose DAG is paused: nothing goes on, but a worker may be lost, or a trigger's time be up, and what
+    they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
+    deciding = _Deciding(
+        spec, run, instances, now=now, config=config, past=None, callbacks=(), pools={}, used={}, most=0
+    )
+    return deciding.look_after()
+
+
 class _Deciding:
     """The steps of one decision over one view of the run."""
 
@@ -158,6 +174,14 @@ class _Deciding:
                 break
         self._schedule(ready)
         return self._conclude(is_stuck=is_stuck)
+
+    def look_after(self) -> Decision:
+        self._ring_timers()
+        begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED}
+        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in begun])
+        ends = lazy if lazy < self.now + self.config.look_again else None
+        moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
+        return Decision(transitions=moves, due_at=_earlier(exact, ends))
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
