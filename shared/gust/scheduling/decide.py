@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Final
 
 from gust.model.callback import Callback
@@ -43,6 +42,9 @@ from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
 from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
+
+UNSTOPPABLE: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED})
+"""What a failure of another task ends nothing of."""
 
 SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
@@ -138,6 +140,8 @@ class _Deciding:
         self.reasons: dict[InstanceId, str] = {}
         self.blocked_by: dict[InstanceId, Dependency] = {}
         self._revised: set[str] = set()
+        self._stoppers: list[InstanceId] = []
+        """Failures that this decision ends the others for."""
         self._waiting: set[InstanceId] = set()
         """What waits for its upstreams, as far as they were looked at."""
 
@@ -214,23 +218,28 @@ class _Deciding:
     # --- what is certain ----------------------------------------------------------------------------------------------
 
     def _fail_fast(self) -> None:
-        """One failed task ends all others but teardowns and its own other instances, as Airflow's does at the
-        failure.
-        """
+        """A failure ends all other tasks but teardowns, once, as Airflow's does in the write that fails the try: what a
+        person clears afterwards runs."""
         if not self.spec.fail_fast:
             return
-        failed = sorted({i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED})
-        if not failed:
-            return
-        # Each failure spares the instances of its own task, so that a second task's failure spares none.
-        spared = failed if len(failed) == 1 else []
-        reason = f"Task {failed[0]} failed and the DAG has fail_fast set."
-        for task, instance in self.view.all_instances():
-            if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
+        for task, instance in list(self.view.all_instances()):
+            key = (task.task_id, instance.map_index)
+            if instance.state is S.FAILED and not instance.stopped_others and key not in self._stoppers:
+                self._stoppers.append(key)
+                self._stop_others(task)
+
+    def _stop_others(self, failed: TaskSpec) -> None:
+        """Those that run are failed, all others skipped, be they upstream_failed or removed."""
+        reason = f"Task {failed.task_id} failed and the DAG has fail_fast set."
+        for task, instance in list(self.view.all_instances()):
+            if task.is_teardown or task is failed or instance.state in UNSTOPPABLE:
                 continue
             before = self.view.take_back(instance)
-            end = transition.fail if before.state is S.RUNNING else transition.skip
-            self.view.move(end(before, at=self.now, reason=reason))
+            if before.state is S.RUNNING:
+                moved = transition.fail(before, at=self.now, reason=reason)
+                self.view.move(replace(moved, after=replace(moved.after, stopped_others=True)))
+            elif before.state not in UNSTOPPABLE:
+                self.view.move(transition.skip(before, at=self.now, reason=reason))
 
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
@@ -271,16 +280,9 @@ class _Deciding:
         """The tasks, sorted, for which something may follow from a change of `changed`."""
         concerned = set(changed)
         for task_id in changed:
-            if self._looks_far:
-                concerned |= self.upstream.all_downstream(task_id)
-            else:
-                concerned.update(self.spec.tasks[task_id].downstream_task_ids)
+            concerned.update(self.spec.tasks[task_id].downstream_task_ids)
+            concerned.update(self.upstream.looking_far_below(task_id))
         return sorted(concerned)
-
-    @cached_property
-    def _looks_far(self) -> bool:
-        """Whether tasks look further than at those directly upstream."""
-        return any(task.is_setup or task.is_teardown or task.mapped_groups for task in self.spec.tasks.values())
 
     def _settle_instance(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether the instance may go to a worker; moves it where it is certain that it will not."""
@@ -507,11 +509,12 @@ class _Deciding:
         if not unfinished or any(_may_wait_for_others(task, instance) for task, instance in unfinished):
             return False
         self.view.begin_round()
+        changes_before = self.view.changes
         for task, instance in unfinished:
-            key = (task.task_id, instance.map_index)
-            if key in self._waiting:
+            is_waiting = (task.task_id, instance.map_index) in self._waiting
+            if is_waiting and self.view.changes == changes_before:
                 continue
-            if instance.state in SCHEDULABLE:
+            if not is_waiting and instance.state in SCHEDULABLE:
                 return False
             evaluation = self.upstream.evaluate(task, instance)
             if evaluation.verdict is Verdict.RUN:
@@ -538,6 +541,7 @@ class _Deciding:
         moves = self._transitions()
         return Decision(
             transitions=tuple(move for move in moves if not _begins_to_wait_in_line(move)),
+            stopped=self._stopped(),
             waiting=tuple(move for move in moves if _begins_to_wait_in_line(move)),
             run=self._run_looked_at_again(exact, lazy),
             effects=(
@@ -552,6 +556,10 @@ class _Deciding:
 
     def _transitions(self) -> tuple[transition.Transition, ...]:
         return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
+
+    def _stopped(self) -> tuple[transition.Transition, ...]:
+        instances = (self.view.instances_of(task_id)[map_index] for task_id, map_index in self._stoppers)
+        return tuple(transition.stop_others(instance) for instance in instances if instance.state is S.FAILED)
 
     def _still_waits(self, key: InstanceId) -> bool:
         return key not in self.view.moves or slots.waits(self.view.moves[key].after)
@@ -612,6 +620,7 @@ class _Deciding:
         ending = callback.at_end(self.spec, finished, self.callbacks, why=why, shown=shown)
         return Decision(
             transitions=transitions,
+            stopped=self._stopped(),
             run=callback.run_that_calls_back(finished, self.callbacks, of_tries, ending, now=self.now),
             callbacks=ending,
             effects=(

@@ -82,6 +82,8 @@ class Decision:
     """
 
     transitions: tuple[Transition, ...] = ()
+    stopped: tuple[Transition, ...] = ()
+    """That a failure's consequences for the others are written: committed after `transitions`, which hold them."""
     waiting: tuple[Transition, ...] = ()
     """Those by which an instance begins to wait for a limit that crosses runs. Committed after `run`: who gives out slots
     counts what the run has under way, and must find all of that in the store."""

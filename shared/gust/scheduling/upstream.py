@@ -35,6 +35,9 @@ class Upstream:
     def __init__(self, view: RunView) -> None:
         self._view = view
         self._tasks = view.spec.tasks
+        self._setups_of: dict[str, list[str]] = {}
+        self._closures: dict[tuple[str, bool], frozenset[str]] = {}
+        """Of the tasks that were asked about; the same all through a decision."""
 
     def evaluate(self, task: TaskSpec, instance: TaskInstance) -> Evaluation:
         """What its upstreams say about the instance, which is in a state the scheduler may move it from."""
@@ -93,6 +96,14 @@ class Upstream:
         """Setups whose teardown is still to come, or that have none, must have succeeded before anything in between."""
         if not self._has_setups or task.is_teardown:
             return None
+        indirect = self._indirect_setups(task)
+        if not indirect:
+            return None
+        return evaluate_setups(self._counts(task, instance, indirect), map_index=instance.map_index)
+
+    def _indirect_setups(self, task: TaskSpec) -> list[str]:
+        if task.task_id in self._setups_of:
+            return self._setups_of[task.task_id]
         teardowns_below = {t for t in self.all_downstream(task.task_id) if self._tasks[t].is_teardown}
         relevant = [
             setup
@@ -104,15 +115,14 @@ class Upstream:
             )
         ]
         indirect = [setup for setup in relevant if setup not in task.upstream_task_ids]
-        if not indirect:
-            return None
-        return evaluate_setups(self._counts(task, instance, indirect), map_index=instance.map_index)
+        self._setups_of[task.task_id] = indirect
+        return indirect
 
     def _by_teardown_scope(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
         """A teardown also waits for what lies between its setups and its direct upstreams."""
         if not task.is_teardown:
             return None
-        indirect = self._all_upstream(task.task_id) - set(task.upstream_task_ids)
+        indirect = self._all_upstream(task.task_id).difference(task.upstream_task_ids)
         setups = [u for u in task.upstream_task_ids if self._tasks[u].is_setup]
         in_scope = {t for setup in setups for t in indirect & self.all_downstream(setup)}
         counts = self._counts(task, instance, in_scope)
@@ -212,13 +222,29 @@ class Upstream:
     def _has_setups(self) -> bool:
         return any(task.is_setup for task in self._tasks.values())
 
-    def _all_upstream(self, task_id: str) -> set[str]:
+    def _all_upstream(self, task_id: str) -> frozenset[str]:
         return self._closure(task_id, upstream=True)
 
-    def all_downstream(self, task_id: str) -> set[str]:
+    def all_downstream(self, task_id: str) -> frozenset[str]:
         return self._closure(task_id, upstream=False)
 
-    def _closure(self, task_id: str, *, upstream: bool) -> set[str]:
+    def looking_far_below(self, task_id: str) -> Iterable[str]:
+        """Downstream tasks that look at more than those directly upstream of them, and may see this one: below a setup all
+        do, and anywhere teardowns look at their scope, and tasks of mapped groups at what these are mapped over."""
+        if not self._any_looks_far:
+            return ()
+        below = self.all_downstream(task_id)
+        if self._tasks[task_id].is_setup:
+            return below
+        return (t for t in below if self._tasks[t].is_teardown or self._tasks[t].mapped_groups)
+
+    @cached_property
+    def _any_looks_far(self) -> bool:
+        return any(task.is_setup or task.is_teardown or task.mapped_groups for task in self._tasks.values())
+
+    def _closure(self, task_id: str, *, upstream: bool) -> frozenset[str]:
+        if (task_id, upstream) in self._closures:
+            return self._closures[task_id, upstream]
         found: set[str] = set()
         open_ends = [task_id]
         while open_ends:
@@ -227,7 +253,8 @@ class Upstream:
                 if relative not in found:
                     found.add(relative)
                     open_ends.append(relative)
-        return found
+        self._closures[task_id, upstream] = frozenset(found)
+        return self._closures[task_id, upstream]
 
 
 def _is_skipped(task_id: str, decision: dict[str, list[str]]) -> bool:

@@ -220,7 +220,7 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
     The run goes after its instances: it is finished, or told when to look again, only by who saw them all as they are.
     After it come those that begin to stand in a line: they may be let go from there at once.
     """
-    if services.store.move_all(decision.transitions):
+    if services.store.move_all(decision.transitions) or services.store.move_all(decision.stopped):
         return False
     if decision.run is not None and decision.run.is_finished:
         last = last_runs(services, run, decision, now=now)

@@ -350,9 +350,18 @@ class BackfillStore(Protocol):
         """`update_backfill`, and the DAG has no active backfill any more. Unless `cancels`, only if all its runs have
         ended. Raises StaleBackfill."""
 
-    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+    def add_to_backfill(
+        self,
+        backfill: Backfill,
+        run: DagRun,
+        *,
+        made: int,
+        before: DagRun | None = None,
+        callbacks: Sequence[CallbackMove] = (),
+    ) -> None:
         """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
-        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does."""
+        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does.
+        `callbacks` (deadlines) are stored with it."""
 
 
 class AssetStore(Protocol):

@@ -58,7 +58,6 @@ from gust.store.fences import (
 )
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
-from gust.store.memory_callbacks import MemoryCallbacks
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
 
@@ -75,7 +74,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryCallbacks, MemoryDeletions, MemoryLimits, MemoryAssets):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:

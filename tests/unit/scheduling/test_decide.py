@@ -1,6 +1,8 @@
 """Runs from their first decision to their end, as the scheduler sees them."""
 
+import sys
 from datetime import timedelta
+from types import FrameType
 
 import pytest
 
@@ -766,3 +768,31 @@ def test_config_is_the_callers():
     play.decide()
     assert isinstance(play.instances["a", -1], TaskInstance)
     assert play.states() == {"a": "failed"}
+
+
+@pytest.mark.parametrize("far", [{"is_setup": True}, {"is_setup": False}])
+def test_a_decision_on_a_long_chain_costs_what_is_in_it_and_not_its_square(far: dict[str, bool]) -> None:
+    """A setup far above is asked about by every task below it; what is certain goes from task to task in one decision."""
+
+    def calls(length: int) -> int:
+        names = [f"t{number:03}" for number in range(length)]
+        tasks: dict[str, dict[str, object]] = {name: {"is_empty": True} for name in names}
+        tasks[names[0]] |= far
+        tasks[names[-1]]["is_teardown"] = far["is_setup"]
+        spec = dag(" >> ".join(names), tasks=tasks)
+        counted = 0
+
+        def count(frame: FrameType, event: str, arg: object) -> None:
+            nonlocal counted
+            counted += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            decision = decide(spec, run_of(spec), {}, now=NOW)
+        finally:
+            sys.setprofile(before)
+        assert len(decision.transitions) == length
+        return counted
+
+    assert calls(160) < 3 * calls(80)
