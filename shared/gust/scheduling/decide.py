@@ -294,10 +294,9 @@ class _Deciding:
                 if task.is_mapped and current.map_index == UNMAPPED:
                     found += [(task, expanded) for expanded in self._expand(task, current)]
                     continue
-                for new in self._revise(task):
-                    ready[task.task_id, new.map_index] = (task, new)
-                if not self.view.has_moved(current):
-                    ready[key] = (task, current)
+                for one in (*self._revise(task), current):
+                    if not self.view.has_moved(one) and self._needs_worker(task, one):
+                        ready[task.task_id, one.map_index] = (task, one)
             self._fail_fast()
             looked_at = self._concerned(self.view.begin_round())
         return [pair for pair in ready.values() if not self.view.has_moved(pair[1])]
@@ -339,7 +338,7 @@ class _Deciding:
         self.view.move(move(self.view.take_back(instance), at=self.now, reason=evaluation.reason))
 
     def _may_go(self, task: TaskSpec, instance: TaskInstance) -> bool:
-        """Its upstreams let it go. Is it time, does the past let it go, is there a worker for it, does it need one?"""
+        """Its upstreams let it go. Is it time, does the past let it go?"""
         if instance.due_at is not None and instance.due_at > self.now:
             is_retried = instance.state is S.UP_FOR_RETRY
             reason = f"It is {'retried' if is_retried else 'continued'} at {instance.due_at.isoformat()}."
@@ -348,8 +347,10 @@ class _Deciding:
         if (objection := self._past_objection(task)) is not None:
             self._wait(instance, objection, Dependency.PREVIOUS_RUN)
             return False
-        if instance.map_index == UNMAPPED and task.is_mapped:
-            return True
+        return True
+
+    def _needs_worker(self, task: TaskSpec, instance: TaskInstance) -> bool:
+        """Nothing holds it back any more. Ends it here where no worker is needed, or none can run it."""
         if task.is_empty:
             self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
             return False

@@ -366,6 +366,8 @@ def test_xcoms_of_prior_dates(etl: World, worker: Any) -> None:
     assert worker.xcoms.get(*where).value is None
     assert worker.xcoms.get(*where, include_prior_dates=True).value == 1
     assert worker.xcoms.get(RUN.dag_id, "day-2", "clean", "k", include_prior_dates=True).value == 2
+    every = worker.xcoms.get_sequence_slice(*where, None, None, None, include_prior_dates=True)
+    assert every.root == [2, 1]  # the oldest run's first
 
 
 # --- variables and connections ----------------------------------------------------------------------------------------
