@@ -1,4 +1,4 @@
-"""The worker's door: one message, one dispatch of one try."""
+"""The worker's door: one message, one dispatch of one try, or of one callback."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ import sys  # noqa: E402
 
 from aws_lambda_powertools import Logger  # noqa: E402
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
+from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
@@ -19,8 +20,8 @@ from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
-from gust.errors import StaleTaskInstance  # noqa: E402
-from gust.model.workload import TaskWorkload  # noqa: E402
+from gust.errors import StaleCallback, StaleTaskInstance  # noqa: E402
+from gust.model.workload import CallbackWorkload, ForWorker, TaskWorkload  # noqa: E402
 
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
@@ -28,6 +29,7 @@ objects = bootstrap.bucket()
 bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
 warm.warm_up()
 
 
@@ -35,11 +37,19 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     failed = []
     for record in event["Records"]:
         try:
-            run(TaskWorkload.model_validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
+            work(for_worker.validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
         except Exception:
             log.exception("A task's message could not be worked off", message_id=record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
+
+
+def work(workload: ForWorker, remaining: float) -> None:
+    match workload:
+        case TaskWorkload():
+            run(workload, remaining)
+        case CallbackWorkload():
+            call(workload, remaining)
 
 
 def run(workload: TaskWorkload, remaining: float) -> None:
@@ -50,3 +60,15 @@ def run(workload: TaskWorkload, remaining: float) -> None:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("ran", exit_code=exit_code, **names)
+
+
+def call(workload: CallbackWorkload, remaining: float) -> None:
+    from gust.airflow_bridge.callback import run_callback  # most workers never need it
+
+    names = workload.model_dump(include={"dag_id", "run_id", "callback_id"})
+    try:
+        output = run_callback(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+    except StaleCallback as stale:
+        log.info("stale", reason=str(stale), **names)
+    else:
+        log.info("called", output=output, **names)

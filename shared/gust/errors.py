@@ -16,6 +16,7 @@ GustError
 │   ├── StaleDagRun
 │   ├── StaleDag
 │   ├── StaleBackfill
+│   ├── StaleCallback
 │   └── StaleAssetQueue
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from gust.model.callback import Callback
     from gust.model.dag import Dag
     from gust.model.dag_run import DagRun
     from gust.model.task_instance import TaskInstance
@@ -138,6 +140,14 @@ class StaleDag(Stale):
 
 class StaleBackfill(Stale):
     """The backfill moved since it was read: another makes its runs, or it has ended."""
+
+
+class StaleCallback(Stale):
+    """The callback moved since it was read. `current` is what is stored, `None` if nothing is."""
+
+    def __init__(self, message: str, current: Callback | None) -> None:
+        super().__init__(message)
+        self.current = current
 
 
 class StaleAssetQueue(Stale):

@@ -26,13 +26,14 @@ from gust.model.pool import DEFAULT_POOL, Pool, of_pool, of_task
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from gust.model.workload import TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
 from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.services import report_task_instance, report_trigger
 from gust.services.advance import advance
 from gust.services.grant_slots import grant_slots
 from gust.services.ports import XCom
+from gust.services.run_callback import claim_callback, end_callback
 from gust.services.specs import load_spec
 from gust.services.start_task_instance import start_task_instance
 from gust.services.tick import tick
@@ -76,6 +77,8 @@ class Table:
         self._day.may_die()
         before = self._store.get_instance(change.before.key)
         self._store.move(change)
+        if change.callback is not None:
+            self._day.lost.add((change.after.run_id, change.callback.callback_id.removeprefix("task/")))
         after = self._store.get_instance(change.before.key)
         if change.edge in WAKING and after != before:
             self._day.on_change(change.after.key.run)
@@ -114,6 +117,14 @@ class Queues:
         self._day.may_die()
         return refused
 
+    def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
+        refused = [workload for workload in workloads if self._day.happens(0.05)]
+        for workload in workloads:
+            if workload not in refused:
+                self._day.deliver(lambda workload=workload: self._day.call_back(workload))
+        self._day.may_die()
+        return refused
+
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
         for workload in workloads:
             self._day.deliver(lambda workload=workload: self._day.run_trigger(workload), delay=delay)
@@ -145,6 +156,12 @@ class Day:
         self.started: Counter[tuple[str, str, int, int, int]] = Counter()
         """(run, task, map index, try, dispatch) → how often a worker began it."""
         self.succeeded: set[tuple[str, str, int]] = set()
+        self.called: Counter[tuple[str, str]] = Counter()
+        """(run, callback) → how often a worker called it."""
+        self.lost: set[tuple[str, str]] = set()
+        """(run, callback) of tries that were lost."""
+        self.deaths: Counter[tuple[str, str]] = Counter()
+        """Of workers that had its message."""
         store = self.world.store
         object.__setattr__(self.world.services, "store", Table(self, store))
         object.__setattr__(self.world.services, "queues", Queues(self))
@@ -219,6 +236,22 @@ class Day:
             if not self.happens(0.1):  # else it is killed
                 self.at(self.chance.random() * 40, lambda: self._report(dispatch))
 
+    def call_back(self, workload: CallbackWorkload) -> None:
+        """A worker and a message for a callback. One that dies gets its message again once it cannot live any more."""
+        shown = DagRunKey(workload.dag_id, workload.run_id).task_instance("")
+        caller = Dispatch(shown, 0, workload.dispatch_count, Scope.CALLBACK, callback_id=workload.callback_id)
+        services, name = self.world.services, (workload.run_id, workload.callback_id)
+        try:
+            claim_callback(services, caller, hostname=f"worker-{next(self._order)}", at=self.world.clock.now())
+            self.called[name] += 1
+            self.may_die()
+            end_callback(services, caller, at=self.world.clock.now(), output=None)
+        except Died:
+            self.deaths[name] += 1
+            self.at(960, lambda: self.call_back(workload))
+        except (Conflict, NotFound):
+            return
+
     def _report(self, dispatch: Dispatch) -> None:
         """What the task does at its end. One whose name says so pushes a list, or defers first."""
         now = self.world.clock.now()
@@ -254,21 +287,24 @@ class Day:
     # -- the day -------------------------------------------------------------------------------------------------------
 
     def trigger(self, run_id: str) -> None:
-        while True:
+        key = DagRunKey("etl", run_id)
+        while self.store.get_run(key) is None:
             with suppress(Died):
-                key = self.world.trigger(run_id, logical_date=START + timedelta(days=len(self.keys)))
-                self.keys.append(key)
-                return
+                self.world.trigger(run_id, logical_date=START + timedelta(days=len(self.keys)))
+        self.keys.append(key)
 
     def pass_by(self) -> Iterator[None]:
         """One happening after the other, until all runs are finished."""
         self.at(0, self.tick_every_minute)
-        while not all(self.run(key).is_finished for key in self.keys):
+        while not all(self.is_over(self.run(key)) for key in self.keys):
             when, _, what = heapq.heappop(self._agenda)
             assert when < START + LONGEST_DAY, self.story()
             self.world.clock.set(when)
             what()
             yield
+
+    def is_over(self, run: DagRun) -> bool:
+        return run.is_finished and not run.calls_back
 
     def run(self, key: DagRunKey) -> DagRun:
         run = self.store.get_run(key)
@@ -413,3 +449,44 @@ def test_in_good_weather_nothing_is_tried_twice(shape: str) -> None:
     assert {try_number for *_, try_number, _ in day.started} == {1}
     longest = timedelta(hours=2) if shape in {"deferring", "pools"} else timedelta(minutes=4)
     assert day.world.clock.now() - START < longest
+
+
+def calling_back() -> DagSpec:
+    """Whatever can be called back: the end of the run, its start and end by listeners, lost tries, deadlines."""
+    spec = patient(chain("a", "b"))
+    tasks = {name: task.model_copy(update={"has_on_retry_callback": True}) for name, task in spec.tasks.items()}
+    deadline = {
+        "reference": {"reference_type": "DagRunQueuedAtDeadline"},
+        "callback": {"__classname__": "airflow.sdk.definitions.callback.SyncCallback", "__data__": {"path": "x.y"}},
+    }
+    return spec.model_copy(
+        update={
+            "tasks": tasks,
+            "max_active_runs": 2,
+            "has_on_success_callback": True,
+            "listeners": ("on_dag_run_running", "on_dag_run_success"),
+            "deadline": [{**deadline, "interval": 45.0}, {**deadline, "interval": 10 * 3600.0}],
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", range(2 * SEEDS))
+def test_everybody_is_called_back_once_whatever_dies(seed: int) -> None:
+    day = Day(seed, calling_back(), badness=1.0)
+    for n in range(4):
+        day.trigger(f"r{n}")
+    for _ in day.pass_by():
+        waiting = [run for key in day.keys if not day.is_over(run := day.run(key))]
+        assert all(run.due_at for run in waiting), "a run that nothing would ever look at again"
+
+    for key in day.keys:
+        found = {callback.callback_id: callback for callback in day.store.list_callbacks(key)}
+        assert {"dag/0", "listener/on_dag_run_running/0", "listener/on_dag_run_success/0"} <= found.keys()
+        assert "deadline/1" not in found, "a deadline that was met is dropped"
+        assert ("deadline/0" in found) == ("deadline/0" in {name for run, name in day.called if run == key.run_id})
+        assert all(callback.has_ended for callback in found.values())
+        lost = [each for each in day.lost if each[0] == key.run_id]
+        assert {name for name in found if name.startswith("task/")} == {f"task/{rest}" for _, rest in lost}
+        for name in found:
+            calls, deaths = day.called[key.run_id, name], day.deaths[key.run_id, name]
+            assert 1 <= calls <= 1 + deaths, f"{name} of {key} was called {calls} times, {deaths} workers died"

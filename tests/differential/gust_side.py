@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -158,6 +159,11 @@ class GustSide:
         for key in self.picture().instances:
             run, task_id, index = key
             instance = self.services.store.get_instance(self._run_key(run).task_instance(task_id, index))
+            if instance is not None and instance.state is S.RESTARTING:
+                # Its worker has not been told yet.
+                self.services.store.move(
+                    transition.Transition("annotate", instance, replace(instance, heartbeat_at=now))
+                )
             if instance is not None and instance.state is S.RUNNING:
                 self.services.store.heartbeat(
                     instance.key, try_number=instance.try_number, dispatch_count=instance.dispatch_count, at=now

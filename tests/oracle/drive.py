@@ -158,8 +158,8 @@ def run_all(
     """Unpause, trigger and await every DAG of the plan, then pause it again; what happened, by the run's name.
 
     Pausing keeps the DAGs' own schedules from crowding the server; where a DAG is triggered, the runs that its schedule
-    made are not looked at. With `keep_going` a run that never ends is noted as it stands, and one that cannot be triggered
-    with the refusal as its state, instead of ending everything.
+    made are not looked at. With `keep_going` a run that never ends is noted as it stands, as is one whose step is refused,
+    and one that cannot be triggered with the refusal as its state, instead of ending everything.
     """
     seen: dict[str, ObservedRun] = {}
     for step in plan.opening:
@@ -181,8 +181,13 @@ def run_all(
             time.sleep(0.5)
             for one in list(begun):
                 late = one.seconds() > plan.timeout
-                if not one.has_ended(seen) and not late:
-                    continue
+                try:
+                    if not one.has_ended(seen) and not late:
+                        continue
+                except ApiError as error:
+                    if not keep_going:
+                        raise
+                    say(f"{one.dag_id}: {error}")
                 begun.remove(one)
                 told = one.note(seen)
                 if late and not keep_going:

@@ -236,7 +236,7 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
     *("wait", "hold"),
-    *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label"),
+    *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label", "stop_others"),
     *("clear", "interrupt", "mark", "forget", "annotate", "pin"),
 }
 """The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing. A person's

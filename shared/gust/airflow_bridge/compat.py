@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.keys import TASK_INSTANCE_NAMESPACE
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,8 @@ def log_here() -> None:
 def use_plugins_of(bundle: Path) -> None:
     """Make `plugins/` of an extracted bundle Airflow's PLUGINS_FOLDER, in this process, before plugins are looked up.
 
-    Airflow keeps what it loaded for the life of a process: call it in a child made for one bundle.
+    Airflow keeps what it loaded for the life of a process: call it in a child made for one bundle. What the process it was
+    forked from may have looked up is forgotten.
     """
     from airflow import settings
 
@@ -61,6 +64,15 @@ def use_plugins_of(bundle: Path) -> None:
         sdk_settings, "settings"
     ):
         sdk_settings.settings.PLUGINS_FOLDER = folder
+    for name in (
+        "airflow.plugins_manager",
+        "airflow.sdk.plugins_manager",
+        "airflow.listeners.listener",
+        "airflow.sdk.listener",
+    ):
+        for lookup in vars(sys.modules.get(name, object)).values():
+            if hasattr(lookup, "cache_clear"):
+                lookup.cache_clear()
 
 
 def preload() -> None:
@@ -194,7 +206,24 @@ def runs_between(timetable: Any, *, earliest: str, latest: str) -> list[dict[str
 
 
 def manual_interval(timetable: Any, run_after: str) -> dict[str, str]:
-    interval = timetable.infer_manual_data_interval(run_after=_moment(run_after))
+    return _interval(timetable.infer_manual_data_interval(run_after=_moment(run_after)))
+
+
+def deadline_moment(reference: dict[str, Any], *, dag_id: str, run_id: str) -> str | None:
+    """What a plugin's deadline reference answers, as ISO 8601. There is no database behind `session`: a reference that
+    wants one fails."""
+    from airflow.serialization.decoders import decode_deadline_reference
+
+    found = decode_deadline_reference(reference)
+    wanted = {"dag_id": dag_id, "run_id": run_id}
+    required: set[str] = getattr(found.inner_ref, "required_kwargs", set())
+    if missing := required - wanted.keys():
+        raise ValueError(f"{found.reference_name} is missing required parameters: {', '.join(sorted(missing))}")
+    moment = found._evaluate_with(session=None, **{name: wanted[name] for name in required})
+    return None if moment is None else str(moment.isoformat())
+
+
+def _interval(interval: Any) -> dict[str, str]:
     return {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
 
 
@@ -266,3 +295,170 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
         return None, next(iter(errors.values()))
     warnings = result.get_formatted_warnings(["-"])
     return (warnings[0]["message"] if warnings else None), None
+
+
+RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
+
+
+def run_listeners() -> tuple[str, ...]:
+    """Hooks about runs that listeners of this process's plugins implement."""
+    from airflow.listeners.listener import get_listener_manager
+
+    manager = get_listener_manager()
+    if not manager.has_listeners:
+        return ()
+    return tuple(name for name in RUN_HOOKS if getattr(manager.hook, name).get_hookimpls())
+
+
+# --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------
+
+
+def prepare_callbacks() -> None:
+    """Import what callbacks need, once, before a child is forked: most workers never run one."""
+    import airflow.callbacks.callback_requests
+    import airflow.dag_processing.processor
+    import airflow.sdk.execution_time.callback_supervisor  # noqa: F401
+
+
+def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
+    """`on_success_callback` or `on_failure_callback` of the DAG, with the context that Airflow gives it."""
+    from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
+    from airflow.callbacks.callback_requests import DagCallbackRequest, DagRunContext
+    from airflow.dag_processing import processor
+
+    run = what["dag_run"]
+    request = DagCallbackRequest(
+        filepath=str(file.relative_to(bundle)),
+        bundle_name=bundle_name,
+        bundle_version=what["bundle_version"],
+        dag_id=run["dag_id"],
+        run_id=run["run_id"],
+        context_from_server=DagRunContext(
+            dag_run=datamodels.DagRun.model_validate(run), last_ti=_datamodel_of_try(what)
+        ),
+        is_failure_callback=what["event"] == "failure",
+        msg=what["reason"],
+    )
+    processor._execute_dag_callbacks(_dag_bag(file, bundle, bundle_name), request, log)
+
+
+def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
+    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker."""
+    from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
+    from airflow.callbacks.callback_requests import TaskCallbackRequest
+    from airflow.dag_processing import processor
+    from airflow.utils.state import TaskInstanceState
+
+    request = TaskCallbackRequest(
+        filepath=str(file.relative_to(bundle)),
+        bundle_name=bundle_name,
+        bundle_version=what["bundle_version"],
+        msg=what["reason"],
+        ti=_datamodel_of_try(what),
+        task_callback_type=TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED,
+        context_from_server=datamodels.TIRunContext(
+            dag_run=datamodels.DagRun.model_validate(what["dag_run"]), max_tries=what["ti"]["max_tries"]
+        ),
+    )
+    processor._execute_task_callbacks(_dag_bag(file, bundle, bundle_name), request, log)
+
+
+def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:
+    """Call one of `on_dag_run_running`, `…_success`, `…_failed` of the plugins' listeners."""
+    from airflow.listeners.listener import get_listener_manager
+
+    try:
+        getattr(get_listener_manager().hook, what["event"])(dag_run=_run_of_model(what), msg=what["reason"])
+    except Exception:
+        log.exception("Error while calling listener")
+
+
+def run_deadline_callback(what: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:
+    """Call what a deadline alert calls; returns what went wrong."""
+    import pendulum
+    from airflow.sdk.definitions.callback import AsyncCallback
+    from airflow.sdk.execution_time.callback_supervisor import execute_callback
+    from airflow.sdk.serde import deserialize
+
+    definition = deserialize(what["definition"])
+    context = dict(what["deadline"])
+    context["deadline"] = {**context["deadline"], "deadline_time": pendulum.parse(context["deadline"]["deadline_time"])}
+    kwargs = {**definition.kwargs, "context": context}
+    if isinstance(definition, AsyncCallback):
+        return _await_callback(definition.path, kwargs, log)
+    is_done, error = execute_callback(definition.path, kwargs, Path(dag_rel_path), bundle, log)
+    return None if is_done else error
+
+
+def _await_callback(path: str, kwargs: dict[str, Any], log: Any) -> str | None:
+    """As Airflow's `CallbackTrigger` does, which has the callback to itself here."""
+    import asyncio
+
+    from airflow.triggers.callback import PAYLOAD_BODY_KEY, PAYLOAD_STATUS_KEY, CallbackTrigger
+
+    async def last_event() -> Mapping[str, Any]:
+        payload: Mapping[str, Any] = {}
+        async for event in CallbackTrigger(path, kwargs).run():
+            payload = event.payload
+        return payload
+
+    payload = asyncio.run(last_event())
+    if payload.get(PAYLOAD_STATUS_KEY) == "success":
+        log.info("Callback executed successfully", callback_path=path)
+        return None
+    return str(payload.get(PAYLOAD_BODY_KEY))
+
+
+def _dag_bag(file: Path, bundle: Path, bundle_name: str) -> Any:
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    return BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
+
+
+def _datamodel_of_try(what: Mapping[str, Any]) -> Any:
+    """`None` where the context shows no try."""
+    from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
+
+    ti = what["ti"]
+    if ti is None:
+        return None
+    return datamodels.TaskInstance(
+        id=ti["id"],
+        task_id=ti["task_id"],
+        dag_id=what["dag_run"]["dag_id"],
+        run_id=what["dag_run"]["run_id"],
+        try_number=ti["try_number"],
+        map_index=ti["map_index"],
+        hostname=ti["hostname"],
+        dag_version_id=TASK_INSTANCE_NAMESPACE,
+    )
+
+
+def _run_of_model(what: Mapping[str, Any]) -> Any:
+    """The DagRun that listeners are given: Airflow's model, which here has no database behind it."""
+    import pendulum
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.types import DagRunType
+
+    run = what["dag_run"]
+
+    def at(name: str) -> Any:
+        return pendulum.parse(run[name]) if run.get(name) else None
+
+    interval = (at("data_interval_start"), at("data_interval_end"))
+    made = DagRun(
+        dag_id=run["dag_id"],
+        run_id=run["run_id"],
+        logical_date=at("logical_date"),
+        run_after=at("run_after"),
+        start_date=at("start_date"),
+        conf=run["conf"],
+        state=run["state"],
+        run_type=DagRunType(run["run_type"]),
+        data_interval=interval if all(interval) else None,
+        triggering_user_name=run.get("triggering_user_name"),
+        partition_key=run.get("partition_key"),
+    )
+    made.start_date, made.end_date = at("start_date"), at("end_date")
+    made.clear_number, made.bundle_version = run["clear_number"], what["bundle_version"]
+    return made

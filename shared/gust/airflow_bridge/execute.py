@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import json
 import logging
 import os
 import select
@@ -367,14 +368,12 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
                 raise
 
     def _report_silent_death(self) -> None:
+        """Its callbacks died with it: the control plane has them run by another worker."""
+        reason = "The task used up the time that a function has"
         if not self._stopping:
+            reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
             self.process_log.error("The task's process ended without reporting a state", exit_code=self._exit_code)
-        if self._should_retry:
-            self.client.task_instances.retry(
-                id=self.id, end_date=datetime.now(tz=UTC), rendered_map_index=self._rendered_map_index
-            )
-        else:
-            self._finish(TaskInstanceState.FAILED)
+        self.client.post(f"gust/tries/{self.id}/lost", content=json.dumps({"reason": reason}))
 
     def _finish(self, state: TaskInstanceState | str) -> None:
         self.client.task_instances.finish(

@@ -1,4 +1,4 @@
-"""Ask a timetable that a plugin of a bundle brings, in a child of its own: the other side of `aws.timetables`."""
+"""Ask a timetable, or a deadline's reference, of a bundle's plugin, in a child: the other side of `aws.timetables`."""
 
 import json
 from pathlib import Path
@@ -31,6 +31,8 @@ def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
     compat.log_here()
     if bundle is not None:
         compat.use_plugins_of(bundle)
+    if reference := question.get("deadline"):
+        return json.dumps(compat.deadline_moment(reference, **question["of"])).encode()
     timetable = compat.decoded_timetable(question["timetable"])
     answer: Any
     match question:

@@ -48,6 +48,7 @@ from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
 from gust.errors import Forbidden, NotFound, StaleTaskInstance
@@ -167,7 +168,7 @@ def _run(
             logger=try_logger(sink, str(ti.id)),
             target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
-            said=_Pipe(reads),
+            said=Pipe(reads),
         )
         os.close(writes)
         exit_code = process.wait()
@@ -201,43 +202,11 @@ def _task_instance(workload: TriggerWorkload) -> TaskInstance:
 # --- the supervisor ---------------------------------------------------------------------------------------------------
 
 
-class _Pipe:
-    """What the child says at its end: one JSON object."""
-
-    def __init__(self, fd: int) -> None:
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._received = bytearray()
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def close(self) -> None:
-        """The descriptor is closed by who made it."""
-
-    def receive(self, _: object = None) -> bool:
-        """Read what is there. Whether more may come."""
-        with suppress(BlockingIOError):
-            while part := os.read(self._fd, 65536):
-                self._received += part
-            return False
-        return True
-
-    def rest(self) -> dict[str, Any] | None:
-        """What was said, or `None` where it was cut off."""
-        self.receive()
-        try:
-            said: dict[str, Any] = json.loads(self._received)
-        except ValueError:
-            return None
-        return said
-
-
 @attrs.define(kw_only=True)
 class SupervisedTrigger(SupervisedTry):
     """Serves a trigger's requests as a task's: connections, variables, states of other tasks, and its log."""
 
-    said: _Pipe
+    said: Pipe
     was_stopped: bool = attrs.field(default=False, init=False)
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
@@ -311,7 +280,7 @@ async def _first_of(trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, lo
 async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any) -> dict[str, Any]:
     """What to report. Airflow's rule: only the first event resumes a task, and to end without one is an error."""
     try:
-        trigger = _trigger(parked, ti)
+        trigger = made_trigger(parked, ti)
     except Exception as error:
         log.exception("The trigger cannot be made", classpath=parked["classpath"])
         return _broken(error)
@@ -331,7 +300,7 @@ async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, log: Any)
     return {"error": "The trigger ended without an event"}
 
 
-def _trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
+def made_trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
     trigger_class = import_string(parked["classpath"])
     kwargs = {name: smart_decode_trigger_kwargs(value) for name, value in _decoded(parked["kwargs"]).items()}
     trigger = trigger_class(**kwargs)

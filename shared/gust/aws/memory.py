@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gust.errors import NotFound
-from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class MemoryQueues:
         self.refuses = refuses
         """Asked for every task; may be replaced during a test."""
         self.tasks: list[TaskWorkload] = []
+        self.callbacks: list[CallbackWorkload] = []
         self.triggers: list[tuple[TriggerWorkload, float]] = []
         """With their delays, in seconds."""
         self.wakes: list[tuple[Wake, float]] = []
@@ -67,6 +68,10 @@ class MemoryQueues:
         refused = [workload for workload in workloads if self.refuses(workload)]
         self.tasks += [workload for workload in workloads if workload not in refused]
         return refused
+
+    def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
+        self.callbacks += workloads
+        return []
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
         self.triggers += [(workload, delay) for workload in workloads]

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
 from gust.errors import Unwell
-from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
 
 LONGEST_DELAY: Final = 900
 """Seconds that SQS holds a message back at most; who waits longer wakes, looks and waits again."""
@@ -35,6 +35,9 @@ class SqsQueues:
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """A batch that SQS does not answer counts as refused: its messages may have arrived nevertheless, which is
         harmless, because a dispatch starts once."""
+        return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
+
+    def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:

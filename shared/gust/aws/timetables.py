@@ -51,6 +51,15 @@ class ParserTimetables:
         described = _written(NextRun(run_after, data_interval))
         return str(self._ask(spec, bundle_version, {"run_id": {"run_type": run_type.value, "run": described}}))
 
+    def deadline(
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+    ) -> datetime | None:
+        asked = {"deadline": dict(reference), "of": {"dag_id": dag_id, "run_id": run_id}}
+        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, **asked})
+        if "error" in answer:
+            raise BadRequest(f"{reference['__class_path']} could not be asked: {answer['error']}")
+        return None if answer["answer"] is None else datetime.fromisoformat(answer["answer"])
+
     def _ask(self, spec: TimetableSpec, bundle_version: str | None, question: dict[str, Any]) -> Any:
         timetable = {"__type": spec.type, "__var": spec.data}
         answer = self.invoke({"timetable": timetable, "bundle_version": bundle_version, **question})

@@ -12,6 +12,7 @@ from typing import Any, Final
 import jwt
 
 from gust.errors import Forbidden, Unauthorized
+from gust.model.callback import Callback
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
@@ -24,7 +25,11 @@ USER_AUDIENCE: Final = "apache-airflow"
 
 ALGORITHM: Final = "HS256"
 
-DISPATCH_LIFETIME: Final = {Scope.EXECUTION: timedelta(hours=1), Scope.TRIGGER: timedelta(days=8)}
+DISPATCH_LIFETIME: Final = {
+    Scope.EXECUTION: timedelta(hours=1),
+    Scope.TRIGGER: timedelta(days=8),
+    Scope.CALLBACK: timedelta(hours=2),
+}
 """Longer than a message may wait (a task's 10 minutes; a trigger's message is sent again and again while its task is
 deferred) plus the longest time between two renewals (a heartbeat, a look at the trigger)."""
 
@@ -39,6 +44,13 @@ class JwtTokens:
         deferred = instance.state is TaskInstanceState.DEFERRED
         return self.renewed(Dispatch.of(instance, Scope.TRIGGER if deferred else Scope.EXECUTION), now=now)
 
+    def for_callback(self, callback: Callback, *, now: datetime) -> str:
+        shown = callback.run_key.task_instance(callback.task_id or "", callback.map_index)
+        dispatch = Dispatch(
+            shown, callback.try_number, callback.dispatch_count, Scope.CALLBACK, callback_id=callback.callback_id
+        )
+        return self.renewed(dispatch, now=now)
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {
             "sub": str(dispatch.id),
@@ -49,6 +61,7 @@ class JwtTokens:
             "map_index": dispatch.key.map_index,
             "try_number": dispatch.try_number,
             "dispatch_count": dispatch.dispatch_count,
+            **({"callback_id": dispatch.callback_id} if dispatch.scope is Scope.CALLBACK else {}),
         }
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=DISPATCH_LIFETIME[dispatch.scope])
 
@@ -60,6 +73,7 @@ class JwtTokens:
                 claims["try_number"],
                 claims["dispatch_count"],
                 Scope(claims["scope"]),
+                callback_id=claims.get("callback_id", ""),
             )
         except (KeyError, ValueError) as problem:
             raise Forbidden("Invalid auth token") from problem

@@ -125,7 +125,7 @@ def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
     if caller.scope not in route.scopes:
         allowed = ", ".join(sorted(route.scopes))
         raise Forbidden(f"Token type '{caller.scope}' not allowed for this endpoint. Allowed types: {allowed}")
-    if route.access is Access.OWN and path["task_instance_id"].lower() != str(caller.id):
+    if route.access is Access.OWN and next(iter(path.values())).lower() != str(caller.id):
         raise Forbidden("Token subject does not match task instance ID")
 
 

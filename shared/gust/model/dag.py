@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+DAG_VERSION_NAMESPACE: Final = UUID("0b8f2a5e-7c55-5d0a-8a54-5c1d9f0f7d43")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +71,8 @@ class DagVersion:
     source_key: str
     """Where in the bucket the file's text lies, as it was parsed."""
     dag_display_name: str = ""
+
+    @property
+    def id(self) -> UUID:
+        """Derived, so that it need not be stored."""
+        return uuid5(DAG_VERSION_NAMESPACE, f"{self.dag_id}\x1f{self.version_number}")

@@ -44,6 +44,8 @@ class DagRun:
     clear_number: int = 0
     due_at: datetime | None = None
     """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
+    calls_back: bool = False
+    """Callbacks of the run are not known to have ended: it keeps its `due_at` although it has finished."""
     admitted: tuple[str, ...] = ()
     """Instances among those that waited for the run's own limits which may be sent now (`slots.admission`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""

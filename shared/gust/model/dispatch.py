@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from gust.model.callback import callback_uuid
 from gust.model.keys import TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 
@@ -14,6 +15,8 @@ class Scope(StrEnum):
     """A worker's: runs the try and reports it."""
     TRIGGER = "trigger"
     """The triggerer's: runs the trigger of a deferred try and reports what it fired. It reports no state of the try."""
+    CALLBACK = "callback"
+    """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Dispatch:
     try_number: int
     dispatch_count: int
     scope: Scope = Scope.EXECUTION
+    callback_id: str = ""
+    """With scope `callback`: which of the run's; the task instance is then the one it shows, if any."""
 
     @classmethod
     def of(cls, instance: TaskInstance, scope: Scope = Scope.EXECUTION) -> Self:
@@ -29,7 +34,9 @@ class Dispatch:
 
     @property
     def id(self) -> UUID:
-        """Airflow's id of the task instance (of one try of it)."""
+        """Airflow's id of the task instance (of one try of it); with scope `callback`, the callback's."""
+        if self.scope is Scope.CALLBACK:
+            return callback_uuid(self.key.run, self.callback_id)
         return self.key.uuid(self.try_number)
 
     def is_current(self, instance: TaskInstance) -> bool:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gust.model.callback import callback_uuid
 from gust.model.keys import DagRunKey, TaskInstanceKey
 
 
@@ -49,6 +50,26 @@ class TaskWorkload(_OfDispatch):
     priority_weight: int = 1
 
 
+class CallbackWorkload(_Message):
+    """Run one callback that the control plane owes to a run. What it calls, and with which context, the worker learns
+    when it claims it: a message that comes twice, or too late, tells nothing and starts nothing."""
+
+    kind: Literal["callback"] = "callback"
+    dag_id: str
+    run_id: str
+    callback_id: str
+    dispatch_count: int
+    bundle_name: str
+    bundle_version: str | None
+    relative_fileloc: str
+    token: str
+    """JWT, valid for this dispatch of this callback alone."""
+
+    @property
+    def id(self) -> UUID:
+        return callback_uuid(DagRunKey(self.dag_id, self.run_id), self.callback_id)
+
+
 class TriggerWorkload(_OfDispatch):
     """Run the trigger of one deferred instance until it fires or the function's time is nearly up."""
 
@@ -90,6 +111,10 @@ class WakeBackfill(_Message):
     kind: Literal["wake_backfill"] = "wake_backfill"
     backfill_id: int
     at: datetime
+
+
+ForWorker = Annotated[TaskWorkload | CallbackWorkload, Field(discriminator="kind")]
+"""What may come on the queue of tasks."""
 
 
 class WakeLimit(_Message):

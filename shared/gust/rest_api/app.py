@@ -27,6 +27,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     dag_versions,
     dag_warning,
     dags,
+    deadlines,
     import_error,
     log,
     monitor,
@@ -38,9 +39,9 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     xcom,
 )
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
-from gust.rest_api.operations import OPERATIONS, Operation
+from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
-from gust.rest_api.routing import HANDLERS, Handler, not_yet
+from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.services.context import Services
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -58,8 +59,8 @@ SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", 
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0)."""
     resolver = _Resolver()
-    table = {**OPERATIONS, **AUTH_OPERATIONS}
-    handlers = {**HANDLERS, **authenticator.handlers()}
+    table = {**OPERATIONS, **UI_OPERATIONS, **AUTH_OPERATIONS}
+    handlers = {**HANDLERS, **UI_HANDLERS, **authenticator.handlers()}
     for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
         operation = table[operation_id]
         handler = handlers.get(operation_id) or not_yet(operation_id, operation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from uuid import UUID, uuid5
 
 from gust.model.dag import DagVersion
 from gust.rest_api.listing import Ordering, Paging, page
@@ -11,12 +10,10 @@ from gust.rest_api.request import ALL_PAGES, Json, Request, not_found
 from gust.rest_api.routing import operation
 from gust.services.context import Services
 
-DAG_VERSION_NAMESPACE: Final = UUID("0b8f2a5e-7c55-5d0a-8a54-5c1d9f0f7d43")
-
 
 def dag_version_response(version: DagVersion) -> Json:
     return {
-        "id": uuid5(DAG_VERSION_NAMESPACE, f"{version.dag_id}\x1f{version.version_number}"),
+        "id": version.id,
         "version_number": version.version_number,
         "dag_id": version.dag_id,
         "bundle_name": version.bundle_name,

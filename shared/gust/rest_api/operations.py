@@ -200,3 +200,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "login": Operation("GET", "/api/v2/auth/login"),
     "logout": Operation("GET", "/api/v2/auth/logout"),
 }
+
+UI_OPERATIONS: Final[dict[str, Operation]] = {
+    "get_deadlines": Operation("GET", "/ui/dags/{dag_id}/dagRuns/{dag_run_id}/deadlines"),
+    "get_dag_deadline_alerts": Operation("GET", "/ui/dags/{dag_id}/deadlineAlerts"),
+}
+"""Of the operations that Airflow has for its web UI alone, those that are answered."""

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from gust.errors import NotSupportedYet
-from gust.rest_api.operations import OPERATIONS, Operation
+from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.request import Answer, Json, Request
 from gust.services.context import Services
 
 Handler = Callable[[Services, Request], Json | Answer]
 
 HANDLERS: Final[dict[str, Handler]] = {}
+UI_HANDLERS: Final[dict[str, Handler]] = {}
 
 
 def operation(operation_id: str) -> Callable[[Handler], Handler]:
@@ -21,6 +22,17 @@ def operation(operation_id: str) -> Callable[[Handler], Handler]:
 
     def register(handler: Handler) -> Handler:
         HANDLERS[operation_id] = handler
+        return handler
+
+    return register
+
+
+def ui_operation(operation_id: str) -> Callable[[Handler], Handler]:
+    """As `operation`, for those that only the web UI asks."""
+    UI_OPERATIONS[operation_id]
+
+    def register(handler: Handler) -> Handler:
+        UI_HANDLERS[operation_id] = handler
         return handler
 
     return register

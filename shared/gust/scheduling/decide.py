@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
@@ -24,13 +25,26 @@ from gust.model.pool import THE_RUN, pool_of
 from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import retry, slots, transition
-from gust.scheduling.decision import Decision, Dependency, Effect, GrantSlots, SendTask, SendTrigger, StartNextRun
+from gust.scheduling import callback, retry, slots, transition
+from gust.scheduling.callback import WhyEnded
+from gust.scheduling.decision import (
+    Decision,
+    Dependency,
+    Effect,
+    GrantSlots,
+    SendCallback,
+    SendTask,
+    SendTrigger,
+    StartNextRun,
+)
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
 from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
+
+UNSTOPPABLE: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED})
+"""What a failure of another task ends nothing of."""
 
 SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
@@ -57,6 +71,7 @@ def decide(
     now: datetime,
     config: Config = Config(),
     past: Past | None = None,
+    callbacks: Sequence[Callback] = (),
     pools: slots.Pools | None = None,
     used: Mapping[str, int] | None = None,
     max_active_tasks: int | None = None,
@@ -64,6 +79,7 @@ def decide(
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
     `past` is what came before the run; needed where a task depends on it (`past.is_needed`), such a task waits without.
+    `callbacks` are those the run has already.
     `pools` are those that the tasks name, as far as they exist; `used` says how many slots are held of the limits that tasks
     have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`:
     that of the run's version.
@@ -75,7 +91,16 @@ def decide(
             return Decision(effects=(StartNextRun(run.dag_id),))
     most = spec.max_active_tasks if max_active_tasks is None else max_active_tasks
     deciding = _Deciding(
-        spec, run, instances, now=now, config=config, past=past, pools=pools or {}, used=used or {}, most=most
+        spec,
+        run,
+        instances,
+        now=now,
+        config=config,
+        past=past,
+        callbacks=callbacks,
+        pools=pools or {},
+        used=used or {},
+        most=most,
     )
     return deciding.decide()
 
@@ -90,7 +115,9 @@ def look_after(
 ) -> Decision:
     """For a running run whose DAG is paused: nothing goes on, but a worker may be lost, or a trigger's time be up, and what
     they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
-    deciding = _Deciding(spec, run, instances, now=now, config=config, past=None, pools={}, used={}, most=0)
+    deciding = _Deciding(
+        spec, run, instances, now=now, config=config, past=None, pools={}, used={}, most=0, callbacks=()
+    )
     return deciding.look_after()
 
 
@@ -106,6 +133,7 @@ class _Deciding:
         now: datetime,
         config: Config,
         past: Past | None,
+        callbacks: Sequence[Callback],
         pools: slots.Pools,
         used: Mapping[str, int],
         most: int,
@@ -115,6 +143,7 @@ class _Deciding:
         self.now = now
         self.config = config
         self.past = past
+        self.callbacks = callbacks
         self.pools = pools
         self.used = used
         self.max_active_tasks = most
@@ -127,6 +156,8 @@ class _Deciding:
         self.reasons: dict[InstanceId, str] = {}
         self.blocked_by: dict[InstanceId, Dependency] = {}
         self._revised: set[str] = set()
+        self._stoppers: list[InstanceId] = []
+        """Failures that this decision ends the others for."""
         self._waiting: set[InstanceId] = set()
         """What waits for its upstreams, as far as they were looked at."""
 
@@ -149,7 +180,8 @@ class _Deciding:
         begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED}
         exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in begun])
         ends = lazy if lazy < self.now + self.config.look_again else None
-        return Decision(transitions=tuple(self.view.moves.values()), due_at=_earlier(exact, ends))
+        moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
+        return Decision(transitions=moves, due_at=_earlier(exact, ends))
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -164,10 +196,10 @@ class _Deciding:
 
     def _time_out(self) -> Decision:
         reason = f"The run took longer than its dagrun_timeout of {timedelta(seconds=self.spec.dagrun_timeout or 0)}."
-        for _, instance in self.view.all_instances():
-            if instance.state in UNFINISHED:
-                self.view.move(transition.time_out(instance, at=self.now, reason=reason))
-        return self._finish(DagRunState.FAILED, reason)
+        unfinished = [instance for _, instance in self.view.all_instances() if instance.state in UNFINISHED]
+        for instance in unfinished:
+            self.view.move(transition.time_out(instance, at=self.now, reason=reason))
+        return self._finish(DagRunState.FAILED, reason, why=WhyEnded.TIMED_OUT, unfinished=unfinished)
 
     def _ring_timers(self) -> None:
         for task, instance in self.view.all_instances():
@@ -210,23 +242,28 @@ class _Deciding:
     # --- what is certain ----------------------------------------------------------------------------------------------
 
     def _fail_fast(self) -> None:
-        """One failed task ends all others but teardowns and its own other instances, as Airflow's does at the
-        failure.
-        """
+        """A failure ends all other tasks but teardowns, once, as Airflow's does in the write that fails the try: what a
+        person clears afterwards runs."""
         if not self.spec.fail_fast:
             return
-        failed = sorted({i.task_id for _, i in self.view.all_instances() if i.state is S.FAILED})
-        if not failed:
-            return
-        # Each failure spares the instances of its own task, so that a second task's failure spares none.
-        spared = failed if len(failed) == 1 else []
-        reason = f"Task {failed[0]} failed and the DAG has fail_fast set."
-        for task, instance in self.view.all_instances():
-            if task.is_teardown or task.task_id in spared or instance.state not in UNFINISHED:
+        for task, instance in list(self.view.all_instances()):
+            key = (task.task_id, instance.map_index)
+            if instance.state is S.FAILED and not instance.stopped_others and key not in self._stoppers:
+                self._stoppers.append(key)
+                self._stop_others(task)
+
+    def _stop_others(self, failed: TaskSpec) -> None:
+        """Those that run are failed, all others skipped, be they upstream_failed or removed."""
+        reason = f"Task {failed.task_id} failed and the DAG has fail_fast set."
+        for task, instance in list(self.view.all_instances()):
+            if task.is_teardown or task is failed or instance.state in UNSTOPPABLE:
                 continue
             before = self.view.take_back(instance)
-            end = transition.fail if before.state is S.RUNNING else transition.skip
-            self.view.move(end(before, at=self.now, reason=reason))
+            if before.state is S.RUNNING:
+                moved = transition.fail(before, at=self.now, reason=reason)
+                self.view.move(replace(moved, after=replace(moved.after, stopped_others=True)))
+            elif before.state not in UNSTOPPABLE:
+                self.view.move(transition.skip(before, at=self.now, reason=reason))
 
     def _settle(self) -> list[tuple[TaskSpec, TaskInstance]]:
         """Move everything that is certain, until nothing follows any more; returns what may go to a worker.
@@ -317,7 +354,8 @@ class _Deciding:
             self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
             return False
         if (missing := missing_worker(task)) is not None:
-            self.view.move(transition.refuse(instance, at=self.now, retries=task.retries, reason=missing))
+            refused = transition.refuse(instance, at=self.now, retries=task.retries, reason=missing)
+            self.view.move(callback.with_task_callback(task, refused))
             return False
         return True
 
@@ -495,11 +533,12 @@ class _Deciding:
         if not unfinished or any(_may_wait_for_others(task, instance) for task, instance in unfinished):
             return False
         self.view.begin_round()
+        changes_before = self.view.changes
         for task, instance in unfinished:
-            key = (task.task_id, instance.map_index)
-            if key in self._waiting:
+            is_waiting = (task.task_id, instance.map_index) in self._waiting
+            if is_waiting and self.view.changes == changes_before:
                 continue
-            if instance.state in SCHEDULABLE:
+            if not is_waiting and instance.state in SCHEDULABLE:
                 return False
             evaluation = self.upstream.evaluate(task, instance)
             if evaluation.verdict is Verdict.RUN:
@@ -512,22 +551,39 @@ class _Deciding:
     def _conclude(self, *, is_stuck: bool) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
         if not unfinished:
-            return replace(self._finish(*self._outcome()), is_settled=True)
+            state, reason = self._outcome()
+            is_success = state is DagRunState.SUCCESS
+            ended = self._finish(state, reason, why=WhyEnded.SUCCESS if is_success else WhyEnded.TASK_FAILURE)
+            return replace(ended, is_settled=True)
         if is_stuck:
-            return self._finish(DagRunState.FAILED, "Deadlock: no unfinished task can ever run.")
+            reason = "Deadlock: no unfinished task can ever run."
+            waiting = [instance for _, instance in unfinished]
+            return self._finish(DagRunState.FAILED, reason, why=WhyEnded.DEADLOCKED, unfinished=waiting)
         for task, instance in unfinished:
             self._explain(task, instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
-        moves = self.view.transitions()
+        moves = self._transitions()
         return Decision(
             transitions=tuple(move for move in moves if not _begins_to_wait_in_line(move)),
+            stopped=self._stopped(),
             waiting=tuple(move for move in moves if _begins_to_wait_in_line(move)),
             run=self._run_looked_at_again(exact, lazy),
-            effects=(*(e for _, i in unfinished if (e := self._effect_of(i)) is not None), *self._grants(unfinished)),
+            effects=(
+                *(SendCallback(due) for due in callback.due_by(moves)),
+                *(e for _, i in unfinished if (e := self._effect_of(i)) is not None),
+                *self._grants(unfinished),
+            ),
             reasons={key: why for key, why in self.reasons.items() if self._still_waits(key)},
             blocked_by={key: what for key, what in self.blocked_by.items() if self._still_waits(key)},
             due_at=_earlier(exact, lazy),
         )
+
+    def _transitions(self) -> tuple[transition.Transition, ...]:
+        return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
+
+    def _stopped(self) -> tuple[transition.Transition, ...]:
+        instances = (self.view.instances_of(task_id)[map_index] for task_id, map_index in self._stoppers)
+        return tuple(transition.stop_others(instance) for instance in instances if instance.state is S.FAILED)
 
     def _still_waits(self, key: InstanceId) -> bool:
         return key not in self.view.moves or slots.waits(self.view.moves[key].after)
@@ -569,7 +625,10 @@ class _Deciding:
             _counts_for_run(self.spec.tasks[downstream]) for downstream in task.downstream_task_ids
         )
 
-    def _finish(self, state: DagRunState, reason: str) -> Decision:
+    def _finish(
+        self, state: DagRunState, reason: str, *, why: WhyEnded, unfinished: Sequence[TaskInstance] = ()
+    ) -> Decision:
+        """`unfinished`: what had not ended when the run's end was decided."""
         finished = replace(
             self.run,
             state=state,
@@ -578,10 +637,20 @@ class _Deciding:
             due_at=None,
             reason=reason,
         )
+        instances = [instance for _, instance in self.view.all_instances()]
+        shown = callback.shown_at_end(self.spec, why, instances, unfinished)
+        transitions = self._transitions()
+        of_tries = callback.due_by(transitions)
+        ending = callback.at_end(self.spec, finished, self.callbacks, why=why, shown=shown)
         return Decision(
-            transitions=self.view.transitions(),
-            run=finished,
-            effects=(StartNextRun(self.run.dag_id),),
+            transitions=transitions,
+            stopped=self._stopped(),
+            run=callback.run_that_calls_back(finished, self.callbacks, of_tries, ending, now=self.now),
+            callbacks=ending,
+            effects=(
+                *(SendCallback(due) for due in (*of_tries, *callback.made(ending))),
+                StartNextRun(self.run.dag_id),
+            ),
             reasons=self.reasons,
             blocked_by=self.blocked_by,
         )
@@ -630,7 +699,7 @@ class _Deciding:
 
     def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime]:
         """The earliest moment that something is due at, and the earliest at which somebody may be found lost."""
-        exact = [self._run_deadline()]
+        exact = [self._run_deadline(), callback.next_deadline(self.callbacks)]
         lost = [self.now + self.config.look_again]
         for instance in unfinished:
             match instance.state:
@@ -685,7 +754,15 @@ def lose_try(
     retry_at = None
     if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-    return transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
+
+
+def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
+    """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
+    if task.retries and retry.is_eligible(instance):
+        retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
+        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at))
+    return callback.with_task_callback(task, transition.fail(instance, at=at))
 
 
 def missing_worker(task: TaskSpec) -> str | None:
@@ -700,10 +777,10 @@ def missing_worker(task: TaskSpec) -> str | None:
 def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
     """The trigger the task begins with instead of a worker; `None` for most.
 
-    Airflow does it for unmapped tasks only.
+    A mapped task's instances all begin with the arguments of the class, as in Airflow, which maps none into them.
     """
     arguments = task.start_trigger_args
-    if not task.start_from_trigger or arguments is None or task.is_mapped:
+    if not task.start_from_trigger or arguments is None:
         return None
     timeouts = [seconds for seconds in (arguments.get("timeout"), task.execution_timeout) if seconds is not None]
     return ParkedTrigger(

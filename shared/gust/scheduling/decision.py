@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 
 
@@ -34,6 +36,13 @@ class StartNextRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SendCallback:
+    """Have a worker run the callback (state `pending`); then it is `queued`."""
+
+    callback: Callback
+
+
+@dataclass(frozen=True, slots=True)
 class GrantSlots:
     """Instances of the run wait for the limit: give what is free of it to those who are first."""
 
@@ -44,7 +53,7 @@ class GrantSlots:
     """The run keeps others back for it: should somebody else get the slots, these may go."""
 
 
-Effect = SendTask | SendTrigger | StartNextRun | GrantSlots
+Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
 
 
 class Dependency(StrEnum):
@@ -73,11 +82,15 @@ class Decision:
     """
 
     transitions: tuple[Transition, ...] = ()
+    stopped: tuple[Transition, ...] = ()
+    """That a failure's consequences for the others are written: committed after `transitions`, which hold them."""
     waiting: tuple[Transition, ...] = ()
     """Those by which an instance begins to wait for a limit that crosses runs. Committed after `run`: who gives out slots
     counts what the run has under way, and must find all of that in the store."""
     run: DagRun | None = None
     """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
+    callbacks: tuple[CallbackMove, ...] = ()
+    """What the end of the run makes due, and what it makes unnecessary: written with `run`, all or nothing."""
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""

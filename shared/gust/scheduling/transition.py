@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import IllegalTransition
+from gust.model.callback import Callback
 from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
@@ -41,6 +42,8 @@ class Transition:
     after: TaskInstance
     keeps_try: bool = False
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
+    callback: Callback | None = None
+    """What this move makes due, where no worker is left to call it: stored in the same write."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "after", slots.settled(self.before, self.after))
@@ -217,6 +220,12 @@ def upstream_fail(before: TaskInstance, *, at: datetime, reason: str) -> Transit
     return Transition("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
 
 
+def stop_others(before: TaskInstance) -> Transition:
+    """failed → failed. Its DAG fails fast, and all others have been ended for it: they may run again when cleared."""
+    _require("stop_others", before, before.state is S.FAILED)
+    return Transition("stop_others", before, replace(before, stopped_others=True))
+
+
 def remove(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any but removed → removed. The DAG version or the mapped length no longer has this instance."""
     _require("remove", before, before.state is not S.REMOVED)
@@ -263,6 +272,8 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
         hostname=hostname,
         pid=pid,
         retry_delay_override=None,
+        pushed_keys=before.pushed_keys if before.next_method else (),
+        skip_decision=before.skip_decision if before.next_method else {},
         reason=None,
     )
     return Transition("start", before, after)
@@ -421,7 +432,8 @@ def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = N
     As in Airflow, no try begins by it, and one that has ended before keeps the time it ended at.
     """
     _require("mark", before, state in {S.SUCCESS, S.FAILED, S.SKIPPED} and before.state is not state)
-    return Transition("mark", before, _ended(before, state, before.end_date or at, reason))
+    ended = _ended(before, state, before.end_date or at, reason)
+    return Transition("mark", before, replace(ended, stopped_others=state is S.FAILED))
 
 
 def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
@@ -463,7 +475,8 @@ def _require(edge: str, before: TaskInstance, legal: bool) -> None:
 def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
     """The next try, with nothing left of the one before it but what belongs to the instance.
 
-    The lengths of what it pushed stay until it pushes again, as Airflow's `task_map` does.
+    What it pushed stays until a worker starts the try and clears it; lengths until it pushes again, as Airflow's
+    `task_map` does.
     """
     return TaskInstance(
         dag_id=before.dag_id,
@@ -477,6 +490,8 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
         version_number=before.version_number,
         map_length=before.map_length,
         xcom_lengths=before.xcom_lengths,
+        pushed_keys=before.pushed_keys,
+        skip_decision=before.skip_decision,
         note=before.note,
     )
 
@@ -511,6 +526,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         reschedule_count=0,
         first_start_date=None,
         retry_delay_override=None,
+        stopped_others=False,
         reason=reason,
     )
 

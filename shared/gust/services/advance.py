@@ -27,10 +27,12 @@ from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
+from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide, look_after
-from gust.scheduling.decision import Decision, GrantSlots, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.slots import Pools, pool_names
 from gust.services.advance_backfill import advance_backfill
+from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
 from gust.services.grant_slots import grant_slots, look_again
@@ -61,30 +63,33 @@ def advance(services: Services, key: DagRunKey) -> None:
         state = services.store.load_run(key)
         if state is None:
             return None
-        run = state.run
-        if run.is_finished:
-            return start_waiting_runs(services, run)
-        now = services.clock.now()
-        if run.is_held(now):
+        run, now = state.run, services.clock.now()
+        if not run.is_finished and run.is_held(now):
             return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
-        dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
         try:
+            if run.is_finished:
+                if run.calls_back or any(not callback.has_ended for callback in state.callbacks):
+                    look_after_end(services, run, state.callbacks, now=now)
+                return start_waiting_runs(services, run)
+            callbacks = look_after_callbacks(services, run, state.callbacks, now=now)
+            until = next_deadline(callbacks)
+            dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
             if dag is None or dag.is_paused or dag.is_stale:
-                return wait_for_dag(services, state, now=now)
+                return wait_for_dag(services, state, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
-                return wake_run(services, run.key, run.run_after, now=now)
+                return await_start(services, run, now=now, until=until)
+            spec = load_spec(services.objects, run.spec_key)
             if run.state is DagRunState.QUEUED:
                 lane = lane_of(services, run, dag)
                 await_turn(services, run, lane, now=now)
-                run = start(services, run, max_active_runs=lane.max_active_runs, now=now)
-            spec = load_spec(services.objects, run.spec_key)
-            decision = decide_on(services, replace(state, run=run), dag, pools, now=now)
+                run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
+            decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
             if commit(services, run, decision, now=now):
                 return perform(services, spec, decision.run or run, decision)
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
-                return stand_still(services, run, now=now)
+                return stand_still(services, run, now=now, until=until)
         except StaleDagRun:
             continue
     raise StaleDagRun(f"{key} was moved by others {ATTEMPTS} times while it was being decided", None)
@@ -133,7 +138,15 @@ def is_before(one: DagRun, other: DagRun) -> bool:
     return (one.run_after, one.run_id) < (other.run_after, other.run_id)
 
 
-def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetime) -> DagRun:
+def await_start(services: Services, run: DagRun, *, now: datetime, until: datetime | None) -> None:
+    """The run's time has not come. Raises StaleDagRun."""
+    at = min(run.run_after, until or run.run_after)
+    wake_run(services, run.key, at, now=now)
+    if run.due_at is None or run.due_at <= now:
+        services.store.update_run(run, replace(run, due_at=at))
+
+
+def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: int, now: datetime) -> DagRun:
     """queued → running, if the DAG has room for one more. Raises LimitReached, StaleDagRun."""
     # `due_at`: what is sent now may be lost, and is looked after then. Said here, it needs no write of its own; one that
     # the new run came with needs none at all. One that stood still may have an hour's.
@@ -145,28 +158,34 @@ def start(services: Services, run: DagRun, *, max_active_runs: int, now: datetim
         last_scheduling_decision=now,
         due_at=run.due_at if soon else now + NOTICED_WITHIN,
     )
-    services.store.start_run(run, started, max_active_runs=max_active_runs)
+    told = of_run_start(spec, started)
+    services.store.start_run(run, started, max_active_runs=max_active_runs, callbacks=told)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
+    send_callbacks(services, started, made(told))
     return started
 
 
-def wait_for_dag(services: Services, state: RunState, *, now: datetime) -> None:
+def wait_for_dag(services: Services, state: RunState, *, now: datetime, until: datetime | None) -> None:
     """The run stands still until its DAG is unpaused, or has a file again. What was begun may end meanwhile, and nobody but
-    the scheduler notices the end of a lost worker. Raises StaleDagRun."""
+    the scheduler notices the end of a lost worker. `until`: a deadline. Raises StaleDagRun."""
     run = state.run
     if run.state is not DagRunState.RUNNING:
-        return stand_still(services, run, now=now)
+        return stand_still(services, run, now=now, until=until)
     looked = look_after(load_spec(services.objects, run.spec_key), run, state.instances, now=now)
     if services.store.move_all(looked.transitions):
         raise StaleDagRun(f"instances of {run.key} moved on", run)
-    return stand_still(services, run, now=now, until=looked.due_at)
+    moments = [at for at in (until, looked.due_at) if at is not None]
+    return stand_still(services, run, now=now, until=min(moments, default=None))
 
 
 def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
     """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
-    the tick is not busy with what cannot move. `until`: where something may be to be done before. Raises StaleDagRun."""
-    if run.due_at is None or run.due_at <= now or (until is not None and until < run.due_at - FORBEARANCE):
-        services.store.update_run(run, replace(run, due_at=until or now + STANDSTILL))
+    the tick is not busy with what cannot move. `until`: what comes all the same, as a deadline. Raises StaleDagRun."""
+    is_late = until is not None and run.due_at is not None and until < run.due_at - FORBEARANCE
+    if run.due_at is None or run.due_at <= now or is_late:
+        at = min(now + STANDSTILL, until or now + STANDSTILL)
+        wake_run(services, run.key, at, now=now)
+        services.store.update_run(run, replace(run, due_at=at))
 
 
 def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, now: datetime) -> Decision:
@@ -182,6 +201,7 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         pools=load_pools(services, spec, known=pools),
         used=load_limits_of_tasks(services, spec),
         max_active_tasks=dag.max_active_tasks,
+        callbacks=state.callbacks,
     )
 
 
@@ -202,7 +222,7 @@ def put_off(services: Services, key: DagRunKey) -> None:
     """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
     that it neither keeps the ticks busy nor looks as if all timers were stuck."""
     run, now = services.store.get_run(key), services.clock.now()
-    if run is None or run.is_finished or run.due_at is None or run.due_at > now - FORBEARANCE:
+    if run is None or (run.is_finished and not run.calls_back) or run.due_at is None or run.due_at > now - FORBEARANCE:
         return
     with suppress(StaleDagRun):
         services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
@@ -214,10 +234,11 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
     The run goes after its instances: it is finished, or told when to look again, only by who saw them all as they are.
     After it come those that begin to stand in a line: they may be let go from there at once.
     """
-    if services.store.move_all(decision.transitions):
+    if services.store.move_all(decision.transitions) or services.store.move_all(decision.stopped):
         return False
     if decision.run is not None and decision.run.is_finished:
-        services.store.finish_run(run, decision.run, last=last_runs(services, run, decision, now=now))
+        last = last_runs(services, run, decision, now=now)
+        services.store.finish_run(run, decision.run, last=last, callbacks=decision.callbacks)
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=decision.run.state)
     elif decision.run is not None:
         due_at = decision.run.due_at
@@ -230,6 +251,7 @@ def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime
 
 def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) -> None:
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
+    send_callbacks(services, run, [e.callback for e in decision.effects if isinstance(e, SendCallback)])
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
     send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     give_out_slots(services, run, decision)

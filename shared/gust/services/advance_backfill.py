@@ -27,6 +27,7 @@ from gust.scheduling.timetable import NextRun
 from gust.services.backfill_plan import date_of, existing_runs, is_made, read
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN
+from gust.services.deadlines import wake_for_deadlines, with_deadlines
 from gust.services.next_run import random_part
 from gust.services.specs import load_spec
 
@@ -99,6 +100,7 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
     plan = [read(line) for line in lines[backfill.made : backfill.made + AT_ONCE]]
     existing = existing_runs(services, backfill.dag_id, plan)
     last = backfill.made + len(plan)
+    spec = load_spec(services.objects, backfill.spec_key)
     for ordinal, info in enumerate(plan, start=backfill.made + 1):
         before = existing.get(date_of(info))
         if not is_made(before, backfill.reprocess_behavior):
@@ -106,8 +108,9 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
         with suppress(AlreadyExists, StaleDagRun):
             # Somebody took the date, or touched the run, meanwhile: Airflow leaves alone what is in flight, too.
             if before is None or info.partition_date is not None:
-                run = new_run(services, backfill, info, ordinal)
-                services.store.add_to_backfill(backfill, run, made=ordinal)
+                run, deadlines = with_deadlines(services, new_run(services, backfill, info, ordinal), spec)
+                services.store.add_to_backfill(backfill, run, made=ordinal, callbacks=deadlines)
+                wake_for_deadlines(services, run, deadlines)
             else:
                 run_again(services, backfill, before, ordinal)
             backfill = replace(backfill, made=ordinal)

@@ -27,6 +27,7 @@ from gust.scheduling.asset_condition import is_satisfied, named_in
 from gust.services.asset_references import references_of
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, version_of
+from gust.services.deadlines import wake_for_deadlines, with_deadlines
 from gust.services.specs import load_spec
 
 HELD_BACK: Final = timedelta(hours=1)
@@ -94,7 +95,9 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     events = list(events_between(services, spec, floor_of(services, spec, queue), run_after))
     run = run_of(dag, spec, run_after=run_after, now=now)
     services.store.note_consumers(run.key, events)
-    services.store.create_asset_run(run, consuming=queue, events=events)
+    run, deadlines = with_deadlines(services, run, spec)
+    services.store.create_asset_run(run, consuming=queue, events=events, callbacks=deadlines)
+    wake_for_deadlines(services, run, deadlines)
     log.info("DagRun made by assets", dag_id=run.dag_id, run_id=run.run_id, events=len(events))
     return run
 
@@ -176,7 +179,9 @@ def create_partition_run(
     events, now = events_of(services, partition), services.clock.now()
     run = run_of(dag, spec, run_after=now, now=now, partition_key=partition.partition_key, partition_date=date)
     services.store.note_consumers(run.key, events)
-    services.store.create_asset_run(run, consuming=partition, events=events)
+    run, deadlines = with_deadlines(services, run, spec)
+    services.store.create_asset_run(run, consuming=partition, events=events, callbacks=deadlines)
+    wake_for_deadlines(services, run, deadlines)
     log.info("DagRun made by a partition", dag_id=run.dag_id, run_id=run.run_id, partition_key=run.partition_key)
     return run
 

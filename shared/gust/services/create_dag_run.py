@@ -20,6 +20,7 @@ from gust.scheduling.timetable import (
     partition_date_of,
 )
 from gust.services.context import Services
+from gust.services.deadlines import create_run_with_deadlines
 from gust.services.next_run import described_run, manual_interval, run_id_of, with_next_run
 from gust.services.params import validated_params
 from gust.services.specs import load_spec
@@ -96,8 +97,7 @@ def create_dag_run(
         due_at=run_after if run_after > now else now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )
-    services.store.create_run(run)
-    return run
+    return create_run_with_deadlines(services, run, spec)
 
 
 def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
@@ -120,7 +120,8 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
             break
         run = scheduled_run(services, dag, spec, now)
         try:
-            services.store.create_run(run, moving=(dag, after_run(services, dag, spec, now)))
+            moving = (dag, after_run(services, dag, spec, now))
+            run = create_run_with_deadlines(services, run, spec, moving=moving)
         except AlreadyExists:
             # A person took this logical date or run id: the timetable goes on behind it, as Airflow's does.
             services.store.put_dag(dag, after_run(services, dag, spec, now))

@@ -25,8 +25,10 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
+from gust.scheduling.callback import with_trigger_kill
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
+from gust.services.deadlines import move_deadlines
 from gust.services.load_past import following_runs
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
@@ -122,6 +124,7 @@ def _hold(
             write_run(services, state.run, held)
         except StaleDagRun:
             continue
+        move_deadlines(services, state.run, state.callbacks, queued_at=held.queued_at)
         return held, state.run, edit.first is not None
     raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
 
@@ -155,7 +158,7 @@ def _taken(run: DagRun) -> Conflict:
 def _carried_out(services: Services, edit: Edit, edited: Edited, done: set[tuple[str, TaskInstanceKey]]) -> bool:
     """False where an instance had moved meanwhile: then the rest is planned again. What is done is not done again."""
     for step in edit.moves:
-        wanted = [move for move in step if (move.edge, move.before.key) not in done]
+        wanted = [with_trigger_kill(move) for move in step if (move.edge, move.before.key) not in done]
         stale = services.store.move_all(wanted)
         for move in wanted:
             if move not in stale:

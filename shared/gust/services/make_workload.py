@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any
 
+from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload
 from gust.services.context import Services
 
 
@@ -53,6 +54,21 @@ def trigger_workload(
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
         is_poller=is_poller,
+    )
+
+
+def callback_workload(
+    services: Services, spec: DagSpec, callback: Callback, *, bundle: str | None, now: datetime
+) -> CallbackWorkload:
+    return CallbackWorkload(
+        dag_id=callback.dag_id,
+        run_id=callback.run_id,
+        callback_id=callback.callback_id,
+        dispatch_count=callback.dispatch_count,
+        bundle_name=spec.bundle_name,
+        bundle_version=bundle,
+        relative_fileloc=spec.relative_fileloc,
+        token=services.tokens.for_callback(callback, now=now),
     )
 
 

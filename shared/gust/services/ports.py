@@ -25,6 +25,7 @@ from gust.model.asset import (
 )
 from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
@@ -34,7 +35,8 @@ from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunType
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload, Wake
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
@@ -47,6 +49,7 @@ class RunState:
     run: DagRun
     instances: Mapping[tuple[str, int], TaskInstance]
     """By (task_id, map_index)."""
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +92,32 @@ class RunStore(Protocol):
 
     def get_run(self, key: DagRunKey) -> DagRun | None: ...
 
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         """Store a new run. Raises AlreadyExists if (dag_id, run_id) is taken or, for a run with a logical date, if the
         DAG has a run of that logical date.
 
         `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they, `is_paused` and
         `is_stale` still are `before`'s; raises StaleDag otherwise, also where the run exists. A run that is made
-        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG."""
+        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG. `callbacks` (deadlines)
+        are stored with it."""
 
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         """queued → running, and one more in the `running_runs` of the DAG, or of the backfill that made the run, in one
         transaction. Raises LimitReached where `max_active_runs` run already or the backfill is paused, StaleDagRun if the
         run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
 
-    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
+    def finish_run(
+        self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
         person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
-        run has no `due_at`, whatever `after` says. Where `last` says so, the DAG is paused and the event kept."""
+        run has no `due_at`, whatever `after` says, unless it `calls_back`. Where `last` says so, the DAG is paused and the
+        event kept. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         """running → queued, and one less in the DAG's `running_runs`, in one transaction. Raises as `finish_run`."""
@@ -158,7 +169,8 @@ class RunStore(Protocol):
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
         are `before`'s, or nothing is stored where `before` is new (state None, try 0).
 
-        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction.
+        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction;
+        `transition.callback` is stored in it too.
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
         ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
@@ -190,6 +202,19 @@ class RunStore(Protocol):
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+
+
+class CallbackStore(Protocol):
+    """Callbacks that a run owes; `load_run` reads them with it."""
+
+    def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None: ...
+
+    def list_callbacks(self, run: DagRunKey) -> list[Callback]: ...
+
+    def move_callback(self, move: CallbackMove) -> None:
+        """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
+        due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
+        is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
 
 
 class LimitStore(Protocol):
@@ -325,9 +350,18 @@ class BackfillStore(Protocol):
         """`update_backfill`, and the DAG has no active backfill any more. Unless `cancels`, only if all its runs have
         ended. Raises StaleBackfill."""
 
-    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+    def add_to_backfill(
+        self,
+        backfill: Backfill,
+        run: DagRun,
+        *,
+        made: int,
+        before: DagRun | None = None,
+        callbacks: Sequence[CallbackMove] = (),
+    ) -> None:
         """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
-        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does."""
+        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does.
+        `callbacks` (deadlines) are stored with it."""
 
     def delete_backfills(self, dag_id: str) -> None:
         """All of the DAG with their plans, once no run of theirs is left and none is active. Again changes nothing."""
@@ -408,7 +442,12 @@ class AssetQueueStore(Protocol):
         """Oldest first."""
 
     def create_asset_run(
-        self, run: DagRun, *, consuming: AssetQueue | PendingPartition, events: Sequence[AssetEvent]
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         """Store the run with the events it consumes, and take what it consumes from the queue, in one transaction.
         Raises StaleAssetQueue where events have come since `consuming` was read, AlreadyExists as `create_run` does."""
@@ -455,6 +494,7 @@ class SettingStore(Protocol):
 class Store(
     RunStore,
     BackfillStore,
+    CallbackStore,
     LimitStore,
     XComStore,
     DagStore,
@@ -491,6 +531,9 @@ class Queues(Protocol):
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+
+    def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
+        """As `send_tasks`, to the same workers."""
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
 
@@ -534,6 +577,12 @@ class Timetables(Protocol):
         data_interval: DataInterval | None,
     ) -> str: ...
 
+    def deadline(
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+    ) -> datetime | None:
+        """The moment that a plugin's deadline reference says the deadline of a run refers to."""
+        ...
+
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
@@ -553,6 +602,9 @@ class NoTimetables:
     @staticmethod
     def _refusal(spec: TimetableSpec) -> NotSupportedYet:
         return NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+
+    def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
+        raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):
@@ -574,6 +626,9 @@ class Tokens(Protocol):
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
         """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+
+    def for_callback(self, callback: Callback, *, now: datetime) -> str:
+        """For the worker that shall run it: valid for one dispatch of one callback."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A new token for the same dispatch."""

@@ -13,11 +13,12 @@ from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import transition
+from gust.scheduling.decide import fail_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload
 from gust.services.ports import XCom
-from gust.services.report_task_instance import known
+from gust.services.report_task_instance import known, run_and_task
 
 HEARD_OF: Final = timedelta(minutes=10)
 """How old the last sign of a trigger's life gets before parking it writes a new one: a poller is parked every few
@@ -74,21 +75,26 @@ def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceba
 
 
 def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Mapping[str, Any]) -> None:
-    """deferred → success | failed | skipped, without a worker: the trigger's own end (`end_from_trigger`).
+    """deferred → success | failed | skipped, or up_for_retry instead of failed while tries remain, without a worker: the
+    trigger's own end (`end_from_trigger`). Callbacks of a failure or a retry are called by another worker; that of a
+    success is not, as in Airflow.
 
     The XComs go first: a crash in between is repeated, a success without its XComs would stay.
     """
     before = deferred(services, dispatch)
     at = services.clock.now()
-    for name, value in xcoms.items():
-        services.store.put_xcom(XCom(key=before.key, name=name, value=value, timestamp=at))
     match state:
         case S.SUCCESS:
-            move(services, transition.succeed(before, at=at))
+            change = transition.succeed(before, at=at)
         case S.FAILED:
-            move(services, transition.fail(before, at=at))
+            run, task = run_and_task(services, before)
+            change = fail_try(task, run, before, at=at)
         case _:
-            move(services, transition.stop(before, state=state, at=at))
+            change = transition.stop(before, state=state, at=at)
+    if change.after.state is not S.UP_FOR_RETRY:
+        for name, value in xcoms.items():
+            services.store.put_xcom(XCom(key=before.key, name=name, value=value, timestamp=at))
+    move(services, change)
 
 
 def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gust.model.asset import AssetKey, AssetQueue
 from gust.model.backfill import Backfill
+from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.pool import Pool
@@ -49,9 +50,7 @@ def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> 
     if instance_fence(replace(before, holds=current.holds)) != instance_fence(current):
         return None
     held: Changes = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
-    return Transition(
-        transition.edge, replace(before, **held), replace(transition.after, **held), keeps_try=transition.keeps_try
-    )
+    return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
 
 
 def repeated_move(after: TaskInstance) -> Changes:
@@ -129,11 +128,31 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
-    """A finished run waits for nothing: its `due_at` goes, also where the writer has not seen it."""
+    """A finished run waits for nothing but its callbacks: without them its `due_at` goes, also where the writer has not
+    seen it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
-    waits_no_more = {"due_at": None} if after.is_finished else {}
+    waits_no_more = {"due_at": None} if after.is_finished and not after.calls_back else {}
     return _difference(before, after) | waits_no_more
+
+
+def callback_fence(callback: Callback) -> Changes:
+    """One dispatch of it in one state; who claims it again after a dead worker must be the only one to do so."""
+    return {
+        "state": callback.state,
+        "dispatch_count": callback.dispatch_count,
+        "started_at": callback.started_at,
+        "due_at": callback.due_at,
+    }
+
+
+def repeated_callback(after: Callback) -> Changes:
+    """What is stored where this very move has happened already."""
+    return {**callback_fence(after), "hostname": after.hostname}
+
+
+def changed_callback_fields(before: Callback, after: Callback) -> Changes:
+    return _difference(before, after)
 
 
 def changed_by_a_person(pool: Pool) -> Changes:

@@ -8,6 +8,7 @@ names; a field that has its default is left out (`items.py`).
     ------------------  ---------------------------  ----------------------------------  -------------------------------
     DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
+    Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
     rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
                                                                                            list_: sk begins with
@@ -93,6 +94,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
+    callbacks              2t WRU more in create_run, start_run, finish_run for each; a lost try with one 4t instead of 1;
+                           move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at` afterwards
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
@@ -173,6 +176,7 @@ SCHEDULING: Final = "#"
 """What `decide` reads of a run's partition begins with this: the run and its task instances, nothing else."""
 
 _INSTANCE: Final = "#TI#"
+CALLBACKS: Final = "#CALLBACK#"
 
 
 def run(key: DagRunKey) -> Key:
@@ -181,6 +185,15 @@ def run(key: DagRunKey) -> Key:
 
 def instance(key: TaskInstanceKey) -> Key:
     return Key(run_partition(key.run), f"{_INSTANCE}{_of_instance(key)}")
+
+
+def callback(run: DagRunKey, callback_id: str) -> Key:
+    return Key(run_partition(run), f"{CALLBACKS}{escape(callback_id)}")
+
+
+def callback_id(key: Key) -> str | None:
+    """Of the callback whose item `key` names; `None` for every other item."""
+    return unescape(key.sk.removeprefix(CALLBACKS)) if key.sk.startswith(CALLBACKS) else None
 
 
 def finished_try(key: TaskInstanceKey, try_number: int) -> Key:

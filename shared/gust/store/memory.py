@@ -15,7 +15,16 @@ from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gust.errors import AlreadyExists, LimitReached, NotFound, Stale, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.errors import (
+    AlreadyExists,
+    LimitReached,
+    NotFound,
+    Stale,
+    StaleCallback,
+    StaleDag,
+    StaleDagRun,
+    StaleTaskInstance,
+)
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
@@ -24,6 +33,7 @@ from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, LastRuns, RunState, XCom
@@ -75,6 +85,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         self._runs: dict[DagRunKey, DagRun] = {}
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
+        self._callbacks = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
@@ -96,14 +107,19 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     @_alone
     def load_run(self, key: DagRunKey) -> RunState | None:
         run = self._runs.get(key)
-        return None if run is None else RunState(_copy(run), {k: _copy(v) for k, v in self._instances[key].items()})
+        if run is None:
+            return None
+        instances = {k: _copy(v) for k, v in self._instances[key].items()}
+        return RunState(_copy(run), instances, tuple(self.list_callbacks(key)))
 
     @_alone
     def get_run(self, key: DagRunKey) -> DagRun | None:
         return _copy_or_none(self._runs.get(key))
 
     @_alone
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         if moving:
             before, after = moving
             current = self._dags.get(before.dag_id)
@@ -115,24 +131,33 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         if moving:
             self._change_dag(after.dag_id, next_run(after))
         self._keep_run(run)
+        self._write_callbacks(callbacks)
 
     @_alone
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         check_starts(before, after)
         self._check_run(before)
+        self._check_callbacks_of(before, callbacks)
         if not self._has_room(before, max_active_runs):
             raise LimitReached(f"max_active_runs of what limits {before.key} is {max_active_runs}")
         self._count_run(before, after)
         self._change_run(before, after)
+        self._write_callbacks(callbacks)
 
     @_alone
-    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
+    def finish_run(
+        self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         check_finishes(before, after)
         self._check_run(before)
+        self._check_callbacks_of(before, callbacks)
         if last and last.running_runs != self._running_beside(before):
             raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None)
         self._count_run(before, after)
         self._change_run(before, after)
+        self._write_callbacks(callbacks)
 
         if last and last.pauses:
             self._change_dag(before.dag_id, {"is_paused": True})
@@ -210,6 +235,12 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         if current is None or not _holds(fence or run_fence(before), current):
             raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _copy_or_none(current))
 
+    def _check_callbacks_of(self, run: DagRun, moves: Sequence[CallbackMove]) -> None:
+        try:
+            self._check_callbacks(moves)
+        except StaleCallback as stale:
+            raise StaleDagRun(f"Callbacks of DagRun {run.run_id!r} of {run.dag_id!r} moved on", None) from stale
+
     def _change_run(self, before: DagRun, after: DagRun) -> None:
         self._runs[before.key] = _copy(replace(self._runs[before.key], **changed_run_fields(before, after)))
 
@@ -269,6 +300,8 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
                 self.move(again)
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.callback is not None:
+            self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
         self._count(transition)
         if finished := transition.finished_try:

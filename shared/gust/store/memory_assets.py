@@ -27,6 +27,7 @@ from gust.model.asset import (
 )
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
+from gust.scheduling.callback import CallbackMove
 from gust.store import fences
 
 NOTICED_WITHIN = timedelta(seconds=60)
@@ -53,7 +54,7 @@ class MemoryAssets:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
 
-    def create_run(self, run: DagRun) -> None:
+    def create_run(self, run: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
         raise NotImplementedError
 
     # --- assets and aliases -------------------------------------------------------------------------------------------
@@ -212,11 +213,16 @@ class MemoryAssets:
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
     def create_asset_run(
-        self, run: DagRun, *, consuming: AssetQueue | PendingPartition, events: Sequence[AssetEvent]
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         with self._lock:
             self._check_unchanged(consuming)
-            self.create_run(run)
+            self.create_run(run, callbacks=callbacks)
             self._consumed[run.key] = [_copy(event) for event in events]
             if isinstance(consuming, PendingPartition):
                 del self._partitions[consuming.dag_id, consuming.partition_key]

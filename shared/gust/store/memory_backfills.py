@@ -12,10 +12,12 @@ from typing import Any
 from gust.errors import AlreadyExists, NotFound, StaleBackfill
 from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
+from gust.scheduling.callback import CallbackMove
 from gust.store.fences import backfill_fence, changed_backfill_fields
+from gust.store.memory_callbacks import MemoryCallbacks
 
 
-class MemoryBackfills:
+class MemoryBackfills(MemoryCallbacks):
     """Implements `services.ports.BackfillStore`; the runs are kept by whom this is mixed into."""
 
     _lock: RLock
@@ -72,7 +74,15 @@ class MemoryBackfills:
             self._change_backfill(before, after)
             del self._active_backfills[before.dag_id]
 
-    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+    def add_to_backfill(
+        self,
+        backfill: Backfill,
+        run: DagRun,
+        *,
+        made: int,
+        before: DagRun | None = None,
+        callbacks: Sequence[CallbackMove] = (),
+    ) -> None:
         with self._lock:
             self._check_backfill(backfill)
             if before is None:
@@ -85,6 +95,7 @@ class MemoryBackfills:
                 self._keep_run(run)
             else:
                 self._change_run(before, run)
+            self._write_callbacks(callbacks)
 
     def delete_backfills(self, dag_id: str) -> None:
         with self._lock:

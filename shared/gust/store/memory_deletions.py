@@ -8,6 +8,7 @@ from threading import RLock
 from gust.errors import StaleDagRun
 from gust.model.asset import AssetEvent
 from gust.model.bundle import DagWarning
+from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
@@ -22,6 +23,7 @@ class MemoryDeletions:
     _lock: RLock
     _runs: dict[DagRunKey, DagRun]
     _logical_dates: dict[tuple[str, datetime], str]
+    _callbacks: dict[tuple[DagRunKey, str], Callback]
     _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]
     _tries: dict[TaskInstanceKey, dict[int, TaskInstance]]
     _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
@@ -43,6 +45,8 @@ class MemoryDeletions:
             for key in {key for key in with_history if key.run == run.key}:
                 self.delete_history(key)
             self._instances.pop(run.key, None)
+            for owed in [owed for owed in self._callbacks if owed[0] == run.key]:
+                del self._callbacks[owed]
             self._consumed.pop(run.key, None)
             if run.logical_date:
                 self._logical_dates.pop((run.dag_id, run.logical_date), None)

@@ -26,7 +26,7 @@ from gust import bootstrap
 from gust.aws.logs import CloudWatchLogReader
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload, TriggerWorkload
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload
 from tests.unit.worker.control_plane import DAG_RUN, workload
 
 pytestmark = [
@@ -52,6 +52,9 @@ def lambda_handler(event, context):
     answer = {{"message": "ok"}}
     if path.endswith("/run"):
         answer = {{"dag_run": DAG_RUN, "max_tries": 0, "should_retry": False}}
+    if path.endswith("/run") and "/gust/callbacks/" in path:
+        answer = {{"dag_run": DAG_RUN, "kind": "dag", "event": "success", "reason": "success", "ti": None,
+                   "bundle_version": "v1", "definition": {{}}, "deadline": None}}
     if method == "GET" and "/gust/triggers/" in path:
         answer = {{"classpath": "mine.T", "kwargs": {{}}, "timeout_at": None}}
     return {{"statusCode": 200, "headers": {{"content-type": "application/json"}}, "body": json.dumps(answer)}}
@@ -59,7 +62,7 @@ def lambda_handler(event, context):
 
 DAG = """
 from airflow.sdk import dag, task
-@dag(schedule=None)
+@dag(schedule=None, on_success_callback=lambda context: print("called back", context["run_id"]))
 def d():
     @task
     def t():
@@ -284,6 +287,24 @@ def test_a_missing_bundle_fails_the_try(doors: Doors) -> None:
     assert json.loads(doors.asked("of-no-bundle")[-1]["body"])["state"] == "failed"
 
 
+def test_a_callback_is_claimed_called_and_reported(doors: Doors) -> None:
+    assert doors.work(a_callback("of-a-callback").model_dump_json()) == {"batchItemFailures": []}
+
+    claim, report = doors.asked("of-a-callback")
+    assert claim["path"].endswith(f"/gust/callbacks/{a_callback('').id}/run")
+    assert report["path"].endswith(f"/gust/callbacks/{a_callback('').id}/state")
+    assert json.loads(report["body"]) == {"output": None}
+    stream = json.loads(claim["body"])["hostname"]
+    events = doors.logs.get_log_events(logGroupName="/gust/tasks", logStreamName=stream)["events"]
+    lines = [json.loads(event["message"]) for event in events]
+    assert [line["callback_id"] for line in lines if line.get("event") == "called back r"] == ["dag/0"]
+
+
+def test_a_stale_callback_is_done_with(doors: Doors) -> None:
+    assert doors.work(a_callback("stale-callback").model_dump_json()) == {"batchItemFailures": []}
+    assert len(doors.asked("stale-callback")) == 1
+
+
 def test_a_trigger_fires(doors: Doors) -> None:
     assert doors.trigger(a_trigger("of-a-trigger").model_dump_json()) == {"batchItemFailures": []}
 
@@ -306,6 +327,19 @@ def test_a_poisonous_trigger_fails_alone(doors: Doors) -> None:
 
 def replace_version(task: TaskWorkload, version: str) -> TaskWorkload:
     return task.model_copy(update={"bundle_version": version})
+
+
+def a_callback(token: str) -> CallbackWorkload:
+    return CallbackWorkload(
+        dag_id="d",
+        run_id="r",
+        callback_id="dag/0",
+        dispatch_count=1,
+        bundle_name="dags-folder",
+        bundle_version="v1",
+        relative_fileloc="d.py",
+        token=token,
+    )
 
 
 def a_trigger(token: str) -> TriggerWorkload:

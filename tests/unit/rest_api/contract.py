@@ -13,17 +13,18 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 FILE = "api_fastapi/core_api/openapi/v2-rest-api-generated.yaml"
+UI_FILE = "api_fastapi/core_api/openapi/_private_ui.yaml"
 
 LOOSE = {"StructuredLogMessage", "HealthInfoResponse", "ValidationError", "HTTPValidationError"}
 """Schemas whose objects may hold more or less than they declare."""
 
 
 @cache
-def document() -> dict[str, Any]:
+def document(file: str = FILE) -> dict[str, Any]:
     spec = find_spec("airflow")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    text = (Path(next(iter(spec.submodule_search_locations))) / FILE).read_text()
+    text = (Path(next(iter(spec.submodule_search_locations))) / file).read_text()
     loaded: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
     for name, schema in loaded["components"]["schemas"].items():
         if schema.get("type") == "object" and "properties" in schema and name not in LOOSE:
@@ -34,26 +35,26 @@ def document() -> dict[str, Any]:
 
 
 @cache
-def operations() -> dict[str, tuple[str, str]]:
+def operations(file: str = FILE) -> dict[str, tuple[str, str]]:
     """operationId → (method, path)."""
     return {
         operation["operationId"]: (method.upper(), path)
-        for path, methods in document()["paths"].items()
+        for path, methods in document(file)["paths"].items()
         for method, operation in methods.items()
     }
 
 
-def check(operation_id: str, status: int, body: Any) -> None:
+def check(operation_id: str, status: int, body: Any, *, file: str = FILE) -> None:
     """Raises jsonschema's ValidationError where the body is not what the operation answers with that status."""
-    validator(operation_id, status).validate(body)
+    validator(operation_id, status, file).validate(body)
 
 
 @cache
-def validator(operation_id: str, status: int) -> Draft202012Validator:
-    method, path = operations()[operation_id]
-    responses = document()["paths"][path][method.lower()]["responses"]
+def validator(operation_id: str, status: int, file: str = FILE) -> Draft202012Validator:
+    method, path = operations(file)[operation_id]
+    responses = document(file)["paths"][path][method.lower()]["responses"]
     content = responses[str(status)]["content"]["application/json"]["schema"]
-    registry: Registry[Any] = Registry().with_resource("contract", Resource(document(), DRAFT202012))
+    registry: Registry[Any] = Registry().with_resource("contract", Resource(document(file), DRAFT202012))
     return Draft202012Validator(_absolute(content), registry=registry, format_checker=FormatChecker())
 
 

@@ -131,7 +131,7 @@ class Play:
     def decide(self) -> Decision:
         """One decision, committed and performed."""
         self.last = decide(self.spec, self.run, self.instances, now=self.now, config=self.config, past=self.past)
-        for moved in (*self.last.transitions, *self.last.waiting):
+        for moved in (*self.last.transitions, *self.last.stopped, *self.last.waiting):
             self.commit(moved)
         if self.last.run is not None:
             self.run = self.last.run

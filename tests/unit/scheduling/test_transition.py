@@ -50,6 +50,7 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
     "queue_trigger": ({S.DEFERRED}, {S.DEFERRED}, lambda i: transition.queue_trigger(i, at=NOW)),
     "resend": ({S.QUEUED}, {S.SCHEDULED}, lambda i: transition.resend(i, at=NOW, reason="r")),
     "skip": (ANY - {S.SUCCESS, S.FAILED}, {S.SKIPPED}, lambda i: transition.skip(i, at=NOW, reason="r")),
+    "stop_others": ({S.FAILED}, {S.FAILED}, transition.stop_others),
     "remove": (ANY - {S.REMOVED}, {S.REMOVED}, lambda i: transition.remove(i, at=NOW, reason="r")),
     "lose": (
         set(IN_FLIGHT) - {S.RESTARTING},
@@ -84,7 +85,7 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
 
 UNSETTLING = {"clear", "restart", "forget"}
 """They lead back to None, and no message, report or decision of the time before may be taken for one of the time after."""
-REMARKS = {"annotate", "pin"}
+REMARKS = {"annotate", "pin", "stop_others"}
 """They say something about the instance and move it nowhere."""
 
 

@@ -168,6 +168,24 @@ def test_cancelling_fails_what_is_queued_and_lets_go_on_what_runs(world: World) 
     assert [run.state for run in runs(world)].count(R.QUEUED) == 3
 
 
+def test_its_runs_have_the_deadlines_of_their_dag(world: World) -> None:
+    alert = {
+        "name": "soon",
+        "reference": {"reference_type": "DagRunQueuedAtDeadline"},
+        "interval": {"__classname__": "datetime.timedelta", "__version__": 2, "__data__": 30.0},
+        "callback": {
+            "__classname__": "airflow.sdk.definitions.callback.SyncCallback",
+            "__version__": 0,
+            "__data__": {"path": "alerts.late", "kwargs": {}, "executor": None},
+        },
+    }
+    world.given_dag(hourly(deadline=[alert]))
+    backfill(world, hours=2)
+    states = [world.store.load_run(run.key) for run in runs(world)]
+    due = [[callback.due_at for callback in state.callbacks] for state in states if state]
+    assert due == [[world.clock.now() + timedelta(seconds=30)]] * 2
+
+
 def test_a_thousand_runs_are_made_in_several_looks(world: World) -> None:
     world.given_dag(hourly())
     backfill(world, hours=3 * AT_ONCE - 1)

@@ -5,6 +5,7 @@ import pytest
 
 from gust.airflow_bridge import warm
 from tests.unit.worker.control_plane import Site
+from tests.unit.worker.whole import Whole
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,3 +28,8 @@ def run(site: Site) -> Callable[..., int]:
         return site.run(version, **changes)
 
     return run_task
+
+
+@pytest.fixture
+def whole() -> Whole:
+    return Whole(warm.set_environment())

@@ -67,8 +67,9 @@ class ControlPlane:
 
     @property
     def reported(self) -> list[str]:
-        """States that the worker reported, in order."""
-        return [request.body["state"] for request in self.asked("state")]
+        """States that the worker reported, in order; `lost` where it said that the task died without a word."""
+        ends = [request for request in self.requests if request.path.rsplit("/", 1)[-1] in ("state", "lost")]
+        return [request.body.get("state", "lost") for request in ends]
 
     @property
     def returned(self) -> Any:

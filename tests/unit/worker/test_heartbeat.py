@@ -73,10 +73,10 @@ def test_a_long_task_gives_signs_of_life(run: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])
-def test_a_task_whose_try_was_ended_by_somebody_else_is_killed_and_reports_nothing(run: Any, status: int) -> None:
+def test_a_task_whose_try_was_ended_by_somebody_else_is_killed_and_reports_no_state(run: Any, status: int) -> None:
     seen = run(seconds=600, refusals=[status])
 
-    assert seen["reported"] == []
+    assert seen["reported"] == ["lost"]
     assert "shouldn't be running" in seen["log"]
     # The next try of one that was cleared waits for this word.
     assert seen["said to be gone"] == 1

@@ -1,4 +1,4 @@
-"""All operations of version 2026-06-30, in Airflow's files and order; `triggers` and `tries` are ours."""
+"""All operations of version 2026-06-30, in Airflow's files and order; `triggers`, `tries` and `callbacks` are ours."""
 
 from typing import Final
 
@@ -6,6 +6,7 @@ from gust.execution_api.routes import (
     asset_events,
     asset_state_store,
     assets,
+    callbacks,
     connection_tests,
     connections,
     dag_runs,
@@ -39,4 +40,9 @@ AIRFLOW_ROUTES: Final[tuple[Route, ...]] = (
     *asset_state_store.routes.table,
 )
 
-ROUTES: Final[tuple[Route, ...]] = (*AIRFLOW_ROUTES, *triggers.routes.table, *tries.routes.table)
+ROUTES: Final[tuple[Route, ...]] = (
+    *AIRFLOW_ROUTES,
+    *triggers.routes.table,
+    *tries.routes.table,
+    *callbacks.routes.table,
+)

@@ -26,7 +26,9 @@ from gust.model.asset import (
 )
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
+from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.runs import new_run
 from gust.store.items import Attribute, Item
@@ -120,12 +122,19 @@ class DynamoDBAssetQueues:
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
     def create_asset_run(
-        self, run: DagRun, *, consuming: AssetQueue | PendingPartition, events: Sequence[AssetEvent]
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         where = keyspace.consumed_events(run.key)
         document = self._documents.keep(where.pk, "asset_events", [_event_document(event) for event in events])
         try:
-            self._table.transact(*new_run(run), Put(where, document), _consumption(run, consuming))
+            self._table.transact(
+                *new_run(run), Put(where, document), *callback_writes(callbacks), _consumption(run, consuming)
+            )
         except ConditionFailed as failed:
             if failed.failed(-1):
                 raise _moved_on(consuming) from failed

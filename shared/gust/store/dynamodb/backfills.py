@@ -10,7 +10,9 @@ from typing import Any, Final
 from gust.errors import AlreadyExists, StaleBackfill
 from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
+from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.runs import counted, new_run, raise_if_stale, raise_if_taken, run_update
 from gust.store.items import Attribute, Item
@@ -84,12 +86,20 @@ class DynamoDBBackfills:
         except ConditionFailed as failed:
             raise StaleBackfill(f"backfill {before.backfill_id} moved on") from failed
 
-    def add_to_backfill(self, backfill: Backfill, run: DagRun, *, made: int, before: DagRun | None = None) -> None:
+    def add_to_backfill(
+        self,
+        backfill: Backfill,
+        run: DagRun,
+        *,
+        made: int,
+        before: DagRun | None = None,
+        callbacks: Sequence[CallbackMove] = (),
+    ) -> None:
         of_run: list[Put | Update] = [*new_run(run)] if before is None else [run_update(before, run)]
         still = Expression().exists().still(items.BACKFILL.attributes(fences.backfill_fence(backfill)))
         of_backfill = counted(before, run, _changing(still, backfill, replace(backfill, made=made)))
         try:
-            self._table.transact(*of_run, *of_backfill)
+            self._table.transact(*of_run, *callback_writes(callbacks), *of_backfill)
         except ConditionFailed as failed:
             if failed.failed(-1):
                 raise StaleBackfill(f"backfill {backfill.backfill_id} moved on") from failed

@@ -8,15 +8,18 @@ from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 from gust.services.ports import LastRuns, RunState
 from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.limits import instance_update, limit_updates
@@ -44,21 +47,30 @@ class DynamoDBRuns:
     def load_run(self, key: DagRunKey) -> RunState | None:
         run: DagRun | None = None
         instances: dict[tuple[str, int], TaskInstance] = {}
+        callbacks: list[Callback] = []
         for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.SCHEDULING):
-            if (its_key := keyspace.instance_key(key_of(item))) is None:
-                run = _read_run(key, item)
-            else:
+            where = key_of(item)
+            if (its_key := keyspace.instance_key(where)) is not None:
                 instances[its_key.task_id, its_key.map_index] = read_instance(its_key, item)
-        return None if run is None else RunState(run, instances)
+            elif (callback_id := keyspace.callback_id(where)) is not None:
+                callbacks.append(read_callback(key, callback_id, item))
+            else:
+                run = _read_run(key, item)
+        return None if run is None else RunState(run, instances, tuple(callbacks))
 
     def get_run(self, key: DagRunKey) -> DagRun | None:
         item = self._table.get(keyspace.run(key))
         return None if item is None else _read_run(key, item)
 
-    def create_run(self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None) -> None:
-        puts, of_dag = new_run(run), _dag_update(run, moving)
+    def create_run(
+        self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
+        puts, with_it, of_dag = new_run(run), callback_writes(callbacks), _dag_update(run, moving)
         try:
-            self._table.transact(*puts, *of_dag) if of_dag or puts[1:] else self._table.put(*_parts(puts[0]))
+            if puts[1:] or with_it or of_dag:
+                self._table.transact(*puts, *with_it, *of_dag)
+            else:
+                self._table.put(*_parts(puts[0]))
         except ConditionFailed as failed:
             if moving and failed.failed(-1):
                 current = failed.found[-1]
@@ -67,38 +79,44 @@ class DynamoDBRuns:
             raise_if_taken(run, failed)
             raise NotFound(f"no DAG {run.dag_id!r}") from failed
 
-    def start_run(self, before: DagRun, after: DagRun, *, max_active_runs: int) -> None:
+    def start_run(
+        self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         fences.check_starts(before, after)
         limit = Expression().exists().below("running_runs", max_active_runs)
         if before.backfill_id is not None:
             limit.still({"is_paused": None})
         try:
-            self._table.transact(run_update(before, after), *counted(before, after, limit))
+            self._table.transact(run_update(before, after), *counted(before, after, limit), *callback_writes(callbacks))
         except ConditionFailed as failed:
             raise_if_stale(before, failed)
+            _raise_if_callbacks_stale(before, failed)
             if failed.found[1] is None:
                 raise _no_owner(before) from failed
             raise LimitReached(f"max_active_runs of {owner(before)} is {max_active_runs}") from failed
 
-    def finish_run(self, before: DagRun, after: DagRun, *, last: LastRuns | None = None) -> None:
+    def finish_run(
+        self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
+    ) -> None:
         fences.check_finishes(before, after)
         of_owner = Expression().exists()
         if last:
             of_owner.still({"running_runs": items.number(last.running_runs)})
         with_it = _pausing(before, last.pauses, of_owner) if last and last.pauses else []
-        self._end_running(before, after, of_owner, with_it)
+        self._end_running(before, after, of_owner, [*callback_writes(callbacks), *with_it])
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_requeues(before, after)
         self._end_running(before, after, Expression().exists())
 
     def _end_running(
-        self, before: DagRun, after: DagRun, of_owner: Expression, with_it: Sequence[Put | Update] = ()
+        self, before: DagRun, after: DagRun, of_owner: Expression, with_it: Sequence[Put | Update | Delete] = ()
     ) -> None:
         try:
             self._table.transact(run_update(before, after), *counted(before, after, of_owner), *with_it)
         except ConditionFailed as failed:
             raise_if_stale(before, failed)
+            _raise_if_callbacks_stale(before, failed)
             if failed.found[1] is None:
                 raise _no_owner(before) from failed
             raise StaleDagRun(f"runs beside {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
@@ -206,15 +224,18 @@ class DynamoDBRuns:
 
     def move(self, transition: Transition) -> None:
         counted = limit_updates(transition)
-        writes: list[Put | Update] = [instance_update(transition), *counted]
+        changed = instance_update(transition)
+        writes: list[Put | Update | Delete] = [changed, *counted]
         if finished := transition.finished_try:
             kept = keyspace.finished_try(finished.key, finished.try_number)
             writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
+        if transition.callback is not None:
+            writes.append(callback_write(CallbackMove(None, transition.callback)))
         try:
             if len(writes) > 1:
                 self._table.transact(*writes)
             else:
-                self._table.update(writes[0].key, writes[0].expression)
+                self._table.update(changed.key, changed.expression)
         except ConditionFailed as failed:
             if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
                 return
@@ -287,14 +308,15 @@ def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = Non
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
-    waits_no_more: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None} if after.is_finished else {}
+    waits = not after.is_finished or after.calls_back
+    waits_no_more: dict[str, Attribute | None] = {} if waits else {"due_pk": None, "due_sk": None}
     still = Expression().exists().still(items.DAG_RUN.attributes(fence or fences.run_fence(before)))
     return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
 
 
 def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
-    is_due = run.due_at is not None and not run.is_finished
+    is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
     is_queued = run.state is DagRunState.QUEUED
     waiting = dag_id, order
     if run.backfill_id is not None:
@@ -396,6 +418,12 @@ def read_instance(key: TaskInstanceKey, item: Item) -> TaskInstance:
     return items.TASK_INSTANCE.read(
         item, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
     )
+
+
+def _raise_if_callbacks_stale(before: DagRun, failed: ConditionFailed) -> None:
+    """The run may be as the writer saw it; what it owes is not."""
+    if any(failed.failed(index) for index in range(2, len(failed.found))):
+        raise StaleDagRun(f"Callbacks of DagRun {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
 
 
 def _stale(edge: str, key: TaskInstanceKey, failed: ConditionFailed) -> StaleTaskInstance:

@@ -10,6 +10,7 @@ from gust.store.dynamodb.asset_queues import DynamoDBAssetQueues
 from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.backfills import DynamoDBBackfills
+from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.limits import DynamoDBLimits
@@ -23,6 +24,7 @@ from gust.store.table import Meter, Table
 class DynamoDBStore(
     DynamoDBRuns,
     DynamoDBBackfills,
+    DynamoDBCallbacks,
     DynamoDBLimits,
     DynamoDBXComs,
     DynamoDBDags,

@@ -1,0 +1,323 @@
+"""A callback's life: one constructor per legal edge, and what a look at a run's callbacks finds to do. Pure.
+
+A callback is made in the write that makes it due (the run's end, the lost try, the deadline's miss), so that neither can be
+there without the other. Sending it leaves a mark, and a worker claims it before it runs the first line: however often it is
+sent, it is called once, unless its worker dies in the middle. Source of what is called when: `DagRun.update_state`,
+`SchedulerJobRunner` and `Deadline` of Airflow 3.3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from gust.model.callback import Callback, CallbackKind, CallbackState
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.state import FINISHED, DagRunState
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling.pure_wait import pure_wait
+from gust.scheduling.transition import Transition
+
+LEASE: Final = timedelta(seconds=900)
+"""How long a worker can live: a callback that was claimed longer ago has no worker any more."""
+
+SENT_AGAIN_AFTER: Final = timedelta(seconds=960 + 60)
+"""SQS brings a message back before this, once its worker is gone; later it must be lost."""
+
+GIVEN_UP_AFTER: Final = timedelta(hours=1)
+"""A callback that was claimed so long ago killed every worker that it was brought to."""
+
+LOOKED_AT: Final = timedelta(minutes=10)
+"""How often a run is looked at whose callbacks have not all ended."""
+
+FIRST_LOOK: Final = timedelta(seconds=60)
+"""After the run's end: by then most callbacks have ended, and one that was never sent is sent late."""
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+RUN_RUNNING: Final = "on_dag_run_running"
+RUN_HOOKS: Final = {DagRunState.SUCCESS: "on_dag_run_success", DagRunState.FAILED: "on_dag_run_failed"}
+
+
+class WhyEnded(StrEnum):
+    """Airflow's words for the end of a run: `reason` in a callback's context, `msg` of a listener."""
+
+    SUCCESS = "success"
+    TASK_FAILURE = "task_failure"
+    DEADLOCKED = "all_tasks_deadlocked"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackMove:
+    """`before` is what the mover saw (`None`: nothing), `after` what shall be (`None`: nothing)."""
+
+    before: Callback | None
+    after: Callback | None
+
+
+# --- edges ------------------------------------------------------------------------------------------------------------
+
+
+def miss(before: Callback, *, at: datetime) -> CallbackMove:
+    """scheduled → pending. The deadline has passed."""
+    return CallbackMove(before, replace(before, state=CallbackState.PENDING, dispatch_count=1, updated_at=at))
+
+
+def queue(before: Callback, *, at: datetime) -> CallbackMove:
+    """pending → queued. SQS accepted the message of this dispatch."""
+    return CallbackMove(before, replace(before, state=CallbackState.QUEUED, sent_at=at))
+
+
+def resend(before: Callback) -> CallbackMove:
+    """queued → pending. Its message must be lost: it is sent once more, and the first message is stale."""
+    again = replace(before, state=CallbackState.PENDING, dispatch_count=before.dispatch_count + 1)
+    return CallbackMove(before, again)
+
+
+def claim(before: Callback, *, at: datetime, hostname: str) -> CallbackMove:
+    """pending | queued | running → running. A worker is about to call it; from running where the one before is dead."""
+    claimed = replace(before, state=CallbackState.RUNNING, started_at=at, hostname=hostname)
+    return CallbackMove(before, claimed)
+
+
+def end(before: Callback, *, at: datetime, output: str | None) -> CallbackMove:
+    """running → success | failed. Also pending → failed, where nobody can call it."""
+    state = CallbackState.SUCCESS if output is None else CallbackState.FAILED
+    return CallbackMove(before, replace(before, state=state, ended_at=at, output=output))
+
+
+def may_claim(callback: Callback, *, dispatch_count: int, hostname: str, at: datetime) -> bool:
+    """The same worker may ask again, if it did not get the answer; another one once the first cannot live any more."""
+    if callback.dispatch_count != dispatch_count:
+        return False
+    match callback.state:
+        case CallbackState.PENDING | CallbackState.QUEUED:
+            return True
+        case CallbackState.RUNNING:
+            return callback.hostname == hostname or _since(callback.started_at, at) >= LEASE
+        case _:
+            return False
+
+
+# --- what makes a callback due ----------------------------------------------------------------------------------------
+
+
+def at_end(
+    spec: DagSpec, run: DagRun, callbacks: Sequence[Callback], *, why: WhyEnded, shown: TaskInstance | None
+) -> tuple[CallbackMove, ...]:
+    """What the end of a run makes due, and what it makes unnecessary. `run` is finished; `shown` is the instance that the
+    context shows."""
+    is_success = run.state is DagRunState.SUCCESS
+    moves = _met_deadlines(run, callbacks) if is_success else []
+    if (hook := RUN_HOOKS[run.state]) in spec.listeners:
+        moves.append(_of_listener(run, hook, why))
+    if spec.has_on_success_callback if is_success else spec.has_on_failure_callback:
+        moves.append(_of_dag(run, why, shown))
+    return tuple(moves)
+
+
+def shown_at_end(
+    spec: DagSpec, why: WhyEnded, instances: Sequence[TaskInstance], unfinished: Sequence[TaskInstance]
+) -> TaskInstance | None:
+    """The instance whose context the callback gets: the last to succeed, to fail or to start; of a deadlock the first
+    that waits behind something that has ended."""
+    match why:
+        case WhyEnded.SUCCESS:
+            return max((i for i in instances if i.state is S.SUCCESS), key=_end, default=None)
+        case WhyEnded.TASK_FAILURE:
+            return max((i for i in instances if i.state is S.FAILED), key=_end, default=None)
+        case WhyEnded.TIMED_OUT:
+            return max(unfinished, key=lambda i: i.start_date or _NEVER, default=None)
+        case WhyEnded.DEADLOCKED:
+            ended = {i.task_id for i in instances if i.state in FINISHED}
+            blocked = (i for i in unfinished if not ended.isdisjoint(spec.tasks[i.task_id].upstream_task_ids))
+            return next(blocked, None)
+
+
+def run_that_calls_back(
+    finished: DagRun,
+    callbacks: Sequence[Callback],
+    of_tries: Sequence[Callback],
+    moves: Sequence[CallbackMove],
+    *,
+    now: datetime,
+) -> DagRun:
+    """The finished run, with a moment to look at it where its callbacks need one."""
+    gone = {move.before.callback_id for move in moves if move.before is not None}
+    left = [c for c in callbacks if c.callback_id not in gone and not c.has_ended]
+    left += [*of_tries, *made(moves)]
+    if not left:
+        return finished
+    at = min(moment for moment in (next_deadline(left), now + FIRST_LOOK) if moment is not None)
+    if all(c.state is CallbackState.SCHEDULED for c in left):
+        at = next_deadline(left) or at
+    return replace(finished, calls_back=True, due_at=at)
+
+
+def made(moves: Iterable[CallbackMove]) -> list[Callback]:
+    return [move.after for move in moves if move.before is None and move.after is not None]
+
+
+def of_run_start(spec: DagSpec, run: DagRun) -> list[CallbackMove]:
+    return [_of_listener(run, RUN_RUNNING, "started")] if RUN_RUNNING in spec.listeners else []
+
+
+def with_task_callback(task: TaskSpec, moved: Transition) -> Transition:
+    """The transition of a try that ends without a worker, with the callback that a worker would have run."""
+    match moved.after.state:
+        case S.FAILED if task.has_on_failure_callback:
+            event = "failure"
+        case S.UP_FOR_RETRY if task.has_on_retry_callback:
+            event = "retry"
+        case _:
+            return moved
+    at = moved.after.end_date or _NEVER
+    return replace(moved, callback=_of_try(moved.after, event=event, reason=moved.after.reason or "", at=at))
+
+
+def with_trigger_kill(moved: Transition) -> Transition:
+    """The transition with a word to the trigger, where a deferred instance is taken from it: by a person, by the run's end,
+    by fail_fast. What the trigger itself, or its timeout, said is no kill. A pure wait has nothing to kill."""
+    before, after = moved.before, moved.after
+    trigger = before.trigger
+    if before.state is not S.DEFERRED or after.state is S.DEFERRED or trigger is None or moved.edge in _TRIGGERS_OWN:
+        return moved
+    if pure_wait(trigger, since=before.start_date) is not None or moved.callback is not None:
+        return moved
+    at = after.end_date or before.start_date or _NEVER
+    killed = replace(
+        _of_try(before, event="on_kill", reason=moved.edge, at=at),
+        callback_id=f"trigger/{before.task_id}/{before.map_index}/{before.try_number}/{before.dispatch_count}",
+        kind=CallbackKind.TRIGGER,
+        definition={"classpath": trigger.classpath, "kwargs": trigger.kwargs},
+    )
+    return replace(moved, callback=killed)
+
+
+_TRIGGERS_OWN: Final = frozenset({"resume", "fail_trigger", "time_out_trigger", "succeed", "fail", "stop", "retry"})
+"""Edges by which a trigger, or its timeout, brings its task on."""
+
+
+def due_by(moves: Iterable[Transition]) -> list[Callback]:
+    return [move.callback for move in moves if move.callback is not None]
+
+
+def _of_dag(run: DagRun, why: WhyEnded, shown: TaskInstance | None) -> CallbackMove:
+    at = run.end_date or run.queued_at
+    return CallbackMove(
+        None,
+        Callback(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            callback_id=f"dag/{run.clear_number}",
+            kind=CallbackKind.DAG,
+            event="success" if run.state is DagRunState.SUCCESS else "failure",
+            state=CallbackState.PENDING,
+            created_at=at,
+            updated_at=at,
+            reason=why,
+            dispatch_count=1,
+            **_shows(shown),
+        ),
+    )
+
+
+def _of_listener(run: DagRun, hook: str, why: str) -> CallbackMove:
+    at = run.end_date or run.start_date or run.queued_at
+    return CallbackMove(
+        None,
+        Callback(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            callback_id=f"listener/{hook}/{run.clear_number}",
+            kind=CallbackKind.LISTENER,
+            event=hook,
+            state=CallbackState.PENDING,
+            created_at=at,
+            updated_at=at,
+            reason=why,
+            dispatch_count=1,
+        ),
+    )
+
+
+def _of_try(instance: TaskInstance, *, event: str, reason: str, at: datetime) -> Callback:
+    """`event` is failure or retry; `instance` the try as it ended."""
+    name = f"task/{instance.task_id}/{instance.map_index}/{instance.try_number}/{instance.dispatch_count}"
+    return Callback(
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        callback_id=name,
+        kind=CallbackKind.TASK,
+        event=event,
+        state=CallbackState.PENDING,
+        created_at=at,
+        updated_at=at,
+        reason=reason,
+        dispatch_count=1,
+        **_shows(instance),
+    )
+
+
+def _shows(instance: TaskInstance | None) -> dict[str, Any]:
+    if instance is None:
+        return {}
+    return {"task_id": instance.task_id, "map_index": instance.map_index, "try_number": instance.try_number}
+
+
+def _met_deadlines(run: DagRun, callbacks: Iterable[Callback]) -> list[CallbackMove]:
+    """A run that succeeded in time has no use for its deadlines; those of a failed run stay, as in Airflow."""
+    ended_at = run.end_date or run.queued_at
+    return [
+        CallbackMove(callback, None)
+        for callback in callbacks
+        if callback.state is CallbackState.SCHEDULED and callback.due_at is not None and ended_at <= callback.due_at
+    ]
+
+
+def _end(instance: TaskInstance) -> datetime:
+    return instance.end_date or _NEVER
+
+
+# --- a look at all callbacks of a run ---------------------------------------------------------------------------------
+
+
+def due_moves(callbacks: Iterable[Callback], *, now: datetime) -> list[CallbackMove]:
+    """Deadlines that were missed, and what got lost on its way."""
+    moves: list[CallbackMove] = []
+    for callback in callbacks:
+        match callback.state:
+            case CallbackState.SCHEDULED if callback.due_at is not None and callback.due_at <= now:
+                moves.append(miss(callback, at=now))
+            case CallbackState.QUEUED if _since(callback.sent_at, now) >= SENT_AGAIN_AFTER:
+                moves.append(resend(callback))
+            case CallbackState.RUNNING if _since(callback.started_at, now) >= GIVEN_UP_AFTER:
+                moves.append(end(callback, at=now, output="The workers that ran it died."))
+            case _:
+                pass
+    return moves
+
+
+def next_deadline(callbacks: Iterable[Callback]) -> datetime | None:
+    """The exact moment at which the next deadline is missed."""
+    scheduled = (callback for callback in callbacks if callback.state is CallbackState.SCHEDULED)
+    return min((callback.due_at for callback in scheduled if callback.due_at), default=None)
+
+
+def next_look(callbacks: Iterable[Callback], *, now: datetime) -> datetime | None:
+    """When a run that has ended is to be looked at for its callbacks' sake; `None` when all of them have ended."""
+    callbacks = list(callbacks)
+    moments = [next_deadline(callbacks)]
+    if any(not c.has_ended and c.state is not CallbackState.SCHEDULED for c in callbacks):
+        moments.append(now + LOOKED_AT)
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _since(moment: datetime | None, now: datetime) -> timedelta:
+    return timedelta.max if moment is None else now - moment

@@ -1,0 +1,82 @@
+"""Have workers run the callbacks that a run owes, and see to those that got lost on their way.
+
+A callback is stored with what makes it due; this sends it and notes that. Dying in between is healed by the next look at the
+run, which finds it pending still; a run that has finished keeps a `due_at` for that until its callbacks have ended.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import NotFound, StaleCallback
+from gust.model.callback import Callback, CallbackState
+from gust.model.dag_run import DagRun
+from gust.model.workload import WakeRun
+from gust.scheduling import callback
+from gust.services.context import Services
+from gust.services.make_workload import bundle_version, callback_workload
+from gust.services.specs import load_spec
+from gust.services.wake import wake_run
+
+log = Logger(service="scheduler", child=True)
+
+
+def look_after_callbacks(
+    services: Services, run: DagRun, callbacks: Sequence[Callback], *, now: datetime
+) -> tuple[Callback, ...]:
+    """Note missed deadlines, send what was not sent. Returns the callbacks as they are then."""
+    found = {one.callback_id: one for one in callbacks}
+    for move in callback.due_moves(callbacks, now=now):
+        try:
+            services.store.move_callback(move)
+        except StaleCallback as stale:
+            moved = stale.current
+        else:
+            moved = move.after
+        if moved is not None:
+            found[moved.callback_id] = moved
+    send_callbacks(services, run, [one for one in found.values() if one.state is CallbackState.PENDING])
+    return tuple(found.values())
+
+
+def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback], *, now: datetime) -> None:
+    """A finished run: have it looked at again while a callback has not ended. Raises StaleDagRun."""
+    at = callback.next_look(look_after_callbacks(services, run, callbacks, now=now), now=now)
+    if at is None:
+        if run.calls_back:
+            services.store.update_run(run, replace(run, calls_back=False, due_at=None))
+    elif not run.calls_back or run.due_at is None or run.due_at <= now or at < run.due_at:
+        wake_run(services, run.key, at, now=now)
+        services.store.update_run(run, replace(run, calls_back=True, due_at=at))
+
+
+def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback]) -> None:
+    """Put them on the queue of tasks, then mark those that SQS accepted as queued. A worker may be faster than the mark."""
+    if not callbacks:
+        return None
+    now = services.clock.now()
+    try:
+        spec = load_spec(services.objects, run.spec_key)
+    except NotFound:
+        log.exception("The DAG's version is lost; nothing is called back", dag_id=run.dag_id, run_id=run.run_id)
+        return give_up(services, callbacks, "The DAG's version is lost.", now=now)
+    bundle = bundle_version(services, run)
+    workloads = [callback_workload(services, spec, one, bundle=bundle, now=now) for one in callbacks]
+    refused = {workload.callback_id for workload in services.queues.send_callbacks(workloads)}
+    for one in callbacks:
+        if one.callback_id not in refused:
+            with suppress(StaleCallback):
+                services.store.move_callback(callback.queue(one, at=now))
+    if refused:
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+    return None
+
+
+def give_up(services: Services, callbacks: Sequence[Callback], why: str, *, now: datetime) -> None:
+    """Nobody will ever be able to call them."""
+    for one in callbacks:
+        with suppress(StaleCallback):
+            services.store.move_callback(callback.end(one, at=now, output=why))

@@ -1,0 +1,72 @@
+"""Callbacks that a run owes, in memory: the twin of `dynamodb/callbacks.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import RLock
+
+from gust.errors import StaleCallback
+from gust.model.callback import Callback
+from gust.model.keys import DagRunKey
+from gust.scheduling.callback import CallbackMove
+from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
+
+
+class MemoryCallbacks:
+    """Implements `services.ports.CallbackStore`."""
+
+    _lock: RLock
+    _callbacks: dict[tuple[DagRunKey, str], Callback]
+
+    def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None:
+        with self._lock:
+            found = self._callbacks.get((run, callback_id))
+            return None if found is None else _copy(found)
+
+    def list_callbacks(self, run: DagRunKey) -> list[Callback]:
+        with self._lock:
+            return [_copy(found) for (of, _), found in sorted(self._callbacks.items()) if of == run]
+
+    def move_callback(self, move: CallbackMove) -> None:
+        with self._lock:
+            self._check_callbacks([move], or_repeated=True)
+            self._write_callbacks([move])
+
+    def _check_callbacks(self, moves: Sequence[CallbackMove], *, or_repeated: bool = False) -> None:
+        """Raises StaleCallback."""
+        for move in moves:
+            known = _known(move)
+            current = self._callbacks.get((known.run_key, known.callback_id))
+            has_happened = move.after is not None and _has(current, repeated_callback(move.after))
+            is_as_seen = _has(current, callback_fence(move.before)) if move.before is not None else current is None
+            if not is_as_seen and not (or_repeated and has_happened):
+                raise StaleCallback(f"callback {known.callback_id!r} of {known.run_key} moved on", current)
+
+    def _write_callbacks(self, moves: Sequence[CallbackMove]) -> None:
+        for move in moves:
+            known = _known(move)
+            key = (known.run_key, known.callback_id)
+            if move.after is None:
+                del self._callbacks[key]
+            elif move.before is None:
+                self._callbacks.setdefault(key, _copy(move.after))
+            else:
+                changes = changed_callback_fields(move.before, move.after)
+                self._callbacks[key] = _copy(replace(self._callbacks[key], **changes))
+
+
+def _known(move: CallbackMove) -> Callback:
+    known = move.after or move.before
+    if known is None:
+        raise ValueError("a move from nothing to nothing")
+    return known
+
+
+def _has(current: Callback | None, values: Changes) -> bool:
+    return current is not None and all(getattr(current, name) == value for name, value in values.items())
+
+
+def _copy(callback: Callback) -> Callback:
+    return replace(callback, definition=json.loads(json.dumps(callback.definition)))

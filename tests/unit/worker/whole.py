@@ -1,0 +1,177 @@
+"""Gust in one process: the parser, the scheduler, the execution API over a store in memory, and workers whose children are
+real. What it cannot have is AWS; what it needs no time for is waiting, because its clock is moved."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+import zipfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools.logging import Logger
+
+from gust.airflow_bridge import parse
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.callback import run_callback
+from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.trigger import run_trigger
+from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.tokens import JwtTokens
+from gust.errors import Stale
+from gust.execution_api.app import ExecutionApi
+from gust.model.callback import Callback
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunTriggeredByType
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.services.advance import advance
+from gust.services.context import Services
+from gust.services.create_dag_run import create_dag_run
+from gust.services.deployment_keys import bundle_key
+from gust.store.memory import MemoryStore
+from tests.unit.worker.control_plane import Lines
+
+
+@dataclass
+class ShiftedClock:
+    """The wall clock, which workers see too, ahead by as much as the test has waited."""
+
+    shift: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(tz=UTC) + self.shift
+
+    def advance(self, seconds: float) -> None:
+        self.shift += timedelta(seconds=seconds)
+
+
+@dataclass
+class Whole:
+    root: Path
+    clock: ShiftedClock = field(default_factory=ShiftedClock)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    objects: MemoryObjects = field(default_factory=MemoryObjects)
+    queues: MemoryQueues = field(default_factory=MemoryQueues)
+    log: Lines = field(default_factory=Lines)
+    services: Services = field(init=False)
+    specs: dict[str, DagSpec] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.services = Services(
+            store=self.store,
+            objects=self.objects,
+            queues=self.queues,
+            tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
+            clock=self.clock,
+            logs=None,  # type: ignore[arg-type]  # nobody reads logs here
+        )
+        self.api = ExecutionApi(self.services, log=Logger(service=f"whole-{id(self)}", stream=io.StringIO()))
+        self.bundles = BundleFolder(self.objects, self.root)
+
+    # --- what a person does -------------------------------------------------------------------------------------------
+
+    def upload(self, **files: str) -> None:
+        """Files of a bundle, by name without `.py` (`__` stands for `/`); all DAGs in them get their first version."""
+        version = uuid.uuid4().hex
+        names = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as into:
+            for name, text in names.items():
+                into.writestr(name, text)
+        self.objects.put(bundle_key(version), archive.getvalue())
+        bundle = self.bundles.fetch(version)
+        for name in names:
+            outcome = parse.parse_file(self.objects, bundle, name, "dags-folder")
+            assert not outcome.import_errors, outcome.import_errors
+            for parsed in outcome.dags:
+                spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
+                self.specs[spec.dag_id] = spec
+                self.store.put_dag(
+                    None,
+                    Dag(
+                        dag_id=spec.dag_id,
+                        version_number=1,
+                        spec_key=parsed.spec_key,
+                        bundle_version=version,
+                        max_active_runs=spec.max_active_runs,
+                    ),
+                )
+
+    def trigger(self, dag_id: str = "d", run_id: str = "r", **asked: Any) -> DagRunKey:
+        run = create_dag_run(self.services, dag_id, run_id=run_id, triggered_by=DagRunTriggeredByType.REST_API, **asked)
+        return run.key
+
+    # --- what happens by itself ---------------------------------------------------------------------------------------
+
+    def work(self, key: DagRunKey) -> DagRun:
+        """Decide and carry out until nothing is on a queue any more."""
+        advance(self.services, key)
+        while self.queues.tasks or self.queues.callbacks or self.queues.triggers:
+            self.run_tasks()
+            self.run_callbacks()
+            self.run_triggers()
+            advance(self.services, key)
+        return self.run(key)
+
+    def run_tasks(self) -> None:
+        workloads, self.queues.tasks = self.queues.tasks, []
+        for workload in workloads:
+            try:
+                run_try(workload, **self._doors())
+            except Stale:
+                continue
+
+    def run_callbacks(self) -> None:
+        workloads, self.queues.callbacks = self.queues.callbacks, []
+        for workload in workloads:
+            try:
+                run_callback(workload, **self._doors(), remaining=60)
+            except Stale:
+                continue
+
+    def run_triggers(self) -> None:
+        workloads, self.queues.triggers = self.queues.triggers, []
+        for workload, delay in workloads:
+            self.clock.advance(delay)
+            try:
+                run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
+            except Stale:
+                continue
+
+    def _doors(self) -> dict[str, Any]:
+        return {"invoke": self.invoke, "objects": self.objects, "bundles": self.bundles, "sink": self.log}
+
+    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
+        """As Lambda does: what does not survive being JSON does not arrive."""
+        return dict(json.loads(json.dumps(self.api(json.loads(json.dumps(event)), None))))
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def run(self, key: DagRunKey) -> DagRun:
+        run = self.store.get_run(key)
+        assert run is not None
+        return run
+
+    def instance(self, key: DagRunKey, task_id: str, map_index: int = -1) -> TaskInstance:
+        instance = self.store.get_instance(key.task_instance(task_id, map_index))
+        assert instance is not None
+        return instance
+
+    def state(self, key: DagRunKey, task_id: str, map_index: int = -1) -> S | None:
+        instance = self.store.get_instance(key.task_instance(task_id, map_index))
+        return instance.state if instance else None
+
+    def callbacks(self, key: DagRunKey) -> dict[str, Callback]:
+        return {callback.callback_id: callback for callback in self.store.list_callbacks(key)}
+
+    def said(self, prefix: str) -> list[str]:
+        """Lines of the log that begin so, in order, without the beginning."""
+        lines = [str(line["event"]) for line in self.log.lines]
+        return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
