@@ -90,6 +90,16 @@ def test_lengths_are_noted_on_the_instance(store: Store) -> None:
     )
 
 
+def test_what_a_branch_decided_is_noted_on_the_instance(store: Store) -> None:
+    seen = given_running_instance(store)
+    decided = an_xcom({"followed": ["a"]}, "skipmixin_key", skip_decision={"followed": ["a"]})
+    store.put_xcom(decided)
+    assert store.get_instance(seen.key) == replace(seen, skip_decision={"followed": ["a"]})
+    assert store.get_xcom(seen.key, "skipmixin_key") == replace(decided, skip_decision=None)
+    store.put_xcom(an_xcom({"skipped": []}, "skipmixin_key", skip_decision={"skipped": []}))
+    assert store.get_instance(seen.key) == replace(seen, skip_decision={"skipped": []})
+
+
 def test_a_report_keeps_the_lengths_it_has_not_seen(store: Store) -> None:
     seen = given_running_instance(store)
     store.put_xcom(an_xcom([1, 2], mapped_length=2))

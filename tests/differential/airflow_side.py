@@ -204,7 +204,10 @@ class AirflowSide:
                     self.session.flush()
             self.session.commit()
             now = self._snapshot()
-            if now == seen and not self._queue():
+            if now == seen:
+                # Nothing follows from being queued.
+                while self._queue():
+                    pass
                 return
             seen = now
         raise Standstill(f"Airflow's scheduler was not done after {PASSES} passes")

@@ -29,7 +29,6 @@ from gust.scheduling import callback, retry, slots, transition
 from gust.scheduling.callback import WhyEnded
 from gust.scheduling.decision import (
     Decision,
-    Dependency,
     Effect,
     GrantSlots,
     SendCallback,
@@ -37,6 +36,7 @@ from gust.scheduling.decision import (
     SendTrigger,
     StartNextRun,
 )
+from gust.scheduling.dependency import Dependency
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
@@ -116,7 +116,7 @@ def look_after(
     """For a running run whose DAG is paused: nothing goes on, but a worker may be lost, or a trigger's time be up, and what
     they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
     deciding = _Deciding(
-        spec, run, instances, now=now, config=config, past=None, pools={}, used={}, most=0, callbacks=()
+        spec, run, instances, now=now, config=config, past=None, callbacks=(), pools={}, used={}, most=0
     )
     return deciding.look_after()
 
@@ -156,6 +156,8 @@ class _Deciding:
         self.reasons: dict[InstanceId, str] = {}
         self.blocked_by: dict[InstanceId, Dependency] = {}
         self._revised: set[str] = set()
+        self._is_done_unnoticed = False
+        """All that was left was overtaken by branches: Airflow does not notice, and takes the run for stuck."""
         self._stoppers: list[InstanceId] = []
         """Failures that this decision ends the others for."""
         self._waiting: set[InstanceId] = set()
@@ -318,9 +320,7 @@ class _Deciding:
             case Verdict.RUN:
                 return self._may_go(task, instance)
             case Verdict.WAIT:
-                by_sources = evaluation.is_of_sources
-                dependency = Dependency.MAPPED_SOURCES if by_sources else Dependency.TRIGGER_RULE
-                self._wait(instance, evaluation.reason, dependency)
+                self._wait(instance, evaluation.reason, evaluation.dependency)
                 self._waiting.add((task.task_id, instance.map_index))
         self._settle_as(instance, evaluation)
         return False
@@ -534,6 +534,7 @@ class _Deciding:
             return False
         self.view.begin_round()
         changes_before = self.view.changes
+        kinds: set[Dependency] = set()
         for task, instance in unfinished:
             is_waiting = (task.task_id, instance.map_index) in self._waiting
             if is_waiting and self.view.changes == changes_before:
@@ -544,13 +545,16 @@ class _Deciding:
             if evaluation.verdict is Verdict.RUN:
                 return False
             self._settle_as(instance, evaluation)
+            if evaluation.verdict is not Verdict.WAIT:
+                kinds.add(evaluation.dependency)
+        self._is_done_unnoticed = kinds == {Dependency.BRANCH}
         return True
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
     def _conclude(self, *, is_stuck: bool) -> Decision:
         unfinished = [(t, i) for t, i in self.view.all_instances() if i.state in UNFINISHED]
-        if not unfinished:
+        if not unfinished and not self._is_done_unnoticed:
             state, reason = self._outcome()
             is_success = state is DagRunState.SUCCESS
             ended = self._finish(state, reason, why=WhyEnded.SUCCESS if is_success else WhyEnded.TASK_FAILURE)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.dependency import Dependency
 from gust.scheduling.transition import Transition
 
 
@@ -54,22 +54,6 @@ class GrantSlots:
 
 
 Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
-
-
-class Dependency(StrEnum):
-    """What an instance waits for, as Airflow names it (`ti_deps.deps`)."""
-
-    TRIGGER_RULE = "Trigger Rule"
-    MAPPED_SOURCES = "Mapped dependencies have succeeded"
-    PREVIOUS_RUN = "Previous Dagrun State"
-    RETRY_PERIOD = "Not In Retry Period"
-    RESCHEDULE = "Ready To Reschedule"
-    RUN_SLOTS = "Task Instance Slots Available"
-    TASK_CONCURRENCY = "Task Concurrency"
-    POOL_SLOTS = "Pool Slots Available"
-    RUN_RUNS = "Dagrun Running"
-    DAG_IS_ON = "Dag Not Paused"
-    STATE = "Task Instance State"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from enum import Enum, auto
 
 from gust.model.state import TaskInstanceState as S
 from gust.model.state import TriggerRule
+from gust.scheduling.dependency import Dependency
 
 
 class Verdict(Enum):
@@ -34,8 +35,8 @@ class Evaluation:
     verdict: Verdict
     reason: str
     """Why, in a person's words."""
-    is_of_sources: bool = False
-    """It is about what the task maps over, and not about its trigger rule."""
+    dependency: Dependency = Dependency.TRIGGER_RULE
+    """What it is about."""
 
 
 @dataclass(frozen=True, slots=True)

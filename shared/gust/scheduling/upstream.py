@@ -17,6 +17,7 @@ from gust.model.state import FAILED_STATES, FINISHED, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import expansion
+from gust.scheduling.dependency import Dependency
 from gust.scheduling.run_view import RunView
 from gust.scheduling.trigger_rule import Evaluation, UpstreamCounts, Verdict, evaluate, evaluate_setups
 
@@ -68,7 +69,7 @@ class Upstream:
             index = instance.map_index if branch.expansion is not None else UNMAPPED
             said = self._view.instances_of(upstream_id).get(index)
             if said is not None and _is_skipped(task.task_id, said.skip_decision):
-                return Evaluation(Verdict.SKIP, f"Skipped by {upstream_id}.")
+                return Evaluation(Verdict.SKIP, f"Skipped by {upstream_id}.", Dependency.BRANCH)
         return None
 
     # --- trigger rule, setups, teardown -------------------------------------------------------------------------------
@@ -149,10 +150,12 @@ class Upstream:
         if states <= {S.SUCCESS}:
             return None
         if states & FAILED_STATES:
-            return Evaluation(Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.", True)
+            return Evaluation(
+                Verdict.UPSTREAM_FAIL, "A task whose result it maps over has failed.", Dependency.MAPPED_SOURCES
+            )
         if S.SKIPPED in states:
-            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.", True)
-        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.", True)
+            return Evaluation(Verdict.SKIP, "A task whose result it maps over was skipped.", Dependency.MAPPED_SOURCES)
+        return Evaluation(Verdict.WAIT, "A task whose result it maps over was removed.", Dependency.MAPPED_SOURCES)
 
     # --- counting the relevant instances ------------------------------------------------------------------------------
 

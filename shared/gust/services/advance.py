@@ -174,15 +174,14 @@ def wait_for_dag(services: Services, state: RunState, *, now: datetime, until: d
     looked = look_after(load_spec(services.objects, run.spec_key), run, state.instances, now=now)
     if services.store.move_all(looked.transitions):
         raise StaleDagRun(f"instances of {run.key} moved on", run)
-    moments = [at for at in (until, looked.due_at) if at is not None]
-    return stand_still(services, run, now=now, until=min(moments, default=None))
+    return stand_still(services, run, now=now, until=min(filter(None, (until, looked.due_at)), default=None))
 
 
 def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
     """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
-    the tick is not busy with what cannot move. `until`: what comes all the same, as a deadline. Raises StaleDagRun."""
-    is_late = until is not None and run.due_at is not None and until < run.due_at - FORBEARANCE
-    if run.due_at is None or run.due_at <= now or is_late:
+    the tick is not busy with what cannot move. `until`: where something may be to be done before, which is done all the
+    same. Raises StaleDagRun."""
+    if run.due_at is None or run.due_at <= now or (until is not None and until < run.due_at - FORBEARANCE):
         at = min(now + STANDSTILL, until or now + STANDSTILL)
         wake_run(services, run.key, at, now=now)
         services.store.update_run(run, replace(run, due_at=at))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gust.model.keys import DagRunKey
 from gust.model.pool import DEFAULT_POOL
 from gust.model.state import DagRunState
-from gust.scheduling.decision import Dependency
+from gust.scheduling.dependency import Dependency
 from gust.services.advance import decide_on
 from gust.services.context import Services
 

@@ -362,7 +362,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     def put_xcom(self, xcom: XCom) -> None:
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
-        self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None), json.dumps(xcom.value))
+        self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
 
     @_alone
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:
