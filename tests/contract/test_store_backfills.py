@@ -254,3 +254,15 @@ def test_many_who_make_and_start_runs_at_once_make_each_once_and_start_no_more_t
     )
     assert outcomes == {"done": 3, "LimitReached": WRITERS - 3}
     assert stored(store).running_runs == 3
+
+
+def test_a_dags_backfills_are_deleted_with_their_plans(store: Store) -> None:
+    given_backfill(store)
+    store.end_backfill(stored(store), replace(stored(store), completed_at=NOW, due_at=None), cancels=True)
+    other = given_backfill(store, a_backfill(backfill_id=2, dag_id="etl_2"))
+    for _ in range(2):
+        store.delete_backfills("etl")
+        assert (store.get_backfill(1), store.backfill_plan(1), store.list_backfills("etl")) == (None, [], [])
+        assert store.due_backfills(at(3600)) == [(2, at(60))]
+    assert store.list_backfills("etl_2") == [other]
+    given_backfill(store, a_backfill(backfill_id=3))

@@ -145,9 +145,11 @@ class RunNeverEndedError(Exception):
 SETTLES: Final = 2.0
 """Seconds after a step until the server is asked again how the run stands: not every step moves the run's own state."""
 
-QUIET: Final = 8.0
-"""Seconds in which nothing changes and nobody works on anything, after which a DAG is at rest although a run of it has
-not ended."""
+QUIET: Final = 5.0
+"""Seconds in which nothing changes; after two of them in which nobody works on anything, a DAG is at rest although a run of
+it has not ended."""
+
+LOOK_EVERY: Final = 1.0
 
 FINISHED: Final = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -178,7 +180,7 @@ def run_all(
                     if not keep_going and dag_id not in plan.refused:
                         raise
                     seen[dag_id] = ObservedRun(f"not triggered: {error}", {})
-            time.sleep(0.5)
+            time.sleep(LOOK_EVERY)
             for one in list(begun):
                 late = one.seconds() > plan.timeout
                 try:
@@ -265,24 +267,36 @@ class _Triggered(_Begun):
 class _Scheduled(_Begun):
     """All runs of a DAG, whoever makes them."""
 
-    _before: object = None
+    _runs_before: object = None
+    _tasks_before: object = None
+
+    def __init__(self, client: ApiClient, plan: Plan, dag_id: str) -> None:
+        super().__init__(client, plan, dag_id)
+        # Where others make the runs, that there is none to come is no sign that all are there.
+        self._settles = SETTLES if self._steps or dag_id in plan.targets else 0.0
 
     def has_ended(self, _: dict[str, ObservedRun]) -> bool:
         """Takes the next step where all runs have ended."""
-        runs = self._runs()
-        path = f"/api/v2/dags/{quote(self.dag_id)}/dagRuns/~/taskInstances"
-        rows = self._client.pages(path, "task_instances")
-        looks = [(run["dag_run_id"], run["state"]) for run in runs], _states(rows)
-        if looks != self._before:
-            self._before, self._changed = looks, time.monotonic()
-        have_ended = all(run["state"] in ("success", "failed") for run in runs)
-        if self._steps and have_ended and self._is_settled(SETTLES):
-            self._take_step()
+        runs = [(run["dag_run_id"], run["state"]) for run in self._runs()]
+        if runs != self._runs_before:
+            self._runs_before, self._changed = runs, time.monotonic()
+        have_ended = all(state in ("success", "failed") for _, state in runs)
+        if have_ended and self._is_settled(self._settles):
+            if self._steps:
+                self._take_step()
+                return False
+            if runs and not self._has_next_run():
+                return True
+        return self._is_settled(QUIET) and self._is_at_rest()
+
+    def _is_at_rest(self) -> bool:
+        """Whether nobody works on any instance, and nothing has happened to one since this was last asked."""
+        rows = self._client.pages(f"/api/v2/dags/{quote(self.dag_id)}/dagRuns/~/taskInstances", "task_instances")
+        states = _states(rows)
+        if states != self._tasks_before:
+            self._tasks_before, self._changed = states, time.monotonic()
             return False
-        if have_ended and runs and self._is_settled(SETTLES) and not self._has_next_run():
-            return True
-        nobody_works = all(row["state"] is None or row["state"] in FINISHED for row in rows)
-        return nobody_works and self._is_settled(QUIET)
+        return all(row["state"] is None or row["state"] in FINISHED for row in rows)
 
     def note(self, seen: dict[str, ObservedRun]) -> str:
         runs = self._runs()

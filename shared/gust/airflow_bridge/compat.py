@@ -50,7 +50,8 @@ def log_here() -> None:
 def use_plugins_of(bundle: Path) -> None:
     """Make `plugins/` of an extracted bundle Airflow's PLUGINS_FOLDER, in this process, before plugins are looked up.
 
-    Airflow keeps what it loaded for the life of a process: call it in a child made for one bundle.
+    Airflow keeps what it loaded for the life of a process: call it in a child made for one bundle. What the process it was
+    forked from may have looked up is forgotten.
     """
     from airflow import settings
 
@@ -63,6 +64,15 @@ def use_plugins_of(bundle: Path) -> None:
         sdk_settings, "settings"
     ):
         sdk_settings.settings.PLUGINS_FOLDER = folder
+    for name in (
+        "airflow.plugins_manager",
+        "airflow.sdk.plugins_manager",
+        "airflow.listeners.listener",
+        "airflow.sdk.listener",
+    ):
+        for lookup in vars(sys.modules.get(name, object)).values():
+            if hasattr(lookup, "cache_clear"):
+                lookup.cache_clear()
 
 
 def preload() -> None:

@@ -60,9 +60,12 @@ class LocalStack:
         self._data = data.resolve()
         self._dags = dags
         self._port = port
+        few = max(2, min(16, 2 * (os.cpu_count() or 2)))
         self._parameters = {
-            # A worker is a process here; more than a few per core only queue for the processor.
-            "WorkerConcurrency": str(concurrency or max(2, min(16, 2 * (os.cpu_count() or 2)))),
+            # A worker is a process here; more than a few per core only queue for the processor. So is a triggerer, and
+            # many that start at once, each importing Airflow, keep all of them from getting anywhere.
+            "WorkerConcurrency": str(concurrency or few),
+            "TriggererConcurrency": str(few),
             "DagsArePausedAtCreation": "true" if paused else "false",
             "ApiAuthorization": "NONE",  # it listens on this machine alone
         }

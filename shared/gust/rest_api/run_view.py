@@ -11,7 +11,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.task_instance import TaskInstance
-from gust.scheduling.run_view import is_in_run
+from gust.scheduling.run_view import instances_by_task
 from gust.services.context import Services
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
@@ -28,27 +28,22 @@ class RunView:
     def instances(self) -> list[InstanceView]:
         """All instances, in the DAG's topological order and then by map index; those of removed tasks last.
 
-        A mapped task that is not expanded has one instance, with map index -1; one that expanded has one for each
-        index, or, of length zero, none but the one that was skipped."""
-        by_task: dict[str, list[TaskInstance]] = {task_id: [] for task_id in (self.spec.tasks if self.spec else {})}
+        A mapped task that is not expanded has one instance, with map index -1; one that expanded, or whose length the DAG
+        file says, has one for each index, or, of length zero, none but the one that was skipped."""
+        by_task = instances_by_task(self.spec, self.run, self.stored) if self.spec else {}
         for (task_id, _), instance in sorted(self.stored.items(), key=lambda item: item[0]):
-            by_task.setdefault(task_id, []).append(instance)
+            if self.spec is None or task_id not in self.spec.tasks:
+                by_task.setdefault(task_id, []).append(instance)
         return [
             InstanceView(self.run, instance, self.spec.tasks.get(task_id) if self.spec else None, place)
-            for place, (task_id, stored) in enumerate(by_task.items())
-            for instance in stored or self._without_item(task_id)
+            for place, (task_id, instances) in enumerate(by_task.items())
+            for instance in instances
         ]
 
     def instance(self, task_id: str, map_index: int = UNMAPPED) -> InstanceView | None:
         return next(
             (v for v in self.instances if v.instance.key == self.run.key.task_instance(task_id, map_index)), None
         )
-
-    def _without_item(self, task_id: str) -> list[TaskInstance]:
-        """What nothing has happened to yet; none of a task that the run leaves out by its dates."""
-        if self.spec and not is_in_run(self.spec.tasks[task_id], self.run):
-            return []
-        return [TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id)]
 
 
 @dataclass(frozen=True, slots=True)

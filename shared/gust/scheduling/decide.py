@@ -105,6 +105,22 @@ def decide(
     return deciding.decide()
 
 
+def look_after(
+    spec: DagSpec,
+    run: DagRun,
+    instances: Mapping[InstanceId, TaskInstance],
+    *,
+    now: datetime,
+    config: Config = Config(),
+) -> Decision:
+    """For a running run whose DAG is paused: nothing goes on, but a worker may be lost, or a trigger's time be up, and what
+    they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
+    deciding = _Deciding(
+        spec, run, instances, now=now, config=config, past=None, callbacks=(), pools={}, used={}, most=0
+    )
+    return deciding.look_after()
+
+
 class _Deciding:
     """The steps of one decision over one view of the run."""
 
@@ -160,6 +176,14 @@ class _Deciding:
                 break
         self._schedule([pair for pair in ready if not self.view.has_moved(pair[1])])
         return self._conclude(is_stuck=is_stuck)
+
+    def look_after(self) -> Decision:
+        self._ring_timers()
+        begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED}
+        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in begun])
+        ends = lazy if lazy < self.now + self.config.look_again else None
+        moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
+        return Decision(transitions=moves, due_at=_earlier(exact, ends))
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -270,10 +294,9 @@ class _Deciding:
                 if task.is_mapped and current.map_index == UNMAPPED:
                     found += [(task, expanded) for expanded in self._expand(task, current)]
                     continue
-                for new in self._revise(task):
-                    ready[task.task_id, new.map_index] = (task, new)
-                if not self.view.has_moved(current):
-                    ready[key] = (task, current)
+                for one in (*self._revise(task), current):
+                    if not self.view.has_moved(one) and self._needs_worker(task, one):
+                        ready[task.task_id, one.map_index] = (task, one)
             self._fail_fast()
             looked_at = self._concerned(self.view.begin_round())
         return [pair for pair in ready.values() if not self.view.has_moved(pair[1])]
@@ -315,7 +338,7 @@ class _Deciding:
         self.view.move(move(self.view.take_back(instance), at=self.now, reason=evaluation.reason))
 
     def _may_go(self, task: TaskSpec, instance: TaskInstance) -> bool:
-        """Its upstreams let it go. Is it time, does the past let it go, is there a worker for it, does it need one?"""
+        """Its upstreams let it go. Is it time, does the past let it go?"""
         if instance.due_at is not None and instance.due_at > self.now:
             is_retried = instance.state is S.UP_FOR_RETRY
             reason = f"It is {'retried' if is_retried else 'continued'} at {instance.due_at.isoformat()}."
@@ -324,8 +347,10 @@ class _Deciding:
         if (objection := self._past_objection(task)) is not None:
             self._wait(instance, objection, Dependency.PREVIOUS_RUN)
             return False
-        if instance.map_index == UNMAPPED and task.is_mapped:
-            return True
+        return True
+
+    def _needs_worker(self, task: TaskSpec, instance: TaskInstance) -> bool:
+        """Nothing holds it back any more. Ends it here where no worker is needed, or none can run it."""
         if task.is_empty:
             self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
             return False

@@ -217,6 +217,14 @@ class RunView:
         return replace(moved, after=replace(moved.after, map_length=length))
 
 
+def instances_by_task(
+    spec: DagSpec, run: DagRun, stored: Mapping[InstanceId, TaskInstance]
+) -> dict[str, list[TaskInstance]]:
+    """All instances of the run, those that need no item included, by task and in the order of their map indexes."""
+    view = RunView(spec, run, stored, run.run_after)  # nothing is moved here, so the moment does not matter
+    return {task_id: list(view.instances_of(task_id).values()) for task_id in spec.tasks}
+
+
 def is_in_run(task: TaskSpec, run: DagRun) -> bool:
     """Whether the run has the task at all: its own start_date and end_date may leave the logical date out."""
     if run.logical_date is None or run.run_type is DagRunType.BACKFILL_JOB:

@@ -184,8 +184,9 @@ def is_on_its_way(instance: TaskInstance, admitted: Container[str]) -> bool:
 def admitting(run: DagRun, more: Iterable[str], instances: Iterable[TaskInstance]) -> DagRun:
     """The run once more have been let go: no scheduler that saw it as it was lets another one go after that. Of those
     that were let go before only those are kept that have not been queued yet."""
-    under_way = (admission(instance) for instance in instances if is_on_its_way(instance, run.admitted))
-    return replace(run, admitted=(*(one for one in under_way if one in run.admitted), *more))
+    before = frozenset(run.admitted)
+    under_way = (admission(instance) for instance in instances if is_on_its_way(instance, before))
+    return replace(run, admitted=(*(one for one in under_way if one in before), *more))
 
 
 class Room:

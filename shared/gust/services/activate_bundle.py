@@ -30,6 +30,7 @@ from gust.services.deployment_keys import progress_key
 from gust.services.deployment_turn import keep_turn
 from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
+from gust.services.pause_dag import wake_runs
 from gust.services.specs import load_spec
 from gust.services.wake import wake_for_assets, wake_timetable
 
@@ -205,6 +206,10 @@ class Deployment:
                 self.services.store.put_dag(before, after)
             except StaleDag:
                 continue
+            if before is not None and before.is_asset_triggered and not after.is_asset_triggered:
+                self.services.store.unqueue(after.dag_id)  # As in Airflow: nothing waits for these any more.
+            if before is not None and before.is_stale and not after.is_paused:
+                wake_runs(self.services, after, now=self.services.clock.now())
             wake_timetable(self.services, after, now=self.services.clock.now())
             wake_for_assets(self.services, after, now=self.services.clock.now())
             return

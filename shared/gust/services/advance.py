@@ -28,7 +28,7 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
-from gust.scheduling.decide import decide
+from gust.scheduling.decide import decide, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.slots import Pools, pool_names
 from gust.services.advance_backfill import advance_backfill
@@ -74,8 +74,8 @@ def advance(services: Services, key: DagRunKey) -> None:
             callbacks = look_after_callbacks(services, run, state.callbacks, now=now)
             until = next_deadline(callbacks)
             dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
-            if dag is None or dag.is_paused:
-                return stand_still(services, run, now=now, until=until)
+            if dag is None or dag.is_paused or dag.is_stale:
+                return wait_for_dag(services, state, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
                 return await_start(services, run, now=now, until=until)
             spec = load_spec(services.objects, run.spec_key)
@@ -165,10 +165,23 @@ def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: in
     return started
 
 
+def wait_for_dag(services: Services, state: RunState, *, now: datetime, until: datetime | None) -> None:
+    """The run stands still until its DAG is unpaused, or has a file again. What was begun may end meanwhile, and nobody but
+    the scheduler notices the end of a lost worker. `until`: a deadline. Raises StaleDagRun."""
+    run = state.run
+    if run.state is not DagRunState.RUNNING:
+        return stand_still(services, run, now=now, until=until)
+    looked = look_after(load_spec(services.objects, run.spec_key), run, state.instances, now=now)
+    if services.store.move_all(looked.transitions):
+        raise StaleDagRun(f"instances of {run.key} moved on", run)
+    return stand_still(services, run, now=now, until=min(filter(None, (until, looked.due_at)), default=None))
+
+
 def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
     """The run waits for its DAG, or for its turn: who ends that wakes it. Its moment is moved on once it has passed, so that
-    the tick is not busy with what cannot move. `until`: a deadline, which is missed all the same. Raises StaleDagRun."""
-    if run.due_at is None or run.due_at <= now:
+    the tick is not busy with what cannot move. `until`: where something may be to be done before, which is done all the
+    same. Raises StaleDagRun."""
+    if run.due_at is None or run.due_at <= now or (until is not None and until < run.due_at - FORBEARANCE):
         at = min(now + STANDSTILL, until or now + STANDSTILL)
         wake_run(services, run.key, at, now=now)
         services.store.update_run(run, replace(run, due_at=at))
@@ -298,7 +311,7 @@ def start_waiting_runs(services: Services, finished: DagRun) -> None:
         return advance_backfill(services, finished.backfill_id)
     dag_id = finished.dag_id
     dag = services.store.get_dag(dag_id)
-    if dag is None or dag.is_paused:
+    if dag is None or dag.is_paused or dag.is_stale:
         return None
     create_due_runs(services, dag_id)
     # The index may still show runs that have just been started: they are among the running ones.

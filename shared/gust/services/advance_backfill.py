@@ -188,6 +188,7 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
         clear_number=before.clear_number + 1,
         queued_at=now,
         start_date=None,
+        end_date=None,
         last_scheduling_decision=None,
         conf=before.conf if backfill.dag_run_conf is None else backfill.dag_run_conf,
         backfill_id=backfill.backfill_id,

@@ -45,7 +45,10 @@ log = Logger(service="scheduler", child=True)
 def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
     """Make what can be made of the events that wait for the DAG, and say when to look again at those that cannot be helped
     now. Nothing where the DAG's schedule names no asset; repeating it makes nothing twice."""
-    if not dag.is_asset_triggered or dag.is_stale:
+    if not dag.is_asset_triggered:
+        return []
+    if dag.is_stale:
+        _leave_waiting(services, dag)
         return []
     made = []
     for _ in range(ATTEMPTS):
@@ -58,6 +61,14 @@ def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
             continue
         return made
     raise Unwell(f"events kept coming for {dag.dag_id!r} while a run was made of them")
+
+
+def _leave_waiting(services: Services, dag: Dag) -> None:
+    """Until the DAG has a file again, which looks at what waits; no tick need."""
+    queue = services.store.asset_queue(dag.dag_id)
+    for waiting in (*((queue,) if queue else ()), *services.store.pending_partitions(dag.dag_id)):
+        if waiting.due_at is not None:
+            services.store.settle(waiting, due_at=None)
 
 
 # --- assets as a whole ------------------------------------------------------------------------------------------------

@@ -34,10 +34,12 @@ def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState
             )
         try:
             held = _held(services, run)
-            if _gave_back_all(services, key):
-                return services.store.delete_run(held)
+            if not _gave_back_all(services, key):
+                continue
+            services.store.delete_run(held)
         except StaleDagRun:
             continue
+        return _start_next(services, held)
     raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
 
 
@@ -58,6 +60,16 @@ def _gave_back_all(services: Services, key: DagRunKey) -> bool:
     state = services.store.load_run(key)
     holders = [] if state is None else [instance for instance in state.instances.values() if instance.holds]
     return not services.store.move_all([transition.forget(instance) for instance in holders])
+
+
+def _start_next(services: Services, deleted: DagRun) -> None:
+    """Those behind it in the queue may have been waiting for it alone."""
+    if deleted.is_finished:
+        return
+    # Imported here: it is the scheduler's, and seldom needed.
+    from gust.services.advance import start_waiting_runs  # noqa: PLC0415
+
+    start_waiting_runs(services, deleted)
 
 
 _DELETED = "deletion"

@@ -6,6 +6,7 @@ more than once alone: a grant is one transaction with the slots it takes. Nothin
 table's stream, and `advance` sends what it finds.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -51,6 +52,7 @@ def grant_slots(
         if key not in served:
             served.add(key)
             lane.serve(key)
+    lane.have_others_looked_at()
     return frozenset(lane.granted)
 
 
@@ -71,7 +73,7 @@ class _Waiting:
 
     @property
     def room(self) -> Room:
-        return Room(self.dag.max_active_tasks, self.instances.values(), self.run.admitted)
+        return Room(self.dag.max_active_tasks, self.instances.values(), frozenset(self.run.admitted))
 
 
 class _Lane:
@@ -82,6 +84,8 @@ class _Lane:
         self._limit = limit
         self._is_full = False
         self.granted: set[TaskInstanceKey] = set()
+        self._sent_back: Counter[DagRunKey] = Counter()
+        self._sent_on: Counter[str] = Counter()
         self._runs: dict[DagRunKey, _Waiting] = {}
         self._pools: dict[str, Pool | None] = {}
         self._used: dict[str, int] = {}
@@ -133,16 +137,34 @@ class _Lane:
         )
 
     def _send_back(self, instance: TaskInstance) -> None:
-        """To its run, which brings it here again when it can go. That may be now: so the run is looked at."""
+        """To its run, which brings it here again when it can go. That may be now: so the run is looked at, at once lest this
+        walk be cut off, and once more when all of its instances are back."""
         self._services.store.move(transition.wait(instance, waits_for=THE_RUN))
+        run = instance.key.run
+        self._sent_back[run] += 1
+        if self._sent_back[run] == 1:
+            self._wake(run)
+
+    def have_others_looked_at(self) -> None:
+        """The runs and the lines that more than one was sent to."""
+        for run, how_many in self._sent_back.items():
+            if how_many > 1:
+                self._wake(run)
+        for limit, how_many in self._sent_on.items():
+            if how_many > 1:
+                look_again(self._services, limit)
+
+    def _wake(self, run: DagRunKey) -> None:
         now = self._services.clock.now()
-        self._services.queues.wake(WakeRun(dag_id=instance.dag_id, run_id=instance.run_id, at=now))
+        self._services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
 
     def _send_on(self, waiting: _Waiting, task: TaskSpec, instance: TaskInstance, claim: Claim) -> None:
         """To the line of the limit that has no room for it."""
         order = slots.waiting_order(task, waiting.run, instance.map_index)
         self._services.store.move(transition.wait(instance, waits_for=claim.limit, waiting_order=order))
-        look_again(self._services, claim.limit)
+        self._sent_on[claim.limit] += 1
+        if self._sent_on[claim.limit] == 1:
+            look_again(self._services, claim.limit)
 
     def _grant(self, waiting: _Waiting, instance: TaskInstance, claims: tuple[Claim, ...]) -> None:
         granted = transition.grant(instance, claims=claims)

@@ -28,7 +28,7 @@ def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
     now = services.clock.now()
     dag = _store(services, dag_id, is_paused, now=now)
     if not is_paused:
-        _wake_runs(services, dag, now=now)
+        wake_runs(services, dag, now=now)
         wake_timetable(services, dag, now=now)
         wake_for_assets(services, dag, now=now)
     return dag
@@ -54,7 +54,7 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
         return after
 
 
-def _wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
+def wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
     """The runs that go on, and as many queued ones as may start; the others follow when these finish. Those of backfills
     start in their own order."""
     unfinished = [run for run in services.store.list_runs(dag.dag_id) if not run.is_finished]

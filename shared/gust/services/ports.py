@@ -363,6 +363,9 @@ class BackfillStore(Protocol):
         StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does.
         `callbacks` (deadlines) are stored with it."""
 
+    def delete_backfills(self, dag_id: str) -> None:
+        """All of the DAG with their plans, once no run of theirs is left and none is active. Again changes nothing."""
+
 
 class AssetStore(Protocol):
     def put_asset(self, asset: Asset) -> None:

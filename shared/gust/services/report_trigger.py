@@ -4,6 +4,7 @@ it sleeps, and shall run again.
 Only the first word counts: the instance leaves `deferred` with it, and whoever comes later gets a Conflict.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -93,7 +94,8 @@ def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Map
             change = transition.stop(before, state=state, at=at)
     if change.after.state is not S.UP_FOR_RETRY:
         for name, value in xcoms.items():
-            services.store.put_xcom(XCom(key=before.key, name=name, value=value, timestamp=at))
+            # Airflow 3.3 stores what a trigger pushes as text that holds JSON, and who pulls it gets the text.
+            services.store.put_xcom(XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
     move(services, change)
 
 

@@ -82,6 +82,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
                              with a partition date 2t more
     add_to_backfill        6t WRU +2 (queued, runs)
     create_backfill        8t WRU and 1 per KB of its plan
+    delete_backfills       1 WRU per item of each (4 with the list of them), and one S3 LIST
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
     finish_run             4t WRU +1 where `due_at` was set; 2t more where it pauses the DAG
     requeue_run            4t WRU +2 (enters queued, `due_at`)

@@ -97,6 +97,12 @@ class MemoryBackfills(MemoryCallbacks):
                 self._change_run(before, run)
             self._write_callbacks(callbacks)
 
+    def delete_backfills(self, dag_id: str) -> None:
+        with self._lock:
+            for backfill_id in [b.backfill_id for b in self._backfills.values() if b.dag_id == dag_id]:
+                del self._backfills[backfill_id], self._plans[backfill_id]
+            self._active_backfills.pop(dag_id, None)
+
     def _check_backfill(self, before: Backfill) -> Backfill:
         current = self._backfills.get(before.backfill_id)
         if current is None or backfill_fence(before) != backfill_fence(current):

@@ -41,10 +41,11 @@ with DAG("fail_fast_after_retry", schedule=None, fail_fast=True):
 with DAG("fail_fast_in_mapped", schedule=None, fail_fast=True):
 
     @task_group
-    def each(outcome):
-        task(end, task_id="ended")(outcome, after=2) >> empty("then")
+    def each(outcome, after):
+        task(end, task_id="ended")(outcome, after=after) >> empty("then")
 
-    each.expand(outcome=[SUCCESS, FAILED]) >> empty("after")
+    # The first ends, and what follows from it, before the second fails.
+    each.expand_kwargs([{"outcome": SUCCESS, "after": 0}, {"outcome": FAILED, "after": 6}]) >> empty("after")
 
 
 with DAG("takes_too_long", schedule=None, dagrun_timeout=timedelta(seconds=8)):
@@ -52,6 +53,6 @@ with DAG("takes_too_long", schedule=None, dagrun_timeout=timedelta(seconds=8)):
     empty("first") >> empty("second")
 
 
-with DAG("waits_too_long", schedule=None, dagrun_timeout=timedelta(seconds=8)):
+with DAG("waits_too_long", schedule=None, dagrun_timeout=timedelta(seconds=15)):
     PythonOperator(task_id="tries", python_callable=break_down, retries=1, retry_delay=timedelta(minutes=5))
-    ending("quick", SUCCESS)
+    empty("quick")

@@ -107,6 +107,12 @@ class Stack:
         timetable = TimetableSpec(type="airflow.timetables.simple.NullTimetable", can_be_scheduled=False)
         if schedule.startswith("custom"):
             timetable = TimetableSpec(type=f"plugins.{schedule}")
+        elif schedule == "orders":
+            timetable = TimetableSpec(
+                type="airflow.timetables.simple.AssetTriggeredTimetable",
+                asset_expression={"asset": {"name": "orders", "uri": "orders", "group": "asset"}},
+                periodic=False,
+            )
         elif schedule:
             timetable = TimetableSpec(
                 type="airflow.timetables.trigger.CronTriggerTimetable",

@@ -5,8 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
-from gust.model.state import DagRunState, DagRunType
+from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.model.workload import WakeRun
+from gust.services.create_dag_run import create_dag_run
+from gust.services.register_asset_event import register_asset_events
 
 
 def test_a_first_deployment(stack):
@@ -434,3 +438,30 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.activate(taken)
     assert stack.fresh() == {}
     assert "is not the spec of a" in stack.errors()["a.py"]
+
+
+def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False))
+    create_dag_run(stack.services, "a", run_id="r", triggered_by=DagRunTriggeredByType.REST_API)
+    stack.delete("a.py")
+    stack.deploy()
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    assert [wake.run_id for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
+
+
+def test_events_that_wait_for_a_dag_are_forgotten_when_it_waits_for_none_any_more(stack):
+    """Should it wait for the asset again later, it waits for a new event."""
+    stack.upload("a.py", "dag a orders")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False))
+    happened = AssetEvent(event_id="e", name="orders", uri="orders", timestamp=stack.clock.now())
+    register_asset_events(stack.services, "e", [happened])
+    assert stack.store.asset_queue("a").queued
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    waits = stack.store.asset_queue("a")
+    assert (waits.queued, waits.due_at) == ({}, None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gust.model.dag_run import DagRun
-from gust.model.dag_spec import TaskGroupSpec, TaskSpec
+from gust.model.dag_spec import Expansion, TaskGroupSpec, TaskSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
@@ -46,6 +46,16 @@ def test_a_task_whose_dates_leave_the_run_out_is_not_shown(world: World, api: Ap
 
     assert listed(api) == [("now", -1)]
     assert api("GET", f"{TIS}/later").status == 404
+
+
+def test_a_mapped_task_whose_length_the_file_says_is_shown_expanded(world: World, api: Api) -> None:
+    two = Expansion.model_validate({"kwargs": [{"kwarg": "x", "length": {"kind": "literal", "length": 2}}]})
+    run = world.run(world.dag(spec=etl_spec(tasks={"each": TaskSpec(task_id="each", expansion=two)})))
+    assert listed(api) == [("each", 0), ("each", 1)]
+
+    world.instance(run, "each", 1, state=S.RUNNING, try_number=1, start_date=NOW)
+
+    assert listed(api) == [("each", 0), ("each", 1)]
 
 
 def test_what_an_instance_borrows_from_its_task(world: World, run: DagRun, api: Api) -> None:

@@ -358,6 +358,23 @@ class TestMapping:
         decision = decide(spec, run_of(spec), stored, now=NOW)
         assert {(m.edge, m.after.map_index) for m in decision.transitions} == {("schedule", 0), ("remove", 1)}
 
+    @pytest.mark.parametrize(
+        ("length", "moved"),
+        [
+            (1, {("complete_empty", 0), ("remove", 1)}),
+            (3, {("complete_empty", 0), ("complete_empty", 1), ("complete_empty", 2)}),
+        ],
+    )
+    def test_what_needs_no_worker_has_its_length_revised_too(self, length, moved):
+        spec = dag("a >> m", tasks={"m": {"expansion": over_xcom("a"), "is_empty": True}})
+        stored = {
+            ("a", -1): ti("a", S.SUCCESS, try_number=2, xcom_lengths={"return_value": length}),
+            ("m", 0): ti("m", None, 0, try_number=1, map_length=2),
+            ("m", 1): ti("m", None, 1, try_number=1, map_length=2),
+        }
+        decision = decide(spec, run_of(spec), stored, now=NOW)
+        assert {(m.edge, m.after.map_index) for m in decision.transitions} == moved
+
 
 def mapped_group(expansion, *children):
     return {"g": TaskGroupSpec(group_id="g", children=children, expansion=expansion)}

@@ -313,3 +313,22 @@ def test_without_bundle_versioning_the_newest_files_run(world: World) -> None:
     assert deferred is not None
     park(world.services, Dispatch.of(deferred), wake_at=world.clock.now(), sleeps_passed=1, is_poller=False)
     assert [sent.bundle_version for sent, _ in world.queues.triggers] == ["b2", "b2"]
+
+
+def test_the_runs_of_a_dag_without_a_file_stand_still(world: World) -> None:
+    """As in Airflow, whose scheduler examines no run of a stale DAG."""
+    world.given_dag(chain("extract", "load", max_active_runs=1))
+    run = world.trigger()
+    world.advance(run)
+    waiting = world.trigger("waiting")
+    world.store.put_dag(world.dag(), replace(world.dag(), is_stale=True))
+    world.succeed(run, "extract")
+    world.pass_time(minutes=2)
+    world.advance(run)
+    assert world.state(run, "load") is None
+    assert world.run(run).due_at > world.clock.now()
+    world.advance(waiting)
+    assert world.run(waiting).state is QUEUED
+    world.store.put_dag(world.dag(), replace(world.dag(), is_stale=False))
+    world.advance(run)
+    assert world.state(run, "load") is S.QUEUED

@@ -390,3 +390,15 @@ def test_an_event_between_reading_the_queue_and_making_the_run_is_not_overlooked
     (run,) = look(world)
     assert (run.run_after, consumed(world, run)) == (at(2), ["orders@1", "users@2"])
     assert look(world) == []
+
+
+def test_what_waits_for_a_dag_without_a_file_keeps_no_tick_busy_and_is_there_when_it_comes_back(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    happened = event(world, ORDERS)
+    world.store.put_dag(world.dag(), replace(world.dag(), is_stale=True))
+    world.pass_time(minutes=5)
+    assert look(world) == []
+    assert world.store.due_dags(world.clock.now()) == []
+    world.store.put_dag(world.dag(), replace(world.dag(), is_stale=False))
+    (run,) = look(world)
+    assert world.store.consumed_events(run.key) == [happened]

@@ -429,3 +429,13 @@ def test_whoever_dies_wherever_each_run_is_made_once_and_the_backfill_ends(world
         assert {run.state for run in runs(world)} == {R.SUCCESS}
         assert stored(world, backfill_id).completed_at is not None
     assert (stored(world, backfill_id).running_runs, stored(world, backfill_id).unfinished_runs) == (0, 0)
+
+
+def test_a_run_that_runs_again_has_not_ended(world: World) -> None:
+    world.given_dag(hourly())
+    run = world.trigger("by_hand", logical_date=FROM)
+    world.advance(run)
+    world.succeed(run, "extract")
+    assert world.advance(run).end_date is not None
+    backfill(world, 1, reprocess_behavior=ReprocessBehavior.COMPLETED)
+    assert (world.run(run).state, world.run(run).end_date) == (R.QUEUED, None)

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from gust.errors import Conflict, NotFound
+from gust.errors import Conflict, NotFound, Unwell
 from gust.model.dispatch import Dispatch
+from gust.model.keys import DagRunKey
 from gust.model.pool import Pool, of_pool
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
+from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.services.advance import advance
+from gust.services.advance_backfill import AT_ONCE
 from gust.services.delete_dag import delete_dag
 from gust.services.delete_dag_run import delete_dag_run, delete_task_instance
 from gust.services.edit_run import HOLD
@@ -20,6 +23,7 @@ from gust.services.grant_slots import grant_slots
 from gust.services.ports import XCom
 from gust.services.report_task_instance import heartbeat, report_success
 from tests.unit.services.conftest import RUNNING, World, chain
+from tests.unit.services.test_backfills import backfill, hourly, settle
 from tests.unit.services.test_clear import clear, finished_run, instance
 
 
@@ -145,3 +149,65 @@ def test_no_slots_are_given_while_a_person_changes_the_run(world: World) -> None
     world.advance(run)
     grant_slots(world.services, of_pool("slow"))
     assert world.store.slots_used(of_pool("slow")) == 1
+
+
+def test_deleting_a_queued_run_has_the_next_one_start(world: World) -> None:
+    """Which waited behind it, and is looked after once in an hour."""
+    world.given_dag(chain("a", max_active_runs=1))
+    first = world.trigger("1")
+    world.advance(first)
+    second, third = (later(world, run_id) for run_id in ("2", "3"))
+    world.pass_time(minutes=2)
+    for run in (second, third):
+        world.advance(run)
+    world.succeed(first, "a")
+    world.advance(first)
+    world.queues.wakes.clear()
+
+    delete_dag_run(world.services, second)
+
+    assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["3"]
+    assert world.advance(third).state is RUNNING
+
+
+def later(world: World, run_id: str) -> DagRunKey:
+    world.pass_time(seconds=1)
+    run = world.trigger(run_id)
+    world.advance(run)
+    return run
+
+
+def test_a_deleted_dag_takes_its_backfills_along(world: World) -> None:
+    """One that went on would make runs of a DAG that is not there, and keep a later one from being made."""
+    spec = hourly()
+    world.given_dag(spec)
+    backfill(world, AT_ONCE + 20)
+    assert len(world.store.list_runs("etl")) == AT_ONCE
+
+    delete_dag(world.services, "etl")
+    settle(world)
+
+    assert (world.store.list_backfills("etl"), world.store.list_runs("etl")) == ([], [])
+    world.given_dag(spec)
+    assert backfill(world, 2).is_active
+
+
+def test_a_dag_that_was_half_deleted_while_backfilling_is_deleted_again(world: World) -> None:
+    world.given_dag(hourly())
+    backfill(world, 3)
+    original = world.store.delete_backfills
+
+    def die(dag_id: str) -> None:
+        raise Unwell("now")
+
+    world.store.delete_backfills = die  # type: ignore[method-assign]
+    with pytest.raises(Unwell):
+        delete_dag(world.services, "etl")
+    world.store.delete_backfills = original  # type: ignore[method-assign]
+    settle(world)
+    delete_dag(world.services, "etl")
+    assert (world.store.list_backfills("etl"), world.store.list_runs("etl"), world.store.get_dag("etl")) == (
+        [],
+        [],
+        None,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +11,14 @@ import pytest
 from gust.errors import BadRequest, NotFound
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL, THE_RUN, UNLIMITED, of_pool, of_task
+from gust.model.pool import DEFAULT_POOL, THE_RUN, UNLIMITED, Pool, of_pool, of_task
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeLimit, WakeRun
 from gust.scheduling import transition
 from gust.services import pools
 from gust.services.grant_slots import grant_slots
-from tests.unit.services.conftest import START, World, chain
+from tests.unit.services.conftest import RUNNING, START, World, chain
 
 
 def side_by_side(dag_id: str = "etl", /, *, max_active_tasks: int = 16, **tasks: Any) -> DagSpec:
@@ -409,3 +410,50 @@ def test_the_pools_use_is_counted_by_state(world: World) -> None:
     settle(world, run)
     world.store.move(transition.start(instance(world, run, "a"), at=world.clock.now(), hostname="w", pid=1))
     assert pools.use_of_pools(world.services) == {"p": pools.PoolUse(running=1, queued=1, scheduled=1)}
+
+
+@pytest.mark.parametrize("gone", [{"is_paused": True}, {"is_stale": True}])
+def test_a_lost_worker_gives_back_its_slots_though_its_dag_is_paused(world: World, gone: dict[str, bool]) -> None:
+    """Its pool is everybody's. As in Airflow, whose scheduler looks for heartbeats whatever the DAG."""
+    spec = chain("a")
+    world.given_dag(spec.model_copy(update={"tasks": {"a": spec.tasks["a"].model_copy(update={"pool": "slow"})}}))
+    world.store.put_pool(None, Pool(name="slow", slots=1))
+    run = world.trigger()
+    world.advance(run)
+    grant_slots(world.services, of_pool("slow"))
+    world.advance(run)
+    instance = world.store.get_instance(run.task_instance("a"))
+    assert instance is not None
+    world.store.move(transition.start(instance, at=world.clock.now(), hostname="w", pid=1))
+    world.store.put_dag(world.dag(), replace(world.dag(), **gone))  # type: ignore[arg-type]
+
+    world.pass_time(seconds=45)
+    world.store.heartbeat(run.task_instance("a"), try_number=1, dispatch_count=1, at=world.clock.now())
+    world.pass_time(seconds=30)
+    stood = world.advance(run)
+    assert (world.state(run, "a"), world.store.slots_used(of_pool("slow"))) == (S.RUNNING, 1)
+    assert stood.due_at is not None
+    assert world.clock.now() < stood.due_at <= world.clock.now() + timedelta(seconds=30)
+
+    world.pass_time(seconds=31)
+    world.advance(run)
+    assert (world.state(run, "a"), world.store.slots_used(of_pool("slow"))) == (S.FAILED, 0)
+    assert world.run(run).state is RUNNING
+
+
+def test_a_run_that_many_are_sent_back_to_is_not_looked_at_for_each_of_them(world: World) -> None:
+    names = [f"t{number:02}" for number in range(30)]
+    tasks = {name: TaskSpec(task_id=name, pool="slow") for name in names}
+    world.given_dag(chain(max_active_tasks=2).model_copy(update={"tasks": tasks}))
+    world.store.put_pool(None, Pool(name="slow", slots=1))
+    run = world.trigger()
+    world.advance(run)
+    pool = world.store.get_pools(["slow"])["slow"]
+    world.store.put_pool(pool, replace(pool, slots=100))
+    world.queues.wakes.clear()
+
+    grant_slots(world.services, of_pool("slow"))
+
+    waits = [world.store.get_instance(run.task_instance(name)) for name in names]
+    assert sum(i is not None and i.waits_for == THE_RUN for i in waits) == 28
+    assert len([wake for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)]) == 2

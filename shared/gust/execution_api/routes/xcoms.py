@@ -99,9 +99,10 @@ def delete_xcom(call: Call[None, DeleteXCom]) -> Answer:
 
 
 def _pushed(call: Call[Any, Any], *, include_prior_dates: bool = False) -> list[XCom]:
-    """What the task's instances pushed under the key, in order of their map indexes; newer runs before older ones."""
+    """What the task's instances pushed under the key, in order of their map indexes; of older runs first, as they come out
+    of Airflow's database."""
     store = call.services.store
-    runs = _runs_until(call) if include_prior_dates else [_run_key(call)]
+    runs = reversed(_runs_until(call)) if include_prior_dates else [_run_key(call)]
     found = [x for run in runs for x in store.list_xcoms(run, task_id=call.path["task_id"], name=call.path["key"])]
     return sorted(found, key=lambda xcom: xcom.key.map_index)
 

@@ -109,6 +109,15 @@ class DynamoDBBackfills:
                 raise_if_stale(before, failed)
             raise
 
+    def delete_backfills(self, dag_id: str) -> None:
+        for listed in list(self._table.query(keyspace.backfills_of_dag(dag_id))):
+            partition = keyspace.backfill_partition(int(listed["backfill_id"]["N"]))
+            self._table.delete_all(key_of(item) for item in self._table.query(partition))
+            self._documents.delete_all(partition)
+            # Last: it is what leads here again after a crash.
+            self._table.delete(key_of(listed))
+        self._table.delete(keyspace.active_backfill(dag_id))
+
 
 def _changing(expression: Expression, before: Backfill, after: Backfill) -> Expression:
     changes = items.BACKFILL.attributes(fences.changed_backfill_fields(before, after))
