@@ -10,6 +10,7 @@ import gc
 import random
 import sys
 import time
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def play(cases: int, seed: int, *, keep: Path, most: int) -> int:
     gc.freeze()
     gc.set_threshold(50_000)
     steps = differ = 0
+    seen: Counter[str] = Counter()
     for number in range(cases):
         outcome = stage.play_random(f"{seed}/{number}")
         steps += outcome.steps
+        seen += outcome.seen
         if outcome.agrees:
             continue
         differ += 1
@@ -55,6 +58,7 @@ def play(cases: int, seed: int, *, keep: Path, most: int) -> int:
         print(f"{kept} differs: {small.told}\n{small.to_json()}", flush=True)
         if differ >= most:
             break
+    print("seen:", ", ".join(f"{count} {state}" for state, count in seen.most_common()))
     print(f"seed {seed}: {number + 1} cases, {steps} steps, {differ} differ, {time.monotonic() - begun:.0f} s")
     return 1 if differ else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Outcome:
     steps: int = 0
     differences: list[str] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    """How often instances were seen in each state, and runs in theirs: what is never seen was never compared."""
 
     @property
     def agrees(self) -> bool:
@@ -86,9 +89,9 @@ class Stage:
     def _parse(self, case: Case) -> tuple[DagSpec, dict[str, Any]]:
         try:
             serialized = author(case, "dag")
-            spec, _ = build_spec(json.dumps(serialized), bundle_name="dags")
         except Exception as refused:  # Airflow has many ways to refuse a DAG
             raise NoSuchDag(str(refused)) from refused
+        spec, _ = build_spec(json.dumps(serialized), bundle_name="dags")
         return spec, serialized
 
     def _play(
@@ -104,6 +107,8 @@ class Stage:
             theirs, ours = self.airflow.picture(), self.gust.picture()
             outcome.steps += 1
             outcome.history.append(str(theirs))
+            outcome.seen.update(str(instance.state).lower() for instance in theirs.instances.values())
+            outcome.seen.update(f"run {state}" for state in theirs.runs)
             outcome.differences = differences(theirs, ours)
             if outcome.differences:
                 return outcome
