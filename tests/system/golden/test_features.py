@@ -31,7 +31,7 @@ def client(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(client):
-    return run_all(client, features.plan(client), say=print, keep_going=True)
+    return run_all(client, features.plan(client, at_once=24), say=print, keep_going=True)
 
 
 def test_every_file_is_imported(client):
