@@ -13,7 +13,7 @@ from tests.oracle.server import ROOT
 GOLDEN = Golden.load(Path(__file__).parent / "features.json")
 DAG_IDS = GOLDEN.about["dags"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("features")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("features")]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def client(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(client):
-    return run_all(client, features.plan(client), say=print, keep_going=True)
+    return run_all(client, features.plan(client, at_once=24), say=print, keep_going=True)
 
 
 def test_every_file_is_imported(client):
