@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import boto3
 from botocore.config import Config
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
@@ -36,6 +37,7 @@ def from_environment() -> Services:
         tokens=JwtTokens(signing_key),
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
+        cipher=FernetCipher(encryption_keys),
         timetables=ParserTimetables(LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))),
     )
 
@@ -61,6 +63,12 @@ def deployments() -> StepFunctionsDeployments:
 def signing_key() -> str:
     """The secret that tokens are signed with; read when the first token is made or checked."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
+    return str(answer["SecretString"])
+
+
+def encryption_keys() -> str:
+    """The secret that settings are encrypted with. Not kept: it changes under a process that lives on."""
+    answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
     return str(answer["SecretString"])
 
 

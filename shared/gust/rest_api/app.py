@@ -19,6 +19,7 @@ from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     assets,
     backfills,
+    connections,
     dag_run,
     dag_run_actions,
     dag_sources,
@@ -35,6 +36,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     task_instances,
     task_instances_actions,
     tasks,
+    variables,
     version,
     xcom,
 )

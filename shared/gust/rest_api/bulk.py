@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from gust.errors import Rejected
-from gust.rest_api.request import Body, Json, Problem
+from gust.rest_api.request import Body, Json, Problem, Request
+
+BodyT = TypeVar("BodyT", bound=Body)
 
 ACTIONS: Final = ("create", "update", "delete")
 
@@ -21,6 +23,16 @@ class BulkAction(Body):
     @property
     def skips_missing(self) -> bool:
         return self.action_on_non_existence == "skip"
+
+
+def read(request: Request, model: type[BodyT]) -> BodyT:
+    """A body whose entities Airflow looks at before it runs the operation: it reads it twice then, once to see who may do
+    what is asked, and tells of each mistake twice."""
+    try:
+        return request.body(model)
+    except Problem as problem:
+        detail = problem.detail * 2 if isinstance(problem.detail, list) else problem.detail
+        raise Problem(problem.status, detail) from problem
 
 
 class BulkResult:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gust.services.ports import Clock, LogReader, NoTimetables, Objects, Queues, Store, Timetables, Tokens
+from gust.services.ports import Cipher, Clock, LogReader, NoCipher, NoTimetables, Objects, Queues, Store, Timetables, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +14,4 @@ class Services:
     clock: Clock
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
+    cipher: Cipher = field(default_factory=NoCipher)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gust.errors import NotSupportedYet
+from gust.errors import NotSupportedYet, Unreadable
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -483,12 +483,23 @@ class SettingStore(Protocol):
 
     def get_setting(self, namespace: str, name: str) -> Any | None: ...
 
-    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None: ...
+    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
+        """Store or replace, whatever is there."""
+
+    def create_setting(self, namespace: str, name: str, value: Any) -> None:
+        """Raises AlreadyExists."""
+
+    def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
+        """Replace, if `before` is what is stored. Raises Stale."""
 
     def delete_setting(self, namespace: str, name: str) -> bool:
         """Whether it was there."""
 
-    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
+    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
+        """In order of their names."""
+
+    def settings_by_age(self, namespace: str) -> dict[str, Any]:
+        """In the order in which they were made."""
 
 
 class Store(
@@ -617,6 +628,28 @@ class LogReader(Protocol):
 class Clock(Protocol):
     def now(self) -> datetime:
         """Aware, UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so much time has passed."""
+
+
+class Cipher(Protocol):
+    """Encrypts what is kept secret in the table. Only those who answer people and workers may have one."""
+
+    def encrypt(self, text: str) -> str: ...
+
+    def decrypt(self, token: str) -> str:
+        """Raises Unreadable where no key of the stack fits."""
+
+
+class NoCipher:
+    """Of those who have no key, or need none."""
+
+    def encrypt(self, text: str) -> str:  # noqa: ARG002 - the port's signature
+        raise NotSupportedYet("This function has no key to encrypt with")
+
+    def decrypt(self, token: str) -> str:  # noqa: ARG002
+        raise Unreadable("This function has no key to decrypt with")
 
 
 class Tokens(Protocol):

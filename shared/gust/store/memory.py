@@ -61,6 +61,7 @@ from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_part import T, as_stored
+from gust.store.memory_settings import MemorySettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +76,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemorySettings):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -101,7 +102,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         self._logged_events: list[LoggedEvent] = []
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
-        self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
+        MemorySettings.__init__(self)
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
 
@@ -524,33 +525,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
         self._dags[dag_id] = replace(self._dags[dag_id], **changed)
 
-    # --- settings -----------------------------------------------------------------------------------------------------
-
-    @_alone
-    def get_setting(self, namespace: str, name: str) -> Any | None:
-        return self._fresh_settings(namespace).get(name)
-
-    @_alone
-    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        self._settings[namespace, name] = (json.dumps(value), expires_at)
-
-    @_alone
-    def delete_setting(self, namespace: str, name: str) -> bool:
-        was_there = name in self._fresh_settings(namespace)
-        self._settings.pop((namespace, name), None)
-        return was_there
-
-    @_alone
-    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
-        return {name: value for name, value in self._fresh_settings(namespace).items() if name.startswith(prefix)}
-
-    def _fresh_settings(self, namespace: str) -> dict[str, Any]:
-        now = self._clock.now()
-        return {
-            name: json.loads(value)
-            for (its_namespace, name), (value, expires_at) in sorted(self._settings.items())
-            if its_namespace == namespace and (expires_at is None or expires_at > now)
-        }
 
 
 def _stored(found: T | None) -> T | None:
