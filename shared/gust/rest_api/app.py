@@ -29,6 +29,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     dag_warning,
     dags,
     deadlines,
+    event_logs,
     import_error,
     log,
     monitor,
@@ -40,6 +41,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     version,
     xcom,
 )
+from gust.rest_api.action_log import log_action
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
@@ -115,6 +117,7 @@ def _bind(
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
             )
+            log_action(services, operation_id, request, event.http_method)
             answer = handler(services, request)
         except (Problem, Rejected) as refusal:
             answer = _refusal(refusal)

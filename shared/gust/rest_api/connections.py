@@ -216,9 +216,7 @@ def create_default_connections(services: Services, request: Request) -> Answer: 
 
 
 def _connection(body: ConnectionBody) -> Connection:
-    return Connection(
-        conn_id=body.connection_id, password=body.password or None, extra=body.extra, **body.plain
-    )
+    return Connection(conn_id=body.connection_id, password=body.password or None, extra=body.extra, **body.plain)
 
 
 def _change(body: ConnectionBody, mask: Collection[str] | None) -> Callable[[Connection], Connection]:

@@ -86,9 +86,7 @@ def get_variables(services: Services, request: Request) -> Json:
     ]
     found = page(wanted, order, limit=query.limit, offset=query.offset)
     return {
-        "variables": [
-            variable_response(variables.show_variable(services, row.key, row.stored)) for row in found.rows
-        ],
+        "variables": [variable_response(variables.show_variable(services, row.key, row.stored)) for row in found.rows],
         "total_entries": found.total_entries,
     }
 

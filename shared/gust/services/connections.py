@@ -102,6 +102,4 @@ def _decrypted(services: Services, conn_id: str, token: str) -> str:
     try:
         return services.cipher.decrypt(token)
     except Unreadable as unreadable:
-        raise Unreadable(
-            f"The Connection with connection_id: `{conn_id}` cannot be read: {unreadable}"
-        ) from unreadable
+        raise Unreadable(f"The Connection with connection_id: `{conn_id}` cannot be read: {unreadable}") from unreadable

@@ -2,7 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from gust.services.ports import Cipher, Clock, LogReader, NoCipher, NoTimetables, Objects, Queues, Store, Timetables, Tokens
+from gust.services.ports import (
+    Cipher,
+    Clock,
+    LogReader,
+    NoCipher,
+    NoTimetables,
+    Objects,
+    Queues,
+    Store,
+    Timetables,
+    Tokens,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,9 +276,6 @@ class DagStore(Protocol):
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
         DAGs for which events wait that should have been looked at by then."""
 
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        """Oldest first."""
-
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
 
@@ -502,6 +499,38 @@ class SettingStore(Protocol):
         """In the order in which they were made."""
 
 
+class EventLogStore(Protocol):
+    """Who did what, for a year."""
+
+    def log_event(self, event: LoggedEvent) -> LoggedEvent:
+        """Keep it and return it as it is kept: a microsecond later where another event has its moment. The very same event
+        again changes nothing."""
+
+    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None: ...
+
+    def logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[LoggedEvent]:
+        """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
+
+    def count_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> int:
+        """How many `logged_events` would list. May lag by a moment."""
+
+
 class Store(
     RunStore,
     BackfillStore,
@@ -513,6 +542,7 @@ class Store(
     AssetReferenceStore,
     AssetQueueStore,
     SettingStore,
+    EventLogStore,
     Protocol,
 ):
     """All of the table."""

@@ -29,7 +29,6 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
@@ -60,6 +59,7 @@ from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
+from gust.store.memory_logged_events import MemoryLoggedEvents
 from gust.store.memory_part import T, as_stored
 from gust.store.memory_settings import MemorySettings
 
@@ -76,7 +76,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemorySettings):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemorySettings, MemoryLoggedEvents):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -99,7 +99,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
-        self._logged_events: list[LoggedEvent] = []
+        MemoryLoggedEvents.__init__(self)
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
         MemorySettings.__init__(self)
@@ -163,7 +163,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
 
         if last and last.pauses:
             self._change_dag(before.dag_id, {"is_paused": True})
-            self._logged_events.append(last.pauses)
+            self.log_event(last.pauses)
 
     @_alone
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
@@ -437,11 +437,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         return sorted(due, key=lambda found: (found[1], found[0]))
 
     @_alone
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        found = [event for event in self._logged_events if event.dag_id == dag_id]
-        return sorted(found, key=lambda event: (event.when, event.event))
-
-    @_alone
     def put_version(self, version: DagVersion) -> None:
         current = self._versions.setdefault((version.dag_id, version.version_number), version)
         if current != version:
@@ -524,7 +519,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
 
     def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
         self._dags[dag_id] = replace(self._dags[dag_id], **changed)
-
 
 
 def _stored(found: T | None) -> T | None:

@@ -63,7 +63,9 @@ class MemorySettings(MemoryPart):
     def settings_by_age(self, namespace: str) -> dict[str, Any]:
         with self._lock:
             fresh = self._fresh_settings(namespace)
-            return {name: fresh[name] for name in sorted(fresh, key=lambda n: (self._settings[namespace, n].made_at, n))}
+            return {
+                name: fresh[name] for name in sorted(fresh, key=lambda n: (self._settings[namespace, n].made_at, n))
+            }
 
     def _fresh_settings(self, namespace: str) -> dict[str, Any]:
         now = self._clock.now()

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlencode
 
 import pytest
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag, DagVersion
@@ -97,6 +98,7 @@ class Api:
             "isBase64Encoded": False,
         }
         if body is not None:
+            event["headers"].setdefault("content-type", "application/json")
             event["body"] = body if isinstance(body, str) else json.dumps(body)
         answer = self.handler(event, None)
         text = answer.get("body") or ""
@@ -245,7 +247,15 @@ def world() -> World:
     clock = ManualClock(NOW)
     store, objects, queues, logs = MemoryStore(clock=clock), MemoryObjects(), MemoryQueues(), FakeLogs()
     tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
-    services = Services(store=store, objects=objects, queues=queues, tokens=tokens, clock=clock, logs=logs)
+    services = Services(
+        store=store,
+        objects=objects,
+        queues=queues,
+        tokens=tokens,
+        clock=clock,
+        logs=logs,
+        cipher=FernetCipher(lambda: "a key of the stack"),
+    )
     return World(services, store, objects, queues, clock, logs)
 
 

@@ -28,18 +28,18 @@ class DynamoDBSettings:
         return None if item is None or not self._is_fresh(item) else self._documents.read(item)
 
     def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        self._write(namespace, name, value, Expression(), expires_at=expires_at)
+        self._write_setting(namespace, name, value, Expression(), expires_at=expires_at)
 
     def create_setting(self, namespace: str, name: str, value: Any) -> None:
         try:
-            self._write(namespace, name, value, Expression().is_new())
+            self._write_setting(namespace, name, value, Expression().is_new())
         except ConditionFailed as failed:
             raise AlreadyExists(f"{namespace} has {name!r} already") from failed
 
     def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
-        seen = self._document(namespace, name, before)
+        seen = self._setting_document(namespace, name, before)
         try:
-            self._write(namespace, name, after, Expression().exists().still(seen))
+            self._write_setting(namespace, name, after, Expression().exists().still(seen))
         except ConditionFailed as failed:
             raise Stale(f"{name!r} of {namespace} was changed by somebody else") from failed
 
@@ -57,11 +57,11 @@ class DynamoDBSettings:
         found.sort(key=lambda item: (item.get("made_at", {"S": ""})["S"], keyspace.unescape(key_of(item).sk)))
         return {keyspace.unescape(key_of(item).sk): self._documents.read(item) for item in found}
 
-    def _write(
+    def _write_setting(
         self, namespace: str, name: str, value: Any, expression: Expression, *, expires_at: datetime | None = None
     ) -> None:
         """Raises ConditionFailed."""
-        expression.change(self._document(namespace, name, value))
+        expression.change(self._setting_document(namespace, name, value))
         expression.change(
             {
                 "expires_at": items.moment(expires_at) if expires_at else None,
@@ -71,7 +71,7 @@ class DynamoDBSettings:
         expression.keep({"made_at": items.moment(self._clock.now())})
         self._table.update(keyspace.setting(namespace, name), expression)
 
-    def _document(self, namespace: str, name: str, value: Any) -> dict[str, Attribute | None]:
+    def _setting_document(self, namespace: str, name: str, value: Any) -> dict[str, Attribute | None]:
         """All attributes that may hold the document: the one that does, and the other as absent."""
         kept = self._documents.keep(keyspace.setting(namespace, name).pk, "value", value)
         return {attribute: kept.get(attribute) for attribute in _DOCUMENT}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def main() -> None:
 def record(name: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         prepare(Path(home), "etl.py")
+        with sqlite3.connect(f"{home}/airflow.db") as database:
+            database.execute("delete from log")  # of the commands that prepared it
         lines = [json.dumps(answer).replace(f"{home}/dags/", "") for answer in answers(RECORDINGS[name])]
         (HERE / name).write_text("\n".join(lines) + "\n")
 

@@ -1,0 +1,37 @@
+"""What we answer about settings, the event log and the rest is what Airflow 3.3.2 answered (`recorded/`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from gust.model.dag_spec import DagSpec
+from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.recorded.requests import Asked
+from tests.unit.rest_api.recorded.settings_requests import CONNECTION_REQUESTS, VARIABLE_REQUESTS
+from tests.unit.rest_api.test_recorded_answers import RECORDED, asked_and_recorded, compare
+
+
+def given_etl(world: World) -> None:
+    world.dag(
+        "etl",
+        spec=DagSpec.model_validate_json((RECORDED / "etl.spec.json").read_text()),
+        serialized=(RECORDED / "etl.serialized.json").read_text(),
+        source=(RECORDED / "etl.py").read_text(),
+        fileloc="etl.py",
+        tags=("a", "b"),
+        is_paused=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "requests"),
+    [("variable_answers.jsonl", VARIABLE_REQUESTS), ("connection_answers.jsonl", CONNECTION_REQUESTS)],
+)
+def test_every_answer_is_airflows(world: World, api: Api, name: str, requests: list[Asked]) -> None:
+    given_etl(world)
+    differences = []
+    for asked, recorded in asked_and_recorded(name, requests):
+        world.clock.advance(1)
+        reply = api(asked.method, asked.url, asked.body, headers=asked.headers)
+        differences += [f"{recorded['asked']} {asked.body}: {difference}" for difference in compare(reply, recorded)]
+    assert not differences, "\n".join(differences)
