@@ -45,6 +45,8 @@ SAID_ELSEWHERE: Final = {
 }
 """Parameters that the entry has fields for, or that say nothing."""
 
+ABSENT: Final = object()
+
 LONGEST_ID: Final = 250
 """Characters, as in Airflow's columns. A longer id names nothing that exists."""
 LONGEST_EXTRA: Final = 200_000
@@ -63,28 +65,28 @@ def log_action(services: Services, operation_id: str, request: Request, method: 
         body = _body(request)
     except json.JSONDecodeError:  # refused before anybody looks who asked
         return
-    if body and event in DRY_RUNS and body.get("dry_run", True):
+    if isinstance(body, dict) and event in DRY_RUNS and body.get("dry_run", True):
         return
     services.store.log_event(_entry(event, request, method, body))
 
 
-def _body(request: Request) -> Json | None:
-    """`None` where there is none; empty where it is no object."""
+def _body(request: Request) -> Any:
+    """`ABSENT` where there is none."""
     if "application/json" not in request.headers.get("content-type", "") or not request.raw_body:
-        return None
-    given = json.loads(request.raw_body)
-    return given if isinstance(given, dict) else {}
+        return ABSENT
+    return json.loads(request.raw_body)
 
 
-def _entry(event: str, request: Request, method: str, body: Json | None) -> LoggedEvent:
+def _entry(event: str, request: Request, method: str, body: Any) -> LoggedEvent:
+    fields: Json = body if isinstance(body, dict) else {}
     query = {name: values[-1] for name, values in parse_qs(request.query_string, keep_blank_values=True).items()}
     parameters: Json = {**query, **request.path}
-    masked = {name: redact(value, name) for name, value in (body or {}).items()}
+    masked = {name: redact(value, name) for name, value in fields.items()}
     said: Json = {name: redact(value, name) for name, value in parameters.items() if name not in SAID_ELSEWHERE}
     if "variable" in event:
-        said = _each_entity(said if body is None else body, _variable)
+        said = _each_entity(said if body is ABSENT else fields, _variable)
     elif "connection" in event:
-        said = _each_entity(said if body is None else body, _connection)
+        said = _each_entity(said if body is ABSENT else fields, _connection)
     else:
         said |= masked
     named: Json = {**parameters, **masked}
