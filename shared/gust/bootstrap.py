@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from gust.aws.cipher import FernetCipher
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
@@ -30,6 +31,7 @@ CONNECTIONS: Final = 32
 def from_environment() -> Services:
     """For functions that have the table. What the environment does not name is refused by AWS when it is used."""
     objects = bucket()
+    parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))
     return Services(
         store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
         objects=objects,
@@ -38,7 +40,9 @@ def from_environment() -> Services:
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
         cipher=FernetCipher(encryption_keys),
-        timetables=ParserTimetables(LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))),
+        timetables=ParserTimetables(parser),
+        inventory=ParserInventory(parser),
+        deployments=deployments(),
     )
 
 
@@ -56,7 +60,7 @@ def queues() -> SqsQueues:
 
 
 def deployments() -> StepFunctionsDeployments:
-    return StepFunctionsDeployments(os.environ["GUST_DEPLOY_STATE_MACHINE"], client("stepfunctions"))
+    return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
 
 
 @cache

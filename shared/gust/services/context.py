@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from gust.services.ports import (
     Cipher,
     Clock,
+    Deployments,
+    Inventory,
     LogReader,
     NoCipher,
+    NoDeployments,
+    NoInventory,
     NoTimetables,
     Objects,
     Queues,
@@ -25,4 +29,6 @@ class Services:
     clock: Clock
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
+    deployments: Deployments = field(default_factory=NoDeployments)
+    inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)

@@ -53,6 +53,38 @@ class FakeLogs:
 
 
 @dataclass
+class FakeInventory:
+    installed_plugins: list[dict[str, Any]] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=lambda: {"plugins/broken.py": "ValueError: no"})
+    installed_providers: list[dict[str, Any]] = field(default_factory=list)
+    sections: dict[str, dict[str, str]] = field(default_factory=dict)
+    asked: list[str | None] = field(default_factory=list)
+    """Bundles whose plugins were asked for."""
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
+        self.asked.append(bundle_version)
+        return self.installed_plugins
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
+        self.asked.append(bundle_version)
+        return self.errors
+
+    def providers(self) -> list[dict[str, Any]]:
+        return self.installed_providers
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        return self.sections
+
+
+@dataclass
+class FakeDeployments:
+    started: list[str] = field(default_factory=list)
+
+    def start(self, name: str) -> None:
+        self.started.append(name)
+
+
+@dataclass
 class Reply:
     status: int
     headers: dict[str, str]
@@ -132,6 +164,8 @@ class World:
     queues: MemoryQueues
     clock: ManualClock
     logs: FakeLogs
+    inventory: FakeInventory
+    deployments: FakeDeployments
 
     def dag(
         self,
@@ -247,6 +281,7 @@ def world() -> World:
     clock = ManualClock(NOW)
     store, objects, queues, logs = MemoryStore(clock=clock), MemoryObjects(), MemoryQueues(), FakeLogs()
     tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
+    inventory, deployments = FakeInventory(), FakeDeployments()
     services = Services(
         store=store,
         objects=objects,
@@ -255,8 +290,10 @@ def world() -> World:
         clock=clock,
         logs=logs,
         cipher=FernetCipher(lambda: "a key of the stack"),
+        inventory=inventory,
+        deployments=deployments,
     )
-    return World(services, store, objects, queues, clock, logs)
+    return World(services, store, objects, queues, clock, logs, inventory, deployments)
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ import json
 import pytest
 
 from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
 from tests.unit.rest_api.conftest import Api, World
 from tests.unit.rest_api.recorded.requests import Asked
 from tests.unit.rest_api.recorded.settings_requests import (
     CONNECTION_REQUESTS,
     EVENT_REQUESTS,
+    OTHER_REQUESTS,
     VARIABLE_REQUESTS,
 )
 from tests.unit.rest_api.test_recorded_answers import RECORDED, asked_and_recorded, compare
@@ -58,4 +60,23 @@ def test_the_event_log_is_airflows(world: World, api: Api) -> None:
             differences += [f"{recorded['asked']}: {difference}" for difference in found]
         elif recorded["status"] not in (reply.status, 500):
             differences.append(f"{recorded['asked']} {asked.body}: {reply.status} instead of {recorded['status']}")
+    assert not differences, "\n".join(differences)
+
+
+def test_every_other_answer_is_airflows(world: World, api: Api) -> None:
+    given_etl(world)
+    world.inventory.errors.clear()
+    differences = []
+    for asked, recorded in asked_and_recorded("other_answers.jsonl", OTHER_REQUESTS):
+        world.clock.advance(1)
+        if asked.method == "POST" and asked.url.endswith("/xcomEntries"):
+            run = world.store.get_run(DagRunKey("etl", "one"))
+            assert run is not None
+            world.xcom(run, "extract", asked.body["value"], name=asked.body["key"])
+            continue
+        headers = {"host": "127.0.0.1", **(asked.headers or {})}
+        reply = api(asked.method, asked.url, asked.body, headers=headers)
+        differences += [f"{recorded['asked']}: {difference}" for difference in compare(reply, recorded)]
+        if reply.headers.get("location") != recorded.get("location"):
+            differences.append(f"{recorded['asked']} leads to {reply.headers.get('location')}")
     assert not differences, "\n".join(differences)

@@ -84,7 +84,9 @@ class DynamoDBLoggedEvents:
             return len(self.logged_events(run_id=run_id, after=after, before=before))
         return self._table.count_between(keyspace.LOGGED_EVENTS, first, last)
 
-    def _keys_of_events(self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool) -> Iterator[Key]:
+    def _keys_of_events(
+        self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool
+    ) -> Iterator[Key]:
         """Of the DAG's events, or of those of a run alone; the index's own key says which they are."""
         of_run = None if run_id is None else keyspace.event_of_run(run_id)
         found = self._table.query_index(
