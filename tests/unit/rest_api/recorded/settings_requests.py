@@ -295,7 +295,11 @@ OTHER_REQUESTS: list[Asked] = [
     *get(CONFIG, **TEXT),
     *get(CONFIG, accept="application/xml"),
     *get(
-        JOBS, f"{JOBS}?limit=1&order_by=-start_date", f"{JOBS}?order_by=nope", f"{JOBS}?is_alive=maybe", f"{JOBS}?start_date_gte=x"
+        JOBS,
+        f"{JOBS}?limit=1&order_by=-start_date",
+        f"{JOBS}?order_by=nope",
+        f"{JOBS}?is_alive=maybe",
+        f"{JOBS}?start_date_gte=x",
     ),
     *get(
         f"{JOBS}?is_alive=true&job_state=running&job_type=SchedulerJob&hostname=h&executor_class=e&end_date_lt=2026-01-01T00:00:00Z"
