@@ -11,6 +11,8 @@ import base64
 import time
 from collections.abc import Callable
 from hashlib import sha256
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from gust.errors import Unreadable
@@ -23,7 +25,6 @@ ASK_AGAIN_AFTER: Final = 300.0
 ASK_AGAIN_IN_NEED_AFTER: Final = 10.0
 """Seconds. What none of the known keys decrypts may have been encrypted with one that came since."""
 
-KEY_BYTES: Final = 32
 ENCODING: Final = "utf-8"
 
 
@@ -40,29 +41,29 @@ class FernetCipher:
         return str(token, "ascii")
 
     def decrypt(self, token: str) -> str:
-        from cryptography.fernet import InvalidToken  # 70 ms: not for those who never need it
-
         for age in (ASK_AGAIN_AFTER, ASK_AGAIN_IN_NEED_AFTER):
             try:
                 return self._fernet(age).decrypt(token.encode()).decode(ENCODING, "surrogatepass")
-            except InvalidToken as invalid:
+            except _library().InvalidToken as invalid:
                 cause = invalid
         raise Unreadable("It was encrypted with a key that is not among the stack's") from cause
 
     def _fernet(self, max_age: float) -> MultiFernet:
-        from cryptography.fernet import MultiFernet
-
         now = self._monotonic()
         if self._known is None or now - self._known[0] >= max_age:
-            self._known = now, MultiFernet([_key(text) for text in self._ask().split(",") if text.strip()])
+            self._known = now, _library().MultiFernet([_key(text) for text in self._ask().split(",") if text.strip()])
         return self._known[1]
 
 
-def _key(text: str) -> Fernet:
-    from cryptography.fernet import Fernet
+def _library() -> ModuleType:
+    """70 ms to import: not for processes that never meet what is encrypted."""
+    return import_module("cryptography.fernet")
 
-    given = text.strip()
+
+def _key(text: str) -> Fernet:
+    given, fernet = text.strip(), _library().Fernet
     try:
-        return Fernet(given)
+        key: Fernet = fernet(given)
     except ValueError:  # CloudFormation can make up a password, but no key
-        return Fernet(base64.urlsafe_b64encode(sha256(given.encode()).digest()[:KEY_BYTES]))
+        key = fernet(base64.urlsafe_b64encode(sha256(given.encode()).digest()))
+    return key

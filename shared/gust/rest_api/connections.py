@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -27,7 +28,7 @@ from gust.services.context import Services
 TESTING_IS_OFF: Final = (
     "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it."
 )
-TEST_TOKEN: Final = "Airflow-Connection-Test-Token"
+TEST_HEADER: Final = "Airflow-Connection-Test-Token"
 
 PLAIN_FIELDS: Final = ("conn_type", "description", "host", "login", "schema", "port")
 
@@ -162,7 +163,7 @@ class ConnectionBody(Body):
                 "but encountered non-JSON in `extra` field"
             ) from error
         if not isinstance(given, dict):
-            raise ValueError("The `extra` field must be a valid JSON object (e.g., {'key': 'value'})")  # noqa: TRY004 - pydantic's
+            raise ValueError("The `extra` field must be a valid JSON object (e.g., {'key': 'value'})")
         return extra
 
     @model_validator(mode="after")
@@ -279,11 +280,11 @@ def bulk_connections(services: Services, request: Request) -> Json:
         result = results.setdefault(action.action, BulkResult())
         match action:
             case BulkCreate():
-                result.guard(lambda a=action, r=result: _bulk_create(services, a, r))
+                result.guard(partial(_bulk_create, services, action, result))
             case BulkUpdate():
-                result.guard(lambda a=action, r=result: _bulk_update(services, a, r))
+                result.guard(partial(_bulk_update, services, action, result))
             case BulkDelete():
-                result.guard(lambda a=action, r=result: _bulk_delete(services, a, r))
+                result.guard(partial(_bulk_delete, services, action, result))
     return bulk.answer(results)
 
 
@@ -350,8 +351,8 @@ def enqueue_connection_test(services: Services, request: Request) -> Json:  # no
 @operation("get_connection_test")
 def get_connection_test(services: Services, request: Request) -> Json:  # noqa: ARG001
     """There is none: none can be enqueued."""
-    token = request.headers.get(TEST_TOKEN.lower())
+    token = request.headers.get(TEST_HEADER.lower())
     if token is None:
-        missing = {"type": "missing", "loc": ["header", TEST_TOKEN], "msg": "Field required", "input": None}
+        missing = {"type": "missing", "loc": ["header", TEST_HEADER], "msg": "Field required", "input": None}
         raise Problem(422, [missing])
     raise not_found(f"No connection test found for token: `{token}`")

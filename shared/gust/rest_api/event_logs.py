@@ -7,6 +7,7 @@ time reads the events of its page, and counts the others; any other reads all of
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from gust.model.logged_event import LoggedEvent
@@ -17,6 +18,7 @@ from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
 SEARCHED: Final = ("dag_id", "task_id", "run_id", "owner", "event")
+SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
 EXACT: Final = ("task_id", "map_index", "try_number", "owner", "event")
 """Beside the DAG and the run, which the store finds by itself."""
 
@@ -73,10 +75,7 @@ class EventLogsQuery(Paging):
 ORDERING: Final = Ordering[LoggedEvent](
     attributes={
         **dict.fromkeys(sorted(IN_ORDER_OF_TIME), lambda event: event.when),
-        **{
-            name: lambda event, name=name: getattr(event, name)
-            for name in ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
-        },
+        **{name: attrgetter(name) for name in SORTED_BY},
     },
     key=lambda event: (event.when,),
 )

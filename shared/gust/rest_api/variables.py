@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -227,11 +228,11 @@ def bulk_variables(services: Services, request: Request) -> Json:
         result = results.setdefault(action.action, BulkResult())
         match action:
             case BulkCreate():
-                result.guard(lambda a=action, r=result: _bulk_create(services, a, r))
+                result.guard(partial(_bulk_create, services, action, result))
             case BulkUpdate():
-                result.guard(lambda a=action, r=result: _bulk_update(services, a, r))
+                result.guard(partial(_bulk_update, services, action, result))
             case BulkDelete():
-                result.guard(lambda a=action, r=result: _bulk_delete(services, a, r))
+                result.guard(partial(_bulk_delete, services, action, result))
     return bulk.answer(results)
 
 

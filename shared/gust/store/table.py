@@ -275,7 +275,7 @@ class Table:
         count = 0
         while True:
             answer = self._call("query", **arguments)
-            count += answer["Count"]
+            count += int(answer["Count"])
             if not (position := answer.get("LastEvaluatedKey")):
                 return count
             arguments["ExclusiveStartKey"] = position

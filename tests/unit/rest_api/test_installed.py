@@ -14,16 +14,14 @@ from gust.rest_api.config import EXPOSE_CONFIG
 from gust.rest_api.dag_run_wait import PATIENCE
 from tests.unit.rest_api.conftest import NOW, Api, World
 
+KINDS = (
+    *("macros", "flask_blueprints", "fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps"),
+    *("appbuilder_views", "appbuilder_menu_items", "global_operator_extra_links", "operator_extra_links"),
+    *("listeners", "timetables"),
+)
 PLUGIN: dict[str, Any] = {
     "name": "moons",
-    **dict.fromkeys(
-        (
-            *("macros", "flask_blueprints", "fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps"),
-            *("appbuilder_views", "appbuilder_menu_items", "global_operator_extra_links", "operator_extra_links"),
-            *("listeners", "timetables"),
-        ),
-        [],
-    ),
+    **{kind: [] for kind in KINDS},
     "source": "$PLUGINS_FOLDER/moons.py",
 }
 PROVIDER = {"package_name": "p", "description": "d", "version": "1", "documentation_url": None}

@@ -59,7 +59,7 @@ def test_the_form_that_comes_back_keeps_what_it_hides(world: World, api: Api) ->
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "sent", "kept"),
+    "edit",
     [
         ("my_secret", "s3cret", "***", "s3cret"),
         ("my_secret", "s3cret", "new", "new"),
@@ -69,9 +69,8 @@ def test_the_form_that_comes_back_keeps_what_it_hides(world: World, api: Api) ->
         ("my_secret", "12345", "***", "12345"),
     ],
 )
-def test_a_variables_mask_keeps_what_it_hides(
-    world: World, api: Api, key: str, value: str, sent: str, kept: str
-) -> None:
+def test_a_variables_mask_keeps_what_it_hides(world: World, api: Api, edit: tuple[str, str, str, str]) -> None:
+    key, value, sent, kept = edit
     api("POST", VARS, {"key": key, "value": value})
     api.ok("patch_variable", "PATCH", f"{VARS}/{key}", {"key": key, "value": sent, "description": "d"})
     variable = find_variable(world.services, key)
