@@ -15,6 +15,7 @@ from gust.model.variable import VARIABLES
 from gust.rest_api.app import build
 from gust.rest_api.auth import ALL_ADMINS, Authenticator
 from gust.services.connections import default_connections, find_connection
+from gust.services.reencrypt_settings import Reencrypted, reencrypt_settings
 from gust.services.variables import change_variable, find_variable
 from tests.unit.rest_api.conftest import Api, World
 
@@ -105,6 +106,32 @@ def test_without_its_key_everything_else_is_still_shown(world: World, api: Api) 
     assert later("PATCH", f"{CONNS}/pg", PG).status == 409
     later.ok("patch_variable", "PATCH", f"{VARS}/lost", {"key": "lost", "value": "new"})
     assert later.ok("get_variable", "GET", f"{VARS}/lost")["value"] == "new"
+
+
+def test_after_a_change_of_the_key_the_old_one_is_not_needed(world: World, api: Api) -> None:
+    api("POST", VARS, {"key": "v", "value": "of the old key", "description": "d"})
+    world.clock.advance(1)
+    api("POST", CONNS, {**PG, "extra": json.dumps(EXTRA)})
+    world.store.put_setting(VARIABLES, "plain", {"value": "in clear", "description": None})
+    services = replace(world.services, cipher=FernetCipher(lambda: "new,a key of the stack"))
+    assert reencrypt_settings(services) == reencrypt_settings(services) == Reencrypted(3, ())
+    services = replace(world.services, cipher=FernetCipher(lambda: "new"))
+    listed = Api(build(services, Authenticator(ALL_ADMINS))).ok("get_variables", "GET", VARS)["variables"]
+    assert [(v["key"], v["value"], v["is_encrypted"]) for v in listed] == [
+        ("v", "of the old key", True),
+        ("plain", "in clear", True),
+    ]
+    connection = find_connection(services, "pg")
+    assert connection is not None
+    assert (connection.password, json.loads(connection.extra or "")) == ("s3cret-pw", EXTRA)
+
+
+def test_what_no_key_fits_is_left_as_it_is_and_named(world: World, api: Api) -> None:
+    api("POST", VARS, {"key": "v", "value": "x"})
+    api("POST", CONNS, PG)
+    services = replace(world.services, cipher=FernetCipher(lambda: "new"))
+    assert reencrypt_settings(services) == Reencrypted(0, ("variable v", "connection pg"))
+    assert api.ok("get_variable", "GET", f"{VARS}/v")["value"] == "x"
 
 
 def test_two_who_change_one_at_the_same_time_both_count(world: World, api: Api) -> None:
