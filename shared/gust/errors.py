@@ -10,6 +10,7 @@ GustError
 │   ├── Conflict
 │   ├── Gone
 │   ├── Invalid
+│   ├── Unreadable
 │   └── NotSupportedYet
 ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
@@ -90,6 +91,12 @@ class Invalid(Rejected):
         self.field = field
         """Path to the field, outermost first, e.g. `("body", "logical_date")`."""
         self.value = value
+
+
+class Unreadable(Rejected):
+    """What is stored was encrypted with a key that the stack does not have any more."""
+
+    status = 409
 
 
 class Unauthorized(Rejected):

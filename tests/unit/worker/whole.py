@@ -19,6 +19,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.trigger import run_trigger
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
@@ -71,6 +72,7 @@ class Whole:
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]  # nobody reads logs here
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
         self.api = ExecutionApi(self.services, log=Logger(service=f"whole-{id(self)}", stream=io.StringIO()))
         self.bundles = BundleFolder(self.objects, self.root)

@@ -14,6 +14,7 @@ from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.limits import DynamoDBLimits
+from gust.store.dynamodb.logged_events import DynamoDBLoggedEvents
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.xcoms import DynamoDBXComs
@@ -32,6 +33,7 @@ class DynamoDBStore(
     DynamoDBAssetReferences,
     DynamoDBAssetQueues,
     DynamoDBSettings,
+    DynamoDBLoggedEvents,
 ):
     """Implements `services.ports.Store`.
 
