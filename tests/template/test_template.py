@@ -229,6 +229,7 @@ def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
 
 WOKEN_BY_OTHERS = {
     *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
+    *("await_input", "resume_answered", "answer"),
 }
 """Edges by which workers and triggers move an instance, and after which something else may move. What runs the workers
 loses tries too, not only the scheduler. What gives out slots does not know the run that it gives them to: it is told."""
@@ -236,7 +237,17 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
     *("wait", "hold"),
-    *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label", "stop_others"),
+    *(
+        "skip",
+        "upstream_fail",
+        "remove",
+        "time_out",
+        "time_out_trigger",
+        "time_out_input",
+        "start",
+        "label",
+        "stop_others",
+    ),
     *("clear", "interrupt", "mark", "forget", "annotate", "pin"),
 }
 """The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing. A person's

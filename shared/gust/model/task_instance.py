@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from gust.model.hitl import ParkedQuestion
 from gust.model.keys import UNMAPPED, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 
@@ -65,7 +66,10 @@ class TaskInstance:
     trigger: ParkedTrigger | None = None
     """Set while deferred; its `next_method` and `next_kwargs` go on with the resumed try."""
     next_method: str | None = None
+    """Where the try goes on when it is resumed; set while it awaits input, and from its resumption on."""
     next_kwargs: dict[str, Any] | str | None = None
+    question: ParkedQuestion | None = None
+    """Set while it awaits input, if it has asked anything at all."""
     reschedule_count: int = 0
     first_start_date: datetime | None = None
     """Start of the try before its first reschedule: sensors count their timeout from it."""

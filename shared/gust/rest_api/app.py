@@ -28,6 +28,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     dag_warning,
     dags,
     deadlines,
+    hitl,
     import_error,
     log,
     monitor,

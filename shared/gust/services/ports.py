@@ -30,6 +30,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
+from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
@@ -174,7 +175,8 @@ class RunStore(Protocol):
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
         ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
-        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
+        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance, and
+        StaleHITLDetail where `transition.hitl` wants an unanswered question and it is not."""
 
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
@@ -254,6 +256,28 @@ class XComStore(Protocol):
 
     def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
         """Delete one, or all of the instance. Deleting what is not there is no error."""
+
+
+class HITLStore(Protocol):
+    """Questions that tasks ask people. What moves an instance that awaits input writes the answer with it: `move`."""
+
+    def put_hitl_detail(self, detail: HITLDetail, *, before: HITLDetail | None = None) -> None:
+        """Store what a try asks; the same again is no error. `before` is the instance's last question: one of an earlier
+        try stays in the history, one of the same try loses its answer."""
+
+    def get_hitl_detail(self, key: TaskInstanceKey, *, until_try: int | None = None) -> HITLDetail | None:
+        """The last question of the instance, or the last of its tries up to `until_try`."""
+
+    def list_hitl_details(
+        self, *, dag_id: str | None = None, run_id: str | None = None, answered: bool | None = None
+    ) -> list[HITLDetail]:
+        """The last question of each instance; across runs it may lag by a moment."""
+
+    def answer_hitl_detail(
+        self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
+    ) -> None:
+        """Store the answer, if there is none and the instance still is where it was `seen`: nothing is resumed by it.
+        Raises StaleHITLDetail, StaleTaskInstance."""
 
 
 class DagStore(Protocol):
@@ -497,6 +521,7 @@ class Store(
     CallbackStore,
     LimitStore,
     XComStore,
+    HITLStore,
     DagStore,
     AssetStore,
     AssetReferenceStore,

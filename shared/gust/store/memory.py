@@ -59,6 +59,7 @@ from gust.store.fences import (
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 
 P = ParamSpec("P")
@@ -74,7 +75,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemoryHITL):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -86,6 +87,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
         self._callbacks = {}
+        self._hitl_details = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
@@ -294,12 +296,15 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         before, after = transition.before, transition.after
         current = self._current(before.key)
         if not _holds(instance_fence(before), current):
-            if _holds(repeated_move(after), current):
+            if _holds(repeated_move(transition), current):
                 return
             if (again := with_what_it_holds(transition, current)) is not None:
                 self.move(again)
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.hitl is not None:
+            self._check_hitl(before.key, transition.hitl)
+            self._write_hitl(before.key, transition.hitl)
         if transition.callback is not None:
             self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))

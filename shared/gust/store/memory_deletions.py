@@ -11,6 +11,7 @@ from gust.model.bundle import DagWarning
 from gust.model.callback import Callback
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.hitl import HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import XCom
@@ -28,6 +29,7 @@ class MemoryDeletions:
     _tries: dict[TaskInstanceKey, dict[int, TaskInstance]]
     _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
     _xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]]
+    _hitl_details: dict[TaskInstanceKey, dict[int, HITLDetail]]
     _consumed: dict[DagRunKey, list[AssetEvent]]
     _dags: dict[str, Dag]
     _versions: dict[tuple[str, int], DagVersion]
@@ -41,7 +43,12 @@ class MemoryDeletions:
             if run_fence(current) != run_fence(run):
                 raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", current)
             self._count_run(run, None)
-            with_history = (*self._tries, *self._rendered_fields, *(key for key, _ in self._xcoms))
+            with_history = (
+                *self._tries,
+                *self._rendered_fields,
+                *(key for key, _ in self._xcoms),
+                *self._hitl_details,
+            )
             for key in {key for key in with_history if key.run == run.key}:
                 self.delete_history(key)
             self._instances.pop(run.key, None)
@@ -56,6 +63,7 @@ class MemoryDeletions:
         with self._lock:
             self._tries.pop(key, None)
             self._rendered_fields.pop(key, None)
+            self._hitl_details.pop(key, None)
             for name in [name for name in self._xcoms if name[0] == key]:
                 del self._xcoms[name]
 

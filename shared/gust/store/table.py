@@ -197,6 +197,14 @@ class Delete:
     expression: Expression = field(default_factory=Expression)
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Change nothing of an item, but have it checked with the other writes of a transaction."""
+
+    key: Key
+    expression: Expression
+
+
 class Table:
     """One DynamoDB table. Thread-safe as the client is."""
 
@@ -327,7 +335,7 @@ class Table:
                     break
                 self._back_off(attempt)
 
-    def transact(self, *writes: Put | Update | Delete) -> None:
+    def transact(self, *writes: Put | Update | Delete | Check) -> None:
         """All or nothing. Raises ConditionFailed, with one entry of `found` per write."""
         self._write("transact_write_items", {"TransactItems": [_transacted(self._name, write) for write in writes]})
 
@@ -386,7 +394,7 @@ def _put(table: str, put: Put) -> dict[str, Any]:
     return {"TableName": table, "Item": {**_key(put.key), **put.item}, **put.expression.arguments()}
 
 
-def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
+def _transacted(table: str, write: Put | Update | Delete | Check) -> dict[str, Any]:
     match write:
         case Put():
             return {"Put": _put(table, write)}
@@ -394,6 +402,8 @@ def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
             return {"Update": _update(table, write)}
         case Delete():
             return {"Delete": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
+        case Check():
+            return {"ConditionCheck": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
 
 
 def _update(table: str, update: Update) -> dict[str, Any]:

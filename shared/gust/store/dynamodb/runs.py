@@ -22,10 +22,11 @@ from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.hitl import answered_already, hitl_write
 from gust.store.dynamodb.limits import instance_update, limit_updates
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
-from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
+from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
@@ -144,7 +145,11 @@ class DynamoDBRuns:
 
     def delete_history(self, key: TaskInstanceKey) -> None:
         pk = keyspace.run_partition(key.run)
-        beginnings = (keyspace.finished_tries(key), keyspace.xcoms(key.task_id, key.map_index))
+        beginnings = (
+            keyspace.finished_tries(key),
+            keyspace.xcoms(key.task_id, key.map_index),
+            keyspace.hitl_details(key),
+        )
         found = [key_of(item) for start in beginnings for item in self._table.query(pk, begins_with=start)]
         self._table.delete_all([*found, keyspace.rendered_fields(key)])
 
@@ -225,20 +230,24 @@ class DynamoDBRuns:
     def move(self, transition: Transition) -> None:
         counted = limit_updates(transition)
         changed = instance_update(transition)
-        writes: list[Put | Update | Delete] = [changed, *counted]
+        writes: list[Put | Update | Delete | Check] = [changed, *counted]
         if finished := transition.finished_try:
             kept = keyspace.finished_try(finished.key, finished.try_number)
             writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
         if transition.callback is not None:
             writes.append(callback_write(CallbackMove(None, transition.callback)))
+        if transition.hitl is not None:
+            writes.append(hitl_write(transition.before.key, transition.hitl))
         try:
             if len(writes) > 1:
                 self._table.transact(*writes)
             else:
                 self._table.update(changed.key, changed.expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(transition), failed.item):
                 return
+            if transition.hitl is not None and failed.failed(-1) and not failed.failed(0):
+                raise answered_already(transition.before.key) from failed
             stale = _stale(transition.edge, transition.before.key, failed)
             if (again := fences.with_what_it_holds(transition, stale.current)) is None:
                 raise stale from failed

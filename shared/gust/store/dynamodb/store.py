@@ -13,6 +13,7 @@ from gust.store.dynamodb.backfills import DynamoDBBackfills
 from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.hitl import DynamoDBHITL
 from gust.store.dynamodb.limits import DynamoDBLimits
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
@@ -27,6 +28,7 @@ class DynamoDBStore(
     DynamoDBCallbacks,
     DynamoDBLimits,
     DynamoDBXComs,
+    DynamoDBHITL,
     DynamoDBDags,
     DynamoDBAssets,
     DynamoDBAssetReferences,
