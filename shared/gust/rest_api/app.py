@@ -17,6 +17,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
+    asset_state_store,
     assets,
     backfills,
     dag_run,
@@ -35,6 +36,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     pools,
     task_instances,
     task_instances_actions,
+    task_state_store,
     tasks,
     version,
     xcom,

@@ -35,6 +35,7 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunType
+from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
 from gust.scheduling.callback import CallbackMove
@@ -502,8 +503,36 @@ class AssetQueueStore(Protocol):
         """event id → runs that were to consume it."""
 
 
+class StateStores(Protocol):
+    """What tasks, watchers and people keep for a task instance (all its tries alike) or for an asset. Writes replace."""
+
+    def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None: ...
+
+    def get_task_state(self, key: TaskInstanceKey, name: str) -> StateEntry | None: ...
+
+    def list_task_state(self, key: TaskInstanceKey) -> list[StateEntry]:
+        """By key."""
+
+    def delete_task_state(self, key: TaskInstanceKey, name: str) -> None:
+        """Deleting what is not there is no error."""
+
+    def clear_task_state(self, run: DagRunKey, task_id: str, map_index: int | None) -> None:
+        """`None`: of all map indexes."""
+
+    def put_asset_state(self, asset: AssetKey, entry: StateEntry) -> None: ...
+
+    def get_asset_state(self, asset: AssetKey, name: str) -> StateEntry | None: ...
+
+    def list_asset_state(self, asset: AssetKey) -> list[StateEntry]:
+        """By key."""
+
+    def delete_asset_state(self, asset: AssetKey, name: str) -> None: ...
+
+    def clear_asset_state(self, asset: AssetKey) -> None: ...
+
+
 class SettingStore(Protocol):
-    """Variables, connections and the key-value stores of tasks and assets: small named JSON documents."""
+    """Variables and connections: small named JSON documents."""
 
     def get_setting(self, namespace: str, name: str) -> Any | None: ...
 
@@ -527,6 +556,7 @@ class Store(
     AssetReferenceStore,
     AssetQueueStore,
     SettingStore,
+    StateStores,
     Protocol,
 ):
     """All of the table."""

@@ -62,6 +62,7 @@ from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_part import T, as_stored
+from gust.store.memory_state_stores import MemoryStateStores
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +77,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemoryHITL):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemoryHITL, MemoryStateStores):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -89,6 +90,8 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
         self._callbacks = {}
         self._hitl_details = {}
+        self._task_states = {}
+        self._asset_states = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}

@@ -12,6 +12,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.hitl import HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import XCom
 from gust.store.fences import run_fence
@@ -29,6 +30,7 @@ class MemoryDeletions(MemoryPart):
     _rendered_fields: dict[TaskInstanceKey, tuple[int, str]]
     _xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]]
     _hitl_details: dict[TaskInstanceKey, dict[int, HITLDetail]]
+    _task_states: dict[TaskInstanceKey, dict[str, StateEntry]]
     _consumed: dict[DagRunKey, list[AssetEvent]]
     _dags: dict[str, Dag]
     _versions: dict[tuple[str, int], DagVersion]
@@ -53,6 +55,8 @@ class MemoryDeletions(MemoryPart):
             self._instances.pop(run.key, None)
             for owed in [owed for owed in self._callbacks if owed[0] == run.key]:
                 del self._callbacks[owed]
+            for key in [key for key in self._task_states if key.run == run.key]:
+                del self._task_states[key]
             self._consumed.pop(run.key, None)
             if run.logical_date:
                 self._logical_dates.pop((run.dag_id, run.logical_date), None)

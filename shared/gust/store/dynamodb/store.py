@@ -17,6 +17,7 @@ from gust.store.dynamodb.hitl import DynamoDBHITL
 from gust.store.dynamodb.limits import DynamoDBLimits
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
+from gust.store.dynamodb.state_stores import DynamoDBStateStores
 from gust.store.dynamodb.xcoms import DynamoDBXComs
 from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
@@ -34,6 +35,7 @@ class DynamoDBStore(
     DynamoDBAssetReferences,
     DynamoDBAssetQueues,
     DynamoDBSettings,
+    DynamoDBStateStores,
 ):
     """Implements `services.ports.Store`.
 
