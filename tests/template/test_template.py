@@ -16,6 +16,7 @@ import pytest
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
+from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
@@ -262,7 +263,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     )
     patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
-    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE}
+    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE, EDITED}
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:

@@ -248,6 +248,16 @@ class XComStore(Protocol):
         nothing, unless the instance runs.
         Raises Invalid where the value is larger than 50 MB."""
 
+    def create_xcom(self, xcom: XCom) -> None:
+        """Store it, and note nothing. Raises AlreadyExists where there is one, Invalid where it is larger than 50 MB."""
+
+    def note_xcom(
+        self, key: TaskInstanceKey, name: str, *, is_pushed: bool | None, skip_decision: dict[str, Any] | None
+    ) -> None:
+        """What the scheduler must know of what a person does to an XCom: whether the name is among the instance's
+        `pushed_keys`, and whom it skips; `None`: as before. Whatever state the instance is in; one without an item
+        notes nothing. The scheduler looks at the run again."""
+
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
 
     def list_xcoms(

@@ -374,6 +374,26 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
 
     @_alone
+    def create_xcom(self, xcom: XCom) -> None:
+        if (xcom.key, xcom.name) in self._xcoms:
+            raise AlreadyExists(f"{xcom.key} has an XCom {xcom.name!r} already")
+        self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
+
+    @_alone
+    def note_xcom(
+        self, key: TaskInstanceKey, name: str, *, is_pushed: bool | None, skip_decision: dict[str, Any] | None
+    ) -> None:
+        noted = self.get_instance(key)
+        if noted is None:
+            return
+        if is_pushed is not None:
+            pushed = {*noted.pushed_keys, name} if is_pushed else {*noted.pushed_keys} - {name}
+            noted = replace(noted, pushed_keys=tuple(sorted(pushed)))
+        if skip_decision is not None:
+            noted = replace(noted, skip_decision=skip_decision)
+        self._set_instance(noted)
+
+    @_alone
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:
         found = self._xcoms.get((key, name))
         return None if found is None else _with_value(*found)

@@ -84,6 +84,7 @@ class Expression:
     sets: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
     adds: list[str] = field(default_factory=list)
+    deletes: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     values: dict[str, Attribute] = field(default_factory=dict)
 
@@ -142,8 +143,13 @@ class Expression:
         self.adds.append(f"{self._name(name)} {self._value('added', name, value)}")
         return self
 
+    def take_out(self, name: str, value: Attribute) -> Expression:
+        """Remove from a set; the last one takes the attribute with it."""
+        self.deletes.append(f"{self._name(name)} {self._value('deleted', name, value)}")
+        return self
+
     def arguments(self) -> dict[str, Any]:
-        updates = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds}
+        updates = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds, "DELETE": self.deletes}
         arguments: dict[str, Any] = {}
         if update := " ".join(f"{verb} {', '.join(clauses)}" for verb, clauses in updates.items() if clauses):
             arguments["UpdateExpression"] = update
