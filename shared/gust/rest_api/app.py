@@ -29,6 +29,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     dag_warning,
     dags,
     deadlines,
+    extra_links,
     hitl,
     import_error,
     log,
