@@ -135,8 +135,8 @@ class RunStore(Protocol):
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
         `due_at` differs, the stored `due_at` too. A backfill's run that ends, or is queued again, is counted in the same
-        transaction. Raises StaleDagRun; ValueError where the run would begin or cease to be running, which has verbs of
-        its own."""
+        transaction, and one that loses its partition date is not found by it any more. Raises StaleDagRun; ValueError
+        where the run would begin or cease to be running, which has verbs of its own."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:

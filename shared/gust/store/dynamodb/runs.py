@@ -156,9 +156,12 @@ class DynamoDBRuns:
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
         update = run_update(before, after, fences.update_fence(before, after))
-        of_owner = counted(before, after, Expression().exists())
+        with_it: list[Update | Delete] = [
+            *counted(before, after, Expression().exists()),
+            *_leaves_partition(before, after),
+        ]
         try:
-            self._table.transact(update, *of_owner) if of_owner else self._table.update(update.key, update.expression)
+            self._table.transact(update, *with_it) if with_it else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
             if items.DAG_RUN.holds(fences.changed_run_fields(before, after), failed.item):
                 return
@@ -311,6 +314,13 @@ def new_run(run: DagRun) -> list[Put]:
     if run.partition_date:
         puts.append(Put(keyspace.run_of_partition(run.dag_id, run.partition_date, run.run_id), named))
     return puts
+
+
+def _leaves_partition(before: DagRun, after: DagRun) -> list[Delete]:
+    """A run that loses its partition date is not found by it any more."""
+    if before.partition_date is None or after.partition_date == before.partition_date:
+        return []
+    return [Delete(keyspace.run_of_partition(before.dag_id, before.partition_date, before.run_id))]
 
 
 def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
