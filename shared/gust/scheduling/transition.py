@@ -56,9 +56,10 @@ class Transition:
         """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
         failed.
 
-        A try is in the history exactly from the moment the next one takes its place, never beside itself.
+        A try is in the history exactly from the moment the next one takes its place, never beside itself; and as it ended,
+        whatever its instance became (skipped, removed) after a clear, without another try.
         """
-        if not self.keeps_try:
+        if not self.keeps_try or self.before.is_try_kept:
             return None
         if self.before.state in FINISHED:
             return self.before
@@ -587,6 +588,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
     return replace(
         before,
         state=None,
+        is_try_kept=True,
         max_tries=max(before.max_tries, before.try_number) if retries is None else before.try_number + retries,
         dispatch_count=before.dispatch_count + 1,
         end_date=before.end_date or at,

@@ -236,6 +236,18 @@ def test_a_cleared_try_is_in_the_history_and_has_all_retries_ahead(state):
     assert (again.after.try_number, again.after.max_tries, again.finished_try) == (4, 5, None)
 
 
+def test_the_history_has_a_try_as_it_ended_whatever_its_instance_became_without_another():
+    succeeded = instance(S.SUCCESS, start_date=NOW, end_date=NOW)
+    cleared = transition.clear(succeeded, at=NOW, retries=0)
+    assert cleared.finished_try == succeeded
+    skipped = transition.skip(cleared.after, at=LATER, reason="r")
+    again = transition.clear(skipped.after, at=LATER, retries=0)
+    assert again.finished_try is None
+    begun = transition.schedule(again.after, at=LATER, retries=0).after
+    failed = transition.fail(transition.start(begun, at=LATER).after, at=LATER).after
+    assert transition.clear(failed, at=LATER, retries=0).finished_try == failed
+
+
 def test_clearing_what_the_dag_no_longer_has_promises_no_new_try():
     assert transition.clear(instance(S.FAILED, try_number=4, max_tries=1), at=NOW, retries=None).after.max_tries == 4
     assert transition.clear(instance(S.FAILED, try_number=1, max_tries=3), at=NOW, retries=None).after.max_tries == 3
