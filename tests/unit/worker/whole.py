@@ -63,6 +63,8 @@ class Whole:
     log: Lines = field(default_factory=Lines)
     services: Services = field(init=False)
     specs: dict[str, DagSpec] = field(default_factory=dict)
+    serialized: dict[str, str] = field(default_factory=dict)
+    """By dag_id: where Airflow's own form of the DAG lies."""
 
     def __post_init__(self) -> None:
         self.services = Services(
@@ -95,6 +97,7 @@ class Whole:
             for parsed in outcome.dags:
                 spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
                 self.specs[spec.dag_id] = spec
+                self.serialized[spec.dag_id] = parsed.serialized_key
                 self.store.put_dag(
                     None,
                     Dag(
