@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
+from gust.model.listener import Hook
+from gust.model.workload import HookCall
 
 log = logging.getLogger(__name__)
 
@@ -300,14 +302,14 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
 RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
 
 
-def run_listeners() -> tuple[str, ...]:
-    """Hooks about runs that listeners of this process's plugins implement."""
+def listeners() -> tuple[str, ...]:
+    """Hooks that listeners of this process's plugins implement, but those about tries: a try's own process calls them."""
     from airflow.listeners.listener import get_listener_manager
 
     manager = get_listener_manager()
     if not manager.has_listeners:
         return ()
-    return tuple(name for name in RUN_HOOKS if getattr(manager.hook, name).get_hookimpls())
+    return tuple(name for name in (*RUN_HOOKS, *Hook) if getattr(manager.hook, name).get_hookimpls())
 
 
 # --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------
@@ -371,6 +373,55 @@ def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:
         getattr(get_listener_manager().hook, what["event"])(dag_run=_run_of_model(what), msg=what["reason"])
     except Exception:
         log.exception("Error while calling listener")
+
+
+def call_hook(call: HookCall, bundle: Path, log: Any) -> None:
+    """Call a hook about an asset or an import error, with what Airflow gives it."""
+    from airflow.listeners.listener import get_listener_manager
+
+    try:
+        getattr(get_listener_manager().hook, call.hook)(**_arguments(Hook(call.hook), call.arguments, bundle))
+    except Exception:
+        log.exception("error calling listener")
+
+
+def _arguments(hook: Hook, given: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
+    match hook:
+        case Hook.ASSET_CREATED | Hook.ASSET_CHANGED:
+            return {"asset": _asset(given)}
+        case Hook.ASSET_ALIAS_CREATED:
+            return {"asset_alias": _asset_alias(given)}
+        case Hook.ASSET_EVENT_EMITTED:
+            return {"asset_event": _asset_event(given)}
+        case Hook.NEW_IMPORT_ERROR | Hook.EXISTING_IMPORT_ERROR:
+            return {"filename": str(bundle / given["filename"]), "stacktrace": given["stacktrace"]}
+
+
+def _asset(given: Mapping[str, Any]) -> Any:
+    from airflow.serialization.definitions.assets import SerializedAsset
+
+    return SerializedAsset(**given, watchers=[])
+
+
+def _asset_alias(given: Mapping[str, Any]) -> Any:
+    from airflow.serialization.definitions.assets import SerializedAssetAlias
+
+    return SerializedAssetAlias(**given)
+
+
+def _asset_event(given: Mapping[str, Any]) -> Any:
+    import pendulum
+    from airflow.listeners.types import AssetEvent
+
+    date = given["partition_date"]
+    return AssetEvent(
+        **{
+            **given,
+            "asset": _asset(given["asset"]),
+            "source_aliases": [_asset_alias(alias) for alias in given["source_aliases"]],
+            "partition_date": pendulum.parse(date) if date else None,
+        }
+    )
 
 
 def run_deadline_callback(what: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:

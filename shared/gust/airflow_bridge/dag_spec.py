@@ -80,7 +80,7 @@ def build_spec(serialized: str, *, bundle_name: str) -> tuple[DagSpec, tuple[Ass
         has_on_success_callback=bool(dag.has_on_success_callback),
         has_on_failure_callback=bool(dag.has_on_failure_callback),
         deadline=raw.get("deadline"),
-        listeners=compat.run_listeners(),
+        listeners=compat.listeners(),
         tasks={task_id: task_spec(dag.task_dict[task_id], upstreams[task_id]) for task_id in in_order(dag, upstreams)},
         task_groups={group_id: group_spec(group) for group_id, group in groups.items()},
         root_children=children_of(dag.task_group),

@@ -37,6 +37,8 @@ class CallbackKind(StrEnum):
     """`on_failure_callback` or `on_retry_callback` of a try that no worker could end."""
     DEADLINE = "deadline"
     LISTENER = "listener"
+    HOOK = "hook"
+    """A listener's too, of what no run owes: never stored."""
     """A hook of the bundle's plugins."""
     TRIGGER = "trigger"
     """`on_kill` of a trigger whose task waits for it no more, because somebody else ended or cleared it."""

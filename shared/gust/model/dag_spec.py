@@ -247,7 +247,8 @@ class DagSpec(_Spec):
     has_on_failure_callback: bool = False
     deadline: list[dict[str, Any]] | None = None
     listeners: tuple[str, ...] = ()
-    """Hooks about runs that a listener of the bundle's plugins implements, by name; nobody is told of the others."""
+    """Hooks that a listener of the bundle's plugins implements, by name, but those about tries; nobody is told of the
+    others."""
     tasks: dict[str, TaskSpec] = {}
     """By task id, in topological order: a task comes after its upstreams."""
     task_groups: dict[str, TaskGroupSpec] = {}

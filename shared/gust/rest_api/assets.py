@@ -33,6 +33,7 @@ from gust.services.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 from gust.services.register_asset_event import register_asset_events
+from gust.services.tell_listeners import tell_of_events
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -329,6 +330,8 @@ def create_asset_event(services: Services, request: Request) -> Json:
         partition_key=body.partition_key,
     )
     (stored,) = register_asset_events(services, event.event_id, [event])
+    if (bundle := services.store.active_bundle()) is not None:
+        tell_of_events(services, [stored], listeners=bundle.listeners, bundle_version=bundle.version)
     return event_response(stored, ())
 
 

@@ -3,6 +3,7 @@
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
 error <text>                 and gives this import error
+listens <hook>               (of the file of plugins) a listener implements this hook
 """
 
 import json
@@ -22,6 +23,7 @@ from gust.errors import NotFound
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.workload import TellListeners
 from gust.services.activate_bundle import Activation, activate
 from gust.services.clock import ManualClock
 from gust.services.context import Services
@@ -76,8 +78,17 @@ class Stack:
         with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
                 outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch)
+                outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
                 self.objects.put(progress_key(taken.plan, number), body)
+
+    def listeners(self, bundle: ZipFile) -> tuple[str, ...]:
+        lines = [line.split() for path in bundle.namelist() for line in bundle.read(path).decode().splitlines()]
+        return tuple(line[1] for line in lines if line[:1] == ["listens"])
+
+    def told(self) -> list[tuple[str, str]]:
+        """What listeners have been sent: hook, and of what."""
+        return [(w.call.hook, w.call.about) for w, _ in self.queues.wakes if isinstance(w, TellListeners)]
 
     def activate(self, taken: Snapshot) -> Activation:
         assert taken.plan is not None

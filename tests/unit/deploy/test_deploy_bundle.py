@@ -134,6 +134,47 @@ def test_assets_are_registered_as_the_file_says_last(stack):
     assert stack.store.get_asset(name="a-asset") == replace(first, extra={"by": "b.py"})
 
 
+# --- whom it is told --------------------------------------------------------------------------------------------------
+
+
+def test_listeners_are_told_of_new_assets_and_of_import_errors(stack):
+    hooks = ["on_asset_created", "on_new_dag_import_error", "on_existing_dag_import_error"]
+    stack.upload("plugins/p.py", "\n".join(f"listens {hook}" for hook in hooks))
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "error Oh")
+    stack.deploy()
+    assert set(stack.store.active_bundle().listeners) == set(hooks)
+    assert sorted(stack.told()) == [("on_asset_created", "a-asset/s3://a"), ("on_new_dag_import_error", "b.py")]
+
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a 0 0 * * *")
+    stack.upload("b.py", "error Oh no")
+    stack.deploy()
+    assert stack.told() == [("on_existing_dag_import_error", "b.py")]
+
+    stack.queues.wakes.clear()
+    stack.delete("b.py")
+    stack.deploy()
+    assert set(stack.store.active_bundle().listeners) == set(hooks)
+    assert stack.told() == []
+
+
+def test_a_deployment_that_died_tells_of_its_assets_again(stack, dies):
+    stack.upload("plugins/p.py", "listens on_asset_created")
+    stack.upload("a.py", "dag a")
+    with dies(stack, 2):
+        stack.deploy()
+    stack.deploy()
+    assert set(stack.told()) == {("on_asset_created", "a-asset/s3://a")}
+
+
+def test_where_nobody_listens_nothing_is_sent(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "error Oh")
+    stack.deploy()
+    assert stack.told() == []
+
+
 # --- when the next run is ---------------------------------------------------------------------------------------------
 
 

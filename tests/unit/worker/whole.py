@@ -31,10 +31,12 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.model.workload import TellListeners
 from gust.services.advance import advance
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 from gust.services.deployment_keys import bundle_key
+from gust.services.tell_listeners import have_worker_tell
 from gust.store.memory import MemoryStore
 from tests.unit.worker.control_plane import Lines
 
@@ -135,6 +137,13 @@ class Whole:
                 run_callback(workload, **self._doors(), remaining=60)
             except Stale:
                 continue
+
+    def tell_listeners(self) -> None:
+        """Of what no run owes them."""
+        for wake in [wake for wake, _ in self.queues.wakes if isinstance(wake, TellListeners)]:
+            have_worker_tell(self.services, wake)
+        self.queues.wakes.clear()
+        self.run_callbacks()
 
     def run_triggers(self) -> None:
         workloads, self.queues.triggers = self.queues.triggers, []
