@@ -169,6 +169,21 @@ def decoded_timetable(data: dict[str, Any]) -> Any:
     return decode_timetable(data)
 
 
+def decoded_partition_mapper(data: dict[str, Any]) -> Any:
+    """As `decoded_timetable`."""
+    from airflow.serialization.decoders import decode_partition_mapper
+
+    return decode_partition_mapper(data)
+
+
+def is_partition_satisfied(mapper: Any, key: str, received: set[str]) -> bool:
+    """As Airflow's scheduler asks it: what rolls nothing up has what it needs with its first event."""
+    if not mapper.is_rollup:
+        return True
+    expected = mapper.to_upstream(key)
+    return bool(mapper.wait_policy.is_satisfied_by_keys(matched=received, expected=expected).satisfied)
+
+
 def next_run(
     timetable: Any, *, last: dict[str, str | None] | None, earliest: str | None, latest: str | None, catchup: bool
 ) -> dict[str, str | None] | None:
@@ -345,24 +360,30 @@ def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[
 
 
 def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
-    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker."""
+    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker, and its e-mail: both with
+    a context of their own, as in Airflow."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
-    from airflow.callbacks.callback_requests import TaskCallbackRequest
+    from airflow.callbacks.callback_requests import EmailRequest, TaskCallbackRequest
     from airflow.dag_processing import processor
     from airflow.utils.state import TaskInstanceState
 
-    request = TaskCallbackRequest(
-        filepath=str(file.relative_to(bundle)),
-        bundle_name=bundle_name,
-        bundle_version=what["bundle_version"],
-        msg=what["reason"],
-        ti=_datamodel_of_try(what),
-        task_callback_type=TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED,
-        context_from_server=datamodels.TIRunContext(
+    bag = _dag_bag(file, bundle, bundle_name)
+    request: dict[str, Any] = {
+        "filepath": str(file.relative_to(bundle)),
+        "bundle_name": bundle_name,
+        "bundle_version": what["bundle_version"],
+        "msg": what["reason"],
+        "ti": _datamodel_of_try(what),
+        "context_from_server": datamodels.TIRunContext(
             dag_run=datamodels.DagRun.model_validate(what["dag_run"]), max_tries=what["ti"]["max_tries"]
         ),
-    )
-    processor._execute_task_callbacks(_dag_bag(file, bundle, bundle_name), request, log)
+    }
+    owed = what["definition"]
+    if owed.get("callback", True):
+        of = TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED
+        processor._execute_task_callbacks(bag, TaskCallbackRequest(**request, task_callback_type=of), log)
+    if owed.get("email", False):
+        processor._execute_email_callbacks(bag, EmailRequest(**request, email_type=what["event"]), log)
 
 
 def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:

@@ -215,6 +215,7 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         has_on_failure_callback=bool(task.has_on_failure_callback),
         has_on_retry_callback=bool(task.has_on_retry_callback),
         has_on_skipped_callback=bool(task.has_on_skipped_callback),
+        emails_on=emails_on(task),
         multiple_outputs=bool(own(task, "multiple_outputs", False)),
         template_fields=tuple(task.template_fields or ()),
         template_fields_renderers=dict(task.template_fields_renderers or {}),
@@ -224,6 +225,12 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         params=task_params(task),
         extra_links=tuple(task.extra_links),
     )
+
+
+def emails_on(task: Any) -> tuple[str, ...]:
+    if not own(task, "email", None):
+        return ()
+    return tuple(event for event in ("failure", "retry") if own(task, f"email_on_{event}", True))
 
 
 def own(task: Any, name: str, default: Any) -> Any:

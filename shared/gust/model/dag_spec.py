@@ -154,6 +154,8 @@ class TaskSpec(_Spec):
     has_on_failure_callback: bool = False
     has_on_retry_callback: bool = False
     has_on_skipped_callback: bool = False
+    emails_on: tuple[str, ...] = ()
+    """Of `failure` and `retry`, as far as the task has an address."""
     multiple_outputs: bool = False
     template_fields: tuple[str, ...] = ()
     template_fields_renderers: dict[str, str] = {}

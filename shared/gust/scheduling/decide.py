@@ -356,7 +356,7 @@ class _Deciding:
             return False
         if (missing := missing_worker(task)) is not None:
             refused = transition.refuse(instance, at=self.now, retries=task.retries, reason=missing)
-            self.view.move(callback.with_task_callback(task, refused))
+            self.view.move(callback.with_task_callback(task, refused, emails=True))
             return False
         return True
 
@@ -757,15 +757,16 @@ def lose_try(
     retry_at = None
     if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-    return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
+    lost = transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    return callback.with_task_callback(task, lost, emails=True)
 
 
 def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
     """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
     if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at))
-    return callback.with_task_callback(task, transition.fail(instance, at=at))
+        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)
+    return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
 
 
 def missing_worker(task: TaskSpec) -> str | None:

@@ -583,6 +583,11 @@ class Timetables(Protocol):
         """The moment that a plugin's deadline reference says the deadline of a run refers to."""
         ...
 
+    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
+        """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
+        `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are text."""
+        ...
+
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
@@ -605,6 +610,9 @@ class NoTimetables:
 
     def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
         raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
+
+    def partition_mapper(self, mapper: Mapping[str, Any], *_: Any) -> Any:
+        raise NotSupportedYet(f"{mapper['__type']} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):
