@@ -1,4 +1,5 @@
-"""Ask a timetable, a deadline's reference or a partition mapper of a bundle's plugin, in a child: the other side of `aws.timetables`."""
+"""Ask a timetable, a deadline's reference or a partition mapper of a bundle's plugin, in a child: the other side of
+`aws.timetables`."""
 
 import json
 from datetime import datetime

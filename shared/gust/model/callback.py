@@ -77,8 +77,8 @@ class Callback:
     follows_queueing: bool = False
     """The deadline counts from when the run was queued, and moves when it is cleared."""
     definition: dict[str, Any] = field(default_factory=dict)
-    """What a deadline calls (class, path and arguments) or the trigger (class and arguments), as Airflow encodes it. Of a try: which of
-    `callback` and `email` it is owed."""
+    """What a deadline calls (class, path and arguments) or the trigger (class and arguments), as Airflow encodes it. Of a
+    try: which of `callback` and `email` it is owed."""
     dispatch_count: int = 0
     """How often it was sent. A message or a report of an earlier dispatch is stale."""
     sent_at: datetime | None = None

@@ -585,7 +585,8 @@ class Timetables(Protocol):
 
     def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
         """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
-        `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are text."""
+        `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
+        text."""
         ...
 
 
