@@ -82,7 +82,7 @@ def _task(random: Random, case: Case, traits: set[str], name: str) -> TaskPlan:
             plan.is_teardown, plan.fails_run = True, random.random() < 0.3
             if plan.rule == "all_success":
                 plan.rule = "all_done_setup_success"
-    if "mapped" in traits and plan.kind != "empty" and random.random() < 0.4:
+    if "mapped" in traits and random.random() < 0.4:
         _map(random, case, plan)
     if "retries" in traits and random.random() < 0.5:
         plan.retries = random.choice([1, 2])
@@ -144,7 +144,7 @@ def _map_groups(random: Random, case: Case, traits: set[str]) -> None:
 def _map_over_xcoms(random: Random, case: Case) -> None:
     """Nothing but what a clear can give another length."""
     for number, task in enumerate(case.tasks[1:], start=1):
-        if task.kind == "empty" or random.random() < 0.4:
+        if random.random() < 0.4:
             continue
         task.over, task.kwargs_over = [["xcom", random.choice(case.tasks[:number]).name]], None
 

@@ -147,8 +147,10 @@ class _Deciding:
         self.pools = pools
         self.used = used
         self.max_active_tasks = most
-        self.admitted = run.admitted
+        self.admitted = slots.admissions(run)
         """The run's, and whom this decision lets go besides."""
+        self.run_admitting = run
+        """The run as it says so."""
         self.is_never_full = False
         self.keeps_places_free = False
         self.view = RunView(spec, run, instances, now)
@@ -479,7 +481,7 @@ class _Deciding:
         them keeps nobody back."""
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
         promised: Counter[str] = Counter()
-        admitted: list[str] = []
+        admitted: list[slots.Admission] = []
         for task, instance in ordered:
             is_new = instance.state is not S.SCHEDULED
             is_in_line = not is_new and not self._waits_for_its_run(instance)
@@ -500,7 +502,8 @@ class _Deciding:
                 after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
                 admitted.append(slots.admission(after))
         if admitted:
-            self.admitted = slots.admitting(self.run, admitted, everything).admitted
+            self.run_admitting = slots.admitting(self.run, admitted, everything)
+            self.admitted = slots.admissions(self.run_admitting)
         kept_back = any(slots.waits(i) and self._waits_for_its_run(i) for _, i in self.view.all_instances())
         self.keeps_places_free = bool(promised) and kept_back
 
@@ -742,9 +745,9 @@ class _Deciding:
             late_for_lost = stored > lost + self.config.heartbeat_timeout / 4
             if not late_for_exact and not late_for_lost:
                 wanted = stored
-        if wanted == stored and self.admitted == self.run.admitted:
+        if wanted == stored and self.run_admitting is self.run:
             return None
-        return replace(self.run, due_at=wanted, admitted=self.admitted, last_scheduling_decision=self.now)
+        return replace(self.run_admitting, due_at=wanted, last_scheduling_decision=self.now)
 
 
 def lose_try(
