@@ -97,6 +97,17 @@ class AssetRef(_Spec):
     extra: dict[str, Any] = {}
 
 
+class WatcherSpec(_Spec):
+    """A watcher of an asset that the DAG's schedule names."""
+
+    name: str
+    asset_name: str
+    asset_uri: str
+    classpath: str
+    kwargs: dict[str, Any] = {}
+    """As Airflow serializes them."""
+
+
 class TaskSpec(_Spec):
     task_id: str
     task_display_name: str = ""
@@ -251,6 +262,7 @@ class DagSpec(_Spec):
     listeners: tuple[str, ...] = ()
     """Hooks that a listener of the bundle's plugins implements, by name, but those about tries; nobody is told of the
     others."""
+    watchers: tuple[WatcherSpec, ...] = ()
     tasks: dict[str, TaskSpec] = {}
     """By task id, in topological order: a task comes after its upstreams."""
     task_groups: dict[str, TaskGroupSpec] = {}

@@ -96,6 +96,28 @@ class TriggerWorkload(_OfDispatch):
     """Parked until then: SQS delays a message by 15 minutes at most."""
 
 
+class WatcherWorkload(_Message):
+    """Run one life of a watcher of assets: until it fires, or would sleep."""
+
+    kind: Literal["watcher"] = "watcher"
+    watcher_id: str
+    life: int
+    token: str
+    """JWT, valid for this life alone."""
+    bundle_version: str | None = None
+    wake_at: datetime | None = None
+    sleeps_passed: int = 0
+    is_poller: bool = False
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.watcher_id)
+
+
+ForTriggerer = Annotated[TriggerWorkload | WatcherWorkload, Field(discriminator="kind")]
+"""What may come on the queue of triggers."""
+
+
 class WakeRun(_Message):
     """Look at a run again: something in it is due at `at`. Sent with a delay; early and repeated wakes are harmless."""
 
@@ -146,5 +168,15 @@ class TellListeners(_Message):
     """Whose plugins."""
 
 
-Wake = Annotated[WakeRun | WakeDag | WakeBackfill | WakeLimit | TellListeners, Field(discriminator="kind")]
+class WakeWatcher(_Message):
+    """Look after a watcher of assets."""
+
+    kind: Literal["wake_watcher"] = "wake_watcher"
+    watcher_id: str
+    at: datetime
+
+
+Wake = Annotated[
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeWatcher | TellListeners, Field(discriminator="kind")
+]
 """What may come on the queue of wake-ups."""

@@ -36,6 +36,7 @@ from gust.services.pause_dag import wake_runs
 from gust.services.specs import load_spec
 from gust.services.tell_listeners import tell_of_import_error, tell_of_new_assets
 from gust.services.wake import wake_for_assets, wake_timetable
+from gust.services.watchers import change_watchers, wake_watchers
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +246,9 @@ class Deployment:
             before = self.services.store.get_dag(parsed.dag_id)
             number = self.version_number(before, parsed, spec)
             after = self.after_parse(before, number, parsed, spec, outcome)
-            change_references(self.services, self.spec_before(before), spec, at=self.now)
+            spec_before = self.spec_before(before)
+            change_references(self.services, spec_before, spec, at=self.now)
+            change_watchers(self.services, after.dag_id, spec_before, spec, bundle_version=self.plan.bundle_version)
             try:
                 self.services.store.put_dag(before, after)
             except StaleDag:
@@ -256,6 +259,7 @@ class Deployment:
                 wake_runs(self.services, after, now=self.services.clock.now())
             wake_timetable(self.services, after, now=self.services.clock.now())
             wake_for_assets(self.services, after, now=self.services.clock.now())
+            wake_watchers(self.services, after)
             return
         raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 
@@ -319,6 +323,7 @@ class Deployment:
             timetable_partitioned=spec.timetable.partitioned,
             timetable_periodic=spec.timetable.periodic,
             is_asset_triggered=spec.timetable.asset_expression is not None,
+            has_watchers=bool(spec.watchers),
             tags=spec.tags,
             owners=spec.owners,
             max_active_runs=spec.max_active_runs,
@@ -409,7 +414,9 @@ class Deployment:
         return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]
 
     def make_stale(self, dag_id: str) -> None:
-        change_references(self.services, self.spec_before(self.dags[dag_id]), None, at=self.now)
+        spec_before = self.spec_before(self.dags[dag_id])
+        change_references(self.services, spec_before, None, at=self.now)
+        change_watchers(self.services, dag_id, spec_before, None)
         self.change(dag_id, lambda dag: replace(dag, is_stale=True))
         if dag_id in self.warned:
             self.services.store.delete_warnings(dag_id)

@@ -35,7 +35,8 @@ from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunType
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
+from gust.model.watcher import Watcher
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
@@ -215,6 +216,26 @@ class CallbackStore(Protocol):
         """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
         due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
         is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
+
+
+class WatcherStore(Protocol):
+    """Triggers that watch for events of assets."""
+
+    def get_watcher(self, watcher_id: str) -> Watcher | None: ...
+
+    def list_watchers(self) -> list[Watcher]: ...
+
+    def put_watcher(self, before: Watcher | None, after: Watcher) -> None:
+        """Write it if it is as `before` says, or (`None`) new. The same again is no error. Raises StaleWatcher."""
+
+    def delete_watcher(self, before: Watcher) -> None:
+        """Raises StaleWatcher; one that is gone is no error."""
+
+    def due_backfills_and_watchers(
+        self, until: datetime
+    ) -> tuple[list[tuple[int, datetime]], list[tuple[str, datetime]]]:
+        """`due_backfills`, and in the same query the watchers that are to be looked after by `until`, earliest first."""
+        ...
 
 
 class LimitStore(Protocol):
@@ -502,6 +523,7 @@ class Store(
     AssetReferenceStore,
     AssetQueueStore,
     SettingStore,
+    WatcherStore,
     Protocol,
 ):
     """All of the table."""
@@ -535,7 +557,7 @@ class Queues(Protocol):
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
+    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None: ...
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         """Have the scheduler look again after `delay` seconds (at most 900)."""

@@ -61,6 +61,7 @@ from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_part import T, as_stored
+from gust.store.memory_watchers import MemoryWatchers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +76,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
+class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemoryWatchers):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -87,6 +88,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
         self._callbacks = {}
+        self._watchers = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}

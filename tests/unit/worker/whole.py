@@ -7,6 +7,7 @@ import io
 import json
 import uuid
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.trigger import run_trigger
+from gust.airflow_bridge.watcher import run_watcher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
@@ -31,7 +33,7 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import TellListeners
+from gust.model.workload import TellListeners, WatcherWorkload
 from gust.services.advance import advance
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
@@ -149,10 +151,11 @@ class Whole:
         workloads, self.queues.triggers = self.queues.triggers, []
         for workload, delay in workloads:
             self.clock.advance(delay)
-            try:
-                run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
-            except Stale:
-                continue
+            with suppress(Stale):
+                if isinstance(workload, WatcherWorkload):
+                    run_watcher(workload, **self._doors(), remaining=60, now=self.clock.now)
+                else:
+                    run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
 
     def _doors(self) -> dict[str, Any]:
         return {"invoke": self.invoke, "objects": self.objects, "bundles": self.bundles, "sink": self.log}

@@ -16,6 +16,7 @@ from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.limits import DynamoDBLimits
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
+from gust.store.dynamodb.watchers import DynamoDBWatchers
 from gust.store.dynamodb.xcoms import DynamoDBXComs
 from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
@@ -32,6 +33,7 @@ class DynamoDBStore(
     DynamoDBAssetReferences,
     DynamoDBAssetQueues,
     DynamoDBSettings,
+    DynamoDBWatchers,
 ):
     """Implements `services.ports.Store`.
 
