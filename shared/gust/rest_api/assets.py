@@ -24,6 +24,7 @@ from gust.model.asset import (
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
+from gust.model.watcher import Watcher
 from gust.rest_api.dag_run import TriggerBody, dag_run_response
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, not_found
@@ -47,6 +48,8 @@ class AssetRow:
     asset: Asset
     references: Sequence[AssetReference] = ()
     aliases: Sequence[AssetAlias] = ()
+    watchers: Sequence[tuple[str, Watcher]] = ()
+    """With their names."""
 
     @property
     def number(self) -> int:
@@ -72,7 +75,10 @@ def asset_response(row: AssetRow, last: AssetEvent | None) -> Json:
         "producing_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("outlet")],
         "consuming_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("inlet")],
         "aliases": [alias_response(alias) for alias in row.aliases],
-        "watchers": [],
+        "watchers": [
+            {"name": name, "trigger_id": number_of(watcher.watcher_id), "created_date": watcher.created_at}
+            for name, watcher in row.watchers
+        ],
         "last_asset_event": {
             "id": number_of_event(last.event_id) if last else None,
             "timestamp": last.timestamp if last else None,
@@ -155,7 +161,14 @@ def _rows(services: Services, assets: Sequence[Asset]) -> list[AssetRow]:
     for alias in services.store.list_asset_aliases() if assets else ():
         for key in services.store.assets_of_alias(alias.name):
             aliases.setdefault(key, []).append(alias)
-    return [AssetRow(asset, references[asset.key], aliases.get(asset.key, ())) for asset in assets]
+    watchers: dict[AssetKey, list[tuple[str, Watcher]]] = {}
+    for watcher in services.store.list_watchers() if assets else ():
+        for name, key in sorted({(want.watcher_name, want.asset) for want in watcher.wants}):
+            watchers.setdefault(key, []).append((name, watcher))
+    return [
+        AssetRow(asset, references[asset.key], aliases.get(asset.key, ()), watchers.get(asset.key, ()))
+        for asset in assets
+    ]
 
 
 def _asset(services: Services, number: int) -> Asset | None:

@@ -21,7 +21,7 @@ import pytest
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.errors import NotFound
 from gust.model.dag import Dag
-from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
+from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.workload import TellListeners
 from gust.services.activate_bundle import Activation, activate
@@ -118,7 +118,7 @@ class Stack:
         timetable = TimetableSpec(type="airflow.timetables.simple.NullTimetable", can_be_scheduled=False)
         if schedule.startswith("custom"):
             timetable = TimetableSpec(type=f"plugins.{schedule}")
-        elif schedule == "orders":
+        elif schedule in {"orders", "watched"}:
             timetable = TimetableSpec(
                 type="airflow.timetables.simple.AssetTriggeredTimetable",
                 asset_expression={"asset": {"name": "orders", "uri": "orders", "group": "asset"}},
@@ -130,8 +130,10 @@ class Stack:
                 data={"expression": schedule, "timezone": "UTC", "interval": 0.0, "run_immediately": False},
                 summary=schedule,
             )
+        watched = (WatcherSpec(name="w", asset_name="orders", asset_uri="orders", classpath="made.up.Trigger"),)
         spec = DagSpec(
             dag_id=dag_id,
+            watchers=watched if schedule == "watched" else (),
             dag_display_name=dag_id,
             fileloc=f"/dags/{path}",
             relative_fileloc=path,

@@ -8,7 +8,7 @@ import pytest
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.model.workload import WakeRun
+from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.create_dag_run import create_dag_run
 from gust.services.register_asset_event import register_asset_events
 
@@ -506,3 +506,45 @@ def test_events_that_wait_for_a_dag_are_forgotten_when_it_waits_for_none_any_mor
     stack.deploy()
     waits = stack.store.asset_queue("a")
     assert (waits.queued, waits.due_at) == ({}, None)
+
+
+# --- watchers of assets -----------------------------------------------------------------------------------------------
+
+
+def watchers(stack) -> dict[str, list[str]]:
+    return {watcher.classpath: [want.dag_id for want in watcher.wants] for watcher in stack.store.list_watchers()}
+
+
+def test_watchers_come_and_go_with_the_dags_that_name_them(stack):
+    stack.upload("a.py", "dag a watched")
+    stack.upload("b.py", "dag b watched")
+    stack.deploy()
+    assert watchers(stack) == {"made.up.Trigger": ["a", "b"]}
+    assert stack.dag("a").has_watchers
+
+    stack.upload("a.py", "dag a orders")
+    stack.deploy()
+    assert watchers(stack) == {"made.up.Trigger": ["b"]}
+    stack.delete("b.py")
+    stack.deploy()
+    assert watchers(stack) == {}
+
+
+def test_a_dag_with_watchers_that_is_active_has_them_looked_after(stack):
+    stack.are_paused_at_creation = False
+    stack.upload("a.py", "dag a watched")
+    stack.deploy()
+    (watcher,) = stack.store.list_watchers()
+    assert [w.watcher_id for w, _ in stack.queues.wakes if isinstance(w, WakeWatcher)] == [watcher.watcher_id]
+    assert watcher.bundle_version == stack.store.active_bundle().version
+
+
+@pytest.mark.parametrize("writes", range(14))
+def test_who_dies_while_watchers_change_leaves_them_to_the_next(stack, dies, writes):
+    stack.upload("a.py", "dag a watched")
+    stack.deploy()
+    stack.upload("a.py", "dag a")
+    with dies(stack, writes):
+        stack.deploy()
+    stack.deploy()
+    assert watchers(stack) == {}
