@@ -85,7 +85,7 @@ def run_watcher(
                 workload, what, client, transport, url, bundles=bundles, sink=sink, remaining=remaining
             )
         for number, payload in enumerate(events):
-            client.post(f"{url}/event", content=json.dumps({"number": number, "payload": payload}))
+            _report(client, url, number, payload, log=try_logger(sink, str(workload.id)))
         client.post(f"{url}/park", content=json.dumps(parked.to_payload(now())))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
@@ -94,6 +94,16 @@ def run_watcher(
     finally:
         sink.flush()
     return End.REPORTED if events else End.PARKED
+
+
+def _report(client: Client, url: str, number: int, payload: Any, *, log: Any) -> None:
+    """One that is refused (too large, say) would be refused again: the others must not wait for it."""
+    try:
+        client.post(f"{url}/event", content=json.dumps({"number": number, "payload": payload}))
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code in GONE or error.response.status_code >= 500:
+            raise
+        log.error("The event cannot be kept", error=str(error))
 
 
 def _run(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from gust.model.asset import Asset
+from gust.model.asset import Asset, AssetUpdate
 from gust.model.dag import Dag
 from gust.model.workload import WakeWatcher, WatcherWorkload
 from gust.services.asset_references import change_references
 from gust.services.tick import tick
 from gust.services.watchers import change_watchers, look_after_watcher, wake_watchers
+from gust.store import items
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -57,6 +59,14 @@ class Counts(BaseEventTrigger):
             yield TriggerEvent(seen)
             await asyncio.sleep(60)
 
+class Large(BaseEventTrigger):
+    def serialize(self):
+        return "watch.Large", {}
+    async def run(self):
+        yield TriggerEvent("x" * 900_000)
+        yield TriggerEvent("small")
+        await asyncio.sleep(60)
+
 class Breaks(BaseEventTrigger):
     def serialize(self):
         return "watch.Breaks", {}
@@ -94,7 +104,7 @@ def consumer(trigger: str, dag_id: str = "d", *, assets: str = "one", **_: str) 
     )
     return f"""
 from airflow.sdk import DAG, Asset, AssetWatcher
-from watch import Breaks, Counts, Files, Shared, Ticks
+from watch import Breaks, Counts, Files, Large, Shared, Ticks
 with DAG('{dag_id}', schedule=[{named}]):
     pass
 """
@@ -204,6 +214,20 @@ def test_one_that_breaks_is_started_again_after_a_while(whole: Whole) -> None:
     assert delay == pytest.approx(30, abs=2)
     assert whole.log.has("The watcher broke")
     assert events(whole) == []
+
+
+def test_an_event_that_is_too_large_keeps_none_back(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_large(report_id: str, updates: Sequence[AssetUpdate]) -> None:
+        for update in updates:
+            items.document("extra", update.event.extra)
+        put(report_id, updates)
+
+    put = whole.store.put_asset_events
+    monkeypatch.setattr(whole.store, "put_asset_events", refuse_large)
+    given(whole, "Large()")
+    lives(whole, 1)
+    assert events(whole) == ["small"]
+    assert whole.log.has("The event cannot be kept")
 
 
 def test_dags_and_assets_that_name_the_same_trigger_share_it(whole: Whole) -> None:
