@@ -162,6 +162,10 @@ class StaleHITLDetail(Stale):
     """Somebody has answered the question since it was read, or it is gone."""
 
 
+class StaleWatcher(Stale):
+    """The watcher moved since it was read: another runs it, or the DAGs that want it have changed."""
+
+
 class StaleAssetQueue(Stale):
     """What waits for a DAG's assets is no longer what was read. `closed_until` is set where the DAG has run for all
     events up to that moment, so that one with an earlier moment would be passed over."""

@@ -37,7 +37,8 @@ from gust.model.pool import Pool
 from gust.model.state import DagRunType
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
+from gust.model.watcher import Watcher
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
@@ -218,6 +219,26 @@ class CallbackStore(Protocol):
         """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
         due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
         is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
+
+
+class WatcherStore(Protocol):
+    """Triggers that watch for events of assets."""
+
+    def get_watcher(self, watcher_id: str) -> Watcher | None: ...
+
+    def list_watchers(self) -> list[Watcher]: ...
+
+    def put_watcher(self, before: Watcher | None, after: Watcher) -> None:
+        """Write it if it is as `before` says, or (`None`) new. The same again is no error. Raises StaleWatcher."""
+
+    def delete_watcher(self, before: Watcher) -> None:
+        """Raises StaleWatcher; one that is gone is no error."""
+
+    def due_backfills_and_watchers(
+        self, until: datetime
+    ) -> tuple[list[tuple[int, datetime]], list[tuple[str, datetime]]]:
+        """`due_backfills`, and in the same query the watchers that are to be looked after by `until`, earliest first."""
+        ...
 
 
 class LimitStore(Protocol):
@@ -608,6 +629,7 @@ class Store(
     SettingStore,
     EventLogStore,
     StateStores,
+    WatcherStore,
     Protocol,
 ):
     """All of the table."""
@@ -641,7 +663,7 @@ class Queues(Protocol):
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
+    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None: ...
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         """Have the scheduler look again after `delay` seconds (at most 900)."""
@@ -733,6 +755,12 @@ class Timetables(Protocol):
         """The moment that a plugin's deadline reference says the deadline of a run refers to."""
         ...
 
+    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
+        """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
+        `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
+        text."""
+        ...
+
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
@@ -755,6 +783,9 @@ class NoTimetables:
 
     def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
         raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
+
+    def partition_mapper(self, mapper: Mapping[str, Any], *_: Any) -> Any:
+        raise NotSupportedYet(f"{mapper['__type']} comes from a plugin, and no plugin can be asked here")
 
 
 class LogReader(Protocol):

@@ -50,6 +50,7 @@ names; a field that has its default is left out (`items.py`).
     events of a run     RUN#<dag_id>#<run_id>        ASSET_EVENTS                        consumed_events
     limit, pools too    LIMIT#<limit>                #LIMIT                              get_pools, slots_used
     name of a pool      POOL                         <name>                              list_pools: pk
+    Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
 
@@ -64,7 +65,8 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
     due     RUN | DAG | BACKFILL          due_at | next_run_after (`due_sk`)  unfinished runs with a `due_at`; unpaused,
               (`due_pk`)                                                      fresh DAGs with a `next_run_after`;
                                                                               events that wait (DAG, `due_at`);
-                                                                              active backfills
+                                                                              active backfills, and with them
+                                                                              watchers with a `due_at`
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
             BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
@@ -118,6 +120,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
     create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
     note_consumers         1 WRU per event              settle       1 WRU +1
+    put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
 
 A failed condition costs as much as the write would have. A run's `conf` is part of its item, so a large one is paid for
@@ -437,6 +440,13 @@ def backfill_plan(backfill_id: int) -> Key:
 
 def backfill_partition(backfill_id: int) -> str:
     return f"BACKFILL#{backfill_id}"
+
+
+WATCHERS: Final = "WATCHER"
+
+
+def watcher(watcher_id: str) -> Key:
+    return Key(WATCHERS, watcher_id)
 
 
 def backfill_id(pk: str) -> int:

@@ -64,6 +64,7 @@ from gust.store.memory_logged_events import MemoryLoggedEvents
 from gust.store.memory_part import T, as_stored
 from gust.store.memory_settings import MemorySettings
 from gust.store.memory_state_stores import MemoryStateStores
+from gust.store.memory_watchers import MemoryWatchers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,6 +88,7 @@ class MemoryStore(
     MemoryLoggedEvents,
     MemoryHITL,
     MemoryStateStores,
+    MemoryWatchers,
 ):
     """Implements `services.ports.Store`."""
 
@@ -102,6 +104,7 @@ class MemoryStore(
         self._hitl_details = {}
         self._task_states = {}
         self._asset_states = {}
+        self._watchers = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}

@@ -19,6 +19,7 @@ from gust.store.dynamodb.logged_events import DynamoDBLoggedEvents
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.state_stores import DynamoDBStateStores
+from gust.store.dynamodb.watchers import DynamoDBWatchers
 from gust.store.dynamodb.xcoms import DynamoDBXComs
 from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
@@ -38,6 +39,7 @@ class DynamoDBStore(
     DynamoDBSettings,
     DynamoDBLoggedEvents,
     DynamoDBStateStores,
+    DynamoDBWatchers,
 ):
     """Implements `services.ports.Store`.
 
