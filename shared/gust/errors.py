@@ -18,6 +18,7 @@ GustError
 │   ├── StaleDag
 │   ├── StaleBackfill
 │   ├── StaleCallback
+│   ├── StaleHITLDetail
 │   └── StaleAssetQueue
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
@@ -155,6 +156,14 @@ class StaleCallback(Stale):
     def __init__(self, message: str, current: Callback | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class StaleHITLDetail(Stale):
+    """Somebody has answered the question since it was read, or it is gone."""
+
+
+class StaleWatcher(Stale):
+    """The watcher moved since it was read: another runs it, or the DAGs that want it have changed."""
 
 
 class StaleAssetQueue(Stale):

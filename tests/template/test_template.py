@@ -16,6 +16,7 @@ import pytest
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
+from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
@@ -247,6 +248,7 @@ def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
 
 WOKEN_BY_OTHERS = {
     *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
+    *("await_input", "resume_answered", "answer"),
 }
 """Edges by which workers and triggers move an instance, and after which something else may move. What runs the workers
 loses tries too, not only the scheduler. What gives out slots does not know the run that it gives them to: it is told."""
@@ -254,7 +256,17 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
     *("wait", "hold"),
-    *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label", "stop_others"),
+    *(
+        "skip",
+        "upstream_fail",
+        "remove",
+        "time_out",
+        "time_out_trigger",
+        "time_out_input",
+        "start",
+        "label",
+        "stop_others",
+    ),
     *("clear", "interrupt", "mark", "forget", "annotate", "pin"),
 }
 """The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing. A person's
@@ -269,7 +281,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     )
     patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
-    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE}
+    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE, EDITED}
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:

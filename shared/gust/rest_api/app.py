@@ -17,6 +17,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
+    asset_state_store,
     assets,
     backfills,
     config,
@@ -33,6 +34,8 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     dags,
     deadlines,
     event_logs,
+    extra_links,
+    hitl,
     import_error,
     job,
     log,
@@ -43,6 +46,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     providers,
     task_instances,
     task_instances_actions,
+    task_state_store,
     tasks,
     variables,
     version,

@@ -21,6 +21,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState
 from gust.scheduling.callback import CallbackMove, made, next_deadline
 from gust.services.context import Services
+from gust.services.make_workload import bundle_version
 from gust.services.variables import find_variable
 from gust.services.wake import wake_run
 
@@ -105,7 +106,8 @@ def reference_moment(
 ) -> datetime | None:
     """`None`: the run has no such moment, and no deadline. Raises BadRequest with what a plugin's reference raised."""
     if CUSTOM in reference:
-        return services.timetables.deadline(reference, run.bundle_version, dag_id=run.dag_id, run_id=run.run_id)
+        bundle = bundle_version(services, run)
+        return services.timetables.deadline(reference, bundle, dag_id=run.dag_id, run_id=run.run_id)
     match reference["reference_type"]:
         case "DagRunLogicalDateDeadline":
             return run.logical_date

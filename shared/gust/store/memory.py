@@ -58,10 +58,13 @@ from gust.store.fences import (
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_logged_events import MemoryLoggedEvents
 from gust.store.memory_part import T, as_stored
 from gust.store.memory_settings import MemorySettings
+from gust.store.memory_state_stores import MemoryStateStores
+from gust.store.memory_watchers import MemoryWatchers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +79,17 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemorySettings, MemoryLoggedEvents):
+class MemoryStore(
+    MemoryBackfills,
+    MemoryDeletions,
+    MemoryLimits,
+    MemoryAssets,
+    MemorySettings,
+    MemoryLoggedEvents,
+    MemoryHITL,
+    MemoryStateStores,
+    MemoryWatchers,
+):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -88,6 +101,10 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
         self._callbacks = {}
+        self._hitl_details = {}
+        self._task_states = {}
+        self._asset_states = {}
+        self._watchers = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
@@ -296,12 +313,15 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         before, after = transition.before, transition.after
         current = self._current(before.key)
         if not _holds(instance_fence(before), current):
-            if _holds(repeated_move(after), current):
+            if _holds(repeated_move(transition), current):
                 return
             if (again := with_what_it_holds(transition, current)) is not None:
                 self.move(again)
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.hitl is not None:
+            self._check_hitl(before.key, transition.hitl)
+            self._write_hitl(before.key, transition.hitl)
         if transition.callback is not None:
             self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
@@ -365,6 +385,26 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
+
+    @_alone
+    def create_xcom(self, xcom: XCom) -> None:
+        if (xcom.key, xcom.name) in self._xcoms:
+            raise AlreadyExists(f"{xcom.key} has an XCom {xcom.name!r} already")
+        self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
+
+    @_alone
+    def note_xcom(
+        self, key: TaskInstanceKey, name: str, *, is_pushed: bool | None, skip_decision: dict[str, Any] | None
+    ) -> None:
+        noted = self.get_instance(key)
+        if noted is None:
+            return
+        if is_pushed is not None:
+            pushed = {*noted.pushed_keys, name} if is_pushed else {*noted.pushed_keys} - {name}
+            noted = replace(noted, pushed_keys=tuple(sorted(pushed)))
+        if skip_decision is not None:
+            noted = replace(noted, skip_decision=skip_decision)
+        self._set_instance(noted)
 
     @_alone
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:

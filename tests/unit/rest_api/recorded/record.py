@@ -20,9 +20,14 @@ from typing import Any
 
 from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
 from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
+from tests.unit.rest_api.recorded.task_data_requests import TASK_DATA_REQUESTS
 
 HERE = Path(__file__).parent
-RECORDINGS = {"answers.jsonl": REQUESTS, "pool_answers.jsonl": POOL_REQUESTS}
+RECORDINGS = {
+    "answers.jsonl": REQUESTS,
+    "pool_answers.jsonl": POOL_REQUESTS,
+    "task_data_answers.jsonl": TASK_DATA_REQUESTS,
+}
 
 
 def main() -> None:
