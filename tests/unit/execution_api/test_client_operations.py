@@ -393,7 +393,9 @@ def test_variables(worker: Any) -> None:
 
 def test_connections(etl: World, worker: Any) -> None:
     assert worker.connections.get("aws").error.value == "CONNECTION_NOT_FOUND"
-    stored = Connection(conn_id="aws", conn_type="aws", login="me", password="in full", port=7, schema="s", extra='{"a": 1}')
+    stored = Connection(
+        conn_id="aws", conn_type="aws", login="me", password="in full", port=7, schema="s", extra='{"a": 1}'
+    )
     create_connection(etl.services, stored)
     assert "in full" not in str(etl.store.get_setting(CONNECTIONS, "aws"))
     got = worker.connections.get("aws")
