@@ -182,9 +182,17 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
 
 
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
-    path = resolver.current_event.path
-    if any(resolver._compile_regex(_rule(operation.path)).match(path) for operation in table.values()):
-        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
+    """As Airflow, which has an answer to every GET: of a path that nothing answers, the method is what is wrong."""
+    event = resolver.current_event
+    path = event.path
+    if event.http_method != "GET":
+        allowed = {
+            operation.method
+            for operation in table.values()
+            if resolver._compile_regex(_rule(operation.path)).match(path)
+        }
+        headers = {"Allow": ", ".join(sorted(allowed | {"GET"}))}
+        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}), headers)
     if path.startswith("/api/"):
         return Response(404, "application/json", encode({"error": "API route not found"}))
     return Response(404, "application/json", encode({"detail": "Not Found"}))
