@@ -133,7 +133,7 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     stack.start()
     stack.upload("ctl.py", DAGS.replace("{prefix}", "ctl"))
     stack.upload("gen.py", DAGS.replace("{prefix}", "gen"))
-    stack.upload("broken.py", "import nothing_of_the_kind")
+    stack.upload("broken.py", "from airflow.sdk import dag, nothing_of_the_kind")
     for dag_id in ("ctl_makes", "ctl_takes", "ctl_daily", "gen_makes", "gen_takes", "gen_daily"):
         stack.await_dag(dag_id)
     stack.await_import_error("broken.py")
@@ -179,7 +179,7 @@ def who_one_is(gust: LocalGust, ctl: Airflowctl) -> None:
 def variables(gust: LocalGust, ctl: Airflowctl) -> None:
     (made,) = ctl.json("variables create", "--key", "one", "--value", "1", "--description", "first")
     assert (made["key"], made["value"], made["description"]) == ("one", "1", "first")
-    with pytest.raises(Refused, match="Unique constraint"):
+    with pytest.raises(Refused, match="already exists"):
         ctl("variables create", "--key", "one", "--value", "2")
     (changed,) = ctl.json("variables update", "--key", "one", "--value", "ü")
     assert changed["value"] == "ü"
@@ -240,7 +240,7 @@ def pools(gust: LocalGust, ctl: Airflowctl) -> None:
     assert [each["name"] for each in ctl.json("pools list")] == ["default_pool"]
     ctl("pools import", "pools.json", "--action-on-existing-key", "overwrite")
     assert ctl.json("pools get", "few") == [changed]
-    with pytest.raises(Refused, match="cannot be deleted"):
+    with pytest.raises(Refused, match="can't be"):
         ctl("pools delete", "default_pool")
 
 

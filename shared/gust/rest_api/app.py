@@ -87,12 +87,13 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
 
 
 class _Resolver(APIGatewayHttpResolver):
-    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes."""
+    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes. Line breaks, too: in
+    Airflow a variable with one in its key is out of reach once it is made."""
 
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
         return re.compile(
-            base_regex.format(re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", rule))
+            base_regex.format(re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule))
         )
 
 
