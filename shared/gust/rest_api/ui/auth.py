@@ -39,7 +39,7 @@ def get_current_user_info(services: Services, request: Request) -> Json:  # noqa
 
 
 class TokenBody(Body):
-    token_type: Literal["api", "cli"] = "api"
+    token_type: Literal["api", "cli"] = "api"  # noqa: S105 - a kind, no secret
 
 
 @ui_operation("generate_token")
