@@ -14,6 +14,7 @@ from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
+from tests.differential import alone  # noqa: F401 - settings, before Airflow is imported
 from tests.differential.plan import Case
 from tests.differential.play import Stage
 

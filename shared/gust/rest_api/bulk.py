@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from gust.errors import Rejected
 from gust.rest_api.request import Body, Json, Problem
@@ -21,6 +21,21 @@ class BulkAction(Body):
     @property
     def skips_missing(self) -> bool:
         return self.action_on_non_existence == "skip"
+
+
+Entity = TypeVar("Entity")
+
+
+class BulkUpsert(BulkAction, Generic[Entity]):
+    action: Literal["create", "update"]
+    entities: list[Entity]
+
+
+class BulkDelete(BulkAction, Generic[Entity]):
+    """Of things that are named by an id alone, or by more of what they hold."""
+
+    action: Literal["delete"]
+    entities: list[str | Entity]
 
 
 class BulkResult:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,7 @@ from gust.errors import NotSupportedYet, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
-from gust.rest_api.bulk import BulkAction, BulkResult, answer
+from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer
 from gust.rest_api.dag_run import dag_run_response, versions_reader
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
@@ -221,18 +221,8 @@ def delete(services: Services, request: Request) -> Answer:
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 
-class BulkUpsert(BulkAction):
-    action: Literal["create", "update"]
-    entities: list[NamedRun]
-
-
-class BulkDelete(BulkAction):
-    action: Literal["delete"]
-    entities: list[str | NamedRun]
-
-
 class BulkRunsBody(Body):
-    actions: list[Annotated[BulkUpsert | BulkDelete, Field(discriminator="action")]]
+    actions: list[Annotated[BulkUpsert[NamedRun] | BulkDelete[NamedRun], Field(discriminator="action")]]
 
 
 @operation("bulk_dag_runs")

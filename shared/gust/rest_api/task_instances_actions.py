@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.bulk import BulkAction, BulkResult, answer
+from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
@@ -321,18 +321,8 @@ class BulkTaskInstance(PatchBody):
     dag_run_id: str | None = None
 
 
-class BulkUpsert(BulkAction):
-    action: Literal["create", "update"]
-    entities: list[BulkTaskInstance]
-
-
-class BulkDelete(BulkAction):
-    action: Literal["delete"]
-    entities: list[str | BulkTaskInstance]
-
-
 class BulkTaskInstancesBody(Body):
-    actions: list[Annotated[BulkUpsert | BulkDelete, Field(discriminator="action")]]
+    actions: list[Annotated[BulkUpsert[BulkTaskInstance] | BulkDelete[BulkTaskInstance], Field(discriminator="action")]]
 
 
 Wanted = tuple[DagRunKey, str, int | None]
@@ -397,7 +387,9 @@ def _found(
     return found
 
 
-def _bulk_update(services: Services, action: BulkUpsert, wanted: Mapping[Wanted, Any], result: BulkResult) -> None:
+def _bulk_update(
+    services: Services, action: BulkUpsert[BulkTaskInstance], wanted: Mapping[Wanted, Any], result: BulkResult
+) -> None:
     for (key, task_id, map_index), instances in _found(services, action, wanted):
         body = wanted[key, task_id, map_index]
         for instance in instances:
@@ -406,7 +398,9 @@ def _bulk_update(services: Services, action: BulkUpsert, wanted: Mapping[Wanted,
             result.success.append(f"{key.dag_id}.{key.run_id}.{task_id}[{instance.map_index}]")
 
 
-def _bulk_delete(services: Services, action: BulkDelete, wanted: Mapping[Wanted, Any], result: BulkResult) -> None:
+def _bulk_delete(
+    services: Services, action: BulkDelete[BulkTaskInstance], wanted: Mapping[Wanted, Any], result: BulkResult
+) -> None:
     for (key, task_id, _), instances in _found(services, action, wanted):
         for instance in instances:
             delete_task_instance(services, instance.key)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -60,6 +60,7 @@ from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_limits import MemoryLimits
+from gust.store.memory_part import T, as_stored
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,12 +110,12 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         run = self._runs.get(key)
         if run is None:
             return None
-        instances = {k: _copy(v) for k, v in self._instances[key].items()}
-        return RunState(_copy(run), instances, tuple(self.list_callbacks(key)))
+        instances = {k: as_stored(v) for k, v in self._instances[key].items()}
+        return RunState(as_stored(run), instances, tuple(self.list_callbacks(key)))
 
     @_alone
     def get_run(self, key: DagRunKey) -> DagRun | None:
-        return _copy_or_none(self._runs.get(key))
+        return _stored(self._runs.get(key))
 
     @_alone
     def create_run(
@@ -182,7 +183,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
 
     @_alone
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
-        runs = [_copy(run) for run in self._runs.values() if run.dag_id == dag_id]
+        runs = [as_stored(run) for run in self._runs.values() if run.dag_id == dag_id]
         return sorted(runs, key=lambda run: (run.run_after, run.run_id), reverse=True)[:limit]
 
     @_alone
@@ -200,13 +201,13 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     def _dated(self, dag_id: str) -> list[tuple[datetime, DagRun]]:
         """Runs that have a logical date, in its order."""
         of_dag = (run for run in self._runs.values() if run.dag_id == dag_id)
-        dated = [(run.logical_date, _copy(run)) for run in of_dag if run.logical_date is not None]
+        dated = [(run.logical_date, as_stored(run)) for run in of_dag if run.logical_date is not None]
         return sorted(dated, key=lambda found: found[0])
 
     @_alone
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
         found = [
-            (run.partition_date, run.run_id, _copy(run))
+            (run.partition_date, run.run_id, as_stored(run))
             for run in self._runs.values()
             if run.dag_id == dag_id and run.partition_date is not None and date in (None, run.partition_date)
         ]
@@ -233,7 +234,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     def _check_run(self, before: DagRun, fence: Changes | None = None) -> None:
         current = self._runs.get(before.key)
         if current is None or not _holds(fence or run_fence(before), current):
-            raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _copy_or_none(current))
+            raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", _stored(current))
 
     def _check_callbacks_of(self, run: DagRun, moves: Sequence[CallbackMove]) -> None:
         try:
@@ -242,7 +243,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
             raise StaleDagRun(f"Callbacks of DagRun {run.run_id!r} of {run.dag_id!r} moved on", None) from stale
 
     def _change_run(self, before: DagRun, after: DagRun) -> None:
-        self._runs[before.key] = _copy(replace(self._runs[before.key], **changed_run_fields(before, after)))
+        self._runs[before.key] = as_stored(replace(self._runs[before.key], **changed_run_fields(before, after)))
 
     def _check_is_new(self, run: DagRun) -> None:
         if run.key in self._runs:
@@ -253,7 +254,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
     def _keep_run(self, run: DagRun) -> None:
         if run.logical_date:
             self._logical_dates[run.dag_id, run.logical_date] = run.run_id
-        self._runs[run.key] = _copy(run)
+        self._runs[run.key] = as_stored(run)
 
     def _has_room(self, run: DagRun, limit: int) -> bool:
         if run.backfill_id is not None:
@@ -283,7 +284,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
 
     @_alone
     def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
-        return _copy_or_none(self._instances[key.run].get((key.task_id, key.map_index)))
+        return _stored(self._instances[key.run].get((key.task_id, key.map_index)))
 
     @_alone
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
@@ -305,7 +306,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
         self._count(transition)
         if finished := transition.finished_try:
-            self._tries[before.key][finished.try_number] = _copy(finished)
+            self._tries[before.key][finished.try_number] = as_stored(finished)
 
     @_alone
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
@@ -327,7 +328,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
 
     @_alone
     def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
-        return [_copy(instance) for _, instance in sorted(self._tries[key].items())]
+        return [as_stored(instance) for _, instance in sorted(self._tries[key].items())]
 
     @_alone
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
@@ -354,7 +355,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         return self._instances[key.run].get((key.task_id, key.map_index), new)
 
     def _set_instance(self, instance: TaskInstance) -> None:
-        self._instances[instance.key.run][instance.task_id, instance.map_index] = _copy(instance)
+        self._instances[instance.key.run][instance.task_id, instance.map_index] = as_stored(instance)
 
     # --- XComs --------------------------------------------------------------------------------------------------------
 
@@ -552,23 +553,8 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets):
         }
 
 
-T = TypeVar("T", DagRun, TaskInstance)
-
-
-def _copy(stored: T) -> T:
-    """As DynamoDB would give it back: documents are new objects, sets are sorted, moments are UTC."""
-    copied: dict[str, Any] = {}
-    for field in fields(stored):
-        match getattr(stored, field.name):
-            case dict() as document:
-                copied[field.name] = json.loads(json.dumps(document))
-            case datetime() as moment:
-                copied[field.name] = moment.astimezone(UTC)
-    return replace(stored, **copied)
-
-
-def _copy_or_none(stored: T | None) -> T | None:
-    return None if stored is None else _copy(stored)
+def _stored(found: T | None) -> T | None:
+    return None if found is None else as_stored(found)
 
 
 def _with_value(xcom: XCom, value: str) -> XCom:

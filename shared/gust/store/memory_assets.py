@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from threading import RLock
-from typing import Any, TypeVar
 
 from gust.errors import StaleAssetQueue
 from gust.model.asset import (
@@ -29,17 +26,17 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences
+from gust.store.memory_part import MemoryPart, as_stored
 
 NOTICED_WITHIN = timedelta(seconds=60)
 
 _ReferenceKey = tuple[str, str, str, str, str, str]
 
 
-class MemoryAssets:
+class MemoryAssets(MemoryPart):
     """Implements `services.ports.AssetStore`, `AssetReferenceStore` and `AssetQueueStore`; the runs are kept by whom this is
     mixed into."""
 
-    _lock: RLock
     _runs: dict[DagRunKey, DagRun]
 
     def __init__(self) -> None:
@@ -54,9 +51,6 @@ class MemoryAssets:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
 
-    def create_run(self, run: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None:
-        raise NotImplementedError
-
     # --- assets and aliases -------------------------------------------------------------------------------------------
 
     def put_asset(self, asset: Asset) -> None:
@@ -64,18 +58,18 @@ class MemoryAssets:
             current = self._assets.get((asset.name, asset.uri))
             if current is not None:
                 asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
-            self._assets[asset.name, asset.uri] = _copy(asset)
+            self._assets[asset.name, asset.uri] = as_stored(asset)
 
     def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
         with self._lock:
             found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
             first = None if name is None and uri is None else next(found, None)
-            return None if first is None else _copy(first)
+            return None if first is None else as_stored(first)
 
     def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
         with self._lock:
             return [
-                _copy(asset)
+                as_stored(asset)
                 for _, asset in sorted(self._assets.items())
                 if name in (None, asset.name) and uri in (None, asset.uri)
             ]
@@ -108,7 +102,7 @@ class MemoryAssets:
                     raise StaleAssetQueue("an event comes too late for a run", closed_until=until)
             self._reports.add(report_id)
             for update in updates:
-                self._asset_events[update.event.event_id] = _copy(update.event)
+                self._asset_events[update.event.event_id] = as_stored(update.event)
             # What comes together arrives once.
             arrived = {_target(delivery): 1 for _, delivery in _deliveries(updates)}
             for event, delivery in _deliveries(updates):
@@ -133,7 +127,7 @@ class MemoryAssets:
         with self._lock:
             known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
             found = [
-                _copy(event)
+                as_stored(event)
                 for event in self._asset_events.values()
                 if (name == event.name if name is not None else alias is not None or event.name in known)
                 and uri in (None, event.uri)
@@ -223,7 +217,7 @@ class MemoryAssets:
         with self._lock:
             self._check_unchanged(consuming)
             self.create_run(run, callbacks=callbacks)
-            self._consumed[run.key] = [_copy(event) for event in events]
+            self._consumed[run.key] = [as_stored(event) for event in events]
             if isinstance(consuming, PendingPartition):
                 del self._partitions[consuming.dag_id, consuming.partition_key]
             else:
@@ -288,7 +282,7 @@ class MemoryAssets:
 
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
         with self._lock:
-            return [_copy(event) for event in self._consumed.get(run, ())]
+            return [as_stored(event) for event in self._consumed.get(run, ())]
 
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
         with self._lock:
@@ -333,18 +327,3 @@ def _names(reference: AssetReference, asset: AssetKey) -> bool:
             return reference.uri == asset.uri
         case "alias":
             return False
-
-
-T = TypeVar("T", Asset, AssetEvent)
-
-
-def _copy(stored: T) -> T:
-    """As DynamoDB would give it back: documents are new objects, moments are UTC."""
-    copied: dict[str, Any] = {}
-    for field in fields(stored):
-        match getattr(stored, field.name):
-            case Mapping() as document:
-                copied[field.name] = json.loads(json.dumps(document))
-            case datetime() as moment:
-                copied[field.name] = moment.astimezone(UTC)
-    return replace(stored, **copied)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from threading import RLock
 from typing import Any
 
 from gust.errors import AlreadyExists, NotFound, StaleBackfill
@@ -15,12 +14,11 @@ from gust.model.dag_run import DagRun
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import backfill_fence, changed_backfill_fields
 from gust.store.memory_callbacks import MemoryCallbacks
+from gust.store.memory_part import as_stored
 
 
 class MemoryBackfills(MemoryCallbacks):
     """Implements `services.ports.BackfillStore`; the runs are kept by whom this is mixed into."""
-
-    _lock: RLock
 
     def __init__(self) -> None:
         self._last_backfill_id = 0
@@ -40,13 +38,13 @@ class MemoryBackfills(MemoryCallbacks):
             if backfill.backfill_id in self._backfills:
                 raise AlreadyExists(f"There is a backfill {backfill.backfill_id} already")
             self._active_backfills[backfill.dag_id] = backfill.backfill_id
-            self._backfills[backfill.backfill_id] = _copy(backfill)
+            self._backfills[backfill.backfill_id] = as_stored(backfill)
             self._plans[backfill.backfill_id] = json.dumps(list(plan))
 
     def get_backfill(self, backfill_id: int) -> Backfill | None:
         with self._lock:
             found = self._backfills.get(backfill_id)
-            return None if found is None else _copy(found)
+            return None if found is None else as_stored(found)
 
     def backfill_plan(self, backfill_id: int) -> list[Any]:
         with self._lock:
@@ -54,7 +52,7 @@ class MemoryBackfills(MemoryCallbacks):
 
     def list_backfills(self, dag_id: str) -> list[Backfill]:
         with self._lock:
-            return [_copy(found) for _, found in sorted(self._backfills.items()) if found.dag_id == dag_id]
+            return [as_stored(found) for _, found in sorted(self._backfills.items()) if found.dag_id == dag_id]
 
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         with self._lock:
@@ -111,7 +109,7 @@ class MemoryBackfills(MemoryCallbacks):
 
     def _change_backfill(self, before: Backfill, after: Backfill) -> None:
         current = self._backfills[before.backfill_id]
-        self._backfills[before.backfill_id] = _copy(replace(current, **changed_backfill_fields(before, after)))
+        self._backfills[before.backfill_id] = as_stored(replace(current, **changed_backfill_fields(before, after)))
 
     def _count_in_backfill(self, backfill_id: int, changes: Mapping[str, int]) -> None:
         current = self._backfills.get(backfill_id)
@@ -119,24 +117,3 @@ class MemoryBackfills(MemoryCallbacks):
             raise NotFound(f"no backfill {backfill_id}")
         counted = {name: getattr(current, name) + change for name, change in changes.items()}
         self._backfills[backfill_id] = replace(current, **counted)
-
-    # --- of whom this is mixed into ---
-
-    def _check_is_new(self, run: DagRun) -> None:
-        raise NotImplementedError
-
-    def _check_run(self, before: DagRun) -> None:
-        raise NotImplementedError
-
-    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
-        raise NotImplementedError
-
-    def _keep_run(self, run: DagRun) -> None:
-        raise NotImplementedError
-
-    def _change_run(self, before: DagRun, after: DagRun) -> None:
-        raise NotImplementedError
-
-
-def _copy(backfill: Backfill) -> Backfill:
-    return replace(backfill, dag_run_conf=json.loads(json.dumps(backfill.dag_run_conf)))

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import RLock
 
 from gust.errors import StaleCallback
 from gust.model.callback import Callback
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
+from gust.store.memory_part import MemoryPart, as_stored
 
 
-class MemoryCallbacks:
+class MemoryCallbacks(MemoryPart):
     """Implements `services.ports.CallbackStore`."""
 
-    _lock: RLock
     _callbacks: dict[tuple[DagRunKey, str], Callback]
 
     def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None:
         with self._lock:
             found = self._callbacks.get((run, callback_id))
-            return None if found is None else _copy(found)
+            return None if found is None else as_stored(found)
 
     def list_callbacks(self, run: DagRunKey) -> list[Callback]:
         with self._lock:
-            return [_copy(found) for (of, _), found in sorted(self._callbacks.items()) if of == run]
+            return [as_stored(found) for (of, _), found in sorted(self._callbacks.items()) if of == run]
 
     def move_callback(self, move: CallbackMove) -> None:
         with self._lock:
@@ -51,10 +49,10 @@ class MemoryCallbacks:
             if move.after is None:
                 del self._callbacks[key]
             elif move.before is None:
-                self._callbacks.setdefault(key, _copy(move.after))
+                self._callbacks.setdefault(key, as_stored(move.after))
             else:
                 changes = changed_callback_fields(move.before, move.after)
-                self._callbacks[key] = _copy(replace(self._callbacks[key], **changes))
+                self._callbacks[key] = as_stored(replace(self._callbacks[key], **changes))
 
 
 def _known(move: CallbackMove) -> Callback:
@@ -66,7 +64,3 @@ def _known(move: CallbackMove) -> Callback:
 
 def _has(current: Callback | None, values: Changes) -> bool:
     return current is not None and all(getattr(current, name) == value for name, value in values.items())
-
-
-def _copy(callback: Callback) -> Callback:
-    return replace(callback, definition=json.loads(json.dumps(callback.definition)))

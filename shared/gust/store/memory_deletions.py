@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from threading import RLock
 
 from gust.errors import StaleDagRun
 from gust.model.asset import AssetEvent
@@ -15,12 +14,12 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import XCom
 from gust.store.fences import run_fence
+from gust.store.memory_part import MemoryPart
 
 
-class MemoryDeletions:
+class MemoryDeletions(MemoryPart):
     """Part of `MemoryStore`, whose state this is."""
 
-    _lock: RLock
     _runs: dict[DagRunKey, DagRun]
     _logical_dates: dict[tuple[str, datetime], str]
     _callbacks: dict[tuple[DagRunKey, str], Callback]
@@ -66,6 +65,3 @@ class MemoryDeletions:
             for warning in [key for key in self._warnings if key[0] == dag_id]:
                 del self._warnings[warning]
             self._dags.pop(dag_id, None)
-
-    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
-        raise NotImplementedError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from gust.errors import AlreadyExists, LimitReached, Stale, StaleDagRun, StaleTaskInstance
@@ -13,6 +12,7 @@ from gust.model.pool import Pool, pool_of
 from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences
+from gust.store.memory_part import MemoryPart
 
 if TYPE_CHECKING:
     from gust.model.dag import Dag
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from gust.model.task_instance import TaskInstance
 
 
-class MemoryLimits:
-    _lock: RLock
+class MemoryLimits(MemoryPart):
     _dags: dict[str, Dag]
     _runs: dict[DagRunKey, DagRun]
     _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]

@@ -1,0 +1,55 @@
+"""What the parts of the twin in memory share: one lock, what they ask of each other, and copies as DynamoDB gives them."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gust.model.dag_run import DagRun
+from gust.scheduling.callback import CallbackMove
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+class MemoryPart(ABC):
+    """A part of `memory.MemoryStore`, which keeps the runs and so answers for these."""
+
+    _lock: RLock
+
+    @abstractmethod
+    def create_run(self, run: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None: ...
+
+    @abstractmethod
+    def _check_is_new(self, run: DagRun) -> None: ...
+
+    @abstractmethod
+    def _check_run(self, before: DagRun) -> None: ...
+
+    @abstractmethod
+    def _count_run(self, before: DagRun | None, after: DagRun | None) -> None: ...
+
+    @abstractmethod
+    def _keep_run(self, run: DagRun) -> None: ...
+
+    @abstractmethod
+    def _change_run(self, before: DagRun, after: DagRun) -> None: ...
+
+
+def as_stored(value: T) -> T:
+    """As DynamoDB would give it back: documents are new objects, moments are UTC."""
+    copied: dict[str, Any] = {}
+    for field in fields(value):
+        match getattr(value, field.name):
+            case Mapping() as document:
+                copied[field.name] = json.loads(json.dumps(document))
+            case datetime() as moment:
+                copied[field.name] = moment.astimezone(UTC)
+    return replace(value, **copied)
