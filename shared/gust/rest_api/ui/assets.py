@@ -22,7 +22,10 @@ def next_run_assets(services: Services, request: Request) -> Json:
     if not dag.timetable_partitioned:
         queue = services.store.asset_queue(dag.dag_id) if assets else None
         queued = queue.queued if queue else {}
-        rows = [_row(services, dag, key, key in queued, key in known, Progress.of_none()) for key in assets]
+        rows = [
+            _row(services, dag, key, Progress.of_none(), is_queued=key in queued, is_known=key in known)
+            for key in assets
+        ]
         return {"asset_expression": spec.timetable.asset_expression, "events": rows, "pending_partition_count": None}
     pending = services.store.pending_partitions(dag.dag_id)
     came = {event.asset for partition in pending for event in partition.received}
@@ -30,12 +33,14 @@ def next_run_assets(services: Services, request: Request) -> Json:
     progress = progress_of(spec, pending[0], assets) if pending else nothing_yet(spec, assets)
     return {
         "asset_expression": spec.timetable.asset_expression,
-        "events": [_row(services, dag, key, key in came, key in known, progress[key]) for key in assets],
+        "events": [
+            _row(services, dag, key, progress[key], is_queued=key in came, is_known=key in known) for key in assets
+        ],
         "pending_partition_count": len(pending),
     }
 
 
-def _row(services: Services, dag: Dag, key: AssetKey, is_queued: bool, is_known: bool, progress: Progress) -> Json:
+def _row(services: Services, dag: Dag, key: AssetKey, progress: Progress, *, is_queued: bool, is_known: bool) -> Json:
     is_ready = is_queued and (not progress.required or len(progress.received) >= len(progress.required))
     return {
         "id": number_of(*key),
