@@ -36,7 +36,7 @@ def load_serialized(objects: Objects, serialized_key: str) -> Serialized:
             _kept.move_to_end(serialized_key)
             return _kept[serialized_key]
     try:
-        found = _of(json.loads(objects.get(serialized_key))["dag"])
+        found = read_serialized(json.loads(objects.get(serialized_key))["dag"])
     except NotFound:
         return NOTHING
     with _lock:
@@ -46,7 +46,7 @@ def load_serialized(objects: Objects, serialized_key: str) -> Serialized:
     return found
 
 
-def _of(dag: dict[str, Any]) -> Serialized:
+def read_serialized(dag: dict[str, Any]) -> Serialized:
     docs: dict[str, str] = {}
     _collect_docs(dag.get("task_group") or {}, docs)
     labels = {
@@ -59,8 +59,8 @@ def _of(dag: dict[str, Any]) -> Serialized:
 
 
 def _collect_docs(group: dict[str, Any], docs: dict[str, str]) -> None:
-    if group.get("doc_md") is not None and group.get("_group_id"):
-        docs[group["_group_id"]] = group["doc_md"]
-    for kind, child in (group.get("children") or {}).values():
+    for child_id, (kind, child) in (group.get("children") or {}).items():
         if kind == "taskgroup":
+            if child.get("doc_md") is not None:
+                docs[child_id] = child["doc_md"]
             _collect_docs(child, docs)

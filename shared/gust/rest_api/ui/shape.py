@@ -21,6 +21,8 @@ class Shape:
     spec: DagSpec
     task_ids: frozenset[str]
     """Of the tasks that are shown."""
+    is_part: bool = False
+    """Groups that nothing is shown of are left out."""
 
     @classmethod
     def of(
@@ -31,13 +33,16 @@ class Shape:
         if not root:
             return cls(spec, frozenset(spec.tasks))
         matched = [task_id for task_id in spec.tasks if root in task_id]
-        return cls(spec, frozenset(subset(spec, matched, upstream=upstream, downstream=downstream, depth=depth)))
+        shown = subset(spec, matched, upstream=upstream, downstream=downstream, depth=depth)
+        return cls(spec, frozenset(shown), is_part=True)
 
     # --- groups -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def group_ids(self) -> frozenset[str]:
-        """Groups that something is shown of."""
+        """Of the groups that are shown."""
+        if not self.is_part:
+            return frozenset(self.spec.task_groups)
         shown: set[str] = set()
         for task_id in self.task_ids:
             group_id = self.spec.tasks[task_id].group_id
