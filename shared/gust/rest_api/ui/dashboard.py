@@ -105,6 +105,7 @@ def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a
     dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
     states = many.map(partial(_last_state, services), dags)
     by_state = _unfinished(services, {dag.dag_id for dag in dags})
+    by_state[DagRunState.RUNNING] |= {dag.dag_id for dag in dags if dag.running_runs}
     return {
         "active_dag_count": sum(not dag.is_paused for dag in dags),
         "failed_dag_count": sum(state is DagRunState.FAILED for state in states),
