@@ -139,7 +139,7 @@ PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "instances of a mapped task": (MAPPED, ("Task Instances [4]", "north", "west")),
     "mapped instance": (f"{MAPPED}/0", ("extract", "north", "All Log Levels")),
     "instances of a group": ("/dags/currency_rates/runs/one/tasks/group/market", ("market", "fetch")),
-    "failed instance": ("/dags/ui_fails/runs/one/tasks/breaks", ("about to break", "it broke")),
+    "failed instance": ("/dags/ui_fails/runs/one/tasks/breaks", ("Task failed with exception", "it broke")),
     "assets": ("/assets", ("ui_orders",)),
     "xcoms": ("/xcoms", ("return_value", "regional_sales_etl")),
     "pools": ("/pools", ("default_pool",)),
