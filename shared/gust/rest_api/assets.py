@@ -24,6 +24,7 @@ from gust.model.asset import (
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
+from gust.model.watcher import Watcher
 from gust.rest_api.dag_run import TriggerBody, dag_run_response
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, not_found
@@ -33,6 +34,7 @@ from gust.services.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 from gust.services.register_asset_event import register_asset_events
+from gust.services.tell_listeners import tell_of_events
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -46,6 +48,8 @@ class AssetRow:
     asset: Asset
     references: Sequence[AssetReference] = ()
     aliases: Sequence[AssetAlias] = ()
+    watchers: Sequence[tuple[str, Watcher]] = ()
+    """With their names."""
 
     @property
     def number(self) -> int:
@@ -71,7 +75,10 @@ def asset_response(row: AssetRow, last: AssetEvent | None) -> Json:
         "producing_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("outlet")],
         "consuming_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("inlet")],
         "aliases": [alias_response(alias) for alias in row.aliases],
-        "watchers": [],
+        "watchers": [
+            {"name": name, "trigger_id": number_of(watcher.watcher_id), "created_date": watcher.created_at}
+            for name, watcher in row.watchers
+        ],
         "last_asset_event": {
             "id": number_of_event(last.event_id) if last else None,
             "timestamp": last.timestamp if last else None,
@@ -141,7 +148,7 @@ def get_assets(services: Services, request: Request) -> Json:
 @operation("get_asset")
 def get_asset(services: Services, request: Request) -> Json:
     number = request.path_value("asset_id", int)
-    asset = _asset(services, number)
+    asset = asset_of_number(services, number)
     if asset is None:
         raise not_found(f"The Asset with ID: `{number}` was not found")
     (row,) = _rows(services, [asset])
@@ -154,10 +161,17 @@ def _rows(services: Services, assets: Sequence[Asset]) -> list[AssetRow]:
     for alias in services.store.list_asset_aliases() if assets else ():
         for key in services.store.assets_of_alias(alias.name):
             aliases.setdefault(key, []).append(alias)
-    return [AssetRow(asset, references[asset.key], aliases.get(asset.key, ())) for asset in assets]
+    watchers: dict[AssetKey, list[tuple[str, Watcher]]] = {}
+    for watcher in services.store.list_watchers() if assets else ():
+        for name, key in sorted({(want.watcher_name, want.asset) for want in watcher.wants}):
+            watchers.setdefault(key, []).append((name, watcher))
+    return [
+        AssetRow(asset, references[asset.key], aliases.get(asset.key, ()), watchers.get(asset.key, ()))
+        for asset in assets
+    ]
 
 
-def _asset(services: Services, number: int) -> Asset | None:
+def asset_of_number(services: Services, number: int) -> Asset | None:
     """Numbers are hashes of names, so finding one means looking through the list of assets."""
     return next((asset for asset in services.store.list_assets() if number_of(*asset.key) == number), None)
 
@@ -316,7 +330,7 @@ class CreateEventBody(Body):
 @operation("create_asset_event")
 def create_asset_event(services: Services, request: Request) -> Json:
     body = request.body(CreateEventBody)
-    asset = _asset(services, body.asset_id)
+    asset = asset_of_number(services, body.asset_id)
     if asset is None:
         raise not_found(f"Asset with ID: `{body.asset_id}` was not found")
     event = AssetEvent(
@@ -329,13 +343,15 @@ def create_asset_event(services: Services, request: Request) -> Json:
         partition_key=body.partition_key,
     )
     (stored,) = register_asset_events(services, event.event_id, [event])
+    if (bundle := services.store.active_bundle()) is not None:
+        tell_of_events(services, [stored], listeners=bundle.listeners, bundle_version=bundle.version)
     return event_response(stored, ())
 
 
 def _events_of(services: Services, number: int | None) -> list[AssetEvent]:
     if number is None:
         return services.store.list_asset_events()
-    asset = _asset(services, number)
+    asset = asset_of_number(services, number)
     return [] if asset is None else services.store.list_asset_events(name=asset.name, uri=asset.uri)
 
 
@@ -354,7 +370,7 @@ class MaterializeBody(TriggerBody):
 @operation("materialize_asset")
 def materialize_asset(services: Services, request: Request) -> Json:
     number = request.path_value("asset_id", int)
-    asset = _asset(services, number)
+    asset = asset_of_number(services, number)
     outlets = [] if asset is None else _rows(services, [asset])[0].used("outlet")
     dag_ids = sorted({ref.dag_id for ref in outlets})
     if not dag_ids:
