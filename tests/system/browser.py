@@ -27,8 +27,6 @@ SCREENSHOTS: Final = Path(__file__).parents[2] / "test-output" / "screenshots"
 AS_AIRFLOW: Final = (
     # The page that highlights SQL asks for a module that the wheel does not hold.
     re.compile(r" 404 .*/static/wasm/sqlparser_rs_wasm\.js$"),
-    # TODO: goes when these operations are there.
-    re.compile(r" 501 /api/v2/(plugins|.*/hitlDetails|eventLogs|.*/links)"),
 )
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from pydantic import NonNegativeInt
 
@@ -24,6 +24,7 @@ from gust.rest_api.dags import (
     passes_more,
     timetable_passes,
 )
+from gust.rest_api.hitl import HITLRow, hitl_row_responses, pending_questions
 from gust.rest_api.listing import Ordering, page
 from gust.rest_api.request import ALL_PAGES, Answer, Json, Request, bad_request
 from gust.rest_api.routing import ui_operation
@@ -66,6 +67,11 @@ def get_dags_ui(services: Services, request: Request) -> Json:
     if query.dag_run_state is not None:
         had = many.map(partial(_has_run, services, query.dag_run_state), dags)
         dags = [dag for dag, has in zip(dags, had, strict=True) if has]
+    questions: dict[str, list[HITLRow]] = {}
+    if query.has_pending_actions is not None:
+        for row in pending_questions(services):
+            questions.setdefault(row.view.run.dag_id, []).append(row)
+        dags = [dag for dag in dags if (dag.dag_id in questions) == query.has_pending_actions]
     latest: dict[str, DagRun | None] = {}
     if query.last_dag_run_state is not None or _orders_by_runs(query):
         runs = many.map(lambda dag: services.store.list_runs(dag.dag_id, limit=1), dags)
@@ -79,7 +85,7 @@ def get_dags_ui(services: Services, request: Request) -> Json:
             | {
                 "asset_expression": asset_expression(services, dag),
                 "latest_dag_runs": _last_runs(services, dag, query.dag_runs_limit),
-                "pending_actions": [],
+                "pending_actions": deep_without_nulls(hitl_row_responses(services, questions.get(dag.dag_id, []))),
                 "is_favorite": is_favorite(dag),
             }
         ),
@@ -126,8 +132,15 @@ def without_nulls(row: Json) -> Json:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def all_without_nulls(rows: Iterable[Json]) -> list[Any]:
-    return [without_nulls(row) for row in rows]
+def deep_without_nulls(rows: Iterable[Json]) -> list[Json]:
+    """What is in a row's objects is left out too; what tasks put into dicts of their own stays."""
+    return [
+        {
+            name: without_nulls(value) if name in ("task_instance", "responded_by_user") else value
+            for name, value in without_nulls(row).items()
+        }
+        for row in rows
+    ]
 
 
 @ui_operation("get_latest_run_info")
