@@ -18,11 +18,12 @@ from pydantic import TypeAdapter
 
 from gust import bootstrap
 from gust.model.keys import DagRunKey
-from gust.model.workload import Wake, WakeBackfill, WakeDag, WakeLimit, WakeRun
+from gust.model.workload import TellListeners, Wake, WakeBackfill, WakeDag, WakeLimit, WakeRun, WakeWatcher
 from gust.services.advance import advance, put_off
 from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
 from gust.services.grant_slots import grant_slots
+from gust.services.tell_listeners import have_worker_tell
 from gust.services.tick import tick
 from gust.store import keyspace
 
@@ -111,6 +112,13 @@ def look(at: Wake) -> None:
             advance_backfill(services, backfill_id)
         case WakeLimit(limit=limit):
             grant_slots(services, limit)
+        case WakeWatcher(watcher_id=watcher_id):
+            # Imported here: few stacks have any.
+            from gust.services.watchers import look_after_watcher
+
+            look_after_watcher(services, watcher_id)
+        case TellListeners():
+            have_worker_tell(services, at)
         case WakeRun(key=key):
             try:
                 advance(services, key)

@@ -16,6 +16,7 @@ import sys  # noqa: E402
 
 from aws_lambda_powertools import Logger  # noqa: E402
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
+from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
@@ -23,8 +24,8 @@ from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
 from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
-from gust.errors import StaleTaskInstance  # noqa: E402
-from gust.model.workload import TriggerWorkload  # noqa: E402
+from gust.errors import StaleTaskInstance, StaleWatcher  # noqa: E402
+from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload  # noqa: E402
 
 log = Logger(service="triggerer", stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
@@ -32,6 +33,7 @@ objects = bootstrap.bucket()
 bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.warm_up(warm.TRIGGER_MODULES)
 
 
@@ -39,11 +41,31 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     failed = []
     for record in event["Records"]:
         try:
-            run(TriggerWorkload.model_validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
+            work(for_triggerer.validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
         except Exception:
             log.exception("A trigger's message could not be worked off", message_id=record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
+
+
+def work(workload: ForTriggerer, remaining: float) -> None:
+    match workload:
+        case TriggerWorkload():
+            run(workload, remaining)
+        case WatcherWorkload():
+            watch(workload, remaining)
+
+
+def watch(workload: WatcherWorkload, remaining: float) -> None:
+    from gust.airflow_bridge.watcher import run_watcher  # few stacks have any
+
+    names = workload.model_dump(include={"watcher_id", "life"})
+    try:
+        end = run_watcher(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+    except StaleWatcher as stale:
+        log.info("stale", reason=str(stale), **names)
+    else:
+        log.info(end, **names)
 
 
 def run(workload: TriggerWorkload, remaining: float) -> None:

@@ -10,6 +10,7 @@ GustError
 │   ├── Conflict
 │   ├── Gone
 │   ├── Invalid
+│   ├── Unreadable
 │   └── NotSupportedYet
 ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
@@ -93,6 +94,12 @@ class Invalid(Rejected):
         self.value = value
 
 
+class Unreadable(Rejected):
+    """What is stored was encrypted with a key that the stack does not have any more."""
+
+    status = 409
+
+
 class Unauthorized(Rejected):
     """No token, or one that is not valid."""
 
@@ -153,6 +160,10 @@ class StaleCallback(Stale):
 
 class StaleHITLDetail(Stale):
     """Somebody has answered the question since it was read, or it is gone."""
+
+
+class StaleWatcher(Stale):
+    """The watcher moved since it was read: another runs it, or the DAGs that want it have changed."""
 
 
 class StaleAssetQueue(Stale):

@@ -23,6 +23,14 @@ class Work(BaseOperator):
         self.a, self.b = a, b
 
 
+class Nothing(EmptyOperator):
+    """What the scheduler itself marks success, and may be mapped all the same."""
+
+    def __init__(self, *, a: Any = None, b: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.a, self.b = a, b
+
+
 class Skipper(Work):
     """Stands for any operator that skips what is downstream of it."""
 
@@ -95,9 +103,7 @@ def _task(plan: TaskPlan, group: TaskGroup | None, made: dict[str, Any]) -> Any:
         "weight_rule": "absolute",
         "start_date": None if plan.starts is None else FIRST_RUN + timedelta(days=plan.starts),
     }
-    if plan.kind == "empty":
-        return EmptyOperator(**arguments)
-    operator = Skipper if plan.kind in {"branch", "short"} else Work
+    operator = {"empty": Nothing, "work": Work}.get(plan.kind, Skipper)
     if plan.kwargs_over is not None:
         return operator.partial(**arguments).expand_kwargs(_source(plan.kwargs_over, made, as_kwargs=True))
     if plan.over:

@@ -9,6 +9,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.state import TriggerRule
 from tests.differential.picture import Picture
 from tests.differential.plan import Case, Event, GroupPlan, Source, TaskPlan
+from tests.differential.worker import mapped_over
 
 RULES = [rule.value for rule in TriggerRule]
 MOST_TASKS = 7
@@ -30,6 +31,8 @@ def draw_dag(random: Random) -> Case:
         _limit(random, case)
     if case.groups:
         _map_groups(random, case, traits)
+    if "lengths" in traits:
+        _map_over_xcoms(random, case)
     return case
 
 
@@ -46,6 +49,7 @@ TRAITS = {
     "fail_fast": 0.1,
     "timeout": 0.08,
     "limits": 0.12,
+    "lengths": 0.12,
 }
 """How likely a DAG has any of it."""
 
@@ -78,7 +82,7 @@ def _task(random: Random, case: Case, traits: set[str], name: str) -> TaskPlan:
             plan.is_teardown, plan.fails_run = True, random.random() < 0.3
             if plan.rule == "all_success":
                 plan.rule = "all_done_setup_success"
-    if "mapped" in traits and plan.kind != "empty" and random.random() < 0.4:
+    if "mapped" in traits and random.random() < 0.4:
         _map(random, case, plan)
     if "retries" in traits and random.random() < 0.5:
         plan.retries = random.choice([1, 2])
@@ -93,12 +97,16 @@ def _task(random: Random, case: Case, traits: set[str], name: str) -> TaskPlan:
 
 
 def _limit(random: Random, case: Case) -> None:
-    """No two tasks of one weight: Airflow takes any of them first."""
+    """No two tasks of one weight: Airflow takes any of them first. Either limit, not both: behind the first
+    `max_active_tasks` that wait Airflow does not look, and Gust does (docs/airflow-differences.md)."""
     weights = random.sample(range(1, 50), len(case.tasks))
     for task, weight in zip(case.tasks, weights, strict=True):
         task.weight = weight
-        task.max_per_run = random.choice([None, None, 1, 2])
-    case.max_active_tasks = random.choice([1, 2, 3, 1000])
+    if random.random() < 0.5:
+        case.max_active_tasks = random.choice([1, 2, 3])
+    else:
+        for task in case.tasks:
+            task.max_per_run = random.choice([None, None, 1, 2])
 
 
 def _map(random: Random, case: Case, plan: TaskPlan) -> None:
@@ -133,6 +141,14 @@ def _map_groups(random: Random, case: Case, traits: set[str]) -> None:
             group.over = _source(random, list(case.tasks[:first]))
 
 
+def _map_over_xcoms(random: Random, case: Case) -> None:
+    """Nothing but what a clear can give another length."""
+    for number, task in enumerate(case.tasks[1:], start=1):
+        if random.random() < 0.4:
+            continue
+        task.over, task.kwargs_over = [["xcom", random.choice(case.tasks[:number]).name]], None
+
+
 def _is_in(case: Case, task: TaskPlan, name: str) -> bool:
     group = task.group
     while group is not None:
@@ -161,15 +177,21 @@ class Fate:
         self._plans = {task.name: task for task in case.tasks}
         self._mood = random.choice(MOODS)
         self._clears = clears and random.random() < 0.5
+        self._sources = mapped_over(spec)
 
     def next_events(self, picture: Picture) -> list[Event]:
         """One step's: some of what can happen now; none where nothing can."""
         random = self._random
         if (
             self._clears
-            and random.random() < 0.12
+            and random.random() < (0.25 if self._sources else 0.12)
             and (touched := [k for k, i in picture.instances.items() if i.state])
         ):
+            # What is mapped over may have another length the next time: only then are instances removed, or come to.
+            sources = [key for key in touched if key[1] in self._sources]
+            if sources and random.random() < 0.6:
+                run, task, index = random.choice(sources)
+                return [Event(do="clear", run=run, task=task, index=index, only=random.choice(["", "down", "down"]))]
             run, task, index = random.choice(touched)
             if random.random() < 0.3:
                 state = random.choice(["success", "failed", "skipped"])

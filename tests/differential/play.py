@@ -20,7 +20,7 @@ from tests.differential.picture import Picture, differences
 from tests.differential.plan import Case, Event
 from tests.differential.shrink import shrink
 
-MOST_STEPS = 14
+MOST_STEPS = 16
 
 
 class NoSuchDag(Exception):

@@ -131,7 +131,7 @@ def _postgres(home: Path) -> Iterator[str]:
     if user:
         shutil.chown(home, user)
     port, data = free_port(), home / "data"
-    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
+    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1"
     _run(str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "airflow", user=user, cwd=home)
     _run(pg_ctl, "-w", "-D", str(data), "-o", options, "-l", str(home / "log"), "start", user=user, cwd=home)
     try:

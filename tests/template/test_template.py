@@ -105,7 +105,7 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
     assert services <= {"logs", "sqs", "s3", "lambda"}
     assert not {"sqs:SendMessage", "s3:DeleteObject"} & allowed
     names = resources[function]["Properties"]["Environment"]["Variables"]
-    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET"} & set(names)
+    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & set(names)
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -147,6 +147,24 @@ def test_what_deploys_does_not_write_where_people_upload(resources: Resources) -
 def prefixes_of(role: dict[str, Any], action: str) -> set[str]:
     resources = [r for s in statements(role) if action in as_list(s["Action"]) for r in as_list(s["Resource"])]
     return {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for resource in resources}
+
+
+def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
+    readers = {
+        name: {
+            resource["Ref"]
+            for s in statements(role)
+            if "secretsmanager:GetSecretValue" in as_list(s["Action"])
+            for resource in as_list(s["Resource"])
+        }
+        for name, role in of_type(resources, "AWS::IAM::Role")
+    }
+    both = {"SigningSecret", "EncryptionSecret"}
+    assert {name: read for name, read in readers.items() if read} == {
+        "SchedulerRole": both,  # a deadline's interval may be a variable
+        "ExecutionApiRole": both,
+        "ApiRole": both,
+    }
 
 
 def test_no_role_may_do_everything_or_anything_to_everything(resources: Resources) -> None:

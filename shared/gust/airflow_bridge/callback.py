@@ -60,6 +60,9 @@ def run_callback(
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
     try:
+        if workload.call is not None:
+            what = {"kind": CallbackKind.HOOK, "ti": None}
+            return _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
         output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
@@ -198,6 +201,8 @@ def _call(workload: CallbackWorkload, what: Mapping[str, Any], bundle: Path, log
             compat.run_task_callbacks(file, bundle, workload.bundle_name, what, log)
         case CallbackKind.LISTENER:
             compat.tell_listeners_of_run(what, log)
+        case CallbackKind.HOOK if workload.call is not None:
+            compat.call_hook(workload.call, bundle, log)
         case CallbackKind.TRIGGER:
             kill_trigger(_as_instance(workload, what), what["definition"], log)
         case CallbackKind.DEADLINE:

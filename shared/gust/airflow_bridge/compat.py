@@ -3,6 +3,7 @@
 Everything else in `airflow_bridge` uses what Airflow documents. Written against Airflow 3.3.2.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -13,6 +14,8 @@ from typing import Any, Final
 
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
+from gust.model.listener import Hook
+from gust.model.workload import HookCall
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +170,21 @@ def decoded_timetable(data: dict[str, Any]) -> Any:
     return decode_timetable(data)
 
 
+def decoded_partition_mapper(data: dict[str, Any]) -> Any:
+    """As `decoded_timetable`."""
+    from airflow.serialization.decoders import decode_partition_mapper
+
+    return decode_partition_mapper(data)
+
+
+def is_partition_satisfied(mapper: Any, key: str, received: set[str]) -> bool:
+    """As Airflow's scheduler asks it: what rolls nothing up has what it needs with its first event."""
+    if not mapper.is_rollup:
+        return True
+    expected = mapper.to_upstream(key)
+    return bool(mapper.wait_policy.is_satisfied_by_keys(matched=received, expected=expected).satisfied)
+
+
 def next_run(
     timetable: Any, *, last: dict[str, str | None] | None, earliest: str | None, latest: str | None, catchup: bool
 ) -> dict[str, str | None] | None:
@@ -300,14 +318,14 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
 RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
 
 
-def run_listeners() -> tuple[str, ...]:
-    """Hooks about runs that listeners of this process's plugins implement."""
+def listeners() -> tuple[str, ...]:
+    """Hooks that listeners of this process's plugins implement, but those about tries: a try's own process calls them."""
     from airflow.listeners.listener import get_listener_manager
 
     manager = get_listener_manager()
     if not manager.has_listeners:
         return ()
-    return tuple(name for name in RUN_HOOKS if getattr(manager.hook, name).get_hookimpls())
+    return tuple(name for name in (*RUN_HOOKS, *Hook) if getattr(manager.hook, name).get_hookimpls())
 
 
 # --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------
@@ -343,24 +361,30 @@ def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[
 
 
 def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
-    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker."""
+    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker, and its e-mail: both with
+    a context of their own, as in Airflow."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
-    from airflow.callbacks.callback_requests import TaskCallbackRequest
+    from airflow.callbacks.callback_requests import EmailRequest, TaskCallbackRequest
     from airflow.dag_processing import processor
     from airflow.utils.state import TaskInstanceState
 
-    request = TaskCallbackRequest(
-        filepath=str(file.relative_to(bundle)),
-        bundle_name=bundle_name,
-        bundle_version=what["bundle_version"],
-        msg=what["reason"],
-        ti=_datamodel_of_try(what),
-        task_callback_type=TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED,
-        context_from_server=datamodels.TIRunContext(
+    bag = _dag_bag(file, bundle, bundle_name)
+    request: dict[str, Any] = {
+        "filepath": str(file.relative_to(bundle)),
+        "bundle_name": bundle_name,
+        "bundle_version": what["bundle_version"],
+        "msg": what["reason"],
+        "ti": _datamodel_of_try(what),
+        "context_from_server": datamodels.TIRunContext(
             dag_run=datamodels.DagRun.model_validate(what["dag_run"]), max_tries=what["ti"]["max_tries"]
         ),
-    )
-    processor._execute_task_callbacks(_dag_bag(file, bundle, bundle_name), request, log)
+    }
+    owed = what["definition"]
+    if owed.get("callback", True):
+        of = TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED
+        processor._execute_task_callbacks(bag, TaskCallbackRequest(**request, task_callback_type=of), log)
+    if owed.get("email", False):
+        processor._execute_email_callbacks(bag, EmailRequest(**request, email_type=what["event"]), log)
 
 
 def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:
@@ -371,6 +395,55 @@ def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:
         getattr(get_listener_manager().hook, what["event"])(dag_run=_run_of_model(what), msg=what["reason"])
     except Exception:
         log.exception("Error while calling listener")
+
+
+def call_hook(call: HookCall, bundle: Path, log: Any) -> None:
+    """Call a hook about an asset or an import error, with what Airflow gives it."""
+    from airflow.listeners.listener import get_listener_manager
+
+    try:
+        getattr(get_listener_manager().hook, call.hook)(**_arguments(Hook(call.hook), call.arguments, bundle))
+    except Exception:
+        log.exception("error calling listener")
+
+
+def _arguments(hook: Hook, given: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
+    match hook:
+        case Hook.ASSET_CREATED | Hook.ASSET_CHANGED:
+            return {"asset": _asset(given)}
+        case Hook.ASSET_ALIAS_CREATED:
+            return {"asset_alias": _asset_alias(given)}
+        case Hook.ASSET_EVENT_EMITTED:
+            return {"asset_event": _asset_event(given)}
+        case Hook.NEW_IMPORT_ERROR | Hook.EXISTING_IMPORT_ERROR:
+            return {"filename": str(bundle / given["filename"]), "stacktrace": given["stacktrace"]}
+
+
+def _asset(given: Mapping[str, Any]) -> Any:
+    from airflow.serialization.definitions.assets import SerializedAsset
+
+    return SerializedAsset(**given, watchers=[])
+
+
+def _asset_alias(given: Mapping[str, Any]) -> Any:
+    from airflow.serialization.definitions.assets import SerializedAssetAlias
+
+    return SerializedAssetAlias(**given)
+
+
+def _asset_event(given: Mapping[str, Any]) -> Any:
+    import pendulum
+    from airflow.listeners.types import AssetEvent
+
+    date = given["partition_date"]
+    return AssetEvent(
+        **{
+            **given,
+            "asset": _asset(given["asset"]),
+            "source_aliases": [_asset_alias(alias) for alias in given["source_aliases"]],
+            "partition_date": pendulum.parse(date) if date else None,
+        }
+    )
 
 
 def run_deadline_callback(what: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:
@@ -462,3 +535,37 @@ def _run_of_model(what: Mapping[str, Any]) -> Any:
     made.start_date, made.end_date = at("start_date"), at("end_date")
     made.clear_number, made.bundle_version = run["clear_number"], what["bundle_version"]
     return made
+
+
+# --- what is installed ------------------------------------------------------------------------------------------------
+
+
+def plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Plugins as the REST API shows them, by name; and what kept others from being loaded, by where they come from."""
+    from airflow import plugins_manager
+    from airflow.api_fastapi.core_api.datamodels.plugins import PluginResponse
+    from pydantic import ValidationError
+
+    found = []
+    for info in sorted(plugins_manager.get_plugin_info(), key=lambda plugin: plugin["name"]):
+        with contextlib.suppress(ValidationError):  # Airflow leaves out what has no such shape
+            found.append(PluginResponse.model_validate(info).model_dump(mode="json"))
+    return found, dict(plugins_manager.get_import_errors())
+
+
+def providers() -> list[dict[str, Any]]:
+    from airflow.api_fastapi.core_api.services.public.providers import _provider_mapper
+    from airflow.providers_manager import ProvidersManager
+
+    found = [_provider_mapper(provider).model_dump(mode="json") for provider in ProvidersManager().providers.values()]
+    return sorted(found, key=lambda provider: str(provider["package_name"]))
+
+
+def configuration() -> dict[str, dict[str, str]]:
+    """Section → option → value; what Airflow takes for secret is hidden by Airflow."""
+    from airflow.api_fastapi.core_api.services.public.config import _mask_per_key_sensitive_options
+    from airflow.configuration import conf
+
+    sections = conf.as_dict(display_source=False, display_sensitive=False)
+    _mask_per_key_sensitive_options(sections)
+    return {section: {option: str(value) for option, value in options.items()} for section, options in sections.items()}

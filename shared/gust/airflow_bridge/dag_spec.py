@@ -33,6 +33,7 @@ from gust.model.dag_spec import (
     TaskGroupSpec,
     TaskSpec,
     TimetableSpec,
+    WatcherSpec,
     XComLength,
     ZipLength,
 )
@@ -80,7 +81,8 @@ def build_spec(serialized: str, *, bundle_name: str) -> tuple[DagSpec, tuple[Ass
         has_on_success_callback=bool(dag.has_on_success_callback),
         has_on_failure_callback=bool(dag.has_on_failure_callback),
         deadline=raw.get("deadline"),
-        listeners=compat.run_listeners(),
+        listeners=compat.listeners(),
+        watchers=watchers_of(dag),
         tasks={task_id: task_spec(dag.task_dict[task_id], upstreams[task_id]) for task_id in in_order(dag, upstreams)},
         task_groups={group_id: group_spec(group) for group_id, group in groups.items()},
         root_children=children_of(dag.task_group),
@@ -215,6 +217,7 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         has_on_failure_callback=bool(task.has_on_failure_callback),
         has_on_retry_callback=bool(task.has_on_retry_callback),
         has_on_skipped_callback=bool(task.has_on_skipped_callback),
+        emails_on=emails_on(task),
         multiple_outputs=bool(own(task, "multiple_outputs", False)),
         template_fields=tuple(task.template_fields or ()),
         template_fields_renderers=dict(task.template_fields_renderers or {}),
@@ -224,6 +227,12 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         params=task_params(task),
         extra_links=tuple(task.extra_links),
     )
+
+
+def emails_on(task: Any) -> tuple[str, ...]:
+    if not own(task, "email", None):
+        return ()
+    return tuple(event for event in ("failure", "retry") if own(task, f"email_on_{event}", True))
 
 
 def own(task: Any, name: str, default: Any) -> Any:
@@ -344,6 +353,21 @@ def assets_of(dag: Any) -> tuple[AssetRef, ...]:
         ports += [*(task.inlets or ()), *(task.outlets or ())]
     found = {(ref.name or "", ref.uri or ""): ref for ref in asset_refs(ports) if ref.kind == "asset"}
     return tuple(found[key] for key in sorted(found))
+
+
+def watchers_of(dag: Any) -> tuple[WatcherSpec, ...]:
+    """Those of the assets that the schedule names; an outlet's are nobody's to start."""
+    return tuple(
+        WatcherSpec(
+            name=watcher.name,
+            asset_name=asset.name,
+            asset_uri=asset.uri,
+            classpath=watcher.trigger["classpath"],
+            kwargs=watcher.trigger["kwargs"],
+        )
+        for _, asset in dag.timetable.asset_condition.iter_assets()
+        for watcher in asset.watchers
+    )
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
         import_errors=answer["import_errors"],
         warnings=tuple(ParseWarning(**warning) for warning in answer["warnings"]),
         touched=tuple(answer["touched"]),
+        listeners=answer["listeners"],
         parsed_at=datetime.now(UTC),
         parse_duration=duration,
     )
@@ -210,6 +211,7 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
             "dags": parsed,
             "import_errors": {relative(name, bundle): shown(trace, bundle) for name, trace in import_errors.items()},
             "warnings": [{"warning_type": "runtime varying value", "message": warning}] if warning else [],
+            "listeners": compat.listeners(),
             "touched": dependencies(footprint.touched(), path),
         }
     ).encode()

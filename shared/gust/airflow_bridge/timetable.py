@@ -1,6 +1,8 @@
-"""Ask a timetable, or a deadline's reference, of a bundle's plugin, in a child: the other side of `aws.timetables`."""
+"""Ask a timetable, a deadline's reference or a partition mapper of a bundle's plugin, in a child: the other side of
+`aws.timetables`."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +35,8 @@ def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
         compat.use_plugins_of(bundle)
     if reference := question.get("deadline"):
         return json.dumps(compat.deadline_moment(reference, **question["of"])).encode()
+    if mapper := question.get("mapper"):
+        return json.dumps(answer_of_mapper(mapper, question)).encode()
     timetable = compat.decoded_timetable(question["timetable"])
     answer: Any
     match question:
@@ -45,3 +49,20 @@ def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
         case _:
             answer = compat.next_run(timetable, **question["next_run"])
     return json.dumps(answer).encode()
+
+
+def answer_of_mapper(encoding: dict[str, Any], question: dict[str, Any]) -> Any:
+    mapper = compat.decoded_partition_mapper(encoding)
+    match question:
+        case {"downstream_keys": asked}:
+            keys = mapper.to_downstream(asked["key"])
+            return [keys] if isinstance(keys, str) else list(keys)
+        case {"carried_date": asked}:
+            date = mapper.carry_partition_date(datetime.fromisoformat(asked["date"]))
+        case {"is_satisfied": asked}:
+            return compat.is_partition_satisfied(mapper, asked["key"], set(asked["received"]))
+        case {"date_of": asked}:
+            date = mapper.to_partition_date(asked["key"])
+        case _:
+            raise ValueError(f"Nothing is known to ask a partition mapper in {sorted(question)}")
+    return date.isoformat() if date else None

@@ -170,6 +170,7 @@ def _run(
             target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),
+            asks=f"gust/triggers/{workload.id}",
         )
         os.close(writes)
         exit_code = process.wait()
@@ -208,6 +209,8 @@ class SupervisedTrigger(SupervisedTry):
     """Serves a trigger's requests as a task's: connections, variables, states of other tasks, and its log."""
 
     said: Pipe
+    asks: str
+    """Where it is asked whether the trigger is still wanted."""
     was_stopped: bool = attrs.field(default=False, init=False)
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
@@ -225,7 +228,7 @@ class SupervisedTrigger(SupervisedTry):
             return
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]
         try:
-            self.client.get(f"gust/triggers/{self.id}")
+            self.client.get(self.asks)
         except httpx.HTTPStatusError as error:
             if error.response.status_code in GONE:
                 self._stop()
@@ -280,7 +283,8 @@ async def _first_of(trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, lo
     ends: list[asyncio.Future[Any]] = [pace.task, pace.parked]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if pace.task.done():
-        return pace.task.result()
+        said: dict[str, Any] = pace.task.result()
+        return said
     return {"parked": asdict(pace.parked.result())}
 
 
@@ -361,7 +365,7 @@ class Pace:
     is_poller: bool
     end: float
     """On the monotonic clock: when to park it at the latest."""
-    task: asyncio.Task[dict[str, Any]] | None = None
+    task: asyncio.Task[Any] | None = None
     parked: asyncio.Future[Parked] | None = None
     sleeps: int = 0
     """How many sleeps this life has come to."""
@@ -372,6 +376,10 @@ class Pace:
     def look(self) -> None:
         """The trigger uses a socket or a thread."""
         self.has_looked = True
+
+    def start_afresh(self) -> None:
+        """A watcher fired: its next life begins after the sleeps that it comes to from here."""
+        self.skip = self.sleeps = self.leading = 0
 
     def sleep(self, delay: float) -> float:
         """The trigger wants to sleep so long; returns how long it shall."""
@@ -391,6 +399,10 @@ class Pace:
         passed = self.sleeps if delay else max(self.skip, self.sleeps - 1)
         is_poller = self.has_looked and (self.is_poller or passed > FEW_SLEEPS)
         self.parked.set_result(Parked(delay, self.leading if is_poller else passed, is_poller))
+
+
+def paced_loop(pace: Pace) -> asyncio.SelectorEventLoop:
+    return _PacedLoop(pace)
 
 
 class _PacedLoop(asyncio.SelectorEventLoop):

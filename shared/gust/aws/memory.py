@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gust.errors import NotFound
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class MemoryQueues:
         """Asked for every task; may be replaced during a test."""
         self.tasks: list[TaskWorkload] = []
         self.callbacks: list[CallbackWorkload] = []
-        self.triggers: list[tuple[TriggerWorkload, float]] = []
+        self.triggers: list[tuple[TriggerWorkload | WatcherWorkload, float]] = []
         """With their delays, in seconds."""
         self.wakes: list[tuple[Wake, float]] = []
         """With their delays, in seconds."""
@@ -73,7 +73,7 @@ class MemoryQueues:
         self.callbacks += workloads
         return []
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None:
+    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
         self.triggers += [(workload, delay) for workload in workloads]
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:

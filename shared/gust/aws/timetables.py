@@ -60,6 +60,12 @@ class ParserTimetables:
             raise BadRequest(f"{reference['__class_path']} could not be asked: {answer['error']}")
         return None if answer["answer"] is None else datetime.fromisoformat(answer["answer"])
 
+    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
+        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, "mapper": mapper, **asked})
+        if "error" in answer:
+            raise BadRequest(f"The partition mapper {mapper['__type']} could not be asked: {answer['error']}")
+        return answer["answer"]
+
     def _ask(self, spec: TimetableSpec, bundle_version: str | None, question: dict[str, Any]) -> Any:
         timetable = {"__type": spec.type, "__var": spec.data}
         answer = self.invoke({"timetable": timetable, "bundle_version": bundle_version, **question})

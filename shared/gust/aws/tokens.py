@@ -28,6 +28,7 @@ ALGORITHM: Final = "HS256"
 DISPATCH_LIFETIME: Final = {
     Scope.EXECUTION: timedelta(hours=1),
     Scope.TRIGGER: timedelta(days=8),
+    Scope.WATCHER: timedelta(days=8),
     Scope.CALLBACK: timedelta(hours=2),
 }
 """Longer than a message may wait (a task's 10 minutes; a trigger's message is sent again and again while its task is
@@ -61,7 +62,7 @@ class JwtTokens:
             "map_index": dispatch.key.map_index,
             "try_number": dispatch.try_number,
             "dispatch_count": dispatch.dispatch_count,
-            **({"callback_id": dispatch.callback_id} if dispatch.scope is Scope.CALLBACK else {}),
+            **({"callback_id": dispatch.callback_id} if dispatch.scope in {Scope.CALLBACK, Scope.WATCHER} else {}),
         }
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=DISPATCH_LIFETIME[dispatch.scope])
 

@@ -11,6 +11,8 @@ class Bundle:
     name: str
     version: str
     created_at: datetime
+    listeners: tuple[str, ...] = ()
+    """Hooks that a listener of its plugins implements, by name: for what no run and no DAG stands behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ class CallbackKind(StrEnum):
     DEADLINE = "deadline"
     LISTENER = "listener"
     """A hook of the bundle's plugins."""
+    HOOK = "hook"
+    """A listener's too, of what no run owes: never stored."""
     TRIGGER = "trigger"
     """`on_kill` of a trigger whose task waits for it no more, because somebody else ended or cleared it."""
 
@@ -75,7 +77,8 @@ class Callback:
     follows_queueing: bool = False
     """The deadline counts from when the run was queued, and moves when it is cleared."""
     definition: dict[str, Any] = field(default_factory=dict)
-    """What a deadline calls (class, path and arguments) or the trigger (class and arguments), as Airflow encodes it."""
+    """What a deadline calls (class, path and arguments) or the trigger (class and arguments), as Airflow encodes it. Of a
+    try: which of `callback` and `email` it is owed."""
     dispatch_count: int = 0
     """How often it was sent. A message or a report of an earlier dispatch is stale."""
     sent_at: datetime | None = None

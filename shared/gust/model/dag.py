@@ -35,6 +35,8 @@ class Dag:
     timetable_description: str | None = None
     timetable_partitioned: bool = False
     timetable_periodic: bool = True
+    has_watchers: bool = False
+    """Its schedule names assets that a trigger watches."""
     is_asset_triggered: bool = False
     """Its schedule names assets, alone or beside a timetable."""
     tags: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ class DagRun:
     calls_back: bool = False
     """Callbacks of the run are not known to have ended: it keeps its `due_at` although it has finished."""
     admitted: tuple[str, ...] = ()
-    """Instances among those that waited for the run's own limits which may be sent now (`slots.admission`), some of them
+    """Instances among those that waited for the run's own limits which may be sent now (`slots.written`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""

@@ -97,6 +97,17 @@ class AssetRef(_Spec):
     extra: dict[str, Any] = {}
 
 
+class WatcherSpec(_Spec):
+    """A watcher of an asset that the DAG's schedule names."""
+
+    name: str
+    asset_name: str
+    asset_uri: str
+    classpath: str
+    kwargs: dict[str, Any] = {}
+    """As Airflow serializes them."""
+
+
 class TaskSpec(_Spec):
     task_id: str
     task_display_name: str = ""
@@ -154,6 +165,8 @@ class TaskSpec(_Spec):
     has_on_failure_callback: bool = False
     has_on_retry_callback: bool = False
     has_on_skipped_callback: bool = False
+    emails_on: tuple[str, ...] = ()
+    """Of `failure` and `retry`, as far as the task has an address."""
     multiple_outputs: bool = False
     template_fields: tuple[str, ...] = ()
     template_fields_renderers: dict[str, str] = {}
@@ -247,7 +260,9 @@ class DagSpec(_Spec):
     has_on_failure_callback: bool = False
     deadline: list[dict[str, Any]] | None = None
     listeners: tuple[str, ...] = ()
-    """Hooks about runs that a listener of the bundle's plugins implements, by name; nobody is told of the others."""
+    """Hooks that a listener of the bundle's plugins implements, by name, but those about tries; nobody is told of the
+    others."""
+    watchers: tuple[WatcherSpec, ...] = ()
     tasks: dict[str, TaskSpec] = {}
     """By task id, in topological order: a task comes after its upstreams."""
     task_groups: dict[str, TaskGroupSpec] = {}

@@ -76,6 +76,8 @@ class FileOutcome(_Document):
     whose names it listed, and files that it looked for in vain."""
     is_worth_another_try: bool = False
     """It ran out of time, or its process died."""
+    listeners: tuple[str, ...] | None = None
+    """Hooks that a listener of the bundle's plugins implements; `None`: the file's process did not come to say."""
     parsed_at: datetime
     parse_duration: float
     """Seconds."""

@@ -15,6 +15,8 @@ class Scope(StrEnum):
     """A worker's: runs the try and reports it."""
     TRIGGER = "trigger"
     """The triggerer's: runs the trigger of a deferred try and reports what it fired. It reports no state of the try."""
+    WATCHER = "watcher"
+    """The triggerer's that runs a watcher of assets: it reports events of them."""
     CALLBACK = "callback"
     """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
 
@@ -26,7 +28,8 @@ class Dispatch:
     dispatch_count: int
     scope: Scope = Scope.EXECUTION
     callback_id: str = ""
-    """With scope `callback`: which of the run's; the task instance is then the one it shows, if any."""
+    """With scope `callback`: which of the run's; the task instance is then the one it shows, if any. With scope `watcher`:
+    the watcher, of which `dispatch_count` is the life."""
 
     @classmethod
     def of(cls, instance: TaskInstance, scope: Scope = Scope.EXECUTION) -> Self:
@@ -35,6 +38,8 @@ class Dispatch:
     @property
     def id(self) -> UUID:
         """Airflow's id of the task instance (of one try of it); with scope `callback`, the callback's."""
+        if self.scope is Scope.WATCHER:
+            return UUID(self.callback_id)
         if self.scope is Scope.CALLBACK:
             return callback_uuid(self.key.run, self.callback_id)
         return self.key.uuid(self.try_number)

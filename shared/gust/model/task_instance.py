@@ -60,6 +60,8 @@ class TaskInstance:
     map_length: int | None = None
     """How many instances its task was expanded to when this one was made, where the DAG file alone does not tell: one
     of them tells of all, and later lengths of what is mapped over do not count until they are looked at again."""
+    is_deleted: bool = False
+    """Of one without a state: a person deleted it. A run that has finished shows it no more; any other runs it again."""
     stopped_others: bool = False
     """Of a failed one in a DAG with fail_fast: the others have been ended for it, or need not be."""
     skip_decision: dict[str, Any] = field(default_factory=dict)

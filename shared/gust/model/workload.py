@@ -1,12 +1,13 @@
 """Messages: what the scheduler sends to workers, to the triggerer and to itself. One JSON object each."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gust.model.callback import callback_uuid
+from gust.model.deployment import BUNDLE_NAME
 from gust.model.keys import DagRunKey, TaskInstanceKey
 
 
@@ -50,6 +51,15 @@ class TaskWorkload(_OfDispatch):
     priority_weight: int = 1
 
 
+class HookCall(_Message):
+    """One call of a hook of the plugins' listeners that no run owes."""
+
+    hook: str
+    about: str
+    """What it tells of, for logs."""
+    arguments: dict[str, Any]
+
+
 class CallbackWorkload(_Message):
     """Run one callback that the control plane owes to a run. What it calls, and with which context, the worker learns
     when it claims it: a message that comes twice, or too late, tells nothing and starts nothing."""
@@ -64,6 +74,8 @@ class CallbackWorkload(_Message):
     relative_fileloc: str
     token: str
     """JWT, valid for this dispatch of this callback alone."""
+    call: HookCall | None = None
+    """What no run owes stands in the message itself: there is nothing to claim, and nobody to report to."""
 
     @property
     def id(self) -> UUID:
@@ -82,6 +94,28 @@ class TriggerWorkload(_OfDispatch):
     """It looks at something, sleeps, and looks again: it may start afresh after any sleep."""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
+
+
+class WatcherWorkload(_Message):
+    """Run one life of a watcher of assets: until it fires, or would sleep."""
+
+    kind: Literal["watcher"] = "watcher"
+    watcher_id: str
+    life: int
+    token: str
+    """JWT, valid for this life alone."""
+    bundle_version: str | None = None
+    wake_at: datetime | None = None
+    sleeps_passed: int = 0
+    is_poller: bool = False
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.watcher_id)
+
+
+ForTriggerer = Annotated[TriggerWorkload | WatcherWorkload, Field(discriminator="kind")]
+"""What may come on the queue of triggers."""
 
 
 class WakeRun(_Message):
@@ -124,5 +158,25 @@ class WakeLimit(_Message):
     limit: str
 
 
-Wake = Annotated[WakeRun | WakeDag | WakeBackfill | WakeLimit, Field(discriminator="kind")]
+class TellListeners(_Message):
+    """Have a worker call what listeners implement."""
+
+    kind: Literal["tell_listeners"] = "tell_listeners"
+    call: HookCall
+    bundle_name: str = BUNDLE_NAME
+    bundle_version: str | None
+    """Whose plugins."""
+
+
+class WakeWatcher(_Message):
+    """Look after a watcher of assets."""
+
+    kind: Literal["wake_watcher"] = "wake_watcher"
+    watcher_id: str
+    at: datetime
+
+
+Wake = Annotated[
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeWatcher | TellListeners, Field(discriminator="kind")
+]
 """What may come on the queue of wake-ups."""

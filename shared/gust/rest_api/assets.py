@@ -24,6 +24,7 @@ from gust.model.asset import (
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
+from gust.model.watcher import Watcher
 from gust.rest_api.dag_run import TriggerBody, dag_run_response
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, not_found
@@ -33,6 +34,7 @@ from gust.services.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 from gust.services.register_asset_event import register_asset_events
+from gust.services.tell_listeners import tell_of_events
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -46,6 +48,8 @@ class AssetRow:
     asset: Asset
     references: Sequence[AssetReference] = ()
     aliases: Sequence[AssetAlias] = ()
+    watchers: Sequence[tuple[str, Watcher]] = ()
+    """With their names."""
 
     @property
     def number(self) -> int:
@@ -71,7 +75,10 @@ def asset_response(row: AssetRow, last: AssetEvent | None) -> Json:
         "producing_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("outlet")],
         "consuming_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("inlet")],
         "aliases": [alias_response(alias) for alias in row.aliases],
-        "watchers": [],
+        "watchers": [
+            {"name": name, "trigger_id": number_of(watcher.watcher_id), "created_date": watcher.created_at}
+            for name, watcher in row.watchers
+        ],
         "last_asset_event": {
             "id": number_of_event(last.event_id) if last else None,
             "timestamp": last.timestamp if last else None,
@@ -154,7 +161,14 @@ def _rows(services: Services, assets: Sequence[Asset]) -> list[AssetRow]:
     for alias in services.store.list_asset_aliases() if assets else ():
         for key in services.store.assets_of_alias(alias.name):
             aliases.setdefault(key, []).append(alias)
-    return [AssetRow(asset, references[asset.key], aliases.get(asset.key, ())) for asset in assets]
+    watchers: dict[AssetKey, list[tuple[str, Watcher]]] = {}
+    for watcher in services.store.list_watchers() if assets else ():
+        for name, key in sorted({(want.watcher_name, want.asset) for want in watcher.wants}):
+            watchers.setdefault(key, []).append((name, watcher))
+    return [
+        AssetRow(asset, references[asset.key], aliases.get(asset.key, ()), watchers.get(asset.key, ()))
+        for asset in assets
+    ]
 
 
 def asset_of_number(services: Services, number: int) -> Asset | None:
@@ -329,6 +343,8 @@ def create_asset_event(services: Services, request: Request) -> Json:
         partition_key=body.partition_key,
     )
     (stored,) = register_asset_events(services, event.event_id, [event])
+    if (bundle := services.store.active_bundle()) is not None:
+        tell_of_events(services, [stored], listeners=bundle.listeners, bundle_version=bundle.version)
     return event_response(stored, ())
 
 

@@ -38,7 +38,11 @@ class RunView:
             InstanceView(self.run, instance, self.spec.tasks.get(task_id) if self.spec else None, place)
             for place, (task_id, instances) in enumerate(by_task.items())
             for instance in instances
+            if not self._is_gone(instance)
         ]
+
+    def _is_gone(self, instance: TaskInstance) -> bool:
+        return instance.is_deleted and instance.state is None and self.run.is_finished
 
     def instance(self, task_id: str, map_index: int = UNMAPPED) -> InstanceView | None:
         return next(

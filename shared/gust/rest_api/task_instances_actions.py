@@ -18,7 +18,7 @@ from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, a
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
-from gust.rest_api.run_view import InstanceView, find_spec
+from gust.rest_api.run_view import InstanceView, find_spec, load_view
 from gust.rest_api.task_instances import MapIndex, no_instance, task_instance_responses
 from gust.scheduling import transition
 from gust.scheduling.relatives import Marker
@@ -305,7 +305,8 @@ def _group(services: Services, request: Request) -> tuple[list[str], list[TaskIn
 def delete(services: Services, request: Request) -> Answer:
     key, task_id = _run_key(request), request.path["task_id"]
     map_index = request.query(MapIndex).map_index
-    if not any((i.task_id, i.map_index) == (task_id, map_index) for i in _instances(services, key)):
+    view = load_view(services, key)
+    if view is None or view.instance(task_id, map_index) is None:
         raise no_instance(request, map_index, None)
     delete_task_instance(services, key.task_instance(task_id, map_index))
     return Answer()

@@ -168,17 +168,22 @@ def of_run_start(spec: DagSpec, run: DagRun) -> list[CallbackMove]:
     return [_of_listener(run, RUN_RUNNING, "started")] if RUN_RUNNING in spec.listeners else []
 
 
-def with_task_callback(task: TaskSpec, moved: Transition) -> Transition:
-    """The transition of a try that ends without a worker, with the callback that a worker would have run."""
+def with_task_callback(task: TaskSpec, moved: Transition, *, emails: bool) -> Transition:
+    """The transition of a try that ends without a worker, with the callback that a worker would have run, and the e-mail
+    that it would have sent. `emails`: Airflow sends none of a try that its trigger has failed."""
     match moved.after.state:
-        case S.FAILED if task.has_on_failure_callback:
-            event = "failure"
-        case S.UP_FOR_RETRY if task.has_on_retry_callback:
-            event = "retry"
+        case S.FAILED:
+            event, calls = "failure", task.has_on_failure_callback
+        case S.UP_FOR_RETRY:
+            event, calls = "retry", task.has_on_retry_callback
         case _:
             return moved
+    owed = {"callback": calls, "email": emails and event in task.emails_on}
+    if not any(owed.values()):
+        return moved
     at = moved.after.end_date or _NEVER
-    return replace(moved, callback=_of_try(moved.after, event=event, reason=moved.after.reason or "", at=at))
+    due = _of_try(moved.after, event=event, reason=moved.after.reason or "", at=at)
+    return replace(moved, callback=replace(due, definition=owed))
 
 
 def with_trigger_kill(moved: Transition) -> Transition:

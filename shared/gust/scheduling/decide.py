@@ -147,8 +147,10 @@ class _Deciding:
         self.pools = pools
         self.used = used
         self.max_active_tasks = most
-        self.admitted = run.admitted
+        self.admitted = slots.admissions(run)
         """The run's, and whom this decision lets go besides."""
+        self.run_admitting = run
+        """The run as it says so."""
         self.is_never_full = False
         self.keeps_places_free = False
         self.view = RunView(spec, run, instances, now)
@@ -358,7 +360,7 @@ class _Deciding:
             return False
         if (missing := missing_worker(task)) is not None:
             refused = transition.refuse(instance, at=self.now, retries=task.retries, reason=missing)
-            self.view.move(callback.with_task_callback(task, refused))
+            self.view.move(callback.with_task_callback(task, refused, emails=True))
             return False
         return True
 
@@ -481,7 +483,7 @@ class _Deciding:
         them keeps nobody back."""
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
         promised: Counter[str] = Counter()
-        admitted: list[str] = []
+        admitted: list[slots.Admission] = []
         for task, instance in ordered:
             is_new = instance.state is not S.SCHEDULED
             is_in_line = not is_new and not self._waits_for_its_run(instance)
@@ -502,7 +504,8 @@ class _Deciding:
                 after = self._scheduled(task, instance, waits_for=THE_RUN) if is_new else instance
                 admitted.append(slots.admission(after))
         if admitted:
-            self.admitted = slots.admitting(self.run, admitted, everything).admitted
+            self.run_admitting = slots.admitting(self.run, admitted, everything)
+            self.admitted = slots.admissions(self.run_admitting)
         kept_back = any(slots.waits(i) and self._waits_for_its_run(i) for _, i in self.view.all_instances())
         self.keeps_places_free = bool(promised) and kept_back
 
@@ -744,9 +747,9 @@ class _Deciding:
             late_for_lost = stored > lost + self.config.heartbeat_timeout / 4
             if not late_for_exact and not late_for_lost:
                 wanted = stored
-        if wanted == stored and self.admitted == self.run.admitted:
+        if wanted == stored and self.run_admitting is self.run:
             return None
-        return replace(self.run, due_at=wanted, admitted=self.admitted, last_scheduling_decision=self.now)
+        return replace(self.run_admitting, due_at=wanted, last_scheduling_decision=self.now)
 
 
 def lose_try(
@@ -759,15 +762,16 @@ def lose_try(
     retry_at = None
     if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-    return callback.with_task_callback(task, transition.lose(instance, at=at, reason=reason, retry_at=retry_at))
+    lost = transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    return callback.with_task_callback(task, lost, emails=True)
 
 
 def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
     """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
     if task.retries and retry.is_eligible(instance):
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at))
-    return callback.with_task_callback(task, transition.fail(instance, at=at))
+        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)
+    return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
 
 
 def missing_worker(task: TaskSpec) -> str | None:

@@ -1,8 +1,8 @@
 """Which partitions of a DAG an event of a partitioned asset counts for, and when a partition has what it needs.
 
-Airflow's mappers, windows and wait policies from Airflow's own encoding of them, without Airflow; a test runs both. A mapper
-that a plugin brings is not known here: its code runs only where Airflow may be imported. Rules:
-`airflow/partition_mappers/` of 3.3.2.
+Airflow's mappers, windows and wait policies from Airflow's own encoding of them, without Airflow; a test runs both. One that
+a plugin brings, or that holds anything of a plugin's, is asked where its code may run. Rules: `airflow/partition_mappers/`
+of 3.3.2.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
+from gust.errors import Unwell
 from gust.model.asset import AssetKey, PendingPartition
 from gust.model.dag_spec import TimetableSpec
 from gust.scheduling.asset_condition import named_in
@@ -26,6 +27,10 @@ MAX_DOWNSTREAM_KEYS: Final = 1000
 
 Decoded = str | datetime
 """What a window counts in: the key itself, or the moment that it stands for."""
+
+
+Ask = Callable[[dict[str, Any], dict[str, Any]], Any]
+"""Asks a mapper (its encoding) of a plugin a question. Raises Unwell where it cannot be asked now."""
 
 
 class UnknownMapper(LookupError):
@@ -56,6 +61,8 @@ class AssetMapper:
     """The mapper that a timetable has for one asset."""
 
     encoding: dict[str, Any]
+    ask: Ask | None = None
+    """Where nobody can be asked, a plugin's mapper maps nothing."""
 
     @property
     def mapper(self) -> Mapper:
@@ -68,20 +75,52 @@ class AssetMapper:
 
     def downstream_keys(self, key: str) -> list[str]:
         """Raises what is wrong with the key or the mapper."""
-        mapped = self.mapper.map(key)
+        mapped = self._told(lambda mapper: mapper.map(key), {"downstream_keys": {"key": key}})
         return [mapped] if isinstance(mapped, str) else mapped
 
     def carried_date(self, date: datetime | None) -> datetime | None:
         """Of the run that the event comes from: only an identical key stands for the same moment."""
-        return date if isinstance(self.mapper, _Identity) else None
+        if date is None:
+            return None
+        try:
+            carried = self._told(
+                lambda mapper: date.isoformat() if isinstance(mapper, _Identity) else None,
+                {"carried_date": {"date": date.isoformat()}},
+            )
+        except Unwell:
+            raise
+        except Exception:  # the partition is queued without a date, as in Airflow
+            return None
+        return datetime.fromisoformat(carried) if carried else None
 
     def is_satisfied(self, downstream_key: str, received: set[str]) -> bool:
         """Whether the source keys that came suffice. False for a mapper that cannot tell."""
         try:
-            mapper = self.mapper
-            return not isinstance(mapper, _Rollup) or mapper.is_satisfied(downstream_key, received)
+            return bool(
+                self._told(
+                    lambda mapper: not isinstance(mapper, _Rollup) or mapper.is_satisfied(downstream_key, received),
+                    {"is_satisfied": {"key": downstream_key, "received": sorted(received)}},
+                )
+            )
+        except Unwell:
+            raise
         except Exception:  # whatever is wrong with a mapper, the partition waits
             return False
+
+    def date_of(self, downstream_key: str) -> datetime | None:
+        """The moment a downstream key stands for. Raises what is wrong with the key or the mapper."""
+        date = self._told(lambda mapper: mapper.date_of(downstream_key), {"date_of": {"key": downstream_key}})
+        return datetime.fromisoformat(date) if isinstance(date, str) else date
+
+    def _told(self, here: Callable[[Mapper], Any], asked: dict[str, Any]) -> Any:
+        """What the mapper says, worked out here or asked of the plugin's."""
+        try:
+            mapper = self.mapper
+        except UnknownMapper:
+            if self.ask is None:
+                raise
+            return self.ask(self.encoding, asked)
+        return here(mapper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +147,10 @@ class Mappers:
             dates = {
                 date
                 for asset in self._received(partition)
-                if (date := self.of_asset(asset).mapper.date_of(partition.partition_key)) is not None
+                if (date := self.of_asset(asset).date_of(partition.partition_key)) is not None
             }
+        except Unwell:
+            raise
         except Exception:  # a broken mapper leaves the date open, it does not keep the run
             return None
         if not dates:
@@ -124,16 +165,16 @@ class Mappers:
         return keys
 
 
-def mappers_of(spec: TimetableSpec) -> Mappers:
+def mappers_of(spec: TimetableSpec, ask: Ask | None = None) -> Mappers:
     by_name: dict[str, AssetMapper] = {}
     by_uri: dict[str, AssetMapper] = {}
     for condition, encoding in spec.data.get("partition_mapper_config") or ():
         for name, uri in _named(condition):
             if name is not None:
-                by_name[name] = AssetMapper(encoding)
+                by_name[name] = AssetMapper(encoding, ask)
             if uri is not None:
-                by_uri[uri] = AssetMapper(encoding)
-    default = AssetMapper(spec.data.get("default_partition_mapper") or {"__type": _IDENTITY, "__var": {}})
+                by_uri[uri] = AssetMapper(encoding, ask)
+    default = AssetMapper(spec.data.get("default_partition_mapper") or {"__type": _IDENTITY, "__var": {}}, ask)
     entries = {}
     for ref in named_in(spec.asset_expression):
         match ref.kind:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -169,30 +169,63 @@ def order_in_run(task: TaskSpec, instance: TaskInstance) -> tuple[int, int]:
 # --- room in the run --------------------------------------------------------------------------------------------------
 
 
-def admission(instance: TaskInstance) -> str:
-    """What stands in `DagRun.admitted` for this dispatch of the instance."""
-    return f"{instance.task_id}/{instance.map_index}/{instance.dispatch_count}"
+class Admission(NamedTuple):
+    """One dispatch of an instance that was let go. In `DagRun.admitted` those of one task stand together, so that a thousand
+    mapped instances are few bytes of the run's item."""
+
+    task_id: str
+    dispatch_count: int
+    map_index: int
 
 
-def is_on_its_way(instance: TaskInstance, admitted: Container[str]) -> bool:
+def admission(instance: TaskInstance) -> Admission:
+    return Admission(instance.task_id, instance.dispatch_count, instance.map_index)
+
+
+def admissions(run: DagRun) -> frozenset[Admission]:
+    found: set[Admission] = set()
+    for written in run.admitted:
+        task_id, dispatch_count, indexes = written.rsplit("/", 2)
+        first, _, last = indexes.partition("..")
+        found.update(Admission(task_id, int(dispatch_count), i) for i in range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def written(admitted: Iterable[Admission]) -> tuple[str, ...]:
+    """As `DagRun.admitted` holds them, the same for the same set: `<task_id>/<dispatch_count>/<first>..<last>`."""
+    ranges: list[tuple[Admission, int]] = []
+    for one in sorted(admitted):
+        if ranges and ranges[-1][0][:2] == one[:2] and ranges[-1][1] == one.map_index - 1:
+            ranges[-1] = (ranges[-1][0], one.map_index)
+        else:
+            ranges.append((one, one.map_index))
+    return tuple(
+        f"{first.task_id}/{first.dispatch_count}/{first.map_index}" + (f"..{last}" if last > first.map_index else "")
+        for first, last in ranges
+    )
+
+
+def is_on_its_way(instance: TaskInstance, admitted: Container[Admission]) -> bool:
     """Scheduled, and it may be sent or was."""
     if instance.state is not S.SCHEDULED:
         return False
     return instance.waits_for is None or (instance.waits_for == THE_RUN and admission(instance) in admitted)
 
 
-def admitting(run: DagRun, more: Iterable[str], instances: Iterable[TaskInstance]) -> DagRun:
+def admitting(run: DagRun, more: Iterable[Admission], instances: Iterable[TaskInstance]) -> DagRun:
     """The run once more have been let go: no scheduler that saw it as it was lets another one go after that. Of those
     that were let go before only those are kept that have not been queued yet."""
-    before = frozenset(run.admitted)
-    under_way = (admission(instance) for instance in instances if is_on_its_way(instance, before))
-    return replace(run, admitted=(*(one for one in under_way if one in before), *more))
+    before = admissions(run)
+    under_way = {admission(instance) for instance in instances if is_on_its_way(instance, before)}
+    return replace(run, admitted=written({*(under_way & before), *more}))
 
 
 class Room:
     """What a run's own limits leave free: `max_active_tasks`, and `max_active_tis_per_dagrun` of each task."""
 
-    def __init__(self, max_active_tasks: int, instances: Iterable[TaskInstance], admitted: Container[str]) -> None:
+    def __init__(
+        self, max_active_tasks: int, instances: Iterable[TaskInstance], admitted: Container[Admission]
+    ) -> None:
         self.max_active_tasks = max_active_tasks
         self.in_flight = 0
         self._active: Counter[str] = Counter()

@@ -515,6 +515,7 @@ def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
         task_id=before.task_id,
         map_index=before.map_index,
         dispatch_count=before.dispatch_count + 1,
+        is_deleted=True,
         reason=reason,
     )
     return Transition("forget", before, after)
@@ -600,6 +601,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         reschedule_count=0,
         first_start_date=None,
         retry_delay_override=None,
+        is_deleted=False,
         stopped_others=False,
         reason=reason,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -17,13 +18,14 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
-from gust.model.asset import Asset
+from gust.model.asset import Asset, AssetAlias
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
+from gust.model.listener import Hook
 from gust.scheduling import timetable
-from gust.services.asset_references import change_references
+from gust.services.asset_references import aliases_of, change_references
 from gust.services.context import Services
 from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
@@ -32,7 +34,9 @@ from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import wake_runs
 from gust.services.specs import load_spec
+from gust.services.tell_listeners import tell_of_import_error, tell_of_new_assets
 from gust.services.wake import wake_for_assets, wake_timetable
+from gust.services.watchers import change_watchers, wake_watchers
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +65,22 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
         return Activation(stale=True)
     outcomes = outcomes_of(services, plan, plan_key)
     keep_turn(services.store, deployment, services.clock.now(), files=len(outcomes))
-    changes = Deployment.of(services, plan, outcomes, paused_at_creation)
+    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active)
 
+    changes.tell_of_new_assets()
     each(changes.bring_in, outcomes.values())
     each(changes.make_stale, changes.without_a_file())
     each(changes.forget, plan.removed)
     each(changes.move_to_bundle, changes.untouched())
     try:
         services.store.activate_bundle(
-            Bundle(name=plan.bundle_name, version=plan.bundle_version, created_at=changes.now), replacing=active
+            Bundle(
+                name=plan.bundle_name,
+                version=plan.bundle_version,
+                created_at=changes.now,
+                listeners=changes.listeners,
+            ),
+            replacing=active,
         )
     except Stale:
         return Activation(stale=True)
@@ -116,10 +127,17 @@ class Deployment:
     """(name, uri) → (group, extra), as they are in the store."""
     home: Mapping[str, str]
     """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
+    listeners: tuple[str, ...]
+    """Hooks that the bundle's plugins implement."""
 
     @classmethod
     def of(
-        cls, services: Services, plan: Plan, outcomes: Mapping[str, FileOutcome], paused_at_creation: bool
+        cls,
+        services: Services,
+        plan: Plan,
+        outcomes: Mapping[str, FileOutcome],
+        paused_at_creation: bool,
+        active: Bundle | None,
     ) -> Deployment:
         store = services.store
         manifest = manifest_of(services.objects, plan.bundle_version)
@@ -141,6 +159,33 @@ class Deployment:
             warned=frozenset(warning.dag_id for warning in store.list_warnings()),
             assets={(asset.name, asset.uri): (asset.group, asset.extra) for asset in store.list_assets()},
             home=homes(dags, sources, outcomes, plan.removed),
+            listeners=listeners_of(outcomes.values(), active),
+        )
+
+    def tell_of_new_assets(self) -> None:
+        """Before they are stored: who dies in between tells again, and nobody is told of too little."""
+        if not {Hook.ASSET_CREATED, Hook.ASSET_ALIAS_CREATED}.intersection(self.listeners):
+            return
+        assets: dict[tuple[str, str], Asset] = {}
+        aliases: dict[str, AssetAlias] = {}
+        known_aliases = {alias.name for alias in self.services.store.list_asset_aliases()}
+        for path, outcome in self.outcomes.items():
+            for parsed in outcome.dags:
+                if self.home[parsed.dag_id] != path:
+                    continue
+                with suppress(Rejected, ValueError):  # told with the file
+                    spec = self.checked_spec(parsed)
+                    aliases |= {alias.name: alias for alias in aliases_of(spec) if alias.name not in known_aliases}
+                    found = [
+                        Asset(name=r.name or "", uri=r.uri or "", group=r.group, extra=r.extra) for r in parsed.assets
+                    ]
+                    assets |= {asset.key: asset for asset in found if asset.key not in self.assets}
+        tell_of_new_assets(
+            self.services,
+            assets.values(),
+            aliases.values(),
+            listeners=self.listeners,
+            bundle_version=self.plan.bundle_version,
         )
 
     # --- one file ---
@@ -201,7 +246,9 @@ class Deployment:
             before = self.services.store.get_dag(parsed.dag_id)
             number = self.version_number(before, parsed, spec)
             after = self.after_parse(before, number, parsed, spec, outcome)
-            change_references(self.services, self.spec_before(before), spec, at=self.now)
+            spec_before = self.spec_before(before)
+            change_references(self.services, spec_before, spec, at=self.now)
+            change_watchers(self.services, after.dag_id, spec_before, spec, bundle_version=self.plan.bundle_version)
             try:
                 self.services.store.put_dag(before, after)
             except StaleDag:
@@ -212,6 +259,7 @@ class Deployment:
                 wake_runs(self.services, after, now=self.services.clock.now())
             wake_timetable(self.services, after, now=self.services.clock.now())
             wake_for_assets(self.services, after, now=self.services.clock.now())
+            wake_watchers(self.services, after)
             return
         raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 
@@ -275,6 +323,7 @@ class Deployment:
             timetable_partitioned=spec.timetable.partitioned,
             timetable_periodic=spec.timetable.periodic,
             is_asset_triggered=spec.timetable.asset_expression is not None,
+            has_watchers=bool(spec.watchers),
             tags=spec.tags,
             owners=spec.owners,
             max_active_runs=spec.max_active_runs,
@@ -334,6 +383,14 @@ class Deployment:
         if ignored:
             errors[path] = errors.get(path, "") + ignored
         for filename, trace in errors.items():
+            tell_of_import_error(
+                self.services,
+                filename,
+                trace,
+                is_new=filename not in self.problems,
+                listeners=self.listeners,
+                bundle_version=self.plan.bundle_version,
+            )
             self.services.store.put_import_problem(
                 ImportProblem(
                     import_error_id=import_error_id(filename),
@@ -357,7 +414,9 @@ class Deployment:
         return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]
 
     def make_stale(self, dag_id: str) -> None:
-        change_references(self.services, self.spec_before(self.dags[dag_id]), None, at=self.now)
+        spec_before = self.spec_before(self.dags[dag_id])
+        change_references(self.services, spec_before, None, at=self.now)
+        change_watchers(self.services, dag_id, spec_before, None)
         self.change(dag_id, lambda dag: replace(dag, is_stale=True))
         if dag_id in self.warned:
             self.services.store.delete_warnings(dag_id)
@@ -394,6 +453,13 @@ class Deployment:
                 continue
             return
         raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+
+
+def listeners_of(outcomes: Iterable[FileOutcome], active: Bundle | None) -> tuple[str, ...]:
+    """All files are parsed anew where plugins change, so each that came to say says the same; where none was parsed,
+    those of the bundle before."""
+    said = (outcome.listeners for outcome in outcomes if outcome.listeners is not None)
+    return next(said, active.listeners if active else ())
 
 
 def homes(

@@ -28,6 +28,7 @@ from gust.services.asset_references import references_of
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, version_of
 from gust.services.deadlines import wake_for_deadlines, with_deadlines
+from gust.services.register_asset_event import asking
 from gust.services.specs import load_spec
 
 HELD_BACK: Final = timedelta(hours=1)
@@ -155,7 +156,7 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
     from gust.scheduling.partition_mapper import mappers_of  # noqa: PLC0415
 
     spec = load_spec(services.objects, dag.spec_key)
-    mappers = mappers_of(spec.timetable)
+    mappers = mappers_of(spec.timetable, asking(services, dag))
     expression = spec.timetable.asset_expression
     made = []
     for partition in pending:

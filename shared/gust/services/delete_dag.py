@@ -10,6 +10,7 @@ from gust.services.asset_references import change_references
 from gust.services.context import Services
 from gust.services.delete_dag_run import delete_run
 from gust.services.specs import load_spec
+from gust.services.watchers import change_watchers
 
 
 def delete_dag(services: Services, dag_id: str) -> None:
@@ -59,6 +60,7 @@ def _forget_assets(services: Services, dag: Dag) -> None:
     except NotFound:
         return
     change_references(services, spec, None, at=services.clock.now())
+    change_watchers(services, dag.dag_id, spec, None)
     if dag.is_asset_triggered:
         services.store.delete_asset_queues(dag.dag_id)
 

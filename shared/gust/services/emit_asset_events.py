@@ -15,7 +15,10 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.dag_spec import AssetRef
 from gust.model.task_instance import TaskInstance
 from gust.services.context import Services
+from gust.services.make_workload import bundle_version
 from gust.services.register_asset_event import register_asset_events
+from gust.services.specs import load_spec
+from gust.services.tell_listeners import tell_of_events
 
 ASSET_EVENT_NAMESPACE: Final = UUID("2d6c3a0e-2b53-5d0e-8b0f-5d9c5a5f0c42")
 
@@ -57,13 +60,13 @@ def emit_asset_events(
         found.append(
             _event(instance, asset, place=len(found), at=at, extra=event.extra, partition_key=key, aliases=names)
         )
-    register_asset_events(
-        services,
-        str(uuid5(ASSET_EVENT_NAMESPACE, str(instance.key.uuid(instance.try_number)))),
-        found,
-        # The run's date stands for the run's key, and for no other that the task found.
-        partition_dates={event.event_id: date for event in found if event.partition_key == key},
-    )
+    # The run's date stands for the run's key, and for no other that the task found.
+    dates = {event.event_id: date for event in found if event.partition_key == key}
+    report_id = str(uuid5(ASSET_EVENT_NAMESPACE, str(instance.key.uuid(instance.try_number))))
+    stored = register_asset_events(services, report_id, found, partition_dates=dates)
+    if run is not None and stored and (listeners := load_spec(services.objects, run.spec_key).listeners):
+        bundle = bundle_version(services, run)
+        tell_of_events(services, stored, listeners=listeners, bundle_version=bundle, partition_dates=dates)
 
 
 def _outlet_assets(services: Services, outlets: Iterable[AssetRef]) -> list[Asset]:

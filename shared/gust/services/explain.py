@@ -28,6 +28,8 @@ def explain(services: Services, key: DagRunKey, task_id: str, map_index: int) ->
     found: list[Objection] = []
     if dag is None or dag.is_paused:
         found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is paused"))
+    elif dag.is_stale:
+        found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is stale: no file defines it any more"))
     if run.state is not DagRunState.RUNNING:
         reason = run.reason or f"The DagRun is not running, it is {run.state.value}"
         found.append(Objection(Dependency.RUN_RUNS, reason))

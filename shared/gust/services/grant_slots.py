@@ -73,7 +73,7 @@ class _Waiting:
 
     @property
     def room(self) -> Room:
-        return Room(self.dag.max_active_tasks, self.instances.values(), frozenset(self.run.admitted))
+        return Room(self.dag.max_active_tasks, self.instances.values(), slots.admissions(self.run))
 
 
 class _Lane:

@@ -14,6 +14,7 @@ from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.specs import load_spec
 from gust.services.wake import wake_for_assets, wake_timetable
+from gust.services.watchers import wake_watchers
 
 
 def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
@@ -31,6 +32,7 @@ def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
         wake_runs(services, dag, now=now)
         wake_timetable(services, dag, now=now)
         wake_for_assets(services, dag, now=now)
+        wake_watchers(services, dag)
     return dag
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gust.errors import NotSupportedYet
+from gust.errors import NotSupportedYet, Unreadable
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -37,7 +37,8 @@ from gust.model.pool import Pool
 from gust.model.state import DagRunType
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake
+from gust.model.watcher import Watcher
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
@@ -220,6 +221,26 @@ class CallbackStore(Protocol):
         is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
 
 
+class WatcherStore(Protocol):
+    """Triggers that watch for events of assets."""
+
+    def get_watcher(self, watcher_id: str) -> Watcher | None: ...
+
+    def list_watchers(self) -> list[Watcher]: ...
+
+    def put_watcher(self, before: Watcher | None, after: Watcher) -> None:
+        """Write it if it is as `before` says, or (`None`) new. The same again is no error. Raises StaleWatcher."""
+
+    def delete_watcher(self, before: Watcher) -> None:
+        """Raises StaleWatcher; one that is gone is no error."""
+
+    def due_backfills_and_watchers(
+        self, until: datetime
+    ) -> tuple[list[tuple[int, datetime]], list[tuple[str, datetime]]]:
+        """`due_backfills`, and in the same query the watchers that are to be looked after by `until`, earliest first."""
+        ...
+
+
 class LimitStore(Protocol):
     """Pools, and how many slots of each limit are held."""
 
@@ -310,9 +331,6 @@ class DagStore(Protocol):
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
         DAGs for which events wait that should have been looked at by then."""
-
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        """Oldest first."""
 
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
@@ -546,12 +564,55 @@ class SettingStore(Protocol):
 
     def get_setting(self, namespace: str, name: str) -> Any | None: ...
 
-    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None: ...
+    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
+        """Store or replace, whatever is there."""
+
+    def create_setting(self, namespace: str, name: str, value: Any) -> None:
+        """Raises AlreadyExists."""
+
+    def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
+        """Replace, if `before` is what is stored. Raises Stale."""
 
     def delete_setting(self, namespace: str, name: str) -> bool:
         """Whether it was there."""
 
-    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
+    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
+        """In order of their names."""
+
+    def settings_by_age(self, namespace: str) -> dict[str, Any]:
+        """In the order in which they were made."""
+
+
+class EventLogStore(Protocol):
+    """Who did what, for a year."""
+
+    def log_event(self, event: LoggedEvent) -> LoggedEvent:
+        """Keep it and return it as it is kept: a microsecond later where another event has its moment. The very same event
+        again changes nothing."""
+
+    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None: ...
+
+    def logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[LoggedEvent]:
+        """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
+
+    def count_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> int:
+        """How many `logged_events` would list. May lag by a moment."""
 
 
 class Store(
@@ -566,7 +627,9 @@ class Store(
     AssetReferenceStore,
     AssetQueueStore,
     SettingStore,
+    EventLogStore,
     StateStores,
+    WatcherStore,
     Protocol,
 ):
     """All of the table."""
@@ -600,7 +663,7 @@ class Queues(Protocol):
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload], *, delay: float = 0) -> None: ...
+    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None: ...
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         """Have the scheduler look again after `delay` seconds (at most 900)."""
@@ -614,6 +677,50 @@ class Deployments(Protocol):
 
     def start(self, name: str) -> None:
         """Start a deployment. The same name again starts nothing and is no error."""
+
+
+class NoDeployments:
+    """For where nobody deploys."""
+
+    def start(self, name: str) -> None:
+        raise NotSupportedYet(f"The deployment {name} cannot be started from here")
+
+
+class Inventory(Protocol):
+    """What the functions that have Airflow consist of. `bundle_version` names the bundle whose `plugins/` count too. Raises
+    Unwell where it cannot be asked."""
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
+        """As the REST API shows them, by name."""
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
+        """Where from → why not."""
+
+    def providers(self) -> list[dict[str, Any]]:
+        """As the REST API shows them, by name."""
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        """Section → option → value, without secrets."""
+
+
+class NoInventory:
+    """For where no parser can be asked."""
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:  # noqa: ARG002 - the port's signature
+        raise self._refusal()
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:  # noqa: ARG002
+        raise self._refusal()
+
+    def providers(self) -> list[dict[str, Any]]:
+        raise self._refusal()
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        raise self._refusal()
+
+    @staticmethod
+    def _refusal() -> NotSupportedYet:
+        return NotSupportedYet("What is installed cannot be asked here")
 
 
 class Timetables(Protocol):
@@ -648,6 +755,12 @@ class Timetables(Protocol):
         """The moment that a plugin's deadline reference says the deadline of a run refers to."""
         ...
 
+    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
+        """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
+        `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
+        text."""
+        ...
+
 
 class NoTimetables:
     """For where no plugin's code may be asked."""
@@ -671,6 +784,9 @@ class NoTimetables:
     def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
         raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
 
+    def partition_mapper(self, mapper: Mapping[str, Any], *_: Any) -> Any:
+        raise NotSupportedYet(f"{mapper['__type']} comes from a plugin, and no plugin can be asked here")
+
 
 class LogReader(Protocol):
     def read_try(
@@ -682,6 +798,28 @@ class LogReader(Protocol):
 class Clock(Protocol):
     def now(self) -> datetime:
         """Aware, UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so much time has passed."""
+
+
+class Cipher(Protocol):
+    """Encrypts what is kept secret in the table. Only those who answer people and workers may have one."""
+
+    def encrypt(self, text: str) -> str: ...
+
+    def decrypt(self, token: str) -> str:
+        """Raises Unreadable where no key of the stack fits."""
+
+
+class NoCipher:
+    """Of those who have no key, or need none."""
+
+    def encrypt(self, text: str) -> str:  # noqa: ARG002 - the port's signature
+        raise NotSupportedYet("This function has no key to encrypt with")
+
+    def decrypt(self, token: str) -> str:  # noqa: ARG002
+        raise Unreadable("This function has no key to decrypt with")
 
 
 class Tokens(Protocol):

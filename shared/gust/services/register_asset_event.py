@@ -8,10 +8,10 @@ events without a key. The scheduler hears of what waits through the table's stre
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from gust.errors import StaleAssetQueue, Unwell
 from gust.model.asset import AssetEvent, AssetUpdate, Delivery, ToPartition, ToQueue
@@ -82,10 +82,12 @@ def _to_partitions(
     # Imported here: few events have a partition.
     from gust.scheduling.partition_mapper import mappers_of  # noqa: PLC0415
 
-    mappers = mappers_of(load_spec(services.objects, dag.spec_key).timetable)
+    mappers = mappers_of(load_spec(services.objects, dag.spec_key).timetable, asking(services, dag))
     mapper = mappers.of_asset(event.asset)
     try:
         keys = mapper.downstream_keys(source_key)
+    except Unwell:
+        raise
     except Exception as problem:  # whatever is wrong with one DAG's mapper must not fail the task
         log.warning("%s: partition key %r of %s was not mapped: %s", dag.dag_id, source_key, event.name, problem)
         return
@@ -100,3 +102,8 @@ def _to_partitions(
             fingerprint=mappers.fingerprint,
             partition_date=mapper.carried_date(partition_date),
         )
+
+
+def asking(services: Services, dag: Dag) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
+    """Has mappers of plugins asked, those that the DAG's bundle brings."""
+    return lambda mapper, asked: services.timetables.partition_mapper(mapper, dag.bundle_version, asked)

@@ -82,12 +82,14 @@ def end_callback(services: Services, caller: Dispatch, *, at: datetime, output: 
 
 
 def shown_try(services: Services, of: Callback) -> TaskInstance | None:
-    """Kept in the history, where another try has taken its place."""
+    """Kept in the history, where another try has taken its place. One that has no item was never tried."""
     key = of.instance_key
     if key is None:
         return None
     current = services.store.get_instance(key)
-    if current is None or current.try_number == of.try_number:
+    if current is None:
+        current = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
+    if current.try_number == of.try_number:
         return current
     return next((kept for kept in services.store.list_tries(key) if kept.try_number == of.try_number), current)
 

@@ -7,7 +7,7 @@ wake-ups twice, which is harmless; one that is missed is made good by the next.
 from datetime import timedelta
 from typing import Final
 
-from gust.model.workload import Wake, WakeBackfill, WakeDag, WakeRun
+from gust.model.workload import Wake, WakeBackfill, WakeDag, WakeRun, WakeWatcher
 from gust.services.context import Services
 from gust.services.wake import HORIZON
 
@@ -19,10 +19,12 @@ def tick(services: Services) -> int:
     """Returns how many wake-ups were sent."""
     now = services.clock.now()
     until = now + HORIZON + SLACK
-    wakes: list[WakeRun | WakeDag | WakeBackfill] = [
+    backfills, watchers = services.store.due_backfills_and_watchers(until)
+    wakes: list[WakeRun | WakeDag | WakeBackfill | WakeWatcher] = [
         *(WakeDag(dag_id=dag_id, at=at) for dag_id, at in services.store.due_dags(until)),
         *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
-        *(WakeBackfill(backfill_id=backfill_id, at=at) for backfill_id, at in services.store.due_backfills(until)),
+        *(WakeBackfill(backfill_id=backfill_id, at=at) for backfill_id, at in backfills),
+        *(WakeWatcher(watcher_id=watcher_id, at=at) for watcher_id, at in watchers),
     ]
     delayed: list[tuple[Wake, float]] = [(wake, max(0.0, (wake.at - now).total_seconds())) for wake in wakes]
     services.queues.wake_all(delayed)

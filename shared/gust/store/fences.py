@@ -19,6 +19,7 @@ from gust.model.dag_run import DagRun
 from gust.model.pool import Pool
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
+from gust.model.watcher import Watcher
 from gust.scheduling.transition import Transition
 
 Changes = dict[str, Any]
@@ -62,6 +63,18 @@ def repeated_move(transition: Transition) -> Changes:
     after = transition.after
     said = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
     return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid, **said}
+
+
+def watcher_fence(watcher: Watcher) -> Changes:
+    """Who runs it, for whom, and until when."""
+    return {
+        "life": watcher.life,
+        "claimed_by": watcher.claimed_by,
+        "claimed_at": watcher.claimed_at,
+        "wanted_by": watcher.wanted_by,
+        "bundle_version": watcher.bundle_version,
+        "due_at": watcher.due_at,
+    }
 
 
 def backfill_fence(backfill: Backfill) -> Changes:

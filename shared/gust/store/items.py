@@ -27,6 +27,7 @@ from gust.model.dag_run import DagRun
 from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
+from gust.model.watcher import Watcher
 from gust.store import keyspace
 
 Attribute = dict[str, Any]
@@ -157,6 +158,7 @@ _PUSHES = frozenset({"xcom_lengths", "pushed_keys"})
 
 DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
 BACKFILL: Final = Codec(Backfill, keyed=frozenset({"backfill_id"}))
+WATCHER: Final = Codec(Watcher, keyed=frozenset({"watcher_id"}))
 CALLBACK: Final = Codec(Callback, keyed=_IN_RUN | {"callback_id"})
 DAG: Final = Codec(Dag, keyed=frozenset({"dag_id"}))
 DAG_VERSION: Final = Codec(DagVersion, keyed=frozenset({"dag_id", "version_number"}))

@@ -29,7 +29,6 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
@@ -61,8 +60,11 @@ from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
+from gust.store.memory_logged_events import MemoryLoggedEvents
 from gust.store.memory_part import T, as_stored
+from gust.store.memory_settings import MemorySettings
 from gust.store.memory_state_stores import MemoryStateStores
+from gust.store.memory_watchers import MemoryWatchers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,7 +79,17 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemoryHITL, MemoryStateStores):
+class MemoryStore(
+    MemoryBackfills,
+    MemoryDeletions,
+    MemoryLimits,
+    MemoryAssets,
+    MemorySettings,
+    MemoryLoggedEvents,
+    MemoryHITL,
+    MemoryStateStores,
+    MemoryWatchers,
+):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -92,6 +104,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._hitl_details = {}
         self._task_states = {}
         self._asset_states = {}
+        self._watchers = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
         self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
@@ -103,10 +116,10 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
-        self._logged_events: list[LoggedEvent] = []
+        MemoryLoggedEvents.__init__(self)
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
-        self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
+        MemorySettings.__init__(self)
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +180,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
 
         if last and last.pauses:
             self._change_dag(before.dag_id, {"is_paused": True})
-            self._logged_events.append(last.pauses)
+            self.log_event(last.pauses)
 
     @_alone
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
@@ -464,11 +477,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         return sorted(due, key=lambda found: (found[1], found[0]))
 
     @_alone
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        found = [event for event in self._logged_events if event.dag_id == dag_id]
-        return sorted(found, key=lambda event: (event.when, event.event))
-
-    @_alone
     def put_version(self, version: DagVersion) -> None:
         current = self._versions.setdefault((version.dag_id, version.version_number), version)
         if current != version:
@@ -551,34 +559,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
 
     def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
         self._dags[dag_id] = replace(self._dags[dag_id], **changed)
-
-    # --- settings -----------------------------------------------------------------------------------------------------
-
-    @_alone
-    def get_setting(self, namespace: str, name: str) -> Any | None:
-        return self._fresh_settings(namespace).get(name)
-
-    @_alone
-    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        self._settings[namespace, name] = (json.dumps(value), expires_at)
-
-    @_alone
-    def delete_setting(self, namespace: str, name: str) -> bool:
-        was_there = name in self._fresh_settings(namespace)
-        self._settings.pop((namespace, name), None)
-        return was_there
-
-    @_alone
-    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
-        return {name: value for name, value in self._fresh_settings(namespace).items() if name.startswith(prefix)}
-
-    def _fresh_settings(self, namespace: str) -> dict[str, Any]:
-        now = self._clock.now()
-        return {
-            name: json.loads(value)
-            for (its_namespace, name), (value, expires_at) in sorted(self._settings.items())
-            if its_namespace == namespace and (expires_at is None or expires_at > now)
-        }
 
 
 def _stored(found: T | None) -> T | None:

@@ -25,6 +25,9 @@ class MemoryPart(ABC):
     _lock: RLock
 
     @abstractmethod
+    def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]: ...
+
+    @abstractmethod
     def create_run(self, run: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None: ...
 
     @abstractmethod

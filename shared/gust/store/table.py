@@ -277,6 +277,23 @@ class Table:
             condition += " AND #sk <= :until"
         return self._query(condition, names, values, index=index, ascending=ascending, limit=limit, pages=pages)
 
+    def count_between(self, pk: str, first: str, last: str) -> int:
+        """How many items `query_between` would read. May lag by a moment, at half the price."""
+        arguments: dict[str, Any] = {
+            "TableName": self._name,
+            "Select": "COUNT",
+            "KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
+            "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": first}, ":last": {"S": last}},
+        }
+        count = 0
+        while True:
+            answer = self._call("query", **arguments)
+            count += int(answer["Count"])
+            if not (position := answer.get("LastEvaluatedKey")):
+                return count
+            arguments["ExclusiveStartKey"] = position
+
     def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,
                index: str | None = None, limit: int | None = None,
                pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip

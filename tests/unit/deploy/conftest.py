@@ -3,6 +3,7 @@
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
 error <text>                 and gives this import error
+listens <hook>               (of the file of plugins) a listener implements this hook
 """
 
 import json
@@ -20,8 +21,9 @@ import pytest
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.errors import NotFound
 from gust.model.dag import Dag
-from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
+from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.workload import TellListeners
 from gust.services.activate_bundle import Activation, activate
 from gust.services.clock import ManualClock
 from gust.services.context import Services
@@ -76,8 +78,17 @@ class Stack:
         with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
                 outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch)
+                outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
                 self.objects.put(progress_key(taken.plan, number), body)
+
+    def listeners(self, bundle: ZipFile) -> tuple[str, ...]:
+        lines = [line.split() for path in bundle.namelist() for line in bundle.read(path).decode().splitlines()]
+        return tuple(line[1] for line in lines if line[:1] == ["listens"])
+
+    def told(self) -> list[tuple[str, str]]:
+        """What listeners have been sent: hook, and of what."""
+        return [(w.call.hook, w.call.about) for w, _ in self.queues.wakes if isinstance(w, TellListeners)]
 
     def activate(self, taken: Snapshot) -> Activation:
         assert taken.plan is not None
@@ -107,7 +118,7 @@ class Stack:
         timetable = TimetableSpec(type="airflow.timetables.simple.NullTimetable", can_be_scheduled=False)
         if schedule.startswith("custom"):
             timetable = TimetableSpec(type=f"plugins.{schedule}")
-        elif schedule == "orders":
+        elif schedule in {"orders", "watched"}:
             timetable = TimetableSpec(
                 type="airflow.timetables.simple.AssetTriggeredTimetable",
                 asset_expression={"asset": {"name": "orders", "uri": "orders", "group": "asset"}},
@@ -119,8 +130,10 @@ class Stack:
                 data={"expression": schedule, "timezone": "UTC", "interval": 0.0, "run_immediately": False},
                 summary=schedule,
             )
+        watched = (WatcherSpec(name="w", asset_name="orders", asset_uri="orders", classpath="made.up.Trigger"),)
         spec = DagSpec(
             dag_id=dag_id,
+            watchers=watched if schedule == "watched" else (),
             dag_display_name=dag_id,
             fileloc=f"/dags/{path}",
             relative_fileloc=path,

@@ -8,7 +8,7 @@ import pytest
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.model.workload import WakeRun
+from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.create_dag_run import create_dag_run
 from gust.services.register_asset_event import register_asset_events
 
@@ -132,6 +132,47 @@ def test_assets_are_registered_as_the_file_says_last(stack):
     stack.delete("a.py")
     stack.deploy()
     assert stack.store.get_asset(name="a-asset") == replace(first, extra={"by": "b.py"})
+
+
+# --- whom it is told --------------------------------------------------------------------------------------------------
+
+
+def test_listeners_are_told_of_new_assets_and_of_import_errors(stack):
+    hooks = ["on_asset_created", "on_new_dag_import_error", "on_existing_dag_import_error"]
+    stack.upload("plugins/p.py", "\n".join(f"listens {hook}" for hook in hooks))
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "error Oh")
+    stack.deploy()
+    assert set(stack.store.active_bundle().listeners) == set(hooks)
+    assert sorted(stack.told()) == [("on_asset_created", "a-asset/s3://a"), ("on_new_dag_import_error", "b.py")]
+
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a 0 0 * * *")
+    stack.upload("b.py", "error Oh no")
+    stack.deploy()
+    assert stack.told() == [("on_existing_dag_import_error", "b.py")]
+
+    stack.queues.wakes.clear()
+    stack.delete("b.py")
+    stack.deploy()
+    assert set(stack.store.active_bundle().listeners) == set(hooks)
+    assert stack.told() == []
+
+
+def test_a_deployment_that_died_tells_of_its_assets_again(stack, dies):
+    stack.upload("plugins/p.py", "listens on_asset_created")
+    stack.upload("a.py", "dag a")
+    with dies(stack, 2):
+        stack.deploy()
+    stack.deploy()
+    assert set(stack.told()) == {("on_asset_created", "a-asset/s3://a")}
+
+
+def test_where_nobody_listens_nothing_is_sent(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "error Oh")
+    stack.deploy()
+    assert stack.told() == []
 
 
 # --- when the next run is ---------------------------------------------------------------------------------------------
@@ -465,3 +506,45 @@ def test_events_that_wait_for_a_dag_are_forgotten_when_it_waits_for_none_any_mor
     stack.deploy()
     waits = stack.store.asset_queue("a")
     assert (waits.queued, waits.due_at) == ({}, None)
+
+
+# --- watchers of assets -----------------------------------------------------------------------------------------------
+
+
+def watchers(stack) -> dict[str, list[str]]:
+    return {watcher.classpath: [want.dag_id for want in watcher.wants] for watcher in stack.store.list_watchers()}
+
+
+def test_watchers_come_and_go_with_the_dags_that_name_them(stack):
+    stack.upload("a.py", "dag a watched")
+    stack.upload("b.py", "dag b watched")
+    stack.deploy()
+    assert watchers(stack) == {"made.up.Trigger": ["a", "b"]}
+    assert stack.dag("a").has_watchers
+
+    stack.upload("a.py", "dag a orders")
+    stack.deploy()
+    assert watchers(stack) == {"made.up.Trigger": ["b"]}
+    stack.delete("b.py")
+    stack.deploy()
+    assert watchers(stack) == {}
+
+
+def test_a_dag_with_watchers_that_is_active_has_them_looked_after(stack):
+    stack.are_paused_at_creation = False
+    stack.upload("a.py", "dag a watched")
+    stack.deploy()
+    (watcher,) = stack.store.list_watchers()
+    assert [w.watcher_id for w, _ in stack.queues.wakes if isinstance(w, WakeWatcher)] == [watcher.watcher_id]
+    assert watcher.bundle_version == stack.store.active_bundle().version
+
+
+@pytest.mark.parametrize("writes", range(14))
+def test_who_dies_while_watchers_change_leaves_them_to_the_next(stack, dies, writes):
+    stack.upload("a.py", "dag a watched")
+    stack.deploy()
+    stack.upload("a.py", "dag a")
+    with dies(stack, writes):
+        stack.deploy()
+    stack.deploy()
+    assert watchers(stack) == {}

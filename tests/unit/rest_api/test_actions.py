@@ -239,8 +239,17 @@ def test_bulk_actions_on_instances(world: World, api: Api, run: DagRun) -> None:
 
 def test_deleting_an_instance(world: World, api: Api, run: DagRun) -> None:
     api.ok("delete_task_instance", "DELETE", f"{TIS}/extract")
-    assert api.ok("get_task_instance", "GET", f"{TIS}/extract")["try_number"] == 0
+    assert "was not found" in api.refused("get_task_instance", 404, "GET", f"{TIS}/extract")
+    assert "was not found" in api.refused("delete_task_instance", 404, "DELETE", f"{TIS}/extract")
+    listed = api.ok("get_task_instances", "GET", TIS)["task_instances"]
+    assert "extract" not in {each["task_id"] for each in listed}
     assert "was not found" in api.refused("delete_task_instance", 404, "DELETE", f"{TIS}/transform?map_index=9")
+
+
+def test_a_deleted_instance_is_there_again_once_its_run_goes_on(world: World, api: Api, run: DagRun) -> None:
+    api.ok("delete_task_instance", "DELETE", f"{TIS}/extract")
+    api.ok("clear_dag_run", "POST", f"{RUN}/clear", {"dry_run": False})
+    assert api.ok("get_task_instance", "GET", f"{TIS}/extract")["try_number"] == 0
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

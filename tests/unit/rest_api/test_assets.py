@@ -20,6 +20,7 @@ from gust.model.asset import (
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunState, DagRunType
+from gust.model.watcher import Want, Watcher
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 
 ORDERS, USERS = AssetKey("orders", "s3://lake/orders"), AssetKey("users", "s3://lake/users")
@@ -77,6 +78,18 @@ def given_asset_run(world: World, events: list[AssetEvent], **fields: Any) -> Da
 
 
 # --- assets -----------------------------------------------------------------------------------------------------------
+
+
+def test_watchers_of_an_asset(world: World, api: Api) -> None:
+    given_asset(world)
+    given_asset(world, USERS)
+    given_use(world, "schedule")
+    given_use(world, "schedule", USERS)
+    wants = tuple(Want(dag_id, *ORDERS, name).written() for dag_id in ("etl", "other") for name in ("late", "new"))
+    world.store.put_watcher(None, Watcher(watcher_id="w", classpath="a.T", wanted_by=wants, created_at=NOW))
+    shown = {a["name"]: a["watchers"] for a in api.ok("get_assets", "GET", "/api/v2/assets")["assets"]}
+    watched = {"trigger_id": number_of("w"), "created_date": iso(NOW)}
+    assert shown == {"orders": [{"name": "late", **watched}, {"name": "new", **watched}], "users": []}
 
 
 def test_an_asset_with_all_that_names_it(world: World, api: Api) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gust.model.dag_spec import DagSpec, TaskGroupSpec, TaskSpec
+from gust.model.dag_spec import DagSpec, TaskGroupSpec, TaskSpec, TimetableSpec
 from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -133,7 +133,7 @@ def test_limits_hold(data: st.DataObject, spec: DagSpec) -> None:
     newly = [e.instance for e in decision.effects if isinstance(e, SendTask) and _id(e.instance) not in stored]
     if not newly:
         return
-    admitted = decision.run.admitted if decision.run else ()
+    admitted = slots.admissions(decision.run) if decision.run else ()
     in_flight = [i for i in after.values() if i.state in slots.HAS_A_WORKER or slots.is_on_its_way(i, admitted)]
     assert len(in_flight) <= spec.max_active_tasks or slots.can_never_be_full(
         spec, spec.max_active_tasks, after.values()
@@ -144,6 +144,27 @@ def test_limits_hold(data: st.DataObject, spec: DagSpec) -> None:
                 i for i in after.values() if i.task_id == task.task_id and (i in in_flight or i.state in slots.PARKED)
             ]
             assert len(active) <= task.max_active_tis_per_dagrun
+
+
+@given(
+    st.sets(st.builds(slots.Admission, st.sampled_from(["a", "b/c", "d..e"]), st.integers(1, 3), st.integers(-1, 9)))
+)
+def test_whom_a_run_let_go_reads_as_it_was_written(admitted: set[slots.Admission]) -> None:
+    run = replace(
+        run_of(
+            DagSpec(
+                dag_id="d",
+                dag_display_name="d",
+                fileloc="d.py",
+                relative_fileloc="d.py",
+                timetable=TimetableSpec(type="t"),
+                tasks={},
+            )
+        ),
+        admitted=slots.written(admitted),
+    )
+    assert slots.admissions(run) == admitted
+    assert slots.written(slots.admissions(run)) == run.admitted
 
 
 def _id(instance: TaskInstance) -> tuple[str, int]:

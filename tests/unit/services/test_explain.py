@@ -56,6 +56,15 @@ def test_the_limit_of_the_run(world: World) -> None:
     assert reasons(world, run, "other").keys() == {"Task Instance Slots Available"}
 
 
+def test_a_dag_whose_file_is_gone(world: World) -> None:
+    dag = world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.store.put_dag(dag, replace(dag, is_stale=True))
+    assert (
+        reasons(world, run, "extract")["Dag Not Paused"] == f"DAG '{run.dag_id}' is stale: no file defines it any more"
+    )
+
+
 def test_a_paused_dag_and_a_run_that_waits_for_its_turn(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()

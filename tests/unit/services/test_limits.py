@@ -18,6 +18,7 @@ from gust.model.workload import WakeLimit, WakeRun
 from gust.scheduling import transition
 from gust.services import pools
 from gust.services.grant_slots import grant_slots
+from tests.unit.scheduling.given import over_literal
 from tests.unit.services.conftest import RUNNING, START, World, chain
 
 
@@ -375,6 +376,14 @@ class TestTheRunsOwnLimits:
         assert world.run(run).admitted == ()
         assert len(world.queues.tasks) == 16
 
+    def test_a_thousand_mapped_instances_are_few_bytes_of_the_run(self, world: World) -> None:
+        mapped = {"expansion": over_literal(1000)}
+        world.given_dag(side_by_side(max_active_tasks=700, a=mapped, b={}))
+        run = world.trigger()
+        settle(world, run)
+        assert len(world.queues.tasks) == 700
+        assert sum(map(len, world.run(run).admitted)) < 30
+
     def test_two_schedulers_that_saw_the_same_room_do_not_both_use_it(self, world: World) -> None:
         """One of them found b, which is more important, after the other had looked and had found only a."""
         spec = side_by_side(max_active_tasks=1, a={}, b={"priority_weight": 5}, first={"priority_weight": 9})
@@ -396,7 +405,7 @@ class TestTheRunsOwnLimits:
 
         world.store.update_run = somebody_is_first  # type: ignore[method-assign]
         world.advance(run)
-        assert raced == [("a/-1/1",)]
+        assert raced == [("a/1/-1",)]
         assert [world.state(run, t) for t in "ab"] == [S.SCHEDULED, S.QUEUED]
         assert {sent.task_id for sent in world.queues.tasks} == {"first", "b"}
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gust.airflow_bridge.timetable import ask
+from gust.aws.timetables import ParserTimetables
 from gust.model.callback import CallbackKind, CallbackState
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
@@ -93,6 +95,25 @@ def test_a_timeout_is_told_with_the_task_that_was_not_done(whole: Whole) -> None
 
     assert run.state is DagRunState.FAILED
     assert whole.said("said ") == ["d r timed_out first {}"]
+
+
+STUCK = """
+@task
+def first(): ...
+@task(start_date=datetime(2999, 1, 1))
+def never_there(): ...
+@task
+def last(): ...
+[first(), never_there()] >> last()
+"""
+
+
+def test_a_deadlock_is_told_with_the_task_that_waits_behind_what_has_ended(whole: Whole) -> None:
+    whole.upload(d=dag("on_success_callback=never, on_failure_callback=say", STUCK))
+    run = whole.work(whole.trigger(logical_date=whole.clock.now()))
+
+    assert run.state is DagRunState.FAILED
+    assert whole.said("said ") == ["d r all_tasks_deadlocked last {}"]
 
 
 def test_a_dag_without_callbacks_owes_nothing(whole: Whole) -> None:
@@ -462,6 +483,53 @@ def test_references(whole: Whole) -> None:
     assert set(found) == {"deadline/0", "deadline/2"}
     expected = whole.run(second).queued_at + (run.end_date - run.start_date) + timedelta(minutes=1)
     assert abs(found["deadline/2"].due_at - expected) < timedelta(seconds=1)  # type: ignore[operator]
+
+
+REFERENCES = """
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk import BaseDeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineReference, deadline_reference
+
+@deadline_reference()
+@dataclass
+class NewYear(BaseDeadlineReference):
+    year: int = 2030
+    required_kwargs = {"dag_id", "run_id"}
+    def _evaluate_with(self, *, session, dag_id, run_id):
+        if dag_id + run_id == "dnever":
+            return None
+        if dag_id + run_id == "dbroken":
+            raise ValueError("no calendar")
+        return datetime(self.year, 1, 1, tzinfo=timezone.utc)
+    def serialize_reference(self):
+        return {"reference_type": "NewYear", "year": self.year}
+    @classmethod
+    def deserialize_reference(cls, data):
+        return cls(data["year"])
+
+class References(AirflowPlugin):
+    name = "references"
+    deadline_references = [NewYear]
+"""
+
+
+@pytest.mark.parametrize("arguments", ["", "disable_bundle_versioning=True, "])
+def test_a_reference_may_be_a_plugins(whole: Whole, arguments: str) -> None:
+    whole.services = replace(
+        whole.services, timetables=ParserTimetables(lambda asked: ask(whole.objects, dict(asked), whole.root))
+    )
+    text = with_deadlines(alert("NewYear(2031)", 5), alert(QUEUED_AT, 1))
+    whole.upload(
+        plugins__references=REFERENCES,
+        d="import airflow.plugins_manager as p\np.get_deadline_references_plugins()\nfrom references import NewYear\n"
+        + text.replace("with DAG('d', ", f"with DAG('d', {arguments}"),
+    )
+    key = whole.trigger()
+    assert whole.callbacks(key)["deadline/0"].due_at == datetime(2031, 1, 1, 0, 5, tzinfo=UTC)
+    for without in ("never", "broken"):
+        assert set(whole.callbacks(whole.trigger(run_id=without))) == {"deadline/1"}
 
 
 def test_an_interval_may_be_a_variable(whole: Whole) -> None:

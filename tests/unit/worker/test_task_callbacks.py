@@ -202,3 +202,55 @@ def test_a_task_that_no_worker_can_run_tells_of_its_failure(whole: Whole) -> Non
 
     assert run.state is DagRunState.FAILED
     assert whole.said("said ") == ["on_failure_callback t -1 1 r NoneType", "on_failure_callback t"]
+
+
+# --- e-mails ----------------------------------------------------------------------------------------------------------
+
+MAIL = """
+def send(to, subject, html_content, *args, **kwargs):
+    print("mail", to, subject, "silent" in html_content)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mails"),
+    [
+        ("email=['a@b.c']", ["failure"]),
+        ("email='a@b.c', email_on_failure=False", []),
+        ("email='a@b.c', retries=1", ["retry"]),
+        ("email='a@b.c', retries=1, email_on_retry=False", []),
+        ("retries=0", []),
+    ],
+)
+def test_a_lost_try_is_mailed_of_as_airflow_does(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch, arguments: str, mails: list[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__EMAIL__EMAIL_BACKEND", "mail.send")
+    whole.upload(mail=MAIL, d=dag("return 1", arguments=arguments))
+    assert set(mails) <= set(whole.specs["d"].tasks["t"].emails_on)
+    key = whole.trigger()
+    advance(whole.services, key)
+    lose(whole, key)
+    advance(whole.services, key)
+    whole.run_callbacks()
+
+    assert [c.event for c in whole.callbacks(key).values()] == mails
+    sent = whole.said("mail ")
+    assert len(sent) == len(mails)
+    for mail in sent:
+        assert "a@b.c" in mail.split(" Airflow alert: ")[0]
+        assert mail.endswith(" True")
+    assert not whole.log.has("Callback requested but no callback found")
+
+
+def test_callback_and_email_of_one_try_are_one_message(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__EMAIL__EMAIL_BACKEND", "mail.send")
+    whole.upload(mail=MAIL, d=dag("return 1", arguments="email='a@b.c', **ALL"))
+    key = whole.trigger()
+    advance(whole.services, key)
+    lose(whole, key)
+    whole.work(key)
+
+    assert len(whole.callbacks(key)) == 1
+    assert whole.said("said ") == ["on_failure_callback t -1 1 r NoneType", "on_failure_callback t"]
+    assert len(whole.said("mail ")) == 1

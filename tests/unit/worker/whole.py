@@ -7,6 +7,7 @@ import io
 import json
 import uuid
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,8 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.trigger import run_trigger
+from gust.airflow_bridge.watcher import run_watcher
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
@@ -31,10 +34,12 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.model.workload import TellListeners, WatcherWorkload
 from gust.services.advance import advance
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
 from gust.services.deployment_keys import bundle_key
+from gust.services.tell_listeners import have_worker_tell
 from gust.store.memory import MemoryStore
 from tests.unit.worker.control_plane import Lines
 
@@ -73,6 +78,7 @@ class Whole:
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]  # nobody reads logs here
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
         self.api = ExecutionApi(self.services, log=Logger(service=f"whole-{id(self)}", stream=io.StringIO()))
         self.bundles = BundleFolder(self.objects, self.root)
@@ -139,14 +145,22 @@ class Whole:
             except Stale:
                 continue
 
+    def tell_listeners(self) -> None:
+        """Of what no run owes them."""
+        for wake in [wake for wake, _ in self.queues.wakes if isinstance(wake, TellListeners)]:
+            have_worker_tell(self.services, wake)
+        self.queues.wakes.clear()
+        self.run_callbacks()
+
     def run_triggers(self) -> None:
         workloads, self.queues.triggers = self.queues.triggers, []
         for workload, delay in workloads:
             self.clock.advance(delay)
-            try:
-                run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
-            except Stale:
-                continue
+            with suppress(Stale):
+                if isinstance(workload, WatcherWorkload):
+                    run_watcher(workload, **self._doors(), remaining=60, now=self.clock.now)
+                else:
+                    run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
 
     def _doors(self) -> dict[str, Any]:
         return {"invoke": self.invoke, "objects": self.objects, "bundles": self.bundles, "sink": self.log}

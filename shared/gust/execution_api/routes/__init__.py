@@ -1,4 +1,5 @@
-"""All operations of version 2026-06-30, in Airflow's files and order; `triggers`, `tries` and `callbacks` are ours."""
+"""All operations of version 2026-06-30, in Airflow's files and order; `triggers`, `watchers`, `tries` and `callbacks` are
+ours."""
 
 from typing import Final
 
@@ -19,6 +20,7 @@ from gust.execution_api.routes import (
     tries,
     triggers,
     variables,
+    watchers,
     xcoms,
 )
 from gust.execution_api.routing import Route
@@ -43,6 +45,7 @@ AIRFLOW_ROUTES: Final[tuple[Route, ...]] = (
 ROUTES: Final[tuple[Route, ...]] = (
     *AIRFLOW_ROUTES,
     *triggers.routes.table,
+    *watchers.routes.table,
     *tries.routes.table,
     *callbacks.routes.table,
 )

@@ -66,7 +66,11 @@ class DynamoDBBackfills:
 
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_BACKFILLS, until=keyspace.moment(until))
-        due = [(keyspace.backfill_id(key_of(item).pk), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
+        due = [
+            (keyspace.backfill_id(key_of(item).pk), keyspace.moment_from(item["due_sk"]["S"]))
+            for item in found
+            if key_of(item).pk != keyspace.WATCHERS
+        ]
         return sorted(due, key=lambda one: (one[1], one[0]))
 
     def update_backfill(self, before: Backfill, after: Backfill) -> None:

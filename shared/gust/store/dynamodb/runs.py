@@ -24,6 +24,7 @@ from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.hitl import answered_already, hitl_write
 from gust.store.dynamodb.limits import instance_update, limit_updates
+from gust.store.dynamodb.logged_events import put_event
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
@@ -376,7 +377,7 @@ def counted(before: DagRun | None, after: DagRun | None, owner: Expression) -> l
 
 def _pausing(run: DagRun, event: LoggedEvent, of_owner: Expression) -> list[Put | Update]:
     """What pauses the run's DAG, whose item is written once in a transaction: with the count, where it holds that."""
-    kept = Put(keyspace.logged_event(event), items.LOGGED_EVENT.item(event))
+    kept = put_event(event)
     paused: dict[str, Attribute | None] = {"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None}
     if run.backfill_id is None:
         of_owner.change(paused)

@@ -15,9 +15,11 @@ from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.hitl import DynamoDBHITL
 from gust.store.dynamodb.limits import DynamoDBLimits
+from gust.store.dynamodb.logged_events import DynamoDBLoggedEvents
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.state_stores import DynamoDBStateStores
+from gust.store.dynamodb.watchers import DynamoDBWatchers
 from gust.store.dynamodb.xcoms import DynamoDBXComs
 from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
@@ -35,7 +37,9 @@ class DynamoDBStore(
     DynamoDBAssetReferences,
     DynamoDBAssetQueues,
     DynamoDBSettings,
+    DynamoDBLoggedEvents,
     DynamoDBStateStores,
+    DynamoDBWatchers,
 ):
     """Implements `services.ports.Store`.
 

@@ -1,0 +1,66 @@
+"""A trigger that watches for what happens to assets: Airflow's asset watchers, one trigger for all that name the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Self
+from uuid import UUID, uuid5
+
+from gust.model.asset import AssetKey
+
+WATCHER_NAMESPACE: Final = UUID("7b6f0f6e-3c1b-5a52-9a8b-0d3f6f3a9c11")
+
+
+class Want(NamedTuple):
+    """A DAG whose schedule names an asset with this watcher."""
+
+    dag_id: str
+    asset_name: str
+    asset_uri: str
+    watcher_name: str
+
+    @property
+    def asset(self) -> AssetKey:
+        return AssetKey(self.asset_name, self.asset_uri)
+
+    @classmethod
+    def read(cls, written: str) -> Self:
+        return cls(*json.loads(written))
+
+    def written(self) -> str:
+        return json.dumps(list(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """It lives from one park to the next; each life has one message. Moments are UTC."""
+
+    watcher_id: str
+    """Follows from class and arguments, as in Airflow: two assets that name the same trigger share it."""
+    classpath: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """As Airflow serializes them."""
+    wanted_by: tuple[str, ...] = ()
+    """`Want`s, written and in order; of DAGs that have a file, paused or not."""
+    bundle_version: str | None = None
+    """Where the DAG folder's own triggers lie."""
+    created_at: datetime | None = None
+    life: int = 0
+    """Of the message that was sent last. What any earlier one leads to counts no more."""
+    claimed_by: str | None = None
+    """Who runs this life."""
+    claimed_at: datetime | None = None
+    wake_at: datetime | None = None
+    """When the message of this life comes."""
+    due_at: datetime | None = None
+    """When to see whether it is lost; `None`: nobody waits for anything."""
+
+    @property
+    def wants(self) -> tuple[Want, ...]:
+        return tuple(map(Want.read, self.wanted_by))
+
+
+def watcher_uuid(classpath: str, kwargs: dict[str, Any]) -> str:
+    return str(uuid5(WATCHER_NAMESPACE, json.dumps([classpath, kwargs], sort_keys=True)))

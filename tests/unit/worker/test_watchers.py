@@ -1,0 +1,310 @@
+"""Watchers of assets, from the DAG file to the runs that their events make; the triggers run in real children."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gust.model.asset import Asset, AssetUpdate
+from gust.model.dag import Dag
+from gust.model.workload import WakeWatcher, WatcherWorkload
+from gust.services.asset_references import change_references
+from gust.services.tick import tick
+from gust.services.watchers import change_watchers, look_after_watcher, wake_watchers
+from gust.store import items
+from tests.unit.worker.whole import Whole
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+TRIGGERS = """
+import asyncio
+from pathlib import Path
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+class Files(BaseEventTrigger):
+    def __init__(self, folder, every=60.0):
+        super().__init__()
+        self.folder, self.every = folder, every
+    def serialize(self):
+        return "watch.Files", {"folder": self.folder, "every": self.every}
+    async def run(self):
+        while True:
+            for path in sorted(Path(self.folder).glob("*")):
+                name = path.name
+                yield TriggerEvent({"file": name})
+                path.unlink()
+            await asyncio.sleep(self.every)
+
+class Ticks(BaseEventTrigger):
+    def serialize(self):
+        return "watch.Ticks", {}
+    async def run(self):
+        number = 0
+        while True:
+            await asyncio.sleep(60)
+            number += 1
+            yield TriggerEvent(number)
+
+class Counts(BaseEventTrigger):
+    def serialize(self):
+        return "watch.Counts", {}
+    async def run(self):
+        while True:
+            seen = await self.asset_state_store.aget("seen") or 0
+            await self.asset_state_store.aset("seen", seen + 1)
+            yield TriggerEvent(seen)
+            await asyncio.sleep(60)
+
+class Large(BaseEventTrigger):
+    def serialize(self):
+        return "watch.Large", {}
+    async def run(self):
+        yield TriggerEvent("x" * 900_000)
+        yield TriggerEvent("small")
+        await asyncio.sleep(60)
+
+class Breaks(BaseEventTrigger):
+    def serialize(self):
+        return "watch.Breaks", {}
+    async def run(self):
+        raise ValueError("no such queue")
+        yield
+
+class Shared(BaseEventTrigger):
+    def __init__(self, prefix):
+        super().__init__()
+        self.prefix = prefix
+    def serialize(self):
+        return "watch.Shared", {"prefix": self.prefix}
+    def shared_stream_key(self):
+        return ("one",)
+    @classmethod
+    async def open_shared_stream(cls, kwargs):
+        while True:
+            for name in ("us-1", "eu-1"):
+                yield name
+            await asyncio.sleep(60)
+    async def filter_shared_stream(self, stream):
+        async for name in stream:
+            if name.startswith(self.prefix):
+                yield TriggerEvent(name)
+    async def run(self):
+        raise AssertionError("its stream is shared")
+        yield
+"""
+
+
+def consumer(trigger: str, dag_id: str = "d", *, assets: str = "one", **_: str) -> str:
+    named = ", ".join(
+        f"Asset('{name}', watchers=[AssetWatcher(name='w', trigger={trigger})])" for name in assets.split()
+    )
+    return f"""
+from airflow.sdk import DAG, Asset, AssetWatcher
+from watch import Breaks, Counts, Files, Large, Shared, Ticks
+with DAG('{dag_id}', schedule=[{named}]):
+    pass
+"""
+
+
+def given(whole: Whole, trigger: str, dag_id: str = "d", *, assets: str = "one") -> None:
+    whole.upload(watch=TRIGGERS, **{dag_id: consumer(trigger, dag_id, assets=assets)})
+    for name in assets.split():
+        whole.store.put_asset(Asset(name=name, uri=name))
+    activate(whole, dag_id)
+
+
+def activate(whole: Whole, dag_id: str = "d") -> None:
+    """What `activate_bundle` does of it."""
+    before = dag_of(whole, dag_id)
+    spec = whole.specs[dag_id]
+    change_references(whole.services, None, spec, at=whole.clock.now())
+    change_watchers(whole.services, dag_id, None, spec, bundle_version=before.bundle_version)
+    whole.store.put_dag(before, replace(before, has_watchers=bool(spec.watchers)))
+    wake_watchers(whole.services, dag_of(whole, dag_id))
+    wake(whole)
+
+
+def dag_of(whole: Whole, dag_id: str = "d") -> Dag:
+    dag = whole.store.get_dag(dag_id)
+    assert dag is not None
+    return dag
+
+
+def set_paused(whole: Whole, is_paused: bool, dag_id: str = "d") -> None:
+    dag = dag_of(whole, dag_id)
+    whole.store.put_dag(dag, replace(dag, is_paused=is_paused))
+    if not is_paused:
+        wake_watchers(whole.services, dag_of(whole, dag_id))
+        wake(whole)
+
+
+def wake(whole: Whole) -> None:
+    wakes, whole.queues.wakes = whole.queues.wakes, []
+    for each, _ in wakes:
+        if isinstance(each, WakeWatcher):
+            look_after_watcher(whole.services, each.watcher_id)
+
+
+def lives(whole: Whole, number: int) -> None:
+    for _ in range(number):
+        assert whole.queues.triggers, "it is neither running nor parked"
+        whole.run_triggers()
+
+
+def events(whole: Whole, asset: str = "one") -> list[object]:
+    return [event.extra["payload"] for event in whole.store.list_asset_events(name=asset)]
+
+
+def test_what_it_sees_becomes_events_and_it_goes_on_watching(whole: Whole, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "a").touch()
+    given(whole, f"Files({str(folder)!r})")
+    lives(whole, 1)
+    assert events(whole) == [{"file": "a"}]
+    assert list(folder.glob("*")) == [], "what it does after an event is done"
+
+    lives(whole, 2)
+    (folder / "b").touch()
+    (folder / "c").touch()
+    lives(whole, 1)
+    assert events(whole) == [{"file": "a"}, {"file": "b"}, {"file": "c"}]
+    (stored, *_) = whole.store.list_asset_events(name="one")
+    assert stored.extra == {"from_trigger": True, "payload": {"file": "a"}}
+    assert (stored.source_dag_id, stored.source_task_id) == (None, None)
+
+
+def test_the_dag_waits_for_its_event(whole: Whole) -> None:
+    given(whole, "Ticks()")
+    lives(whole, 2)
+    queue = whole.store.asset_queue("d")
+    assert queue is not None
+    assert events(whole) == [1]
+
+
+def test_it_is_parked_at_its_sleeps_and_fires_once_for_each(whole: Whole) -> None:
+    given(whole, "Ticks()")
+    began = whole.clock.now()
+    lives(whole, 4)
+    assert events(whole) == [1, 1, 1]
+    assert whole.clock.now() - began >= timedelta(minutes=3)
+
+
+def test_it_remembers_in_the_state_store_of_its_asset(whole: Whole) -> None:
+    given(whole, "Counts()")
+    lives(whole, 3)
+    assert events(whole) == [0, 1, 2]
+
+
+def test_triggers_that_share_a_stream_each_get_their_part(whole: Whole) -> None:
+    given(whole, "Shared('eu')")
+    lives(whole, 1)
+    assert events(whole) == ["eu-1"]
+
+
+def test_one_that_breaks_is_started_again_after_a_while(whole: Whole) -> None:
+    given(whole, "Breaks()")
+    lives(whole, 1)
+    ((workload, delay),) = whole.queues.triggers
+    assert isinstance(workload, WatcherWorkload)
+    assert delay == pytest.approx(30, abs=2)
+    assert whole.log.has("The watcher broke")
+    assert events(whole) == []
+
+
+def test_an_event_that_is_too_large_keeps_none_back(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_large(report_id: str, updates: Sequence[AssetUpdate]) -> None:
+        for update in updates:
+            items.document("extra", update.event.extra)
+        put(report_id, updates)
+
+    put = whole.store.put_asset_events
+    monkeypatch.setattr(whole.store, "put_asset_events", refuse_large)
+    given(whole, "Large()")
+    lives(whole, 1)
+    assert events(whole) == ["small"]
+    assert whole.log.has("The event cannot be kept")
+
+
+def test_dags_and_assets_that_name_the_same_trigger_share_it(whole: Whole) -> None:
+    given(whole, "Ticks()", "d", assets="one two")
+    given(whole, "Ticks()", "other", assets="one")
+    assert len(whole.queues.triggers) == 1
+    lives(whole, 2)
+    assert (events(whole, "one"), events(whole, "two")) == ([1], [1])
+
+    set_paused(whole, is_paused=True, dag_id="d")
+    lives(whole, 1)
+    assert (events(whole, "one"), events(whole, "two")) == ([1, 1], [1])
+
+
+def test_it_rests_while_no_dag_is_active(whole: Whole) -> None:
+    given(whole, "Ticks()")
+    set_paused(whole, is_paused=True)
+    lives(whole, 1)
+    assert whole.queues.triggers == []
+    (watcher,) = whole.store.list_watchers()
+    assert watcher.due_at is None
+
+    set_paused(whole, is_paused=False)
+    assert len(whole.queues.triggers) == 1
+    lives(whole, 2)
+    assert events(whole) == [1]
+
+
+def test_it_goes_with_the_last_dag_that_names_it(whole: Whole) -> None:
+    given(whole, "Ticks()")
+    change_watchers(whole.services, "d", whole.specs["d"], None)
+    assert whole.store.list_watchers() == []
+    lives(whole, 1)
+    assert whole.queues.triggers == []
+
+
+def test_a_message_that_comes_twice_runs_once(whole: Whole) -> None:
+    given(whole, "Counts()")
+    whole.queues.triggers *= 2
+    whole.run_triggers()
+    assert events(whole) == [0]
+    assert len(whole.queues.triggers) == 1
+
+
+def test_a_message_that_is_lost_is_sent_again(whole: Whole) -> None:
+    given(whole, "Counts()")
+    (lost,) = whole.queues.triggers
+    whole.queues.triggers.clear()
+    look_after_watcher(whole.services, lost[0].watcher_id)  # type: ignore[union-attr]
+    assert whole.queues.triggers == [], "it may still come"
+
+    whole.clock.advance(121)
+    assert tick(whole.services) == 1
+    wake(whole)
+    lives(whole, 1)
+    assert events(whole) == [0]
+    whole.queues.triggers = [lost]
+    whole.run_triggers()
+    assert events(whole) == [0], "the message that was late counts no more"
+
+
+def test_waking_one_that_runs_or_is_parked_changes_nothing(whole: Whole) -> None:
+    given(whole, "Ticks()")
+    lives(whole, 1)
+    before = whole.store.list_watchers()
+    activate(whole)
+    assert whole.store.list_watchers() == before
+    assert len(whole.queues.triggers) == 1
+
+
+def test_a_dag_without_watchers_reads_nothing_of_them(whole: Whole) -> None:
+    whole.upload(d="from airflow.sdk import DAG, Asset\nwith DAG('d', schedule=[Asset('one')]): pass")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("nobody has watchers")
+
+    whole.store.list_watchers = refuse  # type: ignore[method-assign, assignment]
+    change_watchers(whole.services, "d", whole.specs["d"], whole.specs["d"])
+    wake_watchers(whole.services, dag_of(whole))
+    assert whole.queues.wakes == []
