@@ -1,7 +1,7 @@
 """Triggers that ask people, as operators did before Airflow 3.3: they look for the answer, and give the default one.
 
-Airflow's supervisor of tasks does not know these requests, which only its triggerer serves; ours runs each trigger as it does
-a task.
+Airflow's supervisor of tasks does not know these requests, which only its triggerer serves; ours runs each trigger as if it
+were a task.
 """
 
 from __future__ import annotations
