@@ -49,10 +49,15 @@ def on_upload(event: dict[str, Any]) -> dict[str, Any]:
 
 def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`. Or a
-    question to a timetable that a plugin brings: `{"timetable": …}`, see `gust.aws.timetables`."""
+    question to a timetable that a plugin brings: `{"timetable": …}`, see `gust.aws.timetables`; or one about what is
+    installed: `{"inventory": …}`, see `gust.aws.inventory`."""
     from gust.airflow_bridge.parse import parse_batch
     from gust.airflow_bridge.timetable import ask
 
+    if "inventory" in event:
+        from gust.airflow_bridge.inventory import tell
+
+        return tell(bootstrap.bucket(), event)
     if "timetable" in event:
         return ask(bootstrap.bucket(), event)
 

@@ -11,7 +11,9 @@ from typing import Any, Final, cast
 import boto3
 from botocore.config import Config
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
@@ -29,6 +31,7 @@ CONNECTIONS: Final = 32
 def from_environment() -> Services:
     """For functions that have the table. What the environment does not name is refused by AWS when it is used."""
     objects = bucket()
+    parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))
     return Services(
         store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
         objects=objects,
@@ -36,7 +39,10 @@ def from_environment() -> Services:
         tokens=JwtTokens(signing_key),
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
-        timetables=ParserTimetables(LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))),
+        cipher=FernetCipher(encryption_keys),
+        timetables=ParserTimetables(parser),
+        inventory=ParserInventory(parser),
+        deployments=deployments(),
     )
 
 
@@ -54,13 +60,19 @@ def queues() -> SqsQueues:
 
 
 def deployments() -> StepFunctionsDeployments:
-    return StepFunctionsDeployments(os.environ["GUST_DEPLOY_STATE_MACHINE"], client("stepfunctions"))
+    return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
 
 
 @cache
 def signing_key() -> str:
     """The secret that tokens are signed with; read when the first token is made or checked."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
+    return str(answer["SecretString"])
+
+
+def encryption_keys() -> str:
+    """The secret that settings are encrypted with. Not kept: it changes under a process that lives on."""
+    answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
     return str(answer["SecretString"])
 
 

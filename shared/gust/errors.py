@@ -10,6 +10,7 @@ GustError
 │   ├── Conflict
 │   ├── Gone
 │   ├── Invalid
+│   ├── Unreadable
 │   └── NotSupportedYet
 ├── Stale                    somebody else moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
@@ -17,6 +18,7 @@ GustError
 │   ├── StaleDag
 │   ├── StaleBackfill
 │   ├── StaleCallback
+│   ├── StaleHITLDetail
 │   └── StaleAssetQueue
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
@@ -92,6 +94,12 @@ class Invalid(Rejected):
         self.value = value
 
 
+class Unreadable(Rejected):
+    """What is stored was encrypted with a key that the stack does not have any more."""
+
+    status = 409
+
+
 class Unauthorized(Rejected):
     """No token, or one that is not valid."""
 
@@ -148,6 +156,10 @@ class StaleCallback(Stale):
     def __init__(self, message: str, current: Callback | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class StaleHITLDetail(Stale):
+    """Somebody has answered the question since it was read, or it is gone."""
 
 
 class StaleWatcher(Stale):

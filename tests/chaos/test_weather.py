@@ -43,6 +43,7 @@ SEEDS = 25
 LONGEST_DAY = timedelta(hours=20)
 WAKING = {
     *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
+    *("await_input", "resume_answered", "answer"),
 }
 """Edges that the stream's filter lets through; tests/template holds the template to them."""
 

@@ -375,3 +375,17 @@ def test_the_end_of_a_backfills_run_that_pauses_its_dag(store: Store) -> None:
     assert dag is not None
     assert dag.is_paused
     assert store.due_dags(at(99)) == []
+
+
+def test_a_run_that_loses_its_partition_is_not_found_by_it(store: Store) -> None:
+    date = at(-86400)
+    run = given_run(store, a_run(partition_key="p", partition_date=date))
+    other = given_run(store, a_run("other", partition_key="q", partition_date=date))
+    assert store.runs_of_partition("etl", date) == [run, other]
+    without = replace(run, partition_key=None, partition_date=None)
+    store.update_run(run, without)
+    store.update_run(run, without)
+    assert store.get_run(run.key) == without
+    assert store.runs_of_partition("etl", date) == store.runs_of_partition("etl", None) == [other]
+    store.delete_run(without)
+    assert store.runs_of_partition("etl", None) == [other]

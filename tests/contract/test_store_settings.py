@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gust.errors import AlreadyExists, Stale
 from gust.services.clock import ManualClock
 from gust.services.ports import Store
 from tests.contract.given import at
@@ -50,3 +51,41 @@ def test_writing_again_renews(store: Store, clock: ManualClock) -> None:
     store.put_setting("state", "a", 2)
     clock.set(at(100))
     assert store.get_setting("state", "a") == 2
+
+
+def test_making_one_that_is_there_is_refused(store: Store) -> None:
+    store.create_setting("variables", "a", {"v": 1})
+    with pytest.raises(AlreadyExists):
+        store.create_setting("variables", "a", {"v": 2})
+    assert store.get_setting("variables", "a") == {"v": 1}
+    assert store.delete_setting("variables", "a")
+    store.create_setting("variables", "a", {"v": 3})
+    assert store.get_setting("variables", "a") == {"v": 3}
+
+
+@pytest.mark.parametrize("large", ["", "x" * 300_000], ids=["in the item", "in the bucket"])
+def test_a_change_is_of_what_was_seen(store: Store, large: str) -> None:
+    seen = {"a": 1, "é": large}
+    with pytest.raises(Stale):
+        store.change_setting("variables", "a", seen, 2)
+    store.put_setting("variables", "a", seen)
+    store.change_setting("variables", "a", seen, {"b": 1})
+    with pytest.raises(Stale):
+        store.change_setting("variables", "a", seen, {"c": 1})
+    assert store.get_setting("variables", "a") == {"b": 1}
+    store.change_setting("variables", "a", {"b": 1}, {"b": large})
+    store.change_setting("variables", "a", {"b": large}, {"b": 2})
+    assert store.get_setting("variables", "a") == {"b": 2}
+
+
+def test_settings_stay_in_the_order_in_which_they_were_made(store: Store, clock: ManualClock) -> None:
+    for name in ("c", "a", "b"):
+        clock.advance(1)
+        store.create_setting("variables", name, 1)
+    clock.advance(1)
+    store.put_setting("variables", "c", 2)
+    store.change_setting("variables", "a", 1, 3)
+    assert list(store.settings_by_age("variables").items()) == [("c", 2), ("a", 3), ("b", 1)]
+    store.delete_setting("variables", "c")
+    store.put_setting("variables", "c", 4)
+    assert list(store.settings_by_age("variables")) == ["a", "b", "c"]

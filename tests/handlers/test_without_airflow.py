@@ -29,6 +29,7 @@ def test_the_function_starts_where_airflow_cannot_be_imported(function: str) -> 
         "GUST_TRIGGER_QUEUE_URL": "http://127.0.0.1:9/triggers",
         "GUST_WAKE_QUEUE_URL": "http://127.0.0.1:9/wakes",
         "GUST_SIGNING_SECRET": "secret",
+        "GUST_ENCRYPTION_SECRET": "keys",
         "AWS_DEFAULT_REGION": "eu-central-1",
     }
     started = subprocess.run(  # noqa: S603 - our own code

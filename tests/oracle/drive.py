@@ -104,6 +104,8 @@ class Step:
     body: dict[str, Any]
     when: tuple[str, str] | None = None
     """(`task_id` or `task_id[map_index]`, state), where the run shall not end before."""
+    after: float = 0.0
+    """Seconds after which to do so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,12 +241,18 @@ class _Triggered(_Begun):
     """One run that we asked for."""
 
     _has_stepped = 0
+    _met_at: float | None = None
 
     def has_ended(self, seen: dict[str, ObservedRun]) -> bool:
         """Takes the next step where it is due, and notes what the run was before."""
         if self._steps and (when := self._steps[0].when):
             rows = self._client.pages(f"{run_path(self.dag_id)}/taskInstances", "task_instances")
-            if any((instance_name(row), row["state"]) == when for row in rows):
+            if not any((instance_name(row), row["state"]) == when for row in rows):
+                self._met_at = None
+                return False
+            self._met_at = self._met_at or time.monotonic()
+            if time.monotonic() - self._met_at >= self._steps[0].after:
+                self._met_at = None
                 self._take_step()
                 self._has_stepped += 1
             return False

@@ -40,12 +40,12 @@ POOLS: Final = tuple(
 )
 
 
-def clear(*task_ids: Any, when: tuple[str, str] | None = None, **how: Any) -> Step:
+def clear(*task_ids: Any, when: tuple[str, str] | None = None, after: float = 0.0, **how: Any) -> Step:
     """Airflow's own defaults are to do nothing and to clear what failed alone."""
     body = {"dry_run": False, "dag_run_id": RUN_ID, "only_failed": False, **how}
     if task_ids:
         body["task_ids"] = list(task_ids)
-    return Step(method="POST", path="/clearTaskInstances", body=body, when=when)
+    return Step(method="POST", path="/clearTaskInstances", body=body, when=when, after=after)
 
 
 def clear_run(**how: Any) -> Step:
@@ -66,6 +66,30 @@ def backfill(dag_id: str, **how: Any) -> Step:
 
 
 SLEEPING: Final = ("sleeps_first", "running")
+LEFT: Final = 8.0
+"""Seconds after which Airflow has noticed that the worker of a task that waits is gone."""
+
+
+def respond(*chosen: str, task: str = "ask/-1", when: str = "ask", **how: Any) -> Step:
+    """A person's answer, once the task waits for it."""
+    return Step(
+        method="PATCH",
+        path=f"{{run}}/taskInstances/{task}/hitlDetails",
+        body={"chosen_options": list(chosen), **how},
+        when=(when, "awaiting_input"),
+        after=LEFT,
+    )
+
+
+def xcom(method: str, task: str, key: str, value: Any = None, *, map_index: int = -1) -> Step:
+    """A person makes, changes or deletes an XCom."""
+    entries = f"{{run}}/taskInstances/{task}/xcomEntries"
+    if method == "POST":
+        return Step(method=method, path=entries, body={"key": key, "value": value, "map_index": map_index})
+    if method == "PATCH":
+        return Step(method=method, path=f"{entries}/{key}", body={"value": value, "map_index": map_index})
+    return Step(method=method, path=f"{entries}/{key}?map_index={map_index}", body={})
+
 
 STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "clear_what_failed": (clear(only_failed=True),),
@@ -95,6 +119,38 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "mark_run_as_failed": (mark_run("failed", when=SLEEPING),),
     "backfilled": (backfill("backfilled", dag_run_conf={"by": "request"}),),
     "backfilled_in_reverse": (backfill("backfilled_in_reverse", run_backwards=True, max_active_runs=1),),
+    "asks_and_is_answered": (respond("a", "c", params_input={"how": "late", "often": 1}),),
+    "asks_and_is_approved": (respond("Approve"),),
+    "asks_and_is_rejected": (respond("Reject"),),
+    "asks_and_is_rejected_for_all": (respond("Reject"),),
+    "asks_which_way": (respond("r", "none"),),
+    "asks_again_after_failing": (respond("Reject"), respond("Approve")),
+    "asks_of_each": (respond("yes", task="ask/1", when="ask[1]"),),
+    "asks_and_is_cleared": (
+        clear("ask", when=("ask", "awaiting_input"), after=LEFT),
+        respond("a"),
+        clear("ask", include_downstream=True),
+        respond("b"),
+    ),
+    "asks_and_is_marked": (mark("ask", "success", when=("ask", "awaiting_input")),),
+    "keeps_what_a_person_stores": (
+        Step(method="PUT", path="{run}/taskInstances/read/state-store/told", body={"value": {"by": "a person"}}),
+        clear("read"),
+    ),
+    "edits_what_each_pushed": (
+        xcom("DELETE", "each", "return_value", map_index=0),
+        clear("again", "listed"),
+        xcom("POST", "each", "return_value", 30, map_index=2),
+        xcom("PATCH", "each", "return_value", 20, map_index=1),
+        clear("again", "listed"),
+    ),
+    "edits_what_is_mapped_over": (xcom("PATCH", "numbers", "return_value", [4, 5, 6]), clear("again")),
+    "edits_the_branch": (
+        xcom("PATCH", "choose", "skipmixin_key", {"followed": ["right"]}),
+        clear("left", "right"),
+        xcom("DELETE", "choose", "skipmixin_key"),
+        clear("left", "right"),
+    ),
     **{
         dag_id: (backfill(dag_id, reprocess_behavior=behavior),)
         for behavior in ("none", "failed", "completed")
@@ -106,7 +162,19 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
 MAKES_RUNS: Final = "triggers"
 """How the ids begin of DAGs that make runs of others."""
 
-LONG: Final = ("clear", "def", "ends_of_", "look", "mapped_def", "mark", "resch", "rules_that_", "starts_", "triggers")
+LONG: Final = (
+    "asks",
+    "clear",
+    "def",
+    "ends_of_",
+    "look",
+    "mapped_def",
+    "mark",
+    "resch",
+    "rules_that_",
+    "starts_",
+    "triggers",
+)
 """How the ids begin of DAGs that take longest, mostly by waiting: these are begun first."""
 
 REFUSED: Final = "refused_"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
@@ -192,8 +193,11 @@ class LocalGust:
         client = self.stack.client
         objects = S3Objects(self.stack.outputs["BucketName"], client("s3"))
         secrets = client("secretsmanager")
-        (secret,) = [each for each in secrets.list_secrets()["SecretList"] if "SigningSecret" in each["Name"]]
-        key = secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"]
+
+        def secret(name: str) -> str:
+            (found,) = [each for each in secrets.list_secrets()["SecretList"] if name in each["Name"]]
+            return str(secrets.get_secret_value(SecretId=found["ARN"])["SecretString"])
+
         return Services(
             store=DynamoDBStore(self.stack.outputs["TableName"], client("dynamodb"), objects),
             objects=objects,
@@ -203,9 +207,10 @@ class LocalGust:
                 trigger_queue_url=self.queue_url("TriggersQueue"),
                 wake_queue_url=self.queue_url("WakesQueue"),
             ),
-            tokens=JwtTokens(lambda: key),
+            tokens=JwtTokens(lambda: secret("SigningSecret")),
             clock=SystemClock(),
             logs=CloudWatchLogReader(self.stack.outputs["TaskLogGroup"], client("logs")),
+            cipher=FernetCipher(lambda: secret("EncryptionSecret")),
         )
 
     def queue_url(self, name: str) -> str:

@@ -24,7 +24,7 @@ def told(tmp_path_factory):
         await_dags(client, GOLDEN["about"]["dags"])
         assert import_errors(client) == {}
         assert all_dag_ids(client) == GOLDEN["about"]["dags"]
-        yield asset_story.tell(client, silence=2, say=print)
+        yield asset_story.tell(client, silence=2, expected=GOLDEN["story"], say=print)
         client.close()
 
 

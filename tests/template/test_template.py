@@ -16,6 +16,7 @@ import pytest
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
+from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
     assert services <= {"logs", "sqs", "s3", "lambda"}
     assert not {"sqs:SendMessage", "s3:DeleteObject"} & allowed
     names = resources[function]["Properties"]["Environment"]["Variables"]
-    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET"} & set(names)
+    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & set(names)
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -146,6 +147,24 @@ def test_what_deploys_does_not_write_where_people_upload(resources: Resources) -
 def prefixes_of(role: dict[str, Any], action: str) -> set[str]:
     resources = [r for s in statements(role) if action in as_list(s["Action"]) for r in as_list(s["Resource"])]
     return {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for resource in resources}
+
+
+def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
+    readers = {
+        name: {
+            resource["Ref"]
+            for s in statements(role)
+            if "secretsmanager:GetSecretValue" in as_list(s["Action"])
+            for resource in as_list(s["Resource"])
+        }
+        for name, role in of_type(resources, "AWS::IAM::Role")
+    }
+    both = {"SigningSecret", "EncryptionSecret"}
+    assert {name: read for name, read in readers.items() if read} == {
+        "SchedulerRole": both,  # a deadline's interval may be a variable
+        "ExecutionApiRole": both,
+        "ApiRole": both,
+    }
 
 
 def test_no_role_may_do_everything_or_anything_to_everything(resources: Resources) -> None:
@@ -229,6 +248,7 @@ def by_name(definitions: list[dict[str, str]]) -> dict[str, str]:
 
 WOKEN_BY_OTHERS = {
     *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
+    *("await_input", "resume_answered", "answer"),
 }
 """Edges by which workers and triggers move an instance, and after which something else may move. What runs the workers
 loses tries too, not only the scheduler. What gives out slots does not know the run that it gives them to: it is told."""
@@ -236,7 +256,17 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
     *("wait", "hold"),
-    *("skip", "upstream_fail", "remove", "time_out", "time_out_trigger", "start", "label", "stop_others"),
+    *(
+        "skip",
+        "upstream_fail",
+        "remove",
+        "time_out",
+        "time_out_trigger",
+        "time_out_input",
+        "start",
+        "label",
+        "stop_others",
+    ),
     *("clear", "interrupt", "mark", "forget", "annotate", "pin"),
 }
 """The scheduler's own edges (`skip` by a branching task too, whose success follows), and two that change nothing. A person's
@@ -251,7 +281,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     )
     patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
-    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE}
+    assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE, EDITED}
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:

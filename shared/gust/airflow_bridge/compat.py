@@ -3,6 +3,7 @@
 Everything else in `airflow_bridge` uses what Airflow documents. Written against Airflow 3.3.2.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -534,3 +535,37 @@ def _run_of_model(what: Mapping[str, Any]) -> Any:
     made.start_date, made.end_date = at("start_date"), at("end_date")
     made.clear_number, made.bundle_version = run["clear_number"], what["bundle_version"]
     return made
+
+
+# --- what is installed ------------------------------------------------------------------------------------------------
+
+
+def plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Plugins as the REST API shows them, by name; and what kept others from being loaded, by where they come from."""
+    from airflow import plugins_manager
+    from airflow.api_fastapi.core_api.datamodels.plugins import PluginResponse
+    from pydantic import ValidationError
+
+    found = []
+    for info in sorted(plugins_manager.get_plugin_info(), key=lambda plugin: plugin["name"]):
+        with contextlib.suppress(ValidationError):  # Airflow leaves out what has no such shape
+            found.append(PluginResponse.model_validate(info).model_dump(mode="json"))
+    return found, dict(plugins_manager.get_import_errors())
+
+
+def providers() -> list[dict[str, Any]]:
+    from airflow.api_fastapi.core_api.services.public.providers import _provider_mapper
+    from airflow.providers_manager import ProvidersManager
+
+    found = [_provider_mapper(provider).model_dump(mode="json") for provider in ProvidersManager().providers.values()]
+    return sorted(found, key=lambda provider: str(provider["package_name"]))
+
+
+def configuration() -> dict[str, dict[str, str]]:
+    """Section → option → value; what Airflow takes for secret is hidden by Airflow."""
+    from airflow.api_fastapi.core_api.services.public.config import _mask_per_key_sensitive_options
+    from airflow.configuration import conf
+
+    sections = conf.as_dict(display_source=False, display_sensitive=False)
+    _mask_per_key_sensitive_options(sections)
+    return {section: {option: str(value) for option, value in options.items()} for section, options in sections.items()}

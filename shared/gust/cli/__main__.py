@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_module("tests.oracle.record", rest)
         case "deploy":
             return deploy([*options.sam, *rest])
+        case "reencrypt":
+            return reencrypt(options.stack)
     raise AssertionError(options.command)
 
 
@@ -65,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
 
     deploy = commands.add_parser("deploy", help="sam build && sam deploy, to your AWS account")
     deploy.add_argument("sam", nargs="*", help="arguments for sam deploy")
+
+    reencrypt = commands.add_parser(
+        "reencrypt", help="encrypt variables and connections with the first key of the stack"
+    )
+    reencrypt.add_argument("--stack", required=True, help="name of the CloudFormation stack")
     return parser
 
 
@@ -185,6 +192,27 @@ def deploy(arguments: list[str]) -> int:
         return built
     first = ["--guided"] if not arguments and not _is_configured() else []
     return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+
+
+def reencrypt(stack: str) -> int:
+    """The last step but one of changing the key (docs/adr/0013). With your own AWS credentials."""
+    import boto3
+
+    from gust import bootstrap
+    from gust.services.reencrypt_settings import reencrypt_settings
+
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    os.environ |= {
+        "GUST_TABLE": outputs["TableName"],
+        "GUST_BUCKET": outputs["BucketName"],
+        "GUST_ENCRYPTION_SECRET": outputs["EncryptionSecretArn"],
+    }
+    done = reencrypt_settings(bootstrap.from_environment())
+    print(f"{done.written} variables and connections are encrypted with the first key.")
+    for name in done.unreadable:
+        print(f"gust: no key fits {name}; it is as it was.", file=sys.stderr)
+    return 1 if done.unreadable else 0
 
 
 def _is_configured() -> bool:

@@ -1,7 +1,7 @@
 """Connections: what people store for hooks to reach other systems with."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Final
 
 CONNECTIONS: Final = "connections"
 """The namespace of settings that connections are kept in, by conn_id."""
@@ -19,12 +19,3 @@ class Connection:
     port: int | None = None
     extra: str | None = None
     """JSON text, as in Airflow."""
-
-    @classmethod
-    def from_document(cls, conn_id: str, document: dict[str, Any]) -> Self:
-        return cls(**{**document, "conn_id": conn_id})
-
-    def to_document(self) -> dict[str, Any]:
-        document = asdict(self)
-        del document["conn_id"]
-        return document

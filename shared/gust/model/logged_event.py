@@ -1,15 +1,41 @@
 """What happened that a person will ask about: Airflow's Log."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TICK: Final = timedelta(microseconds=1)
+
+KEPT_FOR: Final = timedelta(days=365)
+"""Airflow keeps events until somebody runs `airflow db clean`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEvent:
     when: datetime
-    """Aware, UTC."""
+    """Aware, UTC. No two events have the same moment: it is also the event's id."""
     event: str
-    dag_id: str
-    owner: str
-    owner_display_name: str
-    extra: str
+    owner: str | None = None
+    owner_display_name: str | None = None
+    extra: str | None = None
+    dag_id: str | None = None
+    task_id: str | None = None
+    run_id: str | None = None
+    map_index: int | None = None
+    try_number: int | None = None
+    logical_date: datetime | None = None
+
+    @property
+    def event_log_id(self) -> int:
+        """Microseconds since 1970: grows as Airflow's does, and any JSON reader holds it exactly until 2255."""
+        return id_of(self.when)
+
+
+def id_of(when: datetime) -> int:
+    return (when - EPOCH) // TICK
+
+
+def moment_of(event_log_id: int) -> datetime:
+    """Raises OverflowError for what no moment has as its id."""
+    return EPOCH + event_log_id * TICK

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from gust.model.hitl import ParkedQuestion
 from gust.model.keys import UNMAPPED, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 
@@ -36,6 +37,9 @@ class TaskInstance:
     dispatch_count: int = 0
     """How many times the instance was sent to a worker. Fences: a message or report of an earlier dispatch is stale,
     also where the try is the same (reschedule, resuming from a trigger)."""
+    is_try_kept: bool = False
+    """The try of that number is in the history already, and no other has begun: it was cleared. Whatever becomes of the
+    instance until the next one begins is no try."""
     scheduled_at: datetime | None = None
     queued_at: datetime | None = None
     start_date: datetime | None = None
@@ -67,7 +71,10 @@ class TaskInstance:
     trigger: ParkedTrigger | None = None
     """Set while deferred; its `next_method` and `next_kwargs` go on with the resumed try."""
     next_method: str | None = None
+    """Where the try goes on when it is resumed; set while it awaits input, and from its resumption on."""
     next_kwargs: dict[str, Any] | str | None = None
+    question: ParkedQuestion | None = None
+    """Set while it awaits input, if it has asked anything at all."""
     reschedule_count: int = 0
     first_start_date: datetime | None = None
     """Start of the try before its first reschedule: sensors count their timeout from it."""

@@ -1,7 +1,7 @@
 """Variables: what people and tasks store under a name."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final
 
 VARIABLES: Final = "variables"
 """The namespace of settings that variables are kept in, by key."""
@@ -10,12 +10,8 @@ VARIABLES: Final = "variables"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
     key: str
-    value: str
+    value: str | None
+    """`None` where what is stored cannot be decrypted."""
     description: str | None = None
-
-    @classmethod
-    def from_document(cls, key: str, document: dict[str, Any]) -> Self:
-        return cls(key=key, value=document["value"], description=document.get("description"))
-
-    def to_document(self) -> dict[str, Any]:
-        return {"value": self.value, "description": self.description}
+    is_encrypted: bool = True
+    """As it is stored. What was stored before Gust encrypted anything is not, until it is written again."""

@@ -17,10 +17,15 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
+    asset_state_store,
     assets,
     backfills,
+    config,
+    connections,
+    dag_parsing,
     dag_run,
     dag_run_actions,
+    dag_run_wait,
     dag_sources,
     dag_stats,
     dag_tags,
@@ -28,16 +33,26 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     dag_warning,
     dags,
     deadlines,
+    event_logs,
+    extra_links,
+    hitl,
     import_error,
+    job,
     log,
+    login,
     monitor,
+    plugins,
     pools,
+    providers,
     task_instances,
     task_instances_actions,
+    task_state_store,
     tasks,
+    variables,
     version,
     xcom,
 )
+from gust.rest_api.action_log import log_action
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
@@ -113,6 +128,7 @@ def _bind(
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
             )
+            log_action(services, operation_id, request, event.http_method)
             answer = handler(services, request)
         except (Problem, Rejected) as refusal:
             answer = _refusal(refusal)

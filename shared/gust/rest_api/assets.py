@@ -148,7 +148,7 @@ def get_assets(services: Services, request: Request) -> Json:
 @operation("get_asset")
 def get_asset(services: Services, request: Request) -> Json:
     number = request.path_value("asset_id", int)
-    asset = _asset(services, number)
+    asset = asset_of_number(services, number)
     if asset is None:
         raise not_found(f"The Asset with ID: `{number}` was not found")
     (row,) = _rows(services, [asset])
@@ -171,7 +171,7 @@ def _rows(services: Services, assets: Sequence[Asset]) -> list[AssetRow]:
     ]
 
 
-def _asset(services: Services, number: int) -> Asset | None:
+def asset_of_number(services: Services, number: int) -> Asset | None:
     """Numbers are hashes of names, so finding one means looking through the list of assets."""
     return next((asset for asset in services.store.list_assets() if number_of(*asset.key) == number), None)
 
@@ -330,7 +330,7 @@ class CreateEventBody(Body):
 @operation("create_asset_event")
 def create_asset_event(services: Services, request: Request) -> Json:
     body = request.body(CreateEventBody)
-    asset = _asset(services, body.asset_id)
+    asset = asset_of_number(services, body.asset_id)
     if asset is None:
         raise not_found(f"Asset with ID: `{body.asset_id}` was not found")
     event = AssetEvent(
@@ -351,7 +351,7 @@ def create_asset_event(services: Services, request: Request) -> Json:
 def _events_of(services: Services, number: int | None) -> list[AssetEvent]:
     if number is None:
         return services.store.list_asset_events()
-    asset = _asset(services, number)
+    asset = asset_of_number(services, number)
     return [] if asset is None else services.store.list_asset_events(name=asset.name, uri=asset.uri)
 
 
@@ -370,7 +370,7 @@ class MaterializeBody(TriggerBody):
 @operation("materialize_asset")
 def materialize_asset(services: Services, request: Request) -> Json:
     number = request.path_value("asset_id", int)
-    asset = _asset(services, number)
+    asset = asset_of_number(services, number)
     outlets = [] if asset is None else _rows(services, [asset])[0].used("outlet")
     dag_ids = sorted({ref.dag_id for ref in outlets})
     if not dag_ids:

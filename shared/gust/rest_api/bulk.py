@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, Generic, Literal, TypeVar
 
 from gust.errors import Rejected
-from gust.rest_api.request import Body, Json, Problem
+from gust.rest_api.request import Body, Json, Problem, Request
+
+BodyT = TypeVar("BodyT", bound=Body)
 
 ACTIONS: Final = ("create", "update", "delete")
 
@@ -36,6 +38,16 @@ class BulkDelete(BulkAction, Generic[Entity]):
 
     action: Literal["delete"]
     entities: list[str | Entity]
+
+
+def read(request: Request, model: type[BodyT]) -> BodyT:
+    """A body whose entities Airflow looks at before it runs the operation: it reads it twice then, once to see who may do
+    what is asked, and tells of each mistake twice."""
+    try:
+        return request.body(model)
+    except Problem as problem:
+        detail = problem.detail * 2 if isinstance(problem.detail, list) else problem.detail
+        raise Problem(problem.status, detail) from problem
 
 
 class BulkResult:

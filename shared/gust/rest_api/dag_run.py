@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from gust.scheduling.timetable import DataInterval
 from gust.services.consumed_events import consumed_by
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
+from gust.services.partition_runs import PartitionWindow
+from gust.services.specs import load_spec
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
@@ -207,11 +209,12 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     dag_id = request.path["dag_id"]
     query = request.query(DagRunsQuery)
     states, run_types = _states(query.state), _run_types(query.run_type)
-    _check_partition_dates(services, dag_id, query)
+    window = _partition_window(services, dag_id, query)
     wanted = [
         run
         for run in _runs_of(services, dag_id)
-        if (not states or run.state in states)
+        if (window is None or window.holds(run))
+        and (not states or run.state in states)
         and (not run_types or run.run_type in run_types)
         and (not query.dag_version or run.version_number in query.dag_version)
         and query.bundle_version in (None, "", run.bundle_version)
@@ -309,15 +312,25 @@ def _run_types(given: list[str]) -> list[DagRunType | None]:
         raise Problem(422, f"Invalid value for run type. Valid values are {', '.join(DagRunType)}") from unknown
 
 
-def _check_partition_dates(services: Services, dag_id: str, query: _DagRunsQuery) -> None:
-    """Problem 400: no run of this release has a partition date, and Airflow refuses the filter for such DAGs."""
-    if query.partition_date_gte is None and query.partition_date_lte is None:
-        return
+def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> PartitionWindow | None:
+    """Whole days on the clock of the timetable's zone; `None` where none are asked for. Problem 400 where the DAG's runs
+    are of no partitions."""
+    first, last = query.partition_date_gte, query.partition_date_lte
+    if first is None and last is None:
+        return None
     if dag_id == ALL_PAGES:
         raise bad_request("partition_date_gte and partition_date_lte require a specific dag_id.")
-    existing_dag(services, dag_id)
-    raise bad_request(
-        f"Dag with dag_id: '{dag_id}' is not partitioned; partition_date_gte and partition_date_lte are not supported."
+    spec = load_spec(services.objects, existing_dag(services, dag_id).spec_key)
+    if not spec.timetable.partitioned:
+        raise bad_request(
+            f"Dag with dag_id: '{dag_id}' is not partitioned; "
+            "partition_date_gte and partition_date_lte are not supported."
+        )
+    return PartitionWindow.asked(
+        spec.timetable,
+        datetime.combine(first, time.min) if first else None,
+        datetime.combine(last + timedelta(days=1), time.min) if last else None,
+        excludes_end=True,
     )
 
 

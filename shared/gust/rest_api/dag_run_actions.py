@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
 
-from gust.errors import NotSupportedYet, StaleDagRun
+from gust.errors import StaleDagRun
+from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
@@ -20,11 +21,13 @@ from gust.rest_api.dag_run import dag_run_response, versions_reader
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
+from gust.rest_api.run_view import load_view
 from gust.rest_api.task_instances import task_instance_responses
 from gust.rest_api.task_instances_actions import shown
 from gust.services.clear_task_instances import (
     Clear,
     clear_dag_run,
+    clear_task_instances,
     latest_version,
     queue_new_tasks,
     runs_on_latest,
@@ -32,7 +35,9 @@ from gust.services.clear_task_instances import (
 )
 from gust.services.context import Services
 from gust.services.delete_dag_run import delete_dag_run
+from gust.services.partition_runs import PartitionWindow, forget_partition, runs_in_window, runs_of_key
 from gust.services.set_state import set_dag_run_state
+from gust.services.specs import load_spec
 
 Note = Annotated[str, Field(max_length=1000)]
 
@@ -145,23 +150,33 @@ class NamedRun(Body):
     note: Note | None = None
 
 
-class RunsClearBody(_Clearing):
-    dag_runs: list[NamedRun] = []
+class PartitionSelectors(Body):
     partition_key: str | None = None
     partition_date_start: datetime | None = None
     partition_date_end: datetime | None = None
 
-    @model_validator(mode="after")
-    def one_way_to_select(self) -> RunsClearBody:
-        window = self.partition_date_start is not None or self.partition_date_end is not None
-        if sum((bool(self.dag_runs), self.partition_key is not None, window)) != 1:
+    def check_one_way_to_select(self, other: str, *, is_given: bool) -> None:
+        """Raises ValueError."""
+        start, end = self.partition_date_start, self.partition_date_end
+        if sum((is_given, self.partition_key is not None, start is not None or end is not None)) != 1:
             raise ValueError(
-                "Exactly one of dag_runs (non-empty), partition_key, or a partition date window "
+                f"Exactly one of {other}, partition_key, or a partition date window "
                 "(partition_date_start / partition_date_end) must be provided."
             )
-        start, end = self.partition_date_start, self.partition_date_end
-        if start is not None and end is not None and start > end:
+        if start is not None and end is not None and _with_zone(start) > _with_zone(end):
             raise ValueError("partition_date_start must be on or before partition_date_end.")
+
+
+def _with_zone(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class RunsClearBody(_Clearing, PartitionSelectors):
+    dag_runs: list[NamedRun] = []
+
+    @model_validator(mode="after")
+    def one_way_to_select(self) -> RunsClearBody:
+        self.check_one_way_to_select("dag_runs (non-empty)", is_given=bool(self.dag_runs))
         return self
 
 
@@ -202,11 +217,53 @@ def _named(runs: Iterable[NamedRun], dag_id: str) -> Iterable[DagRunKey]:
 def _of_partition(services: Services, body: RunsClearBody, dag_id: str) -> Iterable[DagRunKey]:
     if dag_id == ALL_PAGES:
         raise bad_request("Partition selectors require a concrete dag_id; '~' is not supported.")
-    existing_dag(services, dag_id)
-    if body.partition_key is None:
-        raise NotSupportedYet("Selecting runs by their partition dates is not in this release of Gust yet")
-    found = (run for run in services.store.list_runs(dag_id) if run.partition_key == body.partition_key)
-    return (key for key in sorted(run.key for run in found))
+    return (run.key for run in _selected_by_partition(services, body, existing_dag(services, dag_id)))
+
+
+def _selected_by_partition(services: Services, asked: PartitionSelectors, dag: Dag) -> list[DagRun]:
+    if asked.partition_key is not None:
+        return runs_of_key(services, dag.dag_id, asked.partition_key)
+    timetable = load_spec(services.objects, dag.spec_key).timetable
+    window = PartitionWindow.asked(timetable, asked.partition_date_start, asked.partition_date_end)
+    return runs_in_window(services, dag.dag_id, window)
+
+
+# --- partitions -------------------------------------------------------------------------------------------------------
+
+
+class ClearPartitionsBody(PartitionSelectors):
+    run_id: str | None = None
+    clear_task_instances: bool = False
+    dry_run: bool = True
+
+    @model_validator(mode="after")
+    def one_way_to_select(self) -> ClearPartitionsBody:
+        self.check_one_way_to_select("run_id", is_given=self.run_id is not None)
+        return self
+
+
+@operation("clear_dag_run_partitions")
+def clear_dag_run_partitions(services: Services, request: Request) -> Json:
+    """The runs are of no partition any more, and run again where that is wanted too. Where nothing matches, nothing is
+    wrong."""
+    body, dag = request.body(ClearPartitionsBody), existing_dag(services, request.path["dag_id"])
+    if body.run_id is not None:
+        found = services.store.get_run(DagRunKey(dag.dag_id, body.run_id))
+        runs = [found] if found else []
+    else:
+        runs = _selected_by_partition(services, body, dag)
+    partitioned = [run for run in runs if run.partition_key is not None or run.partition_date is not None]
+    again = runs if body.clear_task_instances else []
+    counted = sum(len(view.instances) for run in again if (view := load_view(services, run.key)))
+    if not body.dry_run:
+        for run in partitioned:
+            forget_partition(services, run.key)
+        clear_task_instances(services, [run.key for run in again], Clear())
+    return {
+        "dag_runs_cleared": len(partitioned),
+        "task_instances_cleared": counted,
+        "dry_run": body.dry_run,
+    }
 
 
 # --- deleting ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,10 @@ class Paging(Query):
     limit: NonNegativeInt = DEFAULT_LIMIT
     offset: NonNegativeInt = 0
 
+    @property
+    def page_size(self) -> int:
+        return min(self.limit, MAXIMUM_LIMIT)
+
 
 # --- text -------------------------------------------------------------------------------------------------------------
 

@@ -349,7 +349,7 @@ BATCH_ORDERING: Final = ORDERING.limited_to("id", "state", "duration", "start_da
 def get_task_instances(services: Services, request: Request) -> Json:
     key = _run_key(request)
     query = request.query(TaskInstancesQuery)
-    states = _states(query.state)
+    states = requested_states(query.state)
     group: frozenset[str] | None = None
     wanted: list[InstanceView] = []
     for view in _views(services, key):
@@ -377,7 +377,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
 def get_mapped_task_instances(services: Services, request: Request) -> Json:
     key, task_id = _run_key(request), request.path["task_id"]
     query = request.query(MappedQuery)
-    states = _states(query.state)
+    states = requested_states(query.state)
     view = load_view(services, key)
     mapped = [v for v in view.instances if v.instance.task_id == task_id and v.instance.map_index >= 0] if view else []
     if not mapped:
@@ -474,7 +474,7 @@ def _last_change(view: InstanceView) -> datetime:
     return max(known) if known else last_change(view.run)
 
 
-def _states(given: list[str]) -> list[TaskInstanceState | None]:
+def requested_states(given: list[str]) -> list[TaskInstanceState | None]:
     try:
         return [None if state in ("none", "no_status") else TaskInstanceState(state) for state in given]
     except ValueError as unknown:

@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from gust.errors import AlreadyExists
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+from gust.rest_api.dags import existing_dag
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
-from gust.rest_api.request import ALL_PAGES, Json, Query, Request, not_found
+from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
-from gust.rest_api.run_view import find_spec
+from gust.rest_api.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.task_instances import no_instance
 from gust.services.context import Services
+from gust.services.edit_xcom import create_xcom, delete_xcom, update_xcom
 from gust.services.ports import XCom
+from gust.services.specs import load_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,121 @@ def _rows(services: Services, run: DagRun, xcoms: Iterable[XCom]) -> list[XComRo
         task = spec.tasks.get(xcom.key.task_id) if spec else None
         rows.append(XComRow(xcom, run, dag_name, (task.task_display_name if task else "") or xcom.key.task_id))
     return rows
+
+
+# --- what people may do -----------------------------------------------------------------------------------------------
+
+RESERVED: Final = frozenset(
+    {"__classname__", "__version__", "__data__", "__id__", "__cache__", "__type", "__source", "__var"}
+)
+"""What makes Airflow's serialization take an object for an encoded one: nobody but a worker may say which class is made
+of a value."""
+
+
+def _without_reserved_keys(value: Any) -> Any:
+    _check_keys(value, "value")
+    return value
+
+
+def _check_keys(value: Any, path: str) -> None:
+    match value:
+        case str():
+            # Text that holds JSON is read as that again where it is shown.
+            decoded = _decoded(value)
+            if isinstance(decoded, dict | list):
+                _check_keys(decoded, path)
+        case dict():
+            if found := RESERVED & value.keys():
+                raise ValueError(
+                    f"XCom {path} contains reserved serialization keys: {', '.join(sorted(found))}. "
+                    "These keys are reserved for internal use."
+                )
+            for name, item in value.items():
+                _check_keys(item, f"{path}.{name}")
+        case list():
+            for place, item in enumerate(value):
+                _check_keys(item, f"{path}[{place}]")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+XComValue = Annotated[Any, AfterValidator(_without_reserved_keys)]
+
+
+class XComCreateBody(Body):
+    key: str
+    value: XComValue
+    map_index: int = UNMAPPED
+
+
+class XComUpdateBody(Body):
+    value: XComValue
+    map_index: int = UNMAPPED
+
+
+class XComDeleteQuery(Query):
+    map_index: Annotated[int, Field(ge=-1)] = UNMAPPED
+
+
+@operation("create_xcom_entry")
+def create_xcom_entry(services: Services, request: Request) -> Answer:
+    names, body = request.path, request.body(XComCreateBody)
+    dag_id, task_id = names["dag_id"], names["task_id"]
+    view = load_view(services, DagRunKey(dag_id, names["dag_run_id"]))
+    spec = view.spec if view else load_spec(services.objects, existing_dag(services, dag_id).spec_key)
+    if spec is None:
+        raise not_found(f"The Dag with ID: `{dag_id}` was not found")
+    if task_id not in spec.tasks:
+        raise not_found(f"Task with ID: `{task_id}` not found in dag: `{dag_id}`")
+    if view is None:
+        raise not_found(f"Dag Run with ID: `{names['dag_run_id']}` not found for dag: `{dag_id}`")
+    if not body.key:
+        raise bad_request(f"Couldn't serialise the XCom with key: `{body.key}`")
+    taken = Problem(409, f"The XCom with key: `{body.key}` with mentioned task instance already exists.")
+    found = view.instance(task_id, body.map_index)
+    if found is None:
+        raise no_instance(request, body.map_index, None)
+    if services.store.get_xcom(found.instance.key, body.key) is not None:
+        raise taken
+    try:
+        xcom = create_xcom(services, view.spec, found.instance, body.key, body.value)
+    except AlreadyExists as problem:
+        raise taken from problem
+    [row] = _rows(services, view.run, [xcom])
+    return Answer(201, xcom_response(row) | {"value": xcom.value})
+
+
+@operation("update_xcom_entry")
+def update_xcom_entry(services: Services, request: Request) -> Json:
+    body = request.body(XComUpdateBody)
+    view, found = _existing(services, request, body.map_index)
+    xcom = update_xcom(services, view.spec, found.instance, request.path["xcom_key"], body.value)
+    [row] = _rows(services, view.run, [xcom])
+    return xcom_response(row) | {"value": xcom.value}
+
+
+@operation("delete_xcom_entry")
+def delete_xcom_entry(services: Services, request: Request) -> Answer:
+    view, found = _existing(services, request, request.query(XComDeleteQuery).map_index)
+    delete_xcom(services, view.spec, found.instance, request.path["xcom_key"])
+    return Answer(204)
+
+
+def _existing(services: Services, request: Request, map_index: int) -> tuple[RunView, InstanceView]:
+    """Where the XCom is. Problem 404."""
+    name, view = (
+        request.path["xcom_key"],
+        load_view(services, DagRunKey(request.path["dag_id"], request.path["dag_run_id"])),
+    )
+    found = view.instance(request.path["task_id"], map_index) if view else None
+    if view is None or found is None or services.store.get_xcom(found.instance.key, name) is None:
+        raise not_found(f"The XCom with key: `{name}` with mentioned task instance doesn't exist.")
+    return view, found
 
 
 # --- values that people can read --------------------------------------------------------------------------------------

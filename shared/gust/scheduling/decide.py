@@ -182,7 +182,7 @@ class _Deciding:
 
     def look_after(self) -> Decision:
         self._ring_timers()
-        begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED}
+        begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED, S.AWAITING_INPUT}
         exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in begun])
         ends = lazy if lazy < self.now + self.config.look_again else None
         moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
@@ -218,6 +218,8 @@ class _Deciding:
                     self.view.move(transition.resend(instance, at=self.now, reason=reason))
                 case S.DEFERRED if instance.trigger is not None:
                     self._ring_trigger(instance, instance.trigger)
+                case S.AWAITING_INPUT if instance.due_at is not None and instance.due_at <= self.now:
+                    self.view.move(transition.time_out_input(instance, at=self.now))
                 case _:
                     pass
 

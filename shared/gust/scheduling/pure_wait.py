@@ -45,15 +45,15 @@ def pure_wait(trigger: ParkedTrigger, *, since: datetime | None) -> PureWait | N
     return PureWait(until=until, event=encoded_moment(until), ends_task=kwargs.get("end_from_trigger") is True)
 
 
-def encoded_moment(moment: datetime) -> dict[str, Any]:
-    """A UTC moment as serde encodes the `pendulum.DateTime` that the trigger would have given."""
+def encoded_moment(moment: datetime, *, classname: str = "pendulum.datetime.DateTime") -> dict[str, Any]:
+    """A UTC moment as serde encodes the `pendulum.DateTime` that the trigger would have given, or another class's."""
     zone = {
         "__classname__": "builtins.tuple",
         "__version__": 1,
         "__data__": ["UTC", "pendulum.tz.timezone.Timezone", 1, True],
     }
     return {
-        "__classname__": "pendulum.datetime.DateTime",
+        "__classname__": classname,
         "__version__": 2,
         "__data__": {"timestamp": moment.timestamp(), "tz": zone},
     }

@@ -102,6 +102,15 @@ def partition_date_of(spec: TimetableSpec, partition_key: str) -> datetime | Non
     return timetable.date_of(partition_key) if isinstance(timetable, _Partitions) else None
 
 
+def partition_moment(spec: TimetableSpec, asked: datetime) -> datetime:
+    """What somebody means who names a bound of partition dates: the wall clock of the timetable's zone, where it has one,
+    whatever zone the bound came with; else the moment, UTC where it has no zone."""
+    timetable = _timetable(spec.type, spec.data) if can_be_computed(spec) else None
+    if isinstance(timetable, _Partitions):
+        return _on_wall_clock(asked.replace(tzinfo=None), timetable.cron.zone).astimezone(UTC)
+    return asked.astimezone(UTC) if asked.tzinfo else asked.replace(tzinfo=UTC)
+
+
 def infer_manual_data_interval(spec: TimetableSpec, *, run_after: datetime) -> DataInterval:
     """The data interval of a run that a person asks for: for most timetables the last complete one."""
     return _timetable(spec.type, spec.data).manual_interval(run_after.astimezone(UTC))

@@ -18,11 +18,12 @@ from typing import Any, Final
 
 from gust.errors import IllegalTransition
 from gust.model.callback import Callback
+from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
 from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import slots
+from gust.scheduling import hitl, slots
 
 FAIL_METHOD: Final = "__fail__"
 """`next_method` that makes Airflow's runtime fail the resumed try, running its callbacks.
@@ -44,6 +45,8 @@ class Transition:
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
     callback: Callback | None = None
     """What this move makes due, where no worker is left to call it: stored in the same write."""
+    hitl: HITLMove | None = None
+    """What this move has to do with the question that its task asks a person: part of the same write."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "after", slots.settled(self.before, self.after))
@@ -53,9 +56,10 @@ class Transition:
         """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
         failed.
 
-        A try is in the history exactly from the moment the next one takes its place, never beside itself.
+        A try is in the history exactly from the moment the next one takes its place, never beside itself; and as it ended,
+        whatever its instance became (skipped, removed) after a clear, without another try.
         """
-        if not self.keeps_try:
+        if not self.keeps_try or self.before.is_try_kept:
             return None
         if self.before.state in FINISHED:
             return self.before
@@ -362,6 +366,46 @@ def defer(
     return Transition("defer", before, _labelled(after, rendered_map_index))
 
 
+def await_input(
+    before: TaskInstance,
+    *,
+    next_method: str,
+    next_kwargs: dict[str, Any] | str | None,
+    due_at: datetime | None,
+    question: ParkedQuestion | None,
+    rendered_map_index: str | None = None,
+) -> Transition:
+    """running → awaiting_input. A person is asked, and nobody has answered; leaves with the answer or at `due_at`."""
+    _require("await_input", before, before.state is S.RUNNING)
+    after = replace(
+        before,
+        state=S.AWAITING_INPUT,
+        queued_at=None,
+        next_method=next_method,
+        next_kwargs=next_kwargs,
+        due_at=due_at,
+        question=question,
+        reason=None,
+    )
+    unanswered = HITLMove(question.try_number) if question else None
+    return Transition("await_input", before, _labelled(after, rendered_map_index), hitl=unanswered)
+
+
+def resume_answered(
+    before: TaskInstance,
+    *,
+    at: datetime,
+    answer: HITLAnswer,
+    next_method: str,
+    next_kwargs: dict[str, Any] | str | None,
+    rendered_map_index: str | None = None,
+) -> Transition:
+    """running → scheduled. It would await input, and the answer is there already: the same try goes on with it."""
+    _require("resume_answered", before, before.state is S.RUNNING)
+    after = _answered(before, at, answer, next_method, next_kwargs)
+    return Transition("resume_answered", before, _labelled(after, rendered_map_index))
+
+
 # --- the trigger ------------------------------------------------------------------------------------------------------
 
 
@@ -391,7 +435,34 @@ def time_out_trigger(before: TaskInstance, *, at: datetime, reason: str | None =
     return Transition("time_out_trigger", before, _resumed(before, at, FAIL_METHOD, {"error": TRIGGER_TIMEOUT}, reason))
 
 
+def time_out_input(before: TaskInstance, *, at: datetime) -> Transition:
+    """awaiting_input → scheduled. Nobody has answered in time: the try goes on with the defaults, or fails without any."""
+    _require("time_out_input", before, before.state is S.AWAITING_INPUT)
+    reason = "Nobody answered in time."
+    question = before.question
+    if question is None or question.defaults is None:
+        next_kwargs = {**_as_dict(before.next_kwargs), "event": hitl.TIMED_OUT}
+        return Transition("time_out_input", before, _resumed(before, at, before.next_method or "", next_kwargs, reason))
+    answer = HITLAnswer(
+        chosen_options=list(question.defaults), params_input=dict(question.params_input), responded_at=at
+    )
+    after = _answered(before, at, answer, before.next_method, before.next_kwargs, is_late=True, reason=reason)
+    return Transition("time_out_input", before, after, hitl=HITLMove(question.try_number, answer))
+
+
 # --- a person ---------------------------------------------------------------------------------------------------------
+
+
+def answer(before: TaskInstance, *, at: datetime, answer: HITLAnswer, try_number: int) -> Transition:
+    """awaiting_input | deferred → scheduled. A person has answered: the same try goes on with what they said.
+
+    `try_number` is that of the question, which takes the answer in the same write. One that is deferred waits for the
+    trigger by which operators asked before Airflow 3.3; whatever that says afterwards comes too late.
+    """
+    _require("answer", before, before.state in {S.AWAITING_INPUT, S.DEFERRED})
+    parked = before.trigger or before
+    after = _answered(before, at, answer, parked.next_method, parked.next_kwargs)
+    return Transition("answer", before, after, hitl=HITLMove(try_number, answer))
 
 
 def clear(
@@ -508,6 +579,7 @@ def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> 
         trigger=None,
         next_method=None,
         next_kwargs=None,
+        question=None,
         reason=reason,
     )
 
@@ -517,6 +589,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
     return replace(
         before,
         state=None,
+        is_try_kept=True,
         max_tries=max(before.max_tries, before.try_number) if retries is None else before.try_number + retries,
         dispatch_count=before.dispatch_count + 1,
         end_date=before.end_date or at,
@@ -524,6 +597,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         trigger=None,
         next_method=None,
         next_kwargs=None,
+        question=None,
         reschedule_count=0,
         first_start_date=None,
         retry_delay_override=None,
@@ -548,8 +622,27 @@ def _resumed(
         trigger=None,
         next_method=next_method,
         next_kwargs=next_kwargs,
+        question=None,
         reason=reason,
     )
+
+
+def _answered(
+    before: TaskInstance,
+    at: datetime,
+    answer: HITLAnswer,
+    next_method: str | None,
+    next_kwargs: dict[str, Any] | str | None,
+    *,
+    is_late: bool = False,
+    reason: str | None = None,
+) -> TaskInstance:
+    """An answer that Airflow's runtime could not be told fails the try, as in Airflow."""
+    if not hitl.can_be_told(answer):
+        failure = {"error": TRIGGER_FAILURE, "traceback": [hitl.UNTELLABLE]}
+        return _resumed(before, at, FAIL_METHOD, failure, hitl.UNTELLABLE)
+    told = {**_as_dict(next_kwargs), "event": hitl.event(answer, is_late=is_late)}
+    return _resumed(before, at, next_method or "", told, reason)
 
 
 def _labelled(after: TaskInstance, rendered_map_index: str | None) -> TaskInstance:

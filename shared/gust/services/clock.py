@@ -1,5 +1,6 @@
 """Where services get the time from: the system's clock, or one that tests turn by hand."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 
@@ -8,9 +9,12 @@ class SystemClock:
         """Aware, UTC."""
         return datetime.now(UTC)
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 class ManualClock:
-    """Stands still until `advance` or `set` moves it."""
+    """Stands still until `advance`, `set` or a sleeper moves it."""
 
     def __init__(self, now: datetime) -> None:
         self.set(now)
@@ -27,3 +31,7 @@ class ManualClock:
         """Move on and return the new time."""
         self._now += timedelta(seconds=seconds)
         return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Who sleeps is the only one who moves here: time passes at once."""
+        self.advance(seconds)

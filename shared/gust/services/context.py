@@ -2,7 +2,22 @@
 
 from dataclasses import dataclass, field
 
-from gust.services.ports import Clock, LogReader, NoTimetables, Objects, Queues, Store, Timetables, Tokens
+from gust.services.ports import (
+    Cipher,
+    Clock,
+    Deployments,
+    Inventory,
+    LogReader,
+    NoCipher,
+    NoDeployments,
+    NoInventory,
+    NoTimetables,
+    Objects,
+    Queues,
+    Store,
+    Timetables,
+    Tokens,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +29,6 @@ class Services:
     clock: Clock
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
+    deployments: Deployments = field(default_factory=NoDeployments)
+    inventory: Inventory = field(default_factory=NoInventory)
+    cipher: Cipher = field(default_factory=NoCipher)

@@ -13,16 +13,16 @@ from uuid import UUID, uuid5
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import BadRequest, StaleCallback
+from gust.errors import BadRequest, StaleCallback, Unreadable
 from gust.model.callback import CALLBACK_NAMESPACE, Callback, CallbackKind, CallbackState
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState
-from gust.model.variable import VARIABLES, Variable
 from gust.scheduling.callback import CallbackMove, made, next_deadline
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version
+from gust.services.variables import find_variable
 from gust.services.wake import wake_run
 
 CUSTOM: Final = "__class_path"
@@ -144,10 +144,13 @@ def alert_interval(services: Services, interval: Mapping[str, Any] | float) -> t
     if (seconds := fixed_seconds(interval)) is not None:
         return timedelta(seconds=seconds)
     key = interval["__data__"]["key"]
-    stored = services.store.get_setting(VARIABLES, key)
-    if stored is None:
+    try:
+        variable = find_variable(services, key)
+    except Unreadable as problem:
+        raise BadRequest(str(problem)) from problem
+    if variable is None:
         raise BadRequest(f"VariableInterval '{key}' not found")
-    value = Variable.from_document(key, stored).value
+    value = variable.value or ""
     try:
         return timedelta(seconds=int(value))
     except ValueError as problem:

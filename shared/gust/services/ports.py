@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gust.errors import NotSupportedYet
+from gust.errors import NotSupportedYet, Unreadable
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -30,10 +30,12 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.dispatch import Dispatch
+from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunType
+from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
@@ -134,8 +136,8 @@ class RunStore(Protocol):
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
         `due_at` differs, the stored `due_at` too. A backfill's run that ends, or is queued again, is counted in the same
-        transaction. Raises StaleDagRun; ValueError where the run would begin or cease to be running, which has verbs of
-        its own."""
+        transaction, and one that loses its partition date is not found by it any more. Raises StaleDagRun; ValueError
+        where the run would begin or cease to be running, which has verbs of its own."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
@@ -175,7 +177,8 @@ class RunStore(Protocol):
         Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
         and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
         ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
-        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance."""
+        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance, and
+        StaleHITLDetail where `transition.hitl` wants an unanswered question and it is not."""
 
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
@@ -266,6 +269,16 @@ class XComStore(Protocol):
         nothing, unless the instance runs.
         Raises Invalid where the value is larger than 50 MB."""
 
+    def create_xcom(self, xcom: XCom) -> None:
+        """Store it, and note nothing. Raises AlreadyExists where there is one, Invalid where it is larger than 50 MB."""
+
+    def note_xcom(
+        self, key: TaskInstanceKey, name: str, *, is_pushed: bool | None, skip_decision: dict[str, Any] | None
+    ) -> None:
+        """What the scheduler must know of what a person does to an XCom: whether the name is among the instance's
+        `pushed_keys`, and whom it skips; `None`: as before. Whatever state the instance is in; one without an item
+        notes nothing. The scheduler looks at the run again."""
+
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None: ...
 
     def list_xcoms(
@@ -275,6 +288,28 @@ class XComStore(Protocol):
 
     def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
         """Delete one, or all of the instance. Deleting what is not there is no error."""
+
+
+class HITLStore(Protocol):
+    """Questions that tasks ask people. What moves an instance that awaits input writes the answer with it: `move`."""
+
+    def put_hitl_detail(self, detail: HITLDetail, *, before: HITLDetail | None = None) -> None:
+        """Store what a try asks; the same again is no error. `before` is the instance's last question: one of an earlier
+        try stays in the history, one of the same try loses its answer."""
+
+    def get_hitl_detail(self, key: TaskInstanceKey, *, until_try: int | None = None) -> HITLDetail | None:
+        """The last question of the instance, or the last of its tries up to `until_try`."""
+
+    def list_hitl_details(
+        self, *, dag_id: str | None = None, run_id: str | None = None, answered: bool | None = None
+    ) -> list[HITLDetail]:
+        """The last question of each instance; across runs it may lag by a moment."""
+
+    def answer_hitl_detail(
+        self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
+    ) -> None:
+        """Store the answer, if there is none and the instance still is where it was `seen`: nothing is resumed by it.
+        Raises StaleHITLDetail, StaleTaskInstance."""
 
 
 class DagStore(Protocol):
@@ -296,9 +331,6 @@ class DagStore(Protocol):
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
         """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
         DAGs for which events wait that should have been looked at by then."""
-
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        """Oldest first."""
 
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
@@ -499,17 +531,88 @@ class AssetQueueStore(Protocol):
         """event id → runs that were to consume it."""
 
 
+class StateStores(Protocol):
+    """What tasks, watchers and people keep for a task instance (all its tries alike) or for an asset. Writes replace."""
+
+    def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None: ...
+
+    def get_task_state(self, key: TaskInstanceKey, name: str) -> StateEntry | None: ...
+
+    def list_task_state(self, key: TaskInstanceKey) -> list[StateEntry]:
+        """By key."""
+
+    def delete_task_state(self, key: TaskInstanceKey, name: str) -> None:
+        """Deleting what is not there is no error."""
+
+    def clear_task_state(self, run: DagRunKey, task_id: str, map_index: int | None) -> None:
+        """`None`: of all map indexes."""
+
+    def put_asset_state(self, asset: AssetKey, entry: StateEntry) -> None: ...
+
+    def get_asset_state(self, asset: AssetKey, name: str) -> StateEntry | None: ...
+
+    def list_asset_state(self, asset: AssetKey) -> list[StateEntry]:
+        """By key."""
+
+    def delete_asset_state(self, asset: AssetKey, name: str) -> None: ...
+
+    def clear_asset_state(self, asset: AssetKey) -> None: ...
+
+
 class SettingStore(Protocol):
-    """Variables, connections and the key-value stores of tasks and assets: small named JSON documents."""
+    """Variables and connections: small named JSON documents."""
 
     def get_setting(self, namespace: str, name: str) -> Any | None: ...
 
-    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None: ...
+    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
+        """Store or replace, whatever is there."""
+
+    def create_setting(self, namespace: str, name: str, value: Any) -> None:
+        """Raises AlreadyExists."""
+
+    def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
+        """Replace, if `before` is what is stored. Raises Stale."""
 
     def delete_setting(self, namespace: str, name: str) -> bool:
         """Whether it was there."""
 
-    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]: ...
+    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
+        """In order of their names."""
+
+    def settings_by_age(self, namespace: str) -> dict[str, Any]:
+        """In the order in which they were made."""
+
+
+class EventLogStore(Protocol):
+    """Who did what, for a year."""
+
+    def log_event(self, event: LoggedEvent) -> LoggedEvent:
+        """Keep it and return it as it is kept: a microsecond later where another event has its moment. The very same event
+        again changes nothing."""
+
+    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None: ...
+
+    def logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[LoggedEvent]:
+        """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
+
+    def count_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> int:
+        """How many `logged_events` would list. May lag by a moment."""
 
 
 class Store(
@@ -518,11 +621,14 @@ class Store(
     CallbackStore,
     LimitStore,
     XComStore,
+    HITLStore,
     DagStore,
     AssetStore,
     AssetReferenceStore,
     AssetQueueStore,
     SettingStore,
+    EventLogStore,
+    StateStores,
     WatcherStore,
     Protocol,
 ):
@@ -571,6 +677,50 @@ class Deployments(Protocol):
 
     def start(self, name: str) -> None:
         """Start a deployment. The same name again starts nothing and is no error."""
+
+
+class NoDeployments:
+    """For where nobody deploys."""
+
+    def start(self, name: str) -> None:
+        raise NotSupportedYet(f"The deployment {name} cannot be started from here")
+
+
+class Inventory(Protocol):
+    """What the functions that have Airflow consist of. `bundle_version` names the bundle whose `plugins/` count too. Raises
+    Unwell where it cannot be asked."""
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
+        """As the REST API shows them, by name."""
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
+        """Where from → why not."""
+
+    def providers(self) -> list[dict[str, Any]]:
+        """As the REST API shows them, by name."""
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        """Section → option → value, without secrets."""
+
+
+class NoInventory:
+    """For where no parser can be asked."""
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:  # noqa: ARG002 - the port's signature
+        raise self._refusal()
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:  # noqa: ARG002
+        raise self._refusal()
+
+    def providers(self) -> list[dict[str, Any]]:
+        raise self._refusal()
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        raise self._refusal()
+
+    @staticmethod
+    def _refusal() -> NotSupportedYet:
+        return NotSupportedYet("What is installed cannot be asked here")
 
 
 class Timetables(Protocol):
@@ -648,6 +798,28 @@ class LogReader(Protocol):
 class Clock(Protocol):
     def now(self) -> datetime:
         """Aware, UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so much time has passed."""
+
+
+class Cipher(Protocol):
+    """Encrypts what is kept secret in the table. Only those who answer people and workers may have one."""
+
+    def encrypt(self, text: str) -> str: ...
+
+    def decrypt(self, token: str) -> str:
+        """Raises Unreadable where no key of the stack fits."""
+
+
+class NoCipher:
+    """Of those who have no key, or need none."""
+
+    def encrypt(self, text: str) -> str:  # noqa: ARG002 - the port's signature
+        raise NotSupportedYet("This function has no key to encrypt with")
+
+    def decrypt(self, token: str) -> str:  # noqa: ARG002
+        raise Unreadable("This function has no key to decrypt with")
 
 
 class Tokens(Protocol):

@@ -36,14 +36,14 @@ def push_xcom(
     """
     instance = present_dispatch(services, dispatch)
     if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
-        mapped_length = _length_of(value) if _is_mapped_over(services, instance) else None
+        mapped_length = _length_of(value) if is_mapped_over(_spec(services, instance), instance.task_id) else None
     xcom = XCom(
         key=dispatch.key,
         name=name,
         value=value,
         timestamp=services.clock.now(),
         mapped_length=mapped_length,
-        skip_decision=_skip_decision(services, instance, value) if name == SKIP_DECISION else None,
+        skip_decision=skip_decision_of(_spec(services, instance), instance, value) if name == SKIP_DECISION else None,
         dag_result=dag_result,
     )
     try:
@@ -52,15 +52,18 @@ def push_xcom(
         raise not_running(stale.current) from stale
 
 
-def _is_mapped_over(services: Services, instance: TaskInstance) -> bool:
-    return instance.task_id in _mapped_over(_spec(services, instance))
+def is_mapped_over(spec: DagSpec, task_id: str) -> bool:
+    """Whether a task or a group of the DAG maps over the task's results."""
+    tasks = [task.expansion for task in spec.tasks.values()]
+    groups = [group.expansion for group in spec.task_groups.values()]
+    return any(task_id in expansion.upstream_task_ids() for expansion in (*tasks, *groups) if expansion)
 
 
-def _skip_decision(services: Services, instance: TaskInstance, value: Any) -> dict[str, Any] | None:
+def skip_decision_of(spec: DagSpec, instance: TaskInstance, value: Any) -> dict[str, Any] | None:
     """Of what is skipped, the tasks directly downstream: nobody else asks, and a short circuit names all below it."""
     if not isinstance(value, dict):
         return None
-    task = _spec(services, instance).tasks[instance.task_id]
+    task = spec.tasks[instance.task_id]
     return {
         kind: [task_id for task_id in task.downstream_task_ids if task_id in value[kind]]
         for kind in ("followed", "skipped")
@@ -73,13 +76,6 @@ def _spec(services: Services, instance: TaskInstance) -> DagSpec:
     if run is None:
         raise NotFound(f"DagRun with dag_id={instance.dag_id} and run_id={instance.run_id} not found")
     return spec_of_instance(services, run, instance)
-
-
-def _mapped_over(spec: DagSpec) -> frozenset[str]:
-    """Tasks over whose results a task or a group of the DAG maps."""
-    tasks = [task.expansion for task in spec.tasks.values()]
-    groups = [group.expansion for group in spec.task_groups.values()]
-    return frozenset(source for expansion in (*tasks, *groups) if expansion for source in expansion.upstream_task_ids())
 
 
 def _length_of(value: Any) -> int:

@@ -21,6 +21,7 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
 from gust.scheduling.decide import lose_try
 from gust.scheduling.transition import Transition
+from gust.services.clear_task_state import clear_task_state_on_success
 from gust.services.context import Services
 from gust.services.emit_asset_events import OutletEvent, emit_asset_events
 from gust.services.specs import spec_of_instance
@@ -40,11 +41,11 @@ def report_success(
     The events go first: a crash in between leaves a try that reports again and events that are stored once, never a
     success whose events are missing.
     """
-    if (before := ending(services, dispatch, or_already=S.SUCCESS)) is None:
-        return
-    if outlets or events:
-        emit_asset_events(services, before, outlets=outlets, events=events, at=at)
-    move(services, transition.succeed(before, at=at, rendered_map_index=rendered_map_index))
+    if before := ending(services, dispatch, or_already=S.SUCCESS):
+        if outlets or events:
+            emit_asset_events(services, before, outlets=outlets, events=events, at=at)
+        move(services, transition.succeed(before, at=at, rendered_map_index=rendered_map_index))
+    clear_task_state_on_success(services, [dispatch.key])
 
 
 def report_failure(

@@ -23,6 +23,7 @@ from gust.scheduling.clearing import cleared, queued_again, reset
 from gust.scheduling.relatives import Marker
 from gust.scheduling.transition import Transition
 from gust.services.clear_task_instances import is_marked, latest_version, runs_between
+from gust.services.clear_task_state import clear_task_state_on_success
 from gust.services.context import Services
 from gust.services.edit_run import Edit, edit_run
 from gust.services.find_task_instances import all_instances
@@ -93,6 +94,8 @@ def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list
         )
         edited = edit_run(services, DagRunKey(key.dag_id, run_id), plan)
         altered += [instance for instance in edited.moved.values() if instance.state is asked.state]
+    if asked.state is S.SUCCESS:
+        clear_task_state_on_success(services, [instance.key for instance in altered])
     return altered
 
 

@@ -54,12 +54,15 @@ def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> 
     return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
 
 
-def repeated_move(after: TaskInstance) -> Changes:
+def repeated_move(transition: Transition) -> Changes:
     """What is stored where this very move has happened already, and asking for it again is no error.
 
     The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
+    So is a person's answer: two who answer would lead to the same place, and only one is heard.
     """
-    return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid}
+    after = transition.after
+    said = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
+    return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid, **said}
 
 
 def watcher_fence(watcher: Watcher) -> Changes:

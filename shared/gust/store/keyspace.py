@@ -13,6 +13,9 @@ names; a field that has its default is left out (`items.py`).
     rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
                                                                                            list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
+    HITLDetail          RUN#<dag_id>#<run_id>        HITL#<task_id>#<map_index>#<try>    get_hitl_detail: the last one
+                                                                                           of sk begins with
+    task's state store  RUN#<dag_id>#<run_id>        STATE#<task_id>#<map_index>#<key>   get_, list_task_state
     logical date taken  LOGICAL_DATE#<dag_id>        <logical_date>                      create_run's condition;
                                                                                            runs_before, runs_after
     run of a partition  PARTITION#<dag_id>           <partition_date>#<run_id>           runs_of_partition; pk
@@ -28,7 +31,8 @@ names; a field that has its default is left out (`items.py`).
     DagWarning          WARNING                      <dag_id>#<warning_type>             list_warnings: pk, sk begins
     active Bundle       BUNDLE                       ACTIVE                              active_bundle
     turn to deploy      BUNDLE                       TURN                                deployment_turn
-    logged event        EVENT_LOG#<dag_id>           <when>#<event>                      logged_events: pk
+    logged event        EVENT_LOG                    <event_log_id>                      get_logged_event;
+                                                                                           logged_events: sk between
     sign of life        ALIVE                        <component>                         last_alive: pk
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
@@ -48,6 +52,7 @@ names; a field that has its default is left out (`items.py`).
     name of a pool      POOL                         <name>                              list_pools: pk
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
+    asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
 
 `map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
 
@@ -65,6 +70,8 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
             BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
+            EVENT_LOG#<dag_id>            <event_log_id>#<run_id>             events of a DAG, and of its runs
+            HITL#OPEN | HITL#ANSWERED     <created_at>                        questions that tasks ask now
     waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
 
 Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
@@ -100,7 +107,15 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
                            move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at` afterwards
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
-    put_rendered_fields    1 WRU per KB                 put_setting  1 WRU per KB
+    put_rendered_fields    1 WRU per KB                 put_, create_, change_setting  1 WRU per KB
+    settings_by_age        1 RRU per 4 KB of all of them
+    log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
+    logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
+                             0.5 RRU per 4 KB of all for the count
+    put_hitl_detail        1 WRU per KB +1; 4t +2 where an earlier try had asked. What begins to await input 4t instead of
+                             1, what is answered or times out 4t +2
+    put_task_state, _asset_state   1 WRU per KB         clear_…      1 WRU per key
+    edit_xcom              as put_xcom; 1 WRU more where the instance notes what is pushed
     put_asset_events       2t WRU; per event 2t, 2t more per alias; per DAG or partition they go to 2t, +1 if none waited
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
     create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
@@ -120,7 +135,7 @@ from typing import Any, Final, NamedTuple
 
 from gust.errors import Invalid
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
-from gust.model.logged_event import LoggedEvent
+from gust.model.logged_event import LoggedEvent, id_of
 
 TTL_ATTRIBUTE: Final = "ttl"
 """Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
@@ -218,6 +233,51 @@ def rendered_fields_of(key: Key) -> tuple[str, int]:
     """(task_id, map_index) from a key that `rendered_fields` made."""
     task_id, map_index = key.sk.removeprefix(RENDERED_FIELDS).split("#")
     return unescape(task_id), int(map_index)
+
+
+HITL: Final = "HITL#"
+HITL_OPEN: Final = "HITL#OPEN"
+HITL_ANSWERED: Final = "HITL#ANSWERED"
+"""In the index of runs, where a DAG's name is escaped and holds no `#`."""
+
+
+def hitl_detail(key: TaskInstanceKey, try_number: int) -> Key:
+    return Key(run_partition(key.run), f"{hitl_details(key)}{try_number:06d}")
+
+
+def hitl_details(key: TaskInstanceKey) -> str:
+    return f"{HITL}{_of_instance(key)}#"
+
+
+def hitl_detail_of(key: Key) -> tuple[TaskInstanceKey, int] | None:
+    """The instance and the try whose question `key` names; `None` for every other item."""
+    its_run = run_key(key.pk)
+    match key.sk.split("#"):
+        case ["HITL", task_id, map_index, try_number] if its_run:
+            return its_run.task_instance(unescape(task_id), int(map_index)), int(try_number)
+    return None
+
+
+def task_state(key: TaskInstanceKey, name: str) -> Key:
+    return Key(run_partition(key.run), _checked(f"{task_states(key.task_id, key.map_index)}{escape(name)}", "key"))
+
+
+def task_states(task_id: str, map_index: int | None) -> str:
+    """`None`: of all map indexes."""
+    return f"STATE#{escape(task_id)}#" + ("" if map_index is None else f"{number(map_index)}#")
+
+
+def asset_state(name: str, uri: str, key: str) -> Key:
+    return Key(asset_states(name, uri), _checked(escape(key), "key"))
+
+
+def asset_states(name: str, uri: str) -> str:
+    return f"ASSET_STATE#{escape(name)}#{escape(uri)}"
+
+
+def state_name(key: Key) -> str:
+    """The entry's name from a key that `task_state` or `asset_state` made."""
+    return unescape(key.sk.rpartition("#")[2])
 
 
 def xcom(key: TaskInstanceKey, name: str) -> Key:
@@ -322,12 +382,43 @@ def warnings(dag_id: str | None) -> str:
     return "" if dag_id is None else f"{escape(dag_id)}#"
 
 
-def logged_event(event: LoggedEvent) -> Key:
-    return Key(logged_events(event.dag_id), f"{moment(event.when)}#{escape(event.event)}")
+LOGGED_EVENTS: Final = "EVENT_LOG"
+_LAST_EVENT: Final = 10**16 - 1
+"""Microseconds since 1970, in 2286: sixteen digits."""
 
 
-def logged_events(dag_id: str) -> str:
-    return f"EVENT_LOG#{escape(dag_id)}"
+def logged_event(event_log_id: int) -> Key:
+    return Key(LOGGED_EVENTS, _event(event_log_id))
+
+
+def event_bounds(after: datetime | None, before: datetime | None) -> tuple[str, str]:
+    """The first and the last sort key of events between the moments, both not included. The last may come first."""
+    first = 0 if after is None else id_of(after) + 1
+    last = _LAST_EVENT if before is None else id_of(before) - 1
+    return _event(max(first, 0)), _event(max(min(last, _LAST_EVENT), 0))
+
+
+def events_of_dag(dag_id: str) -> str:
+    """A partition of the index of runs. No DAG's own is called so: its id holds no `#`."""
+    return f"{LOGGED_EVENTS}#{escape(dag_id)}"
+
+
+def logged_event_order(event: LoggedEvent) -> str:
+    return f"{_event(event.event_log_id)}#{event_of_run(event.run_id or '')}"
+
+
+def event_of_run(run_id: str) -> str:
+    """As much of the id as always fits: equal for equal ids, and nearly always different for different ones."""
+    return escape(run_id).encode()[: _LONGEST - 24].decode(errors="ignore")
+
+
+def event_until(last: str) -> str:
+    """Behind every order of an event up to the one with that key."""
+    return f"{last}#\U0010ffff"
+
+
+def _event(event_log_id: int) -> str:
+    return f"{event_log_id:016d}"
 
 
 def alive(component: str) -> Key:

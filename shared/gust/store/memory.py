@@ -29,7 +29,6 @@ from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem,
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
@@ -59,8 +58,12 @@ from gust.store.fences import (
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
+from gust.store.memory_logged_events import MemoryLoggedEvents
 from gust.store.memory_part import T, as_stored
+from gust.store.memory_settings import MemorySettings
+from gust.store.memory_state_stores import MemoryStateStores
 from gust.store.memory_watchers import MemoryWatchers
 
 P = ParamSpec("P")
@@ -76,7 +79,17 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
     return locked
 
 
-class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, MemoryWatchers):
+class MemoryStore(
+    MemoryBackfills,
+    MemoryDeletions,
+    MemoryLimits,
+    MemoryAssets,
+    MemorySettings,
+    MemoryLoggedEvents,
+    MemoryHITL,
+    MemoryStateStores,
+    MemoryWatchers,
+):
     """Implements `services.ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -88,6 +101,9 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._logical_dates: dict[tuple[str, datetime], str] = {}
         self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
         self._callbacks = {}
+        self._hitl_details = {}
+        self._task_states = {}
+        self._asset_states = {}
         self._watchers = {}
         self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
         self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
@@ -100,10 +116,10 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         self._bundle: Bundle | None = None
         self._turn: DeploymentTurn | None = None
         self._alive: dict[str, datetime] = {}
-        self._logged_events: list[LoggedEvent] = []
+        MemoryLoggedEvents.__init__(self)
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
-        self._settings: dict[tuple[str, str], tuple[str, datetime | None]] = {}
+        MemorySettings.__init__(self)
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
 
@@ -164,7 +180,7 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
 
         if last and last.pauses:
             self._change_dag(before.dag_id, {"is_paused": True})
-            self._logged_events.append(last.pauses)
+            self.log_event(last.pauses)
 
     @_alone
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
@@ -297,12 +313,15 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         before, after = transition.before, transition.after
         current = self._current(before.key)
         if not _holds(instance_fence(before), current):
-            if _holds(repeated_move(after), current):
+            if _holds(repeated_move(transition), current):
                 return
             if (again := with_what_it_holds(transition, current)) is not None:
                 self.move(again)
                 return
             raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.hitl is not None:
+            self._check_hitl(before.key, transition.hitl)
+            self._write_hitl(before.key, transition.hitl)
         if transition.callback is not None:
             self._write_callbacks([CallbackMove(None, transition.callback)])
         self._set_instance(replace(current, **changed_instance_fields(before, after)))
@@ -366,6 +385,26 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
+
+    @_alone
+    def create_xcom(self, xcom: XCom) -> None:
+        if (xcom.key, xcom.name) in self._xcoms:
+            raise AlreadyExists(f"{xcom.key} has an XCom {xcom.name!r} already")
+        self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
+
+    @_alone
+    def note_xcom(
+        self, key: TaskInstanceKey, name: str, *, is_pushed: bool | None, skip_decision: dict[str, Any] | None
+    ) -> None:
+        noted = self.get_instance(key)
+        if noted is None:
+            return
+        if is_pushed is not None:
+            pushed = {*noted.pushed_keys, name} if is_pushed else {*noted.pushed_keys} - {name}
+            noted = replace(noted, pushed_keys=tuple(sorted(pushed)))
+        if skip_decision is not None:
+            noted = replace(noted, skip_decision=skip_decision)
+        self._set_instance(noted)
 
     @_alone
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:
@@ -436,11 +475,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
         ]
         due += self._due_queues(until)
         return sorted(due, key=lambda found: (found[1], found[0]))
-
-    @_alone
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        found = [event for event in self._logged_events if event.dag_id == dag_id]
-        return sorted(found, key=lambda event: (event.when, event.event))
 
     @_alone
     def put_version(self, version: DagVersion) -> None:
@@ -525,34 +559,6 @@ class MemoryStore(MemoryBackfills, MemoryDeletions, MemoryLimits, MemoryAssets, 
 
     def _change_dag(self, dag_id: str, changed: Mapping[str, Any]) -> None:
         self._dags[dag_id] = replace(self._dags[dag_id], **changed)
-
-    # --- settings -----------------------------------------------------------------------------------------------------
-
-    @_alone
-    def get_setting(self, namespace: str, name: str) -> Any | None:
-        return self._fresh_settings(namespace).get(name)
-
-    @_alone
-    def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        self._settings[namespace, name] = (json.dumps(value), expires_at)
-
-    @_alone
-    def delete_setting(self, namespace: str, name: str) -> bool:
-        was_there = name in self._fresh_settings(namespace)
-        self._settings.pop((namespace, name), None)
-        return was_there
-
-    @_alone
-    def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
-        return {name: value for name, value in self._fresh_settings(namespace).items() if name.startswith(prefix)}
-
-    def _fresh_settings(self, namespace: str) -> dict[str, Any]:
-        now = self._clock.now()
-        return {
-            name: json.loads(value)
-            for (its_namespace, name), (value, expires_at) in sorted(self._settings.items())
-            if its_namespace == namespace and (expires_at is None or expires_at > now)
-        }
 
 
 def _stored(found: T | None) -> T | None:

@@ -84,6 +84,7 @@ class Expression:
     sets: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
     adds: list[str] = field(default_factory=list)
+    deletes: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     values: dict[str, Attribute] = field(default_factory=dict)
 
@@ -142,8 +143,13 @@ class Expression:
         self.adds.append(f"{self._name(name)} {self._value('added', name, value)}")
         return self
 
+    def take_out(self, name: str, value: Attribute) -> Expression:
+        """Remove from a set; the last one takes the attribute with it."""
+        self.deletes.append(f"{self._name(name)} {self._value('deleted', name, value)}")
+        return self
+
     def arguments(self) -> dict[str, Any]:
-        updates = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds}
+        updates = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds, "DELETE": self.deletes}
         arguments: dict[str, Any] = {}
         if update := " ".join(f"{verb} {', '.join(clauses)}" for verb, clauses in updates.items() if clauses):
             arguments["UpdateExpression"] = update
@@ -195,6 +201,14 @@ class Delete:
 
     key: Key
     expression: Expression = field(default_factory=Expression)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Change nothing of an item, but have it checked with the other writes of a transaction."""
+
+    key: Key
+    expression: Expression
 
 
 class Table:
@@ -263,6 +277,23 @@ class Table:
             condition += " AND #sk <= :until"
         return self._query(condition, names, values, index=index, ascending=ascending, limit=limit, pages=pages)
 
+    def count_between(self, pk: str, first: str, last: str) -> int:
+        """How many items `query_between` would read. May lag by a moment, at half the price."""
+        arguments: dict[str, Any] = {
+            "TableName": self._name,
+            "Select": "COUNT",
+            "KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
+            "ExpressionAttributeValues": {":pk": {"S": pk}, ":first": {"S": first}, ":last": {"S": last}},
+        }
+        count = 0
+        while True:
+            answer = self._call("query", **arguments)
+            count += int(answer["Count"])
+            if not (position := answer.get("LastEvaluatedKey")):
+                return count
+            arguments["ExclusiveStartKey"] = position
+
     def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,
                index: str | None = None, limit: int | None = None,
                pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip
@@ -327,7 +358,7 @@ class Table:
                     break
                 self._back_off(attempt)
 
-    def transact(self, *writes: Put | Update | Delete) -> None:
+    def transact(self, *writes: Put | Update | Delete | Check) -> None:
         """All or nothing. Raises ConditionFailed, with one entry of `found` per write."""
         self._write("transact_write_items", {"TransactItems": [_transacted(self._name, write) for write in writes]})
 
@@ -386,7 +417,7 @@ def _put(table: str, put: Put) -> dict[str, Any]:
     return {"TableName": table, "Item": {**_key(put.key), **put.item}, **put.expression.arguments()}
 
 
-def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
+def _transacted(table: str, write: Put | Update | Delete | Check) -> dict[str, Any]:
     match write:
         case Put():
             return {"Put": _put(table, write)}
@@ -394,6 +425,8 @@ def _transacted(table: str, write: Put | Update | Delete) -> dict[str, Any]:
             return {"Update": _update(table, write)}
         case Delete():
             return {"Delete": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
+        case Check():
+            return {"ConditionCheck": {"TableName": table, "Key": _key(write.key), **write.expression.arguments()}}
 
 
 def _update(table: str, update: Update) -> dict[str, Any]:

@@ -48,7 +48,7 @@ with DAG("fail_fast_in_mapped", schedule=None, fail_fast=True):
     each.expand_kwargs([{"outcome": SUCCESS, "after": 0}, {"outcome": FAILED, "after": 6}]) >> empty("after")
 
 
-with DAG("takes_too_long", schedule=None, dagrun_timeout=timedelta(seconds=8)):
+with DAG("takes_too_long", schedule=None, dagrun_timeout=timedelta(seconds=20)):
     ending("quick", SUCCESS) >> ending("slow", SUCCESS, after=60) >> empty("never")
     empty("first") >> empty("second")
 

@@ -148,10 +148,6 @@ def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: Task
 
 
 LATER = [
-    ("PATCH", "/task-instances/{id}/state", {"state": "awaiting_input", "next_method": "go"}, "Human-in-the-loop"),
-    ("POST", "/hitlDetails/{id}", {"ti_id": "x"}, "Human-in-the-loop"),
-    ("PATCH", "/hitlDetails/{id}", {"ti_id": "x"}, "Human-in-the-loop"),
-    ("GET", "/hitlDetails/{id}", None, "Human-in-the-loop"),
     ("GET", "/connection-tests/{id}/connection", None, "Testing connections"),
     ("PATCH", "/connection-tests/{id}", {"state": "success"}, "Testing connections"),
 ]

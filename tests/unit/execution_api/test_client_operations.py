@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.logging import Logger
 
+from gust.aws.cipher import FernetCipher
+from gust.execution_api.app import ExecutionApi
 from gust.model.asset import Asset, AssetEvent, AssetUpdate
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.dag import Dag, DagVersion
@@ -24,7 +28,9 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.variable import VARIABLES
 from gust.scheduling import transition
+from gust.services.connections import create_connection
 from tests.unit.execution_api.world import NOW, RUN, World, failing
 
 DAY = timedelta(days=1)
@@ -388,11 +394,40 @@ def test_variables(worker: Any) -> None:
 def test_connections(etl: World, worker: Any) -> None:
     assert worker.connections.get("aws").error.value == "CONNECTION_NOT_FOUND"
     stored = Connection(conn_id="aws", conn_type="aws", login="me", password="pw", port=7, schema="s", extra='{"a": 1}')
-    etl.store.put_setting(CONNECTIONS, "aws", stored.to_document())
+    create_connection(etl.services, stored)
+    assert "pw" not in str(etl.store.get_setting(CONNECTIONS, "aws"))
     got = worker.connections.get("aws")
     assert (got.conn_type, got.login, got.password, got.port, got.schema_, got.extra) == (
         ("aws", "me", "pw", 7, "s", '{"a": 1}')
     )
+
+
+def test_what_was_stored_before_anything_was_encrypted(etl: World, worker: Any) -> None:
+    etl.store.put_setting(CONNECTIONS, "old", {"conn_type": "fs", "extra": '{"path": "/"}', "password": "pw"})
+    etl.store.put_setting(VARIABLES, "old", {"value": "v", "description": None})
+    got = worker.connections.get("old")
+    assert (got.conn_type, got.password, got.extra) == ("fs", "pw", '{"path": "/"}')
+    assert worker.variables.get("old").value == "v"
+
+
+def test_a_value_whose_key_is_gone_fails_the_task_and_says_why(etl: World, worker: Any) -> None:
+    from airflow.sdk.api.client import ServerResponseError
+
+    worker.variables.set("lost", "v")
+    services = replace(etl.services, cipher=FernetCipher(lambda: "another key"))
+    etl.api = ExecutionApi(services, log=Logger(service="gone", stream=etl.log))
+    with pytest.raises(ServerResponseError) as refused:
+        worker.variables.get("lost")
+    assert refused.value.response.status_code == 409
+    assert "`lost` cannot be read" in refused.value.response.text
+
+
+def test_a_task_stores_what_it_sets_encrypted(etl: World, worker: Any) -> None:
+    worker.variables.set("mine", "in the clear", description="d")
+    stored = etl.store.get_setting(VARIABLES, "mine")
+    assert stored["is_encrypted"] is True
+    assert "clear" not in stored["value"]
+    assert worker.variables.get("mine").value == "in the clear"
 
 
 # --- DagRuns and DAGs -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 from aws_lambda_powertools.logging import Logger
 
 from gust.airflow_bridge.transport import LambdaTransport
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.execution_api.app import ExecutionApi
@@ -73,6 +74,7 @@ class World:
             tokens=self.tokens,
             clock=self.clock,
             logs=None,
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
         self.log = io.StringIO()
         # A name of its own: powertools keeps one logger, with its first stream, per service name.

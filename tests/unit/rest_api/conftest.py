@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlencode
 
 import pytest
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag, DagVersion
@@ -49,6 +50,38 @@ class FakeLogs:
         stop = min(start + min(limit, self.page), len(lines))
         ended = instance.state is not TaskInstanceState.RUNNING and stop == len(lines)
         return lines[start:stop], None if ended else str(stop)
+
+
+@dataclass
+class FakeInventory:
+    installed_plugins: list[dict[str, Any]] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=lambda: {"plugins/broken.py": "ValueError: no"})
+    installed_providers: list[dict[str, Any]] = field(default_factory=list)
+    sections: dict[str, dict[str, str]] = field(default_factory=dict)
+    asked: list[str | None] = field(default_factory=list)
+    """Bundles whose plugins were asked for."""
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
+        self.asked.append(bundle_version)
+        return self.installed_plugins
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
+        self.asked.append(bundle_version)
+        return self.errors
+
+    def providers(self) -> list[dict[str, Any]]:
+        return self.installed_providers
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        return self.sections
+
+
+@dataclass
+class FakeDeployments:
+    started: list[str] = field(default_factory=list)
+
+    def start(self, name: str) -> None:
+        self.started.append(name)
 
 
 @dataclass
@@ -97,6 +130,7 @@ class Api:
             "isBase64Encoded": False,
         }
         if body is not None:
+            event["headers"].setdefault("content-type", "application/json")
             event["body"] = body if isinstance(body, str) else json.dumps(body)
         answer = self.handler(event, None)
         text = answer.get("body") or ""
@@ -130,6 +164,8 @@ class World:
     queues: MemoryQueues
     clock: ManualClock
     logs: FakeLogs
+    inventory: FakeInventory
+    deployments: FakeDeployments
 
     def dag(
         self,
@@ -245,8 +281,19 @@ def world() -> World:
     clock = ManualClock(NOW)
     store, objects, queues, logs = MemoryStore(clock=clock), MemoryObjects(), MemoryQueues(), FakeLogs()
     tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
-    services = Services(store=store, objects=objects, queues=queues, tokens=tokens, clock=clock, logs=logs)
-    return World(services, store, objects, queues, clock, logs)
+    inventory, deployments = FakeInventory(), FakeDeployments()
+    services = Services(
+        store=store,
+        objects=objects,
+        queues=queues,
+        tokens=tokens,
+        clock=clock,
+        logs=logs,
+        cipher=FernetCipher(lambda: "a key of the stack"),
+        inventory=inventory,
+        deployments=deployments,
+    )
+    return World(services, store, objects, queues, clock, logs, inventory, deployments)
 
 
 @pytest.fixture

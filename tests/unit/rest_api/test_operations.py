@@ -52,10 +52,11 @@ def test_an_operation_of_a_later_release_names_itself(api: Api, operation_id: st
 
 @pytest.mark.parametrize("operation_id", sorted(HANDLERS))
 def test_an_operation_with_a_handler_is_reached_by_its_own_path(api: Api, operation_id: str) -> None:
-    """Nothing else answers for it, such as `{task_id}` for `list`: over an empty store it is 200, or a refusal."""
+    """Nothing else answers for it, such as `{task_id}` for `list`: over an empty store it succeeds, leads
+    elsewhere, or is refused."""
     method, path = OPERATIONS[operation_id]
     reply = api(method, re.sub(r"\{\w+\}", "7", path))
-    assert reply.status in (200, 400, 404, 422), reply.text
+    assert reply.status in (200, 204, 307, 400, 403, 404, 422), reply.text
     assert "Not Found" not in reply.text
 
 

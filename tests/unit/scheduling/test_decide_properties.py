@@ -86,7 +86,7 @@ def stored_states(draw: st.DrawFn, spec: DagSpec) -> dict[tuple[str, int], TaskI
         expanded = task.is_mapped and draw(st.booleans())
         for index in draw(st.sets(st.integers(0, 3) if expanded else st.just(-1), max_size=4)):
             # A placeholder never goes to a worker.
-            possible = [None, *FINISHED] if task.is_mapped and not expanded else [None, *set(S) - {S.AWAITING_INPUT}]
+            possible = [None, *FINISHED] if task.is_mapped and not expanded else [None, *S]
             state = draw(st.sampled_from(sorted(possible, key=str)))
             found[task.task_id, index] = ti(
                 task.task_id,
@@ -97,7 +97,7 @@ def stored_states(draw: st.DrawFn, spec: DagSpec) -> dict[tuple[str, int], TaskI
                 start_date=NOW,
                 queued_at=NOW,
                 due_at=NOW + draw(st.integers(-5, 5)) * SECOND
-                if state in {S.UP_FOR_RETRY, S.UP_FOR_RESCHEDULE}
+                if state in {S.UP_FOR_RETRY, S.UP_FOR_RESCHEDULE, S.AWAITING_INPUT}
                 else None,
                 xcom_lengths=draw(st.sampled_from([{}, {"return_value": 0}, {"return_value": 2}])),
             )

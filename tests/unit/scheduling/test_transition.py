@@ -6,13 +6,16 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow._shared.timezones import timezone
+from airflow.sdk.serde import deserialize, serialize
 
 from gust.errors import IllegalTransition
+from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
 from gust.model.pool import THE_RUN, Pool
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
@@ -25,6 +28,10 @@ LATER = NOW + timedelta(minutes=1)
 POOL = Pool(name="p", slots=3)
 CLAIMS = (slots.Claim("pool:p", 1, 3, POOL),)
 TRIGGER = ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go", next_kwargs={"a": 1}, timeout_at=LATER)
+QUESTION = ParkedQuestion(try_number=1, defaults=("a",), params_input={"n": 1})
+ANSWER = HITLAnswer(
+    chosen_options=["b"], params_input={"n": 2}, responded_at=NOW, responded_by={"id": "i", "name": "I"}
+)
 ANY = {None, *S}
 
 Edge = Callable[[TaskInstance], Transition]
@@ -73,6 +80,22 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
     "resume": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.resume(i, at=NOW, event="e")),
     "fail_trigger": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.fail_trigger(i, at=NOW)),
     "time_out_trigger": ({S.DEFERRED}, {S.SCHEDULED}, lambda i: transition.time_out_trigger(i, at=NOW)),
+    "await_input": (
+        {S.RUNNING},
+        {S.AWAITING_INPUT},
+        lambda i: transition.await_input(i, next_method="go", next_kwargs=None, due_at=LATER, question=QUESTION),
+    ),
+    "resume_answered": (
+        {S.RUNNING},
+        {S.SCHEDULED},
+        lambda i: transition.resume_answered(i, at=NOW, answer=ANSWER, next_method="go", next_kwargs=None),
+    ),
+    "answer": (
+        {S.AWAITING_INPUT, S.DEFERRED},
+        {S.SCHEDULED},
+        lambda i: transition.answer(i, at=NOW, answer=ANSWER, try_number=1),
+    ),
+    "time_out_input": ({S.AWAITING_INPUT}, {S.SCHEDULED}, lambda i: transition.time_out_input(i, at=NOW)),
     "clear": (ANY - {None, S.RUNNING}, {None}, lambda i: transition.clear(i, at=NOW, retries=2)),
     "interrupt": ({S.RUNNING}, {S.RESTARTING}, transition.interrupt),
     "restart": ({S.RESTARTING}, {None}, lambda i: transition.restart(i, at=NOW, retries=2)),
@@ -94,6 +117,8 @@ def instance(state: S | None, **fields: Any) -> TaskInstance:
     given = {"try_number": tried, "dispatch_count": tried, "max_tries": 2 * tried, "map_index": 0}
     if state is S.DEFERRED:
         given["trigger"] = TRIGGER
+    if state is S.AWAITING_INPUT:
+        given |= {"next_method": "go", "next_kwargs": {"a": 1}, "question": QUESTION, "due_at": LATER}
     if state is S.SCHEDULED:
         given["waits_for"] = THE_RUN
     return ti("a", state, **{**given, **fields})
@@ -140,6 +165,7 @@ def test_a_finished_instance_waits_for_nothing(name):
             assert after.end_date == NOW
             assert after.start_date is not None
             assert (after.due_at, after.trigger, after.next_method, after.next_kwargs) == (None, None, None, None)
+            assert after.question is None
 
 
 @pytest.mark.parametrize("begin", ["schedule", "complete_empty", "start_from_trigger", "refuse"])
@@ -210,6 +236,18 @@ def test_a_cleared_try_is_in_the_history_and_has_all_retries_ahead(state):
     assert (again.after.try_number, again.after.max_tries, again.finished_try) == (4, 5, None)
 
 
+def test_the_history_has_a_try_as_it_ended_whatever_its_instance_became_without_another():
+    succeeded = instance(S.SUCCESS, start_date=NOW, end_date=NOW)
+    cleared = transition.clear(succeeded, at=NOW, retries=0)
+    assert cleared.finished_try == succeeded
+    skipped = transition.skip(cleared.after, at=LATER, reason="r")
+    again = transition.clear(skipped.after, at=LATER, retries=0)
+    assert again.finished_try is None
+    begun = transition.schedule(again.after, at=LATER, retries=0).after
+    failed = transition.fail(transition.start(begun, at=LATER).after, at=LATER).after
+    assert transition.clear(failed, at=LATER, retries=0).finished_try == failed
+
+
 def test_clearing_what_the_dag_no_longer_has_promises_no_new_try():
     assert transition.clear(instance(S.FAILED, try_number=4, max_tries=1), at=NOW, retries=None).after.max_tries == 4
     assert transition.clear(instance(S.FAILED, try_number=1, max_tries=3), at=NOW, retries=None).after.max_tries == 3
@@ -244,6 +282,58 @@ def test_a_note_goes_with_a_move():
 
 def test_losing_the_last_try_fails():
     assert transition.lose(instance(S.RUNNING), at=NOW, reason="r", retry_at=None).after.state is S.FAILED
+
+
+def test_an_answer_goes_with_the_move_that_tells_the_task_of_it():
+    moved = transition.answer(instance(S.AWAITING_INPUT), at=LATER, answer=ANSWER, try_number=1)
+    assert moved.hitl == HITLMove(1, ANSWER)
+    after = moved.after
+    assert (after.state, after.next_method, after.due_at, after.question) == (S.SCHEDULED, "go", None, None)
+    assert isinstance(after.next_kwargs, dict)
+    assert after.next_kwargs["a"] == 1
+    told = deserialize(after.next_kwargs["event"])
+    assert told == {
+        "chosen_options": ["b"],
+        "params_input": {"n": 2},
+        "responded_at": NOW,
+        "responded_by_user": {"id": "i", "name": "I"},
+        "timedout": False,
+    }
+    assert type(told["responded_at"]) is datetime
+    assert after.next_kwargs["event"] == serialize({**told, "responded_at": NOW.astimezone(timezone.utc)})
+
+
+def test_the_defaults_are_the_answer_of_a_question_whose_time_is_up():
+    moved = transition.time_out_input(instance(S.AWAITING_INPUT), at=LATER)
+    assert moved.hitl == HITLMove(1, HITLAnswer(chosen_options=["a"], params_input={"n": 1}, responded_at=LATER))
+    assert isinstance(moved.after.next_kwargs, dict)
+    assert moved.after.next_kwargs["event"]["timedout"] is True
+
+
+@pytest.mark.parametrize("question", [None, replace(QUESTION, defaults=None)])
+def test_without_defaults_the_operator_is_told_that_the_time_is_up(question):
+    moved = transition.time_out_input(instance(S.AWAITING_INPUT, question=question), at=LATER)
+    assert moved.hitl is None
+    assert isinstance(moved.after.next_kwargs, dict)
+    assert moved.after.next_kwargs["event"]["error_type"] == "timeout"
+
+
+def test_what_begins_to_await_input_is_unanswered():
+    edge = EDGES["await_input"][2]
+    assert edge(instance(S.RUNNING)).hitl == HITLMove(1)
+    unasked = transition.await_input(
+        instance(S.RUNNING), next_method="go", next_kwargs=None, due_at=None, question=None
+    )
+    assert unasked.hitl is None
+
+
+@pytest.mark.parametrize("entered", [{"__classname__": "x"}, {"a": [{"b": {"__id__": 1}}]}])
+def test_an_answer_that_cannot_be_told_fails_the_try(entered):
+    with pytest.raises(AttributeError):
+        serialize(entered)
+    answer = replace(ANSWER, params_input=entered)
+    moved = transition.answer(instance(S.AWAITING_INPUT), at=NOW, answer=answer, try_number=1)
+    assert moved.after.next_method == transition.FAIL_METHOD
 
 
 def test_next_kwargs_may_come_as_text():

@@ -21,6 +21,7 @@ from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
@@ -66,6 +67,8 @@ class Whole:
     log: Lines = field(default_factory=Lines)
     services: Services = field(init=False)
     specs: dict[str, DagSpec] = field(default_factory=dict)
+    serialized: dict[str, str] = field(default_factory=dict)
+    """By dag_id: where Airflow's own form of the DAG lies."""
 
     def __post_init__(self) -> None:
         self.services = Services(
@@ -75,6 +78,7 @@ class Whole:
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]  # nobody reads logs here
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
         self.api = ExecutionApi(self.services, log=Logger(service=f"whole-{id(self)}", stream=io.StringIO()))
         self.bundles = BundleFolder(self.objects, self.root)
@@ -97,6 +101,7 @@ class Whole:
             for parsed in outcome.dags:
                 spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
                 self.specs[spec.dag_id] = spec
+                self.serialized[spec.dag_id] = parsed.serialized_key
                 self.store.put_dag(
                     None,
                     Dag(

@@ -17,6 +17,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
+class Payload(BaseModel):
+    """A request of whose unknown fields Airflow takes no notice."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+
 class Query(BaseModel):
     """What stands behind the `?`. Unknown parameters are ignored, as by Airflow. A field that is a list may repeat."""
 

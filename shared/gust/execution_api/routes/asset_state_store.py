@@ -9,6 +9,7 @@ from gust.execution_api.datamodels.asset_state_store import (
 from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
 from gust.model.asset import Asset
 from gust.model.dispatch import Dispatch, Scope
+from gust.model.state_entry import StateEntry
 from gust.services.context import Services
 
 routes = Routes("/store/asset")
@@ -72,37 +73,35 @@ def _by_uri(services: Services, uri: str) -> Asset:
 
 
 def _get(services: Services, asset: Asset, key: str) -> Answer:
-    stored = services.store.get_setting(_namespace(asset), key)
+    stored = services.store.get_asset_state(asset.key, key)
     if stored is None:
         raise NotFound(f"Asset state store key {key!r} not found")
-    return Answer(body={"value": stored["value"]})
+    return Answer(body={"value": stored.value})
 
 
 def _put(services: Services, asset: Asset, key: str, body: AssetStateStorePutBody, writer: Dispatch) -> Answer:
-    document = {
-        "value": body.value,
-        "last_updated_by": {
-            "kind": "task" if writer.scope is Scope.EXECUTION else "watcher",
-            "dag_id": writer.key.dag_id,
-            "run_id": writer.key.run_id,
-            "task_id": writer.key.task_id,
-            "map_index": writer.key.map_index,
-        },
+    by_task = writer.scope is Scope.EXECUTION
+    task = {
+        "dag_id": writer.key.dag_id,
+        "run_id": writer.key.run_id,
+        "task_id": writer.key.task_id,
+        "map_index": writer.key.map_index,
     }
-    services.store.put_setting(_namespace(asset), key, document)
+    entry = StateEntry(
+        key=key,
+        value=body.value,
+        updated_at=services.clock.now(),
+        last_updated_by={"kind": "task", **task} if by_task else {"kind": "watcher"},
+    )
+    services.store.put_asset_state(asset.key, entry)
     return NO_CONTENT
 
 
 def _delete(services: Services, asset: Asset, key: str) -> Answer:
-    services.store.delete_setting(_namespace(asset), key)
+    services.store.delete_asset_state(asset.key, key)
     return NO_CONTENT
 
 
 def _clear(services: Services, asset: Asset) -> Answer:
-    for key in services.store.list_settings(_namespace(asset)):
-        services.store.delete_setting(_namespace(asset), key)
+    services.store.clear_asset_state(asset.key)
     return NO_CONTENT
-
-
-def _namespace(asset: Asset) -> str:
-    return f"asset_state/{asset.name}/{asset.uri}"

@@ -1,17 +1,17 @@
 from gust.errors import NotFound
 from gust.execution_api.routing import Answer, Call, Routes
-from gust.model.connection import CONNECTIONS, Connection
+from gust.services.connections import find_connection
 
 routes = Routes("/connections")
 
 
 @routes.get("/{connection_id}")
 def get_connection(call: Call[None, None]) -> Answer:
+    """Decrypted: the worker has no key."""
     connection_id = call.path["connection_id"]
-    stored = call.services.store.get_setting(CONNECTIONS, connection_id)
-    if stored is None:
+    connection = find_connection(call.services, connection_id)
+    if connection is None:
         raise NotFound(f"Connection with ID {connection_id} not found")
-    connection = Connection.from_document(connection_id, stored)
     return Answer(
         body={
             "conn_id": connection.conn_id,

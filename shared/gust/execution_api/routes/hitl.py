@@ -1,21 +1,67 @@
-from gust.errors import NotSupportedYet
+"""What a try asks a person. The answer comes over the public API; a trigger may give one too, and read it."""
+
+from gust.errors import NotFound
+from gust.execution_api.datamodels.hitl import (
+    HITLDetailRequest,
+    UpdateHITLDetailPayload,
+    answer_response,
+    question_response,
+)
 from gust.execution_api.routing import Access, Answer, Call, Routes
+from gust.model.dispatch import Scope
+from gust.model.hitl import HITLAnswer, HITLDetail
+from gust.services.answer_question import BY_TRIGGER, AnsweredAlready, answer_question
+from gust.services.ask_for_input import ask_for_input
 
 routes = Routes("/hitlDetails")
 
-LATER = "Human-in-the-loop operators are not supported yet"
+EVERYBODY = frozenset(Scope)
+"""Triggers of operators that ask as before Airflow 3.3 look for the answer, and give the default one."""
 
 
-@routes.post("/{task_instance_id}", access=Access.OWN)
-def upsert_hitl_detail(_: Call[None, None]) -> Answer:
-    raise NotSupportedYet(LATER)
+@routes.post("/{task_instance_id}", access=Access.OWN, body=HITLDetailRequest)
+def upsert_hitl_detail(call: Call[HITLDetailRequest, None]) -> Answer:
+    asked = call.body
+    detail = ask_for_input(
+        call.services,
+        call.caller,
+        options=asked.options,
+        subject=asked.subject,
+        body=asked.body,
+        defaults=asked.defaults,
+        multiple=asked.multiple,
+        params=asked.params,
+        assigned_users=[user.model_dump() for user in asked.assigned_users],
+    )
+    return Answer(201, question_response(call.caller.id, detail))
 
 
-@routes.patch("/{task_instance_id}", access=Access.OWN)
-def update_hitl_detail(_: Call[None, None]) -> Answer:
-    raise NotSupportedYet(LATER)
+@routes.patch("/{task_instance_id}", access=Access.OWN, body=UpdateHITLDetailPayload, scopes=EVERYBODY)
+def update_hitl_detail(call: Call[UpdateHITLDetailPayload, None]) -> Answer:
+    said = call.body
+    answer = HITLAnswer(
+        chosen_options=said.chosen_options,
+        params_input=said.params_input,
+        responded_at=call.services.clock.now(),
+    )
+    try:
+        answer_question(call.services, _asked(call), answer, resuming=BY_TRIGGER)
+    except AnsweredAlready:
+        task_instance_id = call.path["task_instance_id"]
+        message = f"Human-in-the-loop detail for Task Instance with id {task_instance_id} already exists."
+        return Answer(409, {"detail": message})
+    return Answer(body=answer_response(answer))
 
 
 @routes.get("/{task_instance_id}", access=Access.OWN)
-def get_hitl_detail(_: Call[None, None]) -> Answer:
-    raise NotSupportedYet(LATER)
+def get_hitl_detail(call: Call[None, None]) -> Answer:
+    return Answer(body=answer_response(_asked(call).answer))
+
+
+def _asked(call: Call[UpdateHITLDetailPayload, None] | Call[None, None]) -> HITLDetail:
+    detail = call.services.store.get_hitl_detail(call.caller.key)
+    if detail is None:
+        raise NotFound(
+            "HITLDetail not found. This happens most likely due to clearing task instance before receiving response."
+        )
+    return detail

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from gust.errors import Invalid, NotFound, NotSupportedYet
+from gust.errors import Invalid, NotFound
 from gust.execution_api.datamodels.asset import asset_profile
 from gust.execution_api.datamodels.taskinstance import (
     Breadcrumbs,
@@ -35,6 +35,7 @@ from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.services.active_assets import inactive_assets
+from gust.services.ask_for_input import report_awaiting_input
 from gust.services.context import Services
 from gust.services.find_task_instances import instances_of_runs, runs_asked_for, tasks_of_group
 from gust.services.report_task_instance import (
@@ -145,7 +146,14 @@ def ti_update_state(call: Call[Any, None]) -> Answer:
         case TIRescheduleStatePayload():
             report_reschedule(services, caller, at=said.end_date, due_at=said.reschedule_date)
         case TIAwaitingInputStatePayload():
-            raise NotSupportedYet("Human-in-the-loop operators are not supported yet")
+            report_awaiting_input(
+                services,
+                caller,
+                next_method=said.next_method,
+                next_kwargs=said.next_kwargs,
+                timeout=said.timeout,
+                rendered_map_index=said.rendered_map_index,
+            )
         case _:
             running(services, caller)
             raise Invalid(f"A worker cannot move a task instance to {said.state}", field=("body", "state"))

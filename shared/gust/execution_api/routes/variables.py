@@ -3,6 +3,7 @@ from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBod
 from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
 from gust.model.dispatch import Scope
 from gust.model.variable import VARIABLES, Variable
+from gust.services.variables import find_variable, set_variable, variable_keys
 
 routes = Routes("/variables")
 
@@ -12,7 +13,7 @@ EVERYBODY = frozenset(Scope)
 
 @routes.get("/keys", query=VariableKeys)
 def get_variable_keys(call: Call[None, VariableKeys]) -> Answer:
-    keys = sorted(call.services.store.list_settings(VARIABLES, prefix=call.query.prefix or ""))
+    keys = variable_keys(call.services, call.query.prefix or "")
     page = keys[call.query.offset : call.query.offset + call.query.limit]
     return Answer(body={"keys": page, "total_entries": len(keys)})
 
@@ -20,17 +21,17 @@ def get_variable_keys(call: Call[None, VariableKeys]) -> Answer:
 @routes.get("/{variable_key:path}")
 def get_variable(call: Call[None, None]) -> Answer:
     key = call.path["variable_key"]
-    stored = call.services.store.get_setting(VARIABLES, key)
-    if stored is None:
+    variable = find_variable(call.services, key)
+    if variable is None:
         raise NotFound(f"Variable with key '{key}' not found")
-    return Answer(body={"key": key, "value": Variable.from_document(key, stored).value})
+    return Answer(body={"key": key, "value": variable.value})
 
 
 @routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY)
 def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     # A variable's value is text: Airflow stores what is not as its str(), the text "None" included.
     variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
-    call.services.store.put_setting(VARIABLES, variable.key, variable.to_document())
+    set_variable(call.services, variable)
     return Answer(201, {"message": "Variable successfully set"})
 
 

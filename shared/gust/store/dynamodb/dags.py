@@ -8,7 +8,6 @@ from datetime import datetime
 from gust.errors import AlreadyExists, Stale, StaleDag
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
-from gust.model.logged_event import LoggedEvent
 from gust.store import fences, items, keyspace
 from gust.store.items import Attribute, Item
 from gust.store.table import ConditionFailed, Expression, Table, key_of
@@ -55,9 +54,6 @@ class DynamoDBDags:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_DAGS, until=keyspace.moment(until))
         due = [(_due_dag_id(item), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
         return sorted(due, key=lambda one: (one[1], one[0]))
-
-    def logged_events(self, dag_id: str) -> list[LoggedEvent]:
-        return [items.LOGGED_EVENT.read(item) for item in self._table.query(keyspace.logged_events(dag_id))]
 
     # --- versions -----------------------------------------------------------------------------------------------------
 

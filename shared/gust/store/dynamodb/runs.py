@@ -22,10 +22,12 @@ from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.hitl import answered_already, hitl_write
 from gust.store.dynamodb.limits import instance_update, limit_updates
+from gust.store.dynamodb.logged_events import put_event
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
-from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
+from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
@@ -144,16 +146,23 @@ class DynamoDBRuns:
 
     def delete_history(self, key: TaskInstanceKey) -> None:
         pk = keyspace.run_partition(key.run)
-        beginnings = (keyspace.finished_tries(key), keyspace.xcoms(key.task_id, key.map_index))
+        beginnings = (
+            keyspace.finished_tries(key),
+            keyspace.xcoms(key.task_id, key.map_index),
+            keyspace.hitl_details(key),
+        )
         found = [key_of(item) for start in beginnings for item in self._table.query(pk, begins_with=start)]
         self._table.delete_all([*found, keyspace.rendered_fields(key)])
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
         update = run_update(before, after, fences.update_fence(before, after))
-        of_owner = counted(before, after, Expression().exists())
+        with_it: list[Update | Delete] = [
+            *counted(before, after, Expression().exists()),
+            *_leaves_partition(before, after),
+        ]
         try:
-            self._table.transact(update, *of_owner) if of_owner else self._table.update(update.key, update.expression)
+            self._table.transact(update, *with_it) if with_it else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
             if items.DAG_RUN.holds(fences.changed_run_fields(before, after), failed.item):
                 return
@@ -225,20 +234,24 @@ class DynamoDBRuns:
     def move(self, transition: Transition) -> None:
         counted = limit_updates(transition)
         changed = instance_update(transition)
-        writes: list[Put | Update | Delete] = [changed, *counted]
+        writes: list[Put | Update | Delete | Check] = [changed, *counted]
         if finished := transition.finished_try:
             kept = keyspace.finished_try(finished.key, finished.try_number)
             writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
         if transition.callback is not None:
             writes.append(callback_write(CallbackMove(None, transition.callback)))
+        if transition.hitl is not None:
+            writes.append(hitl_write(transition.before.key, transition.hitl))
         try:
             if len(writes) > 1:
                 self._table.transact(*writes)
             else:
                 self._table.update(changed.key, changed.expression)
         except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.repeated_move(transition.after), failed.item):
+            if items.TASK_INSTANCE.holds(fences.repeated_move(transition), failed.item):
                 return
+            if transition.hitl is not None and failed.failed(-1) and not failed.failed(0):
+                raise answered_already(transition.before.key) from failed
             stale = _stale(transition.edge, transition.before.key, failed)
             if (again := fences.with_what_it_holds(transition, stale.current)) is None:
                 raise stale from failed
@@ -304,6 +317,13 @@ def new_run(run: DagRun) -> list[Put]:
     return puts
 
 
+def _leaves_partition(before: DagRun, after: DagRun) -> list[Delete]:
+    """A run that loses its partition date is not found by it any more."""
+    if before.partition_date is None or after.partition_date == before.partition_date:
+        return []
+    return [Delete(keyspace.run_of_partition(before.dag_id, before.partition_date, before.run_id))]
+
+
 def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = None) -> Update:
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
@@ -357,7 +377,7 @@ def counted(before: DagRun | None, after: DagRun | None, owner: Expression) -> l
 
 def _pausing(run: DagRun, event: LoggedEvent, of_owner: Expression) -> list[Put | Update]:
     """What pauses the run's DAG, whose item is written once in a transaction: with the count, where it holds that."""
-    kept = Put(keyspace.logged_event(event), items.LOGGED_EVENT.item(event))
+    kept = put_event(event)
     paused: dict[str, Attribute | None] = {"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None}
     if run.backfill_id is None:
         of_owner.change(paused)

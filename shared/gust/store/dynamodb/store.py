@@ -13,9 +13,12 @@ from gust.store.dynamodb.backfills import DynamoDBBackfills
 from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.hitl import DynamoDBHITL
 from gust.store.dynamodb.limits import DynamoDBLimits
+from gust.store.dynamodb.logged_events import DynamoDBLoggedEvents
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
+from gust.store.dynamodb.state_stores import DynamoDBStateStores
 from gust.store.dynamodb.watchers import DynamoDBWatchers
 from gust.store.dynamodb.xcoms import DynamoDBXComs
 from gust.store.parallel import Parallel
@@ -28,11 +31,14 @@ class DynamoDBStore(
     DynamoDBCallbacks,
     DynamoDBLimits,
     DynamoDBXComs,
+    DynamoDBHITL,
     DynamoDBDags,
     DynamoDBAssets,
     DynamoDBAssetReferences,
     DynamoDBAssetQueues,
     DynamoDBSettings,
+    DynamoDBLoggedEvents,
+    DynamoDBStateStores,
     DynamoDBWatchers,
 ):
     """Implements `services.ports.Store`.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from gust.errors import StaleTaskInstance
+from contextlib import suppress
+from typing import Any, Final
+
+from gust.errors import AlreadyExists, StaleTaskInstance
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.services.ports import XCom
 from gust.store import items, keyspace
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.runs import read_instance
-from gust.store.items import Item
+from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Expression, Table, key_of
+
+EDITED: Final = "edit_xcom"
+"""The last thing that happened to an instance, in `edge`: the stream's filter lets it through (ADR 4)."""
 
 
 class DynamoDBXComs:
@@ -28,6 +34,26 @@ class DynamoDBXComs:
             self._note_push(xcom)
         where = keyspace.xcom(xcom.key, xcom.name)
         self._table.put(where, self._documents.keep(where.pk, "value", xcom.value) | _facts(xcom))
+
+    def create_xcom(self, xcom: XCom) -> None:
+        where = keyspace.xcom(xcom.key, xcom.name)
+        item = self._documents.keep(where.pk, "value", xcom.value) | _facts(xcom)
+        try:
+            self._table.put(where, item, Expression().is_new())
+        except ConditionFailed as failed:
+            raise AlreadyExists(f"{xcom.key} has an XCom {xcom.name!r} already") from failed
+
+    def note_xcom(
+        self, key: TaskInstanceKey, name: str, *, is_pushed: bool | None, skip_decision: dict[str, Any] | None
+    ) -> None:
+        note = Expression().exists().change({"edge": items.text(EDITED)})
+        if is_pushed is not None:
+            names: Attribute = {"SS": [name]}
+            note = note.add("pushed_keys", names) if is_pushed else note.take_out("pushed_keys", names)
+        if skip_decision is not None:
+            note = note.change(items.TASK_INSTANCE.attributes({"skip_decision": skip_decision}))
+        with suppress(ConditionFailed):
+            self._table.update(keyspace.instance(key), note)
 
     def get_xcom(self, key: TaskInstanceKey, name: str) -> XCom | None:
         item = self._table.get(keyspace.xcom(key, name))

@@ -20,9 +20,14 @@ from typing import Any
 
 from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
 from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
+from tests.unit.rest_api.recorded.task_data_requests import TASK_DATA_REQUESTS
 
 HERE = Path(__file__).parent
-RECORDINGS = {"answers.jsonl": REQUESTS, "pool_answers.jsonl": POOL_REQUESTS}
+RECORDINGS = {
+    "answers.jsonl": REQUESTS,
+    "pool_answers.jsonl": POOL_REQUESTS,
+    "task_data_answers.jsonl": TASK_DATA_REQUESTS,
+}
 
 
 def main() -> None:
@@ -73,13 +78,14 @@ def answers(requests: Sequence[Asked]) -> list[dict[str, Any]]:
     recorded = []
     with TestClient(create_app(apps="core"), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         for method, url, body, headers in requests:
-            answer = client.request(method, url, json=body, headers=headers)
+            answer = client.request(method, url, json=body, headers=headers, follow_redirects=False)
             is_json = bool(answer.text) and answer.headers.get("content-type") == "application/json"
             recorded.append(
                 {
                     "asked": f"{method} {url}",
                     "status": answer.status_code,
                     "body": answer.json() if is_json else answer.text,
+                    **({"location": answer.headers["location"]} if "location" in answer.headers else {}),
                 }
             )
     return recorded

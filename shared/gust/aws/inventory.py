@@ -1,0 +1,36 @@
+"""Ask what is installed in the function that parses DAG files: only it has Airflow, and plugins are strangers' code."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gust.errors import Unwell
+
+
+class ParserInventory:
+    """Implements `services.ports.Inventory`. Answers are kept for as long as the process lives: a bundle is immutable, and
+    another release of the functions is another process."""
+
+    def __init__(self, invoke: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        self._invoke = invoke
+        self._known: dict[tuple[str, str | None], Any] = {}
+
+    def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
+        return list(self._ask("plugins", bundle_version)["plugins"])
+
+    def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
+        return dict(self._ask("plugins", bundle_version)["import_errors"])
+
+    def providers(self) -> list[dict[str, Any]]:
+        return list(self._ask("providers", None))
+
+    def configuration(self) -> dict[str, dict[str, str]]:
+        return dict(self._ask("configuration", None))
+
+    def _ask(self, what: str, bundle_version: str | None) -> Any:
+        asked = what, bundle_version
+        if asked not in self._known:
+            answer = self._invoke({"inventory": what, "bundle_version": bundle_version})
+            if "error" in answer:
+                raise Unwell(f"The parser could not tell its {what}: {answer['error']}")
+            self._known[asked] = answer["answer"]
+        return self._known[asked]

@@ -1,0 +1,20 @@
+"""One entry of a task's or an asset's state store: what code keeps for the next try or run, beside its XComs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateEntry:
+    key: str
+    value: Any
+    """A JSON value."""
+    updated_at: datetime
+    """UTC."""
+    expires_at: datetime | None = None
+    """Of a task's entry: gone from then on. `None`: never."""
+    last_updated_by: dict[str, Any] | None = None
+    """Of an asset's entry: `kind` (task, watcher, api), and where a task wrote it, which."""

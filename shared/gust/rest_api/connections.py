@@ -1,0 +1,358 @@
+"""`/api/v2/connections`: how hooks reach other systems. Passwords, and what is secret in `extra`, are not shown.
+
+Testing connections is off, as it is in Airflow unless an administrator turns it on: what an answer would tell about a
+stored secret, and from where the call would be made, is theirs to weigh.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from gust.errors import Unreadable
+from gust.model.connection import CONNECTIONS, Connection
+from gust.rest_api import bulk
+from gust.rest_api.bulk import BulkResult
+from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.masking import MASK, redact, unmasked
+from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.routing import operation
+from gust.services import connections
+from gust.services.context import Services
+
+TESTING_IS_OFF: Final = (
+    "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it."
+)
+TEST_HEADER: Final = "Airflow-Connection-Test-Token"
+
+PLAIN_FIELDS: Final = ("conn_type", "description", "host", "login", "schema", "port")
+
+
+def connection_response(connection: Connection) -> Json:
+    return {
+        "connection_id": connection.conn_id,
+        "conn_type": connection.conn_type,
+        "description": connection.description,
+        "host": connection.host,
+        "login": connection.login,
+        "schema": connection.schema,
+        "port": connection.port,
+        "password": None if connection.password is None else str(redact(connection.password, "password")),
+        "extra": _shown_extra(connection.extra),
+        "team_name": None,
+    }
+
+
+def _shown_extra(extra: str | None) -> str | None:
+    if not extra:
+        return extra
+    try:
+        return json.dumps(redact(json.loads(extra)))
+    except (ValueError, RecursionError):  # nobody knows what of it is secret
+        return MASK
+
+
+def _unreadable_response(conn_id: str, stored: dict[str, Any]) -> Json:
+    """Of a connection whose key is gone: what is not encrypted, and that there is something else."""
+    plain = {name: value for name, value in stored.items() if name not in connections.SECRETS.values()}
+    hidden = {name: MASK if plain.get(name) else plain.get(name) for name in connections.SECRETS}
+    return connection_response(Connection(**plain | hidden | {"conn_id": conn_id}))
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class ConnectionsQuery(Paging):
+    order_by: list[str] = ["id"]
+    connection_id_pattern: str | None = None
+    connection_id_prefix_pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    place: int
+    conn_id: str
+    stored: dict[str, Any]
+
+
+ORDERING: Final = Ordering[Row](
+    attributes={
+        "id": lambda row: row.place,
+        "conn_id": lambda row: row.conn_id,
+        "connection_id": lambda row: row.conn_id,
+        "conn_type": lambda row: row.stored.get("conn_type", ""),
+        "description": lambda row: row.stored.get("description"),
+        "host": lambda row: row.stored.get("host"),
+        "port": lambda row: row.stored.get("port"),
+        "team_name": lambda _: None,
+    },
+    key=lambda row: (row.place,),
+)
+
+
+@operation("get_connections")
+def get_connections(services: Services, request: Request) -> Json:
+    query = request.query(ConnectionsQuery)
+    order = ORDERING.resolve(query.order_by)
+    wanted = [
+        Row(place, conn_id, stored)
+        for place, (conn_id, stored) in enumerate(connections.list_connections(services).items())
+        if contains(conn_id, query.connection_id_pattern) and starts_with(conn_id, query.connection_id_prefix_pattern)
+    ]
+    found = page(wanted, order, limit=query.limit, offset=query.offset)
+    return {
+        "connections": [_response(services, row.conn_id, row.stored) for row in found.rows],
+        "total_entries": found.total_entries,
+    }
+
+
+@operation("get_connection")
+def get_connection(services: Services, request: Request) -> Json:
+    conn_id = request.path["connection_id"]
+    return _response(services, conn_id, _existing(services, conn_id))
+
+
+def _response(services: Services, conn_id: str, stored: dict[str, Any]) -> Json:
+    try:
+        return connection_response(connections.read_connection(services, conn_id, stored))
+    except Unreadable:
+        return _unreadable_response(conn_id, stored)
+
+
+def _existing(services: Services, conn_id: str) -> dict[str, Any]:
+    stored: dict[str, Any] | None = services.store.get_setting(CONNECTIONS, conn_id)
+    if stored is None:
+        raise connections.missing(conn_id)
+    return stored
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+class ConnectionBody(Body):
+    model_config = ConfigDict(populate_by_name=True)
+
+    connection_id: str = Field(max_length=200, pattern=r"^[\w.-]+$")
+    conn_type: str
+    description: str | None = None
+    host: str | None = None
+    login: str | None = None
+    schema_: str | None = Field(default=None, alias="schema")
+    port: int | None = None
+    password: str | None = None
+    extra: str | None = None
+    team_name: str | None = Field(max_length=50, default=None)
+
+    @field_validator("extra")
+    @classmethod
+    def _check_extra(cls, extra: str | None) -> str | None:
+        if extra == "":
+            return "{}"
+        if extra is None:
+            return extra
+        try:
+            given = json.loads(extra)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                "The `extra` field must be a valid JSON object (e.g., {'key': 'value'}), "
+                "but encountered non-JSON in `extra` field"
+            ) from error
+        if not isinstance(given, dict):
+            raise ValueError("The `extra` field must be a valid JSON object (e.g., {'key': 'value'})")
+        return extra
+
+    @model_validator(mode="after")
+    def _check_team(self) -> ConnectionBody:
+        if self.team_name is not None:
+            raise ValueError(
+                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
+            )
+        return self
+
+    @property
+    def given(self) -> set[str]:
+        """The fields that the body has, by the names that the contract has for them."""
+        return {"schema" if name == "schema_" else name for name in self.model_fields_set}
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        return {name: self.schema_ if name == "schema" else getattr(self, name) for name in PLAIN_FIELDS}
+
+
+class UpdateMask(Query):
+    update_mask: list[str] | None = None
+
+
+@operation("post_connection")
+def post_connection(services: Services, request: Request) -> Answer:
+    made = _connection(request.body(ConnectionBody))
+    connections.create_connection(services, made)
+    return Answer(201, connection_response(made))
+
+
+@operation("patch_connection")
+def patch_connection(services: Services, request: Request) -> Json:
+    body, mask = request.body(ConnectionBody), request.query(UpdateMask).update_mask
+    conn_id = request.path["connection_id"]
+    if body.connection_id != conn_id:
+        raise bad_request("The connection_id in the request body does not match the URL parameter")
+    return connection_response(connections.change_connection(services, conn_id, _change(body, mask)))
+
+
+@operation("delete_connection")
+def delete_connection(services: Services, request: Request) -> Answer:
+    connections.delete_connection(services, request.path["connection_id"])
+    return Answer(204)
+
+
+@operation("create_default_connections")
+def create_default_connections(services: Services, request: Request) -> Answer:  # noqa: ARG001 - a handler's signature
+    connections.create_default_connections(services)
+    return Answer(204)
+
+
+def _connection(body: ConnectionBody) -> Connection:
+    return Connection(conn_id=body.connection_id, password=body.password or None, extra=body.extra, **body.plain)
+
+
+def _change(body: ConnectionBody, mask: Collection[str] | None) -> Callable[[Connection], Connection]:
+    """What the body says of the fields in the mask, or of all that it has. A password cannot be taken away, only changed,
+    as in Airflow 3.3."""
+    fields = body.given & set(mask) if mask else body.given
+    touched = set(mask or body.given)
+
+    def change(connection: Connection) -> Connection:
+        changed = replace(connection, **{name: value for name, value in body.plain.items() if name in fields})
+        if "password" in touched and body.password:
+            changed = replace(changed, password=unmasked(body.password, connection.password, "password"))
+        if "extra" in touched:
+            changed = replace(changed, extra=_kept(body.extra, connection.extra))
+        return changed
+
+    return change
+
+
+def _kept(new: str | None, old: str | None) -> str | None:
+    """The new extra with the secrets of the old one where it has their masks."""
+    if new is None or old is None:
+        return new
+    try:
+        return json.dumps(unmasked(json.loads(new), json.loads(old)))
+    except (ValueError, RecursionError):
+        return new
+
+
+# --- in bulk ----------------------------------------------------------------------------------------------------------
+
+
+class BulkCreate(Body):
+    action: Literal["create"]
+    entities: list[ConnectionBody]
+    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
+
+
+class BulkUpdate(Body):
+    action: Literal["update"]
+    entities: list[ConnectionBody]
+    update_mask: list[str] | None = None
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkDelete(Body):
+    action: Literal["delete"]
+    entities: list[str]
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkConnections(Body):
+    actions: list[Annotated[BulkCreate | BulkUpdate | BulkDelete, Field(discriminator="action")]]
+
+
+@operation("bulk_connections")
+def bulk_connections(services: Services, request: Request) -> Json:
+    results: dict[str, BulkResult] = {}
+    for action in bulk.read(request, BulkConnections).actions:
+        result = results.setdefault(action.action, BulkResult())
+        match action:
+            case BulkCreate():
+                result.guard(partial(_bulk_create, services, action, result))
+            case BulkUpdate():
+                result.guard(partial(_bulk_update, services, action, result))
+            case BulkDelete():
+                result.guard(partial(_bulk_delete, services, action, result))
+    return bulk.answer(results)
+
+
+def _bulk_create(services: Services, action: BulkCreate, result: BulkResult) -> None:
+    taken = {body.connection_id for body in action.entities} & _ids(services)
+    if taken and action.action_on_existence == "fail":
+        raise Problem(409, f"The connections with these connection_ids: {taken} already exist.")
+    for body in action.entities:
+        if body.connection_id not in taken:
+            connections.create_connection(services, _connection(body))
+        elif action.action_on_existence == "skip":
+            continue
+        else:
+            connections.change_connection(services, body.connection_id, _change(body, None))
+        result.success.append(body.connection_id)
+
+
+def _bulk_update(services: Services, action: BulkUpdate, result: BulkResult) -> None:
+    """Airflow does not look at the mask here; so do we."""
+    missing = {body.connection_id for body in action.entities} - _ids(services)
+    if missing and action.action_on_non_existence == "fail":
+        raise Problem(404, f"The connections with these connection_ids: {missing} were not found.")
+    for body in action.entities:
+        if body.connection_id not in missing:
+            connections.change_connection(services, body.connection_id, _change(body, None))
+            result.success.append(body.connection_id)
+
+
+def _bulk_delete(services: Services, action: BulkDelete, result: BulkResult) -> None:
+    missing = set(action.entities) - _ids(services)
+    if missing and action.action_on_non_existence == "fail":
+        raise Problem(404, f"The connections with these connection_ids: {missing} were not found.")
+    for conn_id in dict.fromkeys(action.entities):
+        if conn_id not in missing:
+            connections.delete_connection(services, conn_id)
+            result.success.append(conn_id)
+
+
+def _ids(services: Services) -> set[str]:
+    return set(connections.list_connections(services))
+
+
+# --- testing ----------------------------------------------------------------------------------------------------------
+
+
+class ConnectionTestBody(ConnectionBody):
+    commit_on_success: bool = False
+    executor: str | None = None
+    queue: str | None = None
+
+
+@operation("test_connection")
+def test_connection(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
+    request.body(ConnectionBody)
+    raise Problem(403, TESTING_IS_OFF)
+
+
+@operation("enqueue_connection_test")
+def enqueue_connection_test(services: Services, request: Request) -> Json:  # noqa: ARG001
+    request.body(ConnectionTestBody)
+    raise Problem(403, TESTING_IS_OFF)
+
+
+@operation("get_connection_test")
+def get_connection_test(services: Services, request: Request) -> Json:  # noqa: ARG001
+    """There is none: none can be enqueued."""
+    token = request.headers.get(TEST_HEADER.lower())
+    if token is None:
+        missing = {"type": "missing", "loc": ["header", TEST_HEADER], "msg": "Field required", "input": None}
+        raise Problem(422, [missing])
+    raise not_found(f"No connection test found for token: `{token}`")

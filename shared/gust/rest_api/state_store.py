@@ -1,0 +1,30 @@
+"""What the state stores of tasks and of assets have in common: what a person may store in one."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, JsonValue
+
+MAX_BYTES: Final = int(os.environ.get("AIRFLOW__STATE_STORE__MAX_VALUE_STORAGE_BYTES", "65535"))
+"""Airflow's `[state_store] max_value_storage_bytes`, for what people store; workers are only warned. 0: no limit."""
+
+
+def _storable(value: Any) -> Any:
+    if value is None:
+        raise ValueError("value cannot be null")
+    try:
+        size = len(json.dumps(value, allow_nan=False))
+    except ValueError as problem:
+        raise ValueError("value contains non-finite numbers; NaN and Inf are not JSON representable") from problem
+    if 0 < MAX_BYTES < size:
+        raise ValueError(
+            f"value exceeds max_value_storage_bytes ({MAX_BYTES}); "
+            "raise [state_store] max_value_storage_bytes or set it to 0 to disable the limit"
+        )
+    return value
+
+
+StoredValue = Annotated[JsonValue, AfterValidator(_storable)]

@@ -1,0 +1,271 @@
+"""`/api/v2/variables`: what people and tasks keep under a name. The values of sensitive names are not shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from gust.errors import AlreadyExists
+from gust.model.variable import VARIABLES, Variable
+from gust.rest_api import bulk
+from gust.rest_api.bulk import BulkResult
+from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.masking import MASK, redact, unmasked
+from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request
+from gust.rest_api.routing import operation
+from gust.services import variables
+from gust.services.context import Services
+
+LONGEST_KEY: Final = 250
+IMMUTABLE: Final = {"key"}
+
+
+def variable_response(variable: Variable) -> Json:
+    return {
+        "key": variable.key,
+        "value": _shown(variable.value, variable.key),
+        "description": variable.description,
+        "is_encrypted": variable.is_encrypted,
+        "team_name": None,
+    }
+
+
+def _shown(value: str | None, key: str) -> str | None:
+    """Of a value that is JSON, what stands under sensitive names in it is masked too."""
+    if value is None:
+        return None
+    try:
+        return json.dumps(redact(json.loads(value), key))
+    except ValueError:
+        return str(redact(value, key))
+    except RecursionError:  # nested too deeply to be looked through
+        return MASK
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class VariablesQuery(Paging):
+    order_by: list[str] = ["id"]
+    variable_key_pattern: str | None = None
+    variable_key_prefix_pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    place: int
+    key: str
+    stored: dict[str, Any]
+
+
+ORDERING: Final = Ordering[Row](
+    attributes={
+        "id": lambda row: row.place,
+        "key": lambda row: row.key,
+        "_val": lambda row: row.stored["value"],
+        "description": lambda row: row.stored.get("description"),
+        "is_encrypted": lambda row: row.stored.get("is_encrypted", False),
+        "team_name": lambda _: None,
+    },
+    key=lambda row: (row.place,),
+)
+
+
+@operation("get_variables")
+def get_variables(services: Services, request: Request) -> Json:
+    query = request.query(VariablesQuery)
+    order = ORDERING.resolve(query.order_by)
+    wanted = [
+        Row(place, key, stored)
+        for place, (key, stored) in enumerate(variables.list_variables(services).items())
+        if contains(key, query.variable_key_pattern) and starts_with(key, query.variable_key_prefix_pattern)
+    ]
+    found = page(wanted, order, limit=query.limit, offset=query.offset)
+    return {
+        "variables": [variable_response(variables.show_variable(services, row.key, row.stored)) for row in found.rows],
+        "total_entries": found.total_entries,
+    }
+
+
+@operation("get_variable")
+def get_variable(services: Services, request: Request) -> Json:
+    key = request.path["variable_key"]
+    stored = services.store.get_setting(VARIABLES, key)
+    if stored is None:
+        raise variables.missing(key)
+    return variable_response(variables.show_variable(services, key, stored))
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+class VariableBody(Body):
+    key: str = Field(max_length=LONGEST_KEY)
+    value: JsonValue
+    description: str | None = None
+    team_name: str | None = Field(max_length=50, default=None)
+
+    @field_validator("value")
+    @classmethod
+    def _as_text(cls, value: JsonValue) -> str:
+        return value if isinstance(value, str) else json.dumps(value, indent=2)
+
+    @model_validator(mode="after")
+    def _check_team(self) -> VariableBody:
+        if self.team_name is not None:
+            raise ValueError(
+                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
+            )
+        return self
+
+    @property
+    def text(self) -> str:
+        return str(self.value)
+
+
+class UpdateMask(Query):
+    update_mask: list[str] | None = None
+
+
+@operation("post_variable")
+def post_variable(services: Services, request: Request) -> Answer:
+    body = request.body(VariableBody)
+    made = _variable(body)
+    try:
+        variables.create_variable(services, made)
+    except AlreadyExists as taken:
+        raise Problem(409, str(taken)) from taken
+    return Answer(201, variable_response(made))
+
+
+@operation("patch_variable")
+def patch_variable(services: Services, request: Request) -> Json:
+    body, mask = request.body(VariableBody), request.query(UpdateMask).update_mask
+    key = request.path["variable_key"]
+    if body.key != key:
+        raise bad_request("Invalid body, key from request body doesn't match uri parameter")
+    return variable_response(variables.change_variable(services, key, _change(body, mask)))
+
+
+@operation("delete_variable")
+def delete_variable(services: Services, request: Request) -> Answer:
+    variables.delete_variable(services, request.path["variable_key"])
+    return Answer(204)
+
+
+def _variable(body: VariableBody) -> Variable:
+    return Variable(key=body.key, value=body.text, description=body.description)
+
+
+def _change(body: VariableBody, mask: Collection[str] | None) -> Callable[[Variable], Variable]:
+    """What the body says of the fields in the mask, or of all that it has. Problem 400 for a mask with the key in it, once
+    the variable is found."""
+    fields = body.model_fields_set & set(mask) if mask else body.model_fields_set
+
+    def change(variable: Variable) -> Variable:
+        if forbidden := IMMUTABLE.intersection(mask or ()):
+            raise bad_request(
+                f"Update not allowed: the following fields are immutable and cannot be modified: {forbidden}"
+            )
+        if "description" in fields:
+            variable = replace(variable, description=body.description)
+        if "value" in fields:
+            variable = replace(variable, value=_kept(body.text, variable.value, variable.key), is_encrypted=True)
+        return variable
+
+    return change
+
+
+def _kept(new: str, old: str | None, key: str) -> str:
+    """The new value with the secrets of the old one where it has their masks. Airflow stores the masks."""
+    if old is None or MASK not in new:
+        return new
+    if new == MASK:
+        return str(unmasked(new, old, key))
+    try:
+        given = json.loads(new)
+        whole = unmasked(given, json.loads(old), key)
+    except (ValueError, RecursionError):
+        return new
+    return new if whole == given else json.dumps(whole, indent=2)
+
+
+# --- in bulk ----------------------------------------------------------------------------------------------------------
+
+
+class BulkCreate(Body):
+    action: Literal["create"]
+    entities: list[VariableBody]
+    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
+
+
+class BulkUpdate(Body):
+    action: Literal["update"]
+    entities: list[VariableBody]
+    update_mask: list[str] | None = None
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkDelete(Body):
+    action: Literal["delete"]
+    entities: list[str]
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkVariables(Body):
+    actions: list[Annotated[BulkCreate | BulkUpdate | BulkDelete, Field(discriminator="action")]]
+
+
+@operation("bulk_variables")
+def bulk_variables(services: Services, request: Request) -> Json:
+    results: dict[str, BulkResult] = {}
+    for action in bulk.read(request, BulkVariables).actions:
+        result = results.setdefault(action.action, BulkResult())
+        match action:
+            case BulkCreate():
+                result.guard(partial(_bulk_create, services, action, result))
+            case BulkUpdate():
+                result.guard(partial(_bulk_update, services, action, result))
+            case BulkDelete():
+                result.guard(partial(_bulk_delete, services, action, result))
+    return bulk.answer(results)
+
+
+def _bulk_create(services: Services, action: BulkCreate, result: BulkResult) -> None:
+    taken = {body.key for body in action.entities} & _keys(services)
+    if taken and action.action_on_existence == "fail":
+        raise Problem(409, f"The variables with these keys: {taken} already exist.")
+    for body in action.entities:
+        if body.key in taken and action.action_on_existence == "skip":
+            continue
+        variables.set_variable(services, _variable(body))
+        result.success.append(body.key)
+
+
+def _bulk_update(services: Services, action: BulkUpdate, result: BulkResult) -> None:
+    missing = {body.key for body in action.entities} - _keys(services)
+    if missing and action.action_on_non_existence == "fail":
+        raise Problem(404, f"The variables with these keys: {missing} were not found.")
+    for body in action.entities:
+        if body.key not in missing:
+            variables.change_variable(services, body.key, _change(body, action.update_mask))
+            result.success.append(body.key)
+
+
+def _bulk_delete(services: Services, action: BulkDelete, result: BulkResult) -> None:
+    missing = set(action.entities) - _keys(services)
+    if missing and action.action_on_non_existence == "fail":
+        raise Problem(404, f"The variables with these keys: {missing} were not found.")
+    for key in dict.fromkeys(action.entities):
+        if key not in missing:
+            variables.delete_variable(services, key)
+            result.success.append(key)
+
+
+def _keys(services: Services) -> set[str]:
+    return set(variables.list_variables(services))

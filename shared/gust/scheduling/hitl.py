@@ -1,0 +1,47 @@
+"""What a resumed task is told of a person's answer: the event that HITL operators take, as Airflow's serde encodes it.
+
+Source: `HITLDetail.as_resume_event_payload`, `SchedulerJobRunner.check_awaiting_input_timeouts` of Airflow 3.3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gust.model.hitl import HITLAnswer
+from gust.scheduling.pure_wait import encoded_moment
+
+TIMED_OUT: Final = {
+    "error": "The Human-in-the-loop response timeout has passed without a response.",
+    "error_type": "timeout",
+}
+"""The event of a question without defaults that nobody has answered in time."""
+
+UNTELLABLE: Final = "Could not resume the task: the answer has keys that Airflow's serialization reserves"
+
+_RESERVED: Final = frozenset({"__classname__", "__id__"})
+
+
+def event(answer: HITLAnswer, *, is_late: bool) -> dict[str, Any]:
+    return {
+        "chosen_options": list(answer.chosen_options),
+        "params_input": answer.params_input,
+        "responded_at": encoded_moment(answer.responded_at, classname="datetime.datetime"),
+        "responded_by_user": answer.responded_by,
+        "timedout": is_late,
+    }
+
+
+def can_be_told(answer: HITLAnswer) -> bool:
+    """Whether serde would encode what the person entered: an object that looks like an encoded one would be decoded as
+    that, and whoever answers must not be able to say which class a worker makes of their words."""
+    return not _has_reserved_keys(answer.params_input)
+
+
+def _has_reserved_keys(value: Any) -> bool:
+    match value:
+        case dict():
+            return not _RESERVED.isdisjoint(value) or any(_has_reserved_keys(item) for item in value.values())
+        case list():
+            return any(_has_reserved_keys(item) for item in value)
+        case _:
+            return False

@@ -1,0 +1,105 @@
+"""Read, make and change connections. Password and extra are encrypted in the table, as in Airflow; so is nothing else.
+
+What was stored before Gust encrypted anything is read as it is, and encrypted when it is written again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final
+
+from gust.errors import AlreadyExists, Conflict, NotFound, Stale, Unreadable
+from gust.model.connection import CONNECTIONS, Connection
+from gust.services.context import Services
+
+ATTEMPTS: Final = 5
+
+SECRETS: Final = {"password": "is_encrypted", "extra": "is_extra_encrypted"}
+"""Fields that are encrypted, and where it says whether they are. What is empty is not."""
+
+DEFAULTS: Final = Path(__file__).with_name("default_connections.json")
+"""Airflow's, as of the pinned release; a test compares."""
+
+
+def find_connection(services: Services, conn_id: str) -> Connection | None:
+    """Raises Unreadable where it is there but no key of the stack fits."""
+    stored = services.store.get_setting(CONNECTIONS, conn_id)
+    return None if stored is None else read_connection(services, conn_id, stored)
+
+
+def list_connections(services: Services) -> dict[str, dict[str, Any]]:
+    """What is stored of each, for `read_connection`, in the order in which they were made."""
+    return services.store.settings_by_age(CONNECTIONS)
+
+
+def read_connection(services: Services, conn_id: str, stored: dict[str, Any]) -> Connection:
+    """Raises Unreadable."""
+    known = {field.name: stored[field.name] for field in fields(Connection) if field.name in stored}
+    for field, flag in SECRETS.items():
+        if stored.get(flag):
+            known[field] = _decrypted(services, conn_id, stored[field])
+    return Connection(**known | {"conn_id": conn_id})
+
+
+def create_connection(services: Services, connection: Connection) -> None:
+    """Raises AlreadyExists."""
+    try:
+        services.store.create_setting(CONNECTIONS, connection.conn_id, _stored(services, connection))
+    except AlreadyExists as taken:
+        raise AlreadyExists(f"A connection {connection.conn_id!r} exists already") from taken
+
+
+def change_connection(services: Services, conn_id: str, change: Callable[[Connection], Connection]) -> Connection:
+    """What `change` makes of it, whoever else changes it meanwhile. Raises NotFound, Unreadable; Conflict where others
+    never stop."""
+    for _ in range(ATTEMPTS):
+        stored = services.store.get_setting(CONNECTIONS, conn_id)
+        if stored is None:
+            raise missing(conn_id)
+        changed = change(read_connection(services, conn_id, stored))
+        with suppress(Stale):
+            services.store.change_setting(CONNECTIONS, conn_id, stored, _stored(services, changed))
+            return changed
+    raise Conflict(f"The Connection with connection_id: `{conn_id}` is being changed by others")
+
+
+def delete_connection(services: Services, conn_id: str) -> None:
+    """Raises NotFound."""
+    if not services.store.delete_setting(CONNECTIONS, conn_id):
+        raise missing(conn_id)
+
+
+def create_default_connections(services: Services) -> None:
+    """Those that Airflow brings, where there is none of that id. Again makes what is still missing."""
+    for connection in default_connections():
+        with suppress(AlreadyExists):
+            create_connection(services, connection)
+
+
+def default_connections() -> Iterable[Connection]:
+    return (Connection(**fields_of) for fields_of in json.loads(DEFAULTS.read_text()))
+
+
+def missing(conn_id: str) -> NotFound:
+    return NotFound(f"The Connection with connection_id: `{conn_id}` was not found")
+
+
+def _stored(services: Services, connection: Connection) -> dict[str, Any]:
+    document = asdict(connection)
+    del document["conn_id"]
+    for field, flag in SECRETS.items():
+        if document[field]:
+            document[field] = services.cipher.encrypt(document[field])
+            document[flag] = True
+    return document
+
+
+def _decrypted(services: Services, conn_id: str, token: str) -> str:
+    try:
+        return services.cipher.decrypt(token)
+    except Unreadable as unreadable:
+        raise Unreadable(f"The Connection with connection_id: `{conn_id}` cannot be read: {unreadable}") from unreadable

@@ -1,0 +1,104 @@
+"""Read, make and change variables: of people through the REST API, of tasks and triggers through the Execution API.
+
+Values are encrypted on their way into the table and nowhere else in the clear but on their way out of it. What was stored
+before Gust encrypted anything is read as it is, and encrypted when it is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from gust.errors import AlreadyExists, Conflict, NotFound, Stale, Unreadable
+from gust.model.variable import VARIABLES, Variable
+from gust.services.context import Services
+
+ATTEMPTS: Final = 5
+
+
+def find_variable(services: Services, key: str) -> Variable | None:
+    """Raises Unreadable where it is there but no key of the stack fits."""
+    stored = services.store.get_setting(VARIABLES, key)
+    return None if stored is None else read_variable(services, key, stored)
+
+
+def list_variables(services: Services) -> dict[str, dict[str, Any]]:
+    """What is stored of each, for `read_variable` or `show_variable`, in the order in which they were made: nobody needs
+    all of them decrypted."""
+    return services.store.settings_by_age(VARIABLES)
+
+
+def variable_keys(services: Services, prefix: str) -> list[str]:
+    return sorted(services.store.list_settings(VARIABLES, prefix=prefix))
+
+
+def show_variable(services: Services, key: str, stored: dict[str, Any]) -> Variable:
+    """As `read_variable`, without a value where it cannot be read: who looks at a list wants the others."""
+    try:
+        return read_variable(services, key, stored)
+    except Unreadable:
+        return Variable(key=key, value=None, description=stored.get("description"))
+
+
+def read_variable(services: Services, key: str, stored: dict[str, Any]) -> Variable:
+    """Raises Unreadable."""
+    is_encrypted = stored.get("is_encrypted", False)
+    value = stored["value"]
+    try:
+        return Variable(
+            key=key,
+            value=services.cipher.decrypt(value) if is_encrypted else value,
+            description=stored.get("description"),
+            is_encrypted=is_encrypted,
+        )
+    except Unreadable as unreadable:
+        raise Unreadable(f"The Variable with key: `{key}` cannot be read: {unreadable}") from unreadable
+
+
+def set_variable(services: Services, variable: Variable) -> None:
+    """Make it, or replace what is there."""
+    services.store.put_setting(VARIABLES, variable.key, _stored(services, variable))
+
+
+def create_variable(services: Services, variable: Variable) -> None:
+    """Raises AlreadyExists."""
+    try:
+        services.store.create_setting(VARIABLES, variable.key, _stored(services, variable))
+    except AlreadyExists as taken:
+        raise AlreadyExists(f"The Variable with key: `{variable.key}` already exists") from taken
+
+
+def change_variable(services: Services, key: str, change: Callable[[Variable], Variable]) -> Variable:
+    """What `change` makes of it, whoever else changes it meanwhile. Raises NotFound; Conflict where others never stop."""
+    for _ in range(ATTEMPTS):
+        stored = services.store.get_setting(VARIABLES, key)
+        if stored is None:
+            raise missing(key)
+        changed = change(show_variable(services, key, stored))
+        # A value that cannot be read, and was not replaced, stays: its key may come back.
+        after = stored | {"description": changed.description} if changed.value is None else _stored(services, changed)
+        with suppress(Stale):
+            services.store.change_setting(VARIABLES, key, stored, after)
+            return changed
+    raise Conflict(f"The Variable with key: `{key}` is being changed by others")
+
+
+def delete_variable(services: Services, key: str) -> None:
+    """Raises NotFound."""
+    if not services.store.delete_setting(VARIABLES, key):
+        raise missing(key)
+
+
+def missing(key: str) -> NotFound:
+    return NotFound(f"The Variable with key: `{key}` was not found")
+
+
+def _stored(services: Services, variable: Variable) -> dict[str, Any]:
+    if variable.value is None:
+        raise ValueError(f"Variable {variable.key!r} has no value to store")
+    return {
+        "value": services.cipher.encrypt(variable.value),
+        "description": variable.description,
+        "is_encrypted": True,
+    }

@@ -1,0 +1,108 @@
+"""The event log: all events in one partition in order of time, and those of a DAG through the index of its runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain, islice, repeat
+from typing import Final
+
+from gust.errors import Unwell
+from gust.model.logged_event import KEPT_FOR, TICK, LoggedEvent
+from gust.store import items, keyspace
+from gust.store.items import Item
+from gust.store.keyspace import Key
+from gust.store.table import ConditionFailed, Expression, Put, Table, key_of
+
+ATTEMPTS: Final = 100
+"""Events of the same microsecond."""
+PAGE: Final = 1000
+
+
+class DynamoDBLoggedEvents:
+    """Implements `services.ports.EventLogStore`."""
+
+    _table: Table
+
+    def log_event(self, event: LoggedEvent) -> LoggedEvent:
+        for later in range(ATTEMPTS):
+            kept = replace(event, when=event.when + later * TICK)
+            put = put_event(kept)
+            try:
+                self._table.put(put.key, put.item, put.expression)
+            except ConditionFailed as failed:
+                if failed.item is None or items.LOGGED_EVENT.read(failed.item) != kept:
+                    continue
+            return kept
+        raise Unwell(f"{ATTEMPTS} events of one moment: {event.when}")
+
+    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
+        item = self._table.get(keyspace.logged_event(event_log_id))
+        return None if item is None else items.LOGGED_EVENT.read(item)
+
+    def logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[LoggedEvent]:
+        first, last = keyspace.event_bounds(after, before)
+        if first > last:
+            return []
+        if dag_id is None:
+            pages = chain([limit], repeat(PAGE)) if limit else None
+            found: Iterator[Item] = self._table.query_between(
+                keyspace.LOGGED_EVENTS, first, last, ascending=ascending, pages=pages
+            )
+            events = (items.LOGGED_EVENT.read(item) for item in found)
+            return list(islice((e for e in events if run_id in (None, e.run_id)), limit))
+        keys = list(islice(self._keys_of_events(dag_id, run_id, first, last, ascending=ascending), limit))
+        read = self._table.get_all(keys)
+        of_dag = (items.LOGGED_EVENT.read(read[key]) for key in keys if key in read)
+        return [event for event in of_dag if event.dag_id == dag_id and run_id in (None, event.run_id)]
+
+    def count_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> int:
+        first, last = keyspace.event_bounds(after, before)
+        if first > last:
+            return 0
+        if dag_id is not None:
+            return sum(1 for _ in self._keys_of_events(dag_id, run_id, first, last, ascending=True))
+        if run_id is not None:
+            return len(self.logged_events(run_id=run_id, after=after, before=before))
+        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last)
+
+    def _keys_of_events(
+        self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool
+    ) -> Iterator[Key]:
+        """Of the DAG's events, or of those of a run alone; the index's own key says which they are."""
+        of_run = None if run_id is None else keyspace.event_of_run(run_id)
+        found = self._table.query_index(
+            keyspace.INDEX_RUNS, keyspace.events_of_dag(dag_id), until=keyspace.event_until(last), ascending=ascending
+        )
+        for item in found:
+            event, _, its_run = item["runs_sk"]["S"].partition("#")
+            if first <= event <= last and of_run in (None, its_run):
+                yield key_of(item)
+
+
+def put_event(event: LoggedEvent) -> Put:
+    """What keeps the event. Its condition fails where another event has its moment."""
+    item = items.LOGGED_EVENT.item(event)
+    item[keyspace.TTL_ATTRIBUTE] = items.number(math.ceil((event.when + KEPT_FOR).timestamp()))
+    if event.dag_id is not None:
+        item["runs_pk"] = items.text(keyspace.events_of_dag(event.dag_id))
+        item["runs_sk"] = items.text(keyspace.logged_event_order(event))
+    return Put(keyspace.logged_event(event.event_log_id), item, Expression().is_new())

@@ -1,0 +1,71 @@
+"""What people keep in the stack reaches tasks, and what tasks keep reaches people; encrypted in between."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gust.model.connection import CONNECTIONS
+from gust.model.variable import VARIABLES
+from gust.services.variables import find_variable
+from tests.system.local_gust import LocalGust
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+USES_SETTINGS = """
+    from datetime import datetime
+    from airflow.sdk import Connection, Variable, dag, task
+
+    @dag(schedule=None, start_date=datetime(2026, 1, 1))
+    def uses_settings():
+        @task
+        def read_and_write():
+            connection = Connection.get("warehouse")
+            token = connection.extra_dejson["token"]
+            Variable.set("seen_by_task", f"{Variable.get('for_task')} {connection.password} {token}")
+
+        read_and_write()
+
+    uses_settings()
+"""
+
+PLUGIN = """
+    from airflow.plugins_manager import AirflowPlugin
+
+    class Tides(AirflowPlugin):
+        name = "tides"
+"""
+
+
+def test_settings_reach_tasks_and_come_back(gust: LocalGust) -> None:
+    gust.upload("uses_settings.py", USES_SETTINGS)
+    gust.await_dag("uses_settings")
+    call = gust.api.call
+    call("POST", "/api/v2/variables", body={"key": "for_task", "value": "s3cret-1"})
+    connection = {"connection_id": "warehouse", "conn_type": "postgres", "password": "s3cret-2"}
+    call("POST", "/api/v2/connections", body=connection | {"extra": json.dumps({"token": "s3cret-3"})})
+    run_id = gust.trigger("uses_settings", run_id="one")
+    gust.await_state("uses_settings", run_id, "success")
+    services = gust.services()
+    stored = [services.store.list_settings(namespace) for namespace in (VARIABLES, CONNECTIONS)]
+    assert "s3cret" not in json.dumps(stored)
+    variable = find_variable(services, "seen_by_task")
+    assert variable is not None
+    assert variable.value == "s3cret-1 s3cret-2 s3cret-3"
+    assert call("GET", "/api/v2/connections/warehouse")["password"] == "***"
+    log = call("GET", "/api/v2/eventLogs?order_by=-when&dag_id=uses_settings")["event_logs"]
+    assert [(event["event"], event["run_id"]) for event in log] == [("trigger_dag_run", run_id)]
+
+
+def test_what_is_installed_and_a_file_that_is_parsed_again(gust: LocalGust) -> None:
+    gust.upload("plugins/tides.py", PLUGIN)
+    gust.upload("again.py", USES_SETTINGS.replace("uses_settings", "parsed_again"))
+    dag = gust.await_dag("parsed_again")
+    call = gust.api.call
+    names = [plugin["name"] for plugin in call("GET", "/api/v2/plugins")["plugins"]]
+    assert "tides" in names
+    packages = [provider["package_name"] for provider in call("GET", "/api/v2/providers")["providers"]]
+    assert "apache-airflow-providers-standard" in packages
+    call("PUT", f"/api/v2/parseDagFile/{dag['file_token']}")
+    gust.await_dag("parsed_again", since=dag["last_parsed_time"])

@@ -1,0 +1,89 @@
+"""What the parser tells of itself has the shapes and the content of Airflow's REST API."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gust.airflow_bridge.inventory import tell
+from gust.aws.inventory import ParserInventory
+from gust.aws.memory import MemoryObjects
+from gust.errors import Unwell
+from tests.unit.rest_api import contract
+
+PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+
+def shine():
+    return "moon"
+
+class Moons(AirflowPlugin):
+    name = "moons"
+    macros = [shine]
+    external_views = [{"name": "Sky", "href": "https://sky.example", "url_route": "sky"}]
+"""
+
+
+class Parser:
+    """The function, and how often it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.objects, self.folder, self.asked = MemoryObjects(), folder, 0
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("plugins/moons.py", PLUGIN)
+            archive.writestr("plugins/broken.py", "raise ValueError('no moon')")
+        self.objects.put("bundles/b1.zip", packed.getvalue())
+
+    def __call__(self, event: Any) -> dict[str, Any]:
+        self.asked += 1
+        return tell(self.objects, event, self.folder)
+
+
+@pytest.fixture
+def parser(tmp_path: Path) -> Parser:
+    return Parser(tmp_path)
+
+
+def test_plugins_of_a_bundle(parser: Parser) -> None:
+    inventory = ParserInventory(parser)
+    plugins = inventory.plugins("b1")
+    contract.check("get_plugins", 200, {"plugins": plugins, "total_entries": len(plugins)})
+    [moons] = [plugin for plugin in plugins if plugin["name"] == "moons"]
+    assert moons["macros"] == ["moons.shine"]
+    assert [view["href"] for view in moons["external_views"]] == ["https://sky.example"]
+    [(source, error)] = inventory.plugin_import_errors("b1").items()
+    assert source.endswith("broken.py")
+    assert "no moon" in error
+    assert str(parser.folder) not in source + error
+    assert parser.asked == 1
+
+
+def test_providers_are_the_installed_ones(parser: Parser) -> None:
+    from importlib.metadata import version
+
+    providers = ParserInventory(parser).providers()
+    contract.check("get_providers", 200, {"providers": providers, "total_entries": len(providers)})
+    found = {provider["package_name"]: provider["version"] for provider in providers}
+    assert found["apache-airflow-providers-amazon"] == version("apache-airflow-providers-amazon")
+    assert list(found) == sorted(found)
+
+
+def test_the_configuration_hides_what_is_secret(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "7")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "s3cret")
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARG__ROLE_ID", "s3cret")
+    sections = ParserInventory(parser).configuration()
+    assert sections["core"]["parallelism"] == "7"
+    assert sections["core"]["fernet_key"] == "< hidden >"
+    assert "s3cret" not in str(sections)
+
+
+def test_a_parser_that_cannot_tell_is_asked_again() -> None:
+    answers = iter([{"error": "it died"}, {"answer": []}])
+    inventory = ParserInventory(lambda _: next(answers))
+    with pytest.raises(Unwell, match="it died"):
+        inventory.providers()
+    assert inventory.providers() == []

@@ -1,0 +1,128 @@
+"""Who called what: which calls are logged is Airflow's own routes' say; what is kept is compared in the recordings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gust.model.dag import Dag
+from gust.model.logged_event import LoggedEvent
+from gust.rest_api.action_log import EVENTS, LONGEST_EXTRA, LONGEST_ID
+from gust.rest_api.app import build
+from gust.rest_api.auth import ALL_ADMINS, Authenticator
+from tests.unit.rest_api import contract
+from tests.unit.rest_api.conftest import NOW, Api, World
+
+LOG = "/api/v2/eventLogs"
+
+
+def test_the_logged_calls_are_airflows() -> None:
+    from airflow.api_fastapi.core_api.routes.public import public_router
+    from fastapi.routing import APIRoute
+
+    operation_of = {(method, path): name for name, (method, path) in contract.operations().items()}
+    logged = {
+        operation_of[
+            method, f"/api/v2{route.path.removeprefix('/api/v2').replace(':path', '')}"
+        ]: route.endpoint.__name__
+        for route in public_router.routes
+        if isinstance(route, APIRoute)
+        and any(getattr(d.call, "__name__", "") == "log_action" for d in route.dependant.dependencies)
+        for method in route.methods
+    }
+    assert logged == EVENTS
+
+
+def test_one_write_for_a_call_and_none_for_those_that_change_nothing(world: World, api: Api) -> None:
+    world.dag()
+    api("PATCH", "/api/v2/dags/etl", {"is_paused": True})
+    assert world.store.count_logged_events() == 1
+    api("GET", "/api/v2/dags/etl")
+    api("POST", "/api/v2/connections/test", {"connection_id": "x", "conn_type": "y"})
+    assert world.store.count_logged_events() == 1
+
+
+def test_a_call_that_cannot_be_logged_is_not_worked_off(world: World) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            if name == "log_event":
+                raise RuntimeError("no table")
+            return getattr(world.store, name)
+
+    world.dag()
+    services = replace(world.services, store=Broken())  # type: ignore[arg-type] # the rest of it is the store
+    reply = Api(build(services, Authenticator(ALL_ADMINS)))("PATCH", "/api/v2/dags/etl", {"is_paused": True})
+    assert reply.status == 500
+    dag = world.store.get_dag("etl")
+    assert dag is not None
+    assert not dag.is_paused
+
+
+def test_what_is_malformed_is_refused_as_without_the_log(world: World, api: Api) -> None:
+    world.dag()
+    assert api("PATCH", "/api/v2/dags/etl", "{nonsense").status == 422
+    assert world.store.count_logged_events() == 0
+    for body in ("null", "[]", "7", '{"dag_id": 7, "run_id": [], "is_paused": {}}', '{"dag_id": "\\ud800"}'):
+        assert api("PATCH", "/api/v2/dags/etl", body).status == 422
+    assert api("PATCH", "/api/v2/dags/etl", "[" * 100_000).status == 422
+    assert {event.event for event in world.store.logged_events()} == {"patch_dag"}
+
+
+def test_ids_of_any_length_and_bodies_of_any_size(world: World, api: Api) -> None:
+    assert api("DELETE", f"/api/v2/dags/{'x' * 10_000}/dagRuns/{'é' * 10_000}").status == 404
+    [event] = world.store.logged_events()
+    assert (event.dag_id, event.run_id) == ("x" * LONGEST_ID, "é" * LONGEST_ID)
+    api("POST", "/api/v2/variables", {"key": "v", "value": "x", "description": "d" * LONGEST_EXTRA})
+    last = world.store.logged_events(ascending=False, limit=1)[0]
+    assert json.loads(last.extra or "") == {
+        "method": "POST",
+        "left_out": f"{LONGEST_EXTRA + 65} characters are more than the event log keeps",
+    }
+
+
+def test_calls_of_one_moment_are_told_apart(world: World, api: Api) -> None:
+    for name in "abc":
+        api("POST", "/api/v2/pools", {"name": name, "slots": 1})
+    listed = api.ok("get_event_logs", "GET", LOG)["event_logs"]
+    ids = [event["event_log_id"] for event in listed]
+    assert ids == [ids[0], ids[0] + 1, ids[0] + 2]
+    for event in listed:
+        assert api.ok("get_event_log", "GET", f"{LOG}/{event['event_log_id']}") == event
+
+
+def test_ids_are_numbers_that_browsers_hold_exactly(world: World) -> None:
+    event = world.store.log_event(LoggedEvent(when=NOW, event="e"))
+    assert float(event.event_log_id) == event.event_log_id < 2**53
+
+
+@pytest.mark.parametrize("wrong", ["9" * 30, "-1"])
+def test_ids_that_no_event_has(api: Api, wrong: str) -> None:
+    assert api.refused("get_event_log", 404, "GET", f"{LOG}/{wrong}") == f"The Event Log with id: `{wrong}` not found"
+
+
+def test_events_of_a_dag_that_is_gone_stay(world: World, api: Api) -> None:
+    world.dag()
+    api("DELETE", "/api/v2/dags/etl")
+    [event] = api.ok("get_event_logs", "GET", f"{LOG}?dag_id=etl")["event_logs"]
+    assert (event["event"], event["owner"], event["dag_display_name"]) == ("delete_dag", "Anonymous", None)
+
+
+def test_what_the_scheduler_logged_is_listed_with_it(world: World, api: Api) -> None:
+    world.store.put_dag(None, Dag(dag_id="etl", dag_display_name="My ETL"))
+    world.store.log_event(LoggedEvent(when=NOW, event="paused", dag_id="etl", owner="scheduler", extra="x"))
+    [event] = api.ok("get_event_logs", "GET", LOG, owner="scheduler")["event_logs"]
+    assert (event["event"], event["dag_display_name"], event["extra"]) == ("paused", "My ETL", "x")
+
+
+def test_a_page_reads_what_it_shows(world: World, api: Api) -> None:
+    """In order of time, whatever is stored; the rest is counted."""
+    for number in range(500):
+        world.store.log_event(LoggedEvent(when=NOW + timedelta(seconds=number), event=f"e{number}", dag_id="etl"))
+    for where in ("", "&dag_id=etl"):
+        found = api.ok("get_event_logs", "GET", f"{LOG}?order_by=-when&limit=2&offset=3{where}")
+        assert [event["event"] for event in found["event_logs"]] == ["e496", "e495"]
+        assert found["total_entries"] == 500
+    assert api.ok("get_event_logs", "GET", f"{LOG}?offset=500")["event_logs"] == []
