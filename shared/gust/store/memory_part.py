@@ -8,15 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from gust.model.dag_run import DagRun
 from gust.scheduling.callback import CallbackMove
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-T = TypeVar("T", bound="DataclassInstance")
+T = TypeVar("T")
 
 
 class MemoryPart(ABC):
@@ -47,12 +44,14 @@ class MemoryPart(ABC):
 
 
 def as_stored(value: T) -> T:
-    """As DynamoDB would give it back: documents are new objects, moments are UTC."""
+    """A model's value as DynamoDB would give it back: documents are new objects, moments are UTC."""
+    model: Any = value
     copied: dict[str, Any] = {}
-    for field in fields(value):
-        match getattr(value, field.name):
+    for field in fields(model):
+        match getattr(model, field.name):
             case Mapping() as document:
                 copied[field.name] = json.loads(json.dumps(document))
             case datetime() as moment:
                 copied[field.name] = moment.astimezone(UTC)
-    return replace(value, **copied)
+    copy: T = replace(model, **copied)
+    return copy
