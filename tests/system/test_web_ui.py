@@ -165,8 +165,7 @@ PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "dag, audit log": (f"{ETL}/events", ("Event", "trigger_dag_run", "Anonymous")),
     "run, audit log": (f"{RUN}/events", ("Event", "When")),
     "instance, audit log": (f"{TASK}/events", ("Audit Log",)),
-    "instance, details": (f"{TASK}/details", ("Task ID", "Try Number", "_PythonDecoratedOperator")),
-    "instance, state store": (f"{TASK}/task_state_store", ("Task State Store",)),
+    "instance, details": (f"{TASK}/details", ("Task ID", "Try Number", "Map Index")),
     "instance, required action": (
         "/dags/ui_asks/runs/one/tasks/approve/required_actions",
         ("Shall we ship it?", "Approve"),
@@ -197,6 +196,13 @@ def test_code_is_shown_with_its_words(person: Person) -> None:
     person.opens(f"{ETL}/code")
     expect(person.page.locator(".view-lines")).to_contain_text("def regional_sales_etl", timeout=PATIENCE)
     person.shoots("dag, code")
+
+
+def test_the_state_store_of_an_instance(person: Person) -> None:
+    person.opens(f"{TASK}/xcom", "Task State Store")
+    with person.asks("GET", "/state-store"):
+        person.page.get_by_text("Task State Store").first.click()
+    person.shoots("state store")
 
 
 def test_a_page_that_is_none(person: Person) -> None:
@@ -370,7 +376,8 @@ def test_an_xcom(person: Person, site: Site) -> None:
     person.presses("Add XCom")
     dialog = person.page.get_by_role("dialog")
     dialog.get_by_role("textbox").first.fill("remark")
-    dialog.get_by_role("textbox").last.fill('"checked"')
+    dialog.locator(".monaco-editor").first.click()
+    person.page.keyboard.type('"checked"')
     with person.asks("POST", "/xcomEntries"):
         dialog.get_by_role("button", name="Save").click()
     person.sees("remark", "checked")
@@ -401,6 +408,7 @@ def test_deleting_a_run(person: Person, site: Site) -> None:
     run_id = site.gust.trigger("refresh_warehouse", run_id="unwanted")
     site.gust.await_state("refresh_warehouse", run_id, "success", within=120)
     person.opens(f"/dags/refresh_warehouse/runs/{run_id}", "Task Instances")
+    person.forgives(f" 404 .*/dagRuns/{run_id}")  # the page asks once more for what it has just deleted
     person.presses(re.compile("Delete", re.IGNORECASE))
     with person.asks("DELETE", f"/dagRuns/{run_id}"):
         person.page.get_by_role("dialog").get_by_role("button", name=re.compile("Delete|Yes|Confirm")).last.click()

@@ -70,8 +70,8 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _runs_of(services: Services, first: datetime, last: datetime, dag_id: str) -> list[DagRun]:
-    """Of one DAG, with `run_after` in the window. The newest are read, two at first, which is all for a DAG that runs once in
-    the window; then more, until one lies before it."""
+    """Of one DAG, with `run_after` in the window. The newest are read, two at first, which is all for a DAG that runs once
+    in the window; then more, until one lies before it."""
     size = 2
     while True:
         runs = services.store.list_runs(dag_id, limit=size)
