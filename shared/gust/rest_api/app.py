@@ -48,6 +48,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     task_instances_actions,
     task_state_store,
     tasks,
+    ui,
     variables,
     version,
     xcom,
@@ -57,6 +58,7 @@ from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authe
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
+from gust.rest_api.web import base_path, web_files
 from gust.services.context import Services
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -66,6 +68,9 @@ logger = Logger(service="api", stream=sys.stderr)
 COMPRESS_FROM: Final = 64 * 1024
 LARGEST_ANSWER: Final = 5_900_000
 """Bytes of JSON: Lambda returns 6 MB at most, headers included."""
+
+LARGEST_BODY: Final = 5_900_000
+"""Bytes that a request may have: a Lambda function is given 6 MB at most, headers included."""
 
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
@@ -120,6 +125,8 @@ def _bind(
                 if operation_id in PUBLIC_OPERATIONS
                 else authenticator.authenticate(services.tokens, event.raw_event, now)
             )
+            if len(event.get("body") or "") > LARGEST_BODY:
+                raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
                 path={name: unquote(value) for name, value in path.items()},
@@ -185,18 +192,43 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
     """As Airflow, which has an answer to every GET: of a path that nothing answers, the method is what is wrong."""
     event = resolver.current_event
-    path = event.path
-    if event.http_method != "GET":
-        allowed = {
-            operation.method
-            for operation in table.values()
-            if resolver._compile_regex(_rule(operation.path)).match(path)
-        }
+    path, method = event.path, event.http_method
+    allowed = {
+        operation.method
+        for operation in table.values()
+        if method != "GET" and resolver._compile_regex(_rule(operation.path)).match(path)
+    }
+    if allowed or method not in ("GET", "HEAD"):
         headers = {"Allow": ", ".join(sorted(allowed | {"GET"}))}
         return Response(405, "application/json", encode({"detail": "Method Not Allowed"}), headers)
+    if path.startswith("/api/v1/"):
+        gone = "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."
+        return Response(404, "application/json", encode({"error": gone}))
     if path.startswith("/api/"):
         return Response(404, "application/json", encode({"error": "API route not found"}))
-    return Response(404, "application/json", encode({"detail": "Not Found"}))
+    if path == "/health":
+        moved = "Moved in Airflow 3. Please change config to check `/api/v2/monitor/health`"
+        return Response(404, "application/json", encode({"error": moved}))
+    return _web(event.raw_event, path)
+
+
+def _web(event: dict[str, Any], path: str) -> Response[str]:
+    """A file of the web UI, or its page: which of its views a path means, it finds out in the browser."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    try:
+        if path != "/static" and not path.startswith("/static/"):
+            page = web_files().page(base_path(event))
+            return Response(200, "text/html; charset=utf-8", page, {"Cache-Control": "no-cache"})
+        file = web_files().file(path, headers)
+    except Rejected as refusal:
+        return _response(_refusal(refusal), headers)
+    if file is None:
+        return Response(404, "application/json", encode({"detail": "Not Found"}))
+    if len(file.body) > LARGEST_ANSWER:
+        return Response(406, "application/json", encode({"detail": "This file is sent compressed with gzip only"}))
+    response = Response(file.status, file.content_type, file.body, dict(file.headers))
+    response.base64_encoded = bool(file.body)
+    return response
 
 
 def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
