@@ -125,7 +125,7 @@ def _event(environment: Mapping[str, Any], path: str) -> dict[str, Any]:
     if environment.get("CONTENT_TYPE"):
         headers["content-type"] = environment["CONTENT_TYPE"]
     raw = environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
-    event = {
+    return {
         "version": "2.0",
         "routeKey": "$default",
         # As API Gateway does it: all escapes decoded but that of the percent sign.
@@ -139,4 +139,3 @@ def _event(environment: Mapping[str, Any], path: str) -> dict[str, Any]:
         "isBase64Encoded": True,
         "body": base64.b64encode(raw).decode(),
     }
-    return event

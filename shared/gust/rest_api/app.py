@@ -98,7 +98,9 @@ class _Resolver(APIGatewayHttpResolver):
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
         return re.compile(
-            base_regex.format(re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule))
+            base_regex.format(
+                re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule)
+            )
         )
 
 
