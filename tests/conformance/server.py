@@ -95,21 +95,25 @@ def furnish(world: World) -> Api:
 
 
 class Server:
-    """A WSGI application. What a request changes is there until `begin`."""
+    """A WSGI application. What a request changes is there until `begin`; that takes longer than most requests."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = json.dumps(document).encode()
+        self._is_fresh = False
         self.begin()
 
     def begin(self) -> None:
-        self.world = make_world()
-        self.api = furnish(self.world)
+        """Have all be as it was at first."""
+        if not self._is_fresh:
+            self.api = furnish(make_world())
+            self._is_fresh = True
 
     def __call__(self, environment: Mapping[str, Any], start: Start) -> Iterable[bytes]:
         path = environment.get("RAW_URI") or environment.get("REQUEST_URI") or environment["PATH_INFO"]
         if path.startswith("/openapi.json"):
             start("200 OK", [("Content-Type", "application/json")])
             return [self._document]
+        self._is_fresh = self._is_fresh and environment["REQUEST_METHOD"] == "GET"
         answer = self.api.handler(_event(environment, path.partition("?")[0]), None)
         body = answer.get("body") or ""
         start(f"{answer['statusCode']} .", list((answer.get("headers") or {}).items()))

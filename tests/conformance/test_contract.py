@@ -23,7 +23,7 @@ from gust.rest_api.routing import HANDLERS, UI_HANDLERS
 from tests.conformance.server import Server, known
 from tests.unit.rest_api import contract
 
-EXAMPLES: Final = int(os.environ.get("GUST_EXAMPLES", "10"))
+EXAMPLES: Final = int(os.environ.get("GUST_EXAMPLES", "8"))
 """Of requests that the contract allows, and as many of others; more of them find more."""
 
 NOTHING_TO_GET_WRONG: Final = {"get_health", "get_version"}
@@ -43,8 +43,8 @@ def corrected(file: str) -> dict[str, Any]:
             either = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in answers if name in schemas]}
             answer = {"description": "", "content": {"application/json": {"schema": either}}}
             operation["responses"]["422"] = answer
-            # Whoever orders by what there is not, and who is not let in.
-            for status in ("400", "401", "403"):
+            # Ordered by what there is not; not let in; about nothing that there is; nothing that it can be told in.
+            for status in ("400", "401", "403", "404", "406"):
                 operation["responses"].setdefault(status, answer)
             if operation["operationId"] == "delete_dag":
                 operation["responses"]["204"] = {"description": "What it answers instead of 200"}
@@ -66,9 +66,12 @@ SCHEMAS: Final = {file: schemathesis.openapi.from_wsgi("/openapi.json", server) 
 for _schema in SCHEMAS.values():
     _schema.hook("before_generate_path_parameters")(look_at_what_exists)
 
+FROM_THE_LAYER: Final = {"hook_meta_data"}
+"""Answered with a file that only a built layer `web` has."""
+
 OPERATIONS: Final = [
     *((contract.FILE, operation_id) for operation_id in sorted(HANDLERS)),
-    *((contract.UI_FILE, operation_id) for operation_id in sorted(UI_HANDLERS)),
+    *((contract.UI_FILE, operation_id) for operation_id in sorted(UI_HANDLERS.keys() - FROM_THE_LAYER)),
 ]
 
 
@@ -79,9 +82,9 @@ def content_type(context: CheckContext, response: Response, case: schemathesis.C
 
 def nothing_is_missing(context: CheckContext, response: Response, case: schemathesis.Case) -> None:
     """Beyond the schema: an answer has all of a model's fields, and no others."""
-    if response.status_code == 200 and response.headers["content-type"] == ["application/json"]:
-        (file,) = [file for file, schema in SCHEMAS.items() if schema is case.operation.schema]
-        contract.check(case.operation.definition.raw["operationId"], 200, response.json(), file=file)
+    is_public = case.operation.schema is SCHEMAS[contract.FILE]  # for the UI, some leave out what has no value
+    if is_public and response.status_code == 200 and response.headers["content-type"] == ["application/json"]:
+        contract.check(case.operation.definition.raw["operationId"], 200, response.json())
 
 
 CHECKS: Final = [

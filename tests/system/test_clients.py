@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,12 +134,12 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A stack of their own: clients list everything there is."""
     home = tmp_path_factory.mktemp("gust")
     stack = LocalGust(home / "data", home / "dags", parameters={"ExposeConfig": "true"})
+    for prefix in ("ctl", "gen"):
+        (stack.dags / f"{prefix}.py").write_text(textwrap.dedent(DAGS).replace("{prefix}", prefix))
+    (stack.dags / "broken.py").write_text("from airflow.sdk import dag, nothing_of_the_kind")
     stack.start()
-    stack.upload("ctl.py", DAGS.replace("{prefix}", "ctl"))
-    stack.upload("gen.py", DAGS.replace("{prefix}", "gen"))
-    stack.upload("broken.py", "from airflow.sdk import dag, nothing_of_the_kind")
     for dag_id in ("ctl_makes", "ctl_takes", "ctl_daily", "gen_makes", "gen_takes", "gen_daily"):
-        stack.await_dag(dag_id)
+        stack.await_dag(dag_id, within=240)
     stack.await_import_error("broken.py")
     # The first answers of these import Airflow, on a busy machine longer than airflowctl waits (5 s).
     for path in ("config", "providers", "plugins"):
