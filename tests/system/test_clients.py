@@ -122,6 +122,7 @@ WITHOUT_COUNTERPART: Final = {
 """Commands that are refused, and what they print."""
 
 STUMBLES: Final = {
+    "assets materialize": "no attribute 'output'",  # forgets to take the option that it then looks for
     "backfill create-dry-run": "created_at",  # takes the list of runs for a backfill
     "connections create-defaults": "no attribute 'values'",  # looks into an answer that has no content
     "dags get-tags": "To tabulate non-dictionary data",  # prints only what is an object
@@ -321,8 +322,9 @@ def assets(gust: LocalGust, ctl: Airflowctl) -> None:
         with pytest.raises(Refused, match=WITHOUT_COUNTERPART[command]):
             ctl(command, *arguments)
     assert ctl.json("assets get-queued-events", shelf) == [queued]
-    (run,) = shown(ctl("assets materialize", shelf))
-    assert run["dag_id"] == "ctl_makes"
+    stumbles(ctl, "assets materialize", shelf)
+    materialized = gust.api.call("GET", "/api/v2/dags/ctl_makes/dagRuns?run_type=asset_materialization")
+    assert materialized["total_entries"] == 1
 
 
 def backfills(gust: LocalGust, ctl: Airflowctl) -> None:
@@ -391,7 +393,9 @@ def test_the_generated_client_at_its_daily_work(gust: LocalGust, client: airflow
 
     listed = instances.get_task_instances("gen_makes", run.dag_run_id).task_instances
     assert {each.task_id: each.state for each in listed} == {"make": "success", "fails": "failed"}
-    entry = XComApi(client).get_xcom_entry("gen_makes", run.dag_run_id, "make", "return_value")
+    entry = XComApi(client).get_xcom_entry(
+        dag_id="gen_makes", dag_run_id=run.dag_run_id, task_id="make", xcom_key="return_value"
+    )
     assert entry.actual_instance.value == "42"
     log = instances.get_log("gen_makes", run.dag_run_id, "fails", 1, full_content=True)
     assert "ValueError" in log.to_json()
@@ -424,7 +428,7 @@ def test_the_generated_client_keeps_things(client: airflow_client.ApiClient) -> 
     connections.delete_connection("gen")
 
     pools.post_pool(models.PoolBody(name="gen", slots=2))
-    assert pools.patch_pool("gen", models.PoolPatchBody(slots=3), update_mask=["slots"]).slots == 3
+    assert pools.patch_pool("gen", models.PoolPatchBody(pool="gen", slots=3, include_deferred=False)).slots == 3
     pools.delete_pool("gen")
     with pytest.raises(NotFoundException):
         pools.get_pool("gen")

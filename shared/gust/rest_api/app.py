@@ -72,6 +72,9 @@ LARGEST_ANSWER: Final = 5_900_000
 LARGEST_BODY: Final = 5_900_000
 """Bytes that a request may have: a Lambda function is given 6 MB at most, headers included."""
 
+LONGEST_ID: Final = 1000
+"""Bytes. Nothing that is kept has a longer one, and DynamoDB takes no question about a key of more than 2 KB."""
+
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
 
@@ -138,6 +141,7 @@ def _bind(
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
             )
+            _check_lengths(request.path)
             log_action(services, operation_id, request, event.http_method)
             answer = handler(services, request)
         except (Problem, Rejected) as refusal:
@@ -150,6 +154,13 @@ def _bind(
         return _response(answer if isinstance(answer, Answer) else Answer(body=answer), headers)
 
     return route
+
+
+def _check_lengths(path: Mapping[str, str]) -> None:
+    """Raises Problem 404: what cannot be kept is not there."""
+    for name, value in path.items():
+        if name != "file_token" and len(value.encode("utf-8", "surrogatepass")) > LONGEST_ID:
+            raise Problem(404, f"Nothing has a {name} of more than {LONGEST_ID} bytes")
 
 
 def _text(body: str | None, is_base64: bool) -> str:
