@@ -396,7 +396,7 @@ def test_the_generated_client_at_its_daily_work(gust: LocalGust, client: airflow
     entry = XComApi(client).get_xcom_entry(
         dag_id="gen_makes", dag_run_id=run.dag_run_id, task_id="make", xcom_key="return_value"
     )
-    assert entry.actual_instance.value == "42"
+    assert entry.actual_instance.value == 42
     log = instances.get_log("gen_makes", run.dag_run_id, "fails", 1, full_content=True)
     assert "ValueError" in log.to_json()
     cleared = instances.post_clear_task_instances(
