@@ -11,13 +11,14 @@ from gust.errors import Unwell
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.state import DagRunType
+from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
+from gust.services.pause_dag import set_paused
 from gust.services.report_trigger import park
 from gust.services.tick import tick
 from gust.store.memory import MemoryStore
@@ -177,6 +178,71 @@ def test_a_paused_dag_stands_still(world: World) -> None:
     run = world.trigger()
     assert world.advance(run).state is QUEUED
     assert world.queues.tasks == []
+
+
+class TestPausedWhileItRuns:
+    """Airflow's `_update_dag_run_state_for_paused_dags`: nothing is sent any more, what has ended has its consequences."""
+
+    def given(self, world: World, *task_ids: str, **fields: object) -> DagRunKey:
+        world.given_dag(chain(*task_ids, **fields))
+        run = world.trigger()
+        world.advance(run)
+        set_paused(world.services, "etl", True)
+        world.queues.tasks.clear()
+        return run
+
+    def test_the_last_task_ends_the_run(self, world: World) -> None:
+        run = self.given(world, "extract")
+        world.succeed(run, "extract")
+        ended = world.advance(run)
+        assert (ended.state, ended.end_date) == (SUCCESS, world.clock.now())
+
+    def test_what_follows_from_a_failure_is_settled_and_the_run_over(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.work(run, "extract", lambda instance: transition.fail(instance, at=world.clock.now()))
+        assert world.advance(run).state is DagRunState.FAILED
+        assert world.state(run, "load") is S.UPSTREAM_FAILED
+
+    def test_what_may_go_waits_until_the_dag_is_unpaused(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.succeed(run, "extract")
+        assert world.advance(run).state is RUNNING
+        assert (world.state(run, "load"), world.queues.tasks) == (None, [])
+        set_paused(world.services, "etl", False)
+        world.advance(run)
+        assert world.state(run, "load") is S.QUEUED
+
+    def test_empty_tasks_wait_too(self, world: World) -> None:
+        spec = chain("extract", "end")
+        end = spec.tasks["end"].model_copy(update={"is_empty": True})
+        run = self.given(world, "extract", "end", tasks={**spec.tasks, "end": end})
+        world.succeed(run, "extract")
+        assert world.advance(run).state is RUNNING
+        assert world.state(run, "end") is None
+
+    def test_the_runs_timeout_waits_too(self, world: World) -> None:
+        run = self.given(world, "extract", "load", dagrun_timeout=60.0)
+        world.pass_time(seconds=61)
+        assert world.advance(run).state is RUNNING
+        set_paused(world.services, "etl", False)
+        assert world.advance(run).state is DagRunState.FAILED
+
+    def test_a_task_that_defers_has_its_trigger_run(self, world: World) -> None:
+        run = self.given(world, "extract")
+        trigger = ParkedTrigger(classpath="my.Trigger", kwargs={}, next_method="resume")
+        world.work(run, "extract", lambda instance: transition.defer(instance, trigger=trigger))
+        world.advance(run)
+        assert len(world.queues.triggers) == 1
+        world.advance(run)
+        assert len(world.queues.triggers) == 1, "once"
+
+    def test_looking_again_sends_nothing_and_moves_nothing(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.succeed(run, "extract")
+        before = world.advance(run)
+        world.queues.wakes.clear()
+        assert world.advance(run) == before
+        assert (world.queues.wakes, world.queues.tasks) == ([], [])
 
 
 def test_a_run_that_is_not_there_is_no_error(world: World) -> None:
