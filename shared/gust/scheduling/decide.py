@@ -118,8 +118,8 @@ def look_after(
     now: datetime,
     config: Config = Config(),
 ) -> Decision:
-    """For a running run whose DAG has no file any more: nothing goes on, but a worker may be lost, or a trigger's time be up,
-    and what they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
+    """For a running run whose DAG has no file any more: nothing goes on, but a worker may be lost, or a trigger's time be
+    up, and what they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
     deciding = _Deciding(
         spec, run, instances, now=now, config=config, past=None, callbacks=(), pools={}, used={}, most=0
     )

@@ -178,7 +178,8 @@ def wait_for_dag(
     if dag is None or not dag.is_paused:
         looked = look_after(spec, run, state.instances, now=now)
     else:
-        looked = decide(spec, run, state.instances, now=now, callbacks=state.callbacks, is_paused=True)
+        past = load_past(services, run, spec)
+        looked = decide(spec, run, state.instances, now=now, past=past, callbacks=state.callbacks, is_paused=True)
     if not commit(services, run, looked, now=now):
         raise StaleDagRun(f"instances of {run.key} moved on", run)
     perform(services, spec, looked.run or run, looked)
