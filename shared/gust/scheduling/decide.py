@@ -47,6 +47,9 @@ from gust.scheduling.upstream import Upstream
 UNSTOPPABLE: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED})
 """What a failure of another task ends nothing of."""
 
+BEGUN: Final = frozenset({S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED, S.AWAITING_INPUT})
+"""What a worker, a trigger or a person has in hand."""
+
 SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
 
@@ -175,6 +178,8 @@ class _Deciding:
     def decide(self) -> Decision:
         if not self.is_paused and self._is_timed_out():
             return self._time_out()
+        if not self.is_paused and self._logical_date_to_come() is not None:
+            return self._await_logical_date()
         self._fail_fast()
         self._ring_timers()
         while True:
@@ -186,6 +191,29 @@ class _Deciding:
         if not self.is_paused:
             self._schedule([pair for pair in ready if not self.view.has_moved(pair[1])])
         return self._conclude(is_stuck=is_stuck)
+
+    def _logical_date_to_come(self) -> datetime | None:
+        date = self.run.logical_date
+        return date if date is not None and date > self.now else None
+
+    def _await_logical_date(self) -> Decision:
+        """Somebody triggered the run ahead of its logical date. It runs, and nothing in it does before that."""
+        date = self._logical_date_to_come()
+        self._ring_timers()
+        for _, instance in self.view.all_instances():
+            if instance.state in SCHEDULABLE:
+                self._wait(instance, f"Its run's logical date is in the future: {date}.", Dependency.LOGICAL_DATE)
+        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in BEGUN])
+        exact = _earlier(exact, date)
+        moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
+        return Decision(
+            transitions=moves,
+            run=self._run_looked_at_again(exact, lazy),
+            effects=(*(SendCallback(due) for due in callback.due_by(moves)), *self._triggers()),
+            reasons=self.reasons,
+            blocked_by=self.blocked_by,
+            due_at=_earlier(exact, lazy),
+        )
 
     def look_after(self) -> Decision:
         self._ring_timers()
@@ -199,8 +227,7 @@ class _Deciding:
 
     def _due_though_standing(self) -> datetime | None:
         """When something that has begun may have to be ended, though nothing goes on."""
-        begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED, S.AWAITING_INPUT}
-        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in begun])
+        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in BEGUN])
         return _earlier(exact, lazy if lazy < self.now + self.config.look_again else None)
 
     # --- timers -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
+from gust.services.explain import explain
 from gust.services.pause_dag import set_paused
 from gust.services.report_trigger import park
 from gust.services.tick import tick
@@ -173,6 +174,26 @@ def test_a_run_for_later_waits_for_its_run_after(world: World) -> None:
     assert world.advance(run).state is RUNNING
 
 
+def test_nothing_runs_before_the_logical_date(world: World) -> None:
+    """Airflow starts the run and says "Logical date is in future" until it comes (`_schedule_dag_run`)."""
+    world.given_dag(chain("extract"))
+    date = world.clock.now() + timedelta(seconds=150)
+    run = world.trigger(logical_date=date)
+    assert world.advance(run).state is RUNNING
+    assert (world.state(run, "extract"), world.queues.tasks) == (None, [])
+    [objection] = explain(world.services, run, "extract", -1)
+    assert "logical date is in the future" in objection.reason
+
+    world.pass_time(seconds=100)
+    assert world.advance(run).due_at == date
+    world.queues.wakes.clear()
+    tick(world.services)
+    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=date), 50.0)]
+    world.pass_time(seconds=50)
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+
+
 def test_a_paused_dag_stands_still(world: World) -> None:
     world.given_dag(chain("extract"), is_paused=True)
     run = world.trigger()
@@ -256,8 +277,8 @@ def test_a_task_that_depends_on_the_past_waits_for_the_run_before(world: World) 
     extract = spec.tasks["extract"].model_copy(update={"depends_on_past": True})
     world.given_dag(spec.model_copy(update={"tasks": {"extract": extract}}))
     now = world.clock.now()
-    first = world.trigger("first", logical_date=now)
-    second = world.trigger("second", logical_date=now + timedelta(days=1), run_after=now)
+    first = world.trigger("first", logical_date=now - timedelta(days=1))
+    second = world.trigger("second", logical_date=now)
     world.advance(first)
     world.advance(second)
     assert (world.state(first, "extract"), world.state(second, "extract")) == (S.QUEUED, None)
