@@ -12,7 +12,7 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -153,6 +153,7 @@ class _Deciding:
         self.config = config
         self.past = past
         self.callbacks = callbacks
+        self.instances = instances
         self.pools = pools
         self.used = used
         self.max_active_tasks = most
@@ -666,7 +667,15 @@ class _Deciding:
         )
 
     def _transitions(self) -> tuple[transition.Transition, ...]:
-        return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
+        moves = (*self._gone(), *self.view.transitions())
+        return tuple(callback.with_trigger_kill(moved) for moved in moves)
+
+    def _gone(self) -> Iterator[transition.Transition]:
+        """The run goes on with another version of the DAG, which does not have them."""
+        for instance in self.instances.values():
+            if instance.task_id not in self.spec.tasks and instance.state is not S.REMOVED:
+                reason = "The DAG version that its run goes on with has no such task."
+                yield transition.remove(instance, at=self.now, reason=reason)
 
     def _stopped(self) -> tuple[transition.Transition, ...]:
         instances = (self.view.instances_of(task_id)[map_index] for task_id, map_index in self._stoppers)

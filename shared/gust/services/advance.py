@@ -35,6 +35,7 @@ from gust.services.advance_backfill import advance_backfill
 from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
+from gust.services.follow_newest import follow_newest, is_behind
 from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
@@ -78,6 +79,9 @@ def advance(services: Services, key: DagRunKey) -> None:
                 return wait_for_dag(services, replace(state, callbacks=callbacks), dag, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
                 return await_start(services, run, now=now, until=until)
+            if is_behind(state, dag):
+                follow_newest(services, state, dag)
+                continue
             spec = load_spec(services.objects, run.spec_key)
             if run.state is DagRunState.QUEUED:
                 lane = lane_of(services, run, dag)

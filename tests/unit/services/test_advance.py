@@ -385,6 +385,55 @@ class Reading:
         return getattr(self._store, name)
 
 
+class TestWithoutBundleVersioning:
+    """A run goes on with what the DAG's file says now (Airflow's `_verify_integrity_if_dag_changed`)."""
+
+    def edit(self, world: World, *task_ids: str) -> None:
+        spec = chain(*task_ids, disable_bundle_versioning=True)
+        key = f"specs/edited-{'-'.join(task_ids)}.json"
+        world.objects.put(key, spec.model_dump_json().encode())
+        dag = world.dag()
+        world.store.put_dag(dag, replace(dag, spec_key=key, version_number=dag.version_number + 1))
+
+    def given(self, world: World, *task_ids: str) -> DagRunKey:
+        world.given_dag(chain(*task_ids, disable_bundle_versioning=True))
+        run = world.trigger()
+        world.advance(run)
+        world.succeed(run, task_ids[0])
+        return run
+
+    def test_new_tasks_run_and_those_that_are_gone_are_removed(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.advance(run)
+        assert world.state(run, "load") is S.QUEUED
+        self.edit(world, "extract", "transform")
+        assert world.advance(run).version_number == 2
+        assert (world.state(run, "load"), world.state(run, "transform")) == (S.REMOVED, S.QUEUED)
+        extract = world.store.get_instance(run.task_instance("extract"))
+        assert extract is not None
+        assert (extract.state, extract.version_number) == (S.SUCCESS, 1), "what has ended stays what it was"
+        world.succeed(run, "transform")
+        assert world.advance(run).state is SUCCESS
+
+    def test_what_comes_back_runs(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.advance(run)
+        self.edit(world, "extract", "transform")
+        world.advance(run)
+        self.edit(world, "extract", "load")
+        world.advance(run)
+        assert (world.state(run, "load"), world.state(run, "transform")) == (S.QUEUED, S.REMOVED)
+
+    def test_a_run_that_is_pinned_to_its_bundle_goes_on_as_it_was(self, world: World) -> None:
+        world.given_dag(chain("extract", "load"))
+        run = world.trigger()
+        world.advance(run)
+        self.edit(world, "extract", "transform")
+        world.succeed(run, "extract")
+        assert world.advance(run).version_number == 1
+        assert world.state(run, "load") is S.QUEUED
+
+
 def test_without_bundle_versioning_the_newest_files_run(world: World) -> None:
     world.given_dag(chain("extract", disable_bundle_versioning=True))
     run = world.trigger()
