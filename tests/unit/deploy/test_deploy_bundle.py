@@ -494,6 +494,23 @@ def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
     assert [wake.run_id for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
 
 
+@pytest.mark.parametrize("limit", ["max_active_runs", "max_active_tasks"])
+def test_runs_that_wait_for_room_go_on_when_an_edit_makes_some(stack, limit):
+    """They stand still until somebody wakes them, for an hour."""
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False, **{limit: 1}))
+    create_dag_run(stack.services, "a", run_id="r", triggered_by=DagRunTriggeredByType.REST_API)
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a 0 1 1 1 *")
+    stack.deploy()
+    assert [wake.run_id for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a 0 2 1 1 *")
+    stack.deploy()
+    assert [wake for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == [], "nothing has changed for them"
+
+
 def test_events_that_wait_for_a_dag_are_forgotten_when_it_waits_for_none_any_more(stack):
     """Should it wait for the asset again later, it waits for a new event."""
     stack.upload("a.py", "dag a orders")
