@@ -81,6 +81,8 @@ def create_dag_run(
         data_interval = manual_interval(services, dag, spec, run_after=asked_about)
     run_id = run_id or run_id_of(services, dag, spec, run_type, NextRun(run_after, data_interval))
     check_run_id(run_id, run_type)
+    if run_type is DagRunType.OPERATOR_TRIGGERED:
+        check_not_too_early(spec, logical_date)
     validated_params(spec, conf)
 
     run = DagRun(
@@ -228,6 +230,15 @@ def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | No
         raise BadRequest(
             f"Partition key {partition_key!r} does not match the timetable's key_format {key_format!r}: {problem}"
         ) from problem
+
+
+def check_not_too_early(spec: DagSpec, logical_date: datetime | None) -> None:
+    """Airflow asks this of operators alone, and of `default_args` alone. Raises BadRequest."""
+    start = spec.default_args.get("start_date")
+    if logical_date is not None and start and logical_date < datetime.fromisoformat(start):
+        raise BadRequest(
+            f"Logical date [{logical_date.isoformat()}] should be >= start_date [{start}] from Dag's default_args"
+        )
 
 
 def check_run_id(run_id: str, run_type: DagRunType) -> None:

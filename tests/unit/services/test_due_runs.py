@@ -149,3 +149,14 @@ def test_with_catchup_it_is_made_up_for(world: World) -> None:
     world.advance(first.key)
     runs = sorted(run.logical_date for run in world.store.list_runs("etl") if run.logical_date)
     assert runs == [START, START + timedelta(hours=1)]
+
+
+def test_an_operator_triggers_nothing_before_the_start_date_of_default_args(world: World) -> None:
+    """Airflow's `trigger_dag`; its REST API does not ask."""
+    start = START - timedelta(days=1)
+    world.given_dag(chain("extract", default_args={"start_date": start.isoformat()}))
+    early = start - timedelta(seconds=1)
+    with pytest.raises(BadRequest, match="should be >= start_date"):
+        world.trigger("early", logical_date=early, run_type=DagRunType.OPERATOR_TRIGGERED)
+    world.trigger("by_a_person", logical_date=early)
+    world.trigger("on_time", logical_date=start, run_type=DagRunType.OPERATOR_TRIGGERED)
