@@ -5,7 +5,7 @@ Making a run is one conditional write. Nothing is decided here: the write itself
 
 import re
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, BadRequest, NotFound, StaleDag
@@ -235,10 +235,14 @@ def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | No
 def check_not_too_early(spec: DagSpec, logical_date: datetime | None) -> None:
     """Airflow asks this of operators alone, and of `default_args` alone. Raises BadRequest."""
     start = spec.default_args.get("start_date")
-    if logical_date is not None and start and logical_date < datetime.fromisoformat(start):
+    if logical_date is not None and start and logical_date < _aware(datetime.fromisoformat(start)):
         raise BadRequest(
             f"Logical date [{logical_date.isoformat()}] should be >= start_date [{start}] from Dag's default_args"
         )
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def check_run_id(run_id: str, run_type: DagRunType) -> None:

@@ -96,10 +96,10 @@ class TestPools:
         world.given_dag(side_by_side("high", a={"pool": "p", "priority_weight": 7}))
         holder = world.trigger()
         settle(world, holder)
-        late = world.trigger("late", "low", logical_date=START + timedelta(days=1))
+        late = world.trigger("late", "low", logical_date=START)
         undated = world.trigger("undated", "low")
-        early = world.trigger("early", "low", logical_date=START)
-        high = world.trigger("high", "high", logical_date=START + timedelta(days=2))
+        early = world.trigger("early", "low", logical_date=START - timedelta(days=1))
+        high = world.trigger("high", "high", logical_date=START - timedelta(hours=1))
         runs = [holder, late, undated, early, high]
         settle(world, *runs)
 
