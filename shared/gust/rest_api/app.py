@@ -69,6 +69,9 @@ COMPRESS_FROM: Final = 64 * 1024
 LARGEST_ANSWER: Final = 5_900_000
 """Bytes of JSON: Lambda returns 6 MB at most, headers included."""
 
+LARGEST_BODY: Final = 5_900_000
+"""Bytes that a request may have: a Lambda function is given 6 MB at most, headers included."""
+
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
 
@@ -89,12 +92,15 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
 
 
 class _Resolver(APIGatewayHttpResolver):
-    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes."""
+    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes. Line breaks, too: in
+    Airflow a variable with one in its key is out of reach once it is made."""
 
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
         return re.compile(
-            base_regex.format(re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", rule))
+            base_regex.format(
+                re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule)
+            )
         )
 
 
@@ -121,6 +127,8 @@ def _bind(
                 if operation_id in PUBLIC_OPERATIONS
                 else authenticator.authenticate(services.tokens, event.raw_event, now)
             )
+            if len(event.get("body") or "") > LARGEST_BODY:
+                raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
                 path={name: unquote(value) for name, value in path.items()},
@@ -184,9 +192,17 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
 
 
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
-    path = resolver.current_event.path
-    if any(resolver._compile_regex(_rule(operation.path)).match(path) for operation in table.values()):
-        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
+    """As Airflow, which has an answer to every GET: of a path that nothing answers, the method is what is wrong."""
+    event = resolver.current_event
+    path, method = event.path, event.http_method
+    allowed = {
+        operation.method
+        for operation in table.values()
+        if method != "GET" and resolver._compile_regex(_rule(operation.path)).match(path)
+    }
+    if allowed or method not in ("GET", "HEAD"):
+        headers = {"Allow": ", ".join(sorted(allowed | {"GET"}))}
+        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}), headers)
     if path.startswith("/api/v1/"):
         gone = "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."
         return Response(404, "application/json", encode({"error": gone}))
@@ -195,9 +211,7 @@ def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[s
     if path == "/health":
         moved = "Moved in Airflow 3. Please change config to check `/api/v2/monitor/health`"
         return Response(404, "application/json", encode({"error": moved}))
-    if resolver.current_event.http_method not in ("GET", "HEAD"):
-        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
-    return _web(resolver.current_event.raw_event, path)
+    return _web(event.raw_event, path)
 
 
 def _web(event: dict[str, Any], path: str) -> Response[str]:

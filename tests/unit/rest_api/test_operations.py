@@ -49,3 +49,21 @@ def test_unknown_paths_and_methods(api: Api) -> None:
     assert api("GET", "/api/v2/nope").status == 404
     assert api("POST", "/nope").detail == "Method Not Allowed"  # the web UI's page answers any other path
     assert api("DELETE", "/api/v2/version").status == 405
+
+
+def test_what_no_route_answers_is_only_the_wrong_method(api: Api) -> None:
+    """Airflow has an answer for every GET, so any other method finds a route, and is not the route's."""
+    for method, path, allowed in (
+        ("POST", "/api/v2/backfills/1/pause", "GET, PUT"),
+        ("DELETE", "/api/v2/assets/1/queuedEvents/", "GET"),
+        ("PUT", "/api/v2/nope", "GET"),
+    ):
+        reply = api(method, path)
+        assert (reply.status, reply.detail, reply.headers["allow"]) == (405, "Method Not Allowed", allowed)
+    assert api("GET", "/api/v2/dags/etl/clearTaskInstances").json == {"error": "API route not found"}
+
+
+def test_a_key_with_a_line_break_is_within_reach(api: Api) -> None:
+    api.ok("post_variable", "POST", "/api/v2/variables", {"key": "a\nb", "value": "v"}, 201)
+    assert api.ok("get_variable", "GET", "/api/v2/variables/a%0Ab")["key"] == "a\nb"
+    assert api("DELETE", "/api/v2/variables/a%0Ab").status == 204
