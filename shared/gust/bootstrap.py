@@ -36,7 +36,7 @@ def from_environment() -> Services:
         store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
         objects=objects,
         queues=queues(),
-        tokens=JwtTokens(signing_key),
+        tokens=JwtTokens(signing_keys),
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
         cipher=FernetCipher(encryption_keys),
@@ -63,9 +63,8 @@ def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
 
 
-@cache
-def signing_key() -> str:
-    """The secret that tokens are signed with; read when the first token is made or checked."""
+def signing_keys() -> str:
+    """The secret that tokens are signed with. Not kept: it changes under a process that lives on."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
     return str(answer["SecretString"])
 
@@ -74,6 +73,12 @@ def encryption_keys() -> str:
     """The secret that settings are encrypted with. Not kept: it changes under a process that lives on."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
     return str(answer["SecretString"])
+
+
+def access_document() -> str:
+    """Who has which role, from the parameter that the stack names; empty where it names none."""
+    name = os.environ.get("GUST_ACCESS_PARAMETER", "")
+    return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]) if name else ""
 
 
 @cache

@@ -6,13 +6,14 @@ import pytest
 
 from gust.aws.tokens import JwtTokens
 from gust.errors import Forbidden, Unauthorized
+from gust.model.access import Role
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import User
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-USER = User("ada", "op")
+USER = User("ada", Role.OP, ("team-a",))
 INSTANCE = TaskInstance(
     dag_id="d", run_id="r", task_id="t", map_index=3, state=S.QUEUED, try_number=2, dispatch_count=5
 )

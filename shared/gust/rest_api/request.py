@@ -83,6 +83,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     """By lower-case name."""
     raw_body: str = ""
+    event: Mapping[str, Any] = field(default_factory=dict)
+    """As the HTTP API sent it; what else it says (cookies, route) concerns who signs in only."""
 
     def query(self, model: type[ModelT]) -> ModelT:
         """The query parameters. Problem 422 names each that is wrong."""
