@@ -78,7 +78,10 @@ def encryption_keys() -> str:
 def access_document() -> str:
     """Who has which role, from the parameter that the stack names; empty where it names none."""
     name = os.environ.get("GUST_ACCESS_PARAMETER", "")
-    return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]) if name else ""
+    if not name:
+        return ""
+    # An empty one is a mistake, and not the same as none: it must let nobody in.
+    return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]).strip() or "null"
 
 
 @cache

@@ -88,9 +88,9 @@ class JwtTokens:
     def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
         claims: dict[str, Any] = {"sub": user.name, "role": user.role.name if user.role is not None else None}
         if user.dag_roles:
-            claims |= {"dag_roles": list(user.dag_roles)}
+            claims["dag_roles"] = list(user.dag_roles)
         if signed_in_at is not None:
-            claims |= {"auth_time": int(signed_in_at.timestamp())}
+            claims["auth_time"] = int(signed_in_at.timestamp())
         return self._sign(claims, USER_AUDIENCE, now=now, lifetime=lifetime)
 
     def user_of(self, token: str, *, now: datetime) -> User:
@@ -104,11 +104,8 @@ class JwtTokens:
             raise Unauthorized("Token expired")
         role = None if claims["role"] is None else Role.of(claims["role"])
         user = User(claims["sub"], role, tuple(claims.get("dag_roles", ())))
-        signed_in_at = claims.get("auth_time")
         return Session(
-            user,
-            issued_at=_moment(claims["iat"]),
-            signed_in_at=None if signed_in_at is None else _moment(signed_in_at),
+            user, issued_at=_moment(claims["iat"]), signed_in_at=_moment(claims.get("auth_time", claims["iat"]))
         )
 
     def seal(self, claims: Mapping[str, str], audience: str, *, now: datetime, lifetime: timedelta) -> str:

@@ -140,6 +140,7 @@ def _bind(
                 query_string=event.get("rawQueryString") or "",
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
+                session=caller.session,
                 event=event.raw_event,
             )
             if operation_id not in open_to_all:

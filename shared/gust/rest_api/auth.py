@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import parse_qs, quote, urlsplit
 
-from gust.errors import Forbidden, Unauthorized
+from gust.errors import Forbidden, Invalid, Unauthorized
 from gust.model.access import Role
 from gust.rest_api.access import Access
 from gust.rest_api.operations import Operation
@@ -48,7 +48,8 @@ TOKEN_LIFETIME: Final = timedelta(hours=1)
 CLI_TOKEN_LIFETIME: Final = timedelta(hours=1)
 RENEWED_AFTER: Final = TOKEN_LIFETIME / 4
 LONGEST_SESSION: Final = timedelta(hours=12)
-"""A browser that is used stays signed in for so long; what the access document says then counts anew."""
+"""Since a person signed in: what tokens they are given for tokens, cookies renewed among them, run out by then. What the
+access document says counts anew with the next."""
 
 LINK_LIFETIME: Final = timedelta(seconds=60)
 LINKS: Final = "login_links"
@@ -81,7 +82,9 @@ class LinkBody(Body):
 class Caller:
     user: User
     session: Session | None = None
-    """Of a browser, which sends its cookie with whatever any page has it ask."""
+    """What their token says, if they sent one."""
+    is_browser: bool = False
+    """The token came as a cookie, which a browser sends with whatever any page has it ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Authenticator:
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and credentials.strip():
-            return Caller(_session(tokens, credentials.strip(), now).user)
+            session = _session(tokens, credentials.strip(), now)
+            return Caller(session.user, session)
         if token := cookie_of(event.get("cookies") or ()):
             try:
                 session = _session(tokens, token, now)
@@ -115,7 +119,7 @@ class Authenticator:
                 useless.headers["Set-Cookie"] = set_cookie(event, COOKIE, "", max_age=0)
                 raise
             check_origin(event, headers)
-            return Caller(session.user, session)
+            return Caller(session.user, session, is_browser=True)
         if self.mode == ALL_ADMINS and not scheme:
             return Caller(ANONYMOUS)
         raise Problem(401, "Not authenticated")
@@ -125,7 +129,10 @@ class Authenticator:
         principal = _principal(event)
         if principal is None:
             return None
-        user = self.access.of_principal(principal)
+        try:
+            user = self.access.of_principal(principal)
+        except Invalid as wrong:  # not what this caller did wrong
+            raise Problem(503, str(wrong)) from wrong
         if user is None:
             raise Problem(403, f"{principal} has no role: the access document has no entry for it")
         return user
@@ -133,16 +140,15 @@ class Authenticator:
     def renewed_cookie(self, tokens: Tokens, caller: Caller, event: Mapping[str, Any], now: datetime) -> str | None:
         """The cookie to set with the answer, if any: the browser's token is replaced well before it runs out."""
         session = caller.session
-        if session is None or session.signed_in_at is None or now - session.issued_at < RENEWED_AFTER:
+        if session is None or not caller.is_browser or now - session.issued_at < RENEWED_AFTER:
             return None
         return self.cookie(tokens, session.user, event, now, session.signed_in_at)
 
     def cookie(
         self, tokens: Tokens, user: User, event: Mapping[str, Any], now: datetime, signed_in_at: datetime
     ) -> str:
-        lifetime = min(TOKEN_LIFETIME, signed_in_at + LONGEST_SESSION - now)
-        token = tokens.for_user(user, now=now, lifetime=lifetime, signed_in_at=signed_in_at)
-        return set_cookie(event, COOKIE, token)
+        session = Session(user, issued_at=now, signed_in_at=signed_in_at)
+        return set_cookie(event, COOKIE, tokens.for_user(user, now=now, **lasting(session, TOKEN_LIFETIME, now)))
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -212,7 +218,7 @@ class Authenticator:
         if request.user == NOBODY and self.mode != ALL_ADMINS:
             raise Problem(401, "Not authenticated: this stack knows no passwords. Sign the request with IAM")
         user = ANONYMOUS if request.user == NOBODY else request.user
-        return {"access_token": services.tokens.for_user(user, now=request.now, lifetime=lifetime)}
+        return {"access_token": services.tokens.for_user(user, now=request.now, **lasting(None, lifetime, request.now))}
 
     def _check_login(self, request: Request) -> None:
         """The body must be well formed, as JSON or as a form; its content does not matter, and who signs needs none."""
@@ -230,6 +236,17 @@ _HOW_TO_LOG_IN: Final = (
     "<!doctype html><title>Gust</title><p>You are not signed in. Run <code>./gust login --stack NAME</code> with your AWS "
     "credentials; it opens this page for you.</p>"
 )
+
+
+class Lasting(TypedDict):
+    lifetime: timedelta
+    signed_in_at: datetime
+
+
+def lasting(session: Session | None, lifetime: timedelta, now: datetime) -> Lasting:
+    """How long a token may last that is made for another one: not beyond what its person signed in for."""
+    since = now if session is None else session.signed_in_at
+    return {"lifetime": max(timedelta(), min(lifetime, since + LONGEST_SESSION - now)), "signed_in_at": since}
 
 
 def set_cookie(event: Mapping[str, Any], name: str, value: str, *, max_age: int | None = None) -> str:

@@ -89,16 +89,26 @@ class Permission:
 
 def authorize(services: Services, user: User, needed: Iterable[Permission], request: Request) -> None:
     """Return if the user has every permission needed. Problem 403 otherwise; nothing else is told."""
+    if not user.names:
+        raise forbidden()
     for permission in needed:
         if permission.allows(user.role):
             continue
-        if permission.resource is not Resource.DAG or not user.names:
+        if permission.resource is not Resource.DAG:
             raise forbidden()
         named = list((permission.dags or of_path)(services, request)) or [(None, None)]
         for dag_id, method in named:
             asked = replace(permission, method=method or permission.method)
             if not asked.allows(user.role) and not _is_given(services, user, asked, dag_id):
                 raise forbidden()
+
+
+def may_list(user: User, needed: Iterable[Permission]) -> bool:
+    """Whether the user may ask for a list of such things at all."""
+    return all(
+        permission.allows(user.role) or (permission.resource is Resource.DAG and bool(user.dag_roles))
+        for permission in needed
+    )
 
 
 def forbidden() -> Problem:

@@ -78,8 +78,8 @@ class Session:
 
     user: User
     issued_at: datetime
-    signed_in_at: datetime | None = None
-    """Set in a browser's: it is renewed while it is used, up to a day's work after this."""
+    signed_in_at: datetime
+    """Earlier than it was issued, where it was given for another token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -858,8 +858,8 @@ class Tokens(Protocol):
         """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
 
     def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
-        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role. One of a
-        browser says when the person signed in."""
+        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role. It
+        says since when the person is signed in: since `now` unless given."""
 
     def user_of(self, token: str, *, now: datetime) -> User:
         """Whom the token names. Raises Unauthorized where it has expired, Forbidden where it is not one of ours."""
