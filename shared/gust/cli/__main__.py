@@ -254,7 +254,7 @@ def login(options: argparse.Namespace) -> int:
 
     session = boto3.Session()
     try:
-        url = ways_in.api_url(session.client, options.stack)
+        url = ways_in.api_url(session.client("cloudformation"), options.stack)
         if options.token:
             print(ways_in.token(url, session))
         else:

@@ -10,7 +10,6 @@ import json
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +20,8 @@ class LoginError(GustError):
     """The stack gave nothing for the signature; the message is for the person at the terminal."""
 
 
-def api_url(client: Callable[[str], Any], stack: str) -> str:
-    described = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+def api_url(cloudformation: Any, stack: str) -> str:
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     return next(str(o["OutputValue"]) for o in described["Outputs"] if o["OutputKey"] == "ApiUrl")
 
 

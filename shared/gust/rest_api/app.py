@@ -58,10 +58,12 @@ from gust.rest_api.action_log import log_action
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.permissions import PERMISSIONS, authorize
+from gust.rest_api.readable import readable
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.web import base_path, web_files
 from gust.services.context import Services
+from gust.services.ports import User
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -121,6 +123,14 @@ def _specific_first(path: str) -> tuple[int, ...]:
 def _bind(
     resolver: _Resolver, services: Services, authenticator: Authenticator, operation_id: str, handler: Handler
 ) -> Callable[..., Response[str]]:
+    reads = all(permission.method == "GET" for permission in PERMISSIONS.get(operation_id, ()))
+
+    def seen_by(user: User) -> Services:
+        """Who reads and may not read every DAG is shown a store that holds theirs."""
+        if user.role is not None or not user.dag_roles or not reads:
+            return services
+        return replace(services, store=readable(services.store, user))
+
     open_to_all = AUTH_OPERATIONS.keys() | authenticator.public
 
     def route(**path: str) -> Response[str]:
@@ -146,7 +156,7 @@ def _bind(
             if operation_id not in open_to_all:
                 authorize(services, caller.user, PERMISSIONS[operation_id], request)
             log_action(services, operation_id, request, event.http_method)
-            answer = handler(services, request)
+            answer = handler(seen_by(caller.user), request)
             if cookie := authenticator.renewed_cookie(services.tokens, caller, event.raw_event, now):
                 answer = answer if isinstance(answer, Answer) else Answer(body=answer)
                 answer = replace(answer, headers={"Set-Cookie": cookie, **answer.headers})
