@@ -70,13 +70,14 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _runs_of(services: Services, first: datetime, last: datetime, dag_id: str) -> list[DagRun]:
-    """Of one DAG, with `run_after` in the window: the newest are read, and twice as many until one lies before it."""
-    size = 20
+    """Of one DAG, with `run_after` in the window. The newest are read, two at first, which is all for a DAG that runs once
+    in the window; then more, until one lies before it."""
+    size = 2
     while True:
         runs = services.store.list_runs(dag_id, limit=size)
         if len(runs) < size or runs[-1].run_after < first or size > COUNTED_RUNS:
             return [run for run in runs if first <= run.run_after <= last]
-        size *= 4
+        size *= 8
 
 
 def _mark(run: DagRun) -> tuple[Any, ...]:
