@@ -12,6 +12,7 @@ lambda_handler = build(
     Authenticator(
         os.environ.get("GUST_AUTH", ""),
         Access(bootstrap.access_document),
+        bootstrap.identity_provider(),
         health_is_public=os.environ.get("GUST_HEALTH_IS_PUBLIC", "true") == "true",
     ),
 )

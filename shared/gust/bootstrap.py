@@ -22,6 +22,7 @@ from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
 from gust.services.clock import SystemClock
 from gust.services.context import Services
+from gust.services.ports import IdentityProvider
 from gust.store.dynamodb import DynamoDBStore
 
 CONNECTIONS: Final = 32
@@ -82,6 +83,16 @@ def access_document() -> str:
         return ""
     # An empty one is a mistake, and not the same as none: it must let nobody in.
     return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]).strip() or "null"
+
+
+def identity_provider() -> IdentityProvider | None:
+    """The OpenID provider, if the stack has one."""
+    issuer = os.environ.get("GUST_OIDC_ISSUER", "")
+    if not issuer:
+        return None
+    from gust.aws.oidc import OidcProvider  # noqa: PLC0415 - few stacks have one, and no function but the API
+
+    return OidcProvider(issuer, os.environ["GUST_OIDC_CLIENT_ID"], os.environ["GUST_OIDC_GROUPS_CLAIM"])
 
 
 @cache

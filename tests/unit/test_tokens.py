@@ -70,7 +70,7 @@ def test_the_key_is_asked_for_once_and_late() -> None:
 
 # --- changing the key -------------------------------------------------------------------------------------------------
 
-OLD = "the key that CloudFormation made up, long enough"
+OLD = "the~key that CloudFormation made up - long enough"
 WEEK = timedelta(days=8)
 
 

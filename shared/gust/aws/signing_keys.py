@@ -54,8 +54,12 @@ def id_of(key: str) -> str:
 
 def parse(secret: str) -> list[tuple[int | None, str]]:
     """When each key was made (epoch seconds) and the key, the newest first."""
-    parts = [part.strip().rpartition("~") for part in secret.split(",") if part.strip()]
-    return [(int(made) if made else None, key) for made, _, key in parts]
+    return [_parsed(part.strip()) for part in secret.split(",") if part.strip()]
+
+
+def _parsed(part: str) -> tuple[int | None, str]:
+    made, tilde, key = part.partition("~")
+    return (int(made), key) if tilde and made.isascii() and made.isdigit() else (None, part)
 
 
 def rotated(secret: str, *, now: datetime, longest_lifetime: timedelta) -> str:

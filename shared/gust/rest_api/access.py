@@ -6,7 +6,7 @@
 
 Every entry that fits counts: the highest of their roles, and all of their `dag_roles`, names which DAGs may give rights to
 in their `access_control`. Whom nothing fits is nobody. Without a document whoever IAM lets in is an administrator, as
-IAM says who that is, and nobody comes in by OIDC (docs/adr/0016-who-may-what-is-one-document.md).
+IAM says who that is, and nobody comes in by OIDC (docs/adr/0017-who-may-what-is-one-document.md).
 """
 
 from __future__ import annotations

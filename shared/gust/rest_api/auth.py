@@ -25,13 +25,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from gust.errors import Forbidden, Invalid, Unauthorized
 from gust.model.access import Role
+from gust.rest_api import oidc
 from gust.rest_api.access import Access
 from gust.rest_api.operations import Operation
 from gust.rest_api.permissions import PUBLIC
 from gust.rest_api.request import Answer, Body, Json, Problem, Request
 from gust.rest_api.routing import Handler
 from gust.services.context import Services
-from gust.services.ports import Session, Tokens, User
+from gust.services.ports import IdentityProvider, Session, Tokens, User
 
 ALL_ADMINS: Final = "all-admins"
 ANONYMOUS: Final = User(name="Anonymous", role=Role.ADMIN)
@@ -64,6 +65,8 @@ AUTH_OPERATIONS: Final[dict[str, Operation]] = {
     "login_all_admins": Operation("GET", "/auth/token/login"),
     "create_login_link": Operation("POST", "/auth/login-link"),
     "use_login_link": Operation("GET", "/auth/login-link"),
+    "oidc_login": Operation("GET", "/auth/oidc/login"),
+    "oidc_callback": Operation("GET", oidc.CALLBACK),
 }
 """Routes of the simple auth manager, and ours beside them. They are not part of the contract's 128. They decide by
 themselves whom they answer: nobody has a role before they have."""
@@ -92,6 +95,7 @@ class Authenticator:
     mode: str
     """The function's `GUST_AUTH`."""
     access: Access = field(default_factory=Access)
+    provider: IdentityProvider | None = None
     health_is_public: bool = True
     """Whether health and version are answered to everybody, as Airflow does."""
 
@@ -158,6 +162,8 @@ class Authenticator:
             "login_all_admins": self._login,
             "create_login_link": self._create_login_link,
             "use_login_link": self._use_login_link,
+            "oidc_login": self._leave_for_provider,
+            "oidc_callback": self._come_back_from_provider,
         }
 
     def _create_token(self, services: Services, request: Request) -> Answer:
@@ -174,6 +180,8 @@ class Authenticator:
     def _login(self, services: Services, request: Request) -> Answer:
         """Where a browser without a token is led to."""
         wanted = parse_qs(request.query_string).get("next", ["/"])[0]
+        if self.mode != ALL_ADMINS and self.provider is not None:
+            return self._leave_for_provider(services, request)
         if self.mode != ALL_ADMINS:
             return Answer(401, _HOW_TO_LOG_IN, content_type="text/html; charset=utf-8")
         cookie = self.cookie(services.tokens, ANONYMOUS, request.event, request.now, request.now)
@@ -196,7 +204,9 @@ class Authenticator:
         }
         services.store.put_setting(LINKS, _hash(code), who, expires_at=expires_at)
         path = f"/auth/login-link?code={quote(code)}"
-        return Answer(201, {"path": path, "expires_in_seconds": int(LINK_LIFETIME.total_seconds())}, headers=_NOT_KEPT)
+        return Answer(
+            201, {"path": path, "expires_in_seconds": int(LINK_LIFETIME.total_seconds())}, headers=oidc.NOT_KEPT
+        )
 
     def _use_login_link(self, services: Services, request: Request) -> Answer:
         """Lets the browser in, once: of two that come at the same time the store lets one take the link away."""
@@ -212,7 +222,29 @@ class Authenticator:
             raise Problem(403, "The link was used already, or is too old. Run gust login again")
         user = User(who["name"], None if who["role"] is None else Role.of(who["role"]), tuple(who["dag_roles"]))
         cookie = self.cookie(services.tokens, user, request.event, request.now, request.now)
-        return Answer(307, headers={"Location": who["next"], "Set-Cookie": cookie, **_NOT_KEPT})
+        return Answer(307, headers={"Location": who["next"], "Set-Cookie": cookie, **oidc.NOT_KEPT})
+
+    def _leave_for_provider(self, services: Services, request: Request) -> Answer:
+        wanted = parse_qs(request.query_string).get("next", ["/"])[0]
+        page = wanted if is_local(wanted) else "/"
+        location, kept = oidc.leave(services, request, self._known_provider(), page=page)
+        lasts = int(oidc.SIGN_IN_LIFETIME.total_seconds())
+        cookie = set_cookie(request.event, oidc.SIGN_IN, kept, max_age=lasts)
+        return Answer(307, headers={"Location": location, "Set-Cookie": cookie, **oidc.NOT_KEPT})
+
+    def _come_back_from_provider(self, services: Services, request: Request) -> Answer:
+        kept = cookie_of(request.event.get("cookies") or (), oidc.SIGN_IN)
+        try:
+            user, page = oidc.come_back(services, request, self._known_provider(), self.access, kept=kept)
+        except Invalid as wrong:
+            raise Problem(503, str(wrong)) from wrong
+        cookie = self.cookie(services.tokens, user, request.event, request.now, request.now)
+        return Answer(307, headers={"Location": page, "Set-Cookie": cookie, **oidc.NOT_KEPT})
+
+    def _known_provider(self) -> IdentityProvider:
+        if self.provider is None:
+            raise Problem(404, "This stack has no OpenID provider")
+        return self.provider
 
     def _token(self, services: Services, request: Request, lifetime: timedelta) -> Json:
         if request.user == NOBODY and self.mode != ALL_ADMINS:
@@ -229,8 +261,6 @@ class Authenticator:
             request = Request(path={}, user=request.user, now=request.now, raw_body=json.dumps(fields))
         request.body(LoginBody)
 
-
-_NOT_KEPT: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 _HOW_TO_LOG_IN: Final = (
     "<!doctype html><title>Gust</title><p>You are not signed in. Run <code>./gust login --stack NAME</code> with your AWS "

@@ -872,3 +872,21 @@ class Tokens(Protocol):
 
     def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
         """What was sealed. Raises Unauthorized where it has expired, Forbidden where it is not of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an OpenID provider has recognised."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+class IdentityProvider(Protocol):
+    """Where people sign in whom AWS does not know."""
+
+    def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
+        """Where a browser is sent to. Raises Unwell."""
+
+    def identity(self, code: str, *, verifier: str, redirect_uri: str, nonce: str, now: datetime) -> Identity:
+        """Whom the code is for, with which the browser came back. Raises Forbidden where it is not good, Unwell."""
