@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     login.add_argument(
         "--print", action="store_true", help="print the link instead of opening it; it is good for a minute"
     )
+    login.add_argument("--as", dest="tag", metavar="TAG", help="by your session tag (docs/access.md)")
     login.add_argument("--token", action="store_true", help="print a token for programs instead")
 
     rotate = commands.add_parser("rotate-key", help="sign tokens with a new key; nobody is logged out")
@@ -256,9 +257,9 @@ def login(options: argparse.Namespace) -> int:
     try:
         url = ways_in.api_url(session.client("cloudformation"), options.stack)
         if options.token:
-            print(ways_in.token(url, session))
+            print(ways_in.token(url, session, tag=options.tag))
         else:
-            ways_in.show(ways_in.link(url, session, page=options.page), opens=not options.print)
+            ways_in.show(ways_in.link(url, session, page=options.page, tag=options.tag), opens=not options.print)
     except ways_in.LoginError as problem:
         print(f"gust: {problem}", file=sys.stderr)
         return 1

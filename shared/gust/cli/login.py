@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 import webbrowser
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gust.errors import GustError
 
@@ -25,15 +25,15 @@ def api_url(cloudformation: Any, stack: str) -> str:
     return next(str(o["OutputValue"]) for o in described["Outputs"] if o["OutputKey"] == "ApiUrl")
 
 
-def link(url: str, session: Any, *, page: str = "/") -> str:
+def link(url: str, session: Any, *, page: str = "/", tag: str | None = None) -> str:
     """A link that lets one browser in, once, within a minute. Raises LoginError."""
-    answer = _ask(f"{url}/auth/login-link", {"next": page}, session)
+    answer = _ask(f"{url}/auth/login-link{_as(tag)}", {"next": page}, session)
     return f"{url}{answer['path']}"
 
 
-def token(url: str, session: Any) -> str:
+def token(url: str, session: Any, *, tag: str | None = None) -> str:
     """A token for `Authorization: Bearer …`, good for an hour. Raises LoginError."""
-    return str(_ask(f"{url}/auth/token", None, session)["access_token"])
+    return str(_ask(f"{url}/auth/token{_as(tag)}", None, session)["access_token"])
 
 
 def show(found: str, *, opens: bool) -> None:
@@ -42,6 +42,10 @@ def show(found: str, *, opens: bool) -> None:
         print("Your browser is signed in. If it did not open, run this again with --print.")
     else:
         print(found)
+
+
+def _as(tag: str | None) -> str:
+    return "" if tag is None else f"/as/{quote(tag, safe='')}"
 
 
 def _ask(url: str, body: Any, session: Any) -> dict[str, Any]:

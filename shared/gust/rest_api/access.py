@@ -58,6 +58,9 @@ class _Entry(BaseModel):
 class IamEntry(_Entry):
     principal: Annotated[str, AfterValidator(_pattern)]
     """ARN as AWS reports it of who signs; `*` stands for any characters."""
+    tag: str | None = None
+    """Value of a session tag. API Gateway tells us no tags, so it is the caller who says it, in the path that they sign,
+    and their IAM policy that lets them say no other: `…/POST/auth/token/as/${aws:PrincipalTag/gust}`."""
 
 
 class OidcEntry(_Entry):
@@ -84,8 +87,10 @@ class AccessDocument(BaseModel):
                 f"The access document is wrong: {where}: {wrong['msg'].removeprefix('Value error, ')}"
             ) from error
 
-    def of_principal(self, arn: str) -> User | None:
-        return _merged(arn, (entry for entry in self.iam if _compiled(entry.principal).fullmatch(arn)))
+    def of_principal(self, arn: str, tag: str | None = None) -> User | None:
+        """Of whom a tag is said, entries with that tag count and no others."""
+        fitting = (e for e in self.iam if e.tag == tag and _compiled(e.principal).fullmatch(arn))
+        return _merged(arn, fitting)
 
     def of_groups(self, name: str, groups: Iterable[str]) -> User | None:
         theirs = set(groups)
@@ -102,10 +107,13 @@ class Access:
         self._monotonic = monotonic
         self._known: tuple[float, AccessDocument | None] | None = None
 
-    def of_principal(self, arn: str) -> User | None:
+    def of_principal(self, arn: str, tag: str | None = None) -> User | None:
         """Who the signer is; `None` if nobody. Raises Invalid where the document is wrong: then nobody comes in."""
         document = self._document()
-        return User(arn, Role.ADMIN) if document is None else document.of_principal(arn)
+        if document is not None:
+            return document.of_principal(arn, tag)
+        # Who may sign for a tag alone was given less than to sign for anything.
+        return User(arn, Role.ADMIN) if tag is None else None
 
     def of_groups(self, name: str, groups: Iterable[str]) -> User | None:
         document = self._document()

@@ -40,8 +40,13 @@ NOBODY: Final = User(name="")
 """Who asks where no token is needed."""
 
 SIGNED_PREFIX: Final = "/signed"
+AS_TAG: Final = "/as/{tag}"
 SIGNED_ROUTES: Final = frozenset(
-    {"POST /auth/token", "POST /auth/token/cli", "POST /auth/login-link", f"ANY {SIGNED_PREFIX}/{{proxy+}}"}
+    {
+        *("POST /auth/token", "POST /auth/token/cli", "POST /auth/login-link"),
+        *(f"POST /auth/token{AS_TAG}", f"POST /auth/login-link{AS_TAG}"),
+        f"ANY {SIGNED_PREFIX}/{{proxy+}}",
+    }
 )
 """Routes of the HTTP API that check a signature. A test compares with the template."""
 
@@ -64,6 +69,8 @@ AUTH_OPERATIONS: Final[dict[str, Operation]] = {
     "create_token_cli": Operation("POST", "/auth/token/cli"),
     "login_all_admins": Operation("GET", "/auth/token/login"),
     "create_login_link": Operation("POST", "/auth/login-link"),
+    "create_token_as": Operation("POST", f"/auth/token{AS_TAG}"),
+    "create_login_link_as": Operation("POST", f"/auth/login-link{AS_TAG}"),
     "use_login_link": Operation("GET", "/auth/login-link"),
     "oidc_login": Operation("GET", "/auth/oidc/login"),
     "oidc_callback": Operation("GET", oidc.CALLBACK),
@@ -134,7 +141,7 @@ class Authenticator:
         if principal is None:
             return None
         try:
-            user = self.access.of_principal(principal)
+            user = self.access.of_principal(principal, _tag(event))
         except Invalid as wrong:  # not what this caller did wrong
             raise Problem(503, str(wrong)) from wrong
         if user is None:
@@ -161,6 +168,8 @@ class Authenticator:
             "create_token_cli": self._create_token_cli,
             "login_all_admins": self._login,
             "create_login_link": self._create_login_link,
+            "create_token_as": self._create_token,
+            "create_login_link_as": self._create_login_link,
             "use_login_link": self._use_login_link,
             "oidc_login": self._leave_for_provider,
             "oidc_callback": self._come_back_from_provider,
@@ -330,6 +339,13 @@ def _principal(event: Mapping[str, Any]) -> str | None:
     if event.get("routeKey") not in SIGNED_ROUTES or context.get("routeKey") != event.get("routeKey"):
         return None
     return ((context.get("authorizer") or {}).get("iam") or {}).get("userArn") or None
+
+
+def _tag(event: Mapping[str, Any]) -> str | None:
+    """The session tag that the signed path says."""
+    if not event["routeKey"].endswith(AS_TAG):
+        return None
+    return str((event.get("pathParameters") or {})["tag"])
 
 
 def _session(tokens: Tokens, token: str, now: datetime) -> Session:

@@ -115,6 +115,29 @@ def test_any_request_may_be_signed(world: World) -> None:
     assert ada("GET", "/signed/api/v2/variables").status == 403
 
 
+def test_a_session_tag_gives_what_the_document_says_of_it(world: World) -> None:
+    people = "arn:aws:sts::123456789012:assumed-role/People/*"
+    zoe = "arn:aws:sts::123456789012:assumed-role/People/zoe"
+    api = stack(world, {"iam": [{"principal": people, "tag": "ops", "role": "Op"}]})
+
+    def token_as(path: str, arn: str = zoe) -> Any:
+        def signed(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            event["pathParameters"] = {"tag": path.rpartition("/")[2]}
+            return signing(api, arn, "POST /auth/token/as/{tag}").handler(event, context)
+
+        return replace(api, handler=signed)("POST", path)
+
+    given = token_as("/auth/token/as/ops")
+    assert given.status == 201, given.text
+    assert jwt.decode(given.json["access_token"], options={"verify_signature": False})["role"] == "OP"
+    assert token_as("/auth/token/as/boss").status == 403
+    assert token_as("/auth/token/as/ops", ADA).status == 403
+    assert signing(api, zoe, "POST /auth/token")("POST", "/auth/token").status == 403
+    # Who may sign for a tag alone is no administrator where there is no document yet.
+    api = stack(world, "")
+    assert token_as("/auth/token/as/ops").status == 403
+
+
 # --- links ------------------------------------------------------------------------------------------------------------
 
 
