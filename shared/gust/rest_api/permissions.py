@@ -149,6 +149,11 @@ def of_path(services: Services, request: Request) -> Iterable[tuple[str | None, 
     yield (None if named == ALL_PAGES else named), None
 
 
+def of_all(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:  # noqa: ARG001
+    """Whatever its parameters say: it reaches every DAG that they match."""
+    yield None, None
+
+
 def of_backfill(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:
     """By its id, or by the body of one that shall be made. One whose DAG may not even be read is as good as none."""
     if "backfill_id" not in request.path:
@@ -159,7 +164,7 @@ def of_backfill(services: Services, request: Request) -> Iterable[tuple[str | No
     number = request.path["backfill_id"]
     backfill = services.store.get_backfill(int(number)) if number.isascii() and number.isdigit() else None
     dag = services.store.get_dag(backfill.dag_id) if backfill else None
-    if dag is None or not (request.user.role or gives(dag.access_control, request.user, "GET", Entity.RUN)):
+    if dag is None or not (request.user.role is not None or gives(dag.access_control, request.user, "GET", Entity.RUN)):
         raise not_found("Backfill not found")
     yield dag.dag_id, None
 
@@ -187,17 +192,17 @@ def of_bulk(services: Services, request: Request) -> Iterable[tuple[str | None, 
         entities = action.get("entities")
         for entity in entities if isinstance(entities, list) else ():
             dag_id = (entity.get("dag_id") if isinstance(entity, dict) else None) or request.path["dag_id"]
-            if dag_id != ALL_PAGES:
-                yield str(dag_id), method
-                if action.get("action_on_existence") == "overwrite":
-                    yield str(dag_id), "PUT"
+            named = None if dag_id == ALL_PAGES else str(dag_id)
+            yield named, method
+            if action.get("action_on_existence") == "overwrite":
+                yield named, "PUT"
 
 
 def of_cleared_runs(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:  # noqa: ARG001
     runs = _objects(_json(request), "dag_runs")
     named = {str(run.get("dag_id") or request.path["dag_id"]) for run in runs} or {request.path["dag_id"]}
-    for dag_id in sorted(named - {ALL_PAGES}):
-        yield dag_id, None
+    for dag_id in sorted(named):
+        yield (None if dag_id == ALL_PAGES else dag_id), None
 
 
 def _json(request: Request) -> Any:
@@ -311,7 +316,7 @@ PERMISSIONS: Final[Mapping[str, tuple[Permission, ...]]] = {
     "get_config_value": (_CONFIGURATION,),
     "list_dag_warnings": (_dag("GET", Entity.WARNING),),
     "get_dags": (_dag("GET"),),
-    "patch_dags": (_dag("PUT"),),
+    "patch_dags": (_dag("PUT", None, of_all),),
     "get_dag": (_dag("GET"),),
     "patch_dag": (_dag("PUT"),),
     "delete_dag": (_dag("DELETE"),),

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final, cast
 
 from gust.model.asset import AssetKey, AssetReference
+from gust.rest_api.dags import FAVORITES
 from gust.rest_api.permissions import forbidden, gives
 from gust.services.ports import Store, User
 
@@ -43,9 +44,11 @@ OF_NO_DAG: Final = frozenset(
     {
         *("active_bundle", "last_alive", "get_pools"),
         *("list_assets", "assets_of_alias"),  # to draw what their DAGs wait for and make; lists of assets need a role
-        *("get_setting", "list_settings", "put_setting", "delete_setting"),  # favourites, by the person's own name
     }
 )
+
+OF_FAVORITES: Final = frozenset({"get_setting", "list_settings", "put_setting", "delete_setting"})
+"""Everybody has their own. Other settings, variables and connections among them, are none of theirs."""
 
 
 class ReadableStore:
@@ -76,6 +79,8 @@ class ReadableStore:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in OF_NO_DAG:
             return cast("Callable[..., Any]", getattr(self._store, name))
+        if name in OF_FAVORITES:
+            return lambda namespace, *args, **named: self._favorites(name, namespace)(namespace, *args, **named)
         if name in NOTHING_OF_OTHERS:
             return lambda *args, **named: self._of_one(name, args, named)
         if name in LISTS:
@@ -83,6 +88,11 @@ class ReadableStore:
         if name in SINGLE:
             return lambda *args: found if self._sees(found := getattr(self._store, name)(*args)) else None
         raise forbidden()
+
+    def _favorites(self, name: str, namespace: str) -> Callable[..., Any]:
+        if namespace != FAVORITES:
+            raise forbidden()
+        return cast("Callable[..., Any]", getattr(self._store, name))
 
     def _of_one(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         first = args[0] if args else next(iter(named.values()))

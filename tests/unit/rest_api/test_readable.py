@@ -14,7 +14,7 @@ from gust.model.logged_event import LoggedEvent
 from gust.rest_api.app import build
 from gust.rest_api.auth import Authenticator
 from gust.rest_api.permissions import PERMISSIONS, PUBLIC, Entity, Method, Resource, gives
-from gust.rest_api.readable import LISTS, NOTHING_OF_OTHERS, OF_NO_DAG, SINGLE, readable
+from gust.rest_api.readable import LISTS, NOTHING_OF_OTHERS, OF_FAVORITES, OF_NO_DAG, SINGLE, readable
 from gust.rest_api.request import Problem
 from gust.services.ports import Store, User
 from tests.unit.rest_api.conftest import NOW, Api, World
@@ -139,6 +139,11 @@ def test_what_they_may_only_read_they_do_not_change(world: World, api: Api) -> N
         ("POST", "/api/v2/dags/~/clearDagRuns", {"dag_runs": [{"dag_id": SECRET, "dag_run_id": f"run_of_{SECRET}"}]}),
         ("PATCH", "/api/v2/dags/ours/dagRuns/run_of_ours/taskInstances", {"actions": [{"action": "update", "entities": [
             {"dag_id": SECRET, "dag_run_id": f"run_of_{SECRET}", "task_id": "extract", "new_state": "failed"}]}]}),
+        ("PATCH", "/api/v2/dags/ours/dagRuns", {"actions": [{"action": "delete", "entities": [
+            {"dag_id": "ours", "dag_run_id": "run_of_ours"}, {"dag_id": "~", "dag_run_id": f"run_of_{SECRET}"}]}]}),
+        ("POST", "/api/v2/dags/ours/clearDagRuns", {"dag_runs": [
+            {"dag_id": "ours", "dag_run_id": "run_of_ours"}, {"dag_id": "~", "dag_run_id": f"run_of_{SECRET}"}]}),
+        ("PATCH", "/api/v2/dags?dag_id=ours&dag_id_pattern=%25", {"is_paused": True}),
         ("POST", "/api/v2/backfills", {"dag_id": SECRET}),
         ("POST", "/api/v2/backfills?dag_id=ours", {"dag_id": SECRET}),
     ],
@@ -176,6 +181,7 @@ def test_a_call_that_nobody_thought_about_is_refused(world: World) -> None:
         *NOTHING_OF_OTHERS,
         *SINGLE,
         *OF_NO_DAG,
+        *OF_FAVORITES,
         "logged_events",
         "count_logged_events",
         "references_to_assets",
@@ -185,6 +191,8 @@ def test_a_call_that_nobody_thought_about_is_refused(world: World) -> None:
     for name in others:
         with pytest.raises((Problem, Rejected)):
             getattr(seen, name)
+    with pytest.raises(Problem):
+        seen.list_settings("variables")
 
 
 @pytest.mark.parametrize(
