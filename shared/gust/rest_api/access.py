@@ -41,7 +41,7 @@ def _pattern(given: str) -> str:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     role: Annotated[Role | None, BeforeValidator(lambda given: None if given is None else _role(given))] = None
     dag_roles: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class OidcEntry(_Entry):
 
 
 class AccessDocument(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     iam: tuple[IamEntry, ...] = ()
     oidc: tuple[OidcEntry, ...] = ()

@@ -32,10 +32,11 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
 LISTS: Final = frozenset(
     {
         *("list_dags", "list_hitl_details", "list_warnings", "logged_events", "walk_runs", "walk_failed_instances"),
-        *("get_runs", "load_runs", "due_runs"),
+        *("get_runs", "load_runs", "get_instances", "due_runs", "walk_failed_runs", "latest_runs"),
+        *("get_dags", "get_versions", "get_many_rendered_fields"),
     }
 )
-"""Calls that answer with things of many DAGs, each of which says which one it belongs to."""
+"""Calls that answer with things of many DAGs, each of which says which one it belongs to, or, in a dict, its key."""
 
 SINGLE: Final = frozenset({"get_backfill", "get_logged_event"})
 """Calls for one thing by a number, which says itself which DAG it belongs to."""
@@ -64,8 +65,8 @@ class ReadableStore:
         """Of the DAGs that the user may read."""
         return frozenset(d.dag_id for d in self._store.list_dags() if gives(d.access_control, self._user, "GET"))
 
-    def count_logged_events(self, *args: Any, **named: Any) -> int:
-        return len(self.logged_events(*args, **named))
+    def count_logged_events(self, *args: Any, most: int | None = None, **named: Any) -> int:
+        return len(self.logged_events(*args, limit=most, **named))
 
     def logged_events(self, *args: Any, limit: int | None = None, **named: Any) -> list[Any]:
         """The limit counts what is seen."""
@@ -102,6 +103,8 @@ class ReadableStore:
         return list(nothing) if nothing == () else nothing
 
     def _filtered(self, found: Iterable[Any]) -> Any:
+        if isinstance(found, dict):
+            return {key: one for key, one in found.items() if self._sees(key)}
         kept = (one for one in found if self._sees(one))
         return kept if isinstance(found, Iterator) else list(kept)
 
@@ -115,11 +118,11 @@ def readable(store: Store, user: User) -> Store:
 
 
 def _dag_id(one: Any) -> str | None:
-    """Of an id, a key, a thing that holds either, or a key with a moment."""
+    """Of an id, a key, a thing that holds either, or one of these with a moment or a number."""
     if isinstance(one, str):
         return one
     if isinstance(one, tuple) and not hasattr(one, "dag_id"):
-        return _dag_id(next(part for part in one if hasattr(part, "dag_id")))
+        return _dag_id(next(part for part in one if isinstance(part, str) or hasattr(part, "dag_id")))
     if hasattr(one, "dag_id"):
         return cast("str | None", one.dag_id)
     return _dag_id(getattr(one, "key", None) or one.run)
