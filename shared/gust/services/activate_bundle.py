@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
+from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
@@ -334,6 +335,7 @@ class Deployment:
                 for task in spec.tasks.values()
             ),
             allowed_run_types=spec.allowed_run_types,
+            access_control=access_control_of(spec.access_control),
         )
         if self.is_scheduled_as_before(before, spec):
             return dag

@@ -27,6 +27,7 @@ def test_a_first_deployment(stack):
         "0 * * * *",
         True,
     )
+    assert a.access_control == {"team-a": {"DAGs": ["can_read"]}}
     assert a.next_run_after == datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
     assert a.bundle_version == stack.store.active_bundle().version
     assert (a.last_parsed_time, a.last_parse_duration) == (stack.clock.now(), 0.5)
