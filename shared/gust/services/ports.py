@@ -143,6 +143,30 @@ class RunStore(Protocol):
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
         not for what happens with every task."""
 
+    def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
+        """Those that exist, in the order of the keys."""
+
+    def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
+        """Those that exist, in the order of the keys."""
+
+    def walk_runs(
+        self,
+        dag_id: str | None = None,
+        *,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = False,
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        """`run_after` and keys of a DAG's runs, or (`None`) of all runs, in order of (run_after, dag_id, run_id), newest first
+        unless `ascending`; with a `run_after` between the moments, both included. They are read as far as they are asked
+        for. Like `list_runs` it may lag by a moment."""
+
+    def walk_failed_instances(
+        self, *, first: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
+        """`end_date` and keys of all task instances in state `failed`, in that order, newest first unless `ascending`; not
+        those that ended before `first`. Read as far as they are asked for; may lag by a moment."""
+
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
         """Runs with an earlier logical date, the latest first; `None`: all that have one. They are read as far as they
         are asked for, so that finding one near by costs the same in a long history as in a short one."""
@@ -321,7 +345,7 @@ class DagStore(Protocol):
         """All DAGs, stale ones too, by dag_id."""
 
     def put_dag(self, before: Dag | None, after: Dag) -> None:
-        """Write the fields in which `after` differs, but never `running_runs`; `before=None` makes it. Raises StaleDag
+        """Write the fields in which `after` differs, but never the counts of runs; `before=None` makes it. Raises StaleDag
         where `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the fields are
         as `after` wants them already."""
 

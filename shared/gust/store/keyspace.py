@@ -53,6 +53,7 @@ names; a field that has its default is left out (`items.py`).
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
+    day with runs       DAY                          <run_after's or end_date's day>     walk_runs, walk_failed_instances
 
 `map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
 
@@ -73,6 +74,8 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
             EVENT_LOG#<dag_id>            <event_log_id>#<run_id>             events of a DAG, and of its runs
             HITL#OPEN | HITL#ANSWERED     <created_at>                        questions that tasks ask now
     waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
+    recent  RUN#<day> (`recent_pk`)       <run_after>#<dag_id>#<run_id>       all runs, across DAGs
+            FAILED#<day>                  <end_date> (`recent_sk`)            task instances in state failed
 
 Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
 
@@ -144,6 +147,7 @@ INDEX_DUE: Final = "due"
 INDEX_QUEUED: Final = "queued"
 INDEX_RUNS: Final = "runs"
 INDEX_WAITING: Final = "waiting"
+INDEX_RECENT: Final = "recent"
 
 DUE_RUNS: Final = "RUN"
 DUE_DAGS: Final = "DAG"
@@ -154,6 +158,7 @@ INDEX_KEYS: Final = {
     **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_QUEUED, INDEX_RUNS)},
     # Fields of the instance, so that whatever moves it takes it out of the index without knowing of it.
     INDEX_WAITING: ("waits_for", "waiting_order"),
+    INDEX_RECENT: ("recent_pk", "recent_sk"),
 }
 """The attributes that an index is made of."""
 
@@ -613,8 +618,39 @@ def run_order(run_after: datetime, run_id: str) -> str:
     return f"{moment(run_after)}#{escape(run_id)}"
 
 
+def recent_order(run_after: datetime, run: DagRunKey) -> str:
+    """Longer than a sort key may be where both ids are: what is cut off decides nothing but the order of equals."""
+    whole = f"{moment(run_after)}#{escape(run.dag_id)}#{escape(run.run_id)}"
+    return whole.encode()[:_LONGEST].decode(errors="ignore")
+
+
 def backfill_order(ordinal: int, run_id: str) -> str:
     return f"{number(ordinal)}#{escape(run_id)}"
+
+
+# --- days -------------------------------------------------------------------------------------------------------------
+
+DAYS: Final = "DAY"
+EARLIEST: Final = "0"
+LATEST: Final = "~"
+"""Sort before and after every moment, and every day."""
+
+
+def known_day(day: str) -> Key:
+    return Key(DAYS, day)
+
+
+def runs_of_day(day: str) -> str:
+    return f"RUN#{day}"
+
+
+def failures_of_day(day: str) -> str:
+    return f"FAILED#{day}"
+
+
+def day(value: datetime) -> str:
+    """`2026-03-01`, in UTC."""
+    return moment(value)[:10]
 
 
 # --- the bucket -------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ from gust.store.fences import (
     check_requeues,
     check_starts,
     counts,
+    counts_of_ended,
     dag_fence,
     instance_fence,
     next_run,
@@ -58,6 +59,7 @@ from gust.store.fences import (
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_history import MemoryHistory
 from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_logged_events import MemoryLoggedEvents
@@ -81,6 +83,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
 
 class MemoryStore(
     MemoryBackfills,
+    MemoryHistory,
     MemoryDeletions,
     MemoryLimits,
     MemoryAssets,
@@ -286,17 +289,18 @@ class MemoryStore(
         return owner.running_runs if owner else 0
 
     def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
-        """What the run's move changes of what limits it."""
-        changes, run = counts(before, after), after or before
-        if run is None or not changes:
+        """What the run's move changes of what limits it, and of how many have ended."""
+        changes, ended, run = counts(before, after), counts_of_ended(before, after), after or before
+        if run is None:
             return
-        if run.backfill_id is not None:
+        if changes and run.backfill_id is not None:
             self._count_in_backfill(run.backfill_id, changes)
-            return
+        of_dag = ended if run.backfill_id is not None else changes | ended
         dag = self._dags.get(run.dag_id)
-        if dag is None:
+        if dag is not None and of_dag:
+            self._change_dag(run.dag_id, {name: getattr(dag, name) + change for name, change in of_dag.items()})
+        elif changes and run.backfill_id is None:
             raise NotFound(f"no DAG {run.dag_id!r}")
-        self._change_dag(run.dag_id, {"running_runs": dag.running_runs + changes["running_runs"]})
 
     # --- task instances -----------------------------------------------------------------------------------------------
 

@@ -277,6 +277,19 @@ class Table:
             condition += " AND #sk <= :until"
         return self._query(condition, names, values, index=index, ascending=ascending, limit=limit, pages=pages)
 
+    def query_index_between(self, index: str, pk: str, first: str, last: str, *, ascending: bool = True,
+                            pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip
+        """Keys of the index's partition from `first` to `last`, both included. `pages` as above."""
+        pk_name, sk_name = INDEX_KEYS[index]
+        return self._query(
+            "#pk = :pk AND #sk BETWEEN :first AND :last",
+            {"#pk": pk_name, "#sk": sk_name},
+            {":pk": pk, ":first": first, ":last": last},
+            index=index,
+            ascending=ascending,
+            pages=pages,
+        )
+
     def count_between(self, pk: str, first: str, last: str) -> int:
         """How many items `query_between` would read. May lag by a moment, at half the price."""
         arguments: dict[str, Any] = {
