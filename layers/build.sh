@@ -1,14 +1,21 @@
 #!/bin/sh
 # layers/build.sh runtime|airflow DIR: what the layer holds, for Lambda's Python 3.12 on arm64, into DIR/python.
+# layers/build.sh web DIR: Airflow's web UI from the same wheels, into DIR/web.
 # sam build calls it through the Makefiles; wheels alone, so that any machine can build for that one.
 set -eu
 
 layer=$1
 platform=${LAYER_PLATFORM:-aarch64-manylinux_2_28} # another one to try a layer on this machine; with uv only
-out=$2/python
+destination=$2
+out=$destination/python
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 
 main() {
+    if [ "$layer" = web ]; then
+        fill_web
+        check_size
+        return
+    fi
     mkdir -p "$out"
     install "$root/requirements/layer-$layer.txt"
     "fill_$layer"
@@ -37,6 +44,20 @@ fill_airflow() {
     find "$out/airflow/providers" -depth -type d -name example_dags -exec rm -rf {} +
     # Months and currencies of 800 languages: Airflow's only use is colours of log lines in English.
     find "$out/babel/locale-data" -name '*.dat' ! -name 'en*' ! -name root.dat -delete 2>/dev/null || true
+}
+
+# What is packed are the files of Airflow itself and its providers, in the versions that run the tasks.
+fill_web() {
+    web=$destination/web
+    unpacked=$(mktemp -d)
+    trap 'rm -rf "$unpacked"' EXIT
+    mkdir -p "$web"
+    awk '/^[^ #]/ { wanted = /^apache-airflow(-core|-providers-[a-z0-9-]*)==/ } wanted' \
+        "$root/requirements/layer-airflow.txt" >"$unpacked/requirements.txt"
+    out=$unpacked/python
+    install "$unpacked/requirements.txt"
+    out=$web
+    python3 "$root/layers/web/pack.py" "$unpacked/python/airflow" "$web"
 }
 
 install() {

@@ -59,6 +59,7 @@ EMPTIED = (
     "dag",
     "log",
     "slot_pool",
+    "trigger",
 )
 """The tables that a case fills."""
 

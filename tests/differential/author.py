@@ -10,6 +10,7 @@ from airflow.sdk import DAG, BaseOperator, TaskGroup, XComArg
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.triggers.base import StartTriggerArgs
 
 from tests.differential.plan import Case, GroupPlan, Source, TaskPlan
 
@@ -29,6 +30,13 @@ class Nothing(EmptyOperator):
     def __init__(self, *, a: Any = None, b: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.a, self.b = a, b
+
+
+class Deferred(Work):
+    """Begins with its trigger, without a worker."""
+
+    start_from_trigger = True
+    start_trigger_args = StartTriggerArgs(trigger_cls="some.Trigger", next_method="execute_complete", trigger_kwargs={})
 
 
 class Skipper(Work):
@@ -103,7 +111,7 @@ def _task(plan: TaskPlan, group: TaskGroup | None, made: dict[str, Any]) -> Any:
         "weight_rule": "absolute",
         "start_date": None if plan.starts is None else FIRST_RUN + timedelta(days=plan.starts),
     }
-    operator = {"empty": Nothing, "work": Work}.get(plan.kind, Skipper)
+    operator = {"empty": Nothing, "work": Deferred if plan.begins_deferred else Work}.get(plan.kind, Skipper)
     if plan.kwargs_over is not None:
         return operator.partial(**arguments).expand_kwargs(_source(plan.kwargs_over, made, as_kwargs=True))
     if plan.over:

@@ -50,6 +50,7 @@ TRAITS = {
     "timeout": 0.08,
     "limits": 0.12,
     "lengths": 0.12,
+    "deferred": 0.1,
 }
 """How likely a DAG has any of it."""
 
@@ -84,6 +85,8 @@ def _task(random: Random, case: Case, traits: set[str], name: str) -> TaskPlan:
                 plan.rule = "all_done_setup_success"
     if "mapped" in traits and random.random() < 0.4:
         _map(random, case, plan)
+    if "deferred" in traits and plan.kind == "work" and random.random() < 0.5:
+        plan.begins_deferred = True
     if "retries" in traits and random.random() < 0.5:
         plan.retries = random.choice([1, 2])
         plan.backoff = random.choice([0, 0, 2.0])

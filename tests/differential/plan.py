@@ -48,6 +48,8 @@ class TaskPlan:
     """Its `priority_weight`, by the rule `absolute`."""
     ignores_rules: bool = True
     """A short circuit's `ignore_downstream_trigger_rules`."""
+    begins_deferred: bool = False
+    """`start_from_trigger`: the scheduler hands it to the triggerer."""
     starts: int | None = None
     """Its own `start_date`, in days from that of the first run."""
 

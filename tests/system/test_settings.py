@@ -69,3 +69,11 @@ def test_what_is_installed_and_a_file_that_is_parsed_again(gust: LocalGust) -> N
     assert "apache-airflow-providers-standard" in packages
     call("PUT", f"/api/v2/parseDagFile/{dag['file_token']}")
     gust.await_dag("parsed_again", since=dag["last_parsed_time"])
+
+
+def test_the_key_survives_a_restart(own_gust: LocalGust) -> None:
+    own_gust.start()
+    own_gust.api.call("POST", "/api/v2/variables", body={"key": "kept", "value": "over night"})
+    own_gust.stop()
+    own_gust.start()
+    assert own_gust.api.call("GET", "/api/v2/variables/kept")["value"] == "over night"

@@ -51,6 +51,7 @@ from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, ente
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.trigger_questions import answered, what_a_trigger_is_told
 from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
@@ -234,6 +235,12 @@ class SupervisedTrigger(SupervisedTry):
         except httpx.TransportError as error:
             self.process_log.warning("The control plane does not answer", error=str(error))
 
+    def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
+        if (told := answered(self.client, msg)) is not None:
+            self.send_msg(told, request_id=req_id, error=None)
+            return
+        super()._handle_request(msg, log, req_id)
+
     def _stop_at_limit(self) -> None:
         self._stop()
 
@@ -256,7 +263,7 @@ def _trigger_main(
     if bundle is not None:
         sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
-    task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
+    task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log, body_decoder=what_a_trigger_is_told())
     structlog.contextvars.bind_contextvars(
         dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, try_number=ti.try_number, map_index=ti.map_index
     )

@@ -4,6 +4,7 @@ stack.py       one running stack: starts what follows in order, and ends it
 emulator.py    the emulator's process, with what it lacks: a front door and checkpoints
 checkpoint.py  saves the emulator's state while it runs, and repairs what its restart would lose
 deployment.py  template.yaml → the emulator's CloudFormation
+web.py         layer `web`, packed from the installed Airflow
 dag_folder.py  keeps the bucket's dags/ in step with a folder
 processes.py   locks, ports, and processes that must not outlive us
 """

@@ -24,6 +24,7 @@ from gust.errors import GustError
 from gust.local import checkpoint, deployment, processes
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
+from gust.local.web import packed_web
 
 _REGION: Final = "us-east-1"
 _ACCOUNT: Final = "000000000000"
@@ -227,6 +228,7 @@ class LocalStack:
             "AWS_EC2_METADATA_DISABLED": "true",
             # Airflow writes a configuration file into its home on import.
             "AIRFLOW_HOME": str(self._data / "airflow"),
+            "GUST_WEB": str(packed_web(self._root)),
         }
 
     def _emulator_answers(self) -> bool:

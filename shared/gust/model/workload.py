@@ -1,5 +1,6 @@
 """Messages: what the scheduler sends to workers, to the triggerer and to itself. One JSON object each."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -57,7 +58,12 @@ class HookCall(_Message):
     hook: str
     about: str
     """What it tells of, for logs."""
-    arguments: dict[str, Any]
+    written: str
+    """Its arguments, as JSON: messages to the scheduler are hashed, to tell those of one batch apart."""
+
+    @property
+    def arguments(self) -> Any:
+        return json.loads(self.written)
 
 
 class CallbackWorkload(_Message):

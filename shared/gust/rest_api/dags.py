@@ -123,7 +123,7 @@ def _iso_duration(seconds: float | None) -> str | None:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 
-class _DagFilters(Paging):
+class DagFilters(Paging):
     tags: list[str] = []
     tags_match_mode: Literal["any", "all"] | None = None
     owners: list[str] = []
@@ -133,7 +133,7 @@ class _DagFilters(Paging):
     paused: bool | None = None
 
 
-class _DagsQuery(_DagFilters):
+class MoreDagFilters(DagFilters):
     dag_display_name_pattern: str | None = None
     dag_display_name_prefix_pattern: str | None = None
     has_import_errors: bool | None = None
@@ -142,9 +142,12 @@ class _DagsQuery(_DagFilters):
     bundle_version: str | None = None
     has_asset_schedule: bool | None = None
     asset_dependency: str | None = None
-    dag_run_state: list[str] = []
     is_favorite: bool | None = None
     timetable_type: list[str] = []
+
+
+class _DagsQuery(MoreDagFilters):
+    dag_run_state: list[str] = []
     order_by: list[str] = ["dag_id"]
 
 
@@ -154,12 +157,12 @@ DagsQuery = with_ranges(_DagsQuery, datetime, "dag_run_start_date", "dag_run_end
 @operation("get_dags")
 def get_dags(services: Services, request: Request) -> Json:
     query = request.query(DagsQuery)
-    dags = [dag for dag in services.store.list_dags() if _passes(dag, query) and _passes_more(dag, query)]
+    dags = [dag for dag in services.store.list_dags() if passes(dag, query) and passes_more(dag, query)]
     if query.is_favorite is not None:
-        favorites = services.store.list_settings(FAVORITES, prefix=_favorite(request.user.name, ""))
-        dags = [d for d in dags if (_favorite(request.user.name, d.dag_id) in favorites) == query.is_favorite]
+        favorites = services.store.list_settings(FAVORITES, prefix=favorite_name(request.user.name, ""))
+        dags = [d for d in dags if (favorite_name(request.user.name, d.dag_id) in favorites) == query.is_favorite]
     if query.timetable_type or query.has_asset_schedule is not None or query.asset_dependency is not None:
-        dags = [dag for dag in dags if _timetable_passes(load_spec(services.objects, dag.spec_key), query)]
+        dags = [dag for dag in dags if timetable_passes(load_spec(services.objects, dag.spec_key), query)]
     latest: dict[str, DagRun | None] = {}
     if _asks_for_latest_run(query):
         latest = {dag.dag_id: next(iter(services.store.list_runs(dag.dag_id, limit=1)), None) for dag in dags}
@@ -193,7 +196,7 @@ def get_dag_details(services: Services, request: Request) -> Json:
         dag,
         load_spec(services.objects, dag.spec_key),
         latest_version=dag_version_response(version) if version else None,
-        is_favorite=bool(services.store.get_setting(FAVORITES, _favorite(request.user.name, dag.dag_id))),
+        is_favorite=bool(services.store.get_setting(FAVORITES, favorite_name(request.user.name, dag.dag_id))),
     )
 
 
@@ -222,9 +225,9 @@ def patch_dags(services: Services, request: Request) -> Json:
     Without a pattern for the dag_id no DAG is matched, whatever the other filters say."""
     body = request.body(DagPatchBody)
     _check_mask(request)
-    query = request.query(_DagFilters)
+    query = request.query(DagFilters)
     names_dags = query.dag_id_pattern is not None or query.dag_id_prefix_pattern is not None
-    matched = [dag for dag in services.store.list_dags() if names_dags and _passes(dag, query)]
+    matched = [dag for dag in services.store.list_dags() if names_dags and passes(dag, query)]
     patched = [set_paused(services, dag.dag_id, body.is_paused) for dag in matched]
     shown = patched[query.offset : query.offset + query.limit]
     return {"dags": [dag_response(dag) for dag in shown], "total_entries": len(patched)}
@@ -239,7 +242,7 @@ def delete_dag(services: Services, request: Request) -> Answer:
 @operation("favorite_dag")
 def favorite_dag(services: Services, request: Request) -> Answer:
     dag_id = _dag_to_mark(services, request)
-    favorite = _favorite(request.user.name, dag_id)
+    favorite = favorite_name(request.user.name, dag_id)
     if services.store.get_setting(FAVORITES, favorite):
         raise Problem(409, unique_constraint(f"DAG '{dag_id}' is marked as favorite already"))
     services.store.put_setting(FAVORITES, favorite, True)
@@ -249,7 +252,7 @@ def favorite_dag(services: Services, request: Request) -> Answer:
 @operation("unfavorite_dag")
 def unfavorite_dag(services: Services, request: Request) -> Answer:
     dag_id = _dag_to_mark(services, request)
-    if not services.store.delete_setting(FAVORITES, _favorite(request.user.name, dag_id)):
+    if not services.store.delete_setting(FAVORITES, favorite_name(request.user.name, dag_id)):
         raise Problem(409, "Dag is not marked as favorite")
     return Answer(204)
 
@@ -265,7 +268,7 @@ def existing_dag(services: Services, dag_id: str) -> Dag:
 # --- filters ----------------------------------------------------------------------------------------------------------
 
 
-def _passes(dag: Dag, query: _DagFilters) -> bool:
+def passes(dag: Dag, query: DagFilters) -> bool:
     match_tags = all if query.tags_match_mode == "all" else any
     return (
         not (query.exclude_stale and dag.is_stale)
@@ -277,7 +280,7 @@ def _passes(dag: Dag, query: _DagFilters) -> bool:
     )
 
 
-def _passes_more(dag: Dag, query: _DagsQuery) -> bool:
+def passes_more(dag: Dag, query: MoreDagFilters) -> bool:
     display_name = dag.dag_display_name or dag.dag_id
     return (
         contains(display_name, query.dag_display_name_pattern)
@@ -288,7 +291,7 @@ def _passes_more(dag: Dag, query: _DagsQuery) -> bool:
     )
 
 
-def _timetable_passes(spec: DagSpec, query: _DagsQuery) -> bool:
+def timetable_passes(spec: DagSpec, query: MoreDagFilters) -> bool:
     assets = spec.timetable.asset_expression
     return (
         (not query.timetable_type or spec.timetable.type in query.timetable_type)
@@ -343,7 +346,7 @@ def _check_mask(request: Request) -> None:
         raise bad_request("Only `is_paused` field can be updated through the REST API")
 
 
-def _favorite(user: str, dag_id: str) -> str:
+def favorite_name(user: str, dag_id: str) -> str:
     return f"{user}/{dag_id}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
+from gust.model.state import TaskInstanceState
 from gust.rest_api.auth import ANONYMOUS
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
@@ -220,11 +221,19 @@ def get_hitl_details(services: Services, request: Request) -> Json:
         if not states or row.view.instance.state in states
     ]
     found = page(rows, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    shown = task_instance_responses(services, [row.view for row in found.rows])
-    return {
-        "hitl_details": [hitl_detail_response(row.detail, ti) for row, ti in zip(found.rows, shown, strict=True)],
-        "total_entries": found.total_entries,
-    }
+    return {"hitl_details": hitl_row_responses(services, found.rows), "total_entries": found.total_entries}
+
+
+def pending_questions(services: Services) -> list[HITLRow]:
+    """Of all DAGs: those that nobody has answered and a task waits for."""
+    waiting = (TaskInstanceState.DEFERRED, TaskInstanceState.AWAITING_INPUT)
+    unanswered = services.store.list_hitl_details(dag_id=None, run_id=None, answered=False)
+    return [row for row in _rows(services, unanswered) if row.view.instance.state in waiting]
+
+
+def hitl_row_responses(services: Services, rows: Sequence[HITLRow]) -> list[Json]:
+    shown = task_instance_responses(services, [row.view for row in rows])
+    return [hitl_detail_response(row.detail, ti) for row, ti in zip(rows, shown, strict=True)]
 
 
 def _passes(detail: HITLDetail, query: Any) -> bool:

@@ -202,7 +202,29 @@ OPERATIONS: Final[dict[str, Operation]] = {
 }
 
 UI_OPERATIONS: Final[dict[str, Operation]] = {
+    "get_auth_menus": Operation("GET", "/ui/auth/menus"),
+    "get_current_user_info": Operation("GET", "/ui/auth/me"),
+    "generate_token": Operation("POST", "/ui/auth/token"),
+    "next_run_assets": Operation("GET", "/ui/next_run_assets/{dag_id}"),
+    "get_dag_run_stats": Operation("GET", "/ui/dags/{dag_id}/dagRuns/{dag_run_id}/stats"),
+    "get_partitioned_dag_runs": Operation("GET", "/ui/partitioned_dag_runs"),
+    "get_pending_partitioned_dag_run": Operation("GET", "/ui/pending_partitioned_dag_run/{dag_id}"),
+    "get_configs": Operation("GET", "/ui/config"),
+    "hook_meta_data": Operation("GET", "/ui/connections/hook_meta"),
+    "get_dags_ui": Operation("GET", "/ui/dags"),
+    "get_latest_run_info": Operation("GET", "/ui/dags/{dag_id}/latest_run"),
+    "get_dependencies": Operation("GET", "/ui/dependencies"),
+    "historical_metrics": Operation("GET", "/ui/dashboard/historical_metrics_data"),
+    "dag_stats": Operation("GET", "/ui/dashboard/dag_stats"),
     "get_deadlines": Operation("GET", "/ui/dags/{dag_id}/dagRuns/{dag_run_id}/deadlines"),
     "get_dag_deadline_alerts": Operation("GET", "/ui/dags/{dag_id}/deadlineAlerts"),
+    "structure_data": Operation("GET", "/ui/structure/structure_data"),
+    "list_backfills_ui": Operation("GET", "/ui/backfills"),
+    "get_dag_structure": Operation("GET", "/ui/grid/structure/{dag_id}"),
+    "get_grid_runs": Operation("GET", "/ui/grid/runs/{dag_id}"),
+    "get_grid_ti_summaries_stream": Operation("GET", "/ui/grid/ti_summaries/{dag_id}"),
+    "get_gantt_data": Operation("GET", "/ui/gantt/{dag_id}/{run_id}"),
+    "get_calendar": Operation("GET", "/ui/calendar/{dag_id}"),
+    "list_teams": Operation("GET", "/ui/teams"),
 }
-"""Of the operations that Airflow has for its web UI alone, those that are answered."""
+"""Those that Airflow has for its web UI alone."""

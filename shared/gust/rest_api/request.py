@@ -163,7 +163,13 @@ def _is_list(annotation: Any) -> bool:
 
 
 def encode(body: Any) -> str:
-    return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    """Compact, text as it is. Half a surrogate pair, which no answer of Lambda can hold, is escaped."""
+    text = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, default=_plain, separators=(",", ":"))
+    return text
 
 
 def wire_size(text: str) -> int:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from gust.model.callback import Callback
@@ -25,7 +26,7 @@ from gust.model.pool import THE_RUN, pool_of
 from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.scheduling import callback, retry, slots, transition
+from gust.scheduling import callback, expansion, retry, slots, transition
 from gust.scheduling.callback import WhyEnded
 from gust.scheduling.decision import (
     Decision,
@@ -290,6 +291,7 @@ class _Deciding:
                 for instance in list(self.view.instances_of(task_id).values())
             ]
             self._revised.clear()
+            empty: list[tuple[TaskSpec, TaskInstance]] = []
             for task, instance in found:  # grows while it is walked: what is expanded is looked at last
                 key = (task.task_id, instance.map_index)
                 current = self.view.instances_of(task.task_id).get(instance.map_index)
@@ -299,8 +301,11 @@ class _Deciding:
                     found += [(task, expanded) for expanded in self._expand(task, current)]
                     continue
                 for one in (*self._revise(task), current):
-                    if not self.view.has_moved(one) and self._needs_worker(task, one):
+                    if task.is_empty:
+                        empty.append((task, one))
+                    elif not self.view.has_moved(one) and self._needs_worker(task, one):
                         ready[task.task_id, one.map_index] = (task, one)
+            self._complete(empty)
             self._fail_fast()
             looked_at = self._concerned(self.view.begin_round())
         return [pair for pair in ready.values() if not self.view.has_moved(pair[1])]
@@ -311,7 +316,23 @@ class _Deciding:
         for task_id in changed:
             concerned.update(self.spec.tasks[task_id].downstream_task_ids)
             concerned.update(self.upstream.looking_far_below(task_id))
+        # What becomes of one that is mapped over, who maps over it sees in the same round.
+        ends = list(concerned)
+        while ends:
+            more = self._mapping_over.get(ends.pop(), frozenset()) - concerned
+            concerned |= more
+            ends += more
         return sorted(concerned)
+
+    @cached_property
+    def _mapping_over(self) -> dict[str, frozenset[str]]:
+        """Task → the mapped tasks that map over its result."""
+        found: dict[str, set[str]] = {}
+        for task in self.spec.tasks.values():
+            if task.is_mapped:
+                for source in expansion.closest_expansion_sources(self.spec, task):
+                    found.setdefault(source, set()).add(task.task_id)
+        return {source: frozenset(tasks) for source, tasks in found.items()}
 
     def _settle_instance(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether the instance may go to a worker; moves it where it is certain that it will not."""
@@ -353,11 +374,14 @@ class _Deciding:
             return False
         return True
 
+    def _complete(self, empty: list[tuple[TaskSpec, TaskInstance]]) -> None:
+        """They succeed when the round is over, as at the end of Airflow's pass: nobody maps over them before."""
+        for task, instance in empty:
+            if not self.view.has_moved(instance):
+                self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
+
     def _needs_worker(self, task: TaskSpec, instance: TaskInstance) -> bool:
-        """Nothing holds it back any more. Ends it here where no worker is needed, or none can run it."""
-        if task.is_empty:
-            self.view.move(transition.complete_empty(instance, at=self.now, retries=task.retries))
-            return False
+        """Nothing holds it back any more. Ends it here where no worker can run it."""
         if (missing := missing_worker(task)) is not None:
             refused = transition.refuse(instance, at=self.now, retries=task.retries, reason=missing)
             self.view.move(callback.with_task_callback(task, refused, emails=True))

@@ -93,6 +93,16 @@ class AssetMapper:
             return None
         return datetime.fromisoformat(carried) if carried else None
 
+    @property
+    def is_rollup(self) -> bool:
+        """Whether several source keys make one."""
+        return self.encoding.get("__type") == _ROLLUP
+
+    def required_keys(self, downstream_key: str) -> frozenset[str]:
+        """The source keys that a partition waits for. Raises what is wrong with the key or the mapper."""
+        mapper = self.mapper
+        return mapper.expected(downstream_key) if isinstance(mapper, _Rollup) else frozenset({downstream_key})
+
     def is_satisfied(self, downstream_key: str, received: set[str]) -> bool:
         """Whether the source keys that came suffice. False for a mapper that cannot tell."""
         try:
@@ -479,6 +489,7 @@ def _days(moment: datetime, number: int) -> datetime:
 
 _HOME: Final = "airflow.partition_mappers."
 _IDENTITY: Final = f"{_HOME}identity.IdentityMapper"
+_ROLLUP: Final = f"{_HOME}base.RollupMapper"
 
 _PERIODS: Final[dict[str, tuple[Callable[[datetime], datetime], tuple[str, ...]]]] = {
     "temporal.StartOfHourMapper": (_start_of_hour, ()),

@@ -15,16 +15,16 @@ Marker = str | tuple[str, int]
 """A task with all its instances, or one instance by its map index."""
 
 
-def flat(spec: DagSpec, task_id: str, *, upstream: bool) -> set[str]:
-    """All tasks upstream, or downstream, of the task."""
+def flat(spec: DagSpec, task_id: str, *, upstream: bool, depth: int | None = None) -> set[str]:
+    """All tasks upstream, or downstream, of the task; with `depth`, those at most so many steps away."""
     found: set[str] = set()
-    ends = [task_id]
-    while ends:
-        task = spec.tasks[ends.pop()]
-        for relative in task.upstream_task_ids if upstream else task.downstream_task_ids:
-            if relative not in found:
-                found.add(relative)
-                ends.append(relative)
+    ends = {task_id}
+    steps = 0
+    while ends and (depth is None or steps < depth):
+        tasks = [spec.tasks[end] for end in ends]
+        ends = {r for task in tasks for r in (task.upstream_task_ids if upstream else task.downstream_task_ids)} - found
+        found |= ends
+        steps += 1
     return found
 
 
@@ -35,21 +35,23 @@ def subset(
     downstream: bool = False,
     upstream: bool = False,
     exclude_original: bool = False,
+    depth: int | None = None,
 ) -> set[str]:
     """The tasks, those upstream or downstream of them as asked for, and the setups and teardowns that they need to run
-    again. `exclude_original`: without the tasks themselves, unless one is related to another."""
+    again. `exclude_original`: without the tasks themselves, unless one is related to another. `depth`: at most so many
+    steps up or down."""
     tasks = spec.tasks
     matched = {task_id for task_id in tasks if task_id in task_ids}
     also: set[str] = set()
     for task_id in matched:
         task = tasks[task_id]
         if downstream:
-            for relative in flat(spec, task_id, upstream=False):
+            for relative in flat(spec, task_id, upstream=False, depth=depth):
                 also.add(relative)
                 if relative not in matched and not tasks[relative].is_setup and not tasks[relative].is_teardown:
                     also |= setups_and_teardowns(spec, relative)
         if upstream:
-            for relative in flat(spec, task_id, upstream=True):
+            for relative in flat(spec, task_id, upstream=True, depth=depth):
                 also.add(relative)
                 if tasks[relative].is_setup:
                     also |= teardowns_of(spec, relative) - {task_id}

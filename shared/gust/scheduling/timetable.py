@@ -95,6 +95,24 @@ def runs_between(spec: TimetableSpec, earliest: datetime, latest: datetime, *, n
             yield last
 
 
+def cron_moments(spec: TimetableSpec, after: datetime) -> Iterator[datetime] | None:
+    """The moments of the timetable's cron expression after one; `None` for a timetable without exactly one, or of a
+    plugin."""
+    try:
+        timetable = _timetable(spec.type, spec.data)
+    except UnknownTimetable:
+        return None
+    schedule = timetable.schedule if isinstance(timetable, _Trigger | _Intervals) else None
+    return _moments_of(schedule, after.astimezone(UTC)) if isinstance(schedule, _Cron) else None
+
+
+def _moments_of(schedule: _Cron, moment: datetime) -> Iterator[datetime]:
+    with suppress(NoMoment):
+        while True:
+            moment = schedule.after(moment)
+            yield moment
+
+
 def partition_date_of(spec: TimetableSpec, partition_key: str) -> datetime | None:
     """The moment that the key stands for, where the timetable's keys stand for one. Raises ValueError where the key is
     not of the timetable's format."""

@@ -7,6 +7,7 @@ whatever makes its teller not tell it again. It is made at least once. Where nob
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -48,7 +49,7 @@ def tell_of_events(
         date = dates.get(event.event_id)
         arguments["partition_date"] = date.isoformat() if date else None
         about = {Hook.ASSET_CHANGED: asset, Hook.ASSET_EVENT_EMITTED: arguments}
-        calls += [HookCall(hook=hook, about=event.event_id, arguments=about[hook]) for hook in sorted(wanted)]
+        calls += [HookCall(hook=hook, about=event.event_id, written=json.dumps(about[hook])) for hook in sorted(wanted)]
     _tell(services, calls, bundle_version)
 
 
@@ -63,10 +64,13 @@ def tell_of_new_assets(
     calls: list[HookCall] = []
     if Hook.ASSET_CREATED in listeners:
         calls += [
-            HookCall(hook=Hook.ASSET_CREATED, about=f"{one.name}/{one.uri}", arguments=_asset(one)) for one in assets
+            HookCall(hook=Hook.ASSET_CREATED, about=f"{one.name}/{one.uri}", written=json.dumps(_asset(one)))
+            for one in assets
         ]
     if Hook.ASSET_ALIAS_CREATED in listeners:
-        calls += [HookCall(hook=Hook.ASSET_ALIAS_CREATED, about=one.name, arguments=_alias(one)) for one in aliases]
+        calls += [
+            HookCall(hook=Hook.ASSET_ALIAS_CREATED, about=one.name, written=json.dumps(_alias(one))) for one in aliases
+        ]
     _tell(services, calls, bundle_version)
 
 
@@ -83,7 +87,7 @@ def tell_of_import_error(
     hook = Hook.NEW_IMPORT_ERROR if is_new else Hook.EXISTING_IMPORT_ERROR
     if hook in listeners:
         arguments = {"filename": filename, "stacktrace": trace[:LONGEST_TRACE]}
-        _tell(services, [HookCall(hook=hook, about=filename, arguments=arguments)], bundle_version)
+        _tell(services, [HookCall(hook=hook, about=filename, written=json.dumps(arguments))], bundle_version)
 
 
 def _tell(services: Services, calls: Sequence[HookCall], bundle_version: str | None) -> None:

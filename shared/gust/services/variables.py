@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from gust.errors import AlreadyExists, Conflict, NotFound, Stale, Unreadable
+from gust.errors import AlreadyExists, Conflict, Invalid, NotFound, Stale, Unreadable
 from gust.model.variable import VARIABLES, Variable
 from gust.services.context import Services
 
@@ -95,6 +95,8 @@ def missing(key: str) -> NotFound:
 
 
 def _stored(services: Services, variable: Variable) -> dict[str, Any]:
+    if not variable.key:  # Airflow takes it, and then no route leads to it
+        raise Invalid("A variable's key may not be empty", field=("body", "key"), value="")
     if variable.value is None:
         raise ValueError(f"Variable {variable.key!r} has no value to store")
     return {

@@ -393,12 +393,14 @@ def test_variables(worker: Any) -> None:
 
 def test_connections(etl: World, worker: Any) -> None:
     assert worker.connections.get("aws").error.value == "CONNECTION_NOT_FOUND"
-    stored = Connection(conn_id="aws", conn_type="aws", login="me", password="pw", port=7, schema="s", extra='{"a": 1}')
+    stored = Connection(
+        conn_id="aws", conn_type="aws", login="me", password="in full", port=7, schema="s", extra='{"a": 1}'
+    )
     create_connection(etl.services, stored)
-    assert "pw" not in str(etl.store.get_setting(CONNECTIONS, "aws"))
+    assert "in full" not in str(etl.store.get_setting(CONNECTIONS, "aws"))
     got = worker.connections.get("aws")
     assert (got.conn_type, got.login, got.password, got.port, got.schema_, got.extra) == (
-        ("aws", "me", "pw", 7, "s", '{"a": 1}')
+        ("aws", "me", "in full", 7, "s", '{"a": 1}')
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 ONLY_HERE = {"local", "cli"}
+FOR_TYPE_CHECKERS = {"_typeshed"}
 WITH_AIRFLOW = {"airflow_bridge"}
 FUNCTIONS_WITH_AIRFLOW = {"worker", "triggerer"}
 
@@ -41,7 +42,7 @@ def imported_by(files: Iterator[Path] | list[Path]) -> set[str]:
     """Distributions, normalized."""
     known = packages_distributions()
     modules = {name for file in files for name in imports(ast.parse(file.read_text()))}
-    foreign = modules - set(sys.stdlib_module_names) - {"gust"}
+    foreign = modules - set(sys.stdlib_module_names) - FOR_TYPE_CHECKERS - {"gust"}
     return {normalized(known[name][0]) if name in known else name for name in foreign}
 
 

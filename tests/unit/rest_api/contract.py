@@ -20,7 +20,8 @@ LOOSE = {"StructuredLogMessage", "HealthInfoResponse", "ValidationError", "HTTPV
 
 
 @cache
-def document(file: str = FILE) -> dict[str, Any]:
+def document(file: str = FILE, *, nulls: bool = True) -> dict[str, Any]:
+    """`nulls=False`: for operations that leave out fields without a value."""
     spec = find_spec("airflow")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -30,8 +31,13 @@ def document(file: str = FILE) -> dict[str, Any]:
         if schema.get("type") == "object" and "properties" in schema and name not in LOOSE:
             # Airflow always answers all fields of a model, and no others: stricter than the schema says.
             schema.setdefault("additionalProperties", False)
-            schema["required"] = list(schema["properties"])
+            has_value = [name for name in schema["properties"] if nulls or not _may_be_null(schema["properties"][name])]
+            schema["required"] = has_value
     return loaded
+
+
+def _may_be_null(schema: dict[str, Any]) -> bool:
+    return {"type": "null"} in schema.get("anyOf", ())
 
 
 @cache
@@ -44,17 +50,17 @@ def operations(file: str = FILE) -> dict[str, tuple[str, str]]:
     }
 
 
-def check(operation_id: str, status: int, body: Any, *, file: str = FILE) -> None:
+def check(operation_id: str, status: int, body: Any, *, file: str = FILE, nulls: bool = True) -> None:
     """Raises jsonschema's ValidationError where the body is not what the operation answers with that status."""
-    validator(operation_id, status, file).validate(body)
+    validator(operation_id, status, file, nulls=nulls).validate(body)
 
 
 @cache
-def validator(operation_id: str, status: int, file: str = FILE) -> Draft202012Validator:
+def validator(operation_id: str, status: int, file: str = FILE, *, nulls: bool = True) -> Draft202012Validator:
     method, path = operations(file)[operation_id]
-    responses = document(file)["paths"][path][method.lower()]["responses"]
+    responses = document(file, nulls=nulls)["paths"][path][method.lower()]["responses"]
     content = responses[str(status)]["content"]["application/json"]["schema"]
-    registry: Registry[Any] = Registry().with_resource("contract", Resource(document(file), DRAFT202012))
+    registry: Registry[Any] = Registry().with_resource("contract", Resource(document(file, nulls=nulls), DRAFT202012))
     return Draft202012Validator(_absolute(content), registry=registry, format_checker=FormatChecker())
 
 

@@ -162,6 +162,21 @@ def test_who_never_gets_a_turn_is_told(world: World, api: Api) -> None:
         change_variable(services, "v", lambda variable: variable)
 
 
+def test_texts_that_are_no_unicode(world: World, api: Api) -> None:
+    """Half a surrogate pair: JSON can hold it, UTF-8 cannot."""
+    made = api("POST", VARS, {"key": "half", "value": "\ud800"})
+    assert made.text.encode().isascii()
+    assert made.json["value"] == "\ud800"
+    variable = find_variable(world.services, "half")
+    assert variable is not None
+    assert variable.value == "\ud800"
+    assert api("POST", VARS, {"key": "\ud800", "value": "x"}).text.encode().isascii()
+
+
+def test_a_key_must_have_a_letter(api: Api) -> None:
+    assert api.refused("post_variable", 422, "POST", VARS, {"key": "", "value": "x"})[0]["loc"] == ["body", "key"]
+
+
 def test_values_that_are_nested_too_deeply_hide_nobody_elses(api: Api) -> None:
     api("POST", VARS, {"key": "deep", "value": "[" * 100_000})
     api("POST", VARS, {"key": "other", "value": "x"})

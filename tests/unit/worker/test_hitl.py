@@ -228,3 +228,45 @@ def test_a_paused_dag_does_not_stop_the_clock(whole: Whole) -> None:
     whole.clock.advance(301)
     advance(whole.services, key)
     assert whole.state(key, "ask") is S.SCHEDULED
+
+
+ASKS_BY_TRIGGER = """
+from airflow.sdk import BaseOperator
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+from airflow.sdk.timezone import utcnow
+from airflow.providers.standard.triggers.hitl import HITLTrigger
+
+class Asks(BaseOperator):
+    def execute(self, context):
+        ti_id = context["ti"].id
+        upsert_hitl_detail(ti_id=ti_id, options=["a", "b"], subject="?", defaults=["b"], params={})
+        self.defer(
+            trigger=HITLTrigger(
+                ti_id=ti_id, options=["a", "b"], params={}, defaults=["b"],
+                timeout_datetime=utcnow() + timedelta(seconds=2), poke_interval=0.2,
+            ),
+            method_name="resume",
+        )
+
+    def resume(self, context, event):
+        print("said", event["chosen_options"], event["responded_by_user"])
+"""
+
+
+def test_operators_that_ask_as_before_airflow_3_3_are_answered_too(whole: Whole) -> None:
+    whole.upload(d=f"{HEAD}{ASKS_BY_TRIGGER}\nwith DAG('d'):\n    Asks(task_id='ask')\n")
+    key = whole.trigger()
+    advance(whole.services, key)
+    whole.run_tasks()
+    assert whole.state(key, "ask") is S.DEFERRED
+    assert respond(whole, key, "a")[0] == 200
+    assert whole.work(key).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["['a'] {'id': 'Anonymous', 'name': 'Anonymous'}"]
+
+
+def test_and_take_their_defaults_themselves(whole: Whole) -> None:
+    whole.upload(d=f"{HEAD}{ASKS_BY_TRIGGER}\nwith DAG('d'):\n    Asks(task_id='ask')\n")
+    key = whole.trigger()
+    assert whole.work(key).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["['b'] None"]
+    assert asked(whole, "GET", question(key))[1]["chosen_options"] == ["b"]

@@ -11,6 +11,7 @@ from airflow.serialization.definitions.assets import SerializedAsset
 
 from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.listener import Hook
+from gust.model.workload import HookCall, TellListeners
 from gust.services.tell_listeners import tell_of_events, tell_of_import_error, tell_of_new_assets
 from tests.unit.worker.whole import Whole
 
@@ -121,6 +122,13 @@ def test_new_assets_and_import_errors_are_told(whole: Whole) -> None:
     assert told(whole, "alias", "SerializedAssetAlias") == [{"name": "al", "group": "g"}]
     assert whole.said("told new ") == ["bad.py True Oh"]
     assert whole.said("told existing ") == ["bad.py Oh"]
+
+
+def test_what_the_scheduler_is_sent_can_be_told_apart(whole: Whole) -> None:
+    """Its door works off each distinct message of a batch once."""
+    one = HookCall(hook="h", about="a", written='{"extra": {"deep": [1]}}')
+    messages = [TellListeners(call=call, bundle_version="v") for call in (one, one.model_copy(update={"about": "b"}))]
+    assert len({*messages, *messages}) == 2
 
 
 def test_an_event_that_a_person_creates_is_told(whole: Whole) -> None:

@@ -1,0 +1,133 @@
+"""pack.py AIRFLOW OUT: what the `api` function serves of Airflow's own package (the folder AIRFLOW), into OUT.
+
+    files/<hash>[.gz]       each file of the web UI once, compressed where that makes it smaller
+    manifest.json           path in a URL → file, type, entity tag, whether it ever changes
+    index.html              the page that every path of the UI answers with, its base still open
+    connection_types.json   what the form of each connection type shows, from the providers' own metadata
+
+Runs wherever the layer is built, on whatever Python there is: nothing of Airflow is imported, only read.
+"""
+
+import gzip
+import hashlib
+import json
+import mimetypes
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+WITHOUT_PROVIDER = {"email": "Email", "generic": "Generic"}
+"""Connection types that Airflow has of its own: they have a name and no hook."""
+
+FIELDS = {
+    "description": "description",
+    "url_schema": "schema",
+    "host": "host",
+    "port": "port",
+    "login": "login",
+    "password": "password",
+}
+"""Standard fields of the form, and what providers call them."""
+
+
+def main():
+    airflow, out = Path(sys.argv[1]), Path(sys.argv[2])
+    dist = airflow / "ui" / "dist"
+    if not (dist / "index.html").is_file():
+        sys.exit(f"{dist} holds no web UI")
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "files").mkdir(parents=True)
+    manifest = {
+        "/static/" + file.relative_to(dist).as_posix(): packed(file, dist, out / "files")
+        for file in sorted(dist.rglob("*"))
+        if is_served(file, dist)
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    shutil.copyfile(dist / "index.html", out / "index.html")
+    (out / "connection_types.json").write_text(json.dumps(connection_types(airflow), indent=1))
+
+
+def is_served(file, dist):
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(dist).parts)
+
+
+def packed(file, dist, files):
+    """Writes the file under its hash; returns its line of the manifest."""
+    body = file.read_bytes()
+    name = hashlib.sha256(body).hexdigest()[:32]
+    small = gzip.compress(body, compresslevel=9, mtime=0)
+    is_compressed = len(small) < 0.9 * len(body)
+    stored = name + ".gz" if is_compressed else name
+    (files / stored).write_bytes(small if is_compressed else body)
+    return {
+        "file": stored,
+        "type": content_type(file),
+        "etag": f'"{name}"',
+        # The bundler names what lies in assets/ after its content.
+        "immutable": file.relative_to(dist).parts[0] == "assets",
+    }
+
+
+def content_type(file):
+    kinds = {".js": "text/javascript", ".wasm": "application/wasm", ".ttf": "font/ttf", ".md": "text/markdown"}
+    kind = kinds.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return kind + "; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def connection_types(airflow):
+    forms = [
+        {
+            "connection_type": name,
+            "hook_class_name": None,
+            "default_conn_name": None,
+            "hook_name": shown,
+            "standard_fields": None,
+            "extra_fields": None,
+        }
+        for name, shown in WITHOUT_PROVIDER.items()
+    ]
+    for info in sorted((airflow / "providers").rglob("get_provider_info.py")):
+        provider = runpy.run_path(str(info))["get_provider_info"]()
+        forms += [
+            form(declared) for declared in provider.get("connection-types", []) if declared.get("hook-class-name")
+        ]
+    return sorted(forms, key=lambda f: f["connection_type"])
+
+
+def form(declared):
+    """One connection type as Airflow's UI asks for it."""
+    behaviour = declared.get("ui-field-behaviour")
+    extra = declared.get("conn-fields")
+    return {
+        "connection_type": declared["connection-type"],
+        "hook_class_name": declared["hook-class-name"],
+        "default_conn_name": None,
+        "hook_name": declared.get("hook-name") or declared["connection-type"],
+        "standard_fields": {field: shown_as(name, behaviour) for field, name in FIELDS.items()} if behaviour else None,
+        "extra_fields": {name: extra_field(field) for name, field in extra.items()} if extra else None,
+    }
+
+
+def shown_as(name, behaviour):
+    hidden = name in behaviour.get("hidden-fields", [])
+    title = behaviour.get("relabeling", {}).get(name)
+    placeholder = behaviour.get("placeholders", {}).get(name)
+    if not (hidden or title or placeholder):
+        return None
+    return {"hidden": hidden, "title": title, "placeholder": placeholder}
+
+
+def extra_field(field):
+    schema = dict(field.get("schema", {}))
+    if "label" in field:
+        schema["title"] = field["label"]
+    return {
+        "value": schema.get("default"),
+        "schema": schema,
+        "description": field.get("description"),
+        "source": None,
+    }
+
+
+main()

@@ -1,0 +1,38 @@
+"""`/ui/…`: what Airflow's web UI asks beside the REST API, in files named as Airflow's. Importing a module registers its
+handlers; those of deadlines are in `rest_api/deadlines.py`."""
+
+from gust.rest_api.ui import (
+    assets,
+    auth,
+    backfills,
+    calendar,
+    config,
+    connections,
+    dag_runs,
+    dags,
+    dashboard,
+    dependencies,
+    gantt,
+    grid,
+    partitioned_dag_runs,
+    structure,
+    teams,
+)
+
+__all__ = [
+    "assets",
+    "auth",
+    "backfills",
+    "calendar",
+    "config",
+    "connections",
+    "dag_runs",
+    "dags",
+    "dashboard",
+    "dependencies",
+    "gantt",
+    "grid",
+    "partitioned_dag_runs",
+    "structure",
+    "teams",
+]

@@ -1,0 +1,137 @@
+"""`/ui/calendar`: how many runs of a DAG were or will be in each hour or day."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final, Literal
+
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.rest_api.listing import has_range, with_ranges, within
+from gust.rest_api.request import Json, Query, Request, not_found
+from gust.rest_api.routing import ui_operation
+from gust.scheduling import timetable
+from gust.scheduling.timetable import DataInterval, NextRun
+from gust.services.context import Services
+from gust.services.specs import load_spec
+
+MOST_PLANNED: Final = 2000
+PLANNED: Final = "planned"
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class _CalendarQuery(Query):
+    granularity: Literal["hourly", "daily"] = "daily"
+
+
+CalendarQuery: Final = with_ranges(_CalendarQuery, datetime, "logical_date", "partition_date")
+
+
+@ui_operation("get_calendar")
+def get_calendar(services: Services, request: Request) -> Json:
+    query = request.query(CalendarQuery)
+    dag = services.store.get_dag(request.path["dag_id"])
+    if dag is None:
+        raise not_found(f"The Dag with ID: `{request.path['dag_id']}` was not found")
+    by_partition = has_range(query, "partition_date")
+    runs = [run for run in _runs(services, dag.dag_id, query, by_partition) if _date(run) is not None]
+    cells = _past(runs, query.granularity)
+    spec = load_spec(services.objects, dag.spec_key)
+    planned: Counter[datetime] = Counter()
+    bounds = "partition_date" if by_partition else "logical_date"
+    for moment in _planned(dag, spec, runs, query.granularity, request.now):
+        if within(query, bounds, moment):
+            planned[_cell(moment, query.granularity)] += 1
+    cells += [{"date": date, "state": PLANNED, "count": count} for date, count in planned.items()]
+    return {"total_entries": len(cells), "dag_runs": cells}
+
+
+def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: bool) -> Iterator[DagRun]:
+    if by_partition:
+        for run in services.store.runs_of_partition(dag_id, None):
+            if within(query, "partition_date", run.partition_date):
+                yield run
+        return
+    if not has_range(query, "logical_date"):
+        yield from services.store.list_runs(dag_id)
+        return
+    first = max(filter(None, (_bound(query, "logical_date_gte"), _bound(query, "logical_date_gt"))), default=_EARLIEST)
+    last = min(filter(None, (_bound(query, "logical_date_lte"), _bound(query, "logical_date_lt"))), default=_LATEST)
+    for run in services.store.runs_of_dates(dag_id, first, last):
+        if within(query, "logical_date", run.logical_date):
+            yield run
+
+
+def _bound(query: _CalendarQuery, name: str) -> datetime | None:
+    bound: datetime | None = getattr(query, name)
+    return bound if bound is None or bound.tzinfo else bound.replace(tzinfo=UTC)
+
+
+def _date(run: DagRun) -> datetime | None:
+    return run.partition_date or run.logical_date
+
+
+def _cell(moment: datetime, granularity: str) -> datetime:
+    moment = moment.astimezone(UTC)
+    hour = moment.hour if granularity == "hourly" else 0
+    return moment.replace(hour=hour, minute=0, second=0, microsecond=0)
+
+
+def _past(runs: Iterable[DagRun], granularity: str) -> list[Json]:
+    counts = Counter((_cell(date, granularity), run.state.value) for run in runs if (date := _date(run)) is not None)
+    return [{"date": date, "state": state, "count": count} for (date, state), count in sorted(counts.items())]
+
+
+# --- what is to come --------------------------------------------------------------------------------------------------
+
+
+def _planned(dag: Dag, spec: DagSpec, runs: list[DagRun], granularity: str, now: datetime) -> Iterator[datetime]:
+    """What the timetable makes from the last run to the end of its year. Nothing of a plugin's, which would have to be
+    asked run by run elsewhere."""
+    last = _last(runs, granularity)
+    if last is None or not dag.timetable_periodic or not timetable.can_be_computed(spec.timetable):
+        return
+    if not spec.timetable.partitioned and last.data_interval is not None:
+        moments = timetable.cron_moments(spec.timetable, last.data_interval.end)
+        if moments is not None:
+            year = last.data_interval.end.year
+            for moment in islice(moments, MOST_PLANNED):
+                if moment.year != year or (spec.end_date is not None and moment > spec.end_date):
+                    return
+                yield moment
+            return
+    yield from islice(_following(spec, last, now), MOST_PLANNED)
+
+
+def _last(runs: list[DagRun], granularity: str) -> NextRun | None:
+    """Of the newest cell, what its latest run covered."""
+    by_cell: dict[datetime, list[DagRun]] = defaultdict(list)
+    for run in runs:
+        by_cell[_cell(_date(run) or _EARLIEST, granularity)].append(run)
+    newest = by_cell[max(by_cell)] if by_cell else []
+    starts = [run.data_interval_start for run in newest if run.data_interval_start]
+    ends = [run.data_interval_end for run in newest if run.data_interval_end]
+    partitions = [run.partition_date for run in newest if run.partition_date]
+    if partitions:
+        return NextRun(max(run.run_after for run in newest), None, max(partitions))
+    return NextRun(max(ends), DataInterval(max(starts), max(ends))) if starts and ends else None
+
+
+def _following(spec: DagSpec, last: NextRun, now: datetime) -> Iterator[datetime]:
+    year = (last.partition_date or last.run_after).year
+    while True:
+        following = timetable.next_dagrun(
+            spec.timetable, last=last, earliest=spec.start_date, latest=spec.end_date, catchup=False, now=now
+        )
+        if following is None or following.run_after <= last.run_after:
+            return
+        date = following.partition_date or following.logical_date
+        if date is None or date.year != year:
+            return
+        yield date
+        last = following

@@ -1,0 +1,28 @@
+"""`/ui/config`: what the web UI wants to know before it shows anything."""
+
+from __future__ import annotations
+
+from gust.rest_api.request import Json, Request
+from gust.rest_api.routing import ui_operation
+from gust.services.context import Services
+
+
+@ui_operation("get_configs")
+def get_configs(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
+    """Airflow's defaults of `[api]`; but no Swagger, whose page would load its scripts from another site."""
+    return {
+        "fallback_page_limit": 50,
+        "auto_refresh_interval": 3,
+        "hide_paused_dags_by_default": False,
+        "instance_name": "Airflow",
+        "enable_swagger_ui": False,
+        "require_confirmation_dag_change": False,
+        "default_wrap": False,
+        "test_connection": "Disabled",
+        "dashboard_alert": [],
+        "show_external_log_redirect": False,
+        "external_log_name": None,
+        "theme": None,
+        "multi_team": False,
+        "rerun_with_latest_version": None,
+    }

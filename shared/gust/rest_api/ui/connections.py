@@ -1,0 +1,13 @@
+"""`/ui/connections/hook_meta`: what the form of each connection type shows, as layer `web` found it in the providers."""
+
+from __future__ import annotations
+
+from gust.rest_api.request import Answer, Request
+from gust.rest_api.routing import ui_operation
+from gust.rest_api.web import web_files
+from gust.services.context import Services
+
+
+@ui_operation("hook_meta_data")
+def hook_meta_data(services: Services, request: Request) -> Answer:  # noqa: ARG001 - a handler's signature
+    return Answer(body=web_files().connection_types)

@@ -1,0 +1,72 @@
+"""A run as lists of DAGs show it, and how long a DAG's runs take."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from gust.model.asset import number_of
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey
+from gust.rest_api.request import Json, Request, not_found
+from gust.rest_api.routing import ui_operation
+from gust.services.context import Services
+
+LAST_RUNS: Final = 100
+"""Of these the durations are looked at."""
+
+
+def light_run_response(run: DagRun) -> Json:
+    return {
+        "id": number_of(run.dag_id, run.run_id),
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "logical_date": run.logical_date,
+        "run_after": run.run_after,
+        "start_date": run.start_date,
+        "end_date": run.end_date,
+        "state": run.state.value,
+        "duration": duration(run),
+    }
+
+
+def duration(run: DagRun) -> float | None:
+    if run.start_date is None or run.end_date is None:
+        return None
+    return (run.end_date - run.start_date).total_seconds()
+
+
+@ui_operation("get_dag_run_stats")
+def get_dag_run_stats(services: Services, request: Request) -> Json:
+    dag_id, run_id = request.path["dag_id"], request.path["dag_run_id"]
+    if services.store.get_run(DagRunKey(dag_id, run_id)) is None:
+        raise not_found(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+    # Airflow looks at the last hundred that have ended; ours to read are those and the few that still run.
+    ended = [run for run in services.store.list_runs(dag_id, limit=2 * LAST_RUNS) if run.is_finished]
+    durations = [taken for run in ended[:LAST_RUNS] if (taken := duration(run)) is not None]
+    return {"duration": duration_stats(durations)}
+
+
+def duration_stats(durations: Sequence[float]) -> Json | None:
+    """Mean, percentiles, and the whole second that occurs most; no mode where every one differs. `None`: no durations."""
+    if not durations:
+        return None
+    ascending = sorted(durations)
+    seconds = Counter(round(taken) for taken in ascending)
+    most = max(seconds.values())
+    mode = float(min(second for second, times in seconds.items() if times == most)) if most > 1 else None
+    return {
+        "mean": round(statistics.mean(ascending), 3),
+        "mode": mode,
+        **{f"p{percent}": round(_percentile(ascending, percent), 3) for percent in (50, 90, 95, 99)},
+    }
+
+
+def _percentile(ascending: Sequence[float], percent: int) -> float:
+    """Interpolated between its two neighbours."""
+    place = (len(ascending) - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, len(ascending) - 1)
+    return ascending[below] + (ascending[above] - ascending[below]) * (place - below)

@@ -1,0 +1,152 @@
+"""`/ui/dags`: the list of DAGs, each with its last runs.
+
+A page costs one query and one batch of reads for each DAG on it, at once. Filters and orders that concern runs ask that of
+every DAG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from pydantic import NonNegativeInt
+
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.state import DagRunState
+from gust.rest_api.dags import (
+    FAVORITES,
+    MoreDagFilters,
+    dag_response,
+    favorite_name,
+    passes,
+    passes_more,
+    timetable_passes,
+)
+from gust.rest_api.hitl import HITLRow, hitl_row_responses, pending_questions
+from gust.rest_api.listing import Ordering, page
+from gust.rest_api.request import ALL_PAGES, Answer, Json, Request, bad_request
+from gust.rest_api.routing import ui_operation
+from gust.rest_api.ui.dag_runs import light_run_response
+from gust.rest_api.ui.many import many
+from gust.services.context import Services
+from gust.services.specs import load_spec
+
+SEARCHED_RUNS: Final = 1000
+"""Of each DAG, when one with any run in a state is looked for: the newest of them."""
+
+
+class DagsUiQuery(MoreDagFilters):
+    dag_runs_limit: NonNegativeInt = 10
+    dag_ids: list[str] = []
+    dag_run_state: DagRunState | None = None
+    has_pending_actions: bool | None = None
+    order_by: list[str] = ["dag_id"]
+
+
+@ui_operation("get_dags_ui")
+def get_dags_ui(services: Services, request: Request) -> Json:
+    query = request.query(DagsUiQuery)
+    favorites = set(services.store.list_settings(FAVORITES, prefix=favorite_name(request.user.name, "")))
+
+    def is_favorite(dag: Dag) -> bool:
+        return favorite_name(request.user.name, dag.dag_id) in favorites
+
+    dags = [
+        dag
+        for dag in services.store.list_dags()
+        if passes(dag, query)
+        and passes_more(dag, query)
+        and (not query.dag_ids or dag.dag_id in query.dag_ids)
+        and query.is_favorite in (None, is_favorite(dag))
+    ]
+    if query.has_asset_schedule is not None or query.asset_dependency is not None:
+        specs = many.map(lambda dag: load_spec(services.objects, dag.spec_key), dags)
+        dags = [dag for dag, spec in zip(dags, specs, strict=True) if timetable_passes(spec, query)]
+    if query.dag_run_state is not None:
+        had = many.map(partial(_has_run, services, query.dag_run_state), dags)
+        dags = [dag for dag, has in zip(dags, had, strict=True) if has]
+    questions: dict[str, list[HITLRow]] = {}
+    if query.has_pending_actions is not None:
+        for row in pending_questions(services):
+            questions.setdefault(row.view.run.dag_id, []).append(row)
+        dags = [dag for dag in dags if (dag.dag_id in questions) == query.has_pending_actions]
+    latest: dict[str, DagRun | None] = {}
+    if query.last_dag_run_state is not None or _orders_by_runs(query):
+        runs = many.map(lambda dag: services.store.list_runs(dag.dag_id, limit=1), dags)
+        latest = {dag.dag_id: next(iter(found), None) for dag, found in zip(dags, runs, strict=True)}
+    if query.last_dag_run_state is not None:
+        dags = [d for d in dags if (run := latest[d.dag_id]) and run.state is query.last_dag_run_state]
+    found = page(dags, _ordering(latest).resolve(query.order_by), limit=query.limit, offset=query.offset)
+    shown = many.map(
+        lambda dag: without_nulls(
+            dag_response(dag)
+            | {
+                "asset_expression": asset_expression(services, dag),
+                "latest_dag_runs": _last_runs(services, dag, query.dag_runs_limit),
+                "pending_actions": deep_without_nulls(hitl_row_responses(services, questions.get(dag.dag_id, []))),
+                "is_favorite": is_favorite(dag),
+            }
+        ),
+        found.rows,
+    )
+    return {"total_entries": found.total_entries, "dags": shown}
+
+
+def _has_run(services: Services, state: DagRunState, dag: Dag) -> bool:
+    if state is DagRunState.RUNNING and dag.running_runs:
+        return True
+    return any(run.state is state for run in services.store.list_runs(dag.dag_id, limit=SEARCHED_RUNS))
+
+
+def _orders_by_runs(query: DagsUiQuery) -> bool:
+    return bool({name.lstrip("-") for name in query.order_by} & {"last_run_state", "last_run_start_date"})
+
+
+def _ordering(latest: dict[str, DagRun | None]) -> Ordering[Dag]:
+    return Ordering[Dag](
+        attributes={
+            "dag_id": lambda d: d.dag_id,
+            "dag_display_name": lambda d: d.dag_display_name or d.dag_id,
+            "next_dagrun": lambda d: d.next_logical_date,
+            "last_run_state": lambda d: run.state.value if (run := latest.get(d.dag_id)) else None,
+            "last_run_start_date": lambda d: run.start_date if (run := latest.get(d.dag_id)) else None,
+        },
+        key=lambda d: (d.dag_id,),
+    )
+
+
+def _last_runs(services: Services, dag: Dag, limit: int) -> list[Json]:
+    if not limit:
+        return []
+    return [without_nulls(light_run_response(run)) for run in services.store.list_runs(dag.dag_id, limit=limit)]
+
+
+def asset_expression(services: Services, dag: Dag) -> Json | None:
+    return load_spec(services.objects, dag.spec_key).timetable.asset_expression if dag.is_asset_triggered else None
+
+
+def without_nulls(row: Json) -> Json:
+    """The fields that have a value: what the UI's lists leave out is null."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def deep_without_nulls(rows: Iterable[Json]) -> list[Json]:
+    """What is in a row's objects is left out too; what tasks put into dicts of their own stays."""
+    return [
+        {
+            name: without_nulls(value) if name in ("task_instance", "responded_by_user") else value
+            for name, value in without_nulls(row).items()
+        }
+        for row in rows
+    ]
+
+
+@ui_operation("get_latest_run_info")
+def get_latest_run_info(services: Services, request: Request) -> Answer:
+    dag_id = request.path["dag_id"]
+    if dag_id == ALL_PAGES:
+        raise bad_request("`~` was supplied as dag_id, but querying multiple dags is not supported.")
+    latest = next(iter(services.store.list_runs(dag_id, limit=1)), None)
+    return Answer(body=light_run_response(latest) if latest else None)

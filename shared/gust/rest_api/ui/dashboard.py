@@ -1,0 +1,134 @@
+"""`/ui/dashboard`: the home page's numbers.
+
+How many instances are in each state is counted run by run, from each run's partition. A finished run is counted once in a
+warm function. Where a window holds more runs than are read for one answer, the newest are counted, and the answer says that
+its numbers are lower bounds, as Airflow's does beyond its own limit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from threading import Lock
+from typing import Any, Final
+
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState, TaskInstanceState
+from gust.rest_api.request import Json, Query, Request
+from gust.rest_api.routing import ui_operation
+from gust.rest_api.run_view import load_view
+from gust.rest_api.ui.many import many
+from gust.services.context import Services
+
+COUNTED_RUNS: Final = 10_000
+READ_RUNS: Final = 500
+"""Runs whose instances are read for one answer, beside those whose counts are known."""
+
+NO_STATUS: Final = "no_status"
+KEPT: Final = 20_000
+
+_known: OrderedDict[tuple[Any, ...], Counter[str]] = OrderedDict()
+_lock = Lock()
+
+
+class HistoricalQuery(Query):
+    start_date: datetime
+    end_date: datetime | None = None
+
+
+@ui_operation("historical_metrics")
+def historical_metrics(services: Services, request: Request) -> Json:
+    query = request.query(HistoricalQuery)
+    first, last = _utc(query.start_date), _utc(query.end_date or request.now)
+    dag_ids = [dag.dag_id for dag in services.store.list_dags()]
+    found = [run for runs in many.map(partial(_runs_of, services, first, last), dag_ids) for run in runs]
+    found.sort(key=lambda run: run.run_after, reverse=True)
+    runs = found[:COUNTED_RUNS]
+    unknown = [run for run in runs if _mark(run) not in _known]
+    counted = [run for run in runs if _mark(run) in _known] + unknown[:READ_RUNS]
+    instances: Counter[str] = Counter()
+    for states in many.map(partial(_states_in, services), counted):
+        instances.update(states)
+    return {
+        "dag_run_states": _every(DagRunState) | Counter(run.state.value for run in runs),
+        "task_instance_states": {NO_STATUS: 0} | _every(TaskInstanceState) | instances,
+        "dag_run_counts_are_lower_bounds": len(found) > len(runs),
+        "task_instance_counts_are_lower_bounds": len(found) > len(counted),
+    }
+
+
+def _every(states: type[DagRunState] | type[TaskInstanceState]) -> dict[str, int]:
+    return {state.value: 0 for state in states}
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _runs_of(services: Services, first: datetime, last: datetime, dag_id: str) -> list[DagRun]:
+    """Of one DAG, with `run_after` in the window: the newest are read, and twice as many until one lies before it."""
+    size = 20
+    while True:
+        runs = services.store.list_runs(dag_id, limit=size)
+        if len(runs) < size or runs[-1].run_after < first or size > COUNTED_RUNS:
+            return [run for run in runs if first <= run.run_after <= last]
+        size *= 4
+
+
+def _mark(run: DagRun) -> tuple[Any, ...]:
+    """Changes when a finished run's instances may have."""
+    return (run.dag_id, run.run_id, run.clear_number, run.end_date, run.state)
+
+
+def _states_in(services: Services, run: DagRun) -> Counter[str]:
+    with _lock:
+        if (known := _known.get(_mark(run))) is not None:
+            return known
+    view = load_view(services, run.key)
+    if view is None:
+        return Counter()
+    states = Counter(v.instance.state.value if v.instance.state else NO_STATUS for v in view.instances)
+    if view.run.is_finished:
+        with _lock:
+            _known[_mark(view.run)] = states
+            while len(_known) > KEPT:
+                _known.popitem(last=False)
+    return states
+
+
+@ui_operation("dag_stats")
+def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
+    dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
+    states = many.map(partial(_last_state, services), dags)
+    by_state = _unfinished(services, {dag.dag_id for dag in dags})
+    by_state[DagRunState.RUNNING] |= {dag.dag_id for dag in dags if dag.running_runs}
+    return {
+        "active_dag_count": sum(not dag.is_paused for dag in dags),
+        "failed_dag_count": sum(state is DagRunState.FAILED for state in states),
+        "running_dag_count": len(by_state[DagRunState.RUNNING]),
+        "queued_dag_count": len(by_state[DagRunState.QUEUED]),
+    }
+
+
+def _last_state(services: Services, dag: Dag) -> DagRunState | None:
+    """Of the DAG's run with the latest logical date."""
+    latest: Iterator[DagRun] = services.store.runs_before(dag.dag_id, None)
+    return next((run.state for run in latest), None)
+
+
+def _unfinished(services: Services, dag_ids: set[str]) -> dict[DagRunState, set[str]]:
+    """DAGs with runs in these states. Every unfinished run stands in the index of what is due, backfills' too."""
+    due = [key for key, _ in services.store.due_runs(datetime.max.replace(tzinfo=UTC)) if key.dag_id in dag_ids]
+    by_state: dict[DagRunState, set[str]] = {DagRunState.RUNNING: set(), DagRunState.QUEUED: set()}
+
+    def look(key: DagRunKey) -> DagRun | None:
+        return services.store.get_run(key)
+
+    for run in many.map(look, due[:COUNTED_RUNS]):
+        if run is not None and run.state in by_state:
+            by_state[run.state].add(run.dag_id)
+    return by_state

@@ -1,0 +1,51 @@
+"""`/ui/gantt`: every try of a run's instances that are not mapped."""
+
+from __future__ import annotations
+
+from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.state import TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.rest_api.request import Json, Request, not_found
+from gust.rest_api.routing import ui_operation
+from gust.rest_api.run_view import InstanceView, load_view
+from gust.rest_api.ui.many import many
+from gust.services.context import Services
+
+
+@ui_operation("get_gantt_data")
+def get_gantt_data(services: Services, request: Request) -> Json:
+    dag_id, run_id = request.path["dag_id"], request.path["run_id"]
+    view = load_view(services, DagRunKey(dag_id, run_id))
+    shown = [] if view is None else [v for v in view.instances if v.instance.map_index == UNMAPPED]
+    tried = [v for v in shown if _was_tried_before(v.instance)]
+    earlier = many.map(lambda v: services.store.list_tries(v.instance.key), tried)
+    bars = [_bar(v, v.instance) for v in shown if v.instance.state is not TaskInstanceState.UP_FOR_RETRY]
+    bars += [_bar(v, one) for v, tries in zip(tried, earlier, strict=True) for one in tries]
+    if not bars:
+        raise not_found(f"No task instances for dag_id={dag_id} run_id={run_id}")
+    bars.sort(key=lambda bar: (bar["task_id"], bar["try_number"]))
+    return {"dag_id": dag_id, "run_id": run_id, "task_instances": bars}
+
+
+def _was_tried_before(instance: TaskInstance) -> bool:
+    """Whether a finished try may be kept. The first one that runs, or ended, is the only one there is."""
+    return instance.try_number > 1 or (
+        instance.try_number == 1
+        and instance.state
+        in (None, TaskInstanceState.SCHEDULED, TaskInstanceState.QUEUED, TaskInstanceState.UP_FOR_RETRY)
+    )
+
+
+def _bar(view: InstanceView, one: TaskInstance) -> Json:
+    return {
+        "task_id": one.task_id,
+        "task_display_name": view.display_name,
+        "try_number": one.try_number,
+        "state": one.state.value if one.state else None,
+        "scheduled_dttm": one.scheduled_at,
+        "queued_dttm": one.queued_at,
+        "start_date": one.start_date,
+        "end_date": one.end_date,
+        "is_group": False,
+        "is_mapped": False,
+    }

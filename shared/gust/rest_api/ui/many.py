@@ -1,0 +1,7 @@
+"""Threads for what the UI asks of many DAGs or runs at once."""
+
+from typing import Final
+
+from gust.store.parallel import Parallel
+
+many: Final = Parallel()

@@ -1,0 +1,126 @@
+"""A person at the web UI: Debian's chromium, driven by Playwright, noting everything that goes wrong on the way.
+
+    with Person(browser, gust.stack.url) as person:
+        person.opens("/dags/etl/runs", "manual__1")
+        person.presses("Trigger")
+
+What Airflow itself answers with an error, or writes to the console, is named in `AS_AIRFLOW` with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, expect, sync_playwright
+
+PATIENCE: Final = 60_000
+"""Milliseconds until something that should show up has failed to; ample on two busy cores."""
+
+SCREENSHOTS: Final = Path(__file__).parents[2] / "test-output" / "screenshots"
+
+AS_AIRFLOW: Final = (
+    # The page that highlights SQL asks for a module that the wheel does not hold.
+    re.compile(r" 404 .*/static/wasm/sqlparser_rs_wasm\.js$"),
+)
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The machine's own: none is downloaded."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.fail("The web UI is tested with chromium, which is not here: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+class Person:
+    """One window. `problems` grows while it is looked at; leaving the `with` block fails if there are any."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.url = url
+        self.problems: list[str] = []
+        self._context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US", timezone_id="UTC")
+        self._context.set_default_timeout(PATIENCE)
+        self.page: Page = self._context.new_page()
+        self.page.on("response", self._note_response)
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        self.asked: set[str] = set()
+
+    def __enter__(self) -> Person:
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is not None:
+            self.shoots("failed")
+        self._context.close()
+        if kind is None:
+            self.found_nothing_wrong()
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def opens(self, path: str, *texts: str) -> None:
+        """Go there, and see all of the texts."""
+        self.page.goto(self.url + path)
+        self.sees(*texts)
+
+    def sees(self, *texts: str) -> None:
+        for text in texts:
+            expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible(timeout=PATIENCE)
+
+    def sees_no_more(self, text: str) -> None:
+        expect(self.page.get_by_text(text)).to_have_count(0, timeout=PATIENCE)
+
+    def shoots(self, name: str) -> Path:
+        """A screenshot, in a folder that git does not keep."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        file = SCREENSHOTS / f"{name}.png"
+        self.page.screenshot(path=file)
+        return file
+
+    def found_nothing_wrong(self) -> None:
+        wrong = [p for p in self.problems if not any(known.search(p) for known in AS_AIRFLOW)]
+        assert not wrong, "\n".join(dict.fromkeys(wrong))
+
+    # -- acting ----------------------------------------------------------------------------------------------------
+
+    def button(self, name: str | re.Pattern[str]) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=isinstance(name, str)).filter(visible=True).first
+
+    def presses(self, name: str | re.Pattern[str]) -> None:
+        self.button(name).click()
+
+    @contextmanager
+    def asks(self, method: str, path: str) -> Iterator[None]:
+        """What is done inside makes the page ask this, and it is granted. `path`: a regular expression."""
+
+        def is_it(response: Response) -> bool:
+            return response.request.method == method and re.search(path, response.url) is not None
+
+        with self.page.expect_response(is_it, timeout=PATIENCE) as answered:
+            yield
+        assert answered.value.status < 400, answered.value.text()
+
+    # -- what goes wrong -------------------------------------------------------------------------------------------
+
+    def _note_response(self, response: Response) -> None:
+        address = response.url.removeprefix(self.url)
+        self.asked.add(f"{response.request.method} {address.partition('?')[0]}")
+        if response.status >= 400:
+            self.problems.append(f"{response.request.method} {response.status} {address}")
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        # An answer with an error is noted as such; the console repeats it without its status.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.problems.append(f"console: {message.text}")

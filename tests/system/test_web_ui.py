@@ -1,0 +1,314 @@
+"""Airflow's own web UI over the local stack: every page a person opens, and what they do there.
+
+A page fails on any answer from 400 on that Airflow does not give, on any error in the console, and where what it is there
+to show does not show. Screenshots land in test-output/screenshots.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.system.browser import PATIENCE, Person, chromium
+from tests.system.local_gust import LocalGust
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples" / "dags"
+
+ORDERS: Final = """
+    from airflow.sdk import Asset, dag, task
+
+    orders = Asset("ui_orders", uri="s3://shop/orders", group="shop")
+
+    @dag(schedule=None, tags=["shop"])
+    def ui_make_orders():
+        @task(outlets=[orders])
+        def write():
+            print("wrote the orders")
+
+        write()
+
+    @dag(schedule=[orders], tags=["shop"])
+    def ui_read_orders():
+        @task(inlets=[orders])
+        def read():
+            print("read the orders")
+
+        read()
+
+    ui_make_orders()
+    ui_read_orders()
+"""
+
+FAILING: Final = """
+    from airflow.sdk import dag, task
+
+    @dag(schedule=None)
+    def ui_fails():
+        @task
+        def breaks():
+            print("about to break")
+            raise ValueError("it broke")
+
+        @task
+        def after():
+            pass
+
+        breaks() >> after()
+
+    ui_fails()
+"""
+
+
+@dataclass
+class Site:
+    gust: LocalGust
+    browser: Browser
+
+    def person(self) -> Person:
+        return Person(self.browser, self.gust.stack.url)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A stack with DAGs that have run: groups and retries, branches, mapped tasks, assets, a failure."""
+    home = tmp_path_factory.mktemp("web_ui")
+    gust = LocalGust(home / "data", home / "dags")
+    gust.start()
+    try:
+        for name in ("currency_rates", "refresh_warehouse", "regional_sales_etl"):
+            gust.upload(f"{name}.py", (EXAMPLES / f"{name}.py").read_text())
+        gust.upload("orders.py", ORDERS)
+        gust.upload("fails.py", FAILING)
+        for dag_id in ("currency_rates", "refresh_warehouse", "regional_sales_etl", "ui_make_orders", "ui_fails"):
+            gust.await_dag(dag_id)
+            gust.trigger(dag_id, run_id="one")
+        for dag_id in ("refresh_warehouse", "regional_sales_etl", "ui_make_orders"):
+            gust.await_state(dag_id, "one", "success", within=180)
+        gust.await_state("currency_rates", "one", "success", within=240)
+        gust.await_state("ui_fails", "one", "failed", within=120)
+        with chromium() as browser:
+            yield Site(gust, browser)
+    finally:
+        gust.stop()
+
+
+@pytest.fixture
+def person(site: Site) -> Iterator[Person]:
+    with site.person() as person:
+        yield person
+
+
+# --- every page -------------------------------------------------------------------------------------------------------
+
+ETL: Final = "/dags/regional_sales_etl"
+RUN: Final = f"{ETL}/runs/one"
+TASK: Final = f"{RUN}/tasks/regions"
+MAPPED: Final = f"{RUN}/tasks/extract/mapped"
+
+PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "home": ("/", ("Active Dags", "Scheduler", "Dag Runs", "Asset Event")),
+    "dags": ("/dags", ("currency_rates", "refresh_warehouse", "regional_sales_etl", "ui_fails")),
+    "dags by tag": ("/dags?tags=shop", ("ui_make_orders", "ui_read_orders")),
+    "dag runs": ("/dag_runs", ("Dag Run ID", "one", "Success")),
+    "task instances": ("/task_instances", ("Task ID", "regions", "breaks")),
+    "dag": (ETL, ("Overview", "Failed Tasks", "regions", "add_up")),
+    "dag, runs": (f"{ETL}/runs", ("Dag Run ID", "one", "Manual")),
+    "dag, tasks": (f"{ETL}/tasks", ("Trigger Rule", "all_success", "extract")),
+    "dag, calendar": (f"{ETL}/calendar", ("Total Runs", "Planned")),
+    "dag, backfills": (f"{ETL}/backfills", ("Backfills",)),
+    "dag, code": (f"{ETL}/code", ("Parsed at:",)),
+    "dag, details": (f"{ETL}/details", ("regional_sales_etl", "Max Active Runs")),
+    "task": (f"{ETL}/tasks/regions", ("Overview", "regions")),
+    "mapped task": (f"{ETL}/tasks/extract", ("Overview", "extract")),
+    "group": ("/dags/currency_rates/tasks/group/market", ("market",)),
+    "run": (RUN, ("Task Instances", "regions", "north", "Success")),
+    "run, asset events": (f"{RUN}/asset_events", ("Asset Events",)),
+    "run, code": (f"{RUN}/code", ("regional_sales_etl",)),
+    "run, details": (f"{RUN}/details", ("Run Type", "manual")),
+    "instance, log": (TASK, ("All Log Levels", "Returned value was")),
+    "instance, rendered templates": (f"{TASK}/rendered_templates", ("op_args", "op_kwargs")),
+    "instance, xcoms": (f"{TASK}/xcom", ("return_value", "north")),
+    "instance, code": (f"{TASK}/code", ("regional_sales_etl",)),
+    "instance, asset events": (f"{TASK}/asset_events", ("Asset Events",)),
+    "instances of a mapped task": (MAPPED, ("Task Instances [4]", "north", "west")),
+    "mapped instance": (f"{MAPPED}/0", ("extract", "north", "All Log Levels")),
+    "instances of a group": ("/dags/currency_rates/runs/one/tasks/group/market", ("market", "fetch")),
+    "failed instance": ("/dags/ui_fails/runs/one/tasks/breaks", ("Task failed with exception", "it broke")),
+    "assets": ("/assets", ("ui_orders",)),
+    "xcoms": ("/xcoms", ("return_value", "regional_sales_etl")),
+    "pools": ("/pools", ("default_pool",)),
+}
+"""What a page is called here → its path, and what it shows."""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page(person: Person, name: str) -> None:
+    path, texts = PAGES[name]
+    person.opens(path, *texts)
+    person.shoots(f"page {name}")
+
+
+def test_code_is_shown_with_its_words(person: Person) -> None:
+    person.opens(f"{ETL}/code")
+    expect(person.page.locator(".view-lines")).to_contain_text("def regional_sales_etl", timeout=PATIENCE)
+    person.shoots("dag, code")
+
+
+def test_a_page_that_is_none(person: Person) -> None:
+    person.opens("/no/such/page", "404")
+
+
+# --- grid, graph, Gantt -----------------------------------------------------------------------------------------------
+
+
+def test_the_graph_has_groups_and_labels(person: Person) -> None:
+    person.opens("/dags/currency_rates", "central_bank")
+    person.presses(re.compile("Show Graph"))
+    graph = person.page.locator(".react-flow")
+    for node in ("central_bank", "market", "spread", "publish"):
+        expect(graph.get_by_text(node, exact=True).first).to_be_visible(timeout=PATIENCE)
+    person.shoots("graph of groups")
+    person.opens("/dags/refresh_warehouse", "choose")
+    expect(person.page.locator(".react-flow").get_by_text("much changed")).to_be_visible(timeout=PATIENCE)
+    person.shoots("graph of branches")
+
+
+def test_the_gantt_chart_has_a_bar_for_each_try(person: Person) -> None:
+    person.opens("/dags/currency_rates/runs/one", "central_bank")
+    with person.asks("GET", "/ui/gantt/currency_rates/one"):
+        person.presses(re.compile("Show Gantt"))
+    person.shoots("gantt")
+
+
+def test_the_grid_opens_an_instance(person: Person) -> None:
+    person.opens(ETL, "regions")
+    person.page.locator(f"a[href*='{RUN}/tasks/regions']").first.click()
+    person.sees("All Log Levels", "Returned value was")
+
+
+def test_assets_have_a_graph(person: Person) -> None:
+    person.opens("/assets", "ui_orders")
+    person.page.get_by_role("link", name="ui_orders").first.click()
+    graph = person.page.locator(".react-flow")
+    for node in ("ui_make_orders", "ui_read_orders"):
+        expect(graph.get_by_text(node).first).to_be_visible(timeout=PATIENCE)
+    person.shoots("asset")
+
+
+# --- what people do ---------------------------------------------------------------------------------------------------
+
+
+def test_triggering_with_the_form(person: Person, site: Site) -> None:
+    person.opens("/dags/refresh_warehouse", "Trigger")
+    person.page.get_by_test_id("trigger-dag-button").first.click()
+    field = person.page.get_by_label(re.compile("Rows changed")).or_(person.page.locator("#element_changed_rows")).first
+    field.fill("20000")
+    person.shoots("trigger form")
+    with person.asks("POST", "/api/v2/dags/refresh_warehouse/dagRuns$"):
+        person.page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
+    runs = site.gust.api.call("GET", "/api/v2/dags/refresh_warehouse/dagRuns?order_by=-run_after")["dag_runs"]
+    assert runs[0]["conf"] == {"changed_rows": 20000}
+    site.gust.await_state("refresh_warehouse", runs[0]["dag_run_id"], "success", within=120)
+    person.opens(f"/dags/refresh_warehouse/runs/{runs[0]['dag_run_id']}", "full_refresh", "Success")
+
+
+def test_pausing(person: Person, site: Site) -> None:
+    person.opens("/dags/ui_read_orders", "ui_read_orders")
+    with person.asks("PATCH", "/api/v2/dags/ui_read_orders"):
+        person.page.get_by_test_id("toggle-pause").first.click()
+    assert site.gust.api.call("GET", "/api/v2/dags/ui_read_orders")["is_paused"]
+    with person.asks("PATCH", "/api/v2/dags/ui_read_orders"):
+        person.page.get_by_test_id("toggle-pause").first.click()
+    assert not site.gust.api.call("GET", "/api/v2/dags/ui_read_orders")["is_paused"]
+
+
+def test_a_favourite(person: Person) -> None:
+    person.opens("/dags/ui_fails", "ui_fails")
+    with person.asks("POST", "/api/v2/dags/ui_fails/favorite"):
+        person.page.get_by_role("button", name=re.compile("favorite", re.IGNORECASE)).first.click()
+    person.opens("/", "Favorite", "ui_fails")
+    person.shoots("favourites")
+
+
+def test_searching(person: Person) -> None:
+    person.opens("/dags", "currency_rates")
+    person.page.get_by_test_id("search-dags").fill("regional")
+    person.sees("regional_sales_etl")
+    person.sees_no_more("currency_rates")
+
+
+def test_clearing_a_task(person: Person, site: Site) -> None:
+    person.opens(f"{RUN}/tasks/add_up", "All Log Levels")
+    with person.asks("POST", "/clearTaskInstances"):  # the dialog asks what it would clear
+        person.presses(re.compile("clear", re.IGNORECASE))
+    person.shoots("clear dialog")
+    with person.asks("POST", "/clearTaskInstances"):
+        person.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
+    cleared = site.gust.await_state("regional_sales_etl", "one", "success", task="add_up", within=120)
+    assert cleared["try_number"] == 2
+    person.opens(f"{RUN}/tasks/add_up", "Task Tries")
+
+
+def test_marking_a_task(person: Person, site: Site) -> None:
+    person.opens("/dags/ui_fails/runs/one/tasks/breaks", "All Log Levels")
+    person.presses(re.compile("Mark Task Instance"))
+    with person.asks("PATCH", "/dry_run"):
+        person.page.get_by_role("menuitem", name=re.compile("success", re.IGNORECASE)).click()
+    person.shoots("mark dialog")
+    with person.asks("PATCH", "/taskInstances/breaks"):
+        person.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
+    site.gust.await_state("ui_fails", "one", "success", task="breaks")
+
+
+def test_a_note(person: Person, site: Site) -> None:
+    person.opens(RUN, "Task Instances")
+    person.presses(re.compile("note", re.IGNORECASE))
+    person.page.get_by_role("textbox").last.fill("looked at")
+    with person.asks("PATCH", "/api/v2/dags/regional_sales_etl/dagRuns/one"):
+        person.presses(re.compile("Save|Confirm"))
+    assert site.gust.api.call("GET", f"/api/v2{ETL}/dagRuns/one")["note"] == "looked at"
+
+
+def test_a_pool(person: Person, site: Site) -> None:
+    person.opens("/pools", "default_pool")
+    person.presses("Add Pool")
+    dialog = person.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").first.fill("narrow")
+    dialog.get_by_role("spinbutton").first.fill("2")
+    with person.asks("POST", "/api/v2/pools"):
+        dialog.get_by_role("button", name="Save").click()
+    person.sees("narrow")
+    assert site.gust.api.call("GET", "/api/v2/pools/narrow")["slots"] == 2
+
+
+def test_a_log_while_it_is_written(person: Person, site: Site) -> None:
+    site.gust.upload(
+        "slow.py",
+        """
+        import time
+        from airflow.sdk import dag, task
+
+        @dag(schedule=None)
+        def ui_slow():
+            @task
+            def counts():
+                for number in range(40):
+                    print("line", number)
+                    time.sleep(0.5)
+
+            counts()
+
+        ui_slow()
+        """,
+    )
+    site.gust.await_dag("ui_slow")
+    site.gust.trigger("ui_slow", run_id="one")
+    site.gust.await_state("ui_slow", "one", "running", task="counts", within=120)
+    person.opens("/dags/ui_slow/runs/one/tasks/counts", "line 0", "Running", "line 10")
+    person.sees("line 39", "Success")
