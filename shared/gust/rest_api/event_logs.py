@@ -17,6 +17,8 @@ from gust.rest_api.routing import operation
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
+COUNTED: Final = 10_000
+"""Further than this the store does not count; a page may lie beyond."""
 SEARCHED: Final = ("dag_id", "task_id", "run_id", "owner", "event")
 SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
 EXACT: Final = ("task_id", "map_index", "try_number", "owner", "event")
@@ -129,7 +131,7 @@ def get_event_log(services: Services, request: Request) -> Json:
 def _in_order_of_time(services: Services, query: EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
     total = services.store.count_logged_events(**query.found_by_store)
-    if not limit or query.offset >= total:
+    if not limit or total <= query.offset < COUNTED:
         return Page([], total)
     read = services.store.logged_events(**query.found_by_store, ascending=ascending, limit=query.offset + limit)
     return Page(read[query.offset :], total)

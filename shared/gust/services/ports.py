@@ -149,6 +149,9 @@ class RunStore(Protocol):
     def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
         """Those that exist, in the order of the keys."""
 
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        """Those that exist, in the order of the keys."""
+
     def walk_runs(
         self,
         dag_id: str | None = None,
@@ -157,9 +160,9 @@ class RunStore(Protocol):
         last: datetime | None = None,
         ascending: bool = False,
     ) -> Iterator[tuple[datetime, DagRunKey]]:
-        """`run_after` and keys of a DAG's runs, or (`None`) of all runs, in order of (run_after, dag_id, run_id), newest first
-        unless `ascending`; with a `run_after` between the moments, both included. They are read as far as they are asked
-        for. Like `list_runs` it may lag by a moment."""
+        """`run_after` and keys of a DAG's runs, or (`None`) of all runs, in order of (run_after, dag_id, run_id), newest
+        first unless `ascending`; with a `run_after` between the moments, both included. They are read as far as they are
+        asked for. Like `list_runs` it may lag by a moment."""
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False
@@ -227,6 +230,9 @@ class RunStore(Protocol):
         """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
+
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        """Those that there are."""
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
@@ -360,6 +366,9 @@ class DagStore(Protocol):
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
 
     def get_version(self, dag_id: str, version_number: int) -> DagVersion | None: ...
+
+    def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
+        """Those that exist, by DAG and number."""
 
     def list_versions(self, dag_id: str) -> list[DagVersion]:
         """Oldest first."""
@@ -636,7 +645,7 @@ class EventLogStore(Protocol):
         after: datetime | None = None,
         before: datetime | None = None,
     ) -> int:
-        """How many `logged_events` would list. May lag by a moment."""
+        """How many `logged_events` would list, counted to 10,000. May lag by a moment."""
 
 
 class Store(

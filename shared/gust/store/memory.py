@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import wraps
@@ -148,7 +148,7 @@ class MemoryStore(
             if current is None or not _holds(next_run_fence(before), current):
                 raise StaleDag(f"DAG {before.dag_id!r} moved on", current)
         self._check_is_new(run)
-        if run.state is DagRunState.RUNNING:
+        if run.state is not DagRunState.QUEUED:
             self._count_run(None, run)
         if moving:
             self._change_dag(after.dag_id, next_run(after))
@@ -368,6 +368,10 @@ class MemoryStore(
         return None if found is None else json.loads(found[1])
 
     @_alone
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        return {key: fields for key in keys if (fields := self.get_rendered_fields(key)) is not None}
+
+    @_alone
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         return {
             (of.task_id, of.map_index): json.loads(found[1])
@@ -489,6 +493,10 @@ class MemoryStore(
     @_alone
     def get_version(self, dag_id: str, version_number: int) -> DagVersion | None:
         return self._versions.get((dag_id, version_number))
+
+    @_alone
+    def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
+        return {named: self._versions[named] for named in numbers if named in self._versions}
 
     @_alone
     def list_versions(self, dag_id: str) -> list[DagVersion]:

@@ -27,6 +27,11 @@ class MemoryHistory(MemoryPart):
         with self._lock:
             return [state for key in keys if (state := self.load_run(key)) is not None]
 
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        with self._lock:
+            found = (self._instances.get(key.run, {}).get((key.task_id, key.map_index)) for key in keys)
+            return [as_stored(instance) for instance in found if instance is not None]
+
     def walk_runs(
         self,
         dag_id: str | None = None,

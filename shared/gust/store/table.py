@@ -290,8 +290,9 @@ class Table:
             pages=pages,
         )
 
-    def count_between(self, pk: str, first: str, last: str) -> int:
-        """How many items `query_between` would read. May lag by a moment, at half the price."""
+    def count_between(self, pk: str, first: str, last: str, *, most: int) -> int:
+        """How many items `query_between` would read, counted no further than about `most`. May lag by a moment, at half the
+        price."""
         arguments: dict[str, Any] = {
             "TableName": self._name,
             "Select": "COUNT",
@@ -303,8 +304,8 @@ class Table:
         while True:
             answer = self._call("query", **arguments)
             count += int(answer["Count"])
-            if not (position := answer.get("LastEvaluatedKey")):
-                return count
+            if count >= most or not (position := answer.get("LastEvaluatedKey")):
+                return min(count, most)
             arguments["ExclusiveStartKey"] = position
 
     def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,

@@ -19,6 +19,8 @@ from gust.store.table import ConditionFailed, Expression, Put, Table, key_of
 ATTEMPTS: Final = 100
 """Events of the same microsecond."""
 PAGE: Final = 1000
+MOST_COUNTED: Final = 10_000
+"""Beyond, counting would cost more than reading the page."""
 
 
 class DynamoDBLoggedEvents:
@@ -79,10 +81,12 @@ class DynamoDBLoggedEvents:
         if first > last:
             return 0
         if dag_id is not None:
-            return sum(1 for _ in self._keys_of_events(dag_id, run_id, first, last, ascending=True))
+            return sum(
+                1 for _ in islice(self._keys_of_events(dag_id, run_id, first, last, ascending=True), MOST_COUNTED)
+            )
         if run_id is not None:
             return len(self.logged_events(run_id=run_id, after=after, before=before))
-        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last)
+        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, most=MOST_COUNTED)
 
     def _keys_of_events(
         self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice, repeat
 from typing import Any, Final
@@ -180,7 +180,7 @@ class DynamoDBRuns(DynamoDBHistory):
         fences.check_neither_starts_nor_finishes(before, after)
         update = run_update(before, after, fences.update_fence(before, after))
         counting, leaves = counted(before, after, Expression().exists()), _leaves_partition(before, after)
-        with_it = [*counting, *leaves]
+        with_it: list[Update | Delete] = [*counting, *leaves]
         try:
             self._table.transact(update, *with_it) if with_it else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
@@ -243,6 +243,10 @@ class DynamoDBRuns(DynamoDBHistory):
     def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
         item = self._table.get(keyspace.instance(key))
         return None if item is None else read_instance(key, item)
+
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        stored = self._table.get_all([keyspace.instance(key) for key in keys])
+        return [read_instance(key, stored[at]) for key in keys if (at := keyspace.instance(key)) in stored]
 
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         at, of_run = keyspace.instance(key), keyspace.run(key.run)
@@ -320,6 +324,11 @@ class DynamoDBRuns(DynamoDBHistory):
         item = self._table.get(keyspace.rendered_fields(key))
         return None if item is None else self._documents.read(item)
 
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        places = {key: keyspace.rendered_fields(key) for key in keys}
+        found = self._table.get_all(list(places.values()))
+        return {key: self._documents.read(found[at]) for key, at in places.items() if at in found}
+
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
         return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
@@ -378,14 +387,14 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
 
 
 def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
-    """What a new run changes of its DAG: the next run, and how many are running."""
+    """What a new run changes of its DAG: the next run, and the counts."""
     expression = Expression()
     if moving:
         before, after = moving
         expression.exists().still(items.DAG.attributes(fences.next_run_fence(before)))
         expression.change(items.DAG.attributes(fences.next_run(after)) | due_of_dag(after))
-    if run.state is DagRunState.RUNNING:
-        expression.exists().add("running_runs", items.number(1))
+    if run.state is DagRunState.RUNNING or run.is_finished:
+        expression.exists().add(f"{run.state.value}_runs", items.number(1))
     return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
 
 
