@@ -105,7 +105,7 @@ def instance_update(transition: Transition) -> Update:
     seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
     # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
     edge: dict[str, Attribute | None] = {"edge": {"S": transition.edge}}
-    was, becomes = _among_failures(before), _among_failures(after)
+    was, becomes = listing_of_failure(before), listing_of_failure(after)
     listed = {name: becomes.get(name) for name in was | becomes} if was != becomes else {}
     return Update(keyspace.instance(before.key), Expression().still(seen).change(changes | edge | listed))
 
@@ -115,7 +115,8 @@ def failure_listed_at(instance: TaskInstance) -> datetime | None:
     return instance.end_date if instance.state is TaskInstanceState.FAILED else None
 
 
-def _among_failures(instance: TaskInstance) -> dict[str, Attribute | None]:
+def listing_of_failure(instance: TaskInstance) -> dict[str, Attribute | None]:
+    """Its place in the index of failures; empty for what has not failed."""
     if (at := failure_listed_at(instance)) is None:
         return {}
     return {"recent_pk": items.text(keyspace.failures_of_day(keyspace.day(at))), "recent_sk": items.moment(at)}
