@@ -152,8 +152,8 @@ def calls(size: Size) -> list[Call]:
         Call("DAGs by last start", f"{v2}/dags?order_by=-last_run_start_date"),
         Call("DAG tags", f"{v2}/dagTags"),
         Call("DAG stats", f"{v2}/dagStats"),
-        Call("DAG versions of all", f"{v2}/dags/~/dagVersions"),
-        Call("DAG sources: warnings", f"{v2}/dags/{one}/dagVersions"),
+        Call("versions of all DAGs", f"{v2}/dags/~/dagVersions"),
+        Call("versions of a DAG", f"{v2}/dags/{one}/dagVersions"),
         Call("runs of all DAGs, as the UI asks", f"{all_runs}?order_by=-run_after&cursor="),
         Call("… the page after", f"{all_runs}?order_by=-run_after&cursor=%NEXT%"),
         Call("… by offset", f"{all_runs}?order_by=-run_after&offset=100"),
@@ -187,7 +187,7 @@ def calls(size: Size) -> list[Call]:
         Call("UI: DAGs, last run failed", "/ui/dags?dag_runs_limit=14&last_dag_run_state=failed", target=DAGS_TARGET),
         Call("UI: numbers of the home page", f"/ui/dashboard/historical_metrics_data?{window}"),
         Call("UI: DAG numbers of the home page", "/ui/dashboard/dag_stats"),
-        Call("UI: grid's runs", f"/ui/grid/runs/{busy}?limit=25"),
+        Call("UI: grid's runs", f"/ui/grid/runs/{busy}?limit=25&order_by=-run_after"),
         Call("UI: calendar of a year", f"/ui/calendar/{one}?logical_date_gte=2026-01-01T00:00:00Z"),
     ]
 

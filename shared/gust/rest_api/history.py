@@ -28,7 +28,7 @@ from gust.services.context import Services
 
 T = TypeVar("T")
 
-SHORT: Final = 200
+SHORT: Final = 100
 """Runs that are all read for a page of them."""
 SORTED: Final = 500
 """Runs among which a page is sorted where no index has its order."""
@@ -57,6 +57,7 @@ class Scope:
     last: datetime | None = None
     """Of `run_after`, both included."""
     wants_key: Callable[[DagRunKey], bool] | None = None
+    only_failed: bool = False
 
     @staticmethod
     def of(query: Any, dag_id: str | None, wants_key: Callable[[DagRunKey], bool] | None = None) -> Scope:
@@ -70,7 +71,13 @@ class Scope:
         return self.first is None and self.last is None and self.wants_key is None
 
     def keys(self, services: Services, *, ascending: bool) -> Iterator[DagRunKey]:
-        found = services.store.walk_runs(self.dag_id, first=self.first, last=self.last, ascending=ascending)
+        store = services.store
+        found: Iterator[tuple[datetime, DagRunKey]]
+        if self.only_failed:
+            of_all = store.walk_failed_runs(first=self.first, last=self.last, ascending=ascending)
+            found = filter(lambda one: self.dag_id in (None, one[1].dag_id), of_all)
+        else:
+            found = store.walk_runs(self.dag_id, first=self.first, last=self.last, ascending=ascending)
         return (key for _, key in found if self.wants_key is None or self.wants_key(key))
 
     def behind(self, position: Position, run_after: Any, *, ascending: bool) -> Scope:
@@ -107,7 +114,8 @@ def page_of_runs(
     wants_all_of_states: bool = False,
 ) -> Page[DagRun]:
     """`wants` includes the states; `wants_all_of_states`: it asks for nothing else. `by_time`: the order is the index's."""
-    newest = list(islice(scope.keys(services, ascending=False), SORTED + 1))
+    backwards = scope.keys(services, ascending=False)
+    newest = list(islice(backwards, (SHORT if by_time else SORTED) + 1))
     is_short = len(newest) <= SHORT
     if not is_short and states and not _ENDED & set(states) and (keys := scope.unfinished(services)) is not None:
         found = [run for run in services.store.get_runs(keys) if wants(run)]
@@ -117,13 +125,18 @@ def page_of_runs(
         listed = page(found, order, limit=limit, offset=offset, cursor=cursor, most=most)
         return listed if len(newest) <= SORTED else at_least(listed)
 
+    if set(states) == {DagRunState.FAILED}:
+        scope = replace(scope, only_failed=True)
+
     def total() -> int | None:
-        return count_of_runs(services, scope, states) if wants_all_of_states else None
+        is_dear = scope.dag_id is None and cursor is not None
+        return count_of_runs(services, scope, states) if wants_all_of_states and not is_dear else None
 
     position = Position.of(cursor)
     ascending = order.key_descends == position.backward
     from_there = scope.behind(position, position.at and position.at[0], ascending=ascending)
-    keys_of_it = from_there.keys(services, ascending=ascending)
+    is_begun = not ascending and position.at is None and not scope.only_failed
+    keys_of_it = chain(newest, backwards) if is_begun else from_there.keys(services, ascending=ascending)
     limit = limit if most is None else min(limit, most)
     skipped = offset if cursor is None and wants_all_of_states and not states else 0
     rows = in_parts(services.store.get_runs, islice(keys_of_it, skipped, None), first=offset - skipped + limit + 1)
@@ -173,7 +186,8 @@ def page_of_instances(
         listed = page(filter(wants, found), order, limit=limit, offset=offset, cursor=cursor, most=most)
         return listed if is_all else at_least(listed)
 
-    keys = list(islice(scope.keys(services, ascending=False), SORTED_PARTITIONS + 1))
+    probe = SORTED_PARTITIONS if direction is Direction.NONE else SHORT_PARTITIONS
+    keys = list(islice(scope.keys(services, ascending=False), probe + 1))
     if len(keys) <= SHORT_PARTITIONS:
         return sorted_page(views(keys), is_all=True)
     only_of_unfinished = bool(states) and None not in states and not FINISHED & set(states)

@@ -164,6 +164,14 @@ class RunStore(Protocol):
         first unless `ascending`; with a `run_after` between the moments, both included. They are read as far as they are
         asked for. Like `list_runs` it may lag by a moment."""
 
+    def walk_failed_runs(
+        self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        """As `walk_runs` of all DAGs, but of runs in state `failed` alone."""
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
+        """The newest run of each DAG that has one, by `run_after`. May lag by a moment."""
+
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False
     ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
@@ -346,6 +354,9 @@ class DagStore(Protocol):
     """DAGs, their versions, source files, import errors and warnings, and the active bundle."""
 
     def get_dag(self, dag_id: str) -> Dag | None: ...
+
+    def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
+        """Those that exist, in the order of the ids."""
 
     def list_dags(self) -> list[Dag]:
         """All DAGs, stale ones too, by dag_id."""
@@ -644,8 +655,9 @@ class EventLogStore(Protocol):
         run_id: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
+        most: int,
     ) -> int:
-        """How many `logged_events` would list, counted to 10,000. May lag by a moment."""
+        """How many `logged_events` would list, but no more than `most`. May lag by a moment."""
 
 
 class Store(

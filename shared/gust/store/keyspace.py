@@ -70,6 +70,7 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
                                                                               watchers with a `due_at`
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
             BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
+            FAILED#<month>                <run_after>#<dag_id>#<run_id>       runs in state failed, across DAGs
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
             EVENT_LOG#<dag_id>            <event_log_id>#<run_id>             events of a DAG, and of its runs
             HITL#OPEN | HITL#ANSWERED     <created_at>                        questions that tasks ask now
@@ -642,6 +643,11 @@ def known_day(day: str) -> Key:
 
 def runs_of_day(day: str) -> str:
     return f"RUN#{day}"
+
+
+def failed_runs(month: str) -> str:
+    """In the index of queued runs. No DAG's own is called so: its id holds no `#`."""
+    return f"FAILED#{month}"
 
 
 def failures_of_day(day: str) -> str:

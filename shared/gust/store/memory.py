@@ -458,6 +458,10 @@ class MemoryStore(
         return self._dags.get(dag_id)
 
     @_alone
+    def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
+        return [as_stored(self._dags[dag_id]) for dag_id in dag_ids if dag_id in self._dags]
+
+    @_alone
     def list_dags(self) -> list[Dag]:
         return [dag for _, dag in sorted(self._dags.items())]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.state import TaskInstanceState
+from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import RunState
 from gust.store.memory_part import MemoryPart, as_stored
@@ -49,6 +49,17 @@ class MemoryHistory(MemoryPart):
                 and (last is None or run.run_after <= last)
             )
         return iter(found) if ascending else reversed(found)
+
+    def walk_failed_runs(
+        self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        walk = self.walk_runs(first=first, last=last, ascending=ascending)
+        with self._lock:
+            return iter([found for found in walk if self._runs[found[1]].state is DagRunState.FAILED])
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
+        with self._lock:
+            return {key.dag_id: key for _, key in self.walk_runs(ascending=True) if key.dag_id in dag_ids}
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False

@@ -24,6 +24,11 @@ class DynamoDBDags:
         item = self._table.get(keyspace.dag(dag_id))
         return None if item is None else read_dag(item)
 
+    def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
+        keys = [keyspace.dag(dag_id) for dag_id in dag_ids]
+        found = self._table.get_all(keys)
+        return [read_dag(found[key]) for key in keys if key in found]
+
     def list_dags(self) -> list[Dag]:
         return sorted((read_dag(item) for item in self._table.query(keyspace.DAGS)), key=lambda dag: dag.dag_id)
 

@@ -7,23 +7,30 @@ one, so that a walk through the history asks for no day that holds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.store import keyspace
+from gust.store.parallel import Parallel
 from gust.store.table import Table, key_of
 
 _DAYS: Final = (2, 6, 24, 100)
 """Days that are asked for at a time."""
-_AT_A_TIME: Final = (100, 400, 1000)
+_AT_A_TIME: Final = (120, 400, 1000)
+_FEW: Final = 20
+"""DAGs that are each asked for their last run."""
+_WALKED_PER_DAG: Final = 3
+"""Of more, so many runs are walked first: most DAGs' last run is among them."""
 
 
 class DynamoDBHistory:
     """Implements `services.ports.HistoryStore`."""
 
     _table: Table
+    _parallel: Parallel
     _days: set[str]
 
     def walk_runs(
@@ -49,6 +56,32 @@ class DynamoDBHistory:
             )  # fmt: skip
             for item in found:
                 yield _of_run(item["recent_sk"]["S"], key_of(item))
+
+    def walk_failed_runs(
+        self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        start, end = _bounds(first, last)
+        months = dict.fromkeys(day[:7] for day in self._known_days(first, last, ascending=ascending))
+        for month in months:
+            found = self._table.query_index_between(
+                keyspace.INDEX_QUEUED, keyspace.failed_runs(month), start, end, ascending=ascending,
+                pages=_pages(_AT_A_TIME),
+            )  # fmt: skip
+            for item in found:
+                yield _of_run(item["queued_sk"]["S"], key_of(item))
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
+        found: dict[str, DagRunKey] = {}
+        missing = set(dag_ids)
+        if len(missing) > _FEW:
+            for _, key in islice(self.walk_runs(), _WALKED_PER_DAG * len(missing)):
+                if key.dag_id in missing:
+                    found[key.dag_id] = key
+                    missing.discard(key.dag_id)
+                    if not missing:
+                        return found
+        newest = self._parallel.map(lambda dag_id: next(self.walk_runs(dag_id), None), sorted(missing))
+        return found | {key.dag_id: key for one in newest if one is not None for key in one[1:]}
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False
@@ -84,8 +117,10 @@ def _pages(sizes: Sequence[int]) -> Iterator[int]:
         yield sizes[-1]
 
 
-def _bounds(first: datetime | None, last: datetime | None) -> tuple[str, str]:
+def _bounds(first: datetime | None, last: datetime | None) -> tuple[str, str] | tuple[None, None]:
     """Of sort keys that begin with a moment, both included."""
+    if first is None and last is None:
+        return None, None
     return (
         keyspace.EARLIEST if first is None else keyspace.moment(first),
         keyspace.LATEST if last is None else keyspace.moment(last) + keyspace.LATEST,

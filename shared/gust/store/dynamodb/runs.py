@@ -369,18 +369,22 @@ def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = Non
 def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
     is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
-    is_queued = run.state is DagRunState.QUEUED
+    across = items.text(keyspace.recent_order(run.run_after, run.key))
+    day = keyspace.day(run.run_after)
+    is_listed = run.state in (DagRunState.QUEUED, DagRunState.FAILED)
     waiting = dag_id, order
-    if run.backfill_id is not None:
+    if run.state is DagRunState.FAILED:
+        waiting = items.text(keyspace.failed_runs(day[:7])), across
+    elif run.backfill_id is not None:
         in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
         waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
         "runs_pk": dag_id,
         "runs_sk": order,
-        "recent_pk": items.text(keyspace.runs_of_day(keyspace.day(run.run_after))),
-        "recent_sk": items.text(keyspace.recent_order(run.run_after, run.key)),
-        "queued_pk": waiting[0] if is_queued else None,
-        "queued_sk": waiting[1] if is_queued else None,
+        "recent_pk": items.text(keyspace.runs_of_day(day)),
+        "recent_sk": across,
+        "queued_pk": waiting[0] if is_listed else None,
+        "queued_sk": waiting[1] if is_listed else None,
         "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
         "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
     }
