@@ -655,7 +655,7 @@ class EventLogStore(Protocol):
         run_id: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
-        most: int,
+        most: int = 1000,
     ) -> int:
         """How many `logged_events` would list, but no more than `most`. May lag by a moment."""
 

@@ -74,7 +74,7 @@ class DynamoDBLoggedEvents:
         run_id: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
-        most: int,
+        most: int = 1000,
     ) -> int:
         first, last = keyspace.event_bounds(after, before)
         if first > last:
