@@ -64,6 +64,17 @@ FAILING: Final = """
     ui_fails()
 """
 
+ASKING: Final = """
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+    from airflow.sdk import dag
+
+    @dag(schedule=None)
+    def ui_asks():
+        ApprovalOperator(task_id="approve", subject="Shall we ship it?", body="All tests are green.")
+
+    ui_asks()
+"""
+
 
 @dataclass
 class Site:
@@ -85,7 +96,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             gust.upload(f"{name}.py", (EXAMPLES / f"{name}.py").read_text())
         gust.upload("orders.py", ORDERS)
         gust.upload("fails.py", FAILING)
-        for dag_id in ("currency_rates", "refresh_warehouse", "regional_sales_etl", "ui_make_orders", "ui_fails"):
+        gust.upload("asks.py", ASKING)
+        for dag_id in (
+            "currency_rates",
+            "refresh_warehouse",
+            "regional_sales_etl",
+            "ui_make_orders",
+            "ui_fails",
+            "ui_asks",
+        ):
             gust.await_dag(dag_id)
             gust.trigger(dag_id, run_id="one")
         for dag_id in ("refresh_warehouse", "regional_sales_etl", "ui_make_orders"):
@@ -143,6 +162,25 @@ PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "assets": ("/assets", ("ui_orders",)),
     "xcoms": ("/xcoms", ("return_value", "regional_sales_etl")),
     "pools": ("/pools", ("default_pool",)),
+    "dag, audit log": (f"{ETL}/events", ("Event", "trigger_dag_run", "Anonymous")),
+    "run, audit log": (f"{RUN}/events", ("Event", "When")),
+    "instance, audit log": (f"{TASK}/events", ("Audit Log",)),
+    "instance, details": (f"{TASK}/details", ("Task ID", "Try Number", "Map Index")),
+    "instance, required action": (
+        "/dags/ui_asks/runs/one/tasks/approve/required_actions",
+        ("Shall we ship it?", "Approve"),
+    ),
+    "dag, required actions": ("/dags/ui_asks/required_actions", ("Shall we ship it?",)),
+    "run, required actions": ("/dags/ui_asks/runs/one/required_actions", ("Shall we ship it?",)),
+    "dags that wait for people": ("/dags?needs_review=true", ("ui_asks",)),
+    "required actions": ("/required_actions", ("Shall we ship it?", "ui_asks")),
+    "audit log": ("/events", ("Event", "trigger_dag_run")),
+    "variables": ("/variables", ("Add Variable",)),
+    "connections": ("/connections", ("Add Connection",)),
+    "plugins": ("/plugins", ("Plugins",)),
+    "providers": ("/providers", ("apache-airflow-providers-amazon", "9.39.0")),
+    "configuration": ("/configs", ("Airflow Configuration",)),
+    "jobs": ("/jobs", ("Jobs",)),
 }
 """What a page is called here → its path, and what it shows."""
 
@@ -158,6 +196,13 @@ def test_code_is_shown_with_its_words(person: Person) -> None:
     person.opens(f"{ETL}/code")
     expect(person.page.locator(".view-lines")).to_contain_text("def regional_sales_etl", timeout=PATIENCE)
     person.shoots("dag, code")
+
+
+def test_the_state_store_of_an_instance(person: Person) -> None:
+    person.opens(f"{TASK}/xcom", "Task State Store")
+    with person.asks("GET", "/state-store"):
+        person.page.get_by_text("Task State Store").first.click()
+    person.shoots("state store")
 
 
 def test_a_page_that_is_none(person: Person) -> None:
@@ -285,6 +330,90 @@ def test_a_pool(person: Person, site: Site) -> None:
         dialog.get_by_role("button", name="Save").click()
     person.sees("narrow")
     assert site.gust.api.call("GET", "/api/v2/pools/narrow")["slots"] == 2
+
+
+def test_a_variable(person: Person, site: Site) -> None:
+    person.opens("/variables", "Add Variable")
+    person.presses("Add Variable")
+    dialog = person.page.get_by_role("dialog")
+    dialog.locator("[name=key]").fill("colour")
+    dialog.locator("[name=value]").fill("green")
+    with person.asks("POST", "/api/v2/variables$"):
+        dialog.get_by_role("button", name="Save").click()
+    person.sees("colour", "green")
+    assert site.gust.api.call("GET", "/api/v2/variables/colour")["value"] == "green"
+    person.shoots("variables")
+
+
+def test_a_connection_with_the_form_of_its_type(person: Person, site: Site) -> None:
+    person.opens("/connections", "Add Connection")
+    with person.asks("GET", "/ui/connections/hook_meta"):
+        person.presses("Add Connection")
+    dialog = person.page.get_by_role("dialog")
+    dialog.locator("[name=connection_id]").fill("warehouse")
+    dialog.get_by_role("combobox").fill("redshift")
+    person.page.get_by_role("option", name="redshift").first.click()
+    dialog.locator("[name=login]").fill("reader")
+    person.shoots("connection form")
+    with person.asks("POST", "/api/v2/connections$"):
+        dialog.get_by_role("button", name="Save").click()
+    person.sees("warehouse")
+    stored = site.gust.api.call("GET", "/api/v2/connections/warehouse")
+    assert (stored["conn_type"], stored["login"]) == ("redshift", "reader")
+
+
+def test_answering_what_a_task_asks(person: Person, site: Site) -> None:
+    site.gust.trigger("ui_asks", run_id="answered")
+    site.gust.await_state("ui_asks", "answered", "awaiting_input", task="approve", within=120)
+    person.opens("/dags/ui_asks/runs/answered/tasks/approve/required_actions", "Shall we ship it?")
+    with person.asks("PATCH", "/hitlDetails"):
+        person.presses("Approve")
+    site.gust.await_state("ui_asks", "answered", "success", within=120)
+
+
+def test_an_xcom(person: Person, site: Site) -> None:
+    person.opens(f"{RUN}/tasks/regions/xcom", "return_value")
+    person.presses("Add XCom")
+    dialog = person.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").first.fill("remark")
+    dialog.locator(".monaco-editor").first.click()
+    person.page.keyboard.type('"checked"')
+    with person.asks("POST", "/xcomEntries"):
+        dialog.get_by_role("button", name="Save").click()
+    person.sees("remark", "checked")
+
+
+def test_a_backfill(person: Person, site: Site) -> None:
+    person.opens(ETL, "Trigger")
+    person.page.get_by_test_id("trigger-dag-button").first.click()
+    dialog = person.page.get_by_role("dialog").first
+    dialog.get_by_text("Backfill", exact=True).first.click()
+    for place, date in enumerate(("2026/02/01", "2026/02/02")):
+        dialog.get_by_test_id("datetime-input").nth(place).click()
+        day = person.page.get_by_placeholder("YYYY/MM/DD").filter(visible=True)
+        day.fill(date)
+        day.press("Enter")
+        person.page.keyboard.press("Escape")
+        expect(day).to_have_count(0)
+    person.shoots("backfill form")
+    with person.asks("POST", "/api/v2/backfills$"):
+        dialog.get_by_role("button", name="Run Backfill").click()
+    person.opens(f"{ETL}/backfills", "2026-02-01")
+    made = site.gust.api.call("GET", f"/api/v2{ETL}/dagRuns?run_type=backfill")["dag_runs"]
+    for run in made:
+        site.gust.await_state("regional_sales_etl", run["dag_run_id"], "success", within=180)
+
+
+def test_deleting_a_run(person: Person, site: Site) -> None:
+    run_id = site.gust.trigger("refresh_warehouse", run_id="unwanted")
+    site.gust.await_state("refresh_warehouse", run_id, "success", within=120)
+    person.opens(f"/dags/refresh_warehouse/runs/{run_id}", "Task Instances")
+    person.forgives(f" 404 .*/dagRuns/{run_id}")  # the page asks once more for what it has just deleted
+    person.presses(re.compile("Delete", re.IGNORECASE))
+    with person.asks("DELETE", f"/dagRuns/{run_id}"):
+        person.page.get_by_role("dialog").get_by_role("button", name=re.compile("Delete|Yes|Confirm")).last.click()
+    runs = site.gust.api.call("GET", "/api/v2/dags/refresh_warehouse/dagRuns")["dag_runs"]
+    assert run_id not in {run["dag_run_id"] for run in runs}
 
 
 def test_a_log_while_it_is_written(person: Person, site: Site) -> None:

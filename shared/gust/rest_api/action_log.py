@@ -33,6 +33,7 @@ EVENTS: Final[dict[str, str]] = {
         *("get_task_instances_batch", "update_hitl_detail"),
         *("post_variable", "patch_variable", "delete_variable", "bulk_variables"),
         *("create_xcom_entry", "update_xcom_entry", "delete_xcom_entry"),
+        "generate_token",  # the web UI's own
     )
 } | {"patch_task_instance_by_map_index": "patch_task_instance"}
 """Operation → event. A test compares with Airflow's routes."""

@@ -96,5 +96,5 @@ def web_files() -> WebFiles:
 def base_path(event: Mapping[str, Any]) -> str:
     """The path under which the API is reached: a stage other than `$default` is the first part of every path."""
     stage = event.get("requestContext", {}).get("stage") or "$default"
-    named = stage != "$default" and str(event.get("rawPath", "")).startswith(f"/{stage}/")
+    named = stage != "$default" and f"{event.get('rawPath', '')}/".startswith(f"/{stage}/")
     return f"/{stage}/" if named else "/"

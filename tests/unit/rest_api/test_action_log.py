@@ -21,14 +21,14 @@ LOG = "/api/v2/eventLogs"
 
 def test_the_logged_calls_are_airflows() -> None:
     from airflow.api_fastapi.core_api.routes.public import public_router
+    from airflow.api_fastapi.core_api.routes.ui import ui_router
     from fastapi.routing import APIRoute
 
-    operation_of = {(method, path): name for name, (method, path) in contract.operations().items()}
+    known = contract.operations() | contract.operations(contract.UI_FILE)
+    operation_of = {(method, path): name for name, (method, path) in known.items()}
     logged = {
-        operation_of[
-            method, f"/api/v2{route.path.removeprefix('/api/v2').replace(':path', '')}"
-        ]: route.endpoint.__name__
-        for route in public_router.routes
+        operation_of[method, route.path.replace(":path", "")]: route.endpoint.__name__
+        for route in (*public_router.routes, *ui_router.routes)
         if isinstance(route, APIRoute)
         and any(getattr(d.call, "__name__", "") == "log_action" for d in route.dependant.dependencies)
         for method in route.methods

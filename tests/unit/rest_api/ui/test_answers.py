@@ -53,6 +53,8 @@ def test_who_is_looking(api: Api, world: World) -> None:
     assert made["expires_in_seconds"] == 3600
     assert world.services.tokens.user_of(made["access_token"], now=NOW).name == "Anonymous"
     assert api("POST", "/ui/auth/token", {"token_type": "other"}).status == 422
+    logged = api.ok("get_event_logs", "GET", "/api/v2/eventLogs")["event_logs"]
+    assert {entry["event"] for entry in logged} == {"generate_token"}
 
 
 def test_the_configuration_is_airflows_but_for_swagger(api: Api) -> None:

@@ -117,6 +117,7 @@ def test_every_other_path_is_the_page(ask: Any, path: str) -> None:
 def test_behind_a_stage_the_page_knows_its_base(ask: Any) -> None:
     answer = ask("/prod/dags", requestContext={"stage": "prod"})
     assert '<base href="/prod/" />' in answer["body"]
+    assert '<base href="/prod/" />' in ask("/prod", requestContext={"stage": "prod"})["body"]
     assert ask("/prod/static/pin_32.png", requestContext={"stage": "prod"})["statusCode"] == 200
 
 
