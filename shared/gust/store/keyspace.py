@@ -91,18 +91,21 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
-    create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more;
-                             with a partition date 2t more
-    add_to_backfill        6t WRU +2 (queued, runs)
+    walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
+    create_run             1 WRU +3 (queued, runs, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
+                             with a partition date 2t more; 1 more for the first run of a day in each process
+    add_to_backfill        6t WRU +3 (queued, runs, recent)
     create_backfill        8t WRU and 1 per KB of its plan
     delete_backfills       1 WRU per item of each (4 with the list of them), and one S3 LIST
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
-    finish_run             4t WRU +1 where `due_at` was set; 2t more where it pauses the DAG
+    finish_run             4t WRU +1 where `due_at` was set, +1 where it failed; 2t more where it pauses the DAG, and for a
+                             backfill's run, which its DAG counts beside its backfill
     requeue_run            4t WRU +2 (enters queued, `due_at`)
-    delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, one S3 LIST
+    delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, 2t for its DAG's count,
+                             one S3 LIST
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
                              is queued again
-    move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
+    move                   1 WRU; 4t where the try is kept; +1 where it fails       heartbeat  1 WRU
     move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
@@ -115,7 +118,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     settings_by_age        1 RRU per 4 KB of all of them
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
     logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
-                             0.5 RRU per 4 KB of all for the count
+                             0.5 RRU per 4 KB of a thousand for the count
     put_hitl_detail        1 WRU per KB +1; 4t +2 where an earlier try had asked. What begins to await input 4t instead of
                              1, what is answered or times out 4t +2
     put_task_state, _asset_state   1 WRU per KB         clear_…      1 WRU per key
