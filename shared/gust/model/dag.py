@@ -52,6 +52,9 @@ class Dag:
     """What the file gives to roles by name, beside what they may of every DAG."""
     running_runs: int = 0
     """How many runs are `running`; changed in the transaction that moves the run."""
+    success_runs: int = 0
+    failed_runs: int = 0
+    """How many runs have ended so, backfills' too; changed with them. Lists are counted by these."""
     next_logical_date: datetime | None = None
     next_data_interval_start: datetime | None = None
     next_data_interval_end: datetime | None = None
