@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benches import api
 from benches.cost import PRICES, Bill
 from benches.measure import Figures, run_shapes
 from benches.metered import price_shapes
@@ -20,16 +21,22 @@ from tests.oracle.server import OracleError, real_airflow
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("gust", "airflow", "cost")
+API = "api"
+"""A bench of its own, with other targets: `benches.api` has more options."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="gust bench", description="Measure Gust beside real Airflow, and price it.")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed or was not measured")
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure one part; may be given again")
+    parser.add_argument("--only", choices=(*PARTS, API), action="append", help="measure one part; may be given again")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each shape (default 3)")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     options = parser.parse_args()
     parts = options.only or PARTS
+    if parts == [API]:
+        return api.main(["--check"] * options.check + (["--out", str(options.out)] if options.out else []))
+    if API in parts:
+        parser.error(f"--only {API} is measured alone")
     try:
         results = Results(
             gust=_gust(options.repeat) if "gust" in parts else {},

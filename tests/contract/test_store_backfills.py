@@ -229,6 +229,7 @@ def test_runs_are_found_by_their_partition(store: Store) -> None:
 def test_what_a_backfills_run_costs(dynamodb: OnDynamoDB) -> None:
     store, calls = dynamodb.store, dynamodb.calls
     given_dag(store)
+    given_run(store)  # the first of its day, which is noted with it
     backfill = given_backfill(store)
     calls.clear()
     store.add_to_backfill(backfill, its_run(logical_date=at(0)), made=1)

@@ -398,7 +398,7 @@ def test_the_generated_client_at_its_daily_work(gust: LocalGust, client: airflow
     )
     assert entry.actual_instance.value == 42
     log = instances.get_log("gen_makes", run.dag_run_id, "fails", 1, full_content=True)
-    assert "ValueError" in log.to_json()
+    assert "Task failed with exception" in log.to_json()
     cleared = instances.post_clear_task_instances(
         "gen_makes", models.ClearTaskInstancesBody(dry_run=False, dag_run_id=run.dag_run_id, only_failed=True)
     )

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -54,12 +55,15 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     xcom,
 )
 from gust.rest_api.action_log import log_action
-from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
+from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
+from gust.rest_api.permissions import PERMISSIONS, authorize
+from gust.rest_api.readable import readable
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.web import base_path, web_files
 from gust.services.context import Services
+from gust.services.ports import User
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -91,7 +95,15 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
             _bind(resolver, services, authenticator, operation_id, handler)
         )
     resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
-    return lambda event, context: _logged(resolver, event, context)
+    return lambda event, context: _logged(resolver, _without_prefix(event), context)
+
+
+def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
+    """What is asked under the prefix for signed requests is asked as without it."""
+    if not str(event.get("routeKey", "")).startswith(f"ANY {SIGNED_PREFIX}/"):
+        return event
+    stage, _, path = event["rawPath"].partition(f"{SIGNED_PREFIX}/")
+    return {**event, "rawPath": f"{stage}/{path}"}
 
 
 class _Resolver(APIGatewayHttpResolver):
@@ -120,30 +132,46 @@ def _specific_first(path: str) -> tuple[int, ...]:
 def _bind(
     resolver: _Resolver, services: Services, authenticator: Authenticator, operation_id: str, handler: Handler
 ) -> Callable[..., Response[str]]:
+    reads = all(permission.method == "GET" for permission in PERMISSIONS.get(operation_id, ()))
+
+    def seen_by(user: User) -> Services:
+        """Who reads and may not read every DAG is shown a store that holds theirs."""
+        if user.role is not None or not user.dag_roles or not reads:
+            return services
+        return replace(services, store=readable(services.store, user))
+
+    open_to_all = AUTH_OPERATIONS.keys() | authenticator.public
+
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
         headers = {name.lower(): value for name, value in (event.headers or {}).items()}
         try:
             now = services.clock.now()
-            user = (
-                signer_of(event.raw_event) or NOBODY
-                if operation_id in PUBLIC_OPERATIONS
-                else authenticator.authenticate(services.tokens, event.raw_event, now)
-            )
+            if operation_id in open_to_all:
+                caller = Caller(authenticator.signer_of(event.raw_event) or NOBODY)
+            else:
+                caller = authenticator.authenticate(services.tokens, event.raw_event, now)
             if len(event.get("body") or "") > LARGEST_BODY:
                 raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
                 path={name: unquote(value) for name, value in path.items()},
-                user=user,
+                user=caller.user,
                 now=now,
                 query_string=event.get("rawQueryString") or "",
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
+                session=caller.session,
+                event=event.raw_event,
             )
             _check_lengths(request.path)
+            if operation_id not in open_to_all:
+                authorize(services, caller.user, PERMISSIONS[operation_id], request)
             log_action(services, operation_id, request, event.http_method)
-            answer = handler(services, request)
+            answer = handler(seen_by(caller.user), request)
+            if cookie := authenticator.renewed_cookie(services.tokens, caller, event.raw_event, now):
+                answer = answer if isinstance(answer, Answer) else Answer(body=answer)
+                answer = replace(answer, headers={"Set-Cookie": cookie, **answer.headers})
         except (Problem, Rejected) as refusal:
             answer = _refusal(refusal)
         except RecursionError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -16,7 +16,18 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.dags import existing_dag
-from gust.rest_api.listing import Ordering, Paging, contains, holds, page, starts_with, with_ranges, within
+from gust.rest_api.history import Scope, page_of_runs
+from gust.rest_api.listing import (
+    Ordering,
+    Page,
+    Paging,
+    asked_beside,
+    contains,
+    holds,
+    starts_with,
+    with_ranges,
+    within,
+)
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.scheduling.timetable import DataInterval
@@ -178,24 +189,28 @@ def last_change(run: DagRun) -> datetime:
     return max(moment for moment in known if moment is not None)
 
 
+def _place(run: DagRun) -> datetime:
+    """In the index. Stands in for Airflow's id, too, which grows with time: the moment of queueing changes with a clear."""
+    return run.run_after
+
+
 ORDERING: Final = Ordering[DagRun](
     attributes={
-        # Airflow's ids of runs grow with time.
-        "id": lambda r: r.queued_at,
+        "id": _place,
         "state": lambda r: r.state.value,
         "dag_id": lambda r: r.dag_id,
         "run_id": lambda r: r.run_id,
         "dag_run_id": lambda r: r.run_id,
         "logical_date": lambda r: r.logical_date,
         "partition_date": lambda r: r.partition_date,
-        "run_after": lambda r: r.run_after,
+        "run_after": _place,
         "start_date": lambda r: r.start_date,
         "end_date": lambda r: r.end_date,
         "updated_at": last_change,
         "conf": lambda r: r.conf,
         "duration": _duration,
     },
-    key=lambda r: (r.queued_at, r.dag_id, r.run_id),
+    key=lambda r: (r.run_after, r.dag_id, r.run_id),
 )
 
 BATCH_ORDERING: Final = ORDERING.limited_to(
@@ -210,68 +225,99 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     query = request.query(DagRunsQuery)
     states, run_types = _states(query.state), _run_types(query.run_type)
     window = _partition_window(services, dag_id, query)
-    wanted = [
-        run
-        for run in _runs_of(services, dag_id)
-        if (window is None or window.holds(run))
-        and (not states or run.state in states)
-        and (not run_types or run.run_type in run_types)
-        and (not query.dag_version or run.version_number in query.dag_version)
-        and query.bundle_version in (None, "", run.bundle_version)
-        and _conf_contains(run, query.conf_contains)
-        and contains(run.run_id, query.run_id_pattern)
-        and starts_with(run.run_id, query.run_id_prefix_pattern)
-        and contains(run.triggering_user_name, query.triggering_user_name_pattern)
-        and starts_with(run.triggering_user_name, query.triggering_user_name_prefix_pattern)
-        and contains(run.dag_id, query.dag_id_pattern)
-        and starts_with(run.dag_id, query.dag_id_prefix_pattern)
-        and contains(run.partition_key, query.partition_key_pattern, alternatives=False)
-        and starts_with(run.partition_key, query.partition_key_prefix_pattern, alternatives=False)
-        and _consumes(services, run, query.consuming_asset_pattern)
-        and within(query, "run_after", run.run_after)
-        and within(query, "logical_date", run.logical_date)
-        and within(query, "start_date", run.start_date, missing_is=request.now)
-        and within(query, "end_date", run.end_date, missing_is=request.now)
-        and within(query, "updated_at", last_change(run))
-        and within(query, "duration", _duration(run))
-    ]
+    of_dag = None if dag_id == ALL_PAGES else existing_dag(services, dag_id).dag_id
+
+    def wants_key(key: DagRunKey) -> bool:
+        return (
+            contains(key.run_id, query.run_id_pattern)
+            and starts_with(key.run_id, query.run_id_prefix_pattern)
+            and contains(key.dag_id, query.dag_id_pattern)
+            and starts_with(key.dag_id, query.dag_id_prefix_pattern)
+        )
+
+    def wants(run: DagRun) -> bool:
+        return (
+            (window is None or window.holds(run))
+            and (not states or run.state in states)
+            and (not run_types or run.run_type in run_types)
+            and (not query.dag_version or run.version_number in query.dag_version)
+            and query.bundle_version in (None, "", run.bundle_version)
+            and _conf_contains(run, query.conf_contains)
+            and contains(run.triggering_user_name, query.triggering_user_name_pattern)
+            and starts_with(run.triggering_user_name, query.triggering_user_name_prefix_pattern)
+            and contains(run.partition_key, query.partition_key_pattern, alternatives=False)
+            and starts_with(run.partition_key, query.partition_key_prefix_pattern, alternatives=False)
+            and _consumes(services, run, query.consuming_asset_pattern)
+            and within(query, "run_after", run.run_after)
+            and within(query, "logical_date", run.logical_date)
+            and within(query, "start_date", run.start_date, missing_is=request.now)
+            and within(query, "end_date", run.end_date, missing_is=request.now)
+            and within(query, "updated_at", last_change(run))
+            and within(query, "duration", _duration(run))
+        )
+
     order = ORDERING.resolve(query.order_by)
-    found = page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor)
-    version_of = versions_reader(services)
-    return {
-        "dag_runs": [dag_run_response(r, version_of(r.dag_id, r.version_number)) for r in found.rows],
-        **found.with_cursors(),
-    }
+    asked = asked_beside(query, "state", *_OF_KEYS)
+    found = page_of_runs(
+        services,
+        Scope.of(
+            query, of_dag, wants_key if asked_beside(query, *(set(type(query).model_fields) - _OF_KEYS)) else None
+        ),
+        wants,
+        order,
+        by_time=order.is_by(_place),
+        limit=query.limit,
+        offset=query.offset,
+        cursor=query.cursor,
+        states=states,
+        wants_all_of_states=not asked,
+    )
+    return _collection(services, found)
+
+
+_OF_KEYS: Final = frozenset({"run_id_pattern", "run_id_prefix_pattern", "dag_id_pattern", "dag_id_prefix_pattern"})
+"""What filters by a run's key alone."""
+
+
+def _collection(services: Services, found: Page[DagRun]) -> Json:
+    versions = services.store.get_versions({(run.dag_id, run.version_number) for run in found.rows})
+    rows = [dag_run_response(run, versions.get((run.dag_id, run.version_number))) for run in found.rows]
+    return {"dag_runs": rows, **found.with_cursors()}
 
 
 @operation("get_list_dag_runs_batch")
 def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
     check_is_all(request, "dag_id")
     body = request.body(DagRunsBatchBody)
-    dag_ids = body.dag_ids or [dag.dag_id for dag in services.store.list_dags()]
-    wanted = [
-        run
-        for dag_id in dict.fromkeys(dag_ids)
-        for run in services.store.list_runs(dag_id)
-        if (not body.states or run.state in body.states)
-        and _conf_contains(run, body.conf_contains)
-        and within(body, "run_after", run.run_after)
-        and within(body, "logical_date", run.logical_date)
-        and within(body, "start_date", run.start_date)
-        and within(body, "end_date", run.end_date)
-        and within(body, "duration", _duration(run))
-    ]
+    dag_ids = frozenset(body.dag_ids or ())
+
+    def wants(run: DagRun) -> bool:
+        return (
+            (not dag_ids or run.dag_id in dag_ids)
+            and (not body.states or run.state in body.states)
+            and _conf_contains(run, body.conf_contains)
+            and within(body, "run_after", run.run_after)
+            and within(body, "logical_date", run.logical_date)
+            and within(body, "start_date", run.start_date)
+            and within(body, "end_date", run.end_date)
+            and within(body, "duration", _duration(run))
+        )
+
     order = BATCH_ORDERING.resolve([body.order_by or "id"])
-    # Airflow's batch lists have no maximum page.
-    rows = order.sort(wanted)[body.page_offset : body.page_offset + body.page_limit]
-    version_of = versions_reader(services)
-    return {
-        "dag_runs": [dag_run_response(r, version_of(r.dag_id, r.version_number)) for r in rows],
-        "total_entries": len(wanted),
-        "total_entries_limit": None,
-        "next_cursor": None,
-        "previous_cursor": None,
-    }
+    only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
+    found = page_of_runs(
+        services,
+        Scope.of(body, only, (lambda key: key.dag_id in dag_ids) if len(dag_ids) > 1 else None),
+        wants,
+        order,
+        by_time=order.is_by(_place),
+        limit=body.page_limit,
+        offset=body.page_offset,
+        most=None,  # Airflow's batch lists have no maximum page.
+        states=body.states or (),
+        wants_all_of_states=not asked_beside(body, "states", "dag_ids", "order_by"),
+    )
+    return _collection(services, found)
 
 
 def check_is_all(request: Request, *names: str) -> None:
@@ -289,13 +335,6 @@ def check_is_all(request: Request, *names: str) -> None:
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
-
-
-def _runs_of(services: Services, dag_id: str) -> Iterable[DagRun]:
-    """The DAG's runs, or with `~` those of all DAGs. Problem 404."""
-    if dag_id != ALL_PAGES:
-        return services.store.list_runs(existing_dag(services, dag_id).dag_id)
-    return (run for dag in services.store.list_dags() for run in services.store.list_runs(dag.dag_id))
 
 
 def _states(given: list[str]) -> list[DagRunState | None]:

@@ -58,15 +58,17 @@ def get_dag_versions(services: Services, request: Request) -> Json:
     dag_id = request.path["dag_id"]
     query = request.query(DagVersionsQuery)
     if dag_id == ALL_PAGES:
-        dag_ids = [dag.dag_id for dag in services.store.list_dags()]
+        # Versions are numbered from 1, so they can be read by their names, many at once.
+        dags = services.store.list_dags()
+        named = {(dag.dag_id, number) for dag in dags for number in range(1, dag.version_number + 1)}
+        versions = list(services.store.get_versions(named).values())
     elif services.store.get_dag(dag_id) is None:
         raise not_found(f"The Dag with ID: `{dag_id}` was not found")
     else:
-        dag_ids = [dag_id]
+        versions = services.store.list_versions(dag_id)
     wanted = [
         version
-        for each in dag_ids
-        for version in services.store.list_versions(each)
+        for version in versions
         if query.version_number in (None, version.version_number)
         and query.bundle_name in (None, version.bundle_name)
         and query.bundle_version in (None, version.bundle_version)

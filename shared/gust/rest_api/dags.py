@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -163,12 +164,12 @@ def get_dags(services: Services, request: Request) -> Json:
         dags = [d for d in dags if (favorite_name(request.user.name, d.dag_id) in favorites) == query.is_favorite]
     if query.timetable_type or query.has_asset_schedule is not None or query.asset_dependency is not None:
         dags = [dag for dag in dags if timetable_passes(load_spec(services.objects, dag.spec_key), query)]
-    latest: dict[str, DagRun | None] = {}
+    latest: dict[str, DagRun] = {}
     if _asks_for_latest_run(query):
-        latest = {dag.dag_id: next(iter(services.store.list_runs(dag.dag_id, limit=1)), None) for dag in dags}
+        latest = latest_runs(services, [dag.dag_id for dag in dags])
     if _filters_by_latest_run(query):
         states = _run_states(query.dag_run_state)
-        dags = [dag for dag in dags if _run_passes(latest[dag.dag_id], query, states)]
+        dags = [dag for dag in dags if _run_passes(latest.get(dag.dag_id), query, states)]
     ordering = Ordering[Dag](
         attributes={
             "dag_id": lambda d: d.dag_id,
@@ -181,6 +182,12 @@ def get_dags(services: Services, request: Request) -> Json:
     )
     found = page(dags, ordering.resolve(query.order_by), limit=query.limit, offset=query.offset)
     return {"dags": [dag_response(dag) for dag in found.rows], "total_entries": found.total_entries}
+
+
+def latest_runs(services: Services, dag_ids: Collection[str]) -> dict[str, DagRun]:
+    """The newest run of each DAG that has one, by `run_after`."""
+    keys = services.store.latest_runs(dag_ids)
+    return {run.dag_id: run for run in services.store.get_runs(list(keys.values()))}
 
 
 @operation("get_dag")

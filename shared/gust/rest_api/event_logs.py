@@ -17,6 +17,8 @@ from gust.rest_api.routing import operation
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
+COUNTED: Final = 1000
+"""Behind the page's beginning no more are counted: the last number of a long log would cost more than the page."""
 SEARCHED: Final = ("dag_id", "task_id", "run_id", "owner", "event")
 SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
 EXACT: Final = ("task_id", "map_index", "try_number", "owner", "event")
@@ -128,17 +130,16 @@ def get_event_log(services: Services, request: Request) -> Json:
 
 def _in_order_of_time(services: Services, query: EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
-    total = services.store.count_logged_events(**query.found_by_store)
-    if not limit or query.offset >= total:
+    total = services.store.count_logged_events(**query.found_by_store, most=query.offset + COUNTED)
+    if not limit or total <= query.offset:
         return Page([], total)
     read = services.store.logged_events(**query.found_by_store, ascending=ascending, limit=query.offset + limit)
     return Page(read[query.offset :], total)
 
 
 def _display_names(services: Services, events: list[LoggedEvent]) -> dict[str | None, str]:
-    dag_ids = {event.dag_id for event in events if event.dag_id}
-    dags = (services.store.get_dag(dag_id) for dag_id in sorted(dag_ids))
-    return {dag.dag_id: dag.dag_display_name or dag.dag_id for dag in dags if dag is not None}
+    dags = services.store.get_dags(sorted({event.dag_id for event in events if event.dag_id}))
+    return {dag.dag_id: dag.dag_display_name or dag.dag_id for dag in dags}
 
 
 def _id(text: str) -> int:

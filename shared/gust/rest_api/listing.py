@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cmp_to_key, lru_cache
@@ -123,6 +123,15 @@ def has_range(query: BaseModel, name: str) -> bool:
     return any(getattr(query, f"{name}_{bound}") is not None for bound in _BOUNDS)
 
 
+_OF_THE_PAGE: Final = frozenset({"limit", "offset", "cursor", "order_by", "page_limit", "page_offset"})
+
+
+def asked_beside(query: BaseModel, *names: str) -> bool:
+    """Whether the query filters by anything but these."""
+    fields = type(query).model_fields.keys() - _OF_THE_PAGE - set(names)
+    return any(getattr(query, name) not in (None, "", []) for name in fields)
+
+
 # --- order ------------------------------------------------------------------------------------------------------------
 
 SortValue = str | int | float | bool | None
@@ -160,6 +169,10 @@ class Order(Generic[RowT]):
     criteria: tuple[tuple[Callable[[RowT], Any], bool], ...]
     key: Callable[[RowT], tuple[Any, ...]]
     key_descends: bool
+
+    def is_by(self, *names: Callable[[RowT], Any]) -> bool:
+        """Whether it goes by nothing but these attributes, all in one direction."""
+        return all(get in names and descends == self.key_descends for get, descends in self.criteria)
 
     def values(self, row: RowT) -> list[SortValue]:
         return [*(_sortable(get(row)) for get, _ in self.criteria), *(_sortable(part) for part in self.key(row))]
@@ -211,18 +224,27 @@ class Page(Generic[RowT]):
 
 
 def page(
-    rows: Iterable[RowT], order: Order[RowT], *, limit: int, offset: int = 0, cursor: str | None = None
+    rows: Iterable[RowT],
+    order: Order[RowT],
+    *,
+    limit: int,
+    offset: int = 0,
+    cursor: str | None = None,
+    most: int | None = MAXIMUM_LIMIT,
 ) -> Page[RowT]:
-    """One page of the ordered rows: by offset, or behind (`~…`: before) a cursor, where `""` is the first page."""
+    """One page of the ordered rows: by offset, or behind (`~…`: before) a cursor, where `""` is the first page. It has no
+    more than `most` rows."""
     ordered = order.sort(rows)
-    limit = min(limit, MAXIMUM_LIMIT)
+    limit = limit if most is None else min(limit, most)
     if cursor is None:
         return Page(ordered[offset : offset + limit], len(ordered))
     backward = cursor.startswith("~")
     if not cursor:
         before, after = [], ordered
     else:
-        at = _decode(cursor[1:] if backward else cursor, order, ordered)
+        at = _decode(cursor[1:] if backward else cursor)
+        if ordered:
+            _check_shape(at, order, ordered[0])
         before = [row for row in ordered if order.compare(order.values(row), at) < 0]
         after = [row for row in ordered if order.compare(order.values(row), at) > 0]
     chosen = (before[-limit:] if limit else []) if backward else after[:limit]
@@ -237,20 +259,110 @@ def page(
     )
 
 
+# --- pages of long histories ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a walk a page begins."""
+
+    at: list[SortValue] | None
+    backward: bool
+
+    @staticmethod
+    def of(cursor: str | None) -> Position:
+        """Problem 400."""
+        backward = bool(cursor) and str(cursor).startswith("~")
+        return Position(_decode(cursor[1:] if backward else cursor) if cursor else None, backward)
+
+    def is_behind(self, order: Order[RowT], row: RowT) -> bool:
+        """Whether the row lies behind the position, looking the way the walk goes."""
+        if self.at is None:
+            return True
+        _check_shape(self.at, order, row)
+        compared = order.compare(order.values(row), self.at)
+        return compared < 0 if self.backward else compared > 0
+
+
+class Walk(Generic[RowT]):
+    """Rows in order, read as they are asked for; those that are wanted come out. A walk gives up after so many that were
+    not, and then says where it stands: a page need not be full to be followed by another."""
+
+    def __init__(self, rows: Iterable[RowT], wants: Callable[[RowT], bool], *, patience: int | None) -> None:
+        self._rows = rows
+        self._wants = wants
+        self._patience = patience
+        self.stands_at: RowT | None = None
+        """`None`: it came to its end, or was left."""
+
+    def __iter__(self) -> Iterator[RowT]:
+        passed = 0
+        for row in self._rows:
+            if self._wants(row):
+                yield row
+                continue
+            passed += 1
+            if passed == self._patience:
+                self.stands_at = row
+                return
+
+
+def walked_page(
+    walk: Walk[RowT],
+    order: Order[RowT],
+    position: Position,
+    *,
+    limit: int,
+    offset: int = 0,
+    skipped: int = 0,
+    total: Callable[[], int | None] = lambda: None,
+) -> Page[RowT]:
+    """A page of what is too long to be read whole. `skipped` rows came before those of the walk. `total` is asked where
+    the walk did not see all; where that does not know either, `total_entries` is how many there are at least, and
+    `total_entries_limit` says so."""
+    seen, rows, has_more = 0, list[RowT](), False
+    for row in walk:
+        if not position.is_behind(order, row):
+            continue
+        seen += 1
+        if seen > offset + limit:
+            has_more = True
+            break
+        if seen > offset:
+            rows.append(row)
+    seen += skipped
+    stands_at, by_cursor = walk.stands_at, position.at is not None
+    ends: list[str | None] = [_encode(order.values(row)) for row in (rows[:1] + rows[-1:])] or [None, None]
+    beyond = _encode(order.values(stands_at)) if stands_at is not None else (ends[-1] if has_more else None)
+    saw_all = not has_more and stands_at is None and not by_cursor
+    known = seen if saw_all else total()
+    total_entries = seen if known is None else known
+    at_least = None if known is not None else max(seen, 1)
+    if position.backward:
+        rows.reverse()
+        behind, before = ends[0], beyond
+    else:
+        behind, before = beyond, ends[0] if by_cursor else None
+    return Page(rows, total_entries, at_least, behind, None if before is None else f"~{before}")
+
+
 def _encode(values: list[SortValue]) -> str:
     return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def _decode(token: str, order: Order[RowT], ordered: Sequence[RowT]) -> list[SortValue]:
+def _decode(token: str) -> list[SortValue]:
     try:
         values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (binascii.Error, ValueError) as error:
         raise Problem(400, "Invalid cursor token") from error
     if not isinstance(values, list):
         raise Problem(400, "Invalid cursor token structure")
-    if ordered and not _same_shape(values, order.values(ordered[0]), len(order.criteria)):
-        raise Problem(400, "Cursor token does not match current query shape")
     return values
+
+
+def _check_shape(values: list[SortValue], order: Order[RowT], row: RowT) -> None:
+    if not _same_shape(values, order.values(row), len(order.criteria)):
+        raise Problem(400, "Cursor token does not match current query shape")
 
 
 def _same_shape(values: list[Any], row: list[SortValue], criteria: int) -> bool:

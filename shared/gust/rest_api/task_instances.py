@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,14 +18,17 @@ from gust.model.task_instance import TaskInstance
 from gust.rest_api.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.dags import existing_dag
-from gust.rest_api.listing import Ordering, Page, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.history import Direction, Scope, page_of_instances
+from gust.rest_api.listing import Order, Ordering, Page, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
-from gust.rest_api.run_view import InstanceView, RunView, load_view
+from gust.rest_api.run_view import InstanceView, RunView, load_view, view_of
 from gust.services.context import Services
 from gust.services.explain import explain
 from gust.services.specs import load_spec
 
+FEW_RUNS: Final = 200
+"""That are named one by one."""
 FEW: Final = 20
 """Instances of one run whose rendered fields are read one by one."""
 
@@ -99,31 +102,31 @@ def _trigger(view: InstanceView) -> Json | None:
 
 
 def task_instance_responses(services: Services, views: list[InstanceView]) -> list[Json]:
-    version_of, fields_of = versions_reader(services), fields_reader(services, views)
+    versions = services.store.get_versions({(view.run.dag_id, view.version_number) for view in views})
+    fields_of = fields_reader(services, views)
     return [
-        task_instance_response(view, version_of(view.run.dag_id, view.version_number), fields_of(view.instance))
+        task_instance_response(view, versions.get((view.run.dag_id, view.version_number)), fields_of(view.instance))
         for view in views
     ]
 
 
 def fields_reader(services: Services, views: Collection[InstanceView]) -> Callable[[TaskInstance], Json]:
-    """Reads rendered fields for one answer: of many instances of a run all at once."""
+    """Reads rendered fields for one answer: all at once, of many instances of a run with one query."""
     counts = Counter(view.run.key for view in views)
     of_run = {key: services.store.list_rendered_fields(key) for key, count in counts.items() if count > FEW}
+    single = [v.instance.key for v in views if v.run.key not in of_run and _has_fields(v.instance)]
+    known = services.store.get_many_rendered_fields(single) if single else {}
 
     def read(instance: TaskInstance) -> Json:
-        known = of_run.get(instance.key.run)
-        if known is None:
-            return _rendered_fields(services, instance)
-        return known.get((instance.task_id, instance.map_index), {})
+        if (its_run := of_run.get(instance.key.run)) is not None:
+            return its_run.get((instance.task_id, instance.map_index), {})
+        return known.get(instance.key) or {}
 
     return read
 
 
-def _rendered_fields(services: Services, instance: TaskInstance) -> Json:
-    if instance.start_date is None and instance.first_start_date is None:
-        return {}
-    return services.store.get_rendered_fields(instance.key) or {}
+def _has_fields(instance: TaskInstance) -> bool:
+    return instance.start_date is not None or instance.first_start_date is not None
 
 
 # --- one instance -----------------------------------------------------------------------------------------------------
@@ -319,18 +322,27 @@ class _TaskInstancesBatchBody(Body):
 
 TaskInstancesBatchBody = with_ranges(with_ranges(_TaskInstancesBatchBody, AwareDatetime, *_MOMENTS), float, "duration")
 
+
+def _place(view: InstanceView) -> datetime:
+    """Stands in for Airflow's id, too, which grows with time: instances are made with their run, in topological order."""
+    return view.run.run_after
+
+
+def _map_index(view: InstanceView) -> int:
+    return view.instance.map_index
+
+
 ORDERING: Final = Ordering[InstanceView](
     attributes={
-        # Airflow's ids of instances grow with time: instances are made with their run, in topological order.
-        "id": lambda v: v.run.queued_at,
+        "id": _place,
         "state": lambda v: v.instance.state.value if v.instance.state else None,
         "duration": lambda v: v.instance.duration,
         "start_date": lambda v: v.instance.start_date,
         "end_date": lambda v: v.instance.end_date,
-        "map_index": lambda v: v.instance.map_index,
+        "map_index": _map_index,
         "try_number": lambda v: v.instance.try_number,
         "logical_date": lambda v: v.run.logical_date,
-        "run_after": lambda v: v.run.run_after,
+        "run_after": _place,
         "data_interval_start": lambda v: v.run.data_interval_start,
         "data_interval_end": lambda v: v.run.data_interval_end,
         # Without a template all are equal here, and the map index decides.
@@ -338,7 +350,7 @@ ORDERING: Final = Ordering[InstanceView](
         "operator": lambda v: v.operator,
     },
     key=lambda v: (
-        v.run.queued_at, v.run.dag_id, v.run.run_id, v.place, v.instance.task_id, v.instance.map_index,
+        v.run.run_after, v.run.dag_id, v.run.run_id, v.place, v.instance.task_id, v.instance.map_index,
     ),
 )  # fmt: skip
 
@@ -350,27 +362,62 @@ def get_task_instances(services: Services, request: Request) -> Json:
     key = _run_key(request)
     query = request.query(TaskInstancesQuery)
     states = requested_states(query.state)
-    group: frozenset[str] | None = None
-    wanted: list[InstanceView] = []
-    for view in _views(services, key):
-        if query.task_group_id is not None:
-            group = _tasks_of_group(view, query.task_group_id)
-        wanted += [
-            v
-            for v in view.instances
-            if query.task_id in (None, "", v.instance.task_id)
-            and (group is None or v.instance.task_id in group)
+    groups: dict[str, frozenset[str]] = {}
+
+    def wants_key(run: DagRunKey) -> bool:
+        return (
+            contains(run.dag_id, query.dag_id_pattern)
+            and starts_with(run.dag_id, query.dag_id_prefix_pattern)
+            and contains(run.run_id, query.run_id_pattern)
+            and starts_with(run.run_id, query.run_id_prefix_pattern)
+        )
+
+    def wants(v: InstanceView) -> bool:
+        return (
+            query.task_id in (None, "", v.instance.task_id)
+            and (query.task_group_id is None or v.instance.task_id in groups[v.run.spec_key])
             and contains(v.display_name, query.task_display_name_pattern)
             and starts_with(v.display_name, query.task_display_name_prefix_pattern)
-            and contains(v.run.dag_id, query.dag_id_pattern)
-            and starts_with(v.run.dag_id, query.dag_id_prefix_pattern)
-            and contains(v.run.run_id, query.run_id_pattern)
-            and starts_with(v.run.run_id, query.run_id_prefix_pattern)
+            and wants_key(v.run.key)
             and _passes(v, query, states, request.now)
-        ]
+        )
+
+    def look_at(view: RunView) -> None:
+        if query.task_group_id is not None:
+            groups[view.run.spec_key] = _tasks_of_group(view, query.task_group_id)
+
     order = ORDERING.resolve(query.order_by)
-    found = page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor)
+    if key.run_id != ALL_PAGES:
+        view = _view_of_run(services, key)
+        look_at(view)
+        wanted = [v for v in view.instances if wants(v)]
+        return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
+    found = page_of_instances(
+        services,
+        Scope.of(query, _dag_or_all(services, key), wants_key),
+        wants,
+        order,
+        direction=_direction(order),
+        limit=query.limit,
+        offset=query.offset,
+        cursor=query.cursor,
+        states=states,
+        # A group is looked up in each run's version: without it there is a problem to tell of.
+        look_at=look_at,
+        by_failure=query.task_group_id is None,
+    )
     return _collection(services, found)
+
+
+def _direction(order: Order[InstanceView]) -> Direction:
+    if order.is_by(_place):
+        return Direction.BACKWARD if order.key_descends else Direction.FORWARD
+    is_by_index = order.is_by(_map_index) and not order.key_descends
+    return Direction.UNMAPPED_FIRST if is_by_index else Direction.NONE
+
+
+def _dag_or_all(services: Services, key: DagRunKey) -> str | None:
+    return None if key.dag_id == ALL_PAGES else existing_dag(services, key.dag_id).dag_id
 
 
 @operation("get_mapped_task_instances")
@@ -391,51 +438,61 @@ def get_mapped_task_instances(services: Services, request: Request) -> Json:
 def get_task_instances_batch(services: Services, request: Request) -> Json:
     check_is_all(request, "dag_id", "dag_run_id")
     body = request.body(TaskInstancesBatchBody)
-    wanted = [
-        v
-        for view in _views(services, DagRunKey(ALL_PAGES, ALL_PAGES), dag_ids=body.dag_ids, run_ids=body.dag_run_ids)
-        for v in view.instances
-        if (not body.task_ids or v.instance.task_id in body.task_ids)
-        and (not body.state or v.instance.state in body.state)
-        and (not body.pool or v.pool in body.pool)
-        and (not body.queue or v.queue in body.queue)
-        and not body.executor
-        and within(body, "run_after", v.run.run_after)
-        and within(body, "logical_date", v.run.logical_date)
-        and within(body, "start_date", v.instance.start_date)
-        and within(body, "end_date", v.instance.end_date)
-        and within(body, "duration", v.instance.duration)
-    ]
+    dag_ids, run_ids = frozenset(body.dag_ids or ()), frozenset(body.dag_run_ids or ())
+
+    def wants(v: InstanceView) -> bool:
+        return (
+            (not dag_ids or v.run.dag_id in dag_ids)
+            and (not run_ids or v.run.run_id in run_ids)
+            and (not body.task_ids or v.instance.task_id in body.task_ids)
+            and (not body.state or v.instance.state in body.state)
+            and (not body.pool or v.pool in body.pool)
+            and (not body.queue or v.queue in body.queue)
+            and not body.executor
+            and within(body, "run_after", v.run.run_after)
+            and within(body, "logical_date", v.run.logical_date)
+            and within(body, "start_date", v.instance.start_date)
+            and within(body, "end_date", v.instance.end_date)
+            and within(body, "duration", v.instance.duration)
+        )
+
     order = BATCH_ORDERING.resolve([body.order_by or "id"])
     # Airflow's batch lists have no maximum page.
-    rows = order.sort(wanted)[body.page_offset : body.page_offset + body.page_limit]
-    return _collection(services, Page(rows, len(wanted)))
+    if dag_ids and run_ids and len(dag_ids) * len(run_ids) <= FEW_RUNS:
+        named = [DagRunKey(dag_id, run_id) for dag_id in dag_ids for run_id in run_ids]
+        wanted = [
+            v for state in services.store.load_runs(named) for v in view_of(services, state).instances if wants(v)
+        ]
+        return _collection(services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=None))
+    only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
+    found = page_of_instances(
+        services,
+        Scope.of(
+            body, only, lambda key: (not dag_ids or key.dag_id in dag_ids) and (not run_ids or key.run_id in run_ids)
+        ),
+        wants,
+        order,
+        direction=_direction(order),
+        limit=body.page_limit,
+        offset=body.page_offset,
+        most=None,
+        states=body.state or (),
+    )
+    return _collection(services, found)
 
 
 def _collection(services: Services, found: Page[InstanceView]) -> Json:
     return {"task_instances": task_instance_responses(services, found.rows), **found.with_cursors()}
 
 
-def _views(
-    services: Services, key: DagRunKey, *, dag_ids: list[str] | None = None, run_ids: list[str] | None = None
-) -> Iterator[RunView]:
-    """The run, all runs of a DAG (`~` for the run), or all runs (`~` for both). Problem 400, 404."""
-    if key.run_id != ALL_PAGES:
-        if key.dag_id == ALL_PAGES:
-            raise bad_request("dag_id is required when dag_run_id is specified")
-        view = load_view(services, key)
-        if view is None:
-            raise not_found(f"DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
-        yield view
-        return
-    if key.dag_id != ALL_PAGES:
-        wanted = [existing_dag(services, key.dag_id).dag_id]
-    else:
-        wanted = dag_ids or [dag.dag_id for dag in services.store.list_dags()]
-    for dag_id in dict.fromkeys(wanted):
-        for run in services.store.list_runs(dag_id):
-            if (not run_ids or run.run_id in run_ids) and (view := load_view(services, run.key)):
-                yield view
+def _view_of_run(services: Services, key: DagRunKey) -> RunView:
+    """Problem 400, 404."""
+    if key.dag_id == ALL_PAGES:
+        raise bad_request("dag_id is required when dag_run_id is specified")
+    view = load_view(services, key)
+    if view is None:
+        raise not_found(f"DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+    return view
 
 
 def _passes(view: InstanceView, query: Any, states: list[TaskInstanceState | None], now: datetime) -> bool:

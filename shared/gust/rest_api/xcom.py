@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
@@ -20,11 +21,13 @@ from gust.errors import AlreadyExists
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.rest_api.dags import existing_dag
+from gust.rest_api.history import Scope
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, RunView, find_spec, load_view
 from gust.rest_api.task_instances import no_instance
+from gust.rest_api.ui.many import many
 from gust.services.context import Services
 from gust.services.edit_xcom import create_xcom, delete_xcom, update_xcom
 from gust.services.ports import XCom
@@ -119,10 +122,13 @@ def get_xcom_entries(services: Services, request: Request) -> Json:
     """`~` for the DAG, the run or the task means all of them. What does not exist has no XComs: an empty list."""
     query = request.query(XComsQuery)
     task_id = None if request.path["task_id"] == ALL_PAGES else request.path["task_id"]
-    rows: list[XComRow] = []
-    for run in _runs(services, request.path["dag_id"], request.path["dag_run_id"]):
-        xcoms = services.store.list_xcoms(run.key, task_id=task_id, map_index=query.map_index, name=query.xcom_key)
-        rows += [row for row in _rows(services, run, xcoms) if _passes(row, query)]
+
+    def xcoms_of(run: DagRun) -> list[XCom]:
+        return services.store.list_xcoms(run.key, task_id=task_id, map_index=query.map_index, name=query.xcom_key)
+
+    runs = _runs(services, query, request.path["dag_id"], request.path["dag_run_id"])
+    listed = zip(runs, many.map(xcoms_of, runs), strict=True)
+    rows = [row for run, xcoms in listed for row in _rows(services, run, xcoms) if _passes(row, query)]
     found = page(rows, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
     return {"xcom_entries": [xcom_response(row) for row in found.rows], "total_entries": found.total_entries}
 
@@ -144,14 +150,23 @@ def _passes(row: XComRow, query: Any) -> bool:
     )
 
 
-def _runs(services: Services, dag_id: str, run_id: str) -> Iterator[DagRun]:
+LOOKED_AT: Final = 50
+"""Runs whose XComs are listed where the runs are not named: the newest."""
+
+
+def _runs(services: Services, query: Any, dag_id: str, run_id: str) -> list[DagRun]:
     if ALL_PAGES not in (dag_id, run_id):
-        run = services.store.get_run(DagRunKey(dag_id, run_id))
-        yield from [run] if run else []
-        return
-    dag_ids = [dag.dag_id for dag in services.store.list_dags()] if dag_id == ALL_PAGES else [dag_id]
-    for each in dag_ids:
-        yield from (run for run in services.store.list_runs(each) if run_id in (ALL_PAGES, run.run_id))
+        return services.store.get_runs([DagRunKey(dag_id, run_id)])
+
+    def wants_key(key: DagRunKey) -> bool:
+        return (
+            run_id in (ALL_PAGES, key.run_id)
+            and contains(key.run_id, query.run_id_pattern)
+            and starts_with(key.run_id, query.run_id_prefix_pattern)
+        )
+
+    scope = Scope.of(query, None if dag_id == ALL_PAGES else dag_id, wants_key)
+    return services.store.get_runs(list(islice(scope.keys(services, ascending=False), LOOKED_AT)))
 
 
 def _rows(services: Services, run: DagRun, xcoms: Iterable[XCom]) -> list[XComRow]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gust.errors import NotSupportedYet, Unreadable
+from gust.model.access import Role
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -60,8 +61,25 @@ class User:
     """Who asks, as a token of the public API says."""
 
     name: str
-    role: str
-    """Airflow's simple role: viewer, user, op, admin."""
+    role: Role | None = None
+    """`None`: of DAGs they see those that give something to one of their `dag_roles`, and nothing else."""
+    dag_roles: tuple[str, ...] = ()
+    """Names that DAGs may give rights to, beside the role's own."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that a DAG's `access_control` may know them by."""
+        return frozenset(self.dag_roles if self.role is None else (self.role.title, *self.dag_roles))
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a token of a person says."""
+
+    user: User
+    issued_at: datetime
+    signed_in_at: datetime
+    """Earlier than it was issued, where it was given for another token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +161,41 @@ class RunStore(Protocol):
         """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
         not for what happens with every task."""
 
+    def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
+        """Those that exist, in the order of the keys."""
+
+    def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
+        """Those that exist, in the order of the keys."""
+
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        """Those that exist, in the order of the keys."""
+
+    def walk_runs(
+        self,
+        dag_id: str | None = None,
+        *,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = False,
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        """`run_after` and keys of a DAG's runs, or (`None`) of all runs, in order of (run_after, dag_id, run_id), newest
+        first unless `ascending`; with a `run_after` between the moments, both included. They are read as far as they are
+        asked for. Like `list_runs` it may lag by a moment."""
+
+    def walk_failed_runs(
+        self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        """As `walk_runs` of all DAGs, but of runs in state `failed` alone."""
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
+        """The newest run of each DAG that has one, by `run_after`. May lag by a moment."""
+
+    def walk_failed_instances(
+        self, *, first: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
+        """`end_date` and keys of all task instances in state `failed`, in that order, newest first unless `ascending`; not
+        those that ended before `first`. Read as far as they are asked for; may lag by a moment."""
+
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
         """Runs with an earlier logical date, the latest first; `None`: all that have one. They are read as far as they
         are asked for, so that finding one near by costs the same in a long history as in a short one."""
@@ -203,6 +256,9 @@ class RunStore(Protocol):
         """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
+
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        """Those that there are."""
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
@@ -317,11 +373,14 @@ class DagStore(Protocol):
 
     def get_dag(self, dag_id: str) -> Dag | None: ...
 
+    def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
+        """Those that exist, in the order of the ids."""
+
     def list_dags(self) -> list[Dag]:
         """All DAGs, stale ones too, by dag_id."""
 
     def put_dag(self, before: Dag | None, after: Dag) -> None:
-        """Write the fields in which `after` differs, but never `running_runs`; `before=None` makes it. Raises StaleDag
+        """Write the fields in which `after` differs, but never the counts of runs; `before=None` makes it. Raises StaleDag
         where `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the fields are
         as `after` wants them already."""
 
@@ -336,6 +395,9 @@ class DagStore(Protocol):
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
 
     def get_version(self, dag_id: str, version_number: int) -> DagVersion | None: ...
+
+    def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
+        """Those that exist, by DAG and number."""
 
     def list_versions(self, dag_id: str) -> list[DagVersion]:
         """Oldest first."""
@@ -611,8 +673,9 @@ class EventLogStore(Protocol):
         run_id: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
+        most: int = 1000,
     ) -> int:
-        """How many `logged_events` would list. May lag by a moment."""
+        """How many `logged_events` would list, but no more than `most`. May lag by a moment."""
 
 
 class Store(
@@ -839,8 +902,36 @@ class Tokens(Protocol):
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
         """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
 
-    def for_user(self, user: User, *, now: datetime, lifetime: timedelta) -> str:
-        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role."""
+    def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
+        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role. It
+        says since when the person is signed in: since `now` unless given."""
 
     def user_of(self, token: str, *, now: datetime) -> User:
         """Whom the token names. Raises Unauthorized where it has expired, Forbidden where it is not one of ours."""
+
+    def session_of(self, token: str, *, now: datetime) -> Session:
+        """Whom the token names, and since when. Raises as `user_of`."""
+
+    def seal(self, claims: Mapping[str, str], audience: str, *, now: datetime, lifetime: timedelta) -> str:
+        """What we hand out and want back unchanged, for one purpose."""
+
+    def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
+        """What was sealed. Raises Unauthorized where it has expired, Forbidden where it is not of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an OpenID provider has recognised."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+class IdentityProvider(Protocol):
+    """Where people sign in whom AWS does not know."""
+
+    def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
+        """Where a browser is sent to. Raises Unwell."""
+
+    def identity(self, code: str, *, verifier: str, redirect_uri: str, nonce: str, now: datetime) -> Identity:
+        """Whom the code is for, with which the browser came back. Raises Forbidden where it is not good, Unwell."""

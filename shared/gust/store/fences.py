@@ -17,14 +17,14 @@ from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.pool import Pool
-from gust.model.state import DagRunState
+from gust.model.state import FINISHED_RUN, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
 from gust.scheduling.transition import Transition
 
 Changes = dict[str, Any]
 
-_NOT_WRITTEN = frozenset({"dag_id", "running_runs"})
+_NOT_WRITTEN = frozenset({"dag_id", "running_runs", "success_runs", "failed_runs"})
 
 
 def instance_fence(instance: TaskInstance) -> Changes:
@@ -221,6 +221,16 @@ def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
     return {name: change for name, change in of_owner.items() if change}
 
 
+def counts_of_ended(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
+    """What the run's move adds to how many of the DAG's runs have ended how."""
+    changes = {
+        f"{state.value}_runs": (after is not None and after.state is state)
+        - (before is not None and before.state is state)
+        for state in FINISHED_RUN
+    }
+    return {name: change for name, change in sorted(changes.items()) if change}
+
+
 def _is_running(run: DagRun | None) -> bool:
     return run is not None and run.state is DagRunState.RUNNING
 
@@ -236,7 +246,7 @@ def changed_backfill_fields(before: Backfill, after: Backfill) -> Changes:
 
 
 def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
-    """`running_runs` is never among them: only moving runs changes it."""
+    """The counts of runs are never among them: only moving runs changes these."""
     if before is not None and before.dag_id != after.dag_id:
         raise ValueError(f"an update of DAG {before.dag_id!r} cannot change {after.dag_id!r}")
     if before is None:

@@ -53,6 +53,7 @@ names; a field that has its default is left out (`items.py`).
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
+    day with runs       DAY                          <run_after's or end_date's day>     walk_runs, walk_failed_instances
 
 `map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
 
@@ -69,10 +70,13 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
                                                                               watchers with a `due_at`
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
             BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
+            FAILED#<month>                <run_after>#<dag_id>#<run_id>       runs in state failed, across DAGs
     runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
             EVENT_LOG#<dag_id>            <event_log_id>#<run_id>             events of a DAG, and of its runs
             HITL#OPEN | HITL#ANSWERED     <created_at>                        questions that tasks ask now
     waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
+    recent  RUN#<day> (`recent_pk`)       <run_after>#<dag_id>#<run_id>       all runs, across DAGs
+            FAILED#<day>                  <end_date> (`recent_sk`)            task instances in state failed
 
 Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
 
@@ -87,18 +91,21 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
-    create_run             1 WRU +2 (queued, runs); with a logical date 4t +2; moving the DAG 2t +2 more;
-                             with a partition date 2t more
-    add_to_backfill        6t WRU +2 (queued, runs)
+    walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
+    create_run             1 WRU +3 (queued, runs, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
+                             with a partition date 2t more; 1 more for the first run of a day in each process
+    add_to_backfill        6t WRU +3 (queued, runs, recent)
     create_backfill        8t WRU and 1 per KB of its plan
     delete_backfills       1 WRU per item of each (4 with the list of them), and one S3 LIST
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
-    finish_run             4t WRU +1 where `due_at` was set; 2t more where it pauses the DAG
+    finish_run             4t WRU +1 where `due_at` was set, +1 where it failed; 2t more where it pauses the DAG, and for a
+                             backfill's run, which its DAG counts beside its backfill
     requeue_run            4t WRU +2 (enters queued, `due_at`)
-    delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, one S3 LIST
+    delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, 2t for its DAG's count,
+                             one S3 LIST
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
                              is queued again
-    move                   1 WRU; 4t where the try is kept        heartbeat  1 WRU
+    move                   1 WRU; 4t where the try is kept; +1 where it fails       heartbeat  1 WRU
     move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
@@ -111,7 +118,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     settings_by_age        1 RRU per 4 KB of all of them
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
     logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
-                             0.5 RRU per 4 KB of all for the count
+                             0.5 RRU per 4 KB of a thousand for the count
     put_hitl_detail        1 WRU per KB +1; 4t +2 where an earlier try had asked. What begins to await input 4t instead of
                              1, what is answered or times out 4t +2
     put_task_state, _asset_state   1 WRU per KB         clear_…      1 WRU per key
@@ -144,6 +151,7 @@ INDEX_DUE: Final = "due"
 INDEX_QUEUED: Final = "queued"
 INDEX_RUNS: Final = "runs"
 INDEX_WAITING: Final = "waiting"
+INDEX_RECENT: Final = "recent"
 
 DUE_RUNS: Final = "RUN"
 DUE_DAGS: Final = "DAG"
@@ -154,6 +162,7 @@ INDEX_KEYS: Final = {
     **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_QUEUED, INDEX_RUNS)},
     # Fields of the instance, so that whatever moves it takes it out of the index without knowing of it.
     INDEX_WAITING: ("waits_for", "waiting_order"),
+    INDEX_RECENT: ("recent_pk", "recent_sk"),
 }
 """The attributes that an index is made of."""
 
@@ -613,8 +622,44 @@ def run_order(run_after: datetime, run_id: str) -> str:
     return f"{moment(run_after)}#{escape(run_id)}"
 
 
+def recent_order(run_after: datetime, run: DagRunKey) -> str:
+    """Longer than a sort key may be where both ids are: what is cut off decides nothing but the order of equals."""
+    whole = f"{moment(run_after)}#{escape(run.dag_id)}#{escape(run.run_id)}"
+    return whole.encode()[:_LONGEST].decode(errors="ignore")
+
+
 def backfill_order(ordinal: int, run_id: str) -> str:
     return f"{number(ordinal)}#{escape(run_id)}"
+
+
+# --- days -------------------------------------------------------------------------------------------------------------
+
+DAYS: Final = "DAY"
+EARLIEST: Final = "0"
+LATEST: Final = "~"
+"""Sort before and after every moment, and every day."""
+
+
+def known_day(day: str) -> Key:
+    return Key(DAYS, day)
+
+
+def runs_of_day(day: str) -> str:
+    return f"RUN#{day}"
+
+
+def failed_runs(month: str) -> str:
+    """In the index of queued runs. No DAG's own is called so: its id holds no `#`."""
+    return f"FAILED#{month}"
+
+
+def failures_of_day(day: str) -> str:
+    return f"FAILED#{day}"
+
+
+def day(value: datetime) -> str:
+    """`2026-03-01`, in UTC."""
+    return moment(value)[:10]
 
 
 # --- the bucket -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import wraps
@@ -46,6 +46,7 @@ from gust.store.fences import (
     check_requeues,
     check_starts,
     counts,
+    counts_of_ended,
     dag_fence,
     instance_fence,
     next_run,
@@ -58,6 +59,7 @@ from gust.store.fences import (
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
 from gust.store.memory_deletions import MemoryDeletions
+from gust.store.memory_history import MemoryHistory
 from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_logged_events import MemoryLoggedEvents
@@ -81,6 +83,7 @@ def _alone(method: Callable[Concatenate[MemoryStore, P], R]) -> Callable[Concate
 
 class MemoryStore(
     MemoryBackfills,
+    MemoryHistory,
     MemoryDeletions,
     MemoryLimits,
     MemoryAssets,
@@ -145,7 +148,7 @@ class MemoryStore(
             if current is None or not _holds(next_run_fence(before), current):
                 raise StaleDag(f"DAG {before.dag_id!r} moved on", current)
         self._check_is_new(run)
-        if run.state is DagRunState.RUNNING:
+        if run.state is not DagRunState.QUEUED:
             self._count_run(None, run)
         if moving:
             self._change_dag(after.dag_id, next_run(after))
@@ -286,17 +289,18 @@ class MemoryStore(
         return owner.running_runs if owner else 0
 
     def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
-        """What the run's move changes of what limits it."""
-        changes, run = counts(before, after), after or before
-        if run is None or not changes:
+        """What the run's move changes of what limits it, and of how many have ended."""
+        changes, ended, run = counts(before, after), counts_of_ended(before, after), after or before
+        if run is None:
             return
-        if run.backfill_id is not None:
+        if changes and run.backfill_id is not None:
             self._count_in_backfill(run.backfill_id, changes)
-            return
+        of_dag = ended if run.backfill_id is not None else changes | ended
         dag = self._dags.get(run.dag_id)
-        if dag is None:
+        if dag is not None and of_dag:
+            self._change_dag(run.dag_id, {name: getattr(dag, name) + change for name, change in of_dag.items()})
+        elif changes and run.backfill_id is None:
             raise NotFound(f"no DAG {run.dag_id!r}")
-        self._change_dag(run.dag_id, {"running_runs": dag.running_runs + changes["running_runs"]})
 
     # --- task instances -----------------------------------------------------------------------------------------------
 
@@ -362,6 +366,10 @@ class MemoryStore(
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
         found = self._rendered_fields.get(key)
         return None if found is None else json.loads(found[1])
+
+    @_alone
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        return {key: fields for key in keys if (fields := self.get_rendered_fields(key)) is not None}
 
     @_alone
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
@@ -450,6 +458,10 @@ class MemoryStore(
         return self._dags.get(dag_id)
 
     @_alone
+    def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
+        return [as_stored(self._dags[dag_id]) for dag_id in dag_ids if dag_id in self._dags]
+
+    @_alone
     def list_dags(self) -> list[Dag]:
         return [dag for _, dag in sorted(self._dags.items())]
 
@@ -485,6 +497,10 @@ class MemoryStore(
     @_alone
     def get_version(self, dag_id: str, version_number: int) -> DagVersion | None:
         return self._versions.get((dag_id, version_number))
+
+    @_alone
+    def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
+        return {named: self._versions[named] for named in numbers if named in self._versions}
 
     @_alone
     def list_versions(self, dag_id: str) -> list[DagVersion]:

@@ -53,5 +53,6 @@ class MemoryLoggedEvents(MemoryPart):
         run_id: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
+        most: int = 1000,
     ) -> int:
-        return len(self.logged_events(dag_id, run_id=run_id, after=after, before=before))
+        return len(self.logged_events(dag_id, run_id=run_id, after=after, before=before, limit=most))

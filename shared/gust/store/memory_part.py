@@ -11,7 +11,9 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
+from gust.services.ports import RunState
 
 T = TypeVar("T")
 
@@ -26,6 +28,9 @@ class MemoryPart(ABC):
 
     @abstractmethod
     def create_run(self, run: DagRun, *, callbacks: Sequence[CallbackMove] = ()) -> None: ...
+
+    @abstractmethod
+    def load_run(self, key: DagRunKey) -> RunState | None: ...
 
     @abstractmethod
     def _check_is_new(self, run: DagRun) -> None: ...

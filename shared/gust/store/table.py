@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -221,7 +222,12 @@ class Table:
         self._client = client
         self._meter = meter
         self._sleep = sleep
-        client.meta.events.register("before-parse.dynamodb.Query", _take_items_as_they_are, unique_id="plain-items")
+        for operation, member in (("Query", "Items"), ("BatchGetItem", "Responses")):
+            client.meta.events.register(
+                f"before-parse.dynamodb.{operation}",
+                partial(_take_items_as_they_are, member),
+                unique_id=f"plain-items-{operation}",
+            )
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -277,8 +283,24 @@ class Table:
             condition += " AND #sk <= :until"
         return self._query(condition, names, values, index=index, ascending=ascending, limit=limit, pages=pages)
 
-    def count_between(self, pk: str, first: str, last: str) -> int:
-        """How many items `query_between` would read. May lag by a moment, at half the price."""
+    def query_index_between(self, index: str, pk: str, first: str | None, last: str | None, *,
+                            ascending: bool = True, pages: Iterator[int] | None = None) -> Iterator[Item]:  # fmt: skip
+        """Keys of the index's partition from `first` to `last`, both included. `pages` as above."""
+        if first is None or last is None:
+            return self.query_index(index, pk, ascending=ascending, pages=pages)
+        pk_name, sk_name = INDEX_KEYS[index]
+        return self._query(
+            "#pk = :pk AND #sk BETWEEN :first AND :last",
+            {"#pk": pk_name, "#sk": sk_name},
+            {":pk": pk, ":first": first, ":last": last},
+            index=index,
+            ascending=ascending,
+            pages=pages,
+        )
+
+    def count_between(self, pk: str, first: str, last: str, *, most: int) -> int:
+        """How many items `query_between` would read, counted no further than `most`. May lag by a moment, at half the
+        price."""
         arguments: dict[str, Any] = {
             "TableName": self._name,
             "Select": "COUNT",
@@ -288,10 +310,10 @@ class Table:
         }
         count = 0
         while True:
-            answer = self._call("query", **arguments)
+            answer = self._call("query", **arguments, Limit=most - count)
             count += int(answer["Count"])
-            if not (position := answer.get("LastEvaluatedKey")):
-                return count
+            if count >= most or not (position := answer.get("LastEvaluatedKey")):
+                return min(count, most)
             arguments["ExclusiveStartKey"] = position
 
     def _query(self, condition: str, names: Mapping[str, str], values: Mapping[str, str], *, ascending: bool,
@@ -433,12 +455,17 @@ def _update(table: str, update: Update) -> dict[str, Any]:
     return {"TableName": table, "Key": _key(update.key), **update.expression.arguments()}
 
 
-def _take_items_as_they_are(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+def _take_items_as_they_are(
+    member: str, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
     """Items are JSON, and stay it: nothing binary is stored. Botocore would walk through every attribute of every item,
     which takes ten times as long as reading the JSON (3.0 against 0.3 ms for a run of a hundred instances)."""
     if response_dict["status_code"] == HTTPStatus.OK:
         answer = json.loads(response_dict["body"])
-        customized_response_dict["Items"] = answer.pop("Items", [])
+        if member in answer:
+            customized_response_dict[member] = answer.pop(member)
+        elif member == "Items":
+            customized_response_dict[member] = []
         response_dict["body"] = json.dumps(answer).encode()
 
 

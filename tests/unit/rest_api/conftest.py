@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -21,7 +21,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, Expansion, TaskSpec, TimetableSpec
 from gust.model.keys import TaskInstanceKey
-from gust.model.state import DagRunState, DagRunType, TaskInstanceState
+from gust.model.state import FINISHED_RUN, DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.app import LambdaHandler, build
 from gust.rest_api.auth import ALL_ADMINS, Authenticator
@@ -216,11 +216,13 @@ class World:
         return dag
 
     def run(self, dag: Dag, run_id: str = "manual__1", **fields: Any) -> DagRun:
+        state = fields.pop("state", DagRunState.RUNNING)
         run = DagRun(
             dag_id=dag.dag_id,
             run_id=run_id,
             run_type=fields.pop("run_type", DagRunType.MANUAL),
-            state=fields.pop("state", DagRunState.RUNNING),
+            state=state,
+            due_at=fields.pop("due_at", None if state in FINISHED_RUN else NOW + timedelta(minutes=10)),
             run_after=fields.pop("run_after", NOW),
             queued_at=fields.pop("queued_at", NOW),
             version_number=1,

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 import pytest
 
-from gust.rest_api.auth import PUBLIC_OPERATIONS
 from gust.rest_api.operations import OPERATIONS
+from gust.rest_api.permissions import PUBLIC
 from gust.rest_api.routing import HANDLERS
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import Api
@@ -42,7 +42,7 @@ def test_only_what_airflow_shows_to_everybody_is_public() -> None:
         for name, (method, path) in contract.operations().items()
         if "security" in contract.document()["paths"][path][method.lower()]
     }
-    assert PUBLIC_OPERATIONS & secured == {"logout"}
+    assert PUBLIC & secured == {"logout"}
 
 
 def test_unknown_paths_and_methods(api: Api) -> None:

@@ -20,6 +20,7 @@ from gust.rest_api.dags import (
     MoreDagFilters,
     dag_response,
     favorite_name,
+    latest_runs,
     passes,
     passes_more,
     timetable_passes,
@@ -72,12 +73,11 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         for row in pending_questions(services):
             questions.setdefault(row.view.run.dag_id, []).append(row)
         dags = [dag for dag in dags if (dag.dag_id in questions) == query.has_pending_actions]
-    latest: dict[str, DagRun | None] = {}
+    latest: dict[str, DagRun] = {}
     if query.last_dag_run_state is not None or _orders_by_runs(query):
-        runs = many.map(lambda dag: services.store.list_runs(dag.dag_id, limit=1), dags)
-        latest = {dag.dag_id: next(iter(found), None) for dag, found in zip(dags, runs, strict=True)}
+        latest = latest_runs(services, [dag.dag_id for dag in dags])
     if query.last_dag_run_state is not None:
-        dags = [d for d in dags if (run := latest[d.dag_id]) and run.state is query.last_dag_run_state]
+        dags = [d for d in dags if (run := latest.get(d.dag_id)) and run.state is query.last_dag_run_state]
     found = page(dags, _ordering(latest).resolve(query.order_by), limit=query.limit, offset=query.offset)
     shown = many.map(
         lambda dag: without_nulls(
@@ -104,7 +104,7 @@ def _orders_by_runs(query: DagsUiQuery) -> bool:
     return bool({name.lstrip("-") for name in query.order_by} & {"last_run_state", "last_run_start_date"})
 
 
-def _ordering(latest: dict[str, DagRun | None]) -> Ordering[Dag]:
+def _ordering(latest: dict[str, DagRun]) -> Ordering[Dag]:
     return Ordering[Dag](
         attributes={
             "dag_id": lambda d: d.dag_id,

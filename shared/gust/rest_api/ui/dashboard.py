@@ -8,16 +8,15 @@ its numbers are lower bounds, as Airflow's does beyond its own limit.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from threading import Lock
 from typing import Any, Final
 
-from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
-from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, TaskInstanceState
+from gust.rest_api.dags import latest_runs
 from gust.rest_api.request import Json, Query, Request
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.run_view import load_view
@@ -44,10 +43,8 @@ class HistoricalQuery(Query):
 def historical_metrics(services: Services, request: Request) -> Json:
     query = request.query(HistoricalQuery)
     first, last = _utc(query.start_date), _utc(query.end_date or request.now)
-    dag_ids = [dag.dag_id for dag in services.store.list_dags()]
-    found = [run for runs in many.map(partial(_runs_of, services, first, last), dag_ids) for run in runs]
-    found.sort(key=lambda run: run.run_after, reverse=True)
-    runs = found[:COUNTED_RUNS]
+    keys = [key for _, key in islice(services.store.walk_runs(first=first, last=last), COUNTED_RUNS + 1)]
+    runs = services.store.get_runs(keys[:COUNTED_RUNS])
     unknown = [run for run in runs if _mark(run) not in _known]
     counted = [run for run in runs if _mark(run) in _known] + unknown[:READ_RUNS]
     instances: Counter[str] = Counter()
@@ -56,8 +53,8 @@ def historical_metrics(services: Services, request: Request) -> Json:
     return {
         "dag_run_states": _every(DagRunState) | Counter(run.state.value for run in runs),
         "task_instance_states": {NO_STATUS: 0} | _every(TaskInstanceState) | instances,
-        "dag_run_counts_are_lower_bounds": len(found) > len(runs),
-        "task_instance_counts_are_lower_bounds": len(found) > len(counted),
+        "dag_run_counts_are_lower_bounds": len(keys) > COUNTED_RUNS,
+        "task_instance_counts_are_lower_bounds": len(keys) > COUNTED_RUNS or len(runs) > len(counted),
     }
 
 
@@ -67,17 +64,6 @@ def _every(states: type[DagRunState] | type[TaskInstanceState]) -> dict[str, int
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _runs_of(services: Services, first: datetime, last: datetime, dag_id: str) -> list[DagRun]:
-    """Of one DAG, with `run_after` in the window. The newest are read, two at first, which is all for a DAG that runs once
-    in the window; then more, until one lies before it."""
-    size = 2
-    while True:
-        runs = services.store.list_runs(dag_id, limit=size)
-        if len(runs) < size or runs[-1].run_after < first or size > COUNTED_RUNS:
-            return [run for run in runs if first <= run.run_after <= last]
-        size *= 8
 
 
 def _mark(run: DagRun) -> tuple[Any, ...]:
@@ -104,7 +90,7 @@ def _states_in(services: Services, run: DagRun) -> Counter[str]:
 @ui_operation("dag_stats")
 def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
     dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
-    states = many.map(partial(_last_state, services), dags)
+    states = _last_states(services, [dag.dag_id for dag in dags])
     by_state = _unfinished(services, {dag.dag_id for dag in dags})
     by_state[DagRunState.RUNNING] |= {dag.dag_id for dag in dags if dag.running_runs}
     return {
@@ -115,10 +101,13 @@ def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a
     }
 
 
-def _last_state(services: Services, dag: Dag) -> DagRunState | None:
-    """Of the DAG's run with the latest logical date."""
-    latest: Iterator[DagRun] = services.store.runs_before(dag.dag_id, None)
-    return next((run.state for run in latest), None)
+def _last_states(services: Services, dag_ids: list[str]) -> list[DagRunState | None]:
+    """Of each DAG's run with the latest logical date, which mostly is its newest."""
+    newest = latest_runs(services, dag_ids)
+    without_date = [run.dag_id for run in newest.values() if run.logical_date is None]
+    earlier = many.map(lambda dag_id: next(services.store.runs_before(dag_id, None), None), without_date)
+    found = newest | dict(zip(without_date, earlier, strict=True))
+    return [run.state if (run := found.get(dag_id)) else None for dag_id in dag_ids]
 
 
 def _unfinished(services: Services, dag_ids: set[str]) -> dict[DagRunState, set[str]]:
@@ -126,10 +115,7 @@ def _unfinished(services: Services, dag_ids: set[str]) -> dict[DagRunState, set[
     due = [key for key, _ in services.store.due_runs(datetime.max.replace(tzinfo=UTC)) if key.dag_id in dag_ids]
     by_state: dict[DagRunState, set[str]] = {DagRunState.RUNNING: set(), DagRunState.QUEUED: set()}
 
-    def look(key: DagRunKey) -> DagRun | None:
-        return services.store.get_run(key)
-
-    for run in many.map(look, due[:COUNTED_RUNS]):
-        if run is not None and run.state in by_state:
+    for run in services.store.get_runs(due[:COUNTED_RUNS]):
+        if run.state in by_state:
             by_state[run.state].add(run.dag_id)
     return by_state

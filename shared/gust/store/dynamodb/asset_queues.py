@@ -30,6 +30,7 @@ from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.history import DynamoDBHistory
 from gust.store.dynamodb.runs import new_run
 from gust.store.items import Attribute, Item
 from gust.store.keyspace import Key
@@ -49,7 +50,7 @@ _RECEIVED: Final = "received#"
 _ONE: Final = items.number(1)
 
 
-class DynamoDBAssetQueues:
+class DynamoDBAssetQueues(DynamoDBHistory):
     """Implements `services.ports.AssetQueueStore`, and `AssetStore.put_asset_events`."""
 
     _table: Table
@@ -129,6 +130,7 @@ class DynamoDBAssetQueues:
         events: Sequence[AssetEvent],
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
+        self._note_day(run.run_after)
         where = keyspace.consumed_events(run.key)
         document = self._documents.keep(where.pk, "asset_events", [_event_document(event) for event in events])
         try:

@@ -14,6 +14,7 @@ from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.history import DynamoDBHistory
 from gust.store.dynamodb.runs import counted, new_run, raise_if_stale, raise_if_taken, run_update
 from gust.store.items import Attribute, Item
 from gust.store.table import ConditionFailed, Expression, Put, Table, Update, key_of
@@ -21,7 +22,7 @@ from gust.store.table import ConditionFailed, Expression, Put, Table, Update, ke
 _SEQUENCE: Final = "backfill"
 
 
-class DynamoDBBackfills:
+class DynamoDBBackfills(DynamoDBHistory):
     """Implements `services.ports.BackfillStore`."""
 
     _table: Table
@@ -99,13 +100,15 @@ class DynamoDBBackfills:
         before: DagRun | None = None,
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
+        if before is None:
+            self._note_day(run.run_after)
         of_run: list[Put | Update] = [*new_run(run)] if before is None else [run_update(before, run)]
         still = Expression().exists().still(items.BACKFILL.attributes(fences.backfill_fence(backfill)))
         of_backfill = counted(before, run, _changing(still, backfill, replace(backfill, made=made)))
         try:
             self._table.transact(*of_run, *callback_writes(callbacks), *of_backfill)
         except ConditionFailed as failed:
-            if failed.failed(-1):
+            if failed.failed(-len(of_backfill)):
                 raise StaleBackfill(f"backfill {backfill.backfill_id} moved on") from failed
             if before is None:
                 raise_if_taken(run, failed)

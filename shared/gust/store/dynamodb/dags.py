@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from gust.errors import AlreadyExists, Stale, StaleDag
@@ -23,6 +23,11 @@ class DynamoDBDags:
     def get_dag(self, dag_id: str) -> Dag | None:
         item = self._table.get(keyspace.dag(dag_id))
         return None if item is None else read_dag(item)
+
+    def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
+        keys = [keyspace.dag(dag_id) for dag_id in dag_ids]
+        found = self._table.get_all(keys)
+        return [read_dag(found[key]) for key in keys if key in found]
 
     def list_dags(self) -> list[Dag]:
         return sorted((read_dag(item) for item in self._table.query(keyspace.DAGS)), key=lambda dag: dag.dag_id)
@@ -69,6 +74,11 @@ class DynamoDBDags:
     def get_version(self, dag_id: str, version_number: int) -> DagVersion | None:
         item = self._table.get(keyspace.version(dag_id, version_number))
         return None if item is None else _read_version(dag_id, item)
+
+    def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
+        keys = {named: keyspace.version(*named) for named in numbers}
+        found = self._table.get_all(list(keys.values()))
+        return {named: _read_version(named[0], found[key]) for named, key in keys.items() if key in found}
 
     def list_versions(self, dag_id: str) -> list[DagVersion]:
         return [_read_version(dag_id, item) for item in self._table.query(keyspace.versions(dag_id))]

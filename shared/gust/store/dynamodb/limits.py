@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool, of_pool
+from gust.model.state import TaskInstanceState
+from gust.model.task_instance import TaskInstance
 from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences, items, keyspace
@@ -102,7 +105,21 @@ def instance_update(transition: Transition) -> Update:
     seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
     # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
     edge: dict[str, Attribute | None] = {"edge": {"S": transition.edge}}
-    return Update(keyspace.instance(before.key), Expression().still(seen).change(changes | edge))
+    was, becomes = listing_of_failure(before), listing_of_failure(after)
+    listed = {name: becomes.get(name) for name in was | becomes} if was != becomes else {}
+    return Update(keyspace.instance(before.key), Expression().still(seen).change(changes | edge | listed))
+
+
+def failure_listed_at(instance: TaskInstance) -> datetime | None:
+    """Where among the failed ones the instance stands."""
+    return instance.end_date if instance.state is TaskInstanceState.FAILED else None
+
+
+def listing_of_failure(instance: TaskInstance) -> dict[str, Attribute | None]:
+    """Its place in the index of failures; empty for what has not failed."""
+    if (at := failure_listed_at(instance)) is None:
+        return {}
+    return {"recent_pk": items.text(keyspace.failures_of_day(keyspace.day(at))), "recent_sk": items.moment(at)}
 
 
 def limit_updates(transition: Transition) -> list[Update]:

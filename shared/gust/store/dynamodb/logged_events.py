@@ -74,15 +74,16 @@ class DynamoDBLoggedEvents:
         run_id: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
+        most: int = 1000,
     ) -> int:
         first, last = keyspace.event_bounds(after, before)
         if first > last:
             return 0
         if dag_id is not None:
-            return sum(1 for _ in self._keys_of_events(dag_id, run_id, first, last, ascending=True))
+            return sum(1 for _ in islice(self._keys_of_events(dag_id, run_id, first, last, ascending=True), most))
         if run_id is not None:
-            return len(self.logged_events(run_id=run_id, after=after, before=before))
-        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last)
+            return len(self.logged_events(run_id=run_id, after=after, before=before, limit=most))
+        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, most=most)
 
     def _keys_of_events(
         self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice, repeat
 from typing import Any, Final
@@ -22,8 +22,9 @@ from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.history import DynamoDBHistory
 from gust.store.dynamodb.hitl import answered_already, hitl_write
-from gust.store.dynamodb.limits import instance_update, limit_updates
+from gust.store.dynamodb.limits import failure_listed_at, instance_update, limit_updates
 from gust.store.dynamodb.logged_events import put_event
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
@@ -37,7 +38,7 @@ _LATEST: Final = "~"
 """Sort before and after every moment."""
 
 
-class DynamoDBRuns:
+class DynamoDBRuns(DynamoDBHistory):
     """Implements `services.ports.RunStore`."""
 
     _table: Table
@@ -60,6 +61,17 @@ class DynamoDBRuns:
                 run = _read_run(key, item)
         return None if run is None else RunState(run, instances, tuple(callbacks))
 
+    def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
+        return [state for state in self._parallel.map(self.load_run, keys) if state is not None]
+
+    def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
+        parts = [keys[start : start + _AT_A_TIME[-1]] for start in range(0, len(keys), _AT_A_TIME[-1])]
+        return [run for part in self._parallel.map(self._get_runs, parts) for run in part]
+
+    def _get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
+        stored = self._table.get_all([keyspace.run(key) for key in keys])
+        return [_read_run(key, stored[at]) for key in keys if (at := keyspace.run(key)) in stored]
+
     def get_run(self, key: DagRunKey) -> DagRun | None:
         item = self._table.get(keyspace.run(key))
         return None if item is None else _read_run(key, item)
@@ -67,6 +79,7 @@ class DynamoDBRuns:
     def create_run(
         self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
     ) -> None:
+        self._note_day(run.run_after)
         puts, with_it, of_dag = new_run(run), callback_writes(callbacks), _dag_update(run, moving)
         try:
             if puts[1:] or with_it or of_dag:
@@ -104,18 +117,24 @@ class DynamoDBRuns:
         of_owner = Expression().exists()
         if last:
             of_owner.still({"running_runs": items.number(last.running_runs)})
-        with_it = _pausing(before, last.pauses, of_owner) if last and last.pauses else []
-        self._end_running(before, after, of_owner, [*callback_writes(callbacks), *with_it])
+        counting = counted(before, after, of_owner)
+        # A DAG's item is written once in a transaction: what pauses it goes with the count.
+        with_it = _pausing(last.pauses, counting[-1]) if last and last.pauses else []
+        self._end_running(before, after, counting, [*callback_writes(callbacks), *with_it])
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_requeues(before, after)
-        self._end_running(before, after, Expression().exists())
+        self._end_running(before, after, counted(before, after, Expression().exists()))
 
     def _end_running(
-        self, before: DagRun, after: DagRun, of_owner: Expression, with_it: Sequence[Put | Update | Delete] = ()
+        self,
+        before: DagRun,
+        after: DagRun,
+        counting: Sequence[Update],
+        with_it: Sequence[Put | Update | Delete] = (),
     ) -> None:
         try:
-            self._table.transact(run_update(before, after), *counted(before, after, of_owner), *with_it)
+            self._table.transact(run_update(before, after), *counting, *with_it)
         except ConditionFailed as failed:
             raise_if_stale(before, failed)
             _raise_if_callbacks_stale(before, failed)
@@ -135,14 +154,17 @@ class DynamoDBRuns:
             deletes.append(Delete(keyspace.logical_date(run.dag_id, run.logical_date)))
         if run.partition_date:
             deletes.append(Delete(keyspace.run_of_partition(run.dag_id, run.partition_date, run.run_id)))
-        deletes += counted(run, None, Expression().exists())
+        counting = counted(run, None, Expression().exists())
         try:
-            self._table.transact(*deletes)
+            self._table.transact(*deletes, *counting)
         except ConditionFailed as failed:
             if failed.failed(0) and failed.item is None:
                 return
             raise_if_stale(run, failed)
-            raise _no_owner(run) from failed
+            if fences.counts(run, None):
+                raise _no_owner(run) from failed
+            # The DAG is gone, and its counts with it.
+            self._table.transact(*deletes)
 
     def delete_history(self, key: TaskInstanceKey) -> None:
         pk = keyspace.run_partition(key.run)
@@ -157,23 +179,22 @@ class DynamoDBRuns:
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
         update = run_update(before, after, fences.update_fence(before, after))
-        with_it: list[Update | Delete] = [
-            *counted(before, after, Expression().exists()),
-            *_leaves_partition(before, after),
-        ]
+        counting, leaves = counted(before, after, Expression().exists()), _leaves_partition(before, after)
+        with_it: list[Update | Delete] = [*counting, *leaves]
         try:
             self._table.transact(update, *with_it) if with_it else self._table.update(update.key, update.expression)
         except ConditionFailed as failed:
             if items.DAG_RUN.holds(fences.changed_run_fields(before, after), failed.item):
                 return
             raise_if_stale(before, failed)
-            raise _no_owner(before) from failed
+            if fences.counts(before, after):
+                raise _no_owner(before) from failed
+            # The DAG is gone, and its counts with it.
+            self._table.transact(update, *leaves)
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
-        keys = [key_of(item) for item in found]
-        stored = self._table.get_all(keys)
-        return [_read_run(_run_key(key), stored[key]) for key in keys if key in stored]
+        return self.get_runs([_run_key(key_of(item)) for item in found])
 
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
         last = _LATEST if logical_date is None else keyspace.moment(logical_date)
@@ -223,6 +244,10 @@ class DynamoDBRuns:
         item = self._table.get(keyspace.instance(key))
         return None if item is None else read_instance(key, item)
 
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        stored = self._table.get_all([keyspace.instance(key) for key in keys])
+        return [read_instance(key, stored[at]) for key in keys if (at := keyspace.instance(key)) in stored]
+
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         at, of_run = keyspace.instance(key), keyspace.run(key.run)
         found = self._table.get_all([at, of_run])
@@ -232,6 +257,8 @@ class DynamoDBRuns:
         )
 
     def move(self, transition: Transition) -> None:
+        if (failed_at := failure_listed_at(transition.after)) is not None:
+            self._note_day(failed_at)
         counted = limit_updates(transition)
         changed = instance_update(transition)
         writes: list[Put | Update | Delete | Check] = [changed, *counted]
@@ -297,6 +324,11 @@ class DynamoDBRuns:
         item = self._table.get(keyspace.rendered_fields(key))
         return None if item is None else self._documents.read(item)
 
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        places = {key: keyspace.rendered_fields(key) for key in keys}
+        found = self._table.get_all(list(places.values()))
+        return {key: self._documents.read(found[at]) for key, at in places.items() if at in found}
+
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
         found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
         return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
@@ -337,52 +369,62 @@ def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = Non
 def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
     is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
-    is_queued = run.state is DagRunState.QUEUED
+    across = items.text(keyspace.recent_order(run.run_after, run.key))
+    day = keyspace.day(run.run_after)
+    is_listed = run.state in (DagRunState.QUEUED, DagRunState.FAILED)
     waiting = dag_id, order
-    if run.backfill_id is not None:
+    if run.state is DagRunState.FAILED:
+        waiting = items.text(keyspace.failed_runs(day[:7])), across
+    elif run.backfill_id is not None:
         in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
         waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
         "runs_pk": dag_id,
         "runs_sk": order,
-        "queued_pk": waiting[0] if is_queued else None,
-        "queued_sk": waiting[1] if is_queued else None,
+        "recent_pk": items.text(keyspace.runs_of_day(day)),
+        "recent_sk": across,
+        "queued_pk": waiting[0] if is_listed else None,
+        "queued_sk": waiting[1] if is_listed else None,
         "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
         "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
     }
 
 
 def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
-    """What a new run changes of its DAG: the next run, and how many are running."""
+    """What a new run changes of its DAG: the next run, and the counts."""
     expression = Expression()
     if moving:
         before, after = moving
         expression.exists().still(items.DAG.attributes(fences.next_run_fence(before)))
         expression.change(items.DAG.attributes(fences.next_run(after)) | due_of_dag(after))
-    if run.state is DagRunState.RUNNING:
-        expression.exists().add("running_runs", items.number(1))
+    if run.state is DagRunState.RUNNING or run.is_finished:
+        expression.exists().add(f"{run.state.value}_runs", items.number(1))
     return [Update(keyspace.dag(run.dag_id), expression)] if expression.conditions else []
 
 
 def counted(before: DagRun | None, after: DagRun | None, owner: Expression) -> list[Update]:
-    """What a run's move changes of what limits it, written if `owner` holds; nothing where nothing is counted."""
-    changes, run = fences.counts(before, after), after or before
-    if run is None or not changes:
+    """What a run's move changes of what limits it, written if `owner` holds; then of how many have ended, which the DAG
+    counts. Of most runs that is one write; nothing where nothing is counted."""
+    changes, ended, run = fences.counts(before, after), fences.counts_of_ended(before, after), after or before
+    if run is None or not (changes or ended):
         return []
-    for name, change in changes.items():
+    of_dag = run.backfill_id is None
+    for name, change in (changes | (ended if of_dag else {})).items():
         owner.add(name, items.number(change))
-    where = keyspace.dag(run.dag_id) if run.backfill_id is None else keyspace.backfill(run.backfill_id)
-    return [Update(where, owner)]
+    where = keyspace.dag(run.dag_id) if of_dag else keyspace.backfill(run.backfill_id or 0)
+    updates = [Update(where, owner)] if changes or of_dag else []
+    if ended and not of_dag:
+        counting = Expression().exists()
+        for name, change in ended.items():
+            counting.add(name, items.number(change))
+        updates.append(Update(keyspace.dag(run.dag_id), counting))
+    return updates
 
 
-def _pausing(run: DagRun, event: LoggedEvent, of_owner: Expression) -> list[Put | Update]:
-    """What pauses the run's DAG, whose item is written once in a transaction: with the count, where it holds that."""
-    kept = put_event(event)
-    paused: dict[str, Attribute | None] = {"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None}
-    if run.backfill_id is None:
-        of_owner.change(paused)
-        return [kept]
-    return [kept, Update(keyspace.dag(run.dag_id), Expression().exists().change(paused))]
+def _pausing(event: LoggedEvent, of_dag: Update) -> list[Put]:
+    """Pauses the run's DAG with the write that counts it."""
+    of_dag.expression.change({"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None})
+    return [put_event(event)]
 
 
 def owner(run: DagRun) -> str:

@@ -60,3 +60,4 @@ class DynamoDBStore(
         self._documents = Documents(objects)
         self._parallel = Parallel()
         self._clock = clock or SystemClock()
+        self._days = set()

@@ -1,0 +1,134 @@
+"""Runs, and task instances that failed, in order of time across DAGs.
+
+The index `recent` has a partition for each day, so that none grows with the history, and none takes all writes. Which
+days there are is kept beside it: a day is noted before the first run of it is written, once by each process that writes
+one, so that a walk through the history asks for no day that holds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.store import keyspace
+from gust.store.parallel import Parallel
+from gust.store.table import Table, key_of
+
+_DAYS: Final = (2, 6, 24, 100)
+"""Days that are asked for at a time."""
+_AT_A_TIME: Final = (120, 400, 1000)
+_FEW: Final = 20
+"""DAGs that are each asked for their last run."""
+_WALKED_PER_DAG: Final = 3
+"""Of more, so many runs are walked first: most DAGs' last run is among them."""
+
+
+class DynamoDBHistory:
+    """Implements `services.ports.HistoryStore`."""
+
+    _table: Table
+    _parallel: Parallel
+    _days: set[str]
+
+    def walk_runs(
+        self,
+        dag_id: str | None = None,
+        *,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = False,
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        start, end = _bounds(first, last)
+        if dag_id is not None:
+            found = self._table.query_index_between(
+                keyspace.INDEX_RUNS, keyspace.escape(dag_id), start, end, ascending=ascending, pages=_pages(_AT_A_TIME)
+            )
+            for item in found:
+                yield _of_run(item["runs_sk"]["S"], key_of(item))
+            return
+        for day in self._known_days(first, last, ascending=ascending):
+            found = self._table.query_index_between(
+                keyspace.INDEX_RECENT, keyspace.runs_of_day(day), start, end, ascending=ascending,
+                pages=_pages(_AT_A_TIME),
+            )  # fmt: skip
+            for item in found:
+                yield _of_run(item["recent_sk"]["S"], key_of(item))
+
+    def walk_failed_runs(
+        self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, DagRunKey]]:
+        start, end = _bounds(first, last)
+        months = dict.fromkeys(day[:7] for day in self._known_days(first, last, ascending=ascending))
+        for month in months:
+            found = self._table.query_index_between(
+                keyspace.INDEX_QUEUED, keyspace.failed_runs(month), start, end, ascending=ascending,
+                pages=_pages(_AT_A_TIME),
+            )  # fmt: skip
+            for item in found:
+                yield _of_run(item["queued_sk"]["S"], key_of(item))
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
+        found: dict[str, DagRunKey] = {}
+        missing = set(dag_ids)
+        if len(missing) > _FEW:
+            for _, key in islice(self.walk_runs(), _WALKED_PER_DAG * len(missing)):
+                if key.dag_id in missing:
+                    found[key.dag_id] = key
+                    missing.discard(key.dag_id)
+                    if not missing:
+                        return found
+        newest = self._parallel.map(lambda dag_id: next(self.walk_runs(dag_id), None), sorted(missing))
+        return found | {key.dag_id: key for one in newest if one is not None for key in one[1:]}
+
+    def walk_failed_instances(
+        self, *, first: datetime | None = None, ascending: bool = False
+    ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
+        start, end = _bounds(first, None)
+        for day in self._known_days(first, None, ascending=ascending):
+            found = self._table.query_index_between(
+                keyspace.INDEX_RECENT, keyspace.failures_of_day(day), start, end, ascending=ascending,
+                pages=_pages(_AT_A_TIME),
+            )  # fmt: skip
+            for item in found:
+                if (key := keyspace.instance_key(key_of(item))) is not None:
+                    yield keyspace.moment_from(item["recent_sk"]["S"]), key
+
+    def _known_days(self, first: datetime | None, last: datetime | None, *, ascending: bool) -> Iterator[str]:
+        start = keyspace.EARLIEST if first is None else keyspace.day(first)
+        end = keyspace.LATEST if last is None else keyspace.day(last)
+        days = self._table.query_between(keyspace.DAYS, start, end, ascending=ascending, pages=_pages(_DAYS))
+        for item in days:
+            yield key_of(item).sk
+
+    def _note_day(self, moment: datetime) -> None:
+        """Before what is found by its day is written; a day that holds nothing after all costs a walk one query."""
+        day = keyspace.day(moment)
+        if day not in self._days:
+            self._table.put(keyspace.known_day(day), {})
+            self._days.add(day)
+
+
+def _pages(sizes: Sequence[int]) -> Iterator[int]:
+    yield from sizes
+    while True:
+        yield sizes[-1]
+
+
+def _bounds(first: datetime | None, last: datetime | None) -> tuple[str, str] | tuple[None, None]:
+    """Of sort keys that begin with a moment, both included."""
+    if first is None and last is None:
+        return None, None
+    return (
+        keyspace.EARLIEST if first is None else keyspace.moment(first),
+        keyspace.LATEST if last is None else keyspace.moment(last) + keyspace.LATEST,
+    )
+
+
+def _of_run(order: str, key: keyspace.Key) -> tuple[datetime, DagRunKey]:
+    run = keyspace.run_key(key.pk)
+    if run is None:
+        raise ValueError(f"{key} is not in a run's partition")
+    return keyspace.moment_from(order.partition("#")[0]), run
