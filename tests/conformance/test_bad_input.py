@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from gust.model.access import Role
 from gust.model.keys import TaskInstanceKey
 from gust.rest_api.operations import OPERATIONS
 from gust.rest_api.routing import HANDLERS
@@ -190,7 +191,7 @@ def is_empty(reply: Reply) -> bool:
 
 def test_tokens_that_are_not_for_here(world: World, api: Api) -> None:
     tokens = world.services.tokens
-    admin = User(name="ann", role="ADMIN")
+    admin = User(name="ann", role=Role.ADMIN)
     fresh = tokens.for_user(admin, now=NOW, lifetime=timedelta(hours=1))
     header, claims, signature = fresh.split(".")
     nobody = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")

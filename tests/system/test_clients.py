@@ -27,6 +27,7 @@ from airflow_client.client.exceptions import ApiException, NotFoundException
 from airflowctl.ctl import cli_parser
 from airflowctl.ctl.cli_config import GroupCommand, core_commands, safe_call_command
 
+from gust.model.access import Role
 from gust.services.ports import User
 from tests.system.local_gust import LocalGust
 
@@ -471,7 +472,7 @@ def test_bad_input_over_the_wire(gust: LocalGust) -> None:
         ):
             reply = http.request(method, path, content=body, headers={"content-type": "application/json"})
             assert reply.status_code == status, (method, path[:60], reply.text[:300])
-        expired = gust.services().tokens.for_user(User("ann", "ADMIN"), now=datetime.now(UTC), lifetime=-timedelta(1))
+        expired = gust.services().tokens.for_user(User("ann", Role.ADMIN), now=datetime.now(UTC), lifetime=-timedelta(1))
         for status, token in ((401, expired), (403, "x.y.z")):
             reply = http.get("/api/v2/variables", headers={"authorization": f"Bearer {token}"})
             assert reply.status_code == status, reply.text
