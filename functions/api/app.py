@@ -3,7 +3,16 @@
 import os
 
 from gust import bootstrap
+from gust.rest_api.access import Access
 from gust.rest_api.app import build
 from gust.rest_api.auth import Authenticator
 
-lambda_handler = build(bootstrap.from_environment(), Authenticator(os.environ.get("GUST_AUTH", "")))
+lambda_handler = build(
+    bootstrap.from_environment(),
+    Authenticator(
+        os.environ.get("GUST_AUTH", ""),
+        Access(bootstrap.access_document),
+        bootstrap.identity_provider(),
+        health_is_public=os.environ.get("GUST_HEALTH_IS_PUBLIC", "true") == "true",
+    ),
+)

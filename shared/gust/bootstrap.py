@@ -22,6 +22,7 @@ from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
 from gust.services.clock import SystemClock
 from gust.services.context import Services
+from gust.services.ports import IdentityProvider
 from gust.store.dynamodb import DynamoDBStore
 
 CONNECTIONS: Final = 32
@@ -36,7 +37,7 @@ def from_environment() -> Services:
         store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
         objects=objects,
         queues=queues(),
-        tokens=JwtTokens(signing_key),
+        tokens=JwtTokens(signing_keys),
         clock=SystemClock(),
         logs=CloudWatchLogReader(os.environ.get("GUST_LOG_GROUP", ""), client("logs")),
         cipher=FernetCipher(encryption_keys),
@@ -63,9 +64,8 @@ def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
 
 
-@cache
-def signing_key() -> str:
-    """The secret that tokens are signed with; read when the first token is made or checked."""
+def signing_keys() -> str:
+    """The secret that tokens are signed with. Not kept: it changes under a process that lives on."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
     return str(answer["SecretString"])
 
@@ -74,6 +74,25 @@ def encryption_keys() -> str:
     """The secret that settings are encrypted with. Not kept: it changes under a process that lives on."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
     return str(answer["SecretString"])
+
+
+def access_document() -> str:
+    """Who has which role, from the parameter that the stack names; empty where it names none."""
+    name = os.environ.get("GUST_ACCESS_PARAMETER", "")
+    if not name:
+        return ""
+    # An empty one is a mistake, and not the same as none: it must let nobody in.
+    return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]).strip() or "null"
+
+
+def identity_provider() -> IdentityProvider | None:
+    """The OpenID provider, if the stack has one."""
+    issuer = os.environ.get("GUST_OIDC_ISSUER", "")
+    if not issuer:
+        return None
+    from gust.aws.oidc import OidcProvider  # noqa: PLC0415 - few stacks have one, and no function but the API
+
+    return OidcProvider(issuer, os.environ["GUST_OIDC_CLIENT_ID"], os.environ["GUST_OIDC_GROUPS_CLAIM"])
 
 
 @cache

@@ -28,6 +28,7 @@ def test_a_dag_is_read_as_it_was_written(store: Store) -> None:
         owners=(),
         max_active_runs=1,
         allowed_run_types=(),
+        access_control={"team-a": {"DAG Runs": ["can_create"], "DAGs": ["can_edit", "can_read"]}},
         next_logical_date=NOW,
         next_run_after=at(1),
     )

@@ -126,6 +126,7 @@ class AirflowSide:
     def begin(self, case: Case, spec: DagSpec, serialized: dict[str, Any]) -> None:
         """The case's DAG and runs, before anything happened."""
         self.case, self.spec, self._serialized = case, spec, serialized
+        self._is_paused = False
         self.now = FIRST_RUN + timedelta(days=10)
         self.dag = DagSerialization.from_dict(serialized)
         for task in self.dag.task_dict.values():
@@ -204,6 +205,13 @@ class AirflowSide:
         seen = self._snapshot()
         for _ in range(PASSES):
             for run in self._runs():
+                if self._is_paused:
+                    if run.state == DagRunState.RUNNING:
+                        # As `_update_dag_run_state_for_paused_dags` does.
+                        run.dag = self.dag
+                        run.update_state(execute_callbacks=False, session=self.session)
+                        self.session.flush()
+                    continue
                 if run.state == DagRunState.QUEUED:
                     run.set_state(DagRunState.RUNNING)
                 if run.state == DagRunState.RUNNING:
@@ -213,7 +221,7 @@ class AirflowSide:
             now = self._snapshot()
             if now == seen:
                 # Nothing follows from being queued.
-                while self._queue():
+                while not self._is_paused and self._queue():
                     pass
                 return
             seen = now
@@ -258,6 +266,8 @@ class AirflowSide:
         match event.do:
             case "wait":
                 self.now += timedelta(seconds=event.seconds)
+            case "pause" | "unpause":
+                self._is_paused = event.do == "pause"
             case "clear":
                 self._clear(event)
             case "mark":

@@ -181,10 +181,14 @@ class Fate:
         self._mood = random.choice(MOODS)
         self._clears = clears and random.random() < 0.5
         self._sources = mapped_over(spec)
+        self._pauses = random.random() < 0.1
+        self._is_paused = False
 
     def next_events(self, picture: Picture) -> list[Event]:
         """One step's: some of what can happen now; none where nothing can."""
         random = self._random
+        if self._pauses and random.random() < 0.3:
+            return [self._pause_or_unpause()]
         if (
             self._clears
             and random.random() < (0.25 if self._sources else 0.12)
@@ -206,9 +210,13 @@ class Fate:
         if (waits and random.random() < (0.3 if open_ones else 1)) or timed:
             return [Event(do="wait", seconds=random.choice(PAUSES))]
         if not open_ones:
-            return []
+            return [self._pause_or_unpause()] if self._is_paused else []
         chosen = random.sample(open_ones, min(len(open_ones), random.choice([1, 2, 3, 5, 8])))
         return [event for key in chosen for event in self._work(key, picture.instances[key].state)]
+
+    def _pause_or_unpause(self) -> Event:
+        self._is_paused = not self._is_paused
+        return Event(do="pause" if self._is_paused else "unpause")
 
     def _work(self, key: tuple[int, str, int], state: str | None) -> list[Event]:
         run, task, index = key

@@ -22,6 +22,7 @@ from gust.services.advance import advance
 from gust.services.clear_task_instances import Clear, clear_task_instances
 from gust.services.clock import ManualClock
 from gust.services.context import Services
+from gust.services.pause_dag import set_paused
 from gust.services.push_xcom import push_xcom
 from gust.services.report_task_instance import (
     report_deferral,
@@ -129,6 +130,8 @@ class GustSide:
         match event.do:
             case "wait":
                 self._wait(event.seconds)
+            case "pause" | "unpause":
+                set_paused(self.services, self.spec.dag_id, event.do == "pause")
             case "clear":
                 clear = Clear(markers=cleared(self.spec, event))
                 clear_task_instances(self.services, [self._run_key(event.run)], clear)

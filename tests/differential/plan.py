@@ -59,7 +59,7 @@ class Event:
     """One thing that happens. Where it cannot happen (any more) it does not, so that a shrunk case still plays."""
 
     do: str
-    """start, end, fire, wait, clear, mark, settle."""
+    """start, end, fire, wait, clear, mark, pause, unpause, settle."""
     run: int = 0
     task: str = ""
     index: int = -1

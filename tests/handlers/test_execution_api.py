@@ -43,14 +43,12 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     bootstrap.client.cache_clear()
-    bootstrap.signing_key.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
         boto3.client("secretsmanager").create_secret(Name="signing-key", SecretString="k" * 32)
         yield bootstrap.from_environment()
     bootstrap.client.cache_clear()
-    bootstrap.signing_key.cache_clear()
 
 
 @pytest.fixture

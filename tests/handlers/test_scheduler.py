@@ -42,7 +42,6 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     }.items():
         monkeypatch.setenv(name, value)
     bootstrap.client.cache_clear()
-    bootstrap.signing_key.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
@@ -52,7 +51,6 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
             monkeypatch.setenv(f"GUST_{name.upper()}_QUEUE_URL", url)
         yield urls
     bootstrap.client.cache_clear()
-    bootstrap.signing_key.cache_clear()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
@@ -214,7 +215,17 @@ def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
 def test_nobody_reaches_the_bucket_or_the_api_from_the_internet_by_default(source: dict[str, Any]) -> None:
     assert all(source["Resources"]["Bucket"]["Properties"]["PublicAccessBlockConfiguration"].values())
     assert source["Parameters"]["ApiAuthorization"]["Default"] == "AWS_IAM"
-    assert source["Resources"]["HttpApiRoute"]["Properties"]["AuthorizationType"] == {"Ref": "ApiAuthorization"}
+    variables = source["Resources"]["ApiFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["GUST_AUTH"] == {"Fn::If": ["IsOpen", "all-admins", ""]}
+    assert source["Conditions"]["IsOpen"] == {"Fn::Equals": [{"Ref": "ApiAuthorization"}, "NONE"]}
+
+
+def test_the_routes_that_check_signatures_are_those_whose_signers_are_believed(source: dict[str, Any]) -> None:
+    routes = {
+        route["Properties"]["RouteKey"]: route["Properties"]["AuthorizationType"]
+        for _, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route")
+    }
+    assert routes == {"$default": "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
 
 
 def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) -> None:

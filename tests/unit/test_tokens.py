@@ -2,17 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
+import jwt
 import pytest
 
+from gust.aws.signing_keys import parse, rotated
 from gust.aws.tokens import JwtTokens
 from gust.errors import Forbidden, Unauthorized
+from gust.model.access import Role
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.services.ports import User
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-USER = User("ada", "op")
+USER = User("ada", Role.OP, ("team-a",))
 INSTANCE = TaskInstance(
     dag_id="d", run_id="r", task_id="t", map_index=3, state=S.QUEUED, try_number=2, dispatch_count=5
 )
@@ -63,3 +66,60 @@ def test_the_key_is_asked_for_once_and_late() -> None:
     for _ in range(3):
         made.dispatch_of(made.for_dispatch(INSTANCE, now=NOW), now=NOW)
     assert asked == [1]
+
+
+# --- changing the key -------------------------------------------------------------------------------------------------
+
+OLD = "the~key that CloudFormation made up - long enough"
+WEEK = timedelta(days=8)
+
+
+def test_a_new_key_logs_nobody_out() -> None:
+    before = tokens(OLD).for_user(USER, now=NOW, lifetime=HOUR)
+    both = rotated(OLD, now=NOW, longest_lifetime=WEEK)
+    assert tokens(both).user_of(before, now=NOW) == USER
+    after = tokens(both).for_user(USER, now=NOW, lifetime=HOUR)
+    with pytest.raises(Forbidden):
+        tokens(OLD).user_of(after, now=NOW)
+
+
+def test_a_process_learns_of_a_new_key_from_a_token_that_names_it() -> None:
+    secret, time, asked = [OLD], [0.0], [0]
+
+    def ask() -> str:
+        asked[0] += 1
+        return secret[0]
+
+    old_process = JwtTokens(ask, monotonic=lambda: time[0])
+    old_process.for_user(USER, now=NOW, lifetime=HOUR)
+    secret[0] = rotated(OLD, now=NOW, longest_lifetime=WEEK)
+    token = tokens(secret[0]).for_user(USER, now=NOW, lifetime=HOUR)
+    time[0] = 11.0
+    assert old_process.user_of(token, now=NOW) == USER
+    # Tokens that name no key of ours must not have us ask each time.
+    before = asked[0]
+    forged = jwt.encode({"sub": "x"}, "k" * 32, algorithm="HS256", headers={"kid": "nothing"})
+    for _ in range(5):
+        with pytest.raises(Forbidden):
+            old_process.user_of(forged, now=NOW)
+    assert asked[0] == before
+
+
+def test_a_key_is_dropped_when_nothing_it_signed_can_hold_any_more() -> None:
+    second = rotated(OLD, now=NOW, longest_lifetime=WEEK)
+    third = rotated(second, now=NOW + timedelta(days=7), longest_lifetime=WEEK)
+    assert [key for _, key in parse(third)][1:] == [key for _, key in parse(second)]
+    fourth = rotated(third, now=NOW + timedelta(days=9), longest_lifetime=WEEK)
+    assert OLD not in fourth
+    assert second.partition(",")[0] in fourth
+
+
+def test_what_is_sealed_for_one_purpose_serves_no_other() -> None:
+    sealed = tokens().seal({"state": "s"}, "oidc", now=NOW, lifetime=HOUR)
+    assert tokens().unseal(sealed, "oidc", now=NOW)["state"] == "s"
+    with pytest.raises(Forbidden):
+        tokens().unseal(sealed, "other", now=NOW)
+    with pytest.raises(Forbidden):
+        tokens().user_of(sealed, now=NOW)
+    with pytest.raises(Unauthorized):
+        tokens().unseal(sealed, "oidc", now=NOW + HOUR)

@@ -1,23 +1,26 @@
 """Who speaks: tokens of workers and the triggerer, each for one dispatch of one try, and tokens of people.
 
-JWTs, HS256, signed with a key that only the control plane's functions may read. A dispatch's token proves who speaks,
-not that they may still speak: whether the dispatch is the current one is checked by the conditional write it asks for.
+JWTs, HS256, signed with keys that only the control plane's functions may read (`signing_keys`). A dispatch's token proves
+who speaks, not that they may still speak: whether the dispatch is the current one is checked by the conditional write
+it asks for.
 """
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from functools import cache
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jwt
 
+from gust.aws.signing_keys import SigningKeys
 from gust.errors import Forbidden, Unauthorized
+from gust.model.access import Role
 from gust.model.callback import Callback
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import User
+from gust.services.ports import Session, User
 
 DISPATCH_AUDIENCE: Final = "urn:gust:execution-api"
 USER_AUDIENCE: Final = "apache-airflow"
@@ -36,10 +39,10 @@ deferred) plus the longest time between two renewals (a heartbeat, a look at the
 
 
 class JwtTokens:
-    """Implements `ports.Tokens`. `signing_key` is asked for once, when the first token is made or checked."""
+    """Implements `ports.Tokens`. `secret` gives the text of the secret that holds the keys."""
 
-    def __init__(self, signing_key: Callable[[], str]) -> None:
-        self._key = cache(signing_key)
+    def __init__(self, secret: Callable[[], str], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._keys = SigningKeys(secret, monotonic=monotonic)
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
         deferred = instance.state is TaskInstanceState.DEFERRED
@@ -82,27 +85,49 @@ class JwtTokens:
             raise Forbidden("Invalid auth token: it has expired")
         return dispatch
 
-    def for_user(self, user: User, *, now: datetime, lifetime: timedelta) -> str:
-        return self._sign({"sub": user.name, "role": user.role}, USER_AUDIENCE, now=now, lifetime=lifetime)
+    def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
+        claims: dict[str, Any] = {"sub": user.name, "role": user.role.name if user.role is not None else None}
+        if user.dag_roles:
+            claims["dag_roles"] = list(user.dag_roles)
+        if signed_in_at is not None:
+            claims["auth_time"] = int(signed_in_at.timestamp())
+        return self._sign(claims, USER_AUDIENCE, now=now, lifetime=lifetime)
 
     def user_of(self, token: str, *, now: datetime) -> User:
+        return self.session_of(token, now=now).user
+
+    def session_of(self, token: str, *, now: datetime) -> Session:
         claims = self._claims(token, USER_AUDIENCE)
         if "role" not in claims:
             raise Forbidden("Invalid auth token")
         if claims["exp"] <= now.timestamp():
             raise Unauthorized("Token expired")
-        return User(claims["sub"], claims["role"])
+        role = None if claims["role"] is None else Role.of(claims["role"])
+        user = User(claims["sub"], role, tuple(claims.get("dag_roles", ())))
+        return Session(
+            user, issued_at=_moment(claims["iat"]), signed_in_at=_moment(claims.get("auth_time", claims["iat"]))
+        )
+
+    def seal(self, claims: Mapping[str, str], audience: str, *, now: datetime, lifetime: timedelta) -> str:
+        return self._sign({"sub": audience, **claims}, f"urn:gust:{audience}", now=now, lifetime=lifetime)
+
+    def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
+        claims = self._claims(token, f"urn:gust:{audience}")
+        if claims["exp"] <= now.timestamp():
+            raise Unauthorized("It has expired")
+        return {name: str(value) for name, value in claims.items()}
 
     def _sign(self, claims: dict[str, Any], audience: str, *, now: datetime, lifetime: timedelta) -> str:
         times = {"iat": int(now.timestamp()), "exp": int((now + lifetime).timestamp())}
-        return jwt.encode({"aud": audience, **times, **claims}, self._key(), algorithm=ALGORITHM)
+        key_id, key = self._keys.first()
+        return jwt.encode({"aud": audience, **times, **claims}, key, algorithm=ALGORITHM, headers={"kid": key_id})
 
     def _claims(self, token: str, audience: str) -> dict[str, Any]:
         """What a token of ours says, expired or not: callers compare `exp` with the clock they were given."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
-                self._key(),
+                self._key_of(token),
                 algorithms=[ALGORITHM],
                 audience=audience,
                 options={"verify_exp": False, "verify_iat": False, "require": ["exp", "iat", "sub"]},
@@ -110,3 +135,16 @@ class JwtTokens:
         except jwt.InvalidTokenError as problem:
             raise Forbidden("Invalid auth token") from problem
         return claims
+
+    def _key_of(self, token: str) -> str:
+        """Raises InvalidTokenError where the token names no key of ours."""
+        header = jwt.get_unverified_header(token)
+        # One without a key's id was signed before there were several: by the key that is the oldest now.
+        key = self._keys.find(header["kid"]) if "kid" in header else self._keys.oldest()
+        if key is None:
+            raise jwt.DecodeError("it is not a key of ours")
+        return key
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

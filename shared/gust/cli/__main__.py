@@ -19,6 +19,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 
+LOOPBACK = ("127.0.0.1", "localhost")
+"""Where `./gust local` may listen: it lets everybody in who reaches it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(arguments)
@@ -39,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return deploy([*options.sam, *rest])
         case "reencrypt":
             return reencrypt(options.stack)
+        case "login":
+            return login(options)
+        case "rotate-key":
+            return rotate_key(options.stack)
+        case "check-access":
+            return check_access(options.file)
     raise AssertionError(options.command)
 
 
@@ -51,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of DAG files (%(default)s)"
     )
     local.add_argument("--port", type=int, default=8080, help="where the API answers (%(default)s)")
+    local.add_argument("--host", default="127.0.0.1", help="an address of this machine itself; others are refused")
     local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
@@ -72,6 +82,21 @@ def _parser() -> argparse.ArgumentParser:
         "reencrypt", help="encrypt variables and connections with the first key of the stack"
     )
     reencrypt.add_argument("--stack", required=True, help="name of the CloudFormation stack")
+
+    login = commands.add_parser("login", help="sign in to the web UI with your AWS credentials")
+    login.add_argument("--stack", required=True, help="name of the CloudFormation stack")
+    login.add_argument("--page", default="/", help="where the browser goes first (%(default)s)")
+    login.add_argument(
+        "--print", action="store_true", help="print the link instead of opening it; it is good for a minute"
+    )
+    login.add_argument("--as", dest="tag", metavar="TAG", help="by your session tag (docs/access.md)")
+    login.add_argument("--token", action="store_true", help="print a token for programs instead")
+
+    rotate = commands.add_parser("rotate-key", help="sign tokens with a new key; nobody is logged out")
+    rotate.add_argument("--stack", required=True, help="name of the CloudFormation stack")
+
+    check = commands.add_parser("check-access", help="say whether an access document is right")
+    check.add_argument("file", type=Path, help="the document (docs/access.md)")
     return parser
 
 
@@ -82,6 +107,14 @@ def local(options: argparse.Namespace) -> int:
 
     if not options.dags.is_dir():
         print(f"gust: {options.dags} is not a folder.", file=sys.stderr)
+        return 2
+    if options.host not in LOOPBACK:
+        print(
+            f"gust: will not listen on {options.host}: whoever reaches the local stack is an administrator, and it has no "
+            "login to ask for. Stay on 127.0.0.1 and come in through an SSH tunnel "
+            f"(ssh -L {options.port}:127.0.0.1:{options.port} …), or deploy to AWS, where everybody signs in.",
+            file=sys.stderr,
+        )
         return 2
     started = time.monotonic()
     stop = threading.Event()
@@ -213,6 +246,57 @@ def reencrypt(stack: str) -> int:
     for name in done.unreadable:
         print(f"gust: no key fits {name}; it is as it was.", file=sys.stderr)
     return 1 if done.unreadable else 0
+
+
+def login(options: argparse.Namespace) -> int:
+    import boto3
+
+    from gust.cli import login as ways_in
+
+    session = boto3.Session()
+    try:
+        url = ways_in.api_url(session.client("cloudformation"), options.stack)
+        if options.token:
+            print(ways_in.token(url, session, tag=options.tag))
+        else:
+            ways_in.show(ways_in.link(url, session, page=options.page, tag=options.tag), opens=not options.print)
+    except ways_in.LoginError as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def rotate_key(stack: str) -> int:
+    """A new key before those that the stack has; they go on verifying what they signed."""
+    import boto3
+
+    from gust.aws.signing_keys import rotated
+    from gust.aws.tokens import DISPATCH_LIFETIME
+
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    secret, secrets = outputs["SigningSecretArn"], boto3.client("secretsmanager")
+    keys = rotated(
+        secrets.get_secret_value(SecretId=secret)["SecretString"],
+        now=datetime.now(UTC),
+        longest_lifetime=max(DISPATCH_LIFETIME.values()),
+    )
+    secrets.put_secret_value(SecretId=secret, SecretString=keys)
+    print(f"Tokens are signed with a new key within minutes; {keys.count(',')} older ones go on verifying theirs.")
+    return 0
+
+
+def check_access(file: Path) -> int:
+    from gust.errors import Invalid
+    from gust.rest_api.access import AccessDocument
+
+    try:
+        document = AccessDocument.parse(file.read_text())
+    except (Invalid, OSError) as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    print(f"It is right: {len(document.iam)} entries for IAM, {len(document.oidc)} for OIDC.")
+    return 0
 
 
 def _is_configured() -> bool:

@@ -43,7 +43,8 @@ class LocalStackError(GustError):
 
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
-    module that is run as the emulator's process; the benches put a meter in front of it."""
+    module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
+    those of the template that shall differ."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class LocalStack:
         paused: bool = False,
         concurrency: int | None = None,
         emulator: str = "gust.local.emulator",
+        parameters: Mapping[str, str] | None = None,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
@@ -69,6 +71,7 @@ class LocalStack:
             "TriggererConcurrency": str(few),
             "DagsArePausedAtCreation": "true" if paused else "false",
             "ApiAuthorization": "NONE",  # it listens on this machine alone
+            **(parameters or {}),
         }
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None

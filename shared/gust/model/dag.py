@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid5
 
+from gust.model.access import AccessControl
+
 DAG_VERSION_NAMESPACE: Final = UUID("0b8f2a5e-7c55-5d0a-8a54-5c1d9f0f7d43")
 
 
@@ -46,6 +48,8 @@ class Dag:
     max_consecutive_failed_dag_runs: int = 0
     has_task_concurrency_limits: bool = False
     allowed_run_types: tuple[str, ...] | None = None
+    access_control: AccessControl | None = None
+    """What the file gives to roles by name, beside what they may of every DAG."""
     running_runs: int = 0
     """How many runs are `running`; changed in the transaction that moves the run."""
     success_runs: int = 0

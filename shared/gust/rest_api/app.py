@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -54,12 +55,15 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     xcom,
 )
 from gust.rest_api.action_log import log_action
-from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, PUBLIC_OPERATIONS, Authenticator, signer_of
+from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
+from gust.rest_api.permissions import PERMISSIONS, authorize
+from gust.rest_api.readable import readable
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.web import base_path, web_files
 from gust.services.context import Services
+from gust.services.ports import User
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -68,6 +72,9 @@ logger = Logger(service="api", stream=sys.stderr)
 COMPRESS_FROM: Final = 64 * 1024
 LARGEST_ANSWER: Final = 5_900_000
 """Bytes of JSON: Lambda returns 6 MB at most, headers included."""
+
+LARGEST_BODY: Final = 5_900_000
+"""Bytes that a request may have: a Lambda function is given 6 MB at most, headers included."""
 
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
@@ -85,16 +92,27 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
             _bind(resolver, services, authenticator, operation_id, handler)
         )
     resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
-    return lambda event, context: _logged(resolver, event, context)
+    return lambda event, context: _logged(resolver, _without_prefix(event), context)
+
+
+def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
+    """What is asked under the prefix for signed requests is asked as without it."""
+    if not str(event.get("routeKey", "")).startswith(f"ANY {SIGNED_PREFIX}/"):
+        return event
+    stage, _, path = event["rawPath"].partition(f"{SIGNED_PREFIX}/")
+    return {**event, "rawPath": f"{stage}/{path}"}
 
 
 class _Resolver(APIGatewayHttpResolver):
-    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes."""
+    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes. Line breaks, too: in
+    Airflow a variable with one in its key is out of reach once it is made."""
 
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
         return re.compile(
-            base_regex.format(re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", rule))
+            base_regex.format(
+                re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule)
+            )
         )
 
 
@@ -111,27 +129,45 @@ def _specific_first(path: str) -> tuple[int, ...]:
 def _bind(
     resolver: _Resolver, services: Services, authenticator: Authenticator, operation_id: str, handler: Handler
 ) -> Callable[..., Response[str]]:
+    reads = all(permission.method == "GET" for permission in PERMISSIONS.get(operation_id, ()))
+
+    def seen_by(user: User) -> Services:
+        """Who reads and may not read every DAG is shown a store that holds theirs."""
+        if user.role is not None or not user.dag_roles or not reads:
+            return services
+        return replace(services, store=readable(services.store, user))
+
+    open_to_all = AUTH_OPERATIONS.keys() | authenticator.public
+
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
         headers = {name.lower(): value for name, value in (event.headers or {}).items()}
         try:
             now = services.clock.now()
-            user = (
-                signer_of(event.raw_event) or NOBODY
-                if operation_id in PUBLIC_OPERATIONS
-                else authenticator.authenticate(services.tokens, event.raw_event, now)
-            )
+            if operation_id in open_to_all:
+                caller = Caller(authenticator.signer_of(event.raw_event) or NOBODY)
+            else:
+                caller = authenticator.authenticate(services.tokens, event.raw_event, now)
+            if len(event.get("body") or "") > LARGEST_BODY:
+                raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
                 path={name: unquote(value) for name, value in path.items()},
-                user=user,
+                user=caller.user,
                 now=now,
                 query_string=event.get("rawQueryString") or "",
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
+                session=caller.session,
+                event=event.raw_event,
             )
+            if operation_id not in open_to_all:
+                authorize(services, caller.user, PERMISSIONS[operation_id], request)
             log_action(services, operation_id, request, event.http_method)
-            answer = handler(services, request)
+            answer = handler(seen_by(caller.user), request)
+            if cookie := authenticator.renewed_cookie(services.tokens, caller, event.raw_event, now):
+                answer = answer if isinstance(answer, Answer) else Answer(body=answer)
+                answer = replace(answer, headers={"Set-Cookie": cookie, **answer.headers})
         except (Problem, Rejected) as refusal:
             answer = _refusal(refusal)
         except RecursionError:
@@ -184,9 +220,17 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
 
 
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
-    path = resolver.current_event.path
-    if any(resolver._compile_regex(_rule(operation.path)).match(path) for operation in table.values()):
-        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
+    """As Airflow, which has an answer to every GET: of a path that nothing answers, the method is what is wrong."""
+    event = resolver.current_event
+    path, method = event.path, event.http_method
+    allowed = {
+        operation.method
+        for operation in table.values()
+        if method != "GET" and resolver._compile_regex(_rule(operation.path)).match(path)
+    }
+    if allowed or method not in ("GET", "HEAD"):
+        headers = {"Allow": ", ".join(sorted(allowed | {"GET"}))}
+        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}), headers)
     if path.startswith("/api/v1/"):
         gone = "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."
         return Response(404, "application/json", encode({"error": gone}))
@@ -195,9 +239,7 @@ def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[s
     if path == "/health":
         moved = "Moved in Airflow 3. Please change config to check `/api/v2/monitor/health`"
         return Response(404, "application/json", encode({"error": moved}))
-    if resolver.current_event.http_method not in ("GET", "HEAD"):
-        return Response(405, "application/json", encode({"detail": "Method Not Allowed"}))
-    return _web(resolver.current_event.raw_event, path)
+    return _web(event.raw_event, path)
 
 
 def _web(event: dict[str, Any], path: str) -> Response[str]:

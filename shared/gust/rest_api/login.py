@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from http.cookies import SimpleCookie
 from typing import Final
 from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
-from gust.rest_api.auth import COOKIE
+from gust.rest_api.auth import COOKIE, set_cookie
 from gust.rest_api.request import Answer, Query, Request, bad_request
 from gust.rest_api.routing import operation
 from gust.services.context import Services
@@ -31,9 +30,7 @@ def login(services: Services, request: Request) -> Answer:  # noqa: ARG001 - a h
 @operation("logout")
 def logout(services: Services, request: Request) -> Answer:  # noqa: ARG001
     """The browser forgets its token; tokens are not kept anywhere, and run out by themselves."""
-    cookie = SimpleCookie({COOKIE: ""})
-    cookie[COOKIE] |= {"path": "/", "max-age": 0, "httponly": True, "samesite": "lax"}
-    return _redirect(LOGIN_URL, {"Set-Cookie": cookie[COOKIE].OutputString()})
+    return _redirect(LOGIN_URL, {"Set-Cookie": set_cookie(request.event, COOKIE, "", max_age=0)})
 
 
 def _redirect(location: str, headers: dict[str, str] | None = None) -> Answer:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from gust.services.ports import User
+from gust.services.ports import Session, User
 
 Json = dict[str, Any]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -83,6 +83,10 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     """By lower-case name."""
     raw_body: str = ""
+    session: Session | None = None
+    """What the user's token says, if they sent one."""
+    event: Mapping[str, Any] = field(default_factory=dict)
+    """As the HTTP API sent it; what else it says (cookies, route) concerns who signs in only."""
 
     def query(self, model: type[ModelT]) -> ModelT:
         """The query parameters. Problem 422 names each that is wrong."""

@@ -12,7 +12,7 @@ there. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and the sc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -47,6 +47,9 @@ from gust.scheduling.upstream import Upstream
 UNSTOPPABLE: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED})
 """What a failure of another task ends nothing of."""
 
+BEGUN: Final = frozenset({S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED, S.AWAITING_INPUT})
+"""What a worker, a trigger or a person has in hand."""
+
 SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
 
@@ -76,6 +79,7 @@ def decide(
     pools: slots.Pools | None = None,
     used: Mapping[str, int] | None = None,
     max_active_tasks: int | None = None,
+    is_paused: bool = False,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
@@ -84,6 +88,8 @@ def decide(
     `pools` are those that the tasks name, as far as they exist; `used` says how many slots are held of the limits that tasks
     have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`:
     that of the run's version.
+    `is_paused`: the DAG is. Then nothing goes to a worker and the run's own timeout waits, but what has begun may end, what
+    follows from that is certain all the same, and a run with nothing left to do is over.
     """
     match run.state:
         case DagRunState.QUEUED:
@@ -102,6 +108,7 @@ def decide(
         pools=pools or {},
         used=used or {},
         most=most,
+        is_paused=is_paused,
     )
     return deciding.decide()
 
@@ -114,8 +121,8 @@ def look_after(
     now: datetime,
     config: Config = Config(),
 ) -> Decision:
-    """For a running run whose DAG is paused: nothing goes on, but a worker may be lost, or a trigger's time be up, and what
-    they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
+    """For a running run whose DAG has no file any more: nothing goes on, but a worker may be lost, or a trigger's time be
+    up, and what they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
     deciding = _Deciding(
         spec, run, instances, now=now, config=config, past=None, callbacks=(), pools={}, used={}, most=0
     )
@@ -138,6 +145,7 @@ class _Deciding:
         pools: slots.Pools,
         used: Mapping[str, int],
         most: int,
+        is_paused: bool = False,
     ) -> None:
         self.spec = spec
         self.run = run
@@ -145,9 +153,11 @@ class _Deciding:
         self.config = config
         self.past = past
         self.callbacks = callbacks
+        self.instances = instances
         self.pools = pools
         self.used = used
         self.max_active_tasks = most
+        self.is_paused = is_paused
         self.admitted = slots.admissions(run)
         """The run's, and whom this decision lets go besides."""
         self.run_admitting = run
@@ -167,8 +177,10 @@ class _Deciding:
         """What waits for its upstreams, as far as they were looked at."""
 
     def decide(self) -> Decision:
-        if self._is_timed_out():
+        if not self.is_paused and self._is_timed_out():
             return self._time_out()
+        if not self.is_paused and self._logical_date_to_come() is not None:
+            return self._await_logical_date()
         self._fail_fast()
         self._ring_timers()
         while True:
@@ -177,16 +189,47 @@ class _Deciding:
             is_stuck = self._overtake()
             if is_stuck or self.view.changes == changes_before:
                 break
-        self._schedule([pair for pair in ready if not self.view.has_moved(pair[1])])
+        if not self.is_paused:
+            self._schedule([pair for pair in ready if not self.view.has_moved(pair[1])])
         return self._conclude(is_stuck=is_stuck)
+
+    def _logical_date_to_come(self) -> datetime | None:
+        date = self.run.logical_date
+        return date if date is not None and date > self.now else None
+
+    def _await_logical_date(self) -> Decision:
+        """Somebody triggered the run ahead of its logical date. It runs, and nothing in it does before that."""
+        date = self._logical_date_to_come()
+        self._ring_timers()
+        for _, instance in self.view.all_instances():
+            if instance.state in SCHEDULABLE:
+                self._wait(instance, f"Its run's logical date is in the future: {date}.", Dependency.LOGICAL_DATE)
+        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in BEGUN])
+        exact = _earlier(exact, date)
+        moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
+        return Decision(
+            transitions=moves,
+            run=self._run_looked_at_again(exact, lazy),
+            effects=(*(SendCallback(due) for due in callback.due_by(moves)), *self._triggers()),
+            reasons=self.reasons,
+            blocked_by=self.blocked_by,
+            due_at=_earlier(exact, lazy),
+        )
 
     def look_after(self) -> Decision:
         self._ring_timers()
-        begun = {S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED, S.AWAITING_INPUT}
-        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in begun])
-        ends = lazy if lazy < self.now + self.config.look_again else None
         moves = tuple(callback.with_trigger_kill(moved) for moved in self.view.moves.values())
-        return Decision(transitions=moves, due_at=_earlier(exact, ends))
+        return Decision(transitions=moves, effects=self._triggers(), due_at=self._due_though_standing())
+
+    def _triggers(self) -> tuple[Effect, ...]:
+        """They go on whatever their DAG does."""
+        effects = (self._effect_of(instance) for _, instance in self.view.all_instances())
+        return tuple(effect for effect in effects if isinstance(effect, SendTrigger))
+
+    def _due_though_standing(self) -> datetime | None:
+        """When something that has begun may have to be ended, though nothing goes on."""
+        exact, lazy = self._deadlines([i for _, i in self.view.all_instances() if i.state in BEGUN])
+        return _earlier(exact, lazy if lazy < self.now + self.config.look_again else None)
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -301,6 +344,8 @@ class _Deciding:
                     found += [(task, expanded) for expanded in self._expand(task, current)]
                     continue
                 for one in (*self._revise(task), current):
+                    if self.is_paused:
+                        continue
                     if task.is_empty:
                         empty.append((task, one))
                     elif not self.view.has_moved(one) and self._needs_worker(task, one):
@@ -591,6 +636,8 @@ class _Deciding:
             reason = "Deadlock: no unfinished task can ever run."
             waiting = [instance for _, instance in unfinished]
             return self._finish(DagRunState.FAILED, reason, why=WhyEnded.DEADLOCKED, unfinished=waiting)
+        if self.is_paused:
+            return self._conclude_paused()
         for task, instance in unfinished:
             self._explain(task, instance)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
@@ -610,8 +657,25 @@ class _Deciding:
             due_at=_earlier(exact, lazy),
         )
 
+    def _conclude_paused(self) -> Decision:
+        moves = self._transitions()
+        return Decision(
+            transitions=moves,
+            stopped=self._stopped(),
+            effects=(*(SendCallback(due) for due in callback.due_by(moves)), *self._triggers()),
+            due_at=self._due_though_standing(),
+        )
+
     def _transitions(self) -> tuple[transition.Transition, ...]:
-        return tuple(callback.with_trigger_kill(moved) for moved in self.view.transitions())
+        moves = (*self._gone(), *self.view.transitions())
+        return tuple(callback.with_trigger_kill(moved) for moved in moves)
+
+    def _gone(self) -> Iterator[transition.Transition]:
+        """The run goes on with another version of the DAG, which does not have them."""
+        for instance in self.instances.values():
+            if instance.task_id not in self.spec.tasks and instance.state is not S.REMOVED:
+                reason = "The DAG version that its run goes on with has no such task."
+                yield transition.remove(instance, at=self.now, reason=reason)
 
     def _stopped(self) -> tuple[transition.Transition, ...]:
         instances = (self.view.instances_of(task_id)[map_index] for task_id, map_index in self._stoppers)
@@ -731,7 +795,8 @@ class _Deciding:
 
     def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime]:
         """The earliest moment that something is due at, and the earliest at which somebody may be found lost."""
-        exact = [self._run_deadline(), callback.next_deadline(self.callbacks)]
+        run_deadline = None if self.is_paused else self._run_deadline()
+        exact = [run_deadline, callback.next_deadline(self.callbacks)]
         lost = [self.now + self.config.look_again]
         for instance in unfinished:
             match instance.state:

@@ -9,6 +9,7 @@ class Dependency(StrEnum):
     TRIGGER_RULE = "Trigger Rule"
     BRANCH = "Not Previously Skipped"
     MAPPED_SOURCES = "Mapped dependencies have succeeded"
+    LOGICAL_DATE = "Logical Date"
     PREVIOUS_RUN = "Previous Dagrun State"
     RETRY_PERIOD = "Not In Retry Period"
     RESCHEDULE = "Ready To Reschedule"

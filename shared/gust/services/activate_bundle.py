@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
+from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
@@ -255,7 +256,7 @@ class Deployment:
                 continue
             if before is not None and before.is_asset_triggered and not after.is_asset_triggered:
                 self.services.store.unqueue(after.dag_id)  # As in Airflow: nothing waits for these any more.
-            if before is not None and before.is_stale and not after.is_paused:
+            if before is not None and not after.is_paused and lets_runs_go(before, after, spec):
                 wake_runs(self.services, after, now=self.services.clock.now())
             wake_timetable(self.services, after, now=self.services.clock.now())
             wake_for_assets(self.services, after, now=self.services.clock.now())
@@ -334,6 +335,7 @@ class Deployment:
                 for task in spec.tasks.values()
             ),
             allowed_run_types=spec.allowed_run_types,
+            access_control=access_control_of(spec.access_control),
         )
         if self.is_scheduled_as_before(before, spec):
             return dag
@@ -453,6 +455,13 @@ class Deployment:
                 continue
             return
         raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+
+
+def lets_runs_go(before: Dag, after: Dag, spec: DagSpec) -> bool:
+    """Whether runs that stood still may go on now: otherwise they look after themselves within the hour."""
+    has_room = after.max_active_runs > before.max_active_runs or after.max_active_tasks > before.max_active_tasks
+    is_followed = spec.disable_bundle_versioning and after.version_number != before.version_number
+    return before.is_stale or has_room or is_followed
 
 
 def listeners_of(outcomes: Iterable[FileOutcome], active: Bundle | None) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from gust.services.advance_backfill import advance_backfill
 from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN, create_due_runs
+from gust.services.follow_newest import follow_newest, is_behind
 from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
@@ -75,9 +76,12 @@ def advance(services: Services, key: DagRunKey) -> None:
             until = next_deadline(callbacks)
             dag, pools = services.store.get_dag_and_pools(run.dag_id, [DEFAULT_POOL])
             if dag is None or dag.is_paused or dag.is_stale:
-                return wait_for_dag(services, state, now=now, until=until)
+                return wait_for_dag(services, replace(state, callbacks=callbacks), dag, now=now, until=until)
             if run.state is DagRunState.QUEUED and run.run_after > now:
                 return await_start(services, run, now=now, until=until)
+            if is_behind(state, dag):
+                follow_newest(services, state, dag)
+                continue
             spec = load_spec(services.objects, run.spec_key)
             if run.state is DagRunState.QUEUED:
                 lane = lane_of(services, run, dag)
@@ -165,15 +169,26 @@ def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: in
     return started
 
 
-def wait_for_dag(services: Services, state: RunState, *, now: datetime, until: datetime | None) -> None:
+def wait_for_dag(
+    services: Services, state: RunState, dag: Dag | None, *, now: datetime, until: datetime | None
+) -> None:
     """The run stands still until its DAG is unpaused, or has a file again. What was begun may end meanwhile, and nobody but
-    the scheduler notices the end of a lost worker. `until`: a deadline. Raises StaleDagRun."""
+    the scheduler notices the end of a lost worker; the run of a paused DAG may be over with that. `until`: a deadline.
+    Raises StaleDagRun."""
     run = state.run
     if run.state is not DagRunState.RUNNING:
         return stand_still(services, run, now=now, until=until)
-    looked = look_after(load_spec(services.objects, run.spec_key), run, state.instances, now=now)
-    if services.store.move_all(looked.transitions):
+    spec = load_spec(services.objects, run.spec_key)
+    if dag is None or not dag.is_paused:
+        looked = look_after(spec, run, state.instances, now=now)
+    else:
+        past = load_past(services, run, spec)
+        looked = decide(spec, run, state.instances, now=now, past=past, callbacks=state.callbacks, is_paused=True)
+    if not commit(services, run, looked, now=now):
         raise StaleDagRun(f"instances of {run.key} moved on", run)
+    perform(services, spec, looked.run or run, looked)
+    if looked.run is not None:
+        return None
     return stand_still(services, run, now=now, until=min(filter(None, (until, looked.due_at)), default=None))
 
 

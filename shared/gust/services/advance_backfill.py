@@ -29,6 +29,7 @@ from gust.services.context import Services
 from gust.services.create_dag_run import NOTICED_WITHIN
 from gust.services.deadlines import wake_for_deadlines, with_deadlines
 from gust.services.next_run import random_part
+from gust.services.recompute_next_run import recompute_after_backfill
 from gust.services.specs import load_spec
 
 AT_ONCE: Final = 100
@@ -100,6 +101,7 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
     plan = [read(line) for line in lines[backfill.made : backfill.made + AT_ONCE]]
     existing = existing_runs(services, backfill.dag_id, plan)
     last = backfill.made + len(plan)
+    made: list[NextRun] = []
     spec = load_spec(services.objects, backfill.spec_key)
     for ordinal, info in enumerate(plan, start=backfill.made + 1):
         before = existing.get(date_of(info))
@@ -114,6 +116,8 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
             else:
                 run_again(services, backfill, before, ordinal)
             backfill = replace(backfill, made=ordinal)
+            made.append(info)
+    recompute_after_backfill(services, backfill.dag_id, made)
     if backfill.made < last:
         services.store.update_backfill(backfill, replace(backfill, made=last))
     log.info("Backfill goes on", dag_id=backfill.dag_id, backfill_id=backfill.backfill_id, made=last)

@@ -4,7 +4,8 @@ Making a run is one conditional write. Nothing is decided here: the write itself
 """
 
 import re
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, BadRequest, NotFound, StaleDag
@@ -21,6 +22,7 @@ from gust.scheduling.timetable import (
 )
 from gust.services.context import Services
 from gust.services.deadlines import create_run_with_deadlines
+from gust.services.load_past import last_automated_run
 from gust.services.next_run import described_run, manual_interval, run_id_of, with_next_run
 from gust.services.params import validated_params
 from gust.services.specs import load_spec
@@ -34,6 +36,9 @@ MAX_RUN_ID_LENGTH: Final = 250
 NOTICED_WITHIN: Final = timedelta(seconds=60)
 """The stream tells the scheduler of a new run at once. Should that word be lost, the tick finds the run after this time.
 It is also when a running task may first be found lost, so that the run's first decision need not write a moment anew."""
+
+REPARSED_EVERY: Final = timedelta(seconds=30)
+"""Airflow's `[dag_processor] min_file_process_interval`, at its default."""
 
 
 def create_dag_run(
@@ -76,6 +81,8 @@ def create_dag_run(
         data_interval = manual_interval(services, dag, spec, run_after=asked_about)
     run_id = run_id or run_id_of(services, dag, spec, run_type, NextRun(run_after, data_interval))
     check_run_id(run_id, run_type)
+    if run_type is DagRunType.OPERATOR_TRIGGERED:
+        check_not_too_early(spec, logical_date)
     validated_params(spec, conf)
 
     run = DagRun(
@@ -113,6 +120,10 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
     now = services.clock.now()
     while (dag := services.store.get_dag(dag_id)) and is_due(dag, now):
         spec = load_spec(services.objects, dag.spec_key)
+        if (newer := skipped_ahead(services, dag, spec, now)) is not None:
+            with suppress(StaleDag):
+                services.store.put_dag(dag, newer)
+            continue
         # The index may not show yet what was just made. What has started meanwhile counts twice then: it makes the others
         # when it ends.
         waiting = {run.key for run in made}.union(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
@@ -139,6 +150,18 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
 
         made += create_asset_runs(services, dag)
     return made
+
+
+def skipped_ahead(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> Dag | None:
+    """The DAG with a later run as its next one, where the present one found no room for so long that without catchup it is
+    not made any more. Airflow's parser computes the next run anew all the time."""
+    if spec.catchup or dag.next_run_after is None or dag.next_run_after > now - REPARSED_EVERY:
+        return None
+    last = last_automated_run(services, dag.dag_id, partitioned=spec.timetable.partitioned)
+    newer = with_next_run(services, dag, spec, last=last, now=now)
+    if newer.next_run_after is None or not dag.next_run_after < newer.next_run_after <= now:
+        return None
+    return newer
 
 
 def is_due(dag: Dag, now: datetime) -> bool:
@@ -207,6 +230,19 @@ def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | No
         raise BadRequest(
             f"Partition key {partition_key!r} does not match the timetable's key_format {key_format!r}: {problem}"
         ) from problem
+
+
+def check_not_too_early(spec: DagSpec, logical_date: datetime | None) -> None:
+    """Airflow asks this of operators alone, and of `default_args` alone. Raises BadRequest."""
+    start = spec.default_args.get("start_date")
+    if logical_date is not None and start and logical_date < _aware(datetime.fromisoformat(start)):
+        raise BadRequest(
+            f"Logical date [{logical_date.isoformat()}] should be >= start_date [{start}] from Dag's default_args"
+        )
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def check_run_id(run_id: str, run_type: DagRunType) -> None:

@@ -15,14 +15,17 @@ ATTEMPTS = 10
 
 
 def delete_dag_run(services: Services, key: DagRunKey) -> None:
-    """Delete a run that is not running, with all that belongs to it.
+    """Delete a run that is not running, with all that belongs to it. The latest one of the timetable is made anew then.
 
     Raises NotFound, and Conflict where it runs. One that dies half-way leaves a run to be deleted again.
     """
-    delete_run(services, key, but=frozenset({DagRunState.RUNNING}))
+    # Imported here: timetables are slow to import.
+    from gust.services.recompute_next_run import recompute_without  # noqa: PLC0415
+
+    recompute_without(services, delete_run(services, key, but=frozenset({DagRunState.RUNNING})))
 
 
-def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState] = frozenset()) -> None:
+def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState] = frozenset()) -> DagRun:
     for _ in range(ATTEMPTS):
         run = services.store.get_run(key)
         if run is None:
@@ -39,7 +42,8 @@ def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState
             services.store.delete_run(held)
         except StaleDagRun:
             continue
-        return _start_next(services, held)
+        _start_next(services, held)
+        return run
     raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
 
 

@@ -86,13 +86,20 @@ def following_runs(services: Services, run: DagRun, spec: DagSpec) -> list[DagRu
     return waiting
 
 
-def last_automated_run(services: Services, dag_id: str, *, partitioned: bool) -> NextRun | None:
-    """The latest run that a timetable or a backfill made: by its logical date, or by its partition's date."""
+def last_automated_run(
+    services: Services, dag_id: str, *, partitioned: bool, but: DagRunKey | None = None
+) -> NextRun | None:
+    """The latest run that a timetable or a backfill made: by its logical date, or by its partition's date. `but`: one that
+    is gone, which the index may still show."""
+
+    def is_meant(run: DagRun) -> bool:
+        return run.run_type in BY_TIMETABLE and run.key != but
+
     if partitioned:
-        of_partitions = [run for run in services.store.runs_of_partition(dag_id, None) if run.run_type in BY_TIMETABLE]
+        of_partitions = [run for run in services.store.runs_of_partition(dag_id, None) if is_meant(run)]
         last = max(of_partitions, key=lambda run: (run.partition_date, run.run_after), default=None)
     else:
-        last = next((run for run in services.store.runs_before(dag_id, None) if run.run_type in BY_TIMETABLE), None)
+        last = next((run for run in services.store.runs_before(dag_id, None) if is_meant(run)), None)
     return None if last is None else info_of(last)
 
 

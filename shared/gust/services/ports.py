@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gust.errors import NotSupportedYet, Unreadable
+from gust.model.access import Role
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -60,8 +61,25 @@ class User:
     """Who asks, as a token of the public API says."""
 
     name: str
-    role: str
-    """Airflow's simple role: viewer, user, op, admin."""
+    role: Role | None = None
+    """`None`: of DAGs they see those that give something to one of their `dag_roles`, and nothing else."""
+    dag_roles: tuple[str, ...] = ()
+    """Names that DAGs may give rights to, beside the role's own."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that a DAG's `access_control` may know them by."""
+        return frozenset(self.dag_roles if self.role is None else (self.role.title, *self.dag_roles))
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a token of a person says."""
+
+    user: User
+    issued_at: datetime
+    signed_in_at: datetime
+    """Earlier than it was issued, where it was given for another token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -884,8 +902,36 @@ class Tokens(Protocol):
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
         """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
 
-    def for_user(self, user: User, *, now: datetime, lifetime: timedelta) -> str:
-        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role."""
+    def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
+        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role. It
+        says since when the person is signed in: since `now` unless given."""
 
     def user_of(self, token: str, *, now: datetime) -> User:
         """Whom the token names. Raises Unauthorized where it has expired, Forbidden where it is not one of ours."""
+
+    def session_of(self, token: str, *, now: datetime) -> Session:
+        """Whom the token names, and since when. Raises as `user_of`."""
+
+    def seal(self, claims: Mapping[str, str], audience: str, *, now: datetime, lifetime: timedelta) -> str:
+        """What we hand out and want back unchanged, for one purpose."""
+
+    def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
+        """What was sealed. Raises Unauthorized where it has expired, Forbidden where it is not of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an OpenID provider has recognised."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+class IdentityProvider(Protocol):
+    """Where people sign in whom AWS does not know."""
+
+    def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
+        """Where a browser is sent to. Raises Unwell."""
+
+    def identity(self, code: str, *, verifier: str, redirect_uri: str, nonce: str, now: datetime) -> Identity:
+        """Whom the code is for, with which the browser came back. Raises Forbidden where it is not good, Unwell."""

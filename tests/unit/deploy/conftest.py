@@ -140,6 +140,7 @@ class Stack:
             start_date=datetime(2026, 3, 1, tzinfo=UTC),
             timetable=timetable,
             tags=("made-up",),
+            access_control={"team-a": ["can_read"]},
             tasks={"t": TaskSpec(task_id="t", max_active_tis_per_dag=1)},
         )
         return ParsedDag(

@@ -27,6 +27,7 @@ def test_a_first_deployment(stack):
         "0 * * * *",
         True,
     )
+    assert a.access_control == {"team-a": {"DAGs": ["can_read"]}}
     assert a.next_run_after == datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
     assert a.bundle_version == stack.store.active_bundle().version
     assert (a.last_parsed_time, a.last_parse_duration) == (stack.clock.now(), 0.5)
@@ -492,6 +493,23 @@ def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
     stack.upload("a.py", "dag a @daily")
     stack.deploy()
     assert [wake.run_id for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
+
+
+@pytest.mark.parametrize("limit", ["max_active_runs", "max_active_tasks"])
+def test_runs_that_wait_for_room_go_on_when_an_edit_makes_some(stack, limit):
+    """They stand still until somebody wakes them, for an hour."""
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.store.put_dag(stack.dag("a"), replace(stack.dag("a"), is_paused=False, **{limit: 1}))
+    create_dag_run(stack.services, "a", run_id="r", triggered_by=DagRunTriggeredByType.REST_API)
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a 0 1 1 1 *")
+    stack.deploy()
+    assert [wake.run_id for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
+    stack.queues.wakes.clear()
+    stack.upload("a.py", "dag a 0 2 1 1 *")
+    stack.deploy()
+    assert [wake for wake, _ in stack.queues.wakes if isinstance(wake, WakeRun)] == [], "nothing has changed for them"
 
 
 def test_events_that_wait_for_a_dag_are_forgotten_when_it_waits_for_none_any_more(stack):

@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from gust.aws.tokens import DISPATCH_AUDIENCE
+from gust.model.access import Role
 from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.state import TaskInstanceState as S
@@ -99,7 +100,7 @@ def test_without_a_good_token_nothing_happens(etl: World, operation: str) -> Non
     claims = jwt.decode(good, options={"verify_signature": False})
     forged = jwt.encode(claims, "another key, long enough for HS256 too", algorithm="HS256")
     unsigned = jwt.encode(claims, None, algorithm="none")
-    persons = etl.tokens.for_user(User("me", "admin"), now=NOW, lifetime=timedelta(days=1))
+    persons = etl.tokens.for_user(User("me", Role.ADMIN), now=NOW, lifetime=timedelta(days=1))
     for token in (forged, unsigned, persons, "nonsense", good[:-2]):
         assert etl.request(method, path(queued, name), token=token, body=start_body())[0] == 403
     assert etl.request(method, path(queued, name), body=start_body()) == (401, {"detail": "Missing auth token"})

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gust.model.access import access_control_of
 from gust.model.dag_spec import (
     AssetRef,
     ConcatLength,
@@ -65,6 +66,13 @@ DAG_FIELDS = {
     "has_on_success_callback": False,
     "root_children": ("start", "watched", "work", "outer", "last"),
 }
+
+
+def test_what_a_dag_gives_to_roles_has_one_form(everything):
+    assert access_control_of(everything.access_control) == {
+        "Viewer": {"DAG Runs": ["can_create"]},
+        "team-a": {"DAGs": ["can_edit", "can_read"]},
+    }
 
 
 def test_timetable(everything):

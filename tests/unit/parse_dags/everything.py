@@ -21,6 +21,7 @@ with DAG(
     catchup=True,
     is_paused_upon_creation=False,
     max_active_runs=3,
+    access_control={"team-a": {"can_read", "can_edit"}, "Viewer": {"DAG Runs": {"can_create"}}},
     max_active_tasks=5,
     max_consecutive_failed_dag_runs=4,
     dagrun_timeout=timedelta(hours=2),

@@ -278,8 +278,8 @@ def etl_spec(**fields: Any) -> DagSpec:
     return DagSpec(**(defaults | fields))
 
 
-@pytest.fixture
-def world() -> World:
+def make_world() -> World:
+    """One with nothing in it."""
     clock = ManualClock(NOW)
     store, objects, queues, logs = MemoryStore(clock=clock), MemoryObjects(), MemoryQueues(), FakeLogs()
     tokens = JwtTokens(lambda: "a signing key that is long enough for HS256")
@@ -296,6 +296,11 @@ def world() -> World:
         deployments=deployments,
     )
     return World(services, store, objects, queues, clock, logs, inventory, deployments)
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
 
 
 @pytest.fixture

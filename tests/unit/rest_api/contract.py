@@ -19,14 +19,20 @@ LOOSE = {"StructuredLogMessage", "HealthInfoResponse", "ValidationError", "HTTPV
 """Schemas whose objects may hold more or less than they declare."""
 
 
-@cache
-def document(file: str = FILE, *, nulls: bool = True) -> dict[str, Any]:
-    """`nulls=False`: for operations that leave out fields without a value."""
+def raw(file: str = FILE) -> dict[str, Any]:
+    """As it is in the wheel."""
     spec = find_spec("airflow")
     assert spec is not None
     assert spec.submodule_search_locations is not None
     text = (Path(next(iter(spec.submodule_search_locations))) / file).read_text()
     loaded: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
+    return loaded
+
+
+@cache
+def document(file: str = FILE, *, nulls: bool = True) -> dict[str, Any]:
+    """With what Airflow keeps to beyond it. `nulls=False`: for operations that leave out fields without a value."""
+    loaded = raw(file)
     for name, schema in loaded["components"]["schemas"].items():
         if schema.get("type") == "object" and "properties" in schema and name not in LOOSE:
             # Airflow always answers all fields of a model, and no others: stricter than the schema says.

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 import pytest
 
-from gust.rest_api.auth import PUBLIC_OPERATIONS
 from gust.rest_api.operations import OPERATIONS
+from gust.rest_api.permissions import PUBLIC
 from gust.rest_api.routing import HANDLERS
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import Api
@@ -42,10 +42,28 @@ def test_only_what_airflow_shows_to_everybody_is_public() -> None:
         for name, (method, path) in contract.operations().items()
         if "security" in contract.document()["paths"][path][method.lower()]
     }
-    assert PUBLIC_OPERATIONS & secured == {"logout"}
+    assert PUBLIC & secured == {"logout"}
 
 
 def test_unknown_paths_and_methods(api: Api) -> None:
     assert api("GET", "/api/v2/nope").status == 404
     assert api("POST", "/nope").detail == "Method Not Allowed"  # the web UI's page answers any other path
     assert api("DELETE", "/api/v2/version").status == 405
+
+
+def test_what_no_route_answers_is_only_the_wrong_method(api: Api) -> None:
+    """Airflow has an answer for every GET, so any other method finds a route, and is not the route's."""
+    for method, path, allowed in (
+        ("POST", "/api/v2/backfills/1/pause", "GET, PUT"),
+        ("DELETE", "/api/v2/assets/1/queuedEvents/", "GET"),
+        ("PUT", "/api/v2/nope", "GET"),
+    ):
+        reply = api(method, path)
+        assert (reply.status, reply.detail, reply.headers["allow"]) == (405, "Method Not Allowed", allowed)
+    assert api("GET", "/api/v2/dags/etl/clearTaskInstances").json == {"error": "API route not found"}
+
+
+def test_a_key_with_a_line_break_is_within_reach(api: Api) -> None:
+    api.ok("post_variable", "POST", "/api/v2/variables", {"key": "a\nb", "value": "v"}, 201)
+    assert api.ok("get_variable", "GET", "/api/v2/variables/a%0Ab")["key"] == "a\nb"
+    assert api("DELETE", "/api/v2/variables/a%0Ab").status == 204

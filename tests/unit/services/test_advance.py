@@ -11,13 +11,15 @@ from gust.errors import Unwell
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.state import DagRunType
+from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
+from gust.services.explain import explain
+from gust.services.pause_dag import set_paused
 from gust.services.report_trigger import park
 from gust.services.tick import tick
 from gust.store.memory import MemoryStore
@@ -172,11 +174,96 @@ def test_a_run_for_later_waits_for_its_run_after(world: World) -> None:
     assert world.advance(run).state is RUNNING
 
 
+def test_nothing_runs_before_the_logical_date(world: World) -> None:
+    """Airflow starts the run and says "Logical date is in future" until it comes (`_schedule_dag_run`)."""
+    world.given_dag(chain("extract"))
+    date = world.clock.now() + timedelta(seconds=150)
+    run = world.trigger(logical_date=date)
+    assert world.advance(run).state is RUNNING
+    assert (world.state(run, "extract"), world.queues.tasks) == (None, [])
+    [objection] = explain(world.services, run, "extract", -1)
+    assert "logical date is in the future" in objection.reason
+
+    world.pass_time(seconds=100)
+    assert world.advance(run).due_at == date
+    world.queues.wakes.clear()
+    tick(world.services)
+    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=date), 50.0)]
+    world.pass_time(seconds=50)
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+
+
 def test_a_paused_dag_stands_still(world: World) -> None:
     world.given_dag(chain("extract"), is_paused=True)
     run = world.trigger()
     assert world.advance(run).state is QUEUED
     assert world.queues.tasks == []
+
+
+class TestPausedWhileItRuns:
+    """Airflow's `_update_dag_run_state_for_paused_dags`: nothing is sent any more, what has ended has its consequences."""
+
+    def given(self, world: World, *task_ids: str, **fields: object) -> DagRunKey:
+        world.given_dag(chain(*task_ids, **fields))
+        run = world.trigger()
+        world.advance(run)
+        set_paused(world.services, "etl", True)
+        world.queues.tasks.clear()
+        return run
+
+    def test_the_last_task_ends_the_run(self, world: World) -> None:
+        run = self.given(world, "extract")
+        world.succeed(run, "extract")
+        ended = world.advance(run)
+        assert (ended.state, ended.end_date) == (SUCCESS, world.clock.now())
+
+    def test_what_follows_from_a_failure_is_settled_and_the_run_over(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.work(run, "extract", lambda instance: transition.fail(instance, at=world.clock.now()))
+        assert world.advance(run).state is DagRunState.FAILED
+        assert world.state(run, "load") is S.UPSTREAM_FAILED
+
+    def test_what_may_go_waits_until_the_dag_is_unpaused(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.succeed(run, "extract")
+        assert world.advance(run).state is RUNNING
+        assert (world.state(run, "load"), world.queues.tasks) == (None, [])
+        set_paused(world.services, "etl", False)
+        world.advance(run)
+        assert world.state(run, "load") is S.QUEUED
+
+    def test_empty_tasks_wait_too(self, world: World) -> None:
+        spec = chain("extract", "end")
+        end = spec.tasks["end"].model_copy(update={"is_empty": True})
+        run = self.given(world, "extract", "end", tasks={**spec.tasks, "end": end})
+        world.succeed(run, "extract")
+        assert world.advance(run).state is RUNNING
+        assert world.state(run, "end") is None
+
+    def test_the_runs_timeout_waits_too(self, world: World) -> None:
+        run = self.given(world, "extract", "load", dagrun_timeout=60.0)
+        world.pass_time(seconds=61)
+        assert world.advance(run).state is RUNNING
+        set_paused(world.services, "etl", False)
+        assert world.advance(run).state is DagRunState.FAILED
+
+    def test_a_task_that_defers_has_its_trigger_run(self, world: World) -> None:
+        run = self.given(world, "extract")
+        trigger = ParkedTrigger(classpath="my.Trigger", kwargs={}, next_method="resume")
+        world.work(run, "extract", lambda instance: transition.defer(instance, trigger=trigger))
+        world.advance(run)
+        assert len(world.queues.triggers) == 1
+        world.advance(run)
+        assert len(world.queues.triggers) == 1, "once"
+
+    def test_looking_again_sends_nothing_and_moves_nothing(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.succeed(run, "extract")
+        before = world.advance(run)
+        world.queues.wakes.clear()
+        assert world.advance(run) == before
+        assert (world.queues.wakes, world.queues.tasks) == ([], [])
 
 
 def test_a_run_that_is_not_there_is_no_error(world: World) -> None:
@@ -190,8 +277,8 @@ def test_a_task_that_depends_on_the_past_waits_for_the_run_before(world: World) 
     extract = spec.tasks["extract"].model_copy(update={"depends_on_past": True})
     world.given_dag(spec.model_copy(update={"tasks": {"extract": extract}}))
     now = world.clock.now()
-    first = world.trigger("first", logical_date=now)
-    second = world.trigger("second", logical_date=now + timedelta(days=1), run_after=now)
+    first = world.trigger("first", logical_date=now - timedelta(days=1))
+    second = world.trigger("second", logical_date=now)
     world.advance(first)
     world.advance(second)
     assert (world.state(first, "extract"), world.state(second, "extract")) == (S.QUEUED, None)
@@ -296,6 +383,55 @@ class Reading:
         if name == "list_runs":
             raise AssertionError("the whole history is read")
         return getattr(self._store, name)
+
+
+class TestWithoutBundleVersioning:
+    """A run goes on with what the DAG's file says now (Airflow's `_verify_integrity_if_dag_changed`)."""
+
+    def edit(self, world: World, *task_ids: str) -> None:
+        spec = chain(*task_ids, disable_bundle_versioning=True)
+        key = f"specs/edited-{'-'.join(task_ids)}.json"
+        world.objects.put(key, spec.model_dump_json().encode())
+        dag = world.dag()
+        world.store.put_dag(dag, replace(dag, spec_key=key, version_number=dag.version_number + 1))
+
+    def given(self, world: World, *task_ids: str) -> DagRunKey:
+        world.given_dag(chain(*task_ids, disable_bundle_versioning=True))
+        run = world.trigger()
+        world.advance(run)
+        world.succeed(run, task_ids[0])
+        return run
+
+    def test_new_tasks_run_and_those_that_are_gone_are_removed(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.advance(run)
+        assert world.state(run, "load") is S.QUEUED
+        self.edit(world, "extract", "transform")
+        assert world.advance(run).version_number == 2
+        assert (world.state(run, "load"), world.state(run, "transform")) == (S.REMOVED, S.QUEUED)
+        extract = world.store.get_instance(run.task_instance("extract"))
+        assert extract is not None
+        assert (extract.state, extract.version_number) == (S.SUCCESS, 1), "what has ended stays what it was"
+        world.succeed(run, "transform")
+        assert world.advance(run).state is SUCCESS
+
+    def test_what_comes_back_runs(self, world: World) -> None:
+        run = self.given(world, "extract", "load")
+        world.advance(run)
+        self.edit(world, "extract", "transform")
+        world.advance(run)
+        self.edit(world, "extract", "load")
+        world.advance(run)
+        assert (world.state(run, "load"), world.state(run, "transform")) == (S.QUEUED, S.REMOVED)
+
+    def test_a_run_that_is_pinned_to_its_bundle_goes_on_as_it_was(self, world: World) -> None:
+        world.given_dag(chain("extract", "load"))
+        run = world.trigger()
+        world.advance(run)
+        self.edit(world, "extract", "transform")
+        world.succeed(run, "extract")
+        assert world.advance(run).version_number == 1
+        assert world.state(run, "load") is S.QUEUED
 
 
 def test_without_bundle_versioning_the_newest_files_run(world: World) -> None:

@@ -439,3 +439,13 @@ def test_a_run_that_runs_again_has_not_ended(world: World) -> None:
     assert world.advance(run).end_date is not None
     backfill(world, 1, reprocess_behavior=ReprocessBehavior.COMPLETED)
     assert (world.run(run).state, world.run(run).end_date) == (R.QUEUED, None)
+
+
+@pytest.mark.parametrize(("catchup", "next_run"), [(True, FROM + timedelta(hours=4)), (False, START)])
+def test_a_dag_that_catches_up_goes_on_behind_a_backfill(world: World, catchup: bool, next_run: datetime) -> None:
+    """Airflow's parser computes the next run from the latest automated one, which may be a backfill's."""
+    start = FROM - timedelta(days=2)
+    world.given_dag(hourly(catchup=catchup, start_date=start), is_paused=True)
+    assert world.dag().next_run_after == (start if catchup else START)
+    backfill(world, hours=4)
+    assert world.dag().next_run_after == next_run

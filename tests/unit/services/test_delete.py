@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -12,17 +13,18 @@ from gust.model.keys import DagRunKey
 from gust.model.pool import Pool, of_pool
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import WakeRun
+from gust.model.workload import WakeDag, WakeRun
 from gust.scheduling import transition
 from gust.services.advance import advance
 from gust.services.advance_backfill import AT_ONCE
+from gust.services.create_dag_run import create_due_runs
 from gust.services.delete_dag import delete_dag
 from gust.services.delete_dag_run import delete_dag_run, delete_task_instance
 from gust.services.edit_run import HOLD
 from gust.services.grant_slots import grant_slots
 from gust.services.ports import XCom
 from gust.services.report_task_instance import heartbeat, report_success
-from tests.unit.services.conftest import RUNNING, World, chain
+from tests.unit.services.conftest import RUNNING, START, World, chain
 from tests.unit.services.test_backfills import backfill, hourly, settle
 from tests.unit.services.test_clear import clear, finished_run, instance
 
@@ -211,3 +213,36 @@ def test_a_dag_that_was_half_deleted_while_backfilling_is_deleted_again(world: W
         [],
         None,
     )
+
+
+class TestTheLatestScheduledRun:
+    """Airflow's parser finds the run before it as the latest one, and the scheduler makes the deleted one anew."""
+
+    def given(self, world: World, **fields: object) -> list[DagRunKey]:
+        start = START - timedelta(hours=3)
+        world.given_dag(hourly(start_date=start, **fields))
+        return [run.key for run in create_due_runs(world.services, "etl")]
+
+    def test_it_is_made_anew(self, world: World) -> None:
+        *_, latest = self.given(world, catchup=True)
+        delete_dag_run(world.services, latest)
+        assert world.queues.wakes[-1] == (WakeDag(dag_id="etl", at=START), 0.0)
+        assert [run.key for run in create_due_runs(world.services, "etl")] == [latest]
+
+    def test_without_catchup_too_while_no_other_is_due(self, world: World) -> None:
+        [latest] = self.given(world)
+        delete_dag_run(world.services, latest)
+        assert [run.key for run in create_due_runs(world.services, "etl")] == [latest]
+
+    def test_an_earlier_one_is_not(self, world: World) -> None:
+        first, *_ = self.given(world, catchup=True)
+        before = world.dag()
+        delete_dag_run(world.services, first)
+        assert world.dag() == before
+
+    def test_nor_is_a_persons(self, world: World) -> None:
+        self.given(world, catchup=True)
+        manual = world.trigger(logical_date=START + timedelta(minutes=30))
+        before = world.dag()
+        delete_dag_run(world.services, manual)
+        assert world.dag() == before

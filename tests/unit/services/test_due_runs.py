@@ -124,3 +124,39 @@ def test_what_cannot_be_made_says_why(world: World) -> None:
     world.trigger("twice")
     with pytest.raises(AlreadyExists):
         world.trigger("twice")
+
+
+def test_without_catchup_what_found_no_room_in_time_is_left_out(world: World) -> None:
+    """A run that takes longer than its interval: Airflow goes on with the newest interval, not with the next one."""
+    world.given_dag(hourly(max_active_runs=1))
+    [first] = create_due_runs(world.services, "etl")
+    world.advance(first.key)
+    world.pass_time(hours=4, minutes=20)
+    assert create_due_runs(world.services, "etl") == [], "no room"
+    world.succeed(first.key, "extract")
+    world.advance(first.key)
+    runs = sorted(run.logical_date for run in world.store.list_runs("etl") if run.logical_date)
+    assert runs == [START, START + timedelta(hours=4)]
+    assert world.dag().next_run_after == START + timedelta(hours=5)
+
+
+def test_with_catchup_it_is_made_up_for(world: World) -> None:
+    world.given_dag(hourly(max_active_runs=1, catchup=True, start_date=START))
+    [first] = create_due_runs(world.services, "etl")
+    world.advance(first.key)
+    world.pass_time(hours=4, minutes=20)
+    world.succeed(first.key, "extract")
+    world.advance(first.key)
+    runs = sorted(run.logical_date for run in world.store.list_runs("etl") if run.logical_date)
+    assert runs == [START, START + timedelta(hours=1)]
+
+
+def test_an_operator_triggers_nothing_before_the_start_date_of_default_args(world: World) -> None:
+    """Airflow's `trigger_dag`; its REST API does not ask."""
+    start = START - timedelta(days=1)
+    world.given_dag(chain("extract", default_args={"start_date": start.isoformat()}))
+    early = start - timedelta(seconds=1)
+    with pytest.raises(BadRequest, match="should be >= start_date"):
+        world.trigger("early", logical_date=early, run_type=DagRunType.OPERATOR_TRIGGERED)
+    world.trigger("by_a_person", logical_date=early)
+    world.trigger("on_time", logical_date=start, run_type=DagRunType.OPERATOR_TRIGGERED)

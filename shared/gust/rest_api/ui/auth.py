@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from gust.rest_api.auth import CLI_TOKEN_LIFETIME, TOKEN_LIFETIME
+from gust.rest_api.auth import CLI_TOKEN_LIFETIME, TOKEN_LIFETIME, lasting
+from gust.rest_api.permissions import PERMISSIONS, may_list
 from gust.rest_api.request import Body, Json, Request
 from gust.rest_api.routing import ui_operation
 from gust.services.context import Services
 
-MENU: Final = (
-    "Required Actions",
-    "Assets",
-    "Audit Log",
-    "Config",
-    "Connections",
-    "Dags",
-    "Deadlines",
-    "Docs",
-    "Jobs",
-    "Plugins",
-    "Pools",
-    "Providers",
-    "Variables",
-    "XComs",
-)
-"""An administrator sees all of it."""
+MENU: Final = {
+    "Required Actions": "get_hitl_details",
+    "Assets": "get_assets",
+    "Audit Log": "get_event_logs",
+    "Config": "get_config",
+    "Connections": "get_connections",
+    "Dags": "get_dags",
+    "Deadlines": "get_deadlines",
+    "Docs": None,
+    "Jobs": "get_jobs",
+    "Plugins": "get_plugins",
+    "Pools": "get_pools",
+    "Providers": "get_providers",
+    "Variables": "get_variables",
+    "XComs": "get_xcom_entries",
+}
+"""What the menu holds → the operation whose answer its page shows. Nobody is shown a page that would refuse them."""
 
 
 @ui_operation("get_auth_menus")
 def get_auth_menus(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
-    return {"authorized_menu_items": list(MENU), "extra_menu_items": []}
+    items = [item for item, shows in MENU.items() if shows is None or may_list(request.user, PERMISSIONS[shows])]
+    return {"authorized_menu_items": items, "extra_menu_items": []}
 
 
 @ui_operation("get_current_user_info")
@@ -45,9 +47,9 @@ class TokenBody(Body):
 @ui_operation("generate_token")
 def generate_token(services: Services, request: Request) -> Json:
     kind = request.body(TokenBody).token_type
-    lifetime = CLI_TOKEN_LIFETIME if kind == "cli" else TOKEN_LIFETIME
+    lasts = lasting(request.session, CLI_TOKEN_LIFETIME if kind == "cli" else TOKEN_LIFETIME, request.now)
     return {
-        "access_token": services.tokens.for_user(request.user, now=request.now, lifetime=lifetime),
+        "access_token": services.tokens.for_user(request.user, now=request.now, **lasts),
         "token_type": kind,
-        "expires_in_seconds": int(lifetime.total_seconds()),
+        "expires_in_seconds": int(lasts["lifetime"].total_seconds()),
     }

@@ -1,0 +1,77 @@
+"""The keys that tokens are signed with: one secret's text that holds several, the newest first, separated by commas.
+
+The first signs, each of them verifies; a token names its key in its header (`kid`). A key is replaced by writing a new one
+before it (`./gust rotate-key`), and is dropped by a later replacement, when every token that it signed has run out.
+So nobody is logged out, and no task that waits is refused. Each key carries the moment it was made,
+`<epoch seconds>~<key>`; the one that CloudFormation made up carries none.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+ASK_AGAIN_AFTER: Final = 300.0
+"""Seconds. A process that lives on signs with a new key by then."""
+ASK_AGAIN_IN_NEED_AFTER: Final = 10.0
+"""Seconds. A token may name a key that came since; one that names no key at all must not have us ask each time."""
+
+
+class SigningKeys:
+    """`secret` gives the secret's text. Asked for when the first token is made or checked, and now and then again."""
+
+    def __init__(self, secret: Callable[[], str], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ask = secret
+        self._monotonic = monotonic
+        self._known: tuple[float, dict[str, str]] | None = None
+
+    def first(self) -> tuple[str, str]:
+        """The id and the key that sign."""
+        return next(iter(self._keys(ASK_AGAIN_AFTER).items()))
+
+    def find(self, key_id: str) -> str | None:
+        """The key of that id; `None` where the secret has none."""
+        return self._keys(ASK_AGAIN_AFTER).get(key_id) or self._keys(ASK_AGAIN_IN_NEED_AFTER).get(key_id)
+
+    def oldest(self) -> str:
+        return next(reversed(self._keys(ASK_AGAIN_AFTER).values()))
+
+    def _keys(self, max_age: float) -> dict[str, str]:
+        now = self._monotonic()
+        if self._known is None or now - self._known[0] >= max_age:
+            self._known = now, {id_of(key): key for _, key in parse(self._ask())}
+        return self._known[1]
+
+
+def id_of(key: str) -> str:
+    """Tells keys apart, and nothing about them."""
+    return sha256(f"gust key id {key}".encode()).hexdigest()[:16]
+
+
+def parse(secret: str) -> list[tuple[int | None, str]]:
+    """When each key was made (epoch seconds) and the key, the newest first."""
+    return [_parsed(part.strip()) for part in secret.split(",") if part.strip()]
+
+
+def _parsed(part: str) -> tuple[int | None, str]:
+    made, tilde, key = part.partition("~")
+    return (int(made), key) if tilde and made.isascii() and made.isdigit() else (None, part)
+
+
+def rotated(secret: str, *, now: datetime, longest_lifetime: timedelta) -> str:
+    """The secret's text with a new key before those it has, but for those that signed nothing which could still hold."""
+    kept = []
+    signed_until = now
+    for made, key in parse(secret):
+        # A process that has not asked again signs with the key before for a while.
+        if now - signed_until > longest_lifetime + timedelta(seconds=2 * ASK_AGAIN_AFTER):
+            break
+        kept.append(key if made is None else f"{made}~{key}")
+        if made is None:
+            break
+        signed_until = datetime.fromtimestamp(made, tz=now.tzinfo)
+    return ",".join([f"{int(now.timestamp())}~{secrets.token_urlsafe(48)}", *kept])
