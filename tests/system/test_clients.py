@@ -472,7 +472,9 @@ def test_bad_input_over_the_wire(gust: LocalGust) -> None:
         ):
             reply = http.request(method, path, content=body, headers={"content-type": "application/json"})
             assert reply.status_code == status, (method, path[:60], reply.text[:300])
-        expired = gust.services().tokens.for_user(User("ann", Role.ADMIN), now=datetime.now(UTC), lifetime=-timedelta(1))
+        expired = gust.services().tokens.for_user(
+            User("ann", Role.ADMIN), now=datetime.now(UTC), lifetime=-timedelta(1)
+        )
         for status, token in ((401, expired), (403, "x.y.z")):
             reply = http.get("/api/v2/variables", headers={"authorization": f"Bearer {token}"})
             assert reply.status_code == status, reply.text

@@ -57,7 +57,9 @@ def test_of_the_runs_that_were_missed_the_newest_is_made(world: World) -> None:
 
 
 def test_with_catchup_all_are_made(world: World) -> None:
-    before = paused_since(world, NOW - timedelta(days=10), daily(catchup=True))
+    paused_since(world, NOW - timedelta(days=10), daily(catchup=True))
+    before = world.store.get_dag("etl")
+    assert before is not None
     assert set_paused(world.services, "etl", False) == replace(before, is_paused=False)
 
 

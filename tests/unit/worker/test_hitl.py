@@ -41,15 +41,16 @@ def asked(
 ) -> tuple[int, Any]:
     """What the public API answers."""
     api = build(whole.services, Authenticator(ALL_ADMINS))
+    route, prefix = ("ANY /signed/{proxy+}", "/signed") if user else ("$default", "")
     signer = {"authorizer": {"iam": {"userArn": user}}} if user else {}
-    path = f"/api/v2/{path}"
+    path = f"{prefix}/api/v2/{path}"
     event = {
         "version": "2.0",
-        "routeKey": "$default",
+        "routeKey": route,
         "rawPath": path,
         "rawQueryString": query,
         "headers": {},
-        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", **signer},
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "routeKey": route, **signer},
         "body": None if body is None else json.dumps(body),
         "isBase64Encoded": False,
     }
