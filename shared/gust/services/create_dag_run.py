@@ -12,6 +12,7 @@ from gust.errors import AlreadyExists, BadRequest, NotFound, StaleDag
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.scheduling.timetable import (
     PARTITIONED_AT_RUNTIME,
@@ -83,7 +84,13 @@ def create_dag_run(
     check_run_id(run_id, run_type)
     if run_type is DagRunType.OPERATOR_TRIGGERED:
         check_not_too_early(spec, logical_date)
-    validated_params(spec, conf)
+    try:
+        validated_params(spec, conf)
+    except BadRequest as refused:
+        # An operator is told of the run first: it may mean to clear or to skip it (Airflow's `trigger_dag`).
+        if run_type is DagRunType.OPERATOR_TRIGGERED and services.store.get_run(DagRunKey(dag_id, run_id)):
+            raise AlreadyExists(f"DAG {dag_id!r} has a run {run_id!r} already") from refused
+        raise
 
     run = DagRun(
         dag_id=dag_id,

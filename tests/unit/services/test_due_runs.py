@@ -160,3 +160,15 @@ def test_an_operator_triggers_nothing_before_the_start_date_of_default_args(worl
         world.trigger("early", logical_date=early, run_type=DagRunType.OPERATOR_TRIGGERED)
     world.trigger("by_a_person", logical_date=early)
     world.trigger("on_time", logical_date=start, run_type=DagRunType.OPERATOR_TRIGGERED)
+
+
+def test_an_operator_is_told_of_the_run_that_exists_before_what_is_wrong_with_its_conf(world: World) -> None:
+    """Else `reset_dag_run` and `skip_when_already_exists` would not be asked."""
+    world.given_dag(chain("extract", params={"n": ParamSpec(value=1, json_schema={"type": "integer"})}))
+    world.trigger("r")
+    with pytest.raises(AlreadyExists):
+        world.trigger("r", conf={"n": "many"}, run_type=DagRunType.OPERATOR_TRIGGERED)
+    with pytest.raises(BadRequest):
+        world.trigger("r", conf={"n": "many"})
+    with pytest.raises(BadRequest):
+        world.trigger("other", conf={"n": "many"}, run_type=DagRunType.OPERATOR_TRIGGERED)
