@@ -147,6 +147,8 @@ def test_a_key_counts_for_the_same_keys_which_stand_for_the_same_moments(mapper:
     assert mapped == expected
     for downstream_key in mapped if isinstance(mapped, list) else [key]:
         date = outcome(lambda k=downstream_key: mapper.to_partition_date(k))
+        if isinstance(date, datetime):
+            date = date.astimezone(UTC)  # a moment in the hour that comes twice equals none of another zone (PEP 495)
         assert outcome(lambda k=downstream_key: ours(mapper).mapper.date_of(k)) == date
 
 
