@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tomllib
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 ROOT = Path(__file__).parents[3]
 
@@ -172,6 +173,10 @@ def _say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
 
+STACK_TIERS: Final = ("tests/chaos", "tests/system")
+"""Tests that start the whole stack, and mind what else runs on the machine: one after the other."""
+
+
 def test(arguments: list[str]) -> int:
     """The checks and all tests, or one tier of tests (`unit`, `system`, …), or pytest's own arguments. pytest speaks
     last; the exit code is the first that is not zero."""
@@ -189,13 +194,34 @@ def test(arguments: list[str]) -> int:
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
     codes = []
-    for command in [*checks, [sys.executable, "-m", "pytest", *named]]:
+    pytest = [sys.executable, "-m", "pytest"]
+    for command in [*checks, *([[*pytest, *named]] if arguments else [])]:
         print(f"\n$ {' '.join([Path(command[0]).name, *command[1:]])}", flush=True)
         codes.append(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+    if not arguments:
+        codes += _all_tiers(pytest, environment)
     failed = [Path(command[0]).name for command, code in zip(checks, codes, strict=False) if code]
     if failed:
         print(f"gust: also failed, above: {', '.join(failed)}", file=sys.stderr)
     return next((code for code in codes if code), 0)
+
+
+def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
+    """What starts whole stacks here, and everything else beside it in a process of its own, which is told of at the end: on
+    two processors that takes two thirds of the time."""
+    tiers = sorted(f"tests/{folder.name}" for folder in (ROOT / "tests").iterdir() if any(folder.rglob("test_*.py")))
+    beside = [tier for tier in tiers if tier not in STACK_TIERS]
+    print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(STACK_TIERS)}", flush=True)
+    with tempfile.TemporaryFile() as told:
+        other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT)
+        try:
+            code = subprocess.run([*pytest, *STACK_TIERS], cwd=ROOT, env=environment, check=False).returncode
+            codes = [code, other.wait()]
+        finally:
+            other.kill()
+        told.seek(0)
+        print(f"\n$ pytest {' '.join(beside)}\n{told.read().decode(errors='replace')}", flush=True)
+    return codes
 
 
 def _tool(name: str) -> str:
