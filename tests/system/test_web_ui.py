@@ -346,8 +346,8 @@ def test_a_variable(person: Person, site: Site) -> None:
 
 
 def test_a_connection_with_the_form_of_its_type(person: Person, site: Site) -> None:
-    person.opens("/connections", "Add Connection")
-    with person.asks("GET", "/ui/connections/hook_meta"):
+    with person.asks("GET", "/ui/connections/hook_meta"):  # with the page, or with the form
+        person.opens("/connections", "Add Connection")
         person.presses("Add Connection")
     dialog = person.page.get_by_role("dialog")
     dialog.locator("[name=connection_id]").fill("warehouse")
