@@ -74,8 +74,8 @@ class Person:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def opens(self, path: str, *texts: str) -> None:
-        """Go there, and see all of the texts; as a person on a busy machine does, after loading the page once more. What went
-        wrong before that counts all the same."""
+        """Go there, and see all of the texts; as a person on a busy machine does, after loading the page once more.
+        What went wrong before that counts all the same."""
         self.page.goto(self.url + path)
         try:
             self.sees(*texts)
