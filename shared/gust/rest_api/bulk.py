@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from gust.errors import Rejected
@@ -38,6 +40,86 @@ class BulkDelete(BulkAction, Generic[Entity]):
 
     action: Literal["delete"]
     entities: list[str | Entity]
+
+
+class BulkCreateNamed(Body, Generic[Entity]):
+    action: Literal["create"]
+    entities: list[Entity]
+    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
+
+
+class BulkUpdateNamed(Body, Generic[Entity]):
+    action: Literal["update"]
+    entities: list[Entity]
+    update_mask: list[str] | None = None
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkDeleteNamed(Body):
+    action: Literal["delete"]
+    entities: list[str]
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Generic[Entity]):
+    """Things with one name each (pools, variables, connections), and what is done with one of them."""
+
+    told: str
+    """How messages speak of several."""
+    name: Callable[[Entity], str]
+    names: Callable[[], Collection[str]]
+    """Of those that exist."""
+    create: Callable[[Entity], object]
+    overwrite: Callable[[Entity], object]
+    update: Callable[[Entity, list[str] | None], object]
+    delete: Callable[[str], object]
+
+    def answer(self, actions: Iterable[BulkCreateNamed[Entity] | BulkUpdateNamed[Entity] | BulkDeleteNamed]) -> Json:
+        results: dict[str, BulkResult] = {}
+        for action in actions:
+            result = results.setdefault(action.action, BulkResult())
+            match action:
+                case BulkCreateNamed():
+                    result.guard(partial(self._create, action, result.success))
+                case BulkUpdateNamed():
+                    result.guard(partial(self._update, action, result.success))
+                case BulkDeleteNamed():
+                    result.guard(partial(self._delete, action, result.success))
+        return answer(results)
+
+    def _create(self, action: BulkCreateNamed[Entity], done: list[str]) -> None:
+        taken = {self.name(entity) for entity in action.entities} & set(self.names())
+        if taken and action.action_on_existence == "fail":
+            raise Problem(409, f"The {self.told}: {taken} already exist.")
+        for entity in action.entities:
+            if self.name(entity) not in taken:
+                self.create(entity)
+            elif action.action_on_existence == "overwrite":
+                self.overwrite(entity)
+            else:
+                continue
+            done.append(self.name(entity))
+
+    def _update(self, action: BulkUpdateNamed[Entity], done: list[str]) -> None:
+        missing = self._missing((self.name(entity) for entity in action.entities), action.action_on_non_existence)
+        for entity in action.entities:
+            if self.name(entity) not in missing:
+                self.update(entity, action.update_mask)
+                done.append(self.name(entity))
+
+    def _delete(self, action: BulkDeleteNamed, done: list[str]) -> None:
+        missing = self._missing(action.entities, action.action_on_non_existence)
+        for name in dict.fromkeys(action.entities):
+            if name not in missing:
+                self.delete(name)
+                done.append(name)
+
+    def _missing(self, wanted: Iterable[str], otherwise: str) -> set[str]:
+        missing = set(wanted) - set(self.names())
+        if missing and otherwise == "fail":
+            raise Problem(404, f"The {self.told}: {missing} were not found.")
+        return missing
 
 
 def read(request: Request, model: type[BodyT]) -> BodyT:

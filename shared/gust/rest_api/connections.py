@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from gust.errors import Unreadable
 from gust.model.connection import CONNECTIONS, Connection
 from gust.rest_api import bulk
-from gust.rest_api.bulk import BulkResult
+from gust.rest_api.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
 from gust.rest_api.masking import MASK, redact, unmasked
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found
@@ -250,81 +250,31 @@ def _kept(new: str | None, old: str | None) -> str | None:
 # --- in bulk ----------------------------------------------------------------------------------------------------------
 
 
-class BulkCreate(Body):
-    action: Literal["create"]
-    entities: list[ConnectionBody]
-    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
-
-
-class BulkUpdate(Body):
-    action: Literal["update"]
-    entities: list[ConnectionBody]
-    update_mask: list[str] | None = None
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
-class BulkDelete(Body):
-    action: Literal["delete"]
-    entities: list[str]
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
 class BulkConnections(Body):
-    actions: list[Annotated[BulkCreate | BulkUpdate | BulkDelete, Field(discriminator="action")]]
+    actions: list[
+        Annotated[
+            BulkCreateNamed[ConnectionBody] | BulkUpdateNamed[ConnectionBody] | BulkDeleteNamed,
+            Field(discriminator="action"),
+        ]
+    ]
 
 
 @operation("bulk_connections")
 def bulk_connections(services: Services, request: Request) -> Json:
-    results: dict[str, BulkResult] = {}
-    for action in bulk.read(request, BulkConnections).actions:
-        result = results.setdefault(action.action, BulkResult())
-        match action:
-            case BulkCreate():
-                result.guard(partial(_bulk_create, services, action, result))
-            case BulkUpdate():
-                result.guard(partial(_bulk_update, services, action, result))
-            case BulkDelete():
-                result.guard(partial(_bulk_delete, services, action, result))
-    return bulk.answer(results)
+    def overwrite(body: ConnectionBody, _: object = None) -> None:
+        """Airflow does not look at the mask of an update in bulk; so do we."""
+        connections.change_connection(services, body.connection_id, _change(body, None))
 
-
-def _bulk_create(services: Services, action: BulkCreate, result: BulkResult) -> None:
-    taken = {body.connection_id for body in action.entities} & _ids(services)
-    if taken and action.action_on_existence == "fail":
-        raise Problem(409, f"The connections with these connection_ids: {taken} already exist.")
-    for body in action.entities:
-        if body.connection_id not in taken:
-            connections.create_connection(services, _connection(body))
-        elif action.action_on_existence == "skip":
-            continue
-        else:
-            connections.change_connection(services, body.connection_id, _change(body, None))
-        result.success.append(body.connection_id)
-
-
-def _bulk_update(services: Services, action: BulkUpdate, result: BulkResult) -> None:
-    """Airflow does not look at the mask here; so do we."""
-    missing = {body.connection_id for body in action.entities} - _ids(services)
-    if missing and action.action_on_non_existence == "fail":
-        raise Problem(404, f"The connections with these connection_ids: {missing} were not found.")
-    for body in action.entities:
-        if body.connection_id not in missing:
-            connections.change_connection(services, body.connection_id, _change(body, None))
-            result.success.append(body.connection_id)
-
-
-def _bulk_delete(services: Services, action: BulkDelete, result: BulkResult) -> None:
-    missing = set(action.entities) - _ids(services)
-    if missing and action.action_on_non_existence == "fail":
-        raise Problem(404, f"The connections with these connection_ids: {missing} were not found.")
-    for conn_id in dict.fromkeys(action.entities):
-        if conn_id not in missing:
-            connections.delete_connection(services, conn_id)
-            result.success.append(conn_id)
-
-
-def _ids(services: Services) -> set[str]:
-    return set(connections.list_connections(services))
+    named: Named[ConnectionBody] = Named(
+        "connections with these connection_ids",
+        name=lambda body: body.connection_id,
+        names=lambda: connections.list_connections(services).keys(),
+        create=lambda body: connections.create_connection(services, _connection(body)),
+        overwrite=overwrite,
+        update=overwrite,
+        delete=partial(connections.delete_connection, services),
+    )
+    return named.answer(bulk.read(request, BulkConnections).actions)
 
 
 # --- testing ----------------------------------------------------------------------------------------------------------

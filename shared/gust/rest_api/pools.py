@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from functools import partial
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gust.errors import AlreadyExists, BadRequest, NotFound
 from gust.model.pool import DEFAULT_POOL, UNLIMITED, Pool
+from gust.rest_api import bulk
+from gust.rest_api.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request
 from gust.rest_api.routing import operation
@@ -183,66 +185,44 @@ def _check_complete(body: PoolBody | PoolPatchBody, *, named: str | None) -> Non
 # --- in bulk ----------------------------------------------------------------------------------------------------------
 
 
-class BulkCreate(Body):
-    action: Literal["create"]
-    entities: list[PoolBody]
-    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
-
-
-class BulkUpdate(Body):
-    action: Literal["update"]
-    entities: list[PoolBody]
-    update_mask: list[str] | None = None
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
-class BulkDelete(Body):
-    action: Literal["delete"]
-    entities: list[str]
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
+PoolAction = BulkCreateNamed[PoolBody] | BulkUpdateNamed[PoolBody] | BulkDeleteNamed
 
 
 class BulkPools(Body):
-    actions: list[Annotated[BulkCreate | BulkUpdate | BulkDelete, Field(discriminator="action")]]
+    actions: list[Annotated[PoolAction, Field(discriminator="action")]]
 
 
 @operation("bulk_pools")
 def bulk_pools(services: Services, request: Request) -> Json:
     """Each kind of action answers with what it did and what kept it from more."""
-    actions = _actions(services, request)
-    results: dict[str, Any] = {"create": None, "update": None, "delete": None}
-    for action in actions:
-        result = results[action.action] or {"success": [], "errors": []}
-        results[action.action] = result
-        try:
-            match action:
-                case BulkCreate():
-                    _bulk_create(services, action, result["success"])
-                case BulkUpdate():
-                    _bulk_update(services, action, result["success"])
-                case BulkDelete():
-                    _bulk_delete(services, action, result["success"])
-        except Problem as problem:
-            result["errors"].append({"error": str(problem.detail), "status_code": problem.status})
-        except (NotFound, AlreadyExists, BadRequest) as refusal:
-            result["errors"].append({"error": str(refusal), "status_code": refusal.status})
-    return results
+
+    def overwrite(body: PoolBody) -> None:
+        fields = body.model_fields_set & {"slots", "description", "include_deferred"}
+        pools.change_pool(services, body.pool, **{field: getattr(body, field) for field in fields})
+
+    def update(body: PoolBody, mask: Sequence[str] | None) -> None:
+        _change(services, _existing(services)[body.pool], body, named=body.pool, mask=mask)
+
+    named: Named[PoolBody] = Named(
+        "pools with these pool names",
+        name=lambda body: body.pool,
+        names=lambda: _existing(services).keys(),
+        create=partial(_create, services),
+        overwrite=overwrite,
+        update=update,
+        delete=partial(pools.delete_pool, services),
+    )
+    return named.answer(_complete(services, bulk.read(request, BulkPools).actions))
 
 
-def _actions(services: Services, request: Request) -> list[BulkCreate | BulkUpdate | BulkDelete]:
-    try:
-        actions = request.body(BulkPools).actions
-    except Problem as problem:
-        # Airflow reads this body twice, once to see who may do what is asked, and tells of each mistake twice.
-        detail = problem.detail * 2 if isinstance(problem.detail, list) else problem.detail
-        raise Problem(problem.status, detail) from problem
-    # One that is incomplete refuses the whole request: before anything of it is done.
+def _complete(services: Services, actions: list[PoolAction]) -> list[PoolAction]:
+    """One that is incomplete refuses the whole request: before anything of it is done."""
     known = set(_existing(services)) - {DEFAULT_POOL}
     for action in actions:
         match action:
-            case BulkCreate():
+            case BulkCreateNamed():
                 known |= {body.pool for body in action.entities}
-            case BulkUpdate():
+            case BulkUpdateNamed():
                 for body in action.entities:
                     if body.pool in known:
                         _check_complete(body, named=body.pool)
@@ -253,41 +233,3 @@ def _actions(services: Services, request: Request) -> list[BulkCreate | BulkUpda
 
 def _existing(services: Services) -> dict[str, Pool]:
     return {pool.name: pool for pool in pools.list_pools(services)}
-
-
-def _bulk_create(services: Services, action: BulkCreate, done: list[str]) -> None:
-    existing = _existing(services)
-    taken = {body.pool for body in action.entities} & existing.keys()
-    if taken and action.action_on_existence == "fail":
-        raise Problem(409, f"The pools with these pool names: {taken} already exist.")
-    for body in action.entities:
-        if body.pool not in taken:
-            _create(services, body)
-        elif action.action_on_existence == "skip":
-            continue
-        else:
-            fields = body.model_fields_set & {"slots", "description", "include_deferred"}
-            pools.change_pool(services, body.pool, **{field: getattr(body, field) for field in fields})
-        done.append(body.pool)
-
-
-def _bulk_update(services: Services, action: BulkUpdate, done: list[str]) -> None:
-    existing = _existing(services)
-    missing = {body.pool for body in action.entities} - existing.keys()
-    if missing and action.action_on_non_existence == "fail":
-        raise Problem(404, f"The pools with these pool names: {missing} were not found.")
-    for body in action.entities:
-        if body.pool not in missing:
-            _change(services, existing[body.pool], body, named=body.pool, mask=action.update_mask)
-            done.append(body.pool)
-
-
-def _bulk_delete(services: Services, action: BulkDelete, done: list[str]) -> None:
-    existing = _existing(services)
-    missing = set(action.entities) - existing.keys()
-    if missing and action.action_on_non_existence == "fail":
-        raise Problem(404, f"The pools with these pool names: {missing} were not found.")
-    for name in dict.fromkeys(action.entities):
-        if name not in missing:
-            pools.delete_pool(services, name)
-            done.append(name)

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from gust.errors import AlreadyExists
 from gust.model.variable import VARIABLES, Variable
 from gust.rest_api import bulk
-from gust.rest_api.bulk import BulkResult
+from gust.rest_api.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
 from gust.rest_api.masking import MASK, redact, unmasked
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request
@@ -198,74 +198,27 @@ def _kept(new: str, old: str | None, key: str) -> str:
 # --- in bulk ----------------------------------------------------------------------------------------------------------
 
 
-class BulkCreate(Body):
-    action: Literal["create"]
-    entities: list[VariableBody]
-    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
-
-
-class BulkUpdate(Body):
-    action: Literal["update"]
-    entities: list[VariableBody]
-    update_mask: list[str] | None = None
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
-class BulkDelete(Body):
-    action: Literal["delete"]
-    entities: list[str]
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
 class BulkVariables(Body):
-    actions: list[Annotated[BulkCreate | BulkUpdate | BulkDelete, Field(discriminator="action")]]
+    actions: list[
+        Annotated[
+            BulkCreateNamed[VariableBody] | BulkUpdateNamed[VariableBody] | BulkDeleteNamed,
+            Field(discriminator="action"),
+        ]
+    ]
 
 
 @operation("bulk_variables")
 def bulk_variables(services: Services, request: Request) -> Json:
-    results: dict[str, BulkResult] = {}
-    for action in bulk.read(request, BulkVariables).actions:
-        result = results.setdefault(action.action, BulkResult())
-        match action:
-            case BulkCreate():
-                result.guard(partial(_bulk_create, services, action, result))
-            case BulkUpdate():
-                result.guard(partial(_bulk_update, services, action, result))
-            case BulkDelete():
-                result.guard(partial(_bulk_delete, services, action, result))
-    return bulk.answer(results)
-
-
-def _bulk_create(services: Services, action: BulkCreate, result: BulkResult) -> None:
-    taken = {body.key for body in action.entities} & _keys(services)
-    if taken and action.action_on_existence == "fail":
-        raise Problem(409, f"The variables with these keys: {taken} already exist.")
-    for body in action.entities:
-        if body.key in taken and action.action_on_existence == "skip":
-            continue
+    def put(body: VariableBody) -> None:
         variables.set_variable(services, _variable(body))
-        result.success.append(body.key)
 
-
-def _bulk_update(services: Services, action: BulkUpdate, result: BulkResult) -> None:
-    missing = {body.key for body in action.entities} - _keys(services)
-    if missing and action.action_on_non_existence == "fail":
-        raise Problem(404, f"The variables with these keys: {missing} were not found.")
-    for body in action.entities:
-        if body.key not in missing:
-            variables.change_variable(services, body.key, _change(body, action.update_mask))
-            result.success.append(body.key)
-
-
-def _bulk_delete(services: Services, action: BulkDelete, result: BulkResult) -> None:
-    missing = set(action.entities) - _keys(services)
-    if missing and action.action_on_non_existence == "fail":
-        raise Problem(404, f"The variables with these keys: {missing} were not found.")
-    for key in dict.fromkeys(action.entities):
-        if key not in missing:
-            variables.delete_variable(services, key)
-            result.success.append(key)
-
-
-def _keys(services: Services) -> set[str]:
-    return set(variables.list_variables(services))
+    named: Named[VariableBody] = Named(
+        "variables with these keys",
+        name=lambda body: body.key,
+        names=lambda: variables.list_variables(services).keys(),
+        create=put,
+        overwrite=put,
+        update=lambda body, mask: variables.change_variable(services, body.key, _change(body, mask)),
+        delete=partial(variables.delete_variable, services),
+    )
+    return named.answer(bulk.read(request, BulkVariables).actions)
