@@ -127,7 +127,9 @@ def test_the_form_that_comes_back_is_tested_with_what_it_hides(world: World) -> 
     assert stored.schema is None  # a test changes nothing
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "evil"}, {"port": 1}, {"host": None}, {"host": "evil", "password": "***"}])
+@pytest.mark.parametrize(
+    "elsewhere", [{"host": "evil"}, {"port": 1}, {"host": None}, {"host": "evil", "password": "***"}]
+)
 def test_what_is_stored_is_sent_nowhere_else(world: World, elsewhere: dict[str, Any]) -> None:
     api, tested = with_worker(world)
     api("POST", CONNS, {**PG, "extra": json.dumps(EXTRA)})
