@@ -39,7 +39,7 @@ def noop():
 noop()
 """
 
-RUN = {
+RUN: dict[str, Any] = {
     "dag_id": "",
     "run_id": "bench",
     "logical_date": None,
