@@ -117,8 +117,6 @@ WITHOUT_COUNTERPART: Final = {
     "assets delete-queued-events": "Method Not Allowed",
     "assets delete-dag-queued-events": "Method Not Allowed",
     "assets delete-queued-event": "Method Not Allowed",
-    # Off unless switched on, in Airflow by `[core] test_connection`; in Gust there is no process to test from.
-    "connections test": "Testing connections is disabled",
 }
 """Commands that are refused, and what they print."""
 
@@ -135,7 +133,7 @@ STUMBLES: Final = {
 def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A stack of their own: clients list everything there is."""
     home = tmp_path_factory.mktemp("gust")
-    stack = LocalGust(home / "data", home / "dags", parameters={"ExposeConfig": "true"})
+    stack = LocalGust(home / "data", home / "dags", parameters={"ExposeConfig": "true", "TestConnection": "Enabled"})
     for prefix in ("ctl", "gen"):
         (stack.dags / f"{prefix}.py").write_text(textwrap.dedent(DAGS).replace("{prefix}", prefix))
     (stack.dags / "broken.py").write_text("from airflow.sdk import dag, nothing_of_the_kind")
@@ -216,8 +214,10 @@ def connections(gust: LocalGust, ctl: Airflowctl) -> None:
     assert (made["password"], json.loads(made["extra"])) == ("***", {"token": "***", "path": "/"})
     (changed,) = ctl.json("connections update", "--connection-id", "store", "--conn-type", "http", "--host", "other")
     assert (changed["host"], changed["port"]) == ("other", None)
-    with pytest.raises(Refused, match=WITHOUT_COUNTERPART["connections test"]):
-        ctl("connections test", *given)
+    with pytest.raises(Refused, match="differs from the stored connection"):
+        ctl("connections test", "--connection-id", "store", "--conn-type", "http", "--host", "elsewhere")
+    folder = ("--connection-id", "folder", "--conn-type", "fs", "--extra", '{"path": "/"}')
+    assert "Path / is existing." in ctl("connections test", *folder)
     Path("connections.json").write_text(
         json.dumps(
             {
