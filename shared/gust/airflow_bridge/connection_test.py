@@ -17,6 +17,7 @@ import httpx
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import ConnectionTestState
 
+from gust.airflow_bridge import compat
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
 from gust.airflow_bridge.parse import memory_for_child
@@ -71,6 +72,7 @@ def _test(given: ConnectionTestConnectionResponse, workspace: Path) -> bytes:
     from airflow.sdk.definitions.connection import Connection
 
     enter_child(None, workspace)
+    compat.log_here()
     connection = Connection(
         conn_id=given.conn_id,
         conn_type=given.conn_type,

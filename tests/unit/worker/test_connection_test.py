@@ -60,7 +60,7 @@ class Untestable(Hook):
 
 
 @dataclass
-class Tester:
+class Workbench:
     whole: Whole
     tests: list[ConnectionTest] = field(default_factory=list)
 
@@ -86,8 +86,8 @@ def run(whole: Whole, workload: ConnectionTestWorkload, *, remaining: float = 90
 
 
 @pytest.fixture
-def tester(whole: Whole) -> Tester:
-    return Tester(whole)
+def bench(whole: Whole) -> Workbench:
+    return Workbench(whole)
 
 
 @pytest.fixture
@@ -118,20 +118,21 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             del inner[kind]
 
 
-def test_a_folder_that_is_there_and_one_that_is_not(tester: Tester, tmp_path: Path) -> None:
-    assert tester.test(conn_type="fs", extra=json.dumps({"path": str(tmp_path)})) == (
+def test_a_folder_that_is_there_and_one_that_is_not(bench: Workbench, tmp_path: Path) -> None:
+    assert bench.test(conn_type="fs", extra=json.dumps({"path": str(tmp_path)})) == (
         State.SUCCESS,
         f"Path {tmp_path} is existing.",
     )
-    state, message = tester.test(conn_type="fs", extra='{"path": "/no/such/folder"}')
+    state, message = bench.test(conn_type="fs", extra='{"path": "/no/such/folder"}')
     assert (state, message) == (State.FAILED, "Path /no/such/folder does not exist.")
 
 
-def test_a_server_that_answers_and_one_that_does_not(tester: Tester) -> None:
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # the server's thread
+def test_a_server_that_answers_and_one_that_does_not(bench: Workbench) -> None:
     seen: list[str] = []
 
     class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_POST(self) -> None:
             seen.append(self.headers["authorization"])
             self.send_response(200)
             self.end_headers()
@@ -143,7 +144,7 @@ def test_a_server_that_answers_and_one_that_does_not(tester: Tester) -> None:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        good = tester.test(conn_type="http", host="127.0.0.1", port=server.server_port, login="me", password="s3cret")
+        good = bench.test(conn_type="http", host="127.0.0.1", port=server.server_port, login="me", password="s3cret")
     finally:
         server.shutdown()
         thread.join()
@@ -152,19 +153,19 @@ def test_a_server_that_answers_and_one_that_does_not(tester: Tester) -> None:
     assert seen[0].startswith("Basic ")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        state, message = tester.test(conn_type="http", host="127.0.0.1", port=probe.getsockname()[1])
+        state, message = bench.test(conn_type="http", host="127.0.0.1", port=probe.getsockname()[1])
     assert state is State.FAILED
     assert "refused" in (message or "")
 
 
-def test_a_type_that_nobody_knows(tester: Tester) -> None:
-    assert tester.test(conn_type="no such thing") == (State.FAILED, 'Unknown hook type "no such thing"')
+def test_a_type_that_nobody_knows(bench: Workbench) -> None:
+    assert bench.test(conn_type="no such thing") == (State.FAILED, 'Unknown hook type "no such thing"')
 
 
 @pytest.mark.usefixtures("hooks")
-def test_the_hook_finds_the_connection_and_nothing_of_ours(tester: Tester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hook_finds_the_connection_and_nothing_of_ours(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUST_LOG_GROUP", "ours")
-    state, message = tester.test(conn_type="looksaround", password="s3cret")
+    state, message = bench.test(conn_type="looksaround", password="s3cret")
     assert state is State.SUCCESS, message
     workspace = str(message).split(" ", maxsplit=1)[0]
     assert not Path(workspace).exists()
@@ -180,39 +181,39 @@ def test_the_hook_finds_the_connection_and_nothing_of_ours(tester: Tester, monke
         ("untestable", "Hook Untestable doesn't implement or inherit test_connection method"),
     ],
 )
-def test_a_hook_that_misbehaves_fails_the_test(tester: Tester, kind: str, said: str) -> None:
-    assert tester.test(conn_type=kind) == (State.FAILED, said)
+def test_a_hook_that_misbehaves_fails_the_test(bench: Workbench, kind: str, said: str) -> None:
+    assert bench.test(conn_type=kind) == (State.FAILED, said)
 
 
 @pytest.mark.usefixtures("hooks")
-def test_a_hook_that_hangs_is_stopped(tester: Tester) -> None:
-    token = enqueue_connection_test(tester.whole.services, Connection(conn_id="c", conn_type="hangs")).token
-    (workload,) = tester.sent()
-    assert run(tester.whole, workload, timeout=1) == "failed"
-    test = find_connection_test(tester.whole.services, token)
+def test_a_hook_that_hangs_is_stopped(bench: Workbench) -> None:
+    token = enqueue_connection_test(bench.whole.services, Connection(conn_id="c", conn_type="hangs")).token
+    (workload,) = bench.sent()
+    assert run(bench.whole, workload, timeout=1) == "failed"
+    test = find_connection_test(bench.whole.services, token)
     assert test is not None
     assert test.result_message == "Connection test timed out after 1s"
 
 
 @pytest.mark.usefixtures("hooks")
-def test_it_ends_before_the_function_does(tester: Tester) -> None:
-    enqueue_connection_test(tester.whole.services, Connection(conn_id="c", conn_type="hangs"))
-    (workload,) = tester.sent()
-    assert run(tester.whole, workload, remaining=10.5) == "failed"
+def test_it_ends_before_the_function_does(bench: Workbench) -> None:
+    enqueue_connection_test(bench.whole.services, Connection(conn_id="c", conn_type="hangs"))
+    (workload,) = bench.sent()
+    assert run(bench.whole, workload, remaining=10.5) == "failed"
 
 
-def test_a_message_that_comes_twice_tests_once(tester: Tester) -> None:
-    enqueue_connection_test(tester.whole.services, Connection(conn_id="c", conn_type="fs"))
-    (workload,) = tester.sent()
-    assert run(tester.whole, workload) == "failed"
+def test_a_message_that_comes_twice_tests_once(bench: Workbench) -> None:
+    enqueue_connection_test(bench.whole.services, Connection(conn_id="c", conn_type="fs"))
+    (workload,) = bench.sent()
+    assert run(bench.whole, workload) == "failed"
     with pytest.raises(Stale):
-        run(tester.whole, workload)
+        run(bench.whole, workload)
 
 
-def test_a_result_that_comes_too_late_is_dropped(tester: Tester) -> None:
-    whole = tester.whole
+def test_a_result_that_comes_too_late_is_dropped(bench: Workbench) -> None:
+    whole = bench.whole
     token = enqueue_connection_test(whole.services, Connection(conn_id="c", conn_type="fs")).token
-    (workload,) = tester.sent()
+    (workload,) = bench.sent()
 
     def answer_and_let_time_pass(event: dict[str, Any]) -> Any:
         answer = whole.api(event, None)
