@@ -89,4 +89,5 @@ def _test(given: ConnectionTestConnectionResponse, workspace: Path) -> bytes:
         is_good, message = connection.test_connection()
     except Exception as error:  # the hook's own: a driver that is not installed, say
         is_good, message = False, f"Connection test failed unexpectedly: {type(error).__name__}: {error}"
-    return json.dumps([bool(is_good), str(message)]).encode()
+    # Half a surrogate pair has no UTF-8, in which the result is reported.
+    return json.dumps([bool(is_good), str(message).encode(errors="replace").decode()]).encode()

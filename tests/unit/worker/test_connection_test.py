@@ -54,6 +54,11 @@ class LooksAround(Hook):
         open("left behind", "w").write("x")
         return by_id.password == "s3cret" and "s3cret" in found and not ours, f"{os.getcwd()} {ours}"
 
+class Mumbles(Hook):
+    def test_connection(self):
+        print("on the way")
+        return 1, "half a pair: \\ud83d" + "x" * 3000
+
 class Untestable(Hook):
     pass
 """
@@ -100,7 +105,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(tmp_path))
     known = ProvidersManagerTaskRuntime().hooks
     added = {}
-    for kind in ("Hangs", "Crashes", "Misbuilt", "LooksAround", "Untestable"):
+    for kind in ("Hangs", "Crashes", "Misbuilt", "LooksAround", "Mumbles", "Untestable"):
         added[kind.lower()] = HookInfo(
             hook_class_name=f"{name}.{kind}",
             connection_id_attribute_name="conn_id",
@@ -183,6 +188,12 @@ def test_the_hook_finds_the_connection_and_nothing_of_ours(bench: Workbench, mon
 )
 def test_a_hook_that_misbehaves_fails_the_test(bench: Workbench, kind: str, said: str) -> None:
     assert bench.test(conn_type=kind) == (State.FAILED, said)
+
+
+@pytest.mark.usefixtures("hooks")
+def test_whatever_a_hook_says_can_be_told(bench: Workbench) -> None:
+    state, message = bench.test(conn_type="mumbles")
+    assert (state, str(message)[:15], len(str(message))) == (State.SUCCESS, "half a pair: ?x", 2000)
 
 
 @pytest.mark.usefixtures("hooks")
