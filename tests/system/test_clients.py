@@ -415,7 +415,7 @@ def test_the_generated_client_at_its_daily_work(gust: LocalGust, client: airflow
         runs.get_dag_run("gen_makes", run.dag_run_id)
 
 
-def test_the_generated_client_keeps_things(client: airflow_client.ApiClient) -> None:
+def test_the_generated_client_keeps_things(gust: LocalGust, client: airflow_client.ApiClient) -> None:
     variables, connections, pools = VariableApi(client), ConnectionApi(client), PoolApi(client)
     variables.post_variable(models.VariableBody(key="gen", value="1"))
     assert variables.patch_variable("gen", models.VariableBody(key="gen", value="2")).value == "2"
