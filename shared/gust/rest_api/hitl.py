@@ -256,18 +256,17 @@ def _page_of_many(
 ) -> Page[HITLRow]:
     """Of a DAG, or of all: of a few all; of many in order of time as far as the page goes, in another among the newest."""
     walk = partial(services.store.walk_hitl_details, dag_id, answered=query.response_received)
-    count = partial(services.store.count_hitl_details, dag_id, answered=query.response_received)
-    if not order.is_by(_asked_at) or count(most=SORTED_QUESTIONS + 1) <= SORTED_QUESTIONS:
+    most = query.offset + COUNTED
+    total = services.store.count_hitl_details(dag_id, answered=query.response_received, most=most)
+    if not order.is_by(_asked_at) or total <= SORTED_QUESTIONS:
         newest = islice(walk(ascending=False), SORTED_QUESTIONS)
         rows = _rows(services, [detail for detail in newest if _passes(detail, query)])
         return page(filter(wants, rows), order, limit=query.limit, offset=query.offset)
 
-    def total() -> int | None:
-        return None if asked_beside(query, "response_received") else count(most=query.offset + COUNTED)
-
+    known = None if asked_beside(query, "response_received") else total
     passing = (detail for detail in walk(ascending=not order.key_descends) if _passes(detail, query))
     rows_of = in_parts(partial(_rows, services), passing, first=query.offset + min(query.limit, MAXIMUM_LIMIT) + 1)
-    return page_of_walk(rows_of, wants, order, limit=query.limit, offset=query.offset, total=total)
+    return page_of_walk(rows_of, wants, order, limit=query.limit, offset=query.offset, total=lambda: known)
 
 
 def pending_questions(services: Services) -> list[HITLRow]:

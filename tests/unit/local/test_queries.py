@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from ministack.services import dynamodb
 
-from gust.local.emulator import KEY_CONDITIONS, comparing_keys, sorting_text
+from gust.local.emulator import KEY_CONDITIONS, comparing_keys, projecting_names, sorting_text
 
 NAMES: Final = {"#pk": "runs_pk", "#sk": "runs_sk"}
 VALUES: Final = {
@@ -45,3 +45,11 @@ def test_keys_that_are_no_text_are_sorted_by_ministack() -> None:
     sort_value = sorting_text(dynamodb._sort_key_value)
     for attribute, kind in [({"S": "a"}, "S"), ({"N": "7"}, "N"), (None, "S"), (None, "N"), ({"B": "YQ=="}, "B")]:
         assert sort_value(attribute, kind) == dynamodb._sort_key_value(attribute, kind)
+
+
+@pytest.mark.parametrize("expression", ["#a", "#a, #b", "#b, #none", "#a,#b", "#m.x", "#a, plain", ""])
+def test_a_projection_is_what_ministack_makes_of_it(expression: str) -> None:
+    item = {"state": {"S": "x"}, "b": {"N": "1"}, "m": {"M": {"x": {"S": "y"}}}, "plain": {"S": "z"}}
+    names = {"#a": "state", "#b": "b", "#m": "m", "#none": "missing"}
+    ours = projecting_names(dynamodb._project_item)
+    assert ours(item, expression, names) == dynamodb._project_item(item, expression, names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -93,7 +93,7 @@ class DynamoDBHITL:
     def walk_hitl_details(
         self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
     ) -> Iterator[HITLDetail]:
-        keys = self._keys_of_hitl(dag_id, answered, ascending=ascending)
+        keys = self._keys_of_hitl(dag_id, answered, ascending=ascending, pages=_KEYS_AT_A_TIME)
         for size in page_sizes(_AT_A_TIME):
             if not (part := list(islice(keys, size))):
                 return
@@ -108,13 +108,15 @@ class DynamoDBHITL:
     def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
         if dag_id is not None and answered is not None:
             return sum(1 for _ in islice(self.walk_hitl_details(dag_id, answered=answered), most))
-        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, ascending=True), most))
+        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, ascending=True, pages=(most,)), most))
 
-    def _keys_of_hitl(self, dag_id: str | None, answered: bool | None, *, ascending: bool) -> Iterator[Key]:
+    def _keys_of_hitl(
+        self, dag_id: str | None, answered: bool | None, *, ascending: bool, pages: Sequence[int]
+    ) -> Iterator[Key]:
         """Of a DAG's questions it takes reading them to know which are answered."""
 
         def listed(index: str, partition: str) -> Iterator[tuple[str, Key]]:
-            found = self._table.query_index(index, partition, ascending=ascending, pages=page_sizes(_KEYS_AT_A_TIME))
+            found = self._table.query_index(index, partition, ascending=ascending, pages=page_sizes(pages))
             return ((item[keyspace.INDEX_KEYS[index][1]]["S"], key_of(item)) for item in found)
 
         if dag_id is not None:
