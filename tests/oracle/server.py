@@ -84,7 +84,7 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
                 _await_health(url, process, home / "airflow.log")
                 yield url
             finally:
-                _end_group(process)
+                end_group(process)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -158,7 +158,7 @@ def _await_health(url: str, process: subprocess.Popen[bytes], log: Path) -> None
     raise OracleError(f"Airflow did not become healthy at {url}; the end of its log:\n{tail}")
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """`airflow standalone` starts a tree: everything in its session ends, politely first."""
     for sign, patience in ((signal.SIGTERM, 8), (signal.SIGKILL, 8)):
         try:
