@@ -40,12 +40,15 @@ BODIES: Final[dict[str, Any]] = {
     "/task-instances/{task_instance_id}/rendered-map-index": "label",
     "/xcoms/{dag_id}/{run_id}/{task_id}/{key:path}": {"rows": 3},
     "/variables/{variable_key:path}": {"val": "v", "description": None},
-    "/hitlDetails/{task_instance_id}": {"ti_id": "{id}", "options": ["a", "b"], "subject": "?"},
+    "/hitlDetails/{task_instance_id}": {
+        "ti_id": "{id}", "options": ["a", "b"], "subject": "?", "chosen_options": ["a"], "params_input": {},
+    },
     "/store/ti/{task_instance_id}/{key:path}": {"value": 1},
 }  # fmt: skip
 """Bodies that are fine, where the route reads one."""
 
 WRITES: Final = [route for route in ROUTES if route.method not in READING]
+RTIF: Final = next(route for route in WRITES if route.path.endswith("/rtif"))
 ABOUT_ITSELF: Final = [route for route in WRITES if route.access is Access.OWN or route.path.startswith("/xcoms/")]
 """Routes by which a task changes what is its own. Any task may write variables or trigger runs."""
 
@@ -139,7 +142,9 @@ def strangers(world: World, running: TaskInstance) -> Iterator[tuple[str, str | 
     yield "another map index", world.token(world.given_running("extract", map_index=3)), refused
     for scope in Scope:
         if scope is not Scope.EXECUTION:
-            yield f"a {scope.value}", world.tokens.renewed(Dispatch.of(running, scope), now=now), frozenset({403})
+            callback_id = "00000000-0000-0000-0000-000000000002"
+            dispatch = Dispatch(running.key, running.try_number, running.dispatch_count, scope, callback_id=callback_id)
+            yield f"a {scope.value}", world.tokens.renewed(dispatch, now=now), frozenset({403})
 
 
 @pytest.mark.parametrize("route", ABOUT_ITSELF, ids=name_of)
@@ -173,18 +178,20 @@ def test_without_a_good_token_nothing_is_written(world: World, running: TaskInst
 def test_an_earlier_try_changes_nothing(world: World, running: TaskInstance, route: Route) -> None:
     token = world.token(running)
     world.store.move(transition.lose(running, at=NOW, reason="silent", retry_at=NOW))
-    world.given_running("extract")
+    later = world.given_running("extract")
+    world.request("PUT", address(RTIF, later), token=world.token(later), body={"bash_command": "of the later try"})
     with Unchanged(world):
         status, answer = world.request(route.method, address(route, running), token=token, body=body_of(route, running))
-        assert status in (403, 404, 409, 410), answer
+        # What was rendered is kept with the dispatch it was rendered for, and a later one's is shown.
+        assert status in (403, 404, 409, 410) or (status == 201 and route.path.endswith("/rtif")), answer
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 
 WITH_BODY: Final = [route for route in WRITES if route.path in BODIES and route.body is not None]
-OF_ANYTHING: Final = {"/xcoms/{dag_id}/{run_id}/{task_id}/{key:path}"}
-"""What a task pushes may be any JSON, of any size up to 50 MB."""
+OF_ANYTHING: Final = {"/xcoms/{dag_id}/{run_id}/{task_id}/{key:path}", RTIF.path}
+"""What a task pushes, or was rendered for it, may be any JSON, of any size up to 50 MB."""
 DEEP: Final = ("[" * 10_000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000)
 
 
@@ -200,7 +207,8 @@ def test_a_body_that_is_none(world: World, running: TaskInstance, route: Route) 
 @pytest.mark.parametrize("route", [r for r in WITH_BODY if r.path not in OF_ANYTHING], ids=name_of)
 def test_a_body_of_10_megabytes(world: World, running: TaskInstance, route: Route) -> None:
     """It comes through the bucket: no invocation can carry it."""
-    large = json.dumps({**wrapped(body_of(route, running)), "more": "x" * 10_000_000, "value": {"a": float("nan")}})
+    wrong = dict.fromkeys(("more", "options", "chosen_options"), "x" * 10_000_000)
+    large = json.dumps({**wrapped(body_of(route, running)), **wrong, "value": {"a": float("nan")}})
     world.objects.put(f"{transfer.PREFIX}large", large.encode())
     headers = {transfer.HEADER: f"{transfer.PREFIX}large"}
     with Unchanged(world):
@@ -226,13 +234,13 @@ HALF: Final = "\\ud800"
 """Half of a surrogate pair, as JSON can write it and UTF-8 cannot."""
 
 
-@pytest.mark.parametrize("route", [r for r in WITH_BODY if r.path not in OF_ANYTHING], ids=name_of)
+@pytest.mark.parametrize("route", WITH_BODY, ids=name_of)
 def test_half_a_character(world: World, running: TaskInstance, route: Route) -> None:
     body = body_of(route, running)
     text = f'"{HALF}"' if isinstance(body, str) else json.dumps(body)
     for value in ("label", "load", "echo", "success", hostname(), "v", "?"):
         text = text.replace(json.dumps(value), f'"{HALF}"')
-    text = text.replace('{"value": 1}', f'{{"value": "{HALF}"}}')
+    text = text.replace('{"value": 1}', f'{{"value": {{"a": ["{HALF}"]}}}}').replace('{"rows": 3}', f'{{"{HALF}": 3}}')
     assert HALF in text
     with Unchanged(world):
         status, answer = world.request(route.method, address(route, running), token=world.token(running), text=text)

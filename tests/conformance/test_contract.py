@@ -42,21 +42,22 @@ def corrected(file: str) -> dict[str, Any]:
         # Answered without the fields that have no value, in Airflow, too.
         for schema in (schemas["DAGWithLatestDagRunsResponse"], schemas["DAGRunLightResponse"]):
             schema["required"] = [name for name in schema["required"] if not may_be_null(schema["properties"][name])]
+    for name in KINDS.values():
+        schemas.setdefault(name, contract.raw()["components"]["schemas"][name])
     for methods in document["paths"].values():
         for operation in methods.values():
-            for status, kinds in REFUSALS[operation["operationId"]].items():
+            for status, kinds in ANSWERS[operation["operationId"]].items():
                 # FastAPI's own 422 is a list, Airflow's a sentence. Each operation lists one of them, and may give both.
-                kinds = {*kinds, *KINDS_OF.get(reference(operation["responses"].get(status, {})), ())}
-                operation["responses"][status] = refusal(kinds, schemas)
-            if operation["operationId"] == "delete_dag":
-                operation["responses"]["204"] = {"description": "What it answers instead of 200"}
+                documented = KINDS_OF.get(reference(operation["responses"].get(status, {})), set())
+                operation["responses"][status] = refusal(documented.union(kinds))
     return document
 
 
-REFUSALS: Final[dict[str, dict[str, list[str]]]] = json.loads(
+ANSWERS: Final[dict[str, dict[str, list[str]]]] = json.loads(
     Path(__file__).with_name("airflow_answers.json").read_text()
 )["answers"]
-"""By operation and status what real Airflow was seen to refuse with, documented or not: `tests.oracle.statuses` records it."""
+"""By operation and status what real Airflow was seen to refuse with, or to answer beside the contract:
+`tests.oracle.statuses` records it."""
 
 KINDS: Final = {"list": "HTTPValidationError", "sentence": "HTTPExceptionResponse", "object": "HTTPExceptionResponse"}
 KINDS_OF: Final = {"HTTPValidationError": {"list"}, "HTTPExceptionResponse": {"sentence", "object"}}
@@ -68,10 +69,11 @@ def reference(response: Mapping[str, Any]) -> str:
     return str(schema.get("$ref", "")).rpartition("/")[2]
 
 
-def refusal(kinds: Collection[str], schemas: Mapping[str, Any]) -> dict[str, Any]:
-    names = sorted({KINDS[kind] for kind in kinds if kind in KINDS} & schemas.keys())
-    either = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]} if names else {}
-    return {"description": "", "content": {"application/json": {"schema": either}}}
+def refusal(kinds: Collection[str]) -> dict[str, Any]:
+    either = [
+        {"$ref": f"#/components/schemas/{name}"} for name in sorted({KINDS[kind] for kind in kinds if kind in KINDS})
+    ]
+    return {"description": "", **({"content": {"application/json": {"schema": {"anyOf": either}}}} if either else {})}
 
 
 def may_be_null(schema: Mapping[str, Any]) -> bool:

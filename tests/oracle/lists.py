@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
+from gust.model.asset import number_of
 from tests.oracle.drive import ApiClient
-from tests.oracle.scene import Scene, act, moment, prepare, rows_of, staged
+from tests.oracle.scene import Scene, act, instance_path, moment, prepare, rows_of, staged
 from tests.oracle.server import ROOT, real_airflow
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import Api
@@ -194,6 +196,66 @@ LISTS: Final = (
     List(path="/ui/backfills", rows="backfills", key=("dag_id", "from_date"), orders={}, file=contract.UI_FILE),
 )
 
+
+def pages(scene: Scene) -> Iterator[str]:
+    """What is asked without choices: the rest of what the UI asks for itself, and what is not in any list."""
+    for path in (
+        "auth/me",
+        "auth/menus",
+        "config",
+        "dashboard/dag_stats",
+        "dependencies",
+        "teams",
+        "partitioned_dag_runs",
+    ):
+        yield f"/ui/{path}"
+    yield "/ui/dashboard/historical_metrics_data?start_date=2026-01-01T00:00:00Z"
+    yield "/ui/dashboard/historical_metrics_data?start_date=2026-03-01T00:00:00Z&end_date=2026-03-02T00:00:00Z"
+    yield "/ui/dependencies?dependency_type=data"
+    yield "/api/v2/dagStats"
+    yield "/api/v2/dagWarnings"
+    for row in scene["dags"]:
+        dag_id = row["dag_id"]
+        for path in ("next_run_assets", "pending_partitioned_dag_run", "grid/structure", "grid/runs"):
+            yield f"/ui/{path}/{dag_id}"
+        yield f"/ui/partitioned_dag_runs?dag_id={dag_id}"
+        yield f"/ui/dags/{dag_id}/latest_run"
+        yield f"/ui/dags/{dag_id}/deadlineAlerts"
+        yield f"/ui/dependencies?node_id=dag:{dag_id}"
+        for more in ("", "&external_dependencies=true", "&version_number=1", "&version_number=2"):
+            yield f"/ui/structure/structure_data?dag_id={dag_id}{more}"
+        for granularity in ("hourly", "daily"):
+            yield f"/ui/calendar/{dag_id}?granularity={granularity}"
+            yield f"/ui/calendar/{dag_id}?granularity={granularity}&logical_date_gte=2026-03-01&logical_date_lte=2026-03-03"
+        yield f"/api/v2/dags/{dag_id}/details"
+        yield f"/api/v2/dags/{dag_id}/tasks"
+        yield f"/api/v2/dags/{dag_id}/assets/queuedEvents"
+    for task in ("make", "parcels", "parcels.pack"):
+        for way in ("include_upstream", "include_downstream"):
+            yield f"/ui/structure/structure_data?dag_id=shop_make&root={task}&{way}=true&depth=1"
+            yield f"/ui/grid/structure/shop_make?root={task}&{way}=true"
+    for row in scene["dag_runs"]:
+        run = f"{row['dag_id']}/dagRuns/{quote(row['dag_run_id'], safe='')}"
+        yield f"/ui/dags/{run}/stats"
+        yield f"/ui/dags/{run}/deadlines"
+        yield f"/ui/gantt/{row['dag_id']}/{quote(row['dag_run_id'], safe='')}"
+        yield f"/ui/grid/ti_summaries/{row['dag_id']}?run_ids={quote(row['dag_run_id'], safe='')}"
+        yield f"/api/v2/dags/{run}"
+        yield f"/api/v2/dags/{run}/upstreamAssetEvents"
+        yield f"/api/v2/dags/{run}/taskInstances?order_by=map_index&limit=100"
+    for row in scene["task_instances"]:
+        if row["dag_run_id"] in ("one", "ask_1"):
+            index = f"/{row['map_index']}" if row["map_index"] >= 0 else ""
+            yield f"{instance_path(row)}{index}"
+            yield f"{instance_path(row)}{index}/tries"
+            yield f"{instance_path(row)}{index}/dependencies"
+            yield f"{instance_path(row)}/links?map_index={row['map_index']}"
+            yield f"{instance_path(row)}/xcomEntries?map_index={row['map_index']}"
+    yield "/api/v2/dags/shop_make/dagRuns/one/taskInstances/parcels.pack/listMapped"
+    for row in scene["assets"]:
+        yield f"/ui/dependencies?node_id=asset:{row['id']}&dependency_type=data"
+
+
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 SHOWN_AS: Final = {
@@ -356,7 +418,9 @@ def _parameters(listed: List) -> list[dict[str, Any]]:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def asked(scene: Scene, seed: int, queries: int) -> Iterator[tuple[List, str]]:
+def asked(scene: Scene, seed: int, queries: int) -> Iterator[tuple[List | None, str]]:
+    for page in pages(scene):
+        yield None, page
     for listed in LISTS:
         draw = Draw(scene, random.Random(f"{seed} {listed.path}"))  # noqa: S311 - drawing questions
         yield listed, listed.path
@@ -370,12 +434,18 @@ class Airflow:
 
     def get(self, url: str) -> tuple[int, Any]:
         answer = self._http.get(url)
-        return answer.status_code, answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+        return answer.status_code, _body(answer.headers.get("content-type", ""), answer.text)
 
 
 def ours(api: Api, url: str) -> tuple[int, Any]:
     reply = api("GET", url)
-    return reply.status, reply.json if "json" in reply.headers.get("content-type", "") else reply.text
+    return reply.status, _body(reply.headers.get("content-type", ""), reply.text)
+
+
+def _body(content_type: str, text: str) -> Any:
+    if "ndjson" in content_type:
+        return [json.loads(line) for line in text.splitlines()]
+    return json.loads(text) if "json" in content_type and text else text
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -405,6 +475,37 @@ def compare(listed: List, url: str, theirs: tuple[int, Any], mine: tuple[int, An
         return
     if is_whole(theirs[1], their_rows) and {_key(listed, r) for r in their_rows} != {_key(listed, r) for r in my_rows}:
         yield f"other rows: {[_key(listed, r) for r in my_rows]} instead of {[_key(listed, r) for r in their_rows]}"
+
+
+class AssetNames:
+    """Airflow numbers assets as they come, Gust by their names: what is compared says the name."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._ours = {row["id"]: number_of(row["name"], row["uri"]) for row in scene["assets"]}
+        self._names = {number: row["name"] for row in scene["assets"] for number in (row["id"], self._ours[row["id"]])}
+
+    def for_gust(self, url: str) -> str:
+        return re.sub(r"asset:(\d+)", lambda found: f"asset:{self._ours[int(found[1])]}", url)
+
+    def named(self, body: Any) -> Any:
+        match body:
+            case dict():
+                return {
+                    key: self._names.get(value, value) if key == "asset_id" else self.named(value)
+                    for key, value in body.items()
+                }
+            case list():
+                return [self.named(value) for value in body]
+            case str():
+                return re.sub(r"^asset:(\d+)$", lambda found: f"asset:{self._names.get(int(found[1]), found[1])}", body)
+        return body
+
+
+def compare_page(theirs: tuple[int, Any], mine: tuple[int, Any]) -> Iterator[str]:
+    if theirs[0] != mine[0]:
+        yield f"{mine[0]} instead of {theirs[0]}: {str(mine[1])[:300]} / {str(theirs[1])[:300]}"
+    else:
+        yield from different(theirs[1], mine[1], "")
 
 
 def is_whole(answer: Any, rows: list[Any]) -> bool:
@@ -476,10 +577,15 @@ def differences(scene: Scene, answers: Iterable[Mapping[str, Any]]) -> Iterator[
         prepare(Path(place))
         _, api = staged(scene, Path(place))
     lists = {listed.path: listed for listed in LISTS}
+    fixed, names = set(pages(scene)), AssetNames(scene)
     for answer in answers:
         url, theirs = answer["asked"], (answer["status"], answer["body"])
+        mine = ours(api, names.for_gust(url))
+        theirs, mine = (theirs[0], names.named(theirs[1])), (mine[0], names.named(mine[1]))
+        if url in fixed:
+            yield from (f"{url}: {found}" for found in compare_page(theirs, mine))
+            continue
         listed = lists[url.partition("?")[0]]
-        mine = ours(api, url)
         yield from (f"{url}: {found}" for found in compare(listed, url, theirs, mine))
         if url == listed.path and theirs[0] == mine[0] == 200:
             yield from (f"{url}: {found}" for found in differing_rows(listed, theirs[1], mine[1]))

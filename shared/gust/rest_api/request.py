@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from gust.model.json_text import half_character, shown
 from gust.services.ports import Session, User
 
 Json = dict[str, Any]
@@ -116,6 +117,11 @@ class Request:
                     }
                 ],
             ) from error
+        if found := half_character(self.raw_body, given):
+            where, half = found
+            message = "Input should be a valid string, unable to parse raw data as a unicode string"
+            wrong = {"type": "string_unicode", "loc": ["body", *where], "msg": message, "input": shown(half)}
+            raise Problem(422, [wrong])
         return _checked("body", given, model.model_validate)
 
     def path_value(self, name: str, kind: type[ValueT]) -> ValueT:
@@ -151,7 +157,7 @@ def _fastapi_shape(place: str, where: tuple[str, ...], error: Any) -> Json:
         "loc": [place, *where, *error["loc"]],
         "msg": error["msg"],
         # Of a parameter that is missing FastAPI has no input, of a field the object that misses it.
-        "input": None if place == "query" and error["type"] == "missing" else error["input"],
+        "input": None if place == "query" and error["type"] == "missing" else shown(error["input"]),
     }
     if "ctx" in error:
         # An exception has no JSON form; FastAPI shows an empty object for it.
