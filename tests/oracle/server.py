@@ -67,7 +67,8 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
     try:
         with _postgres(home / "postgres") as database:
             variables = {
-                **os.environ,
+                # Without what this process was told as an Airflow of its own.
+                **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
                 **_settings(home, dags, port, database, parallelism),
                 **(environment or {}),
                 "PATH": f"{python.parent}:{os.environ['PATH']}",
