@@ -13,6 +13,7 @@ import json
 import random
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -433,7 +434,14 @@ class Airflow:
         self._http = httpx.Client(base_url=url, timeout=60, headers={"authorization": f"Bearer {token}"})
 
     def get(self, url: str) -> tuple[int, Any]:
-        answer = self._http.get(url)
+        for attempts_left in (3, 2, 1, 0):
+            try:
+                answer = self._http.get(url)
+                break
+            except httpx.TransportError:
+                if not attempts_left:
+                    raise
+                time.sleep(1)
         return answer.status_code, _body(answer.headers.get("content-type", ""), answer.text)
 
 
@@ -557,7 +565,8 @@ def main() -> None:
         prepare(dags)
         with real_airflow(dags) as url:
             client = ApiClient(url)
-            scene = act(client)
+            scene = act(client) | {"about": {"seed": options.seed, "queries": options.queries}}
+            (folder / "scene.json").write_text(json.dumps(scene, indent=1, sort_keys=True) + "\n")
             airflow = Airflow(url, client.call("GET", "/auth/token")["access_token"])
             answers = [
                 {"asked": where, "status": status, "body": body}
@@ -565,8 +574,6 @@ def main() -> None:
                 for status, body in [airflow.get(where)]
             ]
             client.close()
-    about = {"seed": options.seed, "queries": options.queries}
-    (folder / "scene.json").write_text(json.dumps({**scene, "about": about}, indent=1, sort_keys=True) + "\n")
     (folder / "scene_answers.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     print("\n".join(differences(scene, answers)) or "nothing differs")
 

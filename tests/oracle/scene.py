@@ -92,7 +92,7 @@ def act(client: ApiClient) -> Scene:
     (users,) = client.call("GET", "/api/v2/assets?name_pattern=scene_users")["assets"]
     client.call("POST", "/api/v2/assets/events", body={"asset_id": users["id"], "extra": {"by": "hand"}})
     one = "/api/v2/dags/shop_make/dagRuns/one"
-    client.call("PATCH", f"{one}/taskInstances/sizes", body={"note": "three of them"})
+    client.call("PATCH", f"{one}/taskInstances/parcels.sizes", body={"note": "three of them"})
     client.call("PATCH", "/api/v2/dags/Shop_Branches/dagRuns/one", body={"state": "failed", "note": "changed by hand"})
     again = {"dry_run": False, "dag_run_id": "one", "only_failed": False, "task_ids": ["works"]}
     client.call("POST", "/api/v2/dags/shop_fails/clearTaskInstances", body=again)

@@ -19,6 +19,7 @@ UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 TOKEN: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]+)?")
 FOLDER: Final = re.compile(r"(?:/[\w.-]+)+/dags(?=/)")
 """Where the DAG files lie on the server."""
+PACKAGES: Final = re.compile(r"(?:/[\w.-]+)+/site-packages(?=/)")
 OF_THE_SERVER: Final = frozenset(
     {"id", "asset_id", "alias_id", "event_log_id", "import_error_id", "backfill_id", "file_token", "bundle_version"}
     | {"duration", "last_parse_duration", "hostname", "unixname", "pid", "api_url"}
@@ -35,7 +36,10 @@ class Transcript:
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, command: str, outcome: str, told: str) -> None:
-        self.lines.append({"command": plain(command), "outcome": outcome, "told": normal(told)})
+        of_the_installation = command.partition(" --")[0] in OF_THE_INSTALLATION
+        self.lines.append(
+            {"command": plain(command), "outcome": outcome, "told": None if of_the_installation else normal(told)}
+        )
 
     def save(self, name: str) -> None:
         text = "\n".join(json.dumps(line, ensure_ascii=False) for line in self.lines)
@@ -51,12 +55,12 @@ class Transcript:
         for ours, theirs in zip(self.lines, recorded, strict=True):
             if ours["outcome"] != theirs["outcome"]:
                 yield f"{ours['command']}: {ours['outcome']}, Airflow {theirs['outcome']}: {ours['told']}"
-            elif ours["command"].split(" --")[0] not in OF_THE_INSTALLATION:
+            else:
                 yield from (f"{ours['command']}: {d}" for d in different(theirs["told"], ours["told"], ""))
 
 
 OF_THE_INSTALLATION: Final = frozenset({"config list", "jobs list", "providers list", "connections list"})
-"""Commands that show what is installed or configured on the server: only whether they are refused is compared."""
+"""Commands that show what is installed or configured on the server: only whether they are refused is kept."""
 
 
 def normal(told: str) -> Any:
@@ -90,7 +94,7 @@ def plain(text: str) -> str:
     text = MOMENT.sub(lambda found: found[0] if ASKED.match(found[0]) else "<moment>", text)
     text = TOKEN.sub("<token>", UUID.sub("<uuid>", text))
     text = re.sub(r"http://127\.0\.0\.1:\d+", "<url>", text)
-    return FOLDER.sub("<dags>", text)
+    return FOLDER.sub("<dags>", PACKAGES.sub("<packages>", text))
 
 
 def different(theirs: Any, ours: Any, path: str) -> Iterator[str]:
