@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from gust.airflow_bridge.parse import parse_file
-from gust.model.asset import AssetEvent, AssetUpdate
+from gust.model.asset import AssetEvent, AssetUpdate, ToQueue
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag_run import DagRun
 from gust.model.deployment import Plan, Progress
@@ -87,7 +87,7 @@ def act(client: ApiClient) -> Scene:
         client.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body=body)
     days = {"from_date": "2026-01-03T00:00:00Z", "to_date": "2026-01-05T00:00:00Z", "max_active_runs": 2}
     set_paused(client, "shop_daily", paused=False)
-    client.call("POST", "/api/v2/backfills", body={"dag_id": "shop_daily", **days, "run_backwards": True})
+    client.call("POST", "/api/v2/backfills", body={"dag_id": "shop_daily", **days})
     await_states(client)
     (users,) = client.call("GET", "/api/v2/assets?name_pattern=scene_users")["assets"]
     client.call("POST", "/api/v2/assets/events", body={"asset_id": users["id"], "extra": {"by": "hand"}})
@@ -232,8 +232,16 @@ class Stage:
     def set_up(self) -> None:
         self.set_dags()
         self.set_backfills()
+        waiting = {(row["dag_id"], row["asset_id"]): row for row in self.scene["queued_events"]}
+        consumed = {number for ids in self.scene["consumed"].values() for number in ids}
+        for row in self.scene["asset_events"]:
+            if row["id"] in consumed:
+                self.set_asset_event(row, self.takers(row))
         for row in sorted(self.scene["dag_runs"], key=lambda row: str(row["queued_at"])):
             self.set_run(row)
+        for row in self.scene["asset_events"]:
+            if row["id"] not in consumed:
+                self.set_asset_event(row, {dag_id for dag_id, asset_id in waiting if asset_id == row["asset_id"]})
         for row in self.scene["tries"]:
             self.set_instance(row)
         for row in self.scene["task_instances"]:
@@ -242,12 +250,6 @@ class Stage:
             self.set_xcom(row)
         for row in self.scene["hitl_details"]:
             self.set_question(row)
-        for row in self.scene["asset_events"]:
-            self.set_asset_event(row)
-        for name, ids in self.scene["consumed"].items():
-            dag_id, _, run_id = name.partition("/")
-            if ids:
-                self.store.note_consumers(self.runs[dag_id, run_id].key, [self.events[number] for number in ids])
         for row in self.scene["event_logs"]:
             self.set_logged_event(row)
 
@@ -326,8 +328,19 @@ class Stage:
             if state in (DagRunState.SUCCESS, DagRunState.FAILED)
             else self.world.clock.now() + timedelta(1),
         )
-        self.store.create_run(run)
         self.runs[run.dag_id, run.run_id] = run
+        events = [self.events[number] for number in self.scene["consumed"][f"{run.dag_id}/{run.run_id}"]]
+        queue = self.store.asset_queue(run.dag_id) if events else None
+        if queue is None:
+            self.store.create_run(run)
+            return
+        events.sort(key=lambda event: event.timestamp)
+        self.store.note_consumers(run.key, events)
+        self.store.create_asset_run(run, consuming=queue, events=events)
+
+    def takers(self, event: dict[str, Any]) -> set[str]:
+        """DAGs a run of which consumed it."""
+        return {name.partition("/")[0] for name, ids in self.scene["consumed"].items() if event["id"] in ids}
 
     def set_instance(self, row: dict[str, Any]) -> None:
         """A later try of an instance that is there puts the earlier one into its history."""
@@ -399,7 +412,7 @@ class Stage:
             )
         )
 
-    def set_asset_event(self, row: dict[str, Any]) -> None:
+    def set_asset_event(self, row: dict[str, Any], to: Iterable[str]) -> None:
         event = AssetEvent(
             event_id=f"{row['id']:08x}-0000-0000-0000-000000000000",
             name=row["name"],
@@ -414,7 +427,8 @@ class Stage:
             partition_key=row["partition_key"],
         )
         self.events[row["id"]] = event
-        self.store.put_asset_events(event.event_id, [AssetUpdate(event)])
+        deliveries = tuple(ToQueue(dag_id=dag_id) for dag_id in sorted(to))
+        self.store.put_asset_events(event.event_id, [AssetUpdate(event, deliveries)])
 
     def set_logged_event(self, row: dict[str, Any]) -> None:
         self.store.log_event(

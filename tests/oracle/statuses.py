@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import re
 import sqlite3
@@ -33,6 +34,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.core.transport import Response
 from schemathesis.generation import GenerationMode
+from schemathesis.transport.requests import REQUESTS_TRANSPORT
 
 from tests.conformance.server import KNOWN, Server
 from tests.oracle.server import ROOT, START_TIMEOUT, end_group, free_port
@@ -298,7 +300,7 @@ def ask_both(airflow: Airflow, gust: Server, seen: Record, operation_id: str, ca
     with_known(case, airflow.known)
     try:
         airflow.change(*BEFORE.get(operation_id, ()))
-        theirs = case.call(base_url=airflow.url, timeout=60)
+        theirs = REQUESTS_TRANSPORT.send(case, base_url=airflow.url, timeout=60)  # `case.call` would ask Gust
     finally:
         if case.method.upper() != "GET" or operation_id in BEFORE:
             airflow.begin()
@@ -322,6 +324,7 @@ def main() -> None:
     arguments.add_argument("--examples", type=int, default=24)
     arguments.add_argument("--only", default="")
     options = arguments.parse_args()
+    logging.disable(logging.INFO)
     with airflow() as real:
         seen = record(real, options)
     kept = json.loads(RECORDED.read_text())["answers"] if options.only and RECORDED.exists() else {}

@@ -17,14 +17,18 @@ ASKED: Final = re.compile(r"2026-02-0|2100-")
 """How moments begin that the tests themselves name: these are compared."""
 UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 TOKEN: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]+)?")
-FOLDER: Final = re.compile(r"(?:/[\w.-]+)+/dags(?=/)")
+FOLDER: Final = re.compile(r"(?:/[\w.-]+)*/dags/")
 """Where the DAG files lie on the server."""
 PACKAGES: Final = re.compile(r"(?:/[\w.-]+)+/site-packages(?=/)")
 OF_THE_SERVER: Final = frozenset(
-    {"id", "asset_id", "alias_id", "event_log_id", "import_error_id", "backfill_id", "file_token", "bundle_version"}
+    {"id", "asset_id", "alias_id", "event_log_id", "import_error_id", "backfill_id", "file_token"}
     | {"duration", "last_parse_duration", "hostname", "unixname", "pid", "api_url"}
 )
 """Fields whose value is the server's own; whether there is one is compared."""
+OF_GUST: Final = frozenset({"bundle_version", "git_version"})
+"""Fields that only one of them has: Gust keeps versions of the folder, and is no release of Airflow's."""
+SORTED_BY_NAME: Final = ("assets list", "assets list-by-alias")
+"""Commands that list by id, which Gust makes of the name."""
 EMPTY: Final = (None, "", "None", "null")
 """airflowctl writes `None` for what has no value."""
 
@@ -36,10 +40,11 @@ class Transcript:
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, command: str, outcome: str, told: str) -> None:
-        of_the_installation = command.partition(" --")[0] in OF_THE_INSTALLATION
-        self.lines.append(
-            {"command": plain(command), "outcome": outcome, "told": None if of_the_installation else normal(told)}
-        )
+        name = command.partition(" --")[0]
+        shown = None if name in OF_THE_INSTALLATION else normal(told)
+        if name in SORTED_BY_NAME:
+            shown["json"].sort(key=lambda row: row["name"])
+        self.lines.append({"command": plain(command), "outcome": outcome, "told": shown})
 
     def save(self, name: str) -> None:
         text = "\n".join(json.dumps(line, ensure_ascii=False) for line in self.lines)
@@ -71,17 +76,28 @@ def normal(told: str) -> Any:
         try:
             found = json.loads(told[start:])
         except ValueError:
-            return text.splitlines()
+            start = None
+    if start is not None:
         return {"before": plain(told[:start]).splitlines(), "json": _normal(found)}
-    return text.splitlines()
+    # As wide as a terminal was: a sentence is one all the same.
+    sentence = re.sub(r"\s+", " ", text).replace("{ ", "{").replace(" }", "}").strip()
+    sentence = re.sub(r"\{('\w+'(?:, '\w+')*)\}", lambda found: str(sorted(found[1].split(", "))), sentence)  # a set
+    return re.sub(ITS_OWN_WORDS, r"\1…", sentence)
+
+
+ITS_OWN_WORDS: Final = r"('reason': 'Unique constraint violation'.*?'message': |'git_version': ).*"
+"""Airflow points to its log where Gust says what exists already."""
 
 
 def _normal(value: Any) -> Any:
     match value:
+        case {"name": "default_pool", **rest}:  # it has no end in Gust
+            return {key: part for key, part in rest.items() if not key.endswith("slots")}
         case dict():
             return {
                 key: ("<its own>" if part not in EMPTY else part) if key in OF_THE_SERVER else _normal(part)
                 for key, part in value.items()
+                if key not in OF_GUST
             }
         case list():
             return [_normal(part) for part in value]
@@ -94,7 +110,7 @@ def plain(text: str) -> str:
     text = MOMENT.sub(lambda found: found[0] if ASKED.match(found[0]) else "<moment>", text)
     text = TOKEN.sub("<token>", UUID.sub("<uuid>", text))
     text = re.sub(r"http://127\.0\.0\.1:\d+", "<url>", text)
-    return FOLDER.sub("<dags>", PACKAGES.sub("<packages>", text))
+    return FOLDER.sub("", PACKAGES.sub("<packages>", text))
 
 
 def different(theirs: Any, ours: Any, path: str) -> Iterator[str]:
