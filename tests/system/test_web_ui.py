@@ -182,7 +182,7 @@ PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "run, required actions": ("/dags/ui_asks/runs/one/required_actions", ("Shall we ship it?",)),
     "dags that wait for people": ("/dags?needs_review=true", ("ui_asks",)),
     "required actions": ("/required_actions", ("Shall we ship it?", "ui_asks")),
-    "audit log": ("/events", ("Event", "trigger_dag_run")),
+    "audit log": ("/events", ("Event", "currency_rates")),
     "variables": ("/variables", ("Add Variable",)),
     "connections": ("/connections", ("Add Connection",)),
     "plugins": ("/plugins", ("Plugins",)),
@@ -385,7 +385,8 @@ def test_an_xcom(person: Person, site: Site) -> None:
     dialog = person.page.get_by_role("dialog")
     dialog.get_by_role("textbox").first.fill("remark")
     dialog.locator(".monaco-editor").first.click()
-    person.page.keyboard.type('"checked"')
+    person.page.keyboard.insert_text('"checked"')
+    expect(dialog.locator(".view-lines")).to_contain_text('"checked"', timeout=PATIENCE)
     with person.asks("POST", "/xcomEntries"):
         dialog.get_by_role("button", name="Save").click()
     person.sees("remark", "checked")
