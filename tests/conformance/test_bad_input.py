@@ -115,10 +115,14 @@ def test_a_body_that_is_no_text(api: Api) -> None:
         "rawQueryString": "",
         "headers": {"content-type": "application/json"},
         "requestContext": {"stage": "$default", "http": {"method": "POST", "path": "/api/v2/variables"}},
-        "body": base64.b64encode(b"\xff\xfe\x00{").decode(),
+        "body": base64.b64encode(b'{"key": "\xff", "value": "v"}').decode(),
         "isBase64Encoded": True,
     }
-    assert api.handler(event, None)["statusCode"] == 422
+    answer = api.handler(event, None)
+    assert (answer["statusCode"], json.loads(answer["body"])) == (
+        400,
+        {"detail": "There was an error parsing the body"},
+    )
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])

@@ -46,7 +46,10 @@ def corrected(file: str) -> dict[str, Any]:
         schemas.setdefault(name, contract.raw()["components"]["schemas"][name])
     for methods in document["paths"].values():
         for operation in methods.values():
-            for status, kinds in ANSWERS[operation["operationId"]].items():
+            before_it = {status: ["sentence"] for status in ("401", "403") if "security" in operation}
+            if "requestBody" in operation:
+                before_it["400"] = ["sentence"]
+            for status, kinds in (before_it | ANSWERS.get(operation["operationId"], {})).items():
                 # FastAPI's own 422 is a list, Airflow's a sentence. Each operation lists one of them, and may give both.
                 documented = KINDS_OF.get(reference(operation["responses"].get(status, {})), set())
                 operation["responses"][status] = refusal(documented.union(kinds))
@@ -57,7 +60,8 @@ ANSWERS: Final[dict[str, dict[str, list[str]]]] = json.loads(
     Path(__file__).with_name("airflow_answers.json").read_text()
 )["answers"]
 """By operation and status what real Airflow was seen to refuse with, or to answer beside the contract:
-`tests.oracle.statuses` records it."""
+`tests.oracle.statuses` records it. What Airflow refuses before it looks at the operation, it refuses at each: a token that
+is none (401, 403), and a body that is no text (400)."""
 
 KINDS: Final = {"list": "HTTPValidationError", "sentence": "HTTPExceptionResponse", "object": "HTTPExceptionResponse"}
 KINDS_OF: Final = {"HTTPValidationError": {"list"}, "HTTPExceptionResponse": {"sentence", "object"}}

@@ -219,10 +219,10 @@ class UpdateMask(Query):
 @operation("patch_dag")
 def patch_dag(services: Services, request: Request) -> Json:
     body = request.body(DagPatchBody)
-    _check_mask(request)
     dag_id = request.path["dag_id"]
     if services.store.get_dag(dag_id) is None:
         raise not_found(f"Dag with id: {dag_id} was not found")
+    _check_mask(request)
     return dag_response(set_paused(services, dag_id, body.is_paused))
 
 
