@@ -618,7 +618,7 @@ def main() -> None:
 
 def placeless(text: str, dags: Path) -> str:
     """Without where it happened to be recorded."""
-    return re.sub(r"(?:/[\w.-]+)+/(?=site-packages/)", "", text.replace(f"{dags}/", ""))
+    return re.sub(r"(?:/[\w.-]+)+/(?=site-packages/|bin/)", "", text.replace(f"{dags}/", ""))
 
 
 def differences(scene: Scene, answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -5,8 +5,8 @@ asks them of Airflow's API server (SQLite, thrown away) with one of each thing i
 Gust is asked the same, and where it answers something else that is printed. What Airflow answers lands in
 `tests/conformance/airflow_answers.json`, and `test_contract.py` allows nothing beyond it.
 
-`--examples`: of each operation, within the contract and as many beside it. `--only`: of operations with such names only; the
-others' recordings stay.
+`--examples`: of each operation, within the contract and as many beside it. `--only`: of operations with such names, to add to what
+was recorded.
 """
 
 from __future__ import annotations
@@ -319,6 +319,16 @@ NEVER: Final = frozenset({"hook_meta_data"})
 NOTHING_TO_GET_WRONG: Final = frozenset({"get_health", "get_version"})
 
 
+def beside(before: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """What was recorded before, and what was seen now."""
+    answers: dict[str, dict[str, list[str]]] = before["answers"]
+    for operation_id, statuses in seen["answers"].items():
+        kept = answers.setdefault(operation_id, {})
+        for status, kinds in statuses.items():
+            kept[status] = sorted({*kinds, *kept.get(status, ())})
+    return {**before, "answers": answers, "fails": before["fails"] | seen["fails"]}
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m tests.oracle.statuses", description=__doc__)
     arguments.add_argument("--examples", type=int, default=24)
@@ -327,9 +337,10 @@ def main() -> None:
     logging.disable(logging.INFO)
     with airflow() as real:
         seen = record(real, options)
-    kept = json.loads(RECORDED.read_text())["answers"] if options.only and RECORDED.exists() else {}
     about = {"examples": options.examples, "seed": SEED, "airflow": "3.3.2"}
-    whole = {"about": about, "answers": kept | seen.answers(), "fails": seen.failures()}
+    whole = {"about": about, "answers": seen.answers(), "fails": seen.failures()}
+    if options.only:
+        whole = beside(json.loads(RECORDED.read_text()), whole)
     RECORDED.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
     for operation_id, named in sorted(seen.differing.items()):
         print(operation_id, dict(named))

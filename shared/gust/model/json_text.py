@@ -8,7 +8,7 @@ from typing import Any, Final
 
 Place = tuple[str | int, ...]
 
-LONGEST_SHOWN: Final = 20_000
+LONGEST_SHOWN: Final = 200_000
 """Characters of JSON. Airflow shows all of a wrong input again; ours must fit into what a Lambda function returns."""
 
 _ESCAPED_HALF: Final = r"\\u[dD][89a-fA-F]"
@@ -43,4 +43,4 @@ def _writable(place: str | int) -> str | int:
 def shown(value: Any) -> Any:
     """The value, or the beginning of its JSON where that is long."""
     text = json.dumps(value, default=str)
-    return value if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN // 10]}…"
+    return value if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN // 100]}…"

@@ -134,10 +134,7 @@ def get_tasks(services: Services, request: Request) -> Json:
         return _own(serialized.get(task.task_id, {}), "priority_weight", 1)
 
     value = SORTABLE.get(name, own_weight)
-    by_id = sorted(
-        spec.tasks.values(), key=lambda t: t.task_id
-    )  # in which Airflow keeps them, for want of another order
-    tasks = sorted(by_id, key=lambda t: (value(t) is None, value(t)), reverse=order_by[:1] == "-")
+    tasks = sorted(spec.tasks.values(), key=lambda t: (value(t) is None, value(t)), reverse=order_by[:1] == "-")
     return {
         "tasks": [task_response(task, serialized.get(task.task_id, {})) for task in tasks],
         "total_entries": len(tasks),
