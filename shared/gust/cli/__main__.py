@@ -24,6 +24,10 @@ LOOPBACK = ("127.0.0.1", "localhost")
 """Where `./gust local` may listen: it lets everybody in who reaches it."""
 
 
+TEST_CONNECTION = "AIRFLOW__CORE__TEST_CONNECTION"
+"""Airflow's setting: whether connections may be tested. On AWS it is the parameter TestConnection."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(arguments)
     match options.command:
@@ -117,12 +121,22 @@ def local(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    testing = os.environ.get(TEST_CONNECTION, "Disabled").strip().capitalize()
+    if testing not in ("Disabled", "Enabled", "Hidden"):
+        print(f"gust: {TEST_CONNECTION} is Disabled, Enabled or Hidden, not {testing}.", file=sys.stderr)
+        return 2
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stopper(stop))
     stack = LocalStack(
-        root=ROOT, data=options.data, dags=options.dags, port=options.port, paused=options.paused, told=_say
+        root=ROOT,
+        data=options.data,
+        dags=options.dags,
+        port=options.port,
+        paused=options.paused,
+        parameters={"TestConnection": testing},
+        told=_say,
     )
     try:
         stack.start()

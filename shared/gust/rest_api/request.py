@@ -37,7 +37,7 @@ class Query(BaseModel):
 
 def _named_moment(given: Any) -> datetime:
     try:
-        found = _adapter(datetime).validate_python(given)
+        found: datetime = _adapter(datetime).validate_python(given)
     except ValidationError as error:
         wrong = f"Invalid datetime: {given!r}. Please check the date parameter have this value."
         raise Problem(400, wrong) from error

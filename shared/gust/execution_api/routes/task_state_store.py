@@ -4,13 +4,13 @@ from typing import Any
 from gust.errors import NotFound
 from gust.execution_api.datamodels.task_state_store import TaskStateStorePutBody
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
-from gust.model.dispatch import Scope
+from gust.model.dispatch import OF_DAGS, Scope
 from gust.model.state_entry import StateEntry
 from gust.services.report_task_instance import present_dispatch
 
 routes = Routes("/store/ti")
 
-EVERYBODY = frozenset(Scope)
+EVERYBODY = OF_DAGS
 
 
 @routes.get("/{task_instance_id}/{key:path}", access=Access.OWN)
