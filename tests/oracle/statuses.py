@@ -5,8 +5,8 @@ asks them of Airflow's API server (SQLite, thrown away) with one of each thing i
 Gust is asked the same, and where it answers something else that is printed. What Airflow answers lands in
 `tests/conformance/airflow_answers.json`, and `test_contract.py` allows nothing beyond it.
 
-`--examples`: of each operation, within the contract and as many beside it. `--only`: of operations with such names, to add to
-what was recorded.
+`--examples`: of each operation, within the contract and as many beside it. `--only`: of operations with such names, to
+add to what was recorded.
 """
 
 from __future__ import annotations
@@ -331,7 +331,7 @@ def beside(before: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m tests.oracle.statuses", description=__doc__)
-    arguments.add_argument("--examples", type=int, default=24)
+    arguments.add_argument("--examples", type=int, default=12)
     arguments.add_argument("--only", default="")
     options = arguments.parse_args()
     logging.disable(logging.INFO)
