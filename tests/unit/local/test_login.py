@@ -1,4 +1,4 @@
-"""`./gust login`: what it signs and shows; `./gust local` where it must not listen."""
+"""`./gust login`: what it signs and shows."""
 
 from __future__ import annotations
 
@@ -86,13 +86,6 @@ def test_a_refusal_is_told(door: Door, session: boto3.Session, answer: Any, told
 def test_who_does_not_answer_is_named(session: boto3.Session) -> None:
     with pytest.raises(login.LoginError, match="does not answer"):
         login.link("http://127.0.0.1:9", session)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "gust.example"])  # noqa: S104  they are refused
-def test_the_local_stack_listens_nowhere_else(host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["local", "--host", host, "--dags", str(tmp_path), "--data", str(tmp_path / "data")]) == 2
-    assert "no login to ask for" in capsys.readouterr().err
-    assert not (tmp_path / "data").exists()
 
 
 def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
