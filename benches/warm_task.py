@@ -1,7 +1,7 @@
 """How long a warm worker takes for a task that does nothing, from message to report, with and without a control plane's
 delay.
 
-    python benches/warm_task.py [--tasks 20] [--answer-ms 0]
+    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out] [--no-rehearsal]
 
 The worker is the real one: Airflow's supervisor, a forked child, a DAG file that is parsed in it. The execution API is
 a function in this process that answers after `--answer-ms`; the log goes nowhere.
@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 
-from gust.airflow_bridge import warm
+from gust.airflow_bridge import collector, warm
 
 DAG = """
 from airflow.sdk import dag, task
@@ -32,15 +32,15 @@ from airflow.sdk import dag, task
 @dag(schedule=None)
 def noop():
     @task
-    def nothing():
+    def task_00():
         return 1
-    nothing()
+    task_00()
 
 noop()
 """
 
-RUN = {
-    "dag_id": "noop",
+RUN: dict[str, Any] = {
+    "dag_id": "",
     "run_id": "bench",
     "logical_date": None,
     "data_interval_start": None,
@@ -92,31 +92,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--answer-ms", type=float, default=0.0)
+    parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
+    parser.add_argument("--no-rehearsal", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        collector.rest()
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()
-        from gust.airflow_bridge.bundle import BundleFolder, bundle_key
+        from gust.airflow_bridge.bundle import BundleFolder
         from gust.airflow_bridge.execute import run_try
         from gust.aws.memory import MemoryObjects
         from gust.model.workload import TaskWorkload
+        from gust.services.deployment_keys import bundle_key
 
-        warm.warm_up()
-        print(f"cold start: {time.perf_counter() - began:.2f} s of imports")
+        if options.no_rehearsal:
+            warm.import_once(warm.TASK_MODULES)
+            collector.settle()
+        else:
+            warm.warm_up_for_tasks(bundles)
+        print(f"cold start: {time.perf_counter() - began:.2f} s")
+        source, dag_id = DAG, "noop"
+        if options.shape:
+            source = (Path(__file__).parent / "dags" / f"{options.shape}.py").read_text()
+            dag_id = f"bench_{options.shape}"
+        RUN["dag_id"] = dag_id
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as into:
-            into.writestr("noop.py", DAG)
+            into.writestr("noop.py", source)
         objects = MemoryObjects()
         objects.put(bundle_key("bench"), archive.getvalue())
         control_plane = ControlPlane(options.answer_ms / 1000)
         to_report, to_return, of_cpu = [], [], []
         for number in range(options.tasks + 1):
             workload = TaskWorkload(
-                dag_id="noop",
+                dag_id=dag_id,
                 run_id="bench",
-                task_id="nothing",
+                task_id="task_00",
                 map_index=number,
                 try_number=1,
                 dispatch_count=1,

@@ -6,8 +6,9 @@ Waiting costs nothing all the same, since a trigger that sleeps is parked.
 
 from typing import Any
 
-from gust.airflow_bridge import warm
+from gust.airflow_bridge import collector, warm
 
+collector.rest()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
@@ -34,7 +35,8 @@ bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
-warm.warm_up(warm.TRIGGER_MODULES)
+warm.import_once(warm.TRIGGER_MODULES)
+collector.settle()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

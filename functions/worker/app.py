@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gust.airflow_bridge import warm
+from gust.airflow_bridge import collector, warm
 
+collector.rest()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
@@ -30,7 +31,7 @@ bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
-warm.warm_up()
+warm.warm_up_for_tasks(bundles_root)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

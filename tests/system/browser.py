@@ -115,11 +115,15 @@ class Person:
         self.button(name).click()
 
     @contextmanager
-    def asks(self, method: str, path: str) -> Iterator[None]:
-        """What is done inside makes the page ask this, and it is granted. `path`: a regular expression."""
+    def asks(self, method: str, path: str, *, saying: str = "") -> Iterator[None]:
+        """What is done inside makes the page ask this, and it is granted. `path`: a regular expression; `saying`: part of
+        what it sends."""
 
         def is_it(response: Response) -> bool:
-            return response.request.method == method and re.search(path, response.url) is not None
+            request = response.request
+            return (
+                request.method == method and bool(re.search(path, response.url)) and saying in (request.post_data or "")
+            )
 
         with self.page.expect_response(is_it, timeout=PATIENCE) as answered:
             yield

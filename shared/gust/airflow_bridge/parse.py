@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import collector, compat
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
@@ -169,9 +169,12 @@ def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
 @cache
 def ready() -> None:
     """Airflow's import, once per process."""
+    collector.rest()
     compat.prepare_environment()
     compat.preload()
     import gust.airflow_bridge.dag_spec  # noqa: F401
+
+    collector.settle()
 
 
 @cache

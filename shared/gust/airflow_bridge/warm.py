@@ -9,7 +9,6 @@ Airflow reads its settings while it is imported: `set_environment` comes before 
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import json
 import logging
@@ -21,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import collector, compat
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
@@ -92,26 +91,32 @@ def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder"
     return Path(json.loads(configured)[0]["kwargs"]["root"])
 
 
-def warm_up(modules: Iterable[str] = TASK_MODULES) -> None:
-    """Import, quieten this process, and take all there is out of the garbage collector's sight, so that a child's
-    collections neither walk nor copy the parent's pages."""
+def warm_up_for_tasks(bundles: Path) -> None:
+    """For a worker, whose children run tasks."""
+    import_once(TASK_MODULES)
+    from gust.airflow_bridge.rehearsal import rehearse
+
+    rehearse(bundles)
+    collector.settle()
+
+
+def import_once(modules: Iterable[str]) -> None:
+    """Import, and quieten this process."""
     with warnings.catch_warnings():
         # Airflow's own deprecations in its own providers: nobody here can act on them.
         warnings.simplefilter("ignore")
         compat.preload()
         for module in modules:
             importlib.import_module(module)
-        _make_adapters_of_messages_once()
+        _make_adapters_once()
     # The log shipper's thread; it sleeps while a child is forked.
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     _configure_logging()
-    gc.collect()
-    gc.freeze()
 
 
-def _make_adapters_of_messages_once() -> None:
-    """Airflow's child builds pydantic's adapter for all messages it may get, twice, before it does anything else: a
-    quarter of the processor time of a task that does nothing. Built here, it is there in every child."""
+def _make_adapters_once() -> None:
+    """Airflow's child builds pydantic's adapter for all messages it may get, twice, before it does anything else, and one
+    for each field that it renders. Built here, they are there in every child."""
     from airflow.sdk.execution_time import comms
 
     if hasattr(comms.TypeAdapter, "cache_info"):
@@ -119,6 +124,8 @@ def _make_adapters_of_messages_once() -> None:
     adapter_of = functools.cache(comms.TypeAdapter)
     adapter_of(comms.ToTask)
     comms.TypeAdapter = adapter_of
+    if (task_runner := sys.modules.get("airflow.sdk.execution_time.task_runner")) is not None:
+        vars(task_runner)["TypeAdapter"] = adapter_of
 
 
 def _configure_logging() -> None:

@@ -10,7 +10,7 @@ from tests.unit.worker.whole import Whole
 
 @pytest.fixture(scope="session", autouse=True)
 def warmed_up() -> None:
-    warm.warm_up()
+    warm.warm_up_for_tasks(warm.set_environment())
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+"""A task that does next to nothing, run in the worker's own process before it forks its first child.
+
+CPython makes code faster while it runs and notes that in the code itself (PEP 659); Airflow, pydantic and jinja keep what
+they once looked up. A child that is the first to do something pays twice for it: for the work, and for copying each page
+that it writes to. After the rehearsal it finds nearly all of that done (`benches/warm_task.py` shows what a task costs,
+with `--no-rehearsal` without it).
+
+No code of a deployment takes part: its plugins, listeners and cluster policies are not asked. What the rehearsal changes in
+this process is taken back.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from airflow import settings
+from airflow.sdk import listener, plugins_manager
+from airflow.sdk.api.datamodels._generated import BundleInfo, DagRun, TaskInstance, TaskInstanceState, TIRunContext
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import StartupDetails
+from setproctitle import getproctitle, setproctitle
+
+ROUNDS: Final = 4
+"""So often CPython wants to see most code before it settles on a form. Further ones gain nothing that could be measured."""
+
+NAME: Final = "gust_rehearsal"
+FILE: Final = Path(__file__).with_name("rehearsal_dag.py")
+
+log = logging.getLogger(__name__)
+
+
+def rehearse(bundles: Path, *, bundle_name: str = "dags-folder") -> None:
+    """`bundles`: where bundles are unpacked. Never fails: a worker that could not rehearse is a slower one."""
+    try:
+        with _a_bundle_in(bundles) as version, _without_a_deployments_code(), _nothing_stays():
+            details = _details(BundleInfo(name=bundle_name, version=version))
+            for _ in range(ROUNDS):
+                contextvars.copy_context().run(_run, details)
+    except (Exception, SystemExit):
+        log.warning("The rehearsal failed; tasks will start more slowly", exc_info=True)
+
+
+def _run(details: StartupDetails) -> None:
+    """What Airflow's task runner does in a child, but for the socket to the supervisor."""
+    ti, context, task_log = task_runner.startup(msg=details)
+    state, _, error = task_runner.run(ti, context, task_log)
+    task_runner.finalize(ti, state, context, task_log, error)
+    if state is not TaskInstanceState.SUCCESS:
+        raise RuntimeError(f"The task ended {state}: {error}")
+
+
+def _details(bundle: BundleInfo) -> StartupDetails:
+    now = datetime.now(tz=UTC)
+    run = DagRun(
+        dag_id=NAME,
+        run_id=NAME,
+        logical_date=None,
+        data_interval_start=None,
+        data_interval_end=None,
+        run_after=now,
+        start_date=now,
+        end_date=None,
+        run_type="manual",
+        state="running",
+        conf={},
+        consumed_asset_events=[],
+        partition_key=None,
+    )
+    return StartupDetails(
+        ti=TaskInstance(
+            id=uuid4(),
+            task_id="first",
+            dag_id=NAME,
+            run_id=NAME,
+            try_number=1,
+            map_index=-1,
+            dag_version_id=uuid4(),
+            queue="default",
+        ),
+        dag_rel_path=FILE.name,
+        bundle_info=bundle,
+        start_date=now,
+        ti_context=TIRunContext(dag_run=run, max_tries=0, should_retry=False),
+        sentry_integration="",
+    )
+
+
+class _Nobody:
+    """Stands in for the supervisor, which answers what the task reports with nothing."""
+
+    socket = None
+
+    def send(self, msg: Any) -> None: ...
+
+
+@contextmanager
+def _a_bundle_in(bundles: Path) -> Iterator[str]:
+    """Several workers of one machine may share the disk: each has its own."""
+    folder = bundles / f"{NAME}-{uuid4()}"
+    folder.mkdir(parents=True)
+    try:
+        shutil.copy(FILE, folder)
+        yield folder.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _without_a_deployments_code() -> Iterator[None]:
+    plugins, policies = plugins_manager._get_plugins, settings.get_policy_plugin_manager
+    of_airflow = policies.__wrapped__()
+    plugins_manager._get_plugins = lambda: ([], {})
+    settings.get_policy_plugin_manager = lambda: of_airflow
+    try:
+        yield
+    finally:
+        plugins_manager._get_plugins, settings.get_policy_plugin_manager = plugins, policies
+        plugins_manager.integrate_macros_plugins.cache_clear()
+        listener.get_listener_manager.cache_clear()
+
+
+@contextmanager
+def _nothing_stays() -> Iterator[None]:
+    environment, path, title = dict(os.environ), list(sys.path), getproctitle()
+    modules = set(sys.modules)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGSEGV, signal.SIGALRM, signal.SIGTERM)}
+    task_runner.SUPERVISOR_COMMS = _Nobody()
+    try:
+        yield
+    finally:
+        del task_runner.SUPERVISOR_COMMS
+        for name in [name for name in sys.modules.keys() - modules if name.endswith(FILE.stem)]:
+            del sys.modules[name]  # the DAG file; what it had imported is what children want to find
+        setproctitle(title)
+        sys.path[:] = path
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
