@@ -125,7 +125,7 @@ class Authenticator:
         if scheme.lower() == "bearer" and credentials.strip():
             session = _session(tokens, credentials.strip(), now)
             return Caller(session.user, session)
-        if token := cookie_of(event.get("cookies") or ()):
+        if token := cookie_of(event):
             try:
                 session = _session(tokens, token, now)
             except Problem as useless:  # a browser would keep sending it
@@ -244,7 +244,7 @@ class Authenticator:
         return Answer(307, headers={"Location": location, "Set-Cookie": cookie, **oidc.NOT_KEPT})
 
     def _come_back_from_provider(self, services: Services, request: Request) -> Answer:
-        kept = cookie_of(request.event.get("cookies") or (), oidc.SIGN_IN)
+        kept = cookie_of(request.event, oidc.SIGN_IN)
         try:
             user, page = oidc.come_back(services, request, self._known_provider(), self.access, kept=kept)
         except Invalid as wrong:
@@ -334,7 +334,10 @@ def check_origin(event: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         raise Problem(403, "Another site's page may not ask this with your sign-in")
 
 
-def cookie_of(cookies: Iterable[str], wanted: str = COOKIE) -> str:
+def cookie_of(event: Mapping[str, Any], wanted: str = COOKIE) -> str:
+    """API Gateway takes them out of the headers; the local stack's emulator leaves them there."""
+    left = [value for name, value in (event.get("headers") or {}).items() if name.lower() == "cookie"]
+    cookies: Iterable[str] = event.get("cookies") or left
     pairs = (part.strip().partition("=") for line in cookies for part in line.split(";"))
     return next((value for name, _, value in pairs if name == wanted), "")
 
