@@ -116,7 +116,7 @@ def test_a_rotation_puts_a_new_key_before_the_others_and_logs_nobody_out(stack: 
     assert made is not None
     assert old == (None, GENERATED)
     assert JwtTokens(stack.keys).user_of(before, now=NOW) == USER
-    later = NOW + SIGNS_AFTER + timedelta(minutes=1)
+    later = datetime.fromtimestamp(made, UTC) + SIGNS_AFTER
     after = JwtTokens(stack.keys).for_user(USER, now=later, lifetime=HOUR)
     assert JwtTokens(stack.keys).user_of(after, now=later) == USER
     with pytest.raises(Forbidden):  # the new key signs by now

@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from moto import mock_aws
 
 from gust.aws.signing_keys import parse
 from gust.cli import login
@@ -95,6 +96,28 @@ def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.C
     document.write_text('{"oidc": [{"group": "ops", "role": "Boss"}]}')
     assert main(["check-access", str(document)]) == 1
     assert "oidc.0.role" in capsys.readouterr().err
+
+
+def test_a_key_is_replaced_now_by_having_secrets_manager_do_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    template = {
+        "Resources": {"S": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "first"}}},
+        "Outputs": {"SigningSecretArn": {"Value": {"Ref": "S"}}},
+    }
+    with mock_aws():
+        boto3.client("cloudformation").create_stack(StackName="gust", TemplateBody=json.dumps(template))
+        assert main(["rotate-key", "--stack", "gust"]) == 0
+        (secret,) = boto3.client("secretsmanager").list_secrets()["SecretList"]
+        assert "LastRotatedDate" in boto3.client("secretsmanager").describe_secret(SecretId=secret["ARN"])
+        boto3.client("secretsmanager").delete_secret(SecretId=secret["ARN"])
+        assert main(["rotate-key", "--stack", "gust"]) == 1
+    told = capsys.readouterr()
+    assert "A new key is on its way" in told.out
+    assert "InvalidRequestException" in told.err
 
 
 def test_a_key_in_the_making_has_no_comma_of_its_own() -> None:
