@@ -321,15 +321,16 @@ def login_here(options: argparse.Namespace) -> int:
     return 0
 
 
-def rotate_key(stack: str) -> int:
-    """Now what comes once a month by itself: a new key before those that the stack has."""
+def rotate_key(stack: str, client: Callable[[str], Any] | None = None) -> int:
+    """Now what comes once a month by itself: a new key before those that the stack has. `client`: boto3's."""
     import boto3
     from botocore.exceptions import ClientError
 
-    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    aws: Callable[[str], Any] = client or boto3.client
+    described = aws("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     try:
-        boto3.client("secretsmanager").rotate_secret(SecretId=outputs["SigningSecretArn"])
+        aws("secretsmanager").rotate_secret(SecretId=outputs["SigningSecretArn"])
     except ClientError as refused:
         print(f"gust: {refused}", file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from moto import mock_aws
 
 from gust.aws.signing_keys import parse
 from gust.cli import login
-from gust.cli.__main__ import main
+from gust.cli.__main__ import main, rotate_key
 
 Seen = list[tuple[str, dict[str, str], bytes]]
 
@@ -98,23 +98,31 @@ def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.C
     assert "oidc.0.role" in capsys.readouterr().err
 
 
+class Stacks:
+    """Stands for CloudFormation, which knows where a stack's secret is."""
+
+    def __init__(self, secret: str) -> None:
+        self.outputs = [{"OutputKey": "SigningSecretArn", "OutputValue": secret}]
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
+        return {"Stacks": [{"StackName": StackName, "Outputs": self.outputs}]}
+
+
 def test_a_key_is_replaced_now_by_having_secrets_manager_do_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    template = {
-        "Resources": {"S": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "first"}}},
-        "Outputs": {"SigningSecretArn": {"Value": {"Ref": "S"}}},
-    }
     with mock_aws():
-        boto3.client("cloudformation").create_stack(StackName="gust", TemplateBody=json.dumps(template))
-        assert main(["rotate-key", "--stack", "gust"]) == 0
-        (secret,) = boto3.client("secretsmanager").list_secrets()["SecretList"]
-        assert "LastRotatedDate" in boto3.client("secretsmanager").describe_secret(SecretId=secret["ARN"])
-        boto3.client("secretsmanager").delete_secret(SecretId=secret["ARN"])
-        assert main(["rotate-key", "--stack", "gust"]) == 1
+        secrets = boto3.client("secretsmanager")
+        arn = secrets.create_secret(Name="signing", SecretString="first")["ARN"]
+        clients = {"cloudformation": Stacks(arn), "secretsmanager": secrets}
+        assert "LastRotatedDate" not in secrets.describe_secret(SecretId=arn)
+        assert rotate_key("gust", clients.__getitem__) == 0
+        assert "LastRotatedDate" in secrets.describe_secret(SecretId=arn)
+        secrets.delete_secret(SecretId=arn)
+        assert rotate_key("gust", clients.__getitem__) == 1
     told = capsys.readouterr()
     assert "A new key is on its way" in told.out
     assert "InvalidRequestException" in told.err
