@@ -326,7 +326,7 @@ def rotate_key(stack: str, client: Callable[[str], Any] | None = None) -> int:
     import boto3
     from botocore.exceptions import ClientError
 
-    aws: Callable[[str], Any] = client or boto3.client
+    aws: Any = client or boto3.client
     described = aws("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     try:
