@@ -57,6 +57,9 @@ class FrontDoor:
             return is_from_elsewhere(scope, links=True)
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        names = [name.lower() for name, _ in scope["headers"]]
+        if names.count(b"host") > 1 or names.count(b"origin") > 1:
+            return True  # one of them might be looked at here, and another one behind
         if not self._is_ours(_name(f"//{host}")):
             return True
         if origin is not None:

@@ -97,6 +97,18 @@ def test_pages_and_names_from_elsewhere_are_not(tmp_path: Path, headers: dict[st
     assert ask(tmp_path, headers)[0] == 403
 
 
+@pytest.mark.parametrize("name", ["host", "origin"])
+def test_who_says_two_things_is_not_believed(name: str) -> None:
+    said = {"host": OURS, "origin": f"http://{OURS}"}
+    headers = [(each.encode(), value.encode()) for each, value in said.items()]
+    assert not FrontDoor(LAN).refuses({"headers": headers})
+    for twice in (
+        [(name.encode(), b"evil.example"), *headers],
+        [*headers, (name.upper().encode(), said[name].encode())],
+    ):
+        assert FrontDoor(LAN).refuses({"headers": twice})
+
+
 def test_a_name_that_was_given_is_ours(tmp_path: Path) -> None:
     assert ask(tmp_path, {"host": "gust.example:8080"}, host="gust.example")[0] == 200
     assert ask(tmp_path, {"host": "gust.example:8080"})[0] == 403
