@@ -147,7 +147,7 @@ def test_everywhere_but_on_loopback_a_login_is_demanded(tmp_path: Path, host: st
     assert stack._parameters["ApiAuthorization"] == ("TOKEN" if demands else "NONE")
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-name.invalid"])
+@pytest.mark.parametrize("host", ["198.51.100.1", "no-such-name.invalid"])
 def test_an_address_that_is_not_this_machines_is_told_before_anything_starts(tmp_path: Path, host: str) -> None:
     data = tmp_path / "data"
     with pytest.raises(InUseError, match=f"Cannot listen on {host}"):
