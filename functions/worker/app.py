@@ -1,4 +1,4 @@
-"""The worker's door: one message, one dispatch of one try, or of one callback."""
+"""The worker's door: one message, one dispatch of one try, or of one callback, or one test of a connection."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
-from gust.errors import StaleCallback, StaleTaskInstance  # noqa: E402
-from gust.model.workload import CallbackWorkload, ForWorker, TaskWorkload  # noqa: E402
+from gust.errors import Stale, StaleCallback, StaleTaskInstance  # noqa: E402
+from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload  # noqa: E402
 
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
@@ -51,6 +51,8 @@ def work(workload: ForWorker, remaining: float) -> None:
             run(workload, remaining)
         case CallbackWorkload():
             call(workload, remaining)
+        case ConnectionTestWorkload():
+            test(workload, remaining)
 
 
 def run(workload: TaskWorkload, remaining: float) -> None:
@@ -73,3 +75,15 @@ def call(workload: CallbackWorkload, remaining: float) -> None:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("called", output=output, **names)
+
+
+def test(workload: ConnectionTestWorkload, remaining: float) -> None:
+    from gust.airflow_bridge.connection_test import run_connection_test  # most workers never need it
+
+    names = workload.model_dump(include={"test_id", "connection_id"})
+    try:
+        state = run_connection_test(workload, invoke=invoke, objects=objects, remaining=remaining)
+    except Stale as stale:
+        log.info("stale", reason=str(stale), **names)
+    else:
+        log.info("tested", state=state, **names)

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from gust.aws.memory import MemoryQueues
 from gust.aws.queues import SqsQueues
 from gust.errors import Unwell
-from gust.model.workload import TaskWorkload, TriggerWorkload, WakeDag, WakeRun
+from gust.model.workload import ConnectionTestWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
 from tests.contract.conftest import Aws
 from tests.contract.given import NOW
 
@@ -41,6 +41,9 @@ def a_trigger(number: int) -> TriggerWorkload:
     return TriggerWorkload(
         dag_id="etl", run_id="r", task_id="t", map_index=number, try_number=1, dispatch_count=1, token="t"
     )
+
+
+A_TEST = ConnectionTestWorkload(test_id=str(uuid4()), connection_id="pg", timeout=60, token="t")
 
 
 @dataclass
@@ -87,6 +90,7 @@ def test_what_is_sent_arrives(aws: Aws, queue_url: str) -> None:
     queues = sqs(aws.sqs, tasks=queue_url, triggers=queue_url, wakes=queue_url)
     tasks = [a_task(n) for n in range(12)]
     assert queues.send_tasks(tasks) == []
+    assert queues.send_connection_test(A_TEST)
     queues.send_triggers([a_trigger(1)])
     queues.wake(WakeRun(dag_id="etl", run_id="r", at=NOW))
     queues.wake(WakeDag(dag_id="etl", at=NOW), delay=0)
@@ -97,7 +101,9 @@ def test_what_is_sent_arrives(aws: Aws, queue_url: str) -> None:
             aws.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
     arrived = [TaskWorkload.model_validate(body) for body in bodies if body["kind"] == "task"]
     assert sorted(arrived, key=lambda task: task.map_index) == tasks
-    assert sorted(body["kind"] for body in bodies if body["kind"] != "task") == ["trigger", "wake_dag", "wake_run"]
+    assert [ConnectionTestWorkload.model_validate(b) for b in bodies if b["kind"] == "connection_test"] == [A_TEST]
+    others = {"task", "connection_test"}
+    assert sorted(body["kind"] for body in bodies if body["kind"] not in others) == ["trigger", "wake_dag", "wake_run"]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
@@ -155,6 +161,11 @@ def test_a_queue_that_does_not_answer_refuses_all(error: Exception) -> None:
         sqs(Wire([error])).wake(WakeDag(dag_id="etl", at=NOW))
 
 
+def test_a_connections_test_that_sqs_refuses_is_told() -> None:
+    answer = {"Failed": [{"Id": "0", "SenderFault": False, "Code": "InternalError"}]}
+    assert not sqs(Wire([answer])).send_connection_test(A_TEST)
+
+
 def test_a_queue_that_does_not_exist_is_our_bug() -> None:
     missing = refusal("AWS.SimpleQueueService.NonExistentQueue", 400)
     with pytest.raises(ClientError):
@@ -180,6 +191,8 @@ def test_the_twin_keeps_what_it_is_sent_and_can_refuse() -> None:
     tasks = [a_task(n) for n in range(3)]
     assert queues.send_tasks(tasks) == [tasks[1]]
     assert queues.tasks == [tasks[0], tasks[2]]
+    assert queues.send_connection_test(A_TEST)
+    assert queues.connection_tests == [A_TEST]
     queues.send_triggers([a_trigger(1)], delay=5)
     queues.wake(WakeDag(dag_id="etl", at=NOW), delay=7)
     assert queues.triggers == [(a_trigger(1), 5)]

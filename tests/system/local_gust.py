@@ -180,6 +180,15 @@ class LocalGust:
 
         return self._await(look, within, lambda: self.logs(dag_id, run_id, task, try_number=try_number))
 
+    def await_connection_test(self, token: str, *, within: float = PATIENCE) -> dict[str, Any]:
+        """What came of an enqueued test of a connection."""
+
+        def look() -> dict[str, Any] | None:
+            seen = self.api.ask("/api/v2/connections/enqueue-test", headers={"Airflow-Connection-Test-Token": token})
+            return seen if seen["state"] in ("success", "failed") else None
+
+        return self._await(look, within, lambda: "the connection's test has not ended")
+
     def import_errors(self) -> dict[str, str]:
         """File → trace."""
         rows = self.api.pages("/api/v2/importErrors", "import_errors")

@@ -117,14 +117,13 @@ WITHOUT_COUNTERPART: Final = {
     "assets delete-queued-events": "Method Not Allowed",
     "assets delete-dag-queued-events": "Method Not Allowed",
     "assets delete-queued-event": "Method Not Allowed",
-    # Off unless switched on, in Airflow by `[core] test_connection`; in Gust there is no process to test from.
-    "connections test": "Testing connections is disabled",
 }
 """Commands that are refused, and what they print."""
 
 STUMBLES: Final = {
     "assets materialize": "no attribute 'output'",  # forgets to take the option that it then looks for
     "backfill create-dry-run": "created_at",  # takes the list of runs for a backfill
+    "connections test": "no attribute 'output'",  # as above
     "connections create-defaults": "no attribute 'values'",  # looks into an answer that has no content
     "dags get-tags": "To tabulate non-dictionary data",  # prints only what is an object
 }
@@ -135,7 +134,7 @@ STUMBLES: Final = {
 def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A stack of their own: clients list everything there is."""
     home = tmp_path_factory.mktemp("gust")
-    stack = LocalGust(home / "data", home / "dags", parameters={"ExposeConfig": "true"})
+    stack = LocalGust(home / "data", home / "dags", parameters={"ExposeConfig": "true", "TestConnection": "Enabled"})
     for prefix in ("ctl", "gen"):
         (stack.dags / f"{prefix}.py").write_text(textwrap.dedent(DAGS).replace("{prefix}", prefix))
     (stack.dags / "broken.py").write_text("from airflow.sdk import dag, nothing_of_the_kind")
@@ -216,8 +215,9 @@ def connections(gust: LocalGust, ctl: Airflowctl) -> None:
     assert (made["password"], json.loads(made["extra"])) == ("***", {"token": "***", "path": "/"})
     (changed,) = ctl.json("connections update", "--connection-id", "store", "--conn-type", "http", "--host", "other")
     assert (changed["host"], changed["port"]) == ("other", None)
-    with pytest.raises(Refused, match=WITHOUT_COUNTERPART["connections test"]):
-        ctl("connections test", *given)
+    with pytest.raises(Refused, match="differs from the stored connection"):
+        ctl("connections test", "--connection-id", "store", "--conn-type", "http", "--host", "elsewhere")
+    stumbles(ctl, "connections test", "--connection-id", "folder", "--conn-type", "fs", "--extra", '{"path": "/"}')
     Path("connections.json").write_text(
         json.dumps(
             {
@@ -415,7 +415,7 @@ def test_the_generated_client_at_its_daily_work(gust: LocalGust, client: airflow
         runs.get_dag_run("gen_makes", run.dag_run_id)
 
 
-def test_the_generated_client_keeps_things(client: airflow_client.ApiClient) -> None:
+def test_the_generated_client_keeps_things(gust: LocalGust, client: airflow_client.ApiClient) -> None:
     variables, connections, pools = VariableApi(client), ConnectionApi(client), PoolApi(client)
     variables.post_variable(models.VariableBody(key="gen", value="1"))
     assert variables.patch_variable("gen", models.VariableBody(key="gen", value="2")).value == "2"
@@ -426,6 +426,12 @@ def test_the_generated_client_keeps_things(client: airflow_client.ApiClient) -> 
 
     connections.post_connection(models.ConnectionBody(connection_id="gen", conn_type="http", password="p"))
     assert connections.get_connection("gen").password == "***"
+    folder = {"connection_id": "gen_folder", "conn_type": "fs", "extra": '{"path": "/"}'}
+    tested = connections.test_connection(models.ConnectionBody(**folder))
+    assert (tested.status, tested.message) == (True, "Path / is existing.")
+    enqueued = connections.enqueue_connection_test(models.ConnectionTestRequestBody(**folder))
+    assert gust.await_connection_test(enqueued.token)["state"] == "success"
+    assert connections.get_connection_test(enqueued.token).result_message == "Path / is existing."
     connections.delete_connection("gen")
 
     pools.post_pool(models.PoolBody(name="gen", slots=2))

@@ -6,6 +6,7 @@ to show does not show. Screenshots land in test-output/screenshots.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A stack with DAGs that have run: groups and retries, branches, mapped tasks, assets, a failure."""
     home = tmp_path_factory.mktemp("web_ui")
-    gust = LocalGust(home / "data", home / "dags")
+    gust = LocalGust(home / "data", home / "dags", parameters={"TestConnection": "Enabled"})
     gust.start()
     try:
         for name in ("currency_rates", "refresh_warehouse", "regional_sales_etl"):
@@ -382,6 +383,20 @@ def test_a_connection_with_the_form_of_its_type(person: Person, site: Site) -> N
     person.sees("warehouse")
     stored = site.gust.api.call("GET", "/api/v2/connections/warehouse")
     assert (stored["conn_type"], stored["login"]) == ("redshift", "reader")
+
+
+@pytest.mark.parametrize(("folder", "said"), [("/", "Successful"), ("/no/such/folder", "Failed")])
+def test_testing_a_connection(person: Person, site: Site, folder: str, said: str) -> None:
+    """By the button in its row, which sends back the masks that it was shown."""
+    connection_id = f"folder_{said.lower()}"
+    connection = {"connection_id": connection_id, "conn_type": "fs", "password": "s3cret"}
+    site.gust.api.call("POST", "/api/v2/connections", body=connection | {"extra": json.dumps({"path": folder})})
+    person.opens("/connections", connection_id)
+    row = person.page.get_by_role("row").filter(has_text=connection_id)
+    with person.asks("POST", "/api/v2/connections/test$"):
+        row.get_by_role("button", name="Test Connection").click()
+    person.sees(f"Test Connection {said}", f"Path {folder} ")
+    person.shoots(f"connection test {said.lower()}")
 
 
 def test_answering_what_a_task_asks(person: Person, site: Site) -> None:

@@ -221,6 +221,17 @@ def test_the_signing_key_is_replaced_by_itself_and_only_secrets_manager_may_ask_
     assert timedelta(days=int(rate[1])) > LONGEST_LIFETIME + 2 * SIGNS_AFTER
 
 
+def test_only_a_stack_that_tests_connections_lets_people_reach_workers(source: dict[str, Any]) -> None:
+    tests = source["Resources"]["ApiSendsConnectionTests"]
+    assert source["Parameters"]["TestConnection"]["Default"] == "Disabled"
+    assert tests["Condition"] == "TestsConnections"
+    assert source["Conditions"]["TestsConnections"] == {"Fn::Equals": [{"Ref": "TestConnection"}, "Enabled"]}
+    (statement,) = tests["Properties"]["PolicyDocument"]["Statement"]
+    assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", {"Fn::GetAtt": ["TasksQueue", "Arn"]})
+    of_the_role = json.dumps(source["Resources"]["ApiRole"])
+    assert "TasksQueue" not in of_the_role
+
+
 def test_no_role_may_do_everything_or_anything_to_everything(resources: Resources) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role"):
         for statement in statements(role):

@@ -40,6 +40,8 @@ class Ended:
     """How a child without an answer ended, in a person's words."""
     output: str
     """The end of what it wrote to stdout and stderr."""
+    took_too_long: bool = False
+    """It was killed when its time was up."""
 
 
 def run_in_child(work: Callable[[], bytes], *, timeout: float, memory: int) -> Ended:
@@ -59,7 +61,7 @@ def run_in_child(work: Callable[[], bytes], *, timeout: float, memory: int) -> E
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         body = answer.read_bytes() if status == 0 and answer.exists() else None
-        return Ended(answer=body, how=_how(status, timeout), output=output)
+        return Ended(answer=body, how=_how(status, timeout), output=output, took_too_long=status is None)
 
 
 def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: int) -> None:

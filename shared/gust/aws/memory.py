@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gust.errors import NotFound
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
+from gust.model.workload import (
+    CallbackWorkload,
+    ConnectionTestWorkload,
+    TaskWorkload,
+    TriggerWorkload,
+    Wake,
+    WatcherWorkload,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class MemoryQueues:
         """Asked for every task; may be replaced during a test."""
         self.tasks: list[TaskWorkload] = []
         self.callbacks: list[CallbackWorkload] = []
+        self.connection_tests: list[ConnectionTestWorkload] = []
         self.triggers: list[tuple[TriggerWorkload | WatcherWorkload, float]] = []
         """With their delays, in seconds."""
         self.wakes: list[tuple[Wake, float]] = []
@@ -72,6 +80,10 @@ class MemoryQueues:
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         self.callbacks += workloads
         return []
+
+    def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
+        self.connection_tests.append(workload)
+        return True
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
         self.triggers += [(workload, delay) for workload in workloads]

@@ -11,7 +11,14 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
 from gust.errors import Unwell
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
+from gust.model.workload import (
+    CallbackWorkload,
+    ConnectionTestWorkload,
+    TaskWorkload,
+    TriggerWorkload,
+    Wake,
+    WatcherWorkload,
+)
 
 LONGEST_DELAY: Final = 900
 """Seconds that SQS holds a message back at most; who waits longer wakes, looks and waits again."""
@@ -39,6 +46,9 @@ class SqsQueues:
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
+
+    def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
+        return not self._send(self._task_queue_url, [(workload, 0)])
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
         """Raises Unwell where SQS refuses some; all may be sent again."""

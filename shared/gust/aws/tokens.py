@@ -33,6 +33,7 @@ DISPATCH_LIFETIME: Final = {
     Scope.TRIGGER: timedelta(days=8),
     Scope.WATCHER: timedelta(days=8),
     Scope.CALLBACK: timedelta(hours=2),
+    Scope.CONNECTION_TEST: timedelta(minutes=5),
 }
 """Longer than a message may wait (a task's 10 minutes; a trigger's message is sent again and again while its task is
 deferred) plus the longest time between two renewals (a heartbeat, a look at the trigger)."""
@@ -58,6 +59,10 @@ class JwtTokens:
         )
         return self.renewed(dispatch, now=now)
 
+    def for_connection_test(self, test_id: str, *, now: datetime) -> str:
+        nobody = TaskInstanceKey("", "", "")
+        return self.renewed(Dispatch(nobody, 0, 0, Scope.CONNECTION_TEST, callback_id=test_id), now=now)
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {
             "sub": str(dispatch.id),
@@ -68,7 +73,7 @@ class JwtTokens:
             "map_index": dispatch.key.map_index,
             "try_number": dispatch.try_number,
             "dispatch_count": dispatch.dispatch_count,
-            **({"callback_id": dispatch.callback_id} if dispatch.scope in {Scope.CALLBACK, Scope.WATCHER} else {}),
+            **({"callback_id": dispatch.callback_id} if dispatch.callback_id else {}),
         }
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=DISPATCH_LIFETIME[dispatch.scope])
 

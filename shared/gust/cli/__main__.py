@@ -21,6 +21,10 @@ from typing import Any, Final
 ROOT = Path(__file__).parents[3]
 
 
+TEST_CONNECTION = "AIRFLOW__CORE__TEST_CONNECTION"
+"""Airflow's setting: whether connections may be tested. On AWS it is the parameter TestConnection."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(arguments)
     match options.command:
@@ -113,6 +117,10 @@ def local(options: argparse.Namespace) -> int:
     if not options.dags.is_dir():
         print(f"gust: {options.dags} is not a folder.", file=sys.stderr)
         return 2
+    testing = os.environ.get(TEST_CONNECTION, "Disabled").strip().capitalize()
+    if testing not in ("Disabled", "Enabled", "Hidden"):
+        print(f"gust: {TEST_CONNECTION} is Disabled, Enabled or Hidden, not {testing}.", file=sys.stderr)
+        return 2
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -124,6 +132,7 @@ def local(options: argparse.Namespace) -> int:
         port=options.port,
         host=options.host,
         paused=options.paused,
+        parameters={"TestConnection": testing},
         told=_say,
     )
     try:

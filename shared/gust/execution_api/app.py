@@ -126,7 +126,8 @@ def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
         allowed = ", ".join(sorted(route.scopes))
         raise Forbidden(f"Token type '{caller.scope}' not allowed for this endpoint. Allowed types: {allowed}")
     if route.access is Access.OWN and next(iter(path.values())).lower() != str(caller.id):
-        raise Forbidden("Token subject does not match task instance ID")
+        whose = "connection test" if "connection_test_id" in path else "task instance"
+        raise Forbidden(f"Token subject does not match {whose} ID")
 
 
 # --- what -------------------------------------------------------------------------------------------------------------

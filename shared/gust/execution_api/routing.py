@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from gust.execution_api.datamodels.base import Query
-from gust.model.dispatch import Dispatch, Scope
+from gust.model.dispatch import OF_DAGS, Dispatch, Scope
 from gust.services.context import Services
 
 Body = TypeVar("Body")
@@ -23,7 +23,7 @@ class Access(Enum):
     ANY = "any"
     """Any token of a worker; the triggerer's too, where the route only reads."""
     OWN = "own"
-    """As ANY, and the `task_instance_id` in the path must be the token's: Airflow's `ti:self`."""
+    """As ANY, and the id in the path (`task_instance_id`, …) must be the token's: Airflow's `ti:self` and `ct:self`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Routes:
         needs_body: bool = True,
         query: type[Query] | None = None,
     ) -> Callable[[Handler], Handler]:
-        allowed = scopes or frozenset(Scope if method in READING else {Scope.EXECUTION})
+        allowed = scopes or (OF_DAGS if method in READING else frozenset({Scope.EXECUTION}))
 
         def register(handler: Handler) -> Handler:
             make_body = None if body is None else lambda: TypeAdapter(body)

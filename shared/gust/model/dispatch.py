@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from gust.model.callback import callback_uuid
@@ -19,6 +19,12 @@ class Scope(StrEnum):
     """The triggerer's that runs a watcher of assets: it reports events of them."""
     CALLBACK = "callback"
     """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
+    CONNECTION_TEST = "connection_test"
+    """A worker's that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
+
+
+OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST}
+"""Of those who run something of a DAG, who may read what DAGs may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Dispatch:
     scope: Scope = Scope.EXECUTION
     callback_id: str = ""
     """With scope `callback`: which of the run's; the task instance is then the one it shows, if any. With scope `watcher`:
-    the watcher, of which `dispatch_count` is the life."""
+    the watcher, of which `dispatch_count` is the life. With scope `connection_test`: the test."""
 
     @classmethod
     def of(cls, instance: TaskInstance, scope: Scope = Scope.EXECUTION) -> Self:
@@ -38,7 +44,7 @@ class Dispatch:
     @property
     def id(self) -> UUID:
         """Airflow's id of the task instance (of one try of it); with scope `callback`, the callback's."""
-        if self.scope is Scope.WATCHER:
+        if self.scope in {Scope.WATCHER, Scope.CONNECTION_TEST}:
             return UUID(self.callback_id)
         if self.scope is Scope.CALLBACK:
             return callback_uuid(self.key.run, self.callback_id)

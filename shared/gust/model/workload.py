@@ -88,6 +88,24 @@ class CallbackWorkload(_Message):
         return callback_uuid(DagRunKey(self.dag_id, self.run_id), self.callback_id)
 
 
+class ConnectionTestWorkload(_Message):
+    """Have a connection's hook test it. What it says of the other system, password and all, the worker gets once, from
+    the execution API."""
+
+    kind: Literal["connection_test"] = "connection_test"
+    test_id: str
+    connection_id: str
+    """For logs."""
+    timeout: float
+    """Seconds."""
+    token: str
+    """JWT, valid for this test alone."""
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.test_id)
+
+
 class TriggerWorkload(_OfDispatch):
     """Run the trigger of one deferred instance until it fires or the function's time is nearly up."""
 
@@ -153,7 +171,7 @@ class WakeBackfill(_Message):
     at: datetime
 
 
-ForWorker = Annotated[TaskWorkload | CallbackWorkload, Field(discriminator="kind")]
+ForWorker = Annotated[TaskWorkload | CallbackWorkload | ConnectionTestWorkload, Field(discriminator="kind")]
 """What may come on the queue of tasks."""
 
 

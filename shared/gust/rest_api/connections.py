@@ -1,30 +1,45 @@
 """`/api/v2/connections`: how hooks reach other systems. Passwords, and what is secret in `extra`, are not shown.
 
 Testing connections is off, as it is in Airflow unless an administrator turns it on: what an answer would tell about a
-stored secret, and from where the call would be made, is theirs to weigh.
+stored secret, and from where the call would be made, is theirs to weigh. A test runs a provider's hook, and this function
+has none: a worker runs it. Who cannot ask twice is answered here once the worker has reported.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gust.errors import Unreadable
+from gust.errors import Unreadable, Unwell
 from gust.model.connection import CONNECTIONS, Connection
+from gust.model.connection_test import ConnectionTestState
 from gust.rest_api import bulk
 from gust.rest_api.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
 from gust.rest_api.masking import MASK, redact, unmasked
+from gust.rest_api.permissions import Permission, Resource
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.services import connections
 from gust.services.context import Services
+from gust.services.enqueue_connection_test import (
+    Enqueued,
+    await_connection_test,
+    enqueue_connection_test,
+    find_connection_test,
+)
+from gust.services.ports import User
 
+TEST_CONNECTION: Final = "AIRFLOW__CORE__TEST_CONNECTION"
+"""Airflow's setting, in the function's environment; `TestConnection` in `template.yaml`."""
 TESTING_IS_OFF: Final = (
     "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it."
 )
@@ -286,23 +301,92 @@ class ConnectionTestBody(ConnectionBody):
     queue: str | None = None
 
 
+READING: Final = Permission(Resource.CONNECTION, "GET")
+
+PATIENCE: Final = timedelta(seconds=20)
+"""An HTTP API hangs up after 30 seconds, of which a cold start may have taken some."""
+
+
+def testing_is() -> str:
+    """Enabled, Disabled, or Hidden: as Disabled, and the web UI has no button for it."""
+    return os.environ.get(TEST_CONNECTION, "Disabled").strip()
+
+
 @operation("test_connection")
-def test_connection(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
-    request.body(ConnectionBody)
-    raise Problem(403, TESTING_IS_OFF)
+def test_connection(services: Services, request: Request) -> Json:
+    body = request.body(ConnectionBody)
+    _check_testing_is_on()
+    tested = _as_it_would_be(services, request.user, body)
+    # Under a name of its own, as in Airflow: what a worker knows of a connection by that id must not take its place.
+    tested = replace(tested, conn_id=f"test_{secrets.token_hex(8)}")
+    test = await_connection_test(services, _enqueued(services, tested), until=request.now + PATIENCE)
+    if not test.has_ended:
+        raise Problem(
+            504,
+            f"The test has not ended after {PATIENCE.seconds} seconds. POST /api/v2/connections/enqueue-test tests a "
+            "connection without anybody waiting for it.",
+        )
+    return {"status": test.state is ConnectionTestState.SUCCESS, "message": test.result_message or ""}
 
 
 @operation("enqueue_connection_test")
-def enqueue_connection_test(services: Services, request: Request) -> Json:  # noqa: ARG001
-    request.body(ConnectionTestBody)
-    raise Problem(403, TESTING_IS_OFF)
+def enqueue_test(services: Services, request: Request) -> Answer:
+    """All workers are alike: any executor's name and any queue's means them, as with tasks."""
+    body = request.body(ConnectionTestBody)
+    _check_testing_is_on()
+    token, test = _enqueued(services, _connection(body), commit_on_success=body.commit_on_success)
+    return Answer(202, {"token": token, "connection_id": test.connection_id, "state": test.state})
 
 
 @operation("get_connection_test")
-def get_connection_test(services: Services, request: Request) -> Json:  # noqa: ARG001
-    """There is none: none can be enqueued."""
+def get_connection_test(services: Services, request: Request) -> Json:
     token = request.headers.get(TEST_HEADER.lower())
     if token is None:
         missing = {"type": "missing", "loc": ["header", TEST_HEADER], "msg": "Field required", "input": None}
         raise Problem(422, [missing])
-    raise not_found(f"No connection test found for token: `{token}`")
+    test = find_connection_test(services, token)
+    if test is None:
+        raise not_found(f"No connection test found for token: `{token}`")
+    return {
+        "token": token,
+        "connection_id": test.connection_id,
+        "state": test.state,
+        "result_message": test.result_message,
+        "created_at": test.created_at,
+    }
+
+
+def _check_testing_is_on() -> None:
+    if testing_is().lower() != "enabled":
+        raise Problem(403, TESTING_IS_OFF)
+
+
+def _enqueued(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
+    try:
+        return enqueue_connection_test(services, connection, commit_on_success=commit_on_success)
+    except Unwell as unwell:
+        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unwell
+
+
+def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Connection:
+    """The stored connection with what the body says of it, so that the form may send back the masks that it was shown;
+    but what is stored is sent to where it belongs alone."""
+    stored = connections.find_connection(services, body.connection_id) if READING.allows(user.role) else None
+    if stored is None:
+        return _connection(body)
+    if _leads_elsewhere(body, stored):
+        if not body.password or body.password == MASK:
+            raise bad_request(
+                "The host or port to test differs from the stored connection. "
+                "Include the credentials to test in the request body."
+            )
+        return _connection(body)
+    changed = _change(body, None)(stored)
+    return replace(changed, port=changed.port or None)
+
+
+def _leads_elsewhere(body: ConnectionBody, stored: Connection) -> bool:
+    """The web UI sends an empty host and port 0 where there is none."""
+    return ("host" in body.given and (body.host or None) != (stored.host or None)) or (
+        "port" in body.given and (body.port or None) != (stored.port or None)
+    )

@@ -45,10 +45,21 @@ def read_connection(services: Services, conn_id: str, stored: dict[str, Any]) ->
     return Connection(**known | {"conn_id": conn_id})
 
 
+def to_stored(services: Services, connection: Connection) -> dict[str, Any]:
+    """For `read_connection`."""
+    document = asdict(connection)
+    del document["conn_id"]
+    for field, flag in SECRETS.items():
+        if document[field]:
+            document[field] = services.cipher.encrypt(document[field])
+            document[flag] = True
+    return document
+
+
 def create_connection(services: Services, connection: Connection) -> None:
     """Raises AlreadyExists."""
     try:
-        services.store.create_setting(CONNECTIONS, connection.conn_id, _stored(services, connection))
+        services.store.create_setting(CONNECTIONS, connection.conn_id, to_stored(services, connection))
     except AlreadyExists as taken:
         raise AlreadyExists(f"A connection {connection.conn_id!r} exists already") from taken
 
@@ -62,7 +73,7 @@ def change_connection(services: Services, conn_id: str, change: Callable[[Connec
             raise missing(conn_id)
         changed = change(read_connection(services, conn_id, stored))
         with suppress(Stale):
-            services.store.change_setting(CONNECTIONS, conn_id, stored, _stored(services, changed))
+            services.store.change_setting(CONNECTIONS, conn_id, stored, to_stored(services, changed))
             return changed
     raise Conflict(f"The Connection with connection_id: `{conn_id}` is being changed by others")
 
@@ -86,16 +97,6 @@ def default_connections() -> Iterable[Connection]:
 
 def missing(conn_id: str) -> NotFound:
     return NotFound(f"The Connection with connection_id: `{conn_id}` was not found")
-
-
-def _stored(services: Services, connection: Connection) -> dict[str, Any]:
-    document = asdict(connection)
-    del document["conn_id"]
-    for field, flag in SECRETS.items():
-        if document[field]:
-            document[field] = services.cipher.encrypt(document[field])
-            document[flag] = True
-    return document
 
 
 def _decrypted(services: Services, conn_id: str, token: str) -> str:

@@ -27,6 +27,7 @@ from gust.model.asset import (
 from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.callback import Callback
+from gust.model.connection_test import ConnectionTest
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
@@ -39,7 +40,14 @@ from gust.model.state import DagRunType
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WatcherWorkload
+from gust.model.workload import (
+    CallbackWorkload,
+    ConnectionTestWorkload,
+    TaskWorkload,
+    TriggerWorkload,
+    Wake,
+    WatcherWorkload,
+)
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
@@ -645,6 +653,34 @@ class SettingStore(Protocol):
         """In the order in which they were made."""
 
 
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that is written with something else, if `before` (`None`: nothing) is what is stored."""
+
+    namespace: str
+    name: str
+    before: Any | None
+    after: Any
+
+
+class ConnectionTestStore(Protocol):
+    """Tests of connections, for a day; of one connection one at a time."""
+
+    def create_connection_test(self, test: ConnectionTest, *, instead_of: str | None = None) -> None:
+        """Raises AlreadyExists where one of the connection has not ended, but for the test `instead_of`."""
+
+    def get_connection_test(self, test_id: str) -> ConnectionTest | None: ...
+
+    def active_connection_test(self, connection_id: str) -> str | None:
+        """The connection's test that was not seen to end."""
+
+    def move_connection_test(
+        self, before: ConnectionTest, after: ConnectionTest, *, commit: SettingChange | None = None
+    ) -> None:
+        """Write what `before` has become, and with it the setting. Raises Stale where either is not what was seen. Again
+        changes nothing."""
+
+
 class EventLogStore(Protocol):
     """Who did what, for a year."""
 
@@ -690,6 +726,7 @@ class Store(
     AssetReferenceStore,
     AssetQueueStore,
     SettingStore,
+    ConnectionTestStore,
     EventLogStore,
     StateStores,
     WatcherStore,
@@ -725,6 +762,9 @@ class Queues(Protocol):
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
+
+    def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
+        """To the same workers. Whether SQS accepted it."""
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None: ...
 
@@ -895,6 +935,9 @@ class Tokens(Protocol):
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
         """For the worker that shall run it: valid for one dispatch of one callback."""
+
+    def for_connection_test(self, test_id: str, *, now: datetime) -> str:
+        """For the worker that shall test the connection: it gives no access to anything else."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A new token for the same dispatch."""

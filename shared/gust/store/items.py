@@ -22,6 +22,7 @@ from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.callback import Callback
+from gust.model.connection_test import ConnectionTest
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.logged_event import LoggedEvent
@@ -160,6 +161,7 @@ DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
 BACKFILL: Final = Codec(Backfill, keyed=frozenset({"backfill_id"}))
 WATCHER: Final = Codec(Watcher, keyed=frozenset({"watcher_id"}))
 CALLBACK: Final = Codec(Callback, keyed=_IN_RUN | {"callback_id"})
+CONNECTION_TEST: Final = Codec(ConnectionTest, keyed=frozenset({"test_id"}))
 DAG: Final = Codec(Dag, keyed=frozenset({"dag_id"}))
 DAG_VERSION: Final = Codec(DagVersion, keyed=frozenset({"dag_id", "version_number"}))
 SOURCE_FILE: Final = Codec(SourceFile)

@@ -53,6 +53,8 @@ names; a field that has its default is left out (`items.py`).
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
+    ConnectionTest      CONNECTION_TEST#<test_id>    TEST                                get_connection_test
+    its connection's    ACTIVE_CONNECTION_TEST       <connection_id>                     create_connection_test's condition
     day with runs       DAY                          <run_after's or end_date's day>     walk_runs, walk_failed_instances
 
 `map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
@@ -129,6 +131,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     note_consumers         1 WRU per event              settle       1 WRU +1
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
+    a connection's test    4t WRU to make it, 1 when it is sent, 1 when it is begun, 4t when it ends, 2t more where it makes
+                             or changes the connection; 1 RRU for each look. Nothing where nobody tests one
 
 A failed condition costs as much as the write would have. A run's `conf` is part of its item, so a large one is paid for
 with every load and every update of the run.
@@ -613,6 +617,17 @@ def setting(namespace: str, name: str) -> Key:
 
 def settings(namespace: str) -> str:
     return _checked(f"SETTING#{escape(namespace)}", "namespace")
+
+
+# --- tests of connections ---------------------------------------------------------------------------------------------
+
+
+def connection_test(test_id: str) -> Key:
+    return Key(f"CONNECTION_TEST#{escape(test_id)}", "TEST")
+
+
+def active_connection_test(connection_id: str) -> Key:
+    return Key("ACTIVE_CONNECTION_TEST", _checked(escape(connection_id), "connection_id"))
 
 
 # --- the order of runs in indexes -------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ from gust.store.fences import (
 )
 from gust.store.memory_assets import MemoryAssets
 from gust.store.memory_backfills import MemoryBackfills
+from gust.store.memory_connection_tests import MemoryConnectionTests
 from gust.store.memory_deletions import MemoryDeletions
 from gust.store.memory_history import MemoryHistory
 from gust.store.memory_hitl import MemoryHITL
@@ -87,6 +88,7 @@ class MemoryStore(
     MemoryDeletions,
     MemoryLimits,
     MemoryAssets,
+    MemoryConnectionTests,
     MemorySettings,
     MemoryLoggedEvents,
     MemoryHITL,
@@ -122,7 +124,7 @@ class MemoryStore(
         MemoryLoggedEvents.__init__(self)
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}
-        MemorySettings.__init__(self)
+        MemoryConnectionTests.__init__(self)
 
     # --- DagRuns ------------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from gust import bootstrap
 from gust.aws.logs import CloudWatchLogReader
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload
+from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, TaskWorkload, TriggerWorkload
 from tests.unit.worker.control_plane import DAG_RUN, workload
 
 pytestmark = [
@@ -55,6 +55,8 @@ def lambda_handler(event, context):
     if path.endswith("/run") and "/gust/callbacks/" in path:
         answer = {{"dag_run": DAG_RUN, "kind": "dag", "event": "success", "reason": "success", "ti": None,
                    "bundle_version": "v1", "definition": {{}}, "deadline": None}}
+    if method == "GET" and path.endswith("/connection"):
+        answer = {{"conn_id": "c", "conn_type": "fs", "extra": '{{"path": "/"}}'}}
     if method == "GET" and "/gust/triggers/" in path:
         answer = {{"classpath": "mine.T", "kwargs": {{}}, "timeout_at": None}}
     return {{"statusCode": 200, "headers": {{"content-type": "application/json"}}, "body": json.dumps(answer)}}
@@ -305,6 +307,21 @@ def test_a_stale_callback_is_done_with(doors: Doors) -> None:
     assert len(doors.asked("stale-callback")) == 1
 
 
+def test_a_connection_is_tested_and_the_result_reported(doors: Doors) -> None:
+    workload = a_connection_test("of-a-test")
+    assert doors.work(workload.model_dump_json()) == {"batchItemFailures": []}
+
+    asked, report = doors.asked("of-a-test")
+    assert (asked["method"], asked["path"]) == ("GET", f"/execution/connection-tests/{workload.test_id}/connection")
+    assert (report["method"], report["path"]) == ("PATCH", f"/execution/connection-tests/{workload.test_id}")
+    assert json.loads(report["body"]) == {"state": "success", "result_message": "Path / is existing."}
+
+
+def test_a_stale_test_of_a_connection_is_done_with(doors: Doors) -> None:
+    assert doors.work(a_connection_test("stale-test").model_dump_json()) == {"batchItemFailures": []}
+    assert len(doors.asked("stale-test")) == 1
+
+
 def test_a_trigger_fires(doors: Doors) -> None:
     assert doors.trigger(a_trigger("of-a-trigger").model_dump_json()) == {"batchItemFailures": []}
 
@@ -340,6 +357,11 @@ def a_callback(token: str) -> CallbackWorkload:
         relative_fileloc="d.py",
         token=token,
     )
+
+
+def a_connection_test(token: str) -> ConnectionTestWorkload:
+    test_id = "6f0e0c1a-0000-5000-8000-000000000001"
+    return ConnectionTestWorkload(test_id=test_id, connection_id="c", timeout=30, token=token)
 
 
 def a_trigger(token: str) -> TriggerWorkload:

@@ -147,23 +147,6 @@ def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: Task
     assert answer == (500, {"message": "Internal server error"})
 
 
-LATER = [
-    ("GET", "/connection-tests/{id}/connection", None, "Testing connections"),
-    ("PATCH", "/connection-tests/{id}", {"state": "success"}, "Testing connections"),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "body", "feature"), LATER)
-def test_what_comes_later_says_so(world: World, method: str, path: str, body: Any, feature: str) -> None:
-    ti = given_running(world)
-    url = path.replace("{id}", str(ti.key.uuid(1)))
-    status, answer = world.request(method, url, token=world.token(ti), body=body)
-    assert status == 501
-    assert answer["detail"]["reason"] == "not_supported_yet"
-    assert answer["detail"]["message"].startswith(feature)
-    assert world.now(ti) == ti
-
-
 # --- bodies that an invocation cannot carry ---------------------------------------------------------------------------
 
 

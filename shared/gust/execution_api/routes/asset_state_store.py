@@ -8,13 +8,13 @@ from gust.execution_api.datamodels.asset_state_store import (
 )
 from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
 from gust.model.asset import Asset
-from gust.model.dispatch import Dispatch, Scope
+from gust.model.dispatch import OF_DAGS, Dispatch, Scope
 from gust.model.state_entry import StateEntry
 from gust.services.context import Services
 
 routes = Routes("/store/asset")
 
-EVERYBODY = frozenset(Scope)
+EVERYBODY = OF_DAGS
 """Watchers' triggers keep their place in an asset's store."""
 
 

@@ -1,16 +1,23 @@
-from gust.errors import NotSupportedYet
-from gust.execution_api.routing import Answer, Call, Routes
+"""What a worker that tests a connection asks and reports, by a token that is good for nothing else."""
+
+from gust.execution_api.datamodels.connection import connection_response
+from gust.execution_api.datamodels.connection_test import ConnectionTestResultBody
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.model.dispatch import Scope
+from gust.services.run_connection_test import end_connection_test, take_connection_test
 
 routes = Routes("/connection-tests")
 
-LATER = "Testing connections on a worker is not supported yet"
+CALLER = frozenset({Scope.CONNECTION_TEST})
 
 
-@routes.get("/{connection_test_id}/connection")
-def get_connection_test_connection(_: Call[None, None]) -> Answer:
-    raise NotSupportedYet(LATER)
+@routes.get("/{connection_test_id}/connection", access=Access.OWN, scopes=CALLER)
+def get_connection_test_connection(call: Call[None, None]) -> Answer:
+    """409 where another worker has it, or had it, or it comes too late: drop the message."""
+    return Answer(body=connection_response(take_connection_test(call.services, str(call.caller.id))))
 
 
-@routes.patch("/{connection_test_id}")
-def patch_connection_test(_: Call[None, None]) -> Answer:
-    raise NotSupportedYet(LATER)
+@routes.patch("/{connection_test_id}", access=Access.OWN, scopes=CALLER, body=ConnectionTestResultBody)
+def patch_connection_test(call: Call[ConnectionTestResultBody, None]) -> Answer:
+    end_connection_test(call.services, str(call.caller.id), call.body.state, call.body.result_message)
+    return NO_CONTENT

@@ -1,4 +1,5 @@
 from gust.errors import NotFound
+from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.routing import Answer, Call, Routes
 from gust.services.connections import find_connection
 
@@ -12,15 +13,4 @@ def get_connection(call: Call[None, None]) -> Answer:
     connection = find_connection(call.services, connection_id)
     if connection is None:
         raise NotFound(f"Connection with ID {connection_id} not found")
-    return Answer(
-        body={
-            "conn_id": connection.conn_id,
-            "conn_type": connection.conn_type,
-            "host": connection.host,
-            "schema": connection.schema,
-            "login": connection.login,
-            "password": connection.password,
-            "port": connection.port,
-            "extra": connection.extra,
-        }
-    )
+    return Answer(body=connection_response(connection))

@@ -8,14 +8,14 @@ from gust.execution_api.datamodels.hitl import (
     question_response,
 )
 from gust.execution_api.routing import Access, Answer, Call, Routes
-from gust.model.dispatch import Scope
+from gust.model.dispatch import OF_DAGS
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.services.answer_question import BY_TRIGGER, AnsweredAlready, answer_question
 from gust.services.ask_for_input import ask_for_input
 
 routes = Routes("/hitlDetails")
 
-EVERYBODY = frozenset(Scope)
+EVERYBODY = OF_DAGS
 """Triggers of operators that ask as before Airflow 3.3 look for the answer, and give the default one."""
 
 

@@ -3,12 +3,12 @@ from datetime import UTC
 from gust.errors import NotFound
 from gust.execution_api.datamodels.task_state_store import TaskStateStorePutBody
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
-from gust.model.dispatch import Scope
+from gust.model.dispatch import OF_DAGS
 from gust.model.state_entry import StateEntry
 
 routes = Routes("/store/ti")
 
-EVERYBODY = frozenset(Scope)
+EVERYBODY = OF_DAGS
 
 
 @routes.get("/{task_instance_id}/{key:path}", access=Access.OWN)

@@ -1,13 +1,13 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
 from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
-from gust.model.dispatch import Scope
+from gust.model.dispatch import OF_DAGS
 from gust.model.variable import VARIABLES, Variable
 from gust.services.variables import find_variable, set_variable, variable_keys
 
 routes = Routes("/variables")
 
-EVERYBODY = frozenset(Scope)
+EVERYBODY = OF_DAGS
 """Triggers may write variables too, as in Airflow."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gust.rest_api.connections import testing_is
 from gust.rest_api.request import Json, Request
 from gust.rest_api.routing import ui_operation
 from gust.services.context import Services
@@ -18,7 +19,7 @@ def get_configs(services: Services, request: Request) -> Json:  # noqa: ARG001 -
         "enable_swagger_ui": True,
         "require_confirmation_dag_change": False,
         "default_wrap": False,
-        "test_connection": "Disabled",
+        "test_connection": testing_is(),
         "dashboard_alert": [],
         "show_external_log_redirect": False,
         "external_log_name": None,

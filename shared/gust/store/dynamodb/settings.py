@@ -11,7 +11,7 @@ from gust.services.ports import Clock
 from gust.store import items, keyspace
 from gust.store.dynamodb.documents import Documents
 from gust.store.items import Attribute, Item
-from gust.store.table import ConditionFailed, Expression, Table, key_of
+from gust.store.table import ConditionFailed, Expression, Table, Update, key_of
 
 _DOCUMENT: Final = ("value", "spilled")
 
@@ -61,6 +61,12 @@ class DynamoDBSettings:
         self, namespace: str, name: str, value: Any, expression: Expression, *, expires_at: datetime | None = None
     ) -> None:
         """Raises ConditionFailed."""
+        write = self._setting_write(namespace, name, value, expression, expires_at=expires_at)
+        self._table.update(write.key, write.expression)
+
+    def _setting_write(
+        self, namespace: str, name: str, value: Any, expression: Expression, *, expires_at: datetime | None = None
+    ) -> Update:
         expression.change(self._setting_document(namespace, name, value))
         expression.change(
             {
@@ -69,7 +75,7 @@ class DynamoDBSettings:
             }
         )
         expression.keep({"made_at": items.moment(self._clock.now())})
-        self._table.update(keyspace.setting(namespace, name), expression)
+        return Update(keyspace.setting(namespace, name), expression)
 
     def _setting_document(self, namespace: str, name: str, value: Any) -> dict[str, Attribute | None]:
         """All attributes that may hold the document: the one that does, and the other as absent."""

@@ -11,6 +11,7 @@ from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
 from gust.store.dynamodb.backfills import DynamoDBBackfills
 from gust.store.dynamodb.callbacks import DynamoDBCallbacks
+from gust.store.dynamodb.connection_tests import DynamoDBConnectionTests
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.hitl import DynamoDBHITL
@@ -36,6 +37,7 @@ class DynamoDBStore(
     DynamoDBAssets,
     DynamoDBAssetReferences,
     DynamoDBAssetQueues,
+    DynamoDBConnectionTests,
     DynamoDBSettings,
     DynamoDBLoggedEvents,
     DynamoDBStateStores,

@@ -1,0 +1,93 @@
+"""Test one connection with its provider's own hook, for a person who waits for the result.
+
+The hook runs in a forked child that may crash, hang or leave things behind. It is given the connection as a task would find
+it, and nothing of the control plane: it cannot ask for anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import ConnectionTestState
+
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.child import run_in_child
+from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.parse import memory_for_child
+from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.errors import Stale
+from gust.model.workload import ConnectionTestWorkload
+from gust.services.ports import Objects
+
+if TYPE_CHECKING:
+    from airflow.sdk.api.datamodels._generated import ConnectionTestConnectionResponse
+
+STOP_BEFORE_LIMIT: Final = 10.0
+"""Seconds before the function's end at which a hook that still tries is killed."""
+
+
+def run_connection_test(workload: ConnectionTestWorkload, *, invoke: Invoke, objects: Objects, remaining: float) -> str:
+    """Take the test, run it and report how it ended; returns that. `remaining`: seconds that the function has left.
+
+    Raises Stale where it is not this message's to run any more, or its result comes too late. Any other error comes from
+    before it was begun, or its end could not be reported."""
+    client = Client(base_url=EXECUTION_API, token=workload.token, transport=LambdaTransport(invoke, objects))
+    try:
+        given = client.connection_tests.get_connection(workload.id)
+        timeout = max(1.0, min(workload.timeout, remaining - STOP_BEFORE_LIMIT))
+        is_good, message = _tested(given, timeout=timeout)
+        state = ConnectionTestState.SUCCESS if is_good else ConnectionTestState.FAILED
+        client.connection_tests.update_state(workload.id, state, message)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in GONE:
+            raise
+        raise Stale(f"the test {workload.test_id} is not this message's to run or to end") from error
+    return str(state.value)
+
+
+def _tested(given: ConnectionTestConnectionResponse, *, timeout: float) -> tuple[bool, str]:
+    workspace = Path(tempfile.mkdtemp(prefix="gust-connection-test-"))
+    try:
+        ended = run_in_child(lambda: _test(given, workspace), timeout=timeout, memory=memory_for_child())
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+    if ended.answer is not None:
+        is_good, message = json.loads(ended.answer)
+        return is_good, message
+    if ended.took_too_long:
+        return False, f"Connection test timed out after {timeout:g}s"
+    return False, f"Connection test failed unexpectedly: {ended.how}"
+
+
+def _test(given: ConnectionTestConnectionResponse, workspace: Path) -> bytes:
+    """In the child. As Airflow's worker does it: the connection is found by its id in the environment, too, for hooks that
+    look for it themselves."""
+    from airflow.sdk.definitions.connection import Connection
+
+    enter_child(None, workspace)
+    compat.log_here()
+    connection = Connection(
+        conn_id=given.conn_id,
+        conn_type=given.conn_type,
+        host=given.host,
+        login=given.login,
+        password=given.password,
+        schema=given.schema_,
+        port=given.port,
+        extra=given.extra,
+    )
+    os.environ[f"AIRFLOW_CONN_{given.conn_id.upper()}"] = connection.get_uri()
+    is_good: Any
+    try:
+        is_good, message = connection.test_connection()
+    except Exception as error:  # the hook's own: a driver that is not installed, say
+        is_good, message = False, f"Connection test failed unexpectedly: {type(error).__name__}: {error}"
+    # Half a surrogate pair has no UTF-8, in which the result is reported.
+    return json.dumps([bool(is_good), str(message).encode(errors="replace").decode()]).encode()

@@ -1,0 +1,67 @@
+"""How the test of a connection moves, and when nobody waits for it any more. Pure.
+
+No timer watches over a test: one whose time is up reads as failed, to whoever looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from gust.model.connection_test import ENDED, WAITING, ConnectionTest
+from gust.model.connection_test import ConnectionTestState as State
+
+TIMEOUT: Final = 60
+"""Seconds that a hook is given: Airflow's default of `[connection_test] timeout`."""
+
+GRACE: Final = 30
+"""Seconds beyond, after which nothing more is expected of the state that it is in; as long as Airflow's."""
+
+KEPT: Final = timedelta(days=1)
+"""How long its result can be asked for."""
+
+LONGEST_MESSAGE: Final = 2_000
+"""Characters, as in Airflow."""
+
+
+def queue(test: ConnectionTest, *, at: datetime) -> ConnectionTest:
+    """pending → queued. SQS has it."""
+    return _moved(test, State.QUEUED, at, {State.PENDING})
+
+
+def run(test: ConnectionTest, *, at: datetime) -> ConnectionTest:
+    """pending | queued → running. A worker is given the connection, once."""
+    return _moved(test, State.RUNNING, at, WAITING)
+
+
+def end(test: ConnectionTest, state: State, message: str | None, *, at: datetime) -> ConnectionTest:
+    """pending | queued | running → success | failed. What was tested is kept no longer."""
+    if state not in ENDED:
+        raise ValueError(f"{state} is no end of a connection's test")
+    ended = _moved(test, state, at, WAITING | {State.RUNNING})
+    return replace(ended, result_message=None if message is None else message[:LONGEST_MESSAGE], connection={})
+
+
+def as_of(test: ConnectionTest, now: datetime) -> ConnectionTest:
+    """As it is to be seen now: failed, where it has not moved for longer than it may take. Nothing is written."""
+    over_at = test.updated_at + timedelta(seconds=TIMEOUT + GRACE)
+    if test.has_ended or now <= over_at:
+        return test
+    return end(test, State.FAILED, f"{_what_is_missing(test.state)} ({TIMEOUT}s + {GRACE}s grace)", at=over_at)
+
+
+def _what_is_missing(state: State) -> str:
+    match state:
+        case State.PENDING:
+            return "The connection test was never sent to a worker"
+        case State.QUEUED:
+            return "The connection test was queued, and no worker has started it in time"
+        case _:
+            return "The connection test timed out: its worker has not reported in time"
+
+
+def _moved(test: ConnectionTest, state: State, at: datetime, allowed: frozenset[State] | set[State]) -> ConnectionTest:
+    if test.state not in allowed:
+        raise ValueError(f"the test of a connection does not get from {test.state} to {state}")
+    return replace(test, state=state, updated_at=at)
