@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -261,6 +262,27 @@ def test_assets_have_a_graph(person: Person) -> None:
 
 
 # --- what people do ---------------------------------------------------------------------------------------------------
+
+
+def test_the_contract_is_a_page_to_read_and_try(person: Person, site: Site) -> None:
+    """By Airflow's menu, and nothing of it comes from elsewhere."""
+    person.opens("/", "Active Dags")
+    person.presses("Docs")
+    link = person.page.get_by_role("menuitem", name="REST API Reference")
+    assert link.locator("a").or_(link).first.get_attribute("href") == f"{site.gust.stack.url}/docs"
+    hosts: set[str] = set()
+    person.page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    person.opens("/docs", "Airflow API", "/api/v2/version")
+    person.page.goto(f"{site.gust.stack.url}/redoc")
+    person.sees("Airflow API")
+    operation = person.page.locator("#operations-Version-get_version")
+    operation.locator("button").first.click()
+    operation.get_by_role("button", name="Try it out").click()
+    with person.asks("GET", r"/api/v2/version$"):
+        operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".responses-table.live-responses-table")).to_contain_text("3.3", timeout=PATIENCE)
+    assert hosts == {urlsplit(site.gust.stack.url).netloc}
+    person.shoots("contract")
 
 
 def test_triggering_with_the_form(person: Person, site: Site) -> None:

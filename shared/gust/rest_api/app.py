@@ -56,6 +56,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
 )
 from gust.rest_api.action_log import log_action
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller
+from gust.rest_api.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.permissions import PERMISSIONS, authorize
 from gust.rest_api.readable import readable
@@ -86,8 +87,8 @@ SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", 
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0)."""
     resolver = _Resolver()
-    table = {**OPERATIONS, **UI_OPERATIONS, **AUTH_OPERATIONS}
-    handlers = {**HANDLERS, **UI_HANDLERS, **authenticator.handlers()}
+    table = {**OPERATIONS, **UI_OPERATIONS, **DOCS_OPERATIONS, **AUTH_OPERATIONS}
+    handlers = {**HANDLERS, **UI_HANDLERS, **DOCS_HANDLERS, **authenticator.handlers()}
     for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
         operation = table[operation_id]
         handler = handlers.get(operation_id) or not_yet(operation_id, operation)
@@ -140,7 +141,7 @@ def _bind(
             return services
         return replace(services, store=readable(services.store, user))
 
-    open_to_all = AUTH_OPERATIONS.keys() | authenticator.public
+    open_to_all = AUTH_OPERATIONS.keys() | DOCS_PAGES | authenticator.public
 
     def route(**path: str) -> Response[str]:
         event = resolver.current_event

@@ -16,6 +16,7 @@ from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.listing import Ordering, Paging, contains, has_range, holds, page, starts_with, with_ranges, within
+from gust.rest_api.permissions import may_edit
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found, unique_constraint
 from gust.rest_api.routing import operation
 from gust.rest_api.tasks import params_response
@@ -228,14 +229,16 @@ def patch_dag(services: Services, request: Request) -> Json:
 
 @operation("patch_dags")
 def patch_dags(services: Services, request: Request) -> Json:
-    """Pause or unpause every DAG the filters match, also those beyond the page that is answered.
+    """Pause or unpause every DAG the filters match, also those beyond the page that is answered; of who may edit some DAGs
+    alone, those. As in Airflow they may ask at all where the query names one of them (`dag_id`).
 
     Without a pattern for the dag_id no DAG is matched, whatever the other filters say."""
     body = request.body(DagPatchBody)
     _check_mask(request)
     query = request.query(DagFilters)
     names_dags = query.dag_id_pattern is not None or query.dag_id_prefix_pattern is not None
-    matched = [dag for dag in services.store.list_dags() if names_dags and passes(dag, query)]
+    dags = services.store.list_dags() if names_dags else []
+    matched = [dag for dag in dags if passes(dag, query) and may_edit(request.user, dag)]
     patched = [set_paused(services, dag.dag_id, body.is_paused) for dag in matched]
     shown = patched[query.offset : query.offset + query.limit]
     return {"dags": [dag_response(dag) for dag in shown], "total_entries": len(patched)}

@@ -57,11 +57,11 @@ def test_who_is_looking(api: Api, world: World) -> None:
     assert {entry["event"] for entry in logged} == {"generate_token"}
 
 
-def test_the_configuration_is_airflows_but_for_swagger(api: Api) -> None:
+def test_the_configuration_is_airflows(api: Api) -> None:
     from airflow.api_fastapi.core_api.routes.ui.config import get_configs
 
     theirs = get_configs().model_dump(mode="json")
-    assert answered(api, "get_configs", "/ui/config") == theirs | {"enable_swagger_ui": False}
+    assert answered(api, "get_configs", "/ui/config") == theirs
 
 
 def test_there_are_no_teams(api: Api) -> None:
