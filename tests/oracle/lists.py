@@ -1,6 +1,6 @@
 """Ask real Airflow and Gust for the same lists, with random filters, orders and pages, about the same scene.
 
-    python -m tests.oracle.lists [--seed 7] [--queries 30]
+    python -m tests.oracle.lists [--seed 7] [--queries 40]
 
 Prints what differs, and writes the scene and Airflow's answers to `tests/unit/rest_api/recorded/scene.*`, which
 `tests/unit/rest_api/test_recorded_lists.py` asks of Gust ever after.
@@ -592,7 +592,7 @@ def differing_rows(listed: List, theirs: Any, mine: Any) -> Iterator[str]:
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m tests.oracle.lists", description=__doc__)
     arguments.add_argument("--seed", type=int, default=7)
-    arguments.add_argument("--queries", type=int, default=30, help="of each list")
+    arguments.add_argument("--queries", type=int, default=40, help="of each list")
     arguments.add_argument("--keep", type=Path, help="write scene and answers there, and not to the recordings")
     options = arguments.parse_args()
     folder = options.keep or RECORDED
