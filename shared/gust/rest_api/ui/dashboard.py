@@ -17,7 +17,7 @@ from typing import Any, Final
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.rest_api.dags import latest_runs
-from gust.rest_api.request import Json, Query, Request
+from gust.rest_api.request import Json, NamedMoment, Query, Request
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.run_view import load_view
 from gust.rest_api.ui.many import many
@@ -35,8 +35,8 @@ _lock = Lock()
 
 
 class HistoricalQuery(Query):
-    start_date: datetime
-    end_date: datetime | None = None
+    start_date: NamedMoment
+    end_date: NamedMoment | None = None
 
 
 @ui_operation("historical_metrics")
