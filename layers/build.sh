@@ -1,6 +1,6 @@
 #!/bin/sh
 # layers/build.sh runtime|airflow DIR: what the layer holds, for Lambda's Python 3.12 on arm64, into DIR/python.
-# layers/build.sh web DIR: Airflow's web UI from the same wheels, into DIR/web.
+# layers/build.sh web DIR: Airflow's web UI from the same wheels, and Swagger UI from powertools', into DIR/web.
 # sam build calls it through the Makefiles; wheels alone, so that any machine can build for that one.
 set -eu
 
@@ -9,6 +9,7 @@ platform=${LAYER_PLATFORM:-aarch64-manylinux_2_28} # another one to try a layer 
 destination=$2
 out=$destination/python
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+swagger=aws_lambda_powertools/event_handler/openapi/swagger_ui
 
 main() {
     if [ "$layer" = web ]; then
@@ -29,6 +30,7 @@ main() {
 fill_runtime() {
     cp -R "$root/shared/gust" "$out/gust"
     rm -rf "$out/gust/local" "$out/gust/cli"
+    rm -f "$out/$swagger/"*.js "$out/$swagger/"*.css # layer web has them
 }
 
 # Lambda takes 250 MB of layers and function together, unpacked. What goes: the runtime layer's packages, which are
@@ -46,18 +48,19 @@ fill_airflow() {
     find "$out/babel/locale-data" -name '*.dat' ! -name 'en*' ! -name root.dat -delete 2>/dev/null || true
 }
 
-# What is packed are the files of Airflow itself and its providers, in the versions that run the tasks.
+# What is packed are the files of Airflow itself and its providers, in the versions that run the tasks; and Swagger UI, which
+# powertools brings, to show the REST API's contract, which PyYAML reads.
 fill_web() {
     web=$destination/web
     unpacked=$(mktemp -d)
     trap 'rm -rf "$unpacked"' EXIT
     mkdir -p "$web"
-    awk '/^[^ #]/ { wanted = /^apache-airflow(-core|-providers-[a-z0-9-]*)==/ } wanted' \
-        "$root/requirements/layer-airflow.txt" >"$unpacked/requirements.txt"
+    awk '/^[^ #]/ { wanted = /^(apache-airflow(-core|-providers-[a-z0-9-]*)|pyyaml|aws-lambda-powertools)==/ } wanted' \
+        "$root/requirements/layer-airflow.txt" "$root/requirements/layer-runtime.txt" >"$unpacked/requirements.txt"
     out=$unpacked/python
     install "$unpacked/requirements.txt"
     out=$web
-    python3 "$root/layers/web/pack.py" "$unpacked/python/airflow" "$web"
+    python3 "$root/layers/web/pack.py" "$unpacked/python/airflow" "$unpacked/python/$swagger" "$web"
 }
 
 install() {

@@ -1,11 +1,15 @@
-"""pack.py AIRFLOW OUT: what the `api` function serves of Airflow's own package (the folder AIRFLOW), into OUT.
+"""pack.py AIRFLOW SWAGGER OUT: what the `api` function serves of Airflow's own package (the folder AIRFLOW) and of Swagger
+UI (the folder SWAGGER), into OUT.
 
     files/<hash>[.gz]       each file of the web UI once, compressed where that makes it smaller
     manifest.json           path in a URL → file, type, entity tag, whether it ever changes
     index.html              the page that every path of the UI answers with, its base still open
     connection_types.json   what the form of each connection type shows, from the providers' own metadata
+    openapi.json            the REST API's contract
+    docs.html               the page that shows it
 
-Runs wherever the layer is built, on whatever Python there is: nothing of Airflow is imported, only read.
+Runs wherever the layer is built, on whatever Python there is: nothing of Airflow is imported, only read. PyYAML lies
+beside it.
 """
 
 import gzip
@@ -31,8 +35,17 @@ FIELDS = {
 """Standard fields of the form, and what providers call them."""
 
 
+SWAGGER = {
+    "swagger-ui.js": "swagger-ui-bundle.min.js",
+    "swagger-ui.css": "swagger-ui.min.css",
+}
+"""What the page asks for, and what it is called in the package that brings it."""
+
+CONTRACT = Path("api_fastapi/core_api/openapi/v2-rest-api-generated.yaml")
+
+
 def main():
-    airflow, out = Path(sys.argv[1]), Path(sys.argv[2])
+    airflow, swagger, out = (Path(argument) for argument in sys.argv[1:])
     dist = airflow / "ui" / "dist"
     if not (dist / "index.html").is_file():
         sys.exit(f"{dist} holds no web UI")
@@ -43,7 +56,11 @@ def main():
         for file in sorted(dist.rglob("*"))
         if is_served(file, dist)
     }
+    for name, brought in SWAGGER.items():
+        manifest[f"/static/swagger-ui/{name}"] = packed(swagger / brought, swagger, out / "files")
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    (out / "openapi.json").write_text(json.dumps(contract(airflow)))
+    shutil.copyfile(Path(__file__).with_name("docs.html"), out / "docs.html")
     shutil.copyfile(dist / "index.html", out / "index.html")
     (out / "connection_types.json").write_text(json.dumps(connection_types(airflow), indent=1))
 
@@ -73,6 +90,16 @@ def content_type(file):
     kinds = {".js": "text/javascript", ".wasm": "application/wasm", ".ttf": "font/ttf", ".md": "text/markdown"}
     kind = kinds.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     return kind + "; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def contract(airflow):
+    """First of all where the API is, for whoever serves it to fill in."""
+    sys.path.append(str(airflow.parent))
+    import yaml  # noqa: PLC0415 - found only now
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    described = yaml.load((airflow / CONTRACT).read_text(), loader)  # noqa: S506 - it is a safe one
+    return {"servers": [{"url": "{{ backend_server_base_url }}"}], **described}
 
 
 def connection_types(airflow):

@@ -19,7 +19,8 @@ GustError
 │   ├── StaleBackfill
 │   ├── StaleCallback
 │   ├── StaleHITLDetail
-│   └── StaleAssetQueue
+│   ├── StaleAssetQueue
+│   └── StaleSigningKeys
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
 └── Unwell                   something we depend on answered badly: let the message come again
@@ -173,6 +174,10 @@ class StaleAssetQueue(Stale):
     def __init__(self, message: str, closed_until: datetime | None = None) -> None:
         super().__init__(message)
         self.closed_until = closed_until
+
+
+class StaleSigningKeys(Stale):
+    """The keys that a rotation set out from are no longer those that sign, or the rotation is over."""
 
 
 class IllegalTransition(GustError):

@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gust.aws.signing_keys import SIGNS_AFTER
+from gust.aws.tokens import LONGEST_LIFETIME
 from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -33,6 +36,7 @@ INVOKED_AND_WAITED_FOR = {
     "ExecutionApiFunction": "the worker sees the error and repeats",
     "ApiFunction": "the caller sees the error",
     "ParseFunction": "the state machine sees the error and repeats",
+    "KeyRotationFunction": "Secrets Manager sees the error and repeats",
 }
 """Functions whose caller waits for the answer: a dead letter queue would stay empty."""
 
@@ -165,7 +169,56 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
+        "KeyRotationRole": {"SigningSecret"},
     }
+
+
+def test_who_replaces_the_signing_key_reaches_that_secret_and_nothing_else(resources: Resources) -> None:
+    allowed = {
+        action: statement["Resource"]
+        for statement in statements(resources["KeyRotationRole"])
+        for action in as_list(statement["Action"])
+    }
+    logs = {"Fn::GetAtt": ["KeyRotationLogs", "Arn"]}
+    assert allowed == {
+        "logs:CreateLogStream": logs,
+        "logs:PutLogEvents": logs,
+        "secretsmanager:DescribeSecret": {"Ref": "SigningSecret"},
+        "secretsmanager:GetSecretValue": {"Ref": "SigningSecret"},
+        "secretsmanager:PutSecretValue": {"Ref": "SigningSecret"},
+        "secretsmanager:UpdateSecretVersionStage": {"Ref": "SigningSecret"},
+    }
+    function = resources["KeyRotationFunction"]["Properties"]
+    assert function["Role"] == {"Fn::GetAtt": ["KeyRotationRole", "Arn"]}
+    ours = {name: value for name, value in function["Environment"]["Variables"].items() if name.startswith("GUST_")}
+    assert ours == {"GUST_SIGNING_SECRET": {"Ref": "SigningSecret"}}
+    writers = {
+        name
+        for name, role in of_type(resources, "AWS::IAM::Role")
+        for statement in statements(role)
+        if any(action.startswith("secretsmanager:") for action in as_list(statement["Action"]))
+        and as_list(statement["Action"]) != ["secretsmanager:GetSecretValue"]
+    }
+    assert writers == {"KeyRotationRole"}
+
+
+def test_the_signing_key_is_replaced_by_itself_and_only_secrets_manager_may_ask_for_it(source: dict[str, Any]) -> None:
+    """After its permission is there, because the first rotation begins with the schedule. The encryption key is not:
+    without the old one everything would have to be encrypted anew first."""
+    ((_, schedule),) = of_type(source["Resources"], "AWS::SecretsManager::RotationSchedule")
+    assert schedule["Properties"]["SecretId"] == {"Ref": "SigningSecret"}
+    assert schedule["Properties"]["RotationLambdaARN"] == {"Fn::GetAtt": ["KeyRotationFunction", "Arn"]}
+    permission = source["Resources"][schedule["DependsOn"]]
+    assert permission["Properties"] == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": {"Ref": "KeyRotationFunction"},
+        "Principal": "secretsmanager.amazonaws.com",
+        "SourceAccount": {"Ref": "AWS::AccountId"},
+    }
+    rate = re.fullmatch(r"rate\((\d+) days\)", schedule["Properties"]["RotationRules"]["ScheduleExpression"])
+    assert rate is not None
+    # A key is dropped by the rotation after next: what it signed must have run out by then, or keys pile up.
+    assert timedelta(days=int(rate[1])) > LONGEST_LIFETIME + 2 * SIGNS_AFTER
 
 
 def test_only_a_stack_that_tests_connections_lets_people_reach_workers(source: dict[str, Any]) -> None:
@@ -237,6 +290,14 @@ def test_the_routes_that_check_signatures_are_those_whose_signers_are_believed(s
         for _, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route")
     }
     assert routes == {"$default": "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+
+
+def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:
+    """On the local stack, whose emulator believes whatever name a signature bears."""
+    assert source["Conditions"]["IsSigned"] == {"Fn::Equals": [{"Ref": "ApiAuthorization"}, "AWS_IAM"]}
+    for name, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route"):
+        is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
+        assert route.get("Condition") == ("IsSigned" if is_signed else None), name
 
 
 def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from gust.aws.signing_keys import parse, rotated
+from gust.aws.signing_keys import ASK_AGAIN_AFTER, SIGNS_AFTER, parse, rotated
 from gust.aws.tokens import JwtTokens
 from gust.errors import Forbidden, Unauthorized
 from gust.model.access import Role
@@ -78,9 +78,25 @@ def test_a_new_key_logs_nobody_out() -> None:
     before = tokens(OLD).for_user(USER, now=NOW, lifetime=HOUR)
     both = rotated(OLD, now=NOW, longest_lifetime=WEEK)
     assert tokens(both).user_of(before, now=NOW) == USER
-    after = tokens(both).for_user(USER, now=NOW, lifetime=HOUR)
+
+
+def test_a_new_key_signs_when_every_process_knows_it() -> None:
+    """A process that asked for the keys a moment before would refuse what the new one signs, and ask again too late."""
+    both = rotated(OLD, now=NOW, longest_lifetime=WEEK)
+    early = tokens(both).for_user(USER, now=NOW + SIGNS_AFTER - timedelta(seconds=1), lifetime=HOUR)
+    assert tokens(OLD).user_of(early, now=NOW) == USER
+    assert timedelta(seconds=ASK_AGAIN_AFTER) < SIGNS_AFTER
+    late = tokens(both).for_user(USER, now=NOW + SIGNS_AFTER, lifetime=HOUR)
     with pytest.raises(Forbidden):
-        tokens(OLD).user_of(after, now=NOW)
+        tokens(OLD).user_of(late, now=NOW)
+    alone = both.partition(",")[0]
+    assert tokens(alone).user_of(tokens(alone).for_user(USER, now=NOW, lifetime=HOUR), now=NOW) == USER
+
+
+def test_two_rotations_in_a_row_do_not_let_a_key_sign_early() -> None:
+    third = rotated(rotated(OLD, now=NOW, longest_lifetime=WEEK), now=NOW + HOUR / 60, longest_lifetime=WEEK)
+    signed = tokens(third).for_user(USER, now=NOW + HOUR / 30, lifetime=HOUR)
+    assert tokens(OLD).user_of(signed, now=NOW) == USER
 
 
 def test_a_process_learns_of_a_new_key_from_a_token_that_names_it() -> None:
@@ -93,7 +109,7 @@ def test_a_process_learns_of_a_new_key_from_a_token_that_names_it() -> None:
     old_process = JwtTokens(ask, monotonic=lambda: time[0])
     old_process.for_user(USER, now=NOW, lifetime=HOUR)
     secret[0] = rotated(OLD, now=NOW, longest_lifetime=WEEK)
-    token = tokens(secret[0]).for_user(USER, now=NOW, lifetime=HOUR)
+    token = tokens(secret[0]).for_user(USER, now=NOW + SIGNS_AFTER, lifetime=HOUR)
     time[0] = 11.0
     assert old_process.user_of(token, now=NOW) == USER
     # Tokens that name no key of ours must not have us ask each time.

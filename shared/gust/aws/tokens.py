@@ -38,6 +38,9 @@ DISPATCH_LIFETIME: Final = {
 """Longer than a message may wait (a task's 10 minutes; a trigger's message is sent again and again while its task is
 deferred) plus the longest time between two renewals (a heartbeat, a look at the trigger)."""
 
+LONGEST_LIFETIME: Final = max(DISPATCH_LIFETIME.values())
+"""Of any token. Those of people last for hours."""
+
 
 class JwtTokens:
     """Implements `ports.Tokens`. `secret` gives the text of the secret that holds the keys."""
@@ -124,7 +127,7 @@ class JwtTokens:
 
     def _sign(self, claims: dict[str, Any], audience: str, *, now: datetime, lifetime: timedelta) -> str:
         times = {"iat": int(now.timestamp()), "exp": int((now + lifetime).timestamp())}
-        key_id, key = self._keys.first()
+        key_id, key = self._keys.signing(now)
         return jwt.encode({"aud": audience, **times, **claims}, key, algorithm=ALGORITHM, headers={"kid": key_id})
 
     def _claims(self, token: str, audience: str) -> dict[str, Any]:

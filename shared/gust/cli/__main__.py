@@ -20,9 +20,6 @@ from typing import Any, Final
 
 ROOT = Path(__file__).parents[3]
 
-LOOPBACK = ("127.0.0.1", "localhost")
-"""Where `./gust local` may listen: it lets everybody in who reaches it."""
-
 
 TEST_CONNECTION = "AIRFLOW__CORE__TEST_CONNECTION"
 """Airflow's setting: whether connections may be tested. On AWS it is the parameter TestConnection."""
@@ -65,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of DAG files (%(default)s)"
     )
     local.add_argument("--port", type=int, default=8080, help="where the API answers (%(default)s)")
-    local.add_argument("--host", default="127.0.0.1", help="an address of this machine itself; others are refused")
+    local.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (%(default)s, where everybody is administrator); any other demands a login",
+    )
     local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
@@ -89,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     reencrypt.add_argument("--stack", required=True, help="name of the CloudFormation stack")
 
     login = commands.add_parser("login", help="sign in to the web UI with your AWS credentials")
-    login.add_argument("--stack", required=True, help="name of the CloudFormation stack")
+    where = login.add_mutually_exclusive_group(required=True)
+    where.add_argument("--stack", help="name of the CloudFormation stack")
+    where.add_argument("--local", action="store_true", help="to the local stack that runs on this machine")
+    login.add_argument("--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)")
     login.add_argument("--page", default="/", help="where the browser goes first (%(default)s)")
     login.add_argument(
         "--print", action="store_true", help="print the link instead of opening it; it is good for a minute"
@@ -97,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     login.add_argument("--as", dest="tag", metavar="TAG", help="by your session tag (docs/access.md)")
     login.add_argument("--token", action="store_true", help="print a token for programs instead")
 
-    rotate = commands.add_parser("rotate-key", help="sign tokens with a new key; nobody is logged out")
+    rotate = commands.add_parser("rotate-key", help="replace the key that signs tokens now; nobody is logged out")
     rotate.add_argument("--stack", required=True, help="name of the CloudFormation stack")
 
     check = commands.add_parser("check-access", help="say whether an access document is right")
@@ -113,14 +117,6 @@ def local(options: argparse.Namespace) -> int:
     if not options.dags.is_dir():
         print(f"gust: {options.dags} is not a folder.", file=sys.stderr)
         return 2
-    if options.host not in LOOPBACK:
-        print(
-            f"gust: will not listen on {options.host}: whoever reaches the local stack is an administrator, and it has no "
-            "login to ask for. Stay on 127.0.0.1 and come in through an SSH tunnel "
-            f"(ssh -L {options.port}:127.0.0.1:{options.port} …), or deploy to AWS, where everybody signs in.",
-            file=sys.stderr,
-        )
-        return 2
     testing = os.environ.get(TEST_CONNECTION, "Disabled").strip().capitalize()
     if testing not in ("Disabled", "Enabled", "Hidden"):
         print(f"gust: {TEST_CONNECTION} is Disabled, Enabled or Hidden, not {testing}.", file=sys.stderr)
@@ -134,6 +130,7 @@ def local(options: argparse.Namespace) -> int:
         data=options.data,
         dags=options.dags,
         port=options.port,
+        host=options.host,
         paused=options.paused,
         parameters={"TestConnection": testing},
         told=_say,
@@ -142,7 +139,10 @@ def local(options: argparse.Namespace) -> int:
         stack.start()
         if options.dags.samefile(ROOT / "examples" / "dags"):
             _make_example_resources(stack.client)
-        print(f"\n  Gust is ready after {time.monotonic() - started:.0f} s:  {stack.url}")
+        print(f"\n  Gust is ready after {time.monotonic() - started:.0f} s:  {stack.public_url}")
+        if stack.demands_login:
+            print(f"  Sign in  {stack.login_link()}")
+            print("           one minute, one use; another one: ./gust login --local   (plain HTTP: trust the network)")
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
         print(f"  Logs  {stack.logs}")
         print("  Ctrl-C ends it; the state stays.\n", flush=True)
@@ -289,6 +289,8 @@ def reencrypt(stack: str) -> int:
 
 
 def login(options: argparse.Namespace) -> int:
+    if options.local:
+        return login_here(options)
     import boto3
 
     from gust.cli import login as ways_in
@@ -306,23 +308,42 @@ def login(options: argparse.Namespace) -> int:
     return 0
 
 
-def rotate_key(stack: str) -> int:
-    """A new key before those that the stack has; they go on verifying what they signed."""
+def login_here(options: argparse.Namespace) -> int:
+    """To a local stack: whoever may run this may do anything with it."""
+    from gust.cli.login import show
+    from gust.local import sign_in
+    from gust.local.stack import emulator_client
+
+    if options.tag:
+        print("gust: the local stack knows no session tags.", file=sys.stderr)
+        return 2
+    try:
+        endpoint, url = sign_in.running(options.data.resolve())
+        client = emulator_client("lambda", endpoint)
+        if options.token:
+            print(sign_in.token(client))
+        else:
+            show(sign_in.link(client, url, page=options.page), opens=not options.print)
+    except sign_in.SignInError as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def rotate_key(stack: str, client: Callable[[str], Any] | None = None) -> int:
+    """Now what comes once a month by itself: a new key before those that the stack has. `client`: boto3's."""
     import boto3
+    from botocore.exceptions import ClientError
 
-    from gust.aws.signing_keys import rotated
-    from gust.aws.tokens import DISPATCH_LIFETIME
-
-    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    aws: Any = client or boto3.client
+    described = aws("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-    secret, secrets = outputs["SigningSecretArn"], boto3.client("secretsmanager")
-    keys = rotated(
-        secrets.get_secret_value(SecretId=secret)["SecretString"],
-        now=datetime.now(UTC),
-        longest_lifetime=max(DISPATCH_LIFETIME.values()),
-    )
-    secrets.put_secret_value(SecretId=secret, SecretString=keys)
-    print(f"Tokens are signed with a new key within minutes; {keys.count(',')} older ones go on verifying theirs.")
+    try:
+        aws("secretsmanager").rotate_secret(SecretId=outputs["SigningSecretArn"])
+    except ClientError as refused:
+        print(f"gust: {refused}", file=sys.stderr)
+        return 1
+    print("A new key is on its way; it signs in a quarter of an hour. Older ones go on verifying what they signed.")
     return 0
 
 

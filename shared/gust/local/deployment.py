@@ -2,7 +2,8 @@
 
 What differs is that layers are left out and a function's package is its folder as it is, because Lambda functions of
 the emulator are processes of our own interpreter and can import what layers hold already; and that numbers among the
-parameters are put in their places here, because the emulator would put text there.
+parameters are put in their places here, because the emulator would put text there. A secret's rotation is left out,
+too: the emulator knows no such resource.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     for name, resource in list(template["Resources"].items()):
         properties = resource.get("Properties", {})
         match resource["Type"]:
-            case "AWS::Serverless::LayerVersion":
+            case "AWS::Serverless::LayerVersion" | "AWS::SecretsManager::RotationSchedule":
                 del template["Resources"][name]
             case "AWS::Serverless::Function":
                 properties.pop("Layers", None)

@@ -1,6 +1,7 @@
 """The emulator's process: MiniStack, with what it lacks around it.
 
-- A front door: a second port, on which there is nothing but the stack's HTTP API, at `/`.
+- A front door: a second port, perhaps on another address, on which there is nothing but the stack's HTTP API, at `/`
+  (see `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
 - A server, and a memory for parsed expressions, that take less of the processor.
@@ -25,9 +26,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from gust.local.checkpoint import Checkpoints, repair
+from gust.local.front_door import FrontDoor, Headers, Scope, is_from_elsewhere, nodelay
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
@@ -43,7 +44,6 @@ _CHECKPOINT_PATIENCE: Final = 30.0
 _LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log starts anew; the one before is kept."""
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -75,7 +75,13 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
     write_function_logs(data / "logs")
     parse_expressions_once()
-    emulator = Emulator(wrap(ministack.app), checkpoints, restored=newest, public_port=options.public_port)
+    emulator = Emulator(
+        wrap(ministack.app),
+        checkpoints,
+        restored=newest,
+        public_port=options.public_port,
+        door=FrontDoor(options.public_host),
+    )
     asyncio.run(emulator.serve(options.port))
 
 
@@ -83,18 +89,26 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gust.local.emulator")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--public-port", type=int, required=True)
+    parser.add_argument("--public-host", default="127.0.0.1")
     parser.add_argument("--data", required=True)
     return parser.parse_args(arguments)
 
 
 class Emulator:
     def __init__(
-        self, application: Application, checkpoints: Checkpoints, *, restored: Path | None, public_port: int
+        self,
+        application: Application,
+        checkpoints: Checkpoints,
+        *,
+        restored: Path | None,
+        public_port: int,
+        door: FrontDoor | None = None,
     ) -> None:
         self._application = application
         self._checkpoints = checkpoints
         self._restored = restored
         self._public_port = public_port
+        self._door = door or FrontDoor()
         self._api_id: str | None = None
         self._requests = 0
         self._closed = False
@@ -126,7 +140,7 @@ class Emulator:
         loop.add_signal_handler(signal.SIGINT, stop.set)
         loop.add_reader(sys.stdin, _stop_at_end_of_input, loop, stop)
         keeper = asyncio.create_task(self._keep_checkpoints())
-        sockets = [listen(its_port) for its_port in (port, self._public_port)]
+        sockets = [nodelay(socket.create_server(("127.0.0.1", port))), self._door.listen(self._public_port)]
         server = asyncio.create_task(Server(config).serve(sockets))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -146,8 +160,8 @@ class Emulator:
                 await self._application(scope, receive, self._once_loaded(send))
             case "http" if self._closed:
                 await _answer(send, 503, b"{}")
-            case "http" if is_from_elsewhere(scope, links=scope["server"][1] == self._public_port):
-                await _answer(send, 403, b'{"detail": "Only this machine is answered"}')
+            case "http" if self._is_refused(scope):
+                await _answer(send, 403, b'{"detail": "A page or a name from elsewhere is not answered"}')
             case "http" if scope["server"][1] == self._public_port:
                 self._requests += 1
                 await self._enter(scope, receive, send)
@@ -156,6 +170,10 @@ class Emulator:
             case "http":
                 self._requests += 1
                 await self._application(scope, receive, send)
+
+    def _is_refused(self, scope: Scope) -> bool:
+        is_public = scope["server"][1] == self._public_port
+        return self._door.refuses(scope) if is_public else is_from_elsewhere(scope, links=False)
 
     def _once_loaded(self, send: Send) -> Send:
         async def after_start(message: MutableMapping[str, Any]) -> None:
@@ -176,7 +194,8 @@ class Emulator:
             await _answer(send, 503, b'{"detail": "Gust is starting"}')
             return
         prefix = f"/_aws/execute-api/{self._api_id}/$default"
-        inner = {**scope, "path": prefix + scope["path"]}
+        headers: Headers = scope["headers"]
+        inner = {**scope, "path": prefix + scope["path"], "headers": self._door.inner(headers)}
         if scope.get("raw_path"):
             inner["raw_path"] = prefix.encode() + scope["raw_path"]
         await self._application(inner, receive, send)
@@ -214,38 +233,6 @@ class Emulator:
             else:
                 log.error(what, "FAILED", *numbers)
             return saved
-
-
-def listen(port: int) -> socket.socket:
-    """On loopback. Without TCP_NODELAY an answer's body waits 40 ms for its headers to be acknowledged."""
-    listening = socket.create_server(("127.0.0.1", port))
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
-    return listening
-
-
-def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
-    """Whether a browser sends it for a page that is not this machine's. Nothing here asks for credentials, and MiniStack
-    allows every origin.
-
-    A page's origin is in `Origin` where a script or a form asks, and `Sec-Fetch-Site` tells of images and links; `links`
-    are let in where asking changes nothing. A page that lets its own name point to 127.0.0.1 gives itself away by `Host`.
-    """
-    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    host, origin = headers.get(b"host"), headers.get(b"origin")
-    if host is not None and not _is_here(f"//{host}"):
-        return True
-    if origin is not None:
-        return not _is_here(origin)
-    is_link = headers.get(b"sec-fetch-mode") == "navigate"
-    return headers.get(b"sec-fetch-site") == "cross-site" and not (links and is_link)
-
-
-def _is_here(url: str) -> bool:
-    try:
-        name = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    return name in {"localhost", "127.0.0.1", "::1"} or name.endswith(".localhost")
 
 
 def write_function_logs(folder: Path) -> None:

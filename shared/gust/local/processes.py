@@ -55,7 +55,7 @@ def _holder(data: Path, text: str) -> str:
 
 
 def require_free(port: int) -> None:
-    """Raises InUseError if something listens on 127.0.0.1:`port`."""
+    """Raises InUseError if something listens on 127.0.0.1:`port`, or on that port of every address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -67,15 +67,25 @@ def require_free(port: int) -> None:
             raise InUseError(f"Port {port} {why}. Choose another one with --port.") from problem
 
 
-def free_port(wanted: int | None = None) -> int:
-    """`wanted` if it is free, else one that is."""
-    if wanted:
+def free_port(wanted: int | None = None, *, but: int | None = None) -> int:
+    """`wanted` if it is free, else one that is; never `but`."""
+    if wanted and wanted != but:
         with contextlib.suppress(InUseError):
             require_free(wanted)
             return wanted
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        found = int(probe.getsockname()[1])
+        return found if found != but else free_port(but=but)  # while this one is held
+
+
+def holder(data: Path) -> dict[str, Any] | None:
+    """What the stack that holds the data directory says about itself; `None` where none does."""
+    with contextlib.suppress(OSError, ValueError):
+        about = dict(json.loads((data / "lock").read_text()))
+        if psutil.pid_exists(about["pid"]):
+            return about
+    return None
 
 
 def end_left_over(data: Path, *, grace: float = 2.0) -> int:

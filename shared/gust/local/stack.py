@@ -21,9 +21,10 @@ import boto3
 from botocore.config import Config
 
 from gust.errors import GustError
-from gust.local import checkpoint, deployment, processes
+from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
+from gust.local.front_door import FrontDoor
 from gust.local.web import packed_web
 
 _REGION: Final = "us-east-1"
@@ -44,7 +45,7 @@ class LocalStackError(GustError):
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
-    those of the template that shall differ."""
+    those of the template that shall differ. On any other `host` than 127.0.0.1 a login is demanded."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class LocalStack:
         data: Path,
         dags: Path | None,
         port: int = 0,
+        host: str = "127.0.0.1",
         paused: bool = False,
         concurrency: int | None = None,
         emulator: str = "gust.local.emulator",
@@ -63,6 +65,7 @@ class LocalStack:
         self._data = data.resolve()
         self._dags = dags
         self._port = port
+        self._door = FrontDoor(host)
         few = max(2, min(16, 2 * (os.cpu_count() or 2)))
         self._parameters = {
             # A worker is a process here; more than a few per core only queue for the processor. So is a triggerer, and
@@ -70,8 +73,9 @@ class LocalStack:
             "WorkerConcurrency": str(concurrency or few),
             "TriggererConcurrency": str(few),
             "DagsArePausedAtCreation": "true" if paused else "false",
-            "ApiAuthorization": "NONE",  # it listens on this machine alone
             **(parameters or {}),
+            # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
+            "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
@@ -85,22 +89,29 @@ class LocalStack:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        """Where this machine finds the API."""
+        return self._door.url(self._port)
+
+    @property
+    def public_url(self) -> str:
+        """What to tell people who open it in a browser, perhaps on another machine."""
+        return self._door.url(self._port, from_elsewhere=True)
+
+    @property
+    def demands_login(self) -> bool:
+        return self._door.demands_login
 
     @property
     def logs(self) -> Path:
         return self._data / "logs"
 
+    def login_link(self, page: str = "/") -> str:
+        """Lets one browser in as administrator, once, within a minute."""
+        return sign_in.link(self.client("lambda"), self.public_url, page=page)
+
     def client(self, service: str) -> Any:
         """boto3 client of the emulator."""
-        return boto3.client(  # type: ignore[call-overload]  # its types want a literal
-            service,
-            endpoint_url=self.endpoint,
-            region_name=_REGION,
-            aws_access_key_id=_ACCOUNT,
-            aws_secret_access_key="local",  # noqa: S106  the emulator checks none
-            config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=120),
-        )
+        return emulator_client(service, self.endpoint)
 
     def start(self) -> None:
         """Returns when the stack is ready. Raises InUseError, LocalStackError or DeploymentError."""
@@ -167,10 +178,12 @@ class LocalStack:
     def _claim(self) -> int:
         """The data directory and the public port."""
         require_room(self._data)
-        if self._port:
+        if self._port and not self._door.demands_login:
             processes.require_free(self._port)
         port = self._port or processes.free_port()
-        self._held.enter_context(processes.hold(self._data, url=f"http://127.0.0.1:{port}"))
+        self._door.listen(port).close()
+        url = self._door.url(port, from_elsewhere=True)
+        self._held.enter_context(processes.hold(self._data, url=url))
         return port
 
     def _start_emulator(self) -> None:
@@ -190,7 +203,8 @@ class LocalStack:
                     sys.executable,
                     "-m",
                     self._emulator_module,
-                    *("--port", str(port), "--public-port", str(self._port), "--data", str(self._data)),
+                    *("--port", str(port), "--data", str(self._data)),
+                    *("--public-host", self._door.host, "--public-port", str(self._port)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
                 stdout=output,
@@ -205,7 +219,7 @@ class LocalStack:
         """The one it had before where that is free: saved state holds it. Else the state is moved to another."""
         file = self._data / "port"
         before = int(file.read_text()) if file.exists() else None
-        port = processes.free_port(before)
+        port = processes.free_port(before, but=self._port)
         if newest and before and port != before:
             checkpoint.move_port(newest, before, port)
         file.write_text(str(port))
@@ -313,6 +327,18 @@ def running(**options: Any) -> Iterator[LocalStack]:
         yield stack
     finally:
         stack.stop()
+
+
+def emulator_client(service: str, endpoint: str) -> Any:
+    """boto3 client of the emulator at `endpoint`."""
+    return boto3.client(  # type: ignore[call-overload]  # its types want a literal
+        service,
+        endpoint_url=endpoint,
+        region_name=_REGION,
+        aws_access_key_id=_ACCOUNT,
+        aws_secret_access_key="local",  # noqa: S106  the emulator checks none
+        config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=120),
+    )
 
 
 def require_room(data: Path, *, megabytes: int = 200) -> None:

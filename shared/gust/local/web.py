@@ -22,8 +22,12 @@ _KEPT: Final = Path(sys.prefix) / "share" / "gust"
 def packed_web(root: Path) -> Path:
     """The folder that a function would find as /opt/web. Packs it where it is not there yet."""
     script = root / "layers" / "web" / "pack.py"
-    versions = sorted(f"{d.name}=={d.version}" for d in distributions() if (d.name or "").startswith("apache-airflow"))
-    state = hashlib.sha256("\n".join([*versions, script.read_text()]).encode()).hexdigest()[:16]
+    packed = ("apache-airflow", "aws-lambda-powertools")
+    versions = sorted(
+        f"{d.name}=={d.version}" for d in distributions() if (d.name or "").replace("_", "-").startswith(packed)
+    )
+    ours = [script.read_text(), script.with_name("docs.html").read_text()]
+    state = hashlib.sha256("\n".join([*versions, *ours]).encode()).hexdigest()[:16]
     kept = _KEPT / f"web-{state}"
     if not kept.is_dir():
         _pack(script, kept)
@@ -35,15 +39,24 @@ def _pack(script: Path, kept: Path) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=kept.parent, prefix="packing-"))
     try:
-        subprocess.run([sys.executable, str(script), str(_airflow()), str(made / "web")], check=True)
+        subprocess.run([sys.executable, str(script), str(airflow()), str(swagger()), str(made / "web")], check=True)
         with contextlib.suppress(OSError):  # another one was first
             os.rename(made / "web", kept)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _airflow() -> Path:
+def airflow() -> Path:
     """Where the package lies, without importing it."""
-    for distribution in distributions(name="apache-airflow-core"):
-        return Path(str(distribution.locate_file("airflow")))
-    raise FileNotFoundError("apache-airflow-core is not installed")
+    return _located("apache-airflow-core", "airflow")
+
+
+def swagger() -> Path:
+    """Where powertools has Swagger UI."""
+    return _located("aws-lambda-powertools", "aws_lambda_powertools/event_handler/openapi/swagger_ui")
+
+
+def _located(name: str, folder: str) -> Path:
+    for distribution in distributions(name=name):
+        return Path(str(distribution.locate_file(folder)))
+    raise FileNotFoundError(f"{name} is not installed")

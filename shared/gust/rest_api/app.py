@@ -56,6 +56,7 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
 )
 from gust.rest_api.action_log import log_action
 from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller
+from gust.rest_api.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.permissions import PERMISSIONS, authorize
 from gust.rest_api.readable import readable
@@ -86,8 +87,8 @@ SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", 
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0)."""
     resolver = _Resolver()
-    table = {**OPERATIONS, **UI_OPERATIONS, **AUTH_OPERATIONS}
-    handlers = {**HANDLERS, **UI_HANDLERS, **authenticator.handlers()}
+    table = {**OPERATIONS, **UI_OPERATIONS, **DOCS_OPERATIONS, **AUTH_OPERATIONS}
+    handlers = {**HANDLERS, **UI_HANDLERS, **DOCS_HANDLERS, **authenticator.handlers()}
     for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
         operation = table[operation_id]
         handler = handlers.get(operation_id) or not_yet(operation_id, operation)
@@ -140,7 +141,7 @@ def _bind(
             return services
         return replace(services, store=readable(services.store, user))
 
-    open_to_all = AUTH_OPERATIONS.keys() | authenticator.public
+    open_to_all = AUTH_OPERATIONS.keys() | DOCS_PAGES | authenticator.public
 
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
@@ -161,6 +162,7 @@ def _bind(
                 query_string=event.get("rawQueryString") or "",
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
+                is_text=_is_text(event.get("body"), bool(event.get("isBase64Encoded"))),
                 session=caller.session,
                 event=event.raw_event,
             )
@@ -195,6 +197,16 @@ def _text(body: str | None, is_base64: bool) -> str:
     if not body:
         return ""
     return base64.b64decode(body).decode("utf-8", "replace") if is_base64 else body
+
+
+def _is_text(body: str | None, is_base64: bool) -> bool:
+    if not body or not is_base64:
+        return True
+    try:
+        base64.b64decode(body).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refusal(refusal: Problem | Rejected) -> Answer:

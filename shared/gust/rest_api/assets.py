@@ -29,7 +29,7 @@ from gust.model.watcher import Watcher
 from gust.rest_api.dag_run import TriggerBody, dag_run_response
 from gust.rest_api.history import COUNTED, bounds_of, page_of_walk
 from gust.rest_api.listing import Ordering, Paging, asked_beside, contains, page, starts_with, with_ranges, within
-from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, not_found
+from gust.rest_api.request import Answer, Body, Json, NamedMoment, Problem, Query, Request, not_found
 from gust.rest_api.routing import operation
 from gust.services.active_assets import active_among
 from gust.services.consumed_events import Consumption, consumed_by, runs_made_of
@@ -449,7 +449,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 class QueuedQuery(Query):
-    before: AwareDatetime | None = None
+    before: NamedMoment | None = None
 
 
 @dataclass(frozen=True)

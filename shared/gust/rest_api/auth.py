@@ -14,14 +14,16 @@ in a cookie, which is renewed while it is used.
 
 from __future__ import annotations
 
+import html
 import json
 import secrets
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, TypedDict
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from gust.errors import Forbidden, Invalid, Unauthorized
 from gust.model.access import Role
@@ -119,11 +121,12 @@ class Authenticator:
         if (signer := self.signer_of(event)) is not None:
             return Caller(signer)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        given = headers.get("authorization")
+        scheme, _, credentials = (given or "").partition(" ")
         if scheme.lower() == "bearer" and credentials.strip():
             session = _session(tokens, credentials.strip(), now)
             return Caller(session.user, session)
-        if token := cookie_of(event.get("cookies") or ()):
+        if token := cookie_of(event):
             try:
                 session = _session(tokens, token, now)
             except Problem as useless:  # a browser would keep sending it
@@ -131,7 +134,7 @@ class Authenticator:
                 raise
             check_origin(event, headers)
             return Caller(session.user, session, is_browser=True)
-        if self.mode == ALL_ADMINS and not scheme:
+        if self.mode == ALL_ADMINS and given is None:
             return Caller(ANONYMOUS)
         raise Problem(401, "Not authenticated")
 
@@ -188,13 +191,12 @@ class Authenticator:
 
     def _login(self, services: Services, request: Request) -> Answer:
         """Where a browser without a token is led to."""
-        wanted = parse_qs(request.query_string).get("next", ["/"])[0]
         if self.mode != ALL_ADMINS and self.provider is not None:
             return self._leave_for_provider(services, request)
         if self.mode != ALL_ADMINS:
-            return Answer(401, _HOW_TO_LOG_IN, content_type="text/html; charset=utf-8")
+            return Answer(401, _how_to_log_in(_wanted(request)), content_type="text/html; charset=utf-8")
         cookie = self.cookie(services.tokens, ANONYMOUS, request.event, request.now, request.now)
-        return Answer(307, headers={"Location": wanted if is_local(wanted) else "/", "Set-Cookie": cookie})
+        return Answer(307, headers={"Location": _wanted(request), "Set-Cookie": cookie})
 
     def _create_login_link(self, services: Services, request: Request) -> Answer:
         """A link that lets a browser in as the signer."""
@@ -208,7 +210,7 @@ class Authenticator:
             "name": user.name,
             "role": None if user.role is None else user.role.name,
             "dag_roles": list(user.dag_roles),
-            "next": body.next if is_local(body.next) else "/",
+            "next": page_of(body.next, request.headers.get("host", "")),
             "expires": expires_at.timestamp(),
         }
         services.store.put_setting(LINKS, _hash(code), who, expires_at=expires_at)
@@ -234,15 +236,16 @@ class Authenticator:
         return Answer(307, headers={"Location": who["next"], "Set-Cookie": cookie, **oidc.NOT_KEPT})
 
     def _leave_for_provider(self, services: Services, request: Request) -> Answer:
-        wanted = parse_qs(request.query_string).get("next", ["/"])[0]
-        page = wanted if is_local(wanted) else "/"
+        page = _wanted(request)
+        if len(page) > oidc.LONGEST_PAGE:
+            page = "/"
         location, kept = oidc.leave(services, request, self._known_provider(), page=page)
         lasts = int(oidc.SIGN_IN_LIFETIME.total_seconds())
         cookie = set_cookie(request.event, oidc.SIGN_IN, kept, max_age=lasts)
         return Answer(307, headers={"Location": location, "Set-Cookie": cookie, **oidc.NOT_KEPT})
 
     def _come_back_from_provider(self, services: Services, request: Request) -> Answer:
-        kept = cookie_of(request.event.get("cookies") or (), oidc.SIGN_IN)
+        kept = cookie_of(request.event, oidc.SIGN_IN)
         try:
             user, page = oidc.come_back(services, request, self._known_provider(), self.access, kept=kept)
         except Invalid as wrong:
@@ -271,10 +274,20 @@ class Authenticator:
         request.body(LoginBody)
 
 
-_HOW_TO_LOG_IN: Final = (
-    "<!doctype html><title>Gust</title><p>You are not signed in. Run <code>./gust login --stack NAME</code> with your AWS "
-    "credentials; it opens this page for you.</p>"
-)
+def _wanted(request: Request) -> str:
+    """The page that somebody was led away from to sign in."""
+    given = parse_qs(request.query_string).get("next", ["/"])[0]
+    return page_of(given, request.headers.get("host", ""))
+
+
+def _how_to_log_in(page: str) -> str:
+    leads_back = "" if page == "/" else f" --page {html.escape(shlex.quote(page))}"
+    return (
+        "<!doctype html><title>Gust</title><p>You are not signed in. Run "
+        f"<code>./gust login --stack NAME{leads_back}</code> with your AWS credentials, or "
+        f"<code>./gust login --local{leads_back}</code> on the machine where the local stack runs; it opens this page for "
+        "you.</p>"
+    )
 
 
 class Lasting(TypedDict):
@@ -289,16 +302,17 @@ def lasting(session: Session | None, lifetime: timedelta, now: datetime) -> Last
 
 
 def set_cookie(event: Mapping[str, Any], name: str, value: str, *, max_age: int | None = None) -> str:
-    """`Secure` but where the API is reached over plain HTTP on this machine, as the local stack is."""
-    secure = "" if is_loopback(event) else "; Secure"
+    """`Secure` but where the API is reached over plain HTTP, as the local stack is: a browser would not keep it."""
+    secure = "" if is_plain_http(event) else "; Secure"
     limit = "" if max_age is None else f"; Max-Age={max_age}"
     return f"{name}={value}; Path=/{limit}{secure}; HttpOnly; SameSite=Lax"
 
 
-def is_loopback(event: Mapping[str, Any]) -> bool:
+def is_plain_http(event: Mapping[str, Any]) -> bool:
+    """API Gateway says `https`, always; the local stack's front door `http` where it listens to others than this machine."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    if headers.get("x-forwarded-proto") == "https":
-        return False
+    if "x-forwarded-proto" in headers:
+        return bool(headers["x-forwarded-proto"] == "http")
     try:
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
     except ValueError:
@@ -321,14 +335,32 @@ def check_origin(event: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         raise Problem(403, "Another site's page may not ask this with your sign-in")
 
 
-def cookie_of(cookies: Iterable[str], wanted: str = COOKIE) -> str:
+def cookie_of(event: Mapping[str, Any], wanted: str = COOKIE) -> str:
+    """API Gateway takes them out of the headers; the local stack's emulator leaves them there."""
+    left = [value for name, value in (event.get("headers") or {}).items() if name.lower() == "cookie"]
+    cookies: Iterable[str] = event.get("cookies") or left
     pairs = (part.strip().partition("=") for line in cookies for part in line.split(";"))
     return next((value for name, _, value in pairs if name == wanted), "")
 
 
+def page_of(url: str, host: str) -> str:
+    """The path of a page of ours that a URL names, with or without our `host`; `/` for any other."""
+    if is_local(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/"
+    path = urlunsplit(parts._replace(scheme="", netloc=""))
+    return path if parts.scheme in ("http", "https") and parts.netloc == host and is_local(path) else "/"
+
+
 def is_local(url: str) -> bool:
     """A path of this very server: redirecting elsewhere would help phishing."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     is_path = url.startswith("/") and not url.startswith(("//", "/\\"))
     return is_path and not parts.scheme and not parts.netloc and url.isprintable()
 

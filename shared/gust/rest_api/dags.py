@@ -12,8 +12,10 @@ from typing import Any, Final, Literal
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunType
+from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.listing import Ordering, Paging, contains, has_range, holds, page, starts_with, with_ranges, within
+from gust.rest_api.permissions import may_edit
 from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found, unique_constraint
 from gust.rest_api.routing import operation
 from gust.rest_api.tasks import params_response
@@ -81,7 +83,7 @@ def dag_details_response(dag: Dag, spec: DagSpec, *, latest_version: Json | None
     return dag_response(dag) | {
         "catchup": spec.catchup,
         "dag_run_timeout": _iso_duration(spec.dagrun_timeout),
-        "asset_expression": spec.timetable.asset_expression,
+        "asset_expression": asset_expression(spec),
         "doc_md": None if spec.doc_md is None else inspect.cleandoc(spec.doc_md),
         "start_date": spec.start_date,
         "end_date": spec.end_date,
@@ -218,23 +220,25 @@ class UpdateMask(Query):
 @operation("patch_dag")
 def patch_dag(services: Services, request: Request) -> Json:
     body = request.body(DagPatchBody)
-    _check_mask(request)
     dag_id = request.path["dag_id"]
     if services.store.get_dag(dag_id) is None:
         raise not_found(f"Dag with id: {dag_id} was not found")
+    _check_mask(request)
     return dag_response(set_paused(services, dag_id, body.is_paused))
 
 
 @operation("patch_dags")
 def patch_dags(services: Services, request: Request) -> Json:
-    """Pause or unpause every DAG the filters match, also those beyond the page that is answered.
+    """Pause or unpause every DAG the filters match, also those beyond the page that is answered; of who may edit some DAGs
+    alone, those. As in Airflow they may ask at all where the query names one of them (`dag_id`).
 
     Without a pattern for the dag_id no DAG is matched, whatever the other filters say."""
     body = request.body(DagPatchBody)
     _check_mask(request)
     query = request.query(DagFilters)
     names_dags = query.dag_id_pattern is not None or query.dag_id_prefix_pattern is not None
-    matched = [dag for dag in services.store.list_dags() if names_dags and passes(dag, query)]
+    dags = services.store.list_dags() if names_dags else []
+    matched = [dag for dag in dags if passes(dag, query) and may_edit(request.user, dag)]
     patched = [set_paused(services, dag.dag_id, body.is_paused) for dag in matched]
     shown = patched[query.offset : query.offset + query.limit]
     return {"dags": [dag_response(dag) for dag in shown], "total_entries": len(patched)}
@@ -301,10 +305,18 @@ def passes_more(dag: Dag, query: MoreDagFilters) -> bool:
 def timetable_passes(spec: DagSpec, query: MoreDagFilters) -> bool:
     assets = spec.timetable.asset_expression
     return (
-        (not query.timetable_type or spec.timetable.type in query.timetable_type)
+        (not query.timetable_type or _type_name(spec.timetable.type) in query.timetable_type)
         and (query.has_asset_schedule is None or query.has_asset_schedule == bool(assets))
         and (query.asset_dependency is None or any(holds(text, query.asset_dependency) for text in _texts(assets)))
     )
+
+
+AIRFLOWS_TIMETABLES: Final = ("airflow.timetables.", "airflow.sdk.definitions.timetables.")
+
+
+def _type_name(path: str) -> str:
+    """Airflow's own timetables go by the name of their class, a plugin's by where it is."""
+    return path.rpartition(".")[2] if path.startswith(AIRFLOWS_TIMETABLES) else path
 
 
 def _texts(expression: Any) -> list[str]:

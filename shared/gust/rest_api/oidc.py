@@ -23,6 +23,8 @@ from gust.services.ports import IdentityProvider, User
 SIGN_IN: Final = "_sign_in"
 """The cookie of a sign-in that is under way, and the purpose that it is sealed for."""
 SIGN_IN_LIFETIME: Final = timedelta(minutes=10)
+LONGEST_PAGE: Final = 1500
+"""Characters of where to go on. A browser keeps no cookie of more than 4 KB."""
 CALLBACK: Final = "/auth/oidc/callback"
 NOT_KEPT: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from urllib.parse import parse_qs
 
 from gust.model.access import AccessControl, Role
+from gust.model.dag import Dag
 from gust.rest_api.dag_parsing import dags_of_token
 from gust.rest_api.request import ALL_PAGES, Problem, Request, not_found
 from gust.services.context import Services
@@ -111,6 +112,10 @@ def may_list(user: User, needed: Iterable[Permission]) -> bool:
     )
 
 
+def may_edit(user: User, dag: Dag) -> bool:
+    return Permission(Resource.DAG, "PUT").allows(user.role) or gives(dag.access_control, user, "PUT")
+
+
 def forbidden() -> Problem:
     return Problem(403, "Forbidden")
 
@@ -147,11 +152,6 @@ def gives(access_control: AccessControl | None, user: User, method: Method, enti
 def of_path(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:  # noqa: ARG001
     named = request.path.get("dag_id") or parse_qs(request.query_string).get("dag_id", [None])[-1]
     yield (None if named == ALL_PAGES else named), None
-
-
-def of_all(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:  # noqa: ARG001
-    """Whatever its parameters say: it reaches every DAG that they match."""
-    yield None, None
 
 
 def of_backfill(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:
@@ -263,6 +263,7 @@ AUTHENTICATED: Final = ()
 PERMISSIONS: Final[Mapping[str, tuple[Permission, ...]]] = {
     "get_health": AUTHENTICATED,
     "get_version": AUTHENTICATED,
+    "get_openapi": AUTHENTICATED,
     "get_assets": (_asset("GET"), _ALIAS),
     "get_asset_aliases": (_ALIAS,),
     "get_asset_alias": (_ALIAS,),
@@ -316,7 +317,7 @@ PERMISSIONS: Final[Mapping[str, tuple[Permission, ...]]] = {
     "get_config_value": (_CONFIGURATION,),
     "list_dag_warnings": (_dag("GET", Entity.WARNING),),
     "get_dags": (_dag("GET"),),
-    "patch_dags": (_dag("PUT", None, of_all),),
+    "patch_dags": (_dag("PUT"),),
     "get_dag": (_dag("GET"),),
     "patch_dag": (_dag("PUT"),),
     "delete_dag": (_dag("DELETE"),),

@@ -1,5 +1,5 @@
 """Airflow's own web UI, as layer `web` packed it from the pinned wheel: its files under `/static`, and its one page for
-every path that is nobody else's.
+every path that is nobody else's. Beside it the REST API's contract, and the page that shows it with Swagger UI.
 
 Files are sent as they lie there, compressed; the largest, 7 MB, would not fit into a Lambda function's answer otherwise.
 """
@@ -79,6 +79,21 @@ class WebFiles:
     def page(self, base: str) -> str:
         """The UI's page, with `base` as the path that the API is reached under: `/`, or `/<stage>/`."""
         return self._index.replace(_BASE, html.escape(base))
+
+    def docs_page(self, base: str) -> str:
+        return self._docs.replace(_BASE, html.escape(base))
+
+    def contract(self, base: str) -> str:
+        """The OpenAPI document of an API that is reached under `base`, as JSON."""
+        return self._contract.replace(_BASE, json.dumps(base.rstrip("/") or "/")[1:-1])
+
+    @cached_property
+    def _docs(self) -> str:
+        return self._read("docs.html").decode()
+
+    @cached_property
+    def _contract(self) -> str:
+        return self._read("openapi.json").decode()
 
     def _read(self, name: str) -> bytes:
         try:

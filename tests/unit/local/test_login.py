@@ -1,4 +1,4 @@
-"""`./gust login`: what it signs and shows; `./gust local` where it must not listen."""
+"""`./gust login`: what it signs and shows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 import boto3
 import pytest
+from moto import mock_aws
 
 from gust.aws.signing_keys import parse
 from gust.cli import login
-from gust.cli.__main__ import main
+from gust.cli.__main__ import main, rotate_key
 
 Seen = list[tuple[str, dict[str, str], bytes]]
 
@@ -88,13 +89,6 @@ def test_who_does_not_answer_is_named(session: boto3.Session) -> None:
         login.link("http://127.0.0.1:9", session)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "gust.example"])  # noqa: S104  they are refused
-def test_the_local_stack_listens_nowhere_else(host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["local", "--host", host, "--dags", str(tmp_path), "--data", str(tmp_path / "data")]) == 2
-    assert "no login to ask for" in capsys.readouterr().err
-    assert not (tmp_path / "data").exists()
-
-
 def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "access.json"
     document.write_text('{"oidc": [{"group": "ops", "role": "Op"}]}')
@@ -102,6 +96,36 @@ def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.C
     document.write_text('{"oidc": [{"group": "ops", "role": "Boss"}]}')
     assert main(["check-access", str(document)]) == 1
     assert "oidc.0.role" in capsys.readouterr().err
+
+
+class Stacks:
+    """Stands for CloudFormation, which knows where a stack's secret is."""
+
+    def __init__(self, secret: str) -> None:
+        self.outputs = [{"OutputKey": "SigningSecretArn", "OutputValue": secret}]
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
+        return {"Stacks": [{"StackName": StackName, "Outputs": self.outputs}]}
+
+
+def test_a_key_is_replaced_now_by_having_secrets_manager_do_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        secrets = boto3.client("secretsmanager")
+        arn = secrets.create_secret(Name="signing", SecretString="first")["ARN"]
+        clients = {"cloudformation": Stacks(arn), "secretsmanager": secrets}
+        assert "LastRotatedDate" not in secrets.describe_secret(SecretId=arn)
+        assert rotate_key("gust", clients.__getitem__) == 0
+        assert "LastRotatedDate" in secrets.describe_secret(SecretId=arn)
+        secrets.delete_secret(SecretId=arn)
+        assert rotate_key("gust", clients.__getitem__) == 1
+    told = capsys.readouterr()
+    assert "A new key is on its way" in told.out
+    assert "InvalidRequestException" in told.err
 
 
 def test_a_key_in_the_making_has_no_comma_of_its_own() -> None:

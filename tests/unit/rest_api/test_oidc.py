@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gust.aws.oidc import OidcProvider, fetch_json
 from gust.errors import Forbidden, Unwell
+from gust.model.access import Role
 from gust.rest_api.access import Access
 from gust.rest_api.app import build
 from gust.rest_api.auth import Authenticator
+from gust.services.ports import User
 from tests.unit.rest_api.conftest import NOW, Api, World
 
 ISSUER = "https://id.example"
@@ -115,6 +118,32 @@ def test_a_person_signs_in_and_goes_on_where_they_wanted(api: Api, issuer: Issue
     claims = jwt.decode(token.removeprefix("_token="), options={"verify_signature": False})
     assert (claims["sub"], claims["role"]) == ("ada@example.org", "OP")
     assert api("GET", "/api/v2/variables", cookies=[token]).status == 200
+
+
+def test_from_the_web_ui_with_an_expired_cookie_they_come_back_to_the_page(
+    world: World, api: Api, issuer: Issuer
+) -> None:
+    """As Airflow's UI does it: told 401 for a cookie of yesterday, it goes to the login with its own address."""
+    old = world.services.tokens.for_user(User("ada", Role.OP), now=NOW - timedelta(days=1), lifetime=timedelta(hours=1))
+    refused = api("GET", "/api/v2/dags", cookies=[f"_token={old}"])
+    assert (refused.status, "Max-Age=0" in refused.headers["set-cookie"]) == (401, True)
+    page = "/dags/etl/runs/manual__1?tab=logs#end"
+    for wanted in (page, f"https://{HOST}{page}"):
+        login = api("GET", "/api/v2/auth/login", next=wanted)
+        assert login.status == 307
+        left = api("GET", login.headers["location"])
+        cookie = left.headers["set-cookie"].split(";")[0]
+        came = come_back(api, issuer.authorize(left.headers["location"]), cookie)
+        assert (came.status, came.headers["location"]) == (307, page)
+
+
+@pytest.mark.parametrize("page", ["https://evil.example/", "//evil.example", "/\\evil.example", "/" + "x" * 1500])
+def test_they_go_on_to_no_other_site_and_no_page_that_a_cookie_does_not_hold(
+    api: Api, issuer: Issuer, page: str
+) -> None:
+    url, cookie = begin(api, page)
+    assert len(cookie) < 4096
+    assert come_back(api, issuer.authorize(url), cookie).headers["location"] == "/"
 
 
 def test_groups_give_roles_and_names_for_dags(api: Api, issuer: Issuer) -> None:

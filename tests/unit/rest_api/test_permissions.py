@@ -180,6 +180,30 @@ def test_no_route_answers_somebody_unknown(world: World, closed: Api, operation_
     assert world.store.count_logged_events() == before
 
 
+def test_all_that_admin_may_beyond_op_in_airflow_is_to_see_every_team() -> None:
+    """Gust has no teams, so Admin is Op here."""
+    from airflow.api_fastapi.auth.managers.models.resource_details import TeamDetails
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    manager = object.__new__(SimpleAuthManager)
+    op, admin = (SimpleAuthManagerUser(username="ada", role=role.name) for role in (Role.OP, Role.ADMIN))
+    more: dict[str, Any] = {
+        "is_authorized_view": {"access_view": None},
+        "is_authorized_custom_view": {"resource_name": "r"},
+        "is_authorized_team": {"details": TeamDetails(name="t")},
+        "is_authorized_hitl_task": {"assigned_users": {"bob"}},
+    }
+    without_method = {"is_authorized_view", "is_authorized_hitl_task"}
+    differ = set()
+    for name in (name for name in dir(SimpleAuthManager) if re.fullmatch(r"is_authorized_[a-z_]+", name)):
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            asked = more.get(name, {}) | ({} if name in without_method else {"method": method})
+            if getattr(manager, name)(user=op, **asked) != getattr(manager, name)(user=admin, **asked):
+                differ.add(name)
+    assert differ == {"is_authorized_team"}
+
+
 def test_health_and_version_are_public_if_so_configured(world: World) -> None:
     secretive = Api(build(world.services, Authenticator("", health_is_public=False)))
     for path in ("/api/v2/version", "/api/v2/monitor/health"):

@@ -143,7 +143,6 @@ def test_what_they_may_only_read_they_do_not_change(world: World, api: Api) -> N
             {"dag_id": "ours", "dag_run_id": "run_of_ours"}, {"dag_id": "~", "dag_run_id": f"run_of_{SECRET}"}]}]}),
         ("POST", "/api/v2/dags/ours/clearDagRuns", {"dag_runs": [
             {"dag_id": "ours", "dag_run_id": "run_of_ours"}, {"dag_id": "~", "dag_run_id": f"run_of_{SECRET}"}]}),
-        ("PATCH", "/api/v2/dags?dag_id=ours&dag_id_pattern=%25", {"is_paused": True}),
         ("POST", "/api/v2/backfills", {"dag_id": SECRET}),
         ("POST", "/api/v2/backfills?dag_id=ours", {"dag_id": SECRET}),
     ],
@@ -172,6 +171,20 @@ def test_what_they_may_edit_they_change(world: World, api: Api) -> None:
     assert api("PATCH", "/api/v2/dags/ours", {"is_paused": True}).status == 200
     assert api("POST", "/api/v2/dags/ours/dagRuns", {"logical_date": None}).status == 200
     assert api("DELETE", "/api/v2/dags/ours").status == 403
+
+
+def test_of_many_dags_at_once_they_pause_those_they_may_edit(world: World, api: Api) -> None:
+    """As Airflow's route: it asks about the DAG that the query names, and then keeps to those that may be edited."""
+    every = "dag_id_pattern=%25"
+    assert api("PATCH", f"/api/v2/dags?dag_id=ours&{every}", {"is_paused": True}).status == 403
+    ours = world.store.get_dag("ours")
+    assert ours is not None
+    world.store.put_dag(ours, world_dag_edits(ours))
+    assert api("PATCH", f"/api/v2/dags?{every}", {"is_paused": True}).status == 403
+    assert api("PATCH", f"/api/v2/dags?dag_id={SECRET}&{every}", {"is_paused": True}).status == 403
+    reply = api("PATCH", f"/api/v2/dags?dag_id=ours&{every}", {"is_paused": True})
+    assert (reply.status, [dag["dag_id"] for dag in reply.json["dags"]]) == (200, ["ours"])
+    assert {dag.dag_id for dag in world.store.list_dags() if dag.is_paused} == {"ours"}
 
 
 def test_a_call_that_nobody_thought_about_is_refused(world: World) -> None:

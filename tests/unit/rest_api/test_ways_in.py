@@ -64,6 +64,53 @@ def link_for(api: Api, page: str = "/") -> str:
     return str(reply.json["path"])
 
 
+def test_a_cookie_is_found_where_the_emulator_leaves_it(world: World) -> None:
+    """Among the headers; API Gateway takes it out of them."""
+    api = stack(world)
+    token = token_for(api)
+    for name in ("cookie", "Cookie"):
+        assert api("GET", "/api/v2/dags", headers={name: f"theme=dark; _token={token}"}).status == 200
+        assert api("GET", "/api/v2/dags", headers={name: "theme=dark"}).status == 401
+
+
+@pytest.mark.parametrize(("said", "secure"), [("https", True), ("http, https", True), ("http", False), ("", True)])
+def test_a_cookie_is_for_https_alone_but_where_there_is_none(world: World, said: str, secure: bool) -> None:
+    headers = {"host": "192.168.1.7:8080", "x-forwarded-proto": said}
+    api = replace(stack(world), headers=headers)
+    came = api("GET", link_for(api))
+    assert ("Secure" in came.headers["set-cookie"].split("; ")) == secure
+
+
+@pytest.mark.parametrize(
+    ("wanted", "page"),
+    [
+        ("/dags/etl?x=1#graph", "/dags/etl?x=1#graph"),
+        (f"https://{HTTPS['host']}/dags/etl?x=1", "/dags/etl?x=1"),
+        (f"https://{HTTPS['host']}", "/"),
+        (f"https://{HTTPS['host']}//evil.example", "/"),
+        (f"https://{HTTPS['host']}@evil.example/", "/"),
+        (f"https://{HTTPS['host']}.evil.example/", "/"),
+        ("https://evil.example/dags", "/"),
+        ("//evil.example/dags", "/"),
+        ("/\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("https://[nonsense", "/"),
+        ("dags", "/"),
+    ],
+)
+def test_a_sign_in_leads_to_a_page_of_ours(world: World, wanted: str, page: str) -> None:
+    api = stack(world)
+    assert api("GET", link_for(api, wanted)).headers["location"] == page
+
+
+def test_who_has_no_provider_is_told_how_to_come_back_to_the_page(world: World) -> None:
+    reply = stack(world)("GET", "/auth/token/login", next="/dags?<script>&tags=it's")
+    assert reply.status == 401
+    assert "--page &#x27;/dags?&lt;script&gt;&amp;tags=it" in reply.text
+    assert "<script>" not in reply.text
+
+
 # --- signatures -------------------------------------------------------------------------------------------------------
 
 

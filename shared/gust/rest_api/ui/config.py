@@ -10,13 +10,13 @@ from gust.services.context import Services
 
 @ui_operation("get_configs")
 def get_configs(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
-    """Airflow's defaults of `[api]`; but no Swagger, whose page would load its scripts from another site."""
+    """Airflow's defaults of `[api]`."""
     return {
         "fallback_page_limit": 50,
         "auto_refresh_interval": 3,
         "hide_paused_dags_by_default": False,
         "instance_name": "Airflow",
-        "enable_swagger_ui": False,
+        "enable_swagger_ui": True,
         "require_confirmation_dag_change": False,
         "default_wrap": False,
         "test_connection": testing_is(),

@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt
 
 from gust.model.dag import Dag
 from gust.model.state import FINISHED_RUN, DagRunState
+from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.dags import (
     FAVORITES,
     MoreDagFilters,
@@ -82,7 +83,7 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         lambda dag: without_nulls(
             dag_response(dag)
             | {
-                "asset_expression": asset_expression(services, dag),
+                "asset_expression": _asset_expression(services, dag),
                 "latest_dag_runs": _last_runs(services, dag, query.dag_runs_limit),
                 "pending_actions": deep_without_nulls(hitl_row_responses(services, questions.get(dag.dag_id, []))),
                 "is_favorite": is_favorite(dag),
@@ -130,8 +131,8 @@ def _last_runs(services: Services, dag: Dag, limit: int) -> list[Json]:
     return [without_nulls(light_run_response(run)) for run in services.store.list_runs(dag.dag_id, limit=limit)]
 
 
-def asset_expression(services: Services, dag: Dag) -> Json | None:
-    return load_spec(services.objects, dag.spec_key).timetable.asset_expression if dag.is_asset_triggered else None
+def _asset_expression(services: Services, dag: Dag) -> Json | None:
+    return asset_expression(load_spec(services.objects, dag.spec_key)) if dag.is_asset_triggered else None
 
 
 def without_nulls(row: Json) -> Json:

@@ -15,7 +15,7 @@ from typing import Final
 
 from gust.model.dag import Dag
 from gust.model.state import FINISHED_RUN, DagRunState, TaskInstanceState
-from gust.rest_api.request import Json, Query, Request
+from gust.rest_api.request import Json, NamedMoment, Query, Request
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.run_view import load_view
 from gust.rest_api.ui.many import many
@@ -31,8 +31,8 @@ WALKED_FAILURES: Final = 3000
 
 
 class HistoricalQuery(Query):
-    start_date: datetime
-    end_date: datetime | None = None
+    start_date: NamedMoment
+    end_date: NamedMoment | None = None
 
 
 @ui_operation("historical_metrics")

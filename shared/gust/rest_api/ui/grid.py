@@ -70,6 +70,13 @@ OWN_ORDER: Final = Ordering[DagRun](
 """Where none is asked for, the timetable's."""
 
 
+def _check(query: _GridQuery) -> None:
+    """Raises what is wrong with the question, whatever DAG it is about."""
+    _filter(query)
+    if query.order_by not in ([], ["id"]):
+        ORDERING.resolve(query.order_by)
+
+
 def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]:
     """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is made
     among the newest."""
@@ -120,6 +127,7 @@ def _newest(services: Services, dag_id: str, wanted: Callable[[DagRun], bool], o
 def get_grid_runs(services: Services, request: Request) -> Answer:
     query = request.query(GridQuery)
     dag = services.store.get_dag(request.path["dag_id"])
+    _check(query)
     if dag is None:
         if query.order_by not in ([], ["id"]):
             return Answer(body=[])
@@ -177,6 +185,7 @@ def _no_dag(request: Request) -> Problem:
 def get_dag_structure(services: Services, request: Request) -> Answer:
     """The newest version's tasks, then those that only older versions of the shown runs have."""
     query = request.query(StructureQuery)
+    _check(query)
     dag = services.store.get_dag(request.path["dag_id"])
     if dag is None:
         raise _no_dag(request)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from subprocess import run
 from typing import Any
 
 import pytest
 
+from gust.model.access import Role
 from gust.rest_api import web
-from gust.rest_api.app import LARGEST_ANSWER, build
+from gust.rest_api.app import COMPRESS_FROM, LARGEST_ANSWER, build
 from gust.rest_api.auth import Authenticator
 from gust.rest_api.web import WebFiles
+from gust.services.ports import User
 from tests.handlers.test_api import event
-from tests.unit.rest_api.conftest import World
+from tests.unit.rest_api.conftest import NOW, World
 
 ROOT = Path(__file__).parents[4]
 
@@ -48,12 +52,20 @@ def packed(tmp_path: Path) -> Path:
     provider = tmp_path / "airflow" / "providers" / "some"
     provider.mkdir(parents=True)
     (provider / "get_provider_info.py").write_text(INFO)
-    pack(tmp_path / "airflow", tmp_path / "web")
+    contract = tmp_path / "airflow" / "api_fastapi" / "core_api" / "openapi" / "v2-rest-api-generated.yaml"
+    contract.parent.mkdir(parents=True)
+    contract.write_text("openapi: 3.1.0\npaths: {/api/v2/dags: {}}\n")
+    swagger = tmp_path / "swagger"
+    swagger.mkdir()
+    (swagger / "swagger-ui-bundle.min.js").write_text("const SwaggerUIBundle = 1;")
+    (swagger / "swagger-ui.min.css").write_text("body { color: black }")
+    pack(tmp_path / "airflow", swagger, tmp_path / "web")
     return tmp_path / "web"
 
 
-def pack(airflow: Path, out: Path) -> None:
-    run([sys.executable, str(ROOT / "layers" / "web" / "pack.py"), str(airflow), str(out)], check=True)  # noqa: S603 - ours
+def pack(airflow: Path, swagger: Path, out: Path) -> None:
+    command = [sys.executable, str(ROOT / "layers" / "web" / "pack.py"), str(airflow), str(swagger), str(out)]
+    run(command, check=True)  # noqa: S603 - ours
 
 
 @pytest.fixture
@@ -128,6 +140,42 @@ def test_paths_of_apis_are_no_pages(ask: Any, path: str) -> None:
     assert "error" in json.loads(answer["body"])
 
 
+# --- the contract, and the page that shows it -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signed_in(world: World) -> dict[str, str]:
+    token = world.services.tokens.for_user(User("ada", Role.VIEWER), now=NOW, lifetime=timedelta(hours=1))
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_the_contract_is_for_who_has_come_in(ask: Any, signed_in: dict[str, str]) -> None:
+    assert ask("/openapi.json")["statusCode"] == 401
+    answer = ask("/openapi.json", headers=signed_in)
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (200, "application/json; charset=utf-8")
+    assert json.loads(answer["body"]) == {
+        "servers": [{"url": "/"}],
+        "openapi": "3.1.0",
+        "paths": {"/api/v2/dags": {}},
+    }
+
+
+def test_behind_a_stage_the_contract_says_so(ask: Any, signed_in: dict[str, str]) -> None:
+    answer = ask("/prod/openapi.json", headers=signed_in, requestContext={"stage": "prod"})
+    assert json.loads(answer["body"])["servers"] == [{"url": "/prod"}]
+    assert 'src="/prod/static/swagger-ui/swagger-ui.js"' in ask("/prod/docs", requestContext={"stage": "prod"})["body"]
+    assert ask("/prod/redoc", requestContext={"stage": "prod"})["headers"]["Location"] == "/prod/docs"
+
+
+def test_the_page_loads_nothing_from_elsewhere(ask: Any) -> None:
+    answer = ask("/docs")
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
+    named = re.findall(r'(?:src|href)="([^"]+)"', answer["body"])
+    assert {"/static/swagger-ui/swagger-ui.js", "/static/swagger-ui/swagger-ui.css"} <= set(named)
+    assert [ask(path)["statusCode"] for path in named] == [200] * len(named)
+    assert "//" not in answer["body"].replace("// it would be", "")
+
+
 def test_pages_are_only_read(ask: Any) -> None:
     assert ask("/dags", method="POST")["statusCode"] == 405
 
@@ -159,10 +207,10 @@ def test_forms_of_connections(packed: Path) -> None:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from gust.local.web import _airflow
+    from gust.local.web import airflow, swagger
 
     out = tmp_path_factory.mktemp("layer") / "web"
-    pack(_airflow(), out)
+    pack(airflow(), swagger(), out)
     return out
 
 
@@ -181,9 +229,19 @@ def test_every_file_fits_into_an_answer(real: Path) -> None:
         assert len(file.body) < LARGEST_ANSWER, path
 
 
-def test_the_page_names_files_that_are_there(real: Path) -> None:
-    import re
+def test_the_contract_is_airflows(real: Path) -> None:
+    import yaml
 
+    from gust.local.web import airflow
+
+    file = airflow() / "api_fastapi" / "core_api" / "openapi" / "v2-rest-api-generated.yaml"
+    ours = json.loads(WebFiles(real).contract("/"))
+    assert ours.pop("servers") == [{"url": "/"}]
+    assert ours == json.loads(json.dumps(yaml.load(file.read_text(), yaml.CSafeLoader)))
+    assert len(gzip.compress(json.dumps(ours).encode())) < COMPRESS_FROM * 2
+
+
+def test_the_page_names_files_that_are_there(real: Path) -> None:
     files = WebFiles(real)
     page = files.page("/")
     assert "{{" not in page

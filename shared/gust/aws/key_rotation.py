@@ -1,0 +1,99 @@
+"""Replaces the key that tokens are signed with, step by step as Secrets Manager asks for it.
+
+    createSecret   the keys with a new one before them, kept as a version that nobody reads yet (AWSPENDING)
+    setSecret      nothing: nobody else has to be told
+    testSecret     what is signed holds, with the new key and with those before
+    finishSecret   the version is the secret (AWSCURRENT)
+
+Every step may come several times, and after it died all of them come again: each looks for what it would do, and does what
+is missing. The version's id is the rotation's token, so a step that runs twice at a time makes one version. Nothing reads
+AWSPENDING but these steps: a rotation that dies half-way has changed nothing.
+
+Somebody may replace the keys by hand meanwhile, to log everybody out. Then what was made of those before must not come
+back: `finishSecret` moves the label away from the very version that it has compared with, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from typing import Any, Final
+
+from gust.aws.signing_keys import builds_on, rotated
+from gust.aws.tokens import LONGEST_LIFETIME, JwtTokens
+from gust.errors import StaleSigningKeys
+
+PENDING: Final = "AWSPENDING"
+CURRENT: Final = "AWSCURRENT"
+
+
+class KeyRotation:
+    """Of one secret, which `client` (Secrets Manager's) knows as `secret`."""
+
+    def __init__(self, secret: str, client: Any) -> None:
+        self._secret = secret
+        self._client = client
+
+    def step(self, name: str, token: str, now: datetime) -> None:
+        """Take the step. Raises StaleSigningKeys where this rotation can come to nothing any more."""
+        stages = self._client.describe_secret(SecretId=self._secret)["VersionIdsToStages"].get(token, ())
+        if CURRENT in stages:
+            return
+        if PENDING not in stages:
+            raise StaleSigningKeys(f"No rotation {token} is under way")
+        match name:
+            case "createSecret":
+                self._create(token, now)
+            case "setSecret":
+                pass
+            case "testSecret":
+                self._test(token, now)
+            case "finishSecret":
+                self._finish(token)
+            case _:
+                raise ValueError(f"A rotation has no step {name!r}")
+
+    def _create(self, token: str, now: datetime) -> None:
+        errors = self._client.exceptions
+        with contextlib.suppress(errors.ResourceNotFoundException):
+            self._pending(token)
+            return
+        keys = rotated(self._current()[0], now=now, longest_lifetime=LONGEST_LIFETIME)
+        with contextlib.suppress(errors.ResourceExistsException):  # the same step, twice at a time
+            self._client.put_secret_value(
+                SecretId=self._secret, ClientRequestToken=token, SecretString=keys, VersionStages=[PENDING]
+            )
+
+    def _test(self, token: str, now: datetime) -> None:
+        pending, current = self._pending(token), self._current()[0]
+        if pending == current:
+            return  # no rotation: so Secrets Manager tries whether it can ask us, before a schedule begins later
+        self._require_to_build_on(current, pending, token)
+        after, before = JwtTokens(lambda: pending), JwtTokens(lambda: current)
+        newest = JwtTokens(lambda: pending.partition(",")[0])
+        for tokens in (before, after, newest):
+            sealed = tokens.seal({}, "rotation", now=now, lifetime=LONGEST_LIFETIME)
+            after.unseal(sealed, "rotation", now=now)
+
+    def _finish(self, token: str) -> None:
+        current, version = self._current()
+        self._require_to_build_on(current, self._pending(token), token)
+        self._client.update_secret_version_stage(
+            SecretId=self._secret, VersionStage=CURRENT, MoveToVersionId=token, RemoveFromVersionId=version
+        )
+
+    def _require_to_build_on(self, current: str, pending: str, token: str) -> None:
+        """Else gives this rotation up: while something is pending, Secrets Manager begins no other."""
+        if builds_on(pending, current):
+            return
+        self._client.update_secret_version_stage(SecretId=self._secret, VersionStage=PENDING, RemoveFromVersionId=token)
+        raise StaleSigningKeys("The keys were replaced by hand meanwhile; this rotation is given up")
+
+    def _pending(self, token: str) -> str:
+        found = self._client.get_secret_value(SecretId=self._secret, VersionId=token, VersionStage=PENDING)
+        return str(found["SecretString"])
+
+    def _current(self) -> tuple[str, str]:
+        """The keys, and the version that holds them."""
+        found = self._client.get_secret_value(SecretId=self._secret, VersionStage=CURRENT)
+        return str(found["SecretString"]), str(found["VersionId"])
