@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from gust.model.dag import Dag
-from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.asset_expression import asset_expression
@@ -23,6 +22,7 @@ from gust.rest_api.tasks import params_response
 from gust.services.context import Services
 from gust.services.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.pause_dag import set_paused
+from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 
 FAVORITES: Final = "favorite_dags"
@@ -166,7 +166,7 @@ def get_dags(services: Services, request: Request) -> Json:
         dags = [d for d in dags if (favorite_name(request.user.name, d.dag_id) in favorites) == query.is_favorite]
     if query.timetable_type or query.has_asset_schedule is not None or query.asset_dependency is not None:
         dags = [dag for dag in dags if timetable_passes(load_spec(services.objects, dag.spec_key), query)]
-    latest: dict[str, DagRun] = {}
+    latest: dict[str, RunSummary] = {}
     if _asks_for_latest_run(query):
         latest = latest_runs(services, [dag.dag_id for dag in dags])
     if _filters_by_latest_run(query):
@@ -186,10 +186,10 @@ def get_dags(services: Services, request: Request) -> Json:
     return {"dags": [dag_response(dag) for dag in found.rows], "total_entries": found.total_entries}
 
 
-def latest_runs(services: Services, dag_ids: Collection[str]) -> dict[str, DagRun]:
+def latest_runs(services: Services, dag_ids: Collection[str]) -> dict[str, RunSummary]:
     """The newest run of each DAG that has one, by `run_after`."""
     keys = services.store.latest_runs(dag_ids)
-    return {run.dag_id: run for run in services.store.get_runs(list(keys.values()))}
+    return {run.key.dag_id: run for run in services.store.summaries_of_runs([key for _, key in keys.values()])}
 
 
 @operation("get_dag")
@@ -342,7 +342,7 @@ def _asks_for_latest_run(query: _DagsQuery) -> bool:
     return _filters_by_latest_run(query) or bool(ordered_by & {"last_run_state", "last_run_start_date"})
 
 
-def _run_passes(run: DagRun | None, query: _DagsQuery, states: list[DagRunState]) -> bool:
+def _run_passes(run: RunSummary | None, query: _DagsQuery, states: list[DagRunState]) -> bool:
     return (
         run is not None
         and query.last_dag_run_state in (None, run.state)

@@ -19,6 +19,7 @@ from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.rest_api.dag_run import versions_reader
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.deadlines import is_missed
+from gust.rest_api.history import SORTED
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import Answer, Json, Problem, Query, Request, encode, not_found
 from gust.rest_api.routing import ui_operation
@@ -77,7 +78,8 @@ def _check(query: _GridQuery) -> None:
 
 
 def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]:
-    """The page of runs. The UI asks for the newest, and of those no more are read than it takes."""
+    """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is made
+    among the newest."""
     wanted = _filter(query)
     if query.order_by == ["-run_after"]:
         return _newest(services, dag.dag_id, wanted, query.offset, query.limit)
@@ -87,7 +89,7 @@ def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]
         order = OWN_ORDER.resolve(["logical_date"] if by_assets else ["data_interval_end", "logical_date"])
     else:
         order = ORDERING.resolve(query.order_by)
-    runs = [run for run in services.store.list_runs(dag.dag_id) if wanted(run)]
+    runs = [run for run in services.store.list_runs(dag.dag_id, limit=SORTED) if wanted(run)]
     return page(runs, order, limit=query.limit, offset=query.offset).rows
 
 

@@ -21,7 +21,7 @@ from gust.scheduling.partition_mapper import AssetMapper, mappers_of
 from gust.services.context import Services
 from gust.services.specs import load_spec
 
-LAST_RUNS: Final = 100
+LAST_RUNS: Final = 50
 """Of each DAG, those made of partitions are looked for among so many."""
 
 
