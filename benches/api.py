@@ -27,7 +27,6 @@ from statistics import median
 from typing import Any, Final
 
 import boto3
-from botocore.config import Config
 
 from benches.api_emulator import FILL
 from benches.beside import put_beside
@@ -43,6 +42,7 @@ from benches.history import (
     spec_of,
 )
 from benches.meter import consumed
+from gust import bootstrap
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryQueues
 from gust.aws.objects import S3Objects
@@ -344,8 +344,9 @@ def run(size: Size, *, times: int, say: Callable[[str], None], only: str = "") -
 
 def prepared(endpoint: str, size: Size, say: Callable[[str], None]) -> Bench:
     session: Any = boto3.Session("test", "test", region_name="us-east-1")
-    config = Config(max_pool_connections=64)
-    dynamodb, s3 = (session.client(service, endpoint_url=endpoint, config=config) for service in ("dynamodb", "s3"))
+    dynamodb, s3 = (
+        session.client(service, endpoint_url=endpoint, config=bootstrap.CONFIG) for service in ("dynamodb", "s3")
+    )
     dynamodb.create_table(TableName=TABLE, **_NO_STREAM)
     s3.create_bucket(Bucket="gust")
     objects = S3Objects("gust", s3)
