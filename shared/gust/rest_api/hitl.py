@@ -43,7 +43,7 @@ from gust.services.answer_question import AnsweredAlready, answer_question
 from gust.services.context import Services
 from gust.services.ports import User
 
-SORTED_QUESTIONS: Final = 300
+SORTED_QUESTIONS: Final = 200
 """Questions that are all read for a page of them, and among which it is sorted in another order than that of time."""
 
 
