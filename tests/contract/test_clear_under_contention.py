@@ -73,7 +73,7 @@ def test_nothing_is_lost_and_nothing_half_done(store: Store) -> None:
 
     ended = store.get_run(run)
     assert ended is not None
-    assert (ended.state, ended.held_by) == (DagRunState.SUCCESS, None)
+    assert (ended.state, ended.held_until) == (DagRunState.SUCCESS, None)
     dag = store.get_dag("wide")
     assert dag is not None
     assert dag.running_runs == 0

@@ -55,9 +55,10 @@ class DagRun:
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
     held_by: str | None = None
-    """The action of a person that is changing many instances of the run just now: nobody decides about half of it."""
+    """The action of a person that is changing many instances of the run, or was the last to: nobody decides about half of
+    it, nor by what was before it."""
     held_until: datetime | None = None
-    """When the hold ends by itself, should its holder have died."""
+    """When the hold ends by itself, should its holder have died; `None` where nobody holds the run."""
 
     @property
     def key(self) -> DagRunKey:

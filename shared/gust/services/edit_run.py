@@ -2,8 +2,8 @@
 
     hold the run → load, plan, move its instances (again, where one moved meanwhile) → let go of it
 
-While the run is held, `advance` leaves it alone, and what was decided before cannot finish it, since the hold is part of
-what such a write checks. Workers go on reporting. What the run itself becomes first (queued again, after a clear) is
+While the run is held, `advance` leaves it alone. What was decided before cannot finish it, then or later, since who held it
+last is part of what such a write checks. Workers go on reporting. What the run itself becomes first (queued again, after a clear) is
 written with the hold, what it becomes last (marked as failed) with letting go, so that no crash leaves cleared
 instances in a run that nobody looks at any more. A holder that dies loses the hold after a minute, and the run's
 `due_at` has the scheduler go on with whatever had been written; asking for the same again does the rest.
@@ -176,7 +176,7 @@ def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
     now = services.clock.now()
     while True:
         after = last(run) if last else run
-        after = replace(after, held_by=None, held_until=None, due_at=None if after.is_finished else now + HORIZON)
+        after = replace(after, held_until=None, due_at=None if after.is_finished else now + HORIZON)
         if after.is_finished:
             after = replace(after, instance_states=_counted(services, after))
         try:

@@ -26,6 +26,7 @@ from gust.services.clear_task_instances import Clear, clear_dag_run, clear_task_
 from gust.services.edit_run import HOLD, Edit, edit_run
 from gust.services.ports import RunState
 from gust.services.report_task_instance import heartbeat, report_failure, report_lost, report_success
+from gust.services.set_state import Mark, mark_task_instances
 from gust.services.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import RUNNING, SUCCESS, World, chain
@@ -70,7 +71,7 @@ def test_a_finished_run_goes_on_from_what_was_cleared(world: World) -> None:
     reset = world.run(run)
     assert (reset.state, reset.clear_number, reset.queued_at) == (DagRunState.QUEUED, 1, world.clock.now())
     assert (reset.start_date, reset.end_date, reset.last_scheduling_decision) == (None, None, None)
-    assert (reset.held_by, reset.held_until) == (None, None)
+    assert reset.held_until is None
     assert wakes(world)[-1:] == ["r"]
     assert world.dag().running_runs == 0
 
@@ -265,11 +266,25 @@ def test_a_finish_decided_before_a_clear_comes_too_late(world: World) -> None:
     assert (world.run(run).state, world.dag().running_runs) == (RUNNING, 1)
 
 
+def test_a_finish_decided_before_a_mark_comes_too_late_though_the_mark_is_done(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.advance(run)
+    world.succeed(run, "extract")
+    seen = world.run(run)
+    decided = Decision(run=replace(seen, state=SUCCESS, end_date=world.clock.now(), due_at=None))
+    mark_task_instances(world.services, run, Mark(tasks=["extract"], state=S.FAILED))
+    assert world.run(run).held_until is None
+    with pytest.raises(Exception, match="moved on"):
+        commit(world.services, seen, decided, now=world.clock.now())
+    assert world.advance(run).state is FAILED
+
+
 def test_the_scheduler_sees_no_half_of_a_clear(world: World) -> None:
     run = finished_run(world, "extract", "load")
 
     def look_between(state: RunState) -> Edit:
-        if world.run(run).held_by:
+        if world.run(run).held_until:
             # Between the hold and the last write, whoever looks changes nothing.
             before = world.store.load_run(run)
             advance(world.services, run)
@@ -277,7 +292,7 @@ def test_the_scheduler_sees_no_half_of_a_clear(world: World) -> None:
         return Edit(first=lambda r: replace(r, state=DagRunState.QUEUED, clear_number=r.clear_number + 1))
 
     edit_run(world.services, run, look_between)
-    assert world.run(run).held_by is None
+    assert world.run(run).held_until is None
 
 
 class Interfering(MemoryStore):
@@ -345,7 +360,7 @@ def test_a_clear_that_dies_anywhere_leaves_a_run_that_comes_to_its_end(interfere
     world.clock.advance(HOLD.total_seconds() + 120)
     due = [key for key, _ in world.store.due_runs(world.clock.now())]
     stored = world.run(run)
-    assert stored.is_finished or due == [run] or stored.held_by is None
+    assert stored.is_finished or due == [run] or stored.held_until is None
     drive(world, run)
     assert world.run(run).is_finished
     assert all(instance(world, run, task_id).state is S.SUCCESS for task_id in ("a", "b", "c"))
@@ -564,7 +579,7 @@ def test_who_lost_a_hold_takes_nobody_elses(world: World) -> None:
 
     def stolen(key: DagRunKey) -> RunState | None:
         state = original(key)
-        if state is not None and state.run.held_by and state.run.held_by != "another":
+        if state is not None and state.run.held_until and state.run.held_by != "another":
             world.store.update_run(state.run, replace(state.run, held_by="another", held_until=until))
         return original(key)
 

@@ -134,7 +134,7 @@ def test_marking_a_run_ends_what_is_active_and_skips_what_has_not_begun(world: W
     world.store.move(transition.start(instance(world, run, "a"), at=world.clock.now(), hostname="w", pid=1))
     assert world.dag().running_runs == 1
     ended = set_dag_run_state(world.services, run, state)
-    assert (ended.state, ended.end_date, ended.due_at, ended.held_by) == (state, world.clock.now(), None, None)
+    assert (ended.state, ended.end_date, ended.due_at, ended.held_until) == (state, world.clock.now(), None, None)
     assert states(world, run) == {"a": S(state), "b": S.SKIPPED}
     assert world.dag().running_runs == 0
     advance(world.services, run)
