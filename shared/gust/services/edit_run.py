@@ -3,9 +3,9 @@
     hold the run → load, plan, move its instances (again, where one moved meanwhile) → let go of it
 
 While the run is held, `advance` leaves it alone. What was decided before cannot finish it, then or later, since who held it
-last is part of what such a write checks. Workers go on reporting. What the run itself becomes first (queued again, after a clear) is
-written with the hold, what it becomes last (marked as failed) with letting go, so that no crash leaves cleared
-instances in a run that nobody looks at any more. A holder that dies loses the hold after a minute, and the run's
+last is part of what such a write checks. Workers go on reporting. What the run itself becomes first (queued again,
+after a clear) is written with the hold, what it becomes last (marked as failed) with letting go, so that no crash leaves
+cleared instances in a run that nobody looks at any more. A holder that dies loses the hold after a minute, and the run's
 `due_at` has the scheduler go on with whatever had been written; asking for the same again does the rest.
 """
 
