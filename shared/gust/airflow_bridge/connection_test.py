@@ -35,8 +35,8 @@ STOP_BEFORE_LIMIT: Final = 10.0
 
 
 OVER: Final = GONE | {HTTPStatus.FORBIDDEN}
-"""Answers of the execution API after which there is nothing left to do. The token outlives the test: where it has run out, the
-message waited too long, or has come again after a worker's death."""
+"""Answers of the execution API after which there is nothing left to do. The token outlives the test: where it has run out,
+the message waited too long, or has come again after a worker's death."""
 
 
 def run_connection_test(workload: ConnectionTestWorkload, *, invoke: Invoke, objects: Objects, remaining: float) -> str:
