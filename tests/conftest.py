@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from gust.airflow_bridge import warm
 
 _HOME = Path(tempfile.mkdtemp(prefix="gust-tests-")).resolve()
@@ -14,3 +16,10 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 os.environ["AIRFLOW_HOME"] = str(_HOME / "airflow")
 warm.set_environment(_HOME / "bundles")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`./gust test tests/system/test_clients.py --airflow`: see docs/oracle.md."""
+    parser.addoption(
+        "--airflow", action="store_true", help="ask real Airflow, not Gust, where a test can, and record what it says"
+    )

@@ -115,10 +115,14 @@ def test_a_body_that_is_no_text(api: Api) -> None:
         "rawQueryString": "",
         "headers": {"content-type": "application/json"},
         "requestContext": {"stage": "$default", "http": {"method": "POST", "path": "/api/v2/variables"}},
-        "body": base64.b64encode(b"\xff\xfe\x00{").decode(),
+        "body": base64.b64encode(b'{"key": "\xff", "value": "v"}').decode(),
         "isBase64Encoded": True,
     }
-    assert api.handler(event, None)["statusCode"] == 422
+    answer = api.handler(event, None)
+    assert (answer["statusCode"], json.loads(answer["body"])) == (
+        400,
+        {"detail": "There was an error parsing the body"},
+    )
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
@@ -136,6 +140,43 @@ def test_a_body_of_10_megabytes(api: Api) -> None:
     large = json.dumps({"key": "k", "value": "v" * 10_000_000})
     for method, path in (("POST", "/api/v2/variables"), ("PATCH", RUN), ("POST", "/api/v2/dags/etl/dagRuns")):
         assert api(method, path, large).status == 413
+
+
+HALF: Final = "\\ud800"
+"""Half of a surrogate pair, as JSON can write it and UTF-8 cannot."""
+
+WITH_HALF: Final = [
+    ("POST", "/api/v2/variables", '{"key": "?", "value": "v"}', ["body", "key"]),
+    ("POST", "/api/v2/variables", '{"key": "k", "value": "a?b"}', ["body", "value"]),
+    ("POST", "/api/v2/pools", '{"name": "?", "slots": 1}', ["body", "name"]),
+    ("POST", "/api/v2/connections", '{"connection_id": "c", "conn_type": "?"}', ["body", "conn_type"]),
+    ("POST", "/api/v2/dags/etl/dagRuns", '{"logical_date": null, "note": "?"}', ["body", "note"]),
+    ("POST", "/api/v2/dags/etl/dagRuns", '{"logical_date": null, "dag_run_id": "?"}', ["body", "dag_run_id"]),
+    ("POST", "/api/v2/dags/etl/dagRuns", '{"logical_date": null, "conf": {"a": [1, "?"]}}', ["body", "conf", "a", 1]),
+    ("POST", "/api/v2/dags/etl/dagRuns", '{"logical_date": null, "conf": {"?": 1}}', ["body", "conf", "\\ud800"]),
+    ("PATCH", RUN, '{"note": "?"}', ["body", "note"]),
+    ("PATCH", EXTRACT, '{"note": "?"}', ["body", "note"]),
+    ("POST", f"{EXTRACT}/xcomEntries", '{"key": "?", "value": 1}', ["body", "key"]),
+    ("POST", f"{EXTRACT}/xcomEntries", '{"key": "k", "value": ["?"]}', ["body", "value", 0]),
+    ("PUT", f"{EXTRACT}/state-store/other", '{"value": "?"}', ["body", "value"]),
+    ("POST", "/api/v2/assets/events", '{"asset_id": 1, "extra": {"a": "?"}}', ["body", "extra", "a"]),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "text", "where"), WITH_HALF)
+def test_half_a_character_is_refused(api: Api, method: str, path: str, text: str, where: list[Any]) -> None:
+    for half in (HALF, "\\uDFFF", "\\ude00\\ud83d"):
+        reply = api(method, path, text.replace("?", half))
+        assert reply.status == 422, reply.text
+        assert [each["loc"] for each in reply.detail] == [[half.lower() if each == HALF else each for each in where]]
+
+
+def test_what_is_wrong_is_not_shown_at_any_length(api: Api) -> None:
+    """All of it, escaped once more, would not fit into an answer."""
+    for body in ({"value": '"' * 2_900_000}, {"key": "k", "value": 5, "description": ["x" * 5_000_000]}):
+        reply = api("POST", "/api/v2/variables", body)
+        assert reply.status == 422
+        assert len(reply.text) < 50_000
 
 
 # --- what the path says -----------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -40,19 +42,42 @@ def corrected(file: str) -> dict[str, Any]:
         # Answered without the fields that have no value, in Airflow, too.
         for schema in (schemas["DAGWithLatestDagRunsResponse"], schemas["DAGRunLightResponse"]):
             schema["required"] = [name for name in schema["required"] if not may_be_null(schema["properties"][name])]
+    for name in KINDS.values():
+        schemas.setdefault(name, contract.raw()["components"]["schemas"][name])
     for methods in document["paths"].values():
         for operation in methods.values():
-            # What FastAPI finds wrong is a list, what Airflow finds wrong a sentence. Each operation lists one of them.
-            answers = ["HTTPValidationError", "HTTPExceptionResponse"]
-            either = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in answers if name in schemas]}
-            answer = {"description": "", "content": {"application/json": {"schema": either}}}
-            operation["responses"]["422"] = answer
-            # Ordered by what there is not; not let in; about nothing that there is; nothing that it can be told in.
-            for status in ("400", "401", "403", "404", "406"):
-                operation["responses"].setdefault(status, answer)
-            if operation["operationId"] == "delete_dag":
-                operation["responses"]["204"] = {"description": "What it answers instead of 200"}
+            before_it = {status: ["sentence"] for status in ("401", "403") if "security" in operation}
+            if "requestBody" in operation:
+                before_it["400"] = ["sentence"]
+            for status, kinds in (before_it | ANSWERS.get(operation["operationId"], {})).items():
+                # FastAPI's own 422 is a list, Airflow's a sentence. Each operation lists one of them, and may give both.
+                documented = KINDS_OF.get(reference(operation["responses"].get(status, {})), set())
+                operation["responses"][status] = refusal(documented.union(kinds))
     return document
+
+
+ANSWERS: Final[dict[str, dict[str, list[str]]]] = json.loads(
+    Path(__file__).with_name("airflow_answers.json").read_text()
+)["answers"]
+"""By operation and status what real Airflow was seen to refuse with, or to answer beside the contract:
+`tests.oracle.statuses` records it. What Airflow refuses before it looks at the operation, it refuses at each: a token that
+is none (401, 403), and a body that is no text (400)."""
+
+KINDS: Final = {"list": "HTTPValidationError", "sentence": "HTTPExceptionResponse", "object": "HTTPExceptionResponse"}
+KINDS_OF: Final = {"HTTPValidationError": {"list"}, "HTTPExceptionResponse": {"sentence", "object"}}
+
+
+def reference(response: Mapping[str, Any]) -> str:
+    """The name of the schema that the contract has for the answer."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return str(schema.get("$ref", "")).rpartition("/")[2]
+
+
+def refusal(kinds: Collection[str]) -> dict[str, Any]:
+    either = [
+        {"$ref": f"#/components/schemas/{name}"} for name in sorted({KINDS[kind] for kind in kinds if kind in KINDS})
+    ]
+    return {"description": "", **({"content": {"application/json": {"schema": {"anyOf": either}}}} if either else {})}
 
 
 def may_be_null(schema: Mapping[str, Any]) -> bool:

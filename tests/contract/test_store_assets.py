@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from gust.model.asset import Asset, AssetEvent, AssetUpdate
+from gust.model.asset import Asset, AssetEvent, AssetKey, AssetUpdate
 from gust.services.ports import Store
+from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
 
 
@@ -104,3 +105,62 @@ def test_events_of_one_moment_have_an_order(store: Store) -> None:
     for event_id in ("b", "a", "c"):
         store.put_asset_events(event_id, [AssetUpdate(an_event(event_id))])
     assert [event.event_id for event in store.list_asset_events(name="orders")] == ["a", "b", "c"]
+
+
+# --- events of all assets ---------------------------------------------------------------------------------------------
+
+
+def given_events(store: Store) -> list[AssetEvent]:
+    """Of two assets, three days and two DAGs, in order of time; two of one moment."""
+    by_task: dict[str, Any] = {"source_dag_id": "etl#1", "source_run_id": "r", "source_task_id": "t"}
+    of_another = by_task | {"source_dag_id": "etl"}
+    events = [
+        an_event("e0", -90_000, **by_task),
+        an_event("e1", 0, "users", "s3://lake/users", **by_task),
+        an_event("e2", 0, source_aliases=("a",), **of_another),
+        an_event("e3", 5),
+        an_event("e4", 90_000, "users", "s3://lake/users", **by_task),
+    ]
+    for event in reversed(events):
+        store.put_asset_events(event.event_id, [AssetUpdate(event)])
+    return events
+
+
+def test_events_of_all_assets_are_walked_in_order_of_time(store: Store) -> None:
+    events = given_events(store)
+    assert list(store.walk_asset_events()) == events
+    assert list(store.walk_asset_events(ascending=False)) == events[::-1]
+    assert list(store.walk_asset_events(first=at(0), last=at(5))) == events[1:4]
+    assert list(store.walk_asset_events(first=at(6), ascending=False)) == events[4:]
+
+
+def test_events_of_one_asset_or_of_one_dag_are_walked_alone(store: Store) -> None:
+    events = given_events(store)
+    orders = an_asset().key
+    assert list(store.walk_asset_events(orders)) == [events[0], events[2], events[3]]
+    assert list(store.walk_asset_events(orders, last=at(0), ascending=False)) == [events[2], events[0]]
+    assert list(store.walk_asset_events(source_dag_id="etl#1")) == [events[0], events[1], events[4]]
+    assert list(store.walk_asset_events(source_dag_id="etl#1", first=at(-1), last=at(1))) == [events[1]]
+    assert list(store.walk_asset_events(orders, source_dag_id="etl#1")) == [events[0]]
+    assert not list(store.walk_asset_events(AssetKey("orders", "s3://elsewhere")))
+
+
+def test_events_are_counted_as_far_as_is_asked(store: Store) -> None:
+    given_events(store)
+    assert store.count_asset_events() == 5
+    assert store.count_asset_events(most=2) == 2
+    assert store.count_asset_events(first=at(0), last=at(5)) == 3
+    assert store.count_asset_events(first=at(5), last=at(0)) == 0
+    assert store.count_asset_events(an_asset().key, first=at(5), last=at(0)) == 0
+    assert not list(store.walk_asset_events(an_asset().key, first=at(5), last=at(0)))
+    assert store.count_asset_events(an_asset().key) == 3
+    assert store.count_asset_events(source_dag_id="etl#1") == 3
+
+
+def test_a_page_of_events_costs_what_it_shows(dynamodb: OnDynamoDB) -> None:
+    given_events(dynamodb.store)
+    dynamodb.calls.clear()
+    next(dynamodb.store.walk_asset_events(ascending=False))
+    assert dynamodb.calls.operations == ["query"] * 5 + [
+        "batch_get_item"
+    ]  # the days, two and one of them, and each day

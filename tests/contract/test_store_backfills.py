@@ -93,6 +93,20 @@ def test_a_dag_has_one_active_backfill(store: Store) -> None:
     assert [b.backfill_id for b in store.list_backfills("other#dag")] == [2]
 
 
+def test_backfills_of_all_dags_are_listed_by_number(store: Store) -> None:
+    assert store.all_backfills() == []
+    made = [a_backfill(store.next_backfill_id(), f"dag_{n}") for n in range(3)]
+    for backfill in reversed(made):
+        given_backfill(store, backfill)
+    assert store.all_backfills() == store.all_backfills(active=True) == made
+    ended = replace(made[1], completed_at=at(1), due_at=None)
+    store.end_backfill(made[1], ended)
+    assert store.all_backfills() == [made[0], ended, made[2]]
+    assert store.all_backfills(active=True) == [made[0], made[2]]
+    store.delete_backfills("dag_0")
+    assert store.all_backfills() == [ended, made[2]]
+
+
 def test_a_run_is_made_once(store: Store) -> None:
     given_dag(store)
     backfill = given_backfill(store)

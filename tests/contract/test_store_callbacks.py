@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -213,3 +214,36 @@ def test_of_many_workers_one_claims_it(store: Store) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(claims, [f"worker {n}" for n in range(8)])) == 1
+
+
+# --- deadlines of many runs -------------------------------------------------------------------------------------------
+
+
+def a_deadline(run: DagRun, due_at: datetime, callback_id: str = "deadline/0", **fields: Any) -> Callback:
+    kind = {"kind": CallbackKind.DEADLINE, "state": CallbackState.SCHEDULED}
+    return a_callback(callback_id, run, **{**kind, "due_at": due_at, **fields})
+
+
+def test_deadlines_are_walked_across_runs_in_order_of_time(store: Store) -> None:
+    one, other = a_run("1"), a_run("2", "dwh")
+    late, early = a_deadline(one, at(90_000)), a_deadline(other, at(-90_000))
+    soon, same = a_deadline(one, at(7), "deadline/1"), a_deadline(other, at(7), "deadline/1")
+    store.create_run(one, callbacks=[new(late), new(soon), new(a_callback(run=one))])
+    store.create_run(other, callbacks=[new(same), new(early)])
+    assert list(store.walk_deadlines()) == [early, same, soon, late]
+    assert list(store.walk_deadlines(ascending=False)) == [late, soon, same, early]
+    assert list(store.walk_deadlines("etl")) == [soon, late]
+    assert list(store.walk_deadlines(first=at(7), last=at(8))) == [same, soon]
+
+
+def test_a_deadline_that_moves_is_found_at_its_new_time_and_one_that_is_met_no_more(store: Store) -> None:
+    run = a_run("1")
+    moves, met = a_deadline(run, at(5)), a_deadline(run, at(6), "deadline/1")
+    store.create_run(run, callbacks=[new(moves), new(met)])
+    moved = replace(moves, due_at=at(200_000))
+    store.move_callback(CallbackMove(moves, moved))
+    store.move_callback(CallbackMove(met, None))
+    assert list(store.walk_deadlines()) == [moved]
+    missed = replace(moved, state=CallbackState.PENDING)
+    store.move_callback(CallbackMove(moved, missed))
+    assert list(store.walk_deadlines()) == [missed]

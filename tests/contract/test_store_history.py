@@ -12,7 +12,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState as R
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import Store
+from gust.services.ports import RunSummary, Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import (
     NOW,
@@ -54,6 +54,8 @@ def test_walks_keep_their_bounds(store: Store) -> None:
     of_dag = store.walk_runs("etl", first=NOW - DAY, last=NOW)
     assert [key for _, key in of_dag] == [runs[1].key]
     assert not list(store.walk_runs(first=NOW + DAY))
+    assert not list(store.walk_runs(first=NOW, last=NOW - DAY))
+    assert not list(store.walk_runs("etl", first=NOW, last=NOW - DAY))
 
 
 def test_runs_of_one_dag_are_walked_alone(store: Store) -> None:
@@ -80,6 +82,30 @@ def test_a_walk_reads_no_further_than_it_is_asked_to(dynamodb: OnDynamoDB) -> No
     dynamodb.calls.clear()
     assert len(list(islice(dynamodb.store.walk_runs(), 3))) == 3
     assert dynamodb.calls.operations == ["query", "query"]  # the newest days, and the newest of them
+
+
+def test_the_latest_run_of_each_dag_is_found(store: Store) -> None:
+    runs = given_runs(store)
+    assert store.latest_runs(["etl", "dwh", "none"]) == {
+        "etl": (runs[4].run_after, runs[4].key),
+        "dwh": (runs[2].run_after, runs[2].key),
+    }
+
+
+@pytest.mark.parametrize("others", [0, 25], ids=["few", "many"])
+def test_of_the_latest_runs_those_with_a_logical_date_may_be_wanted(store: Store, others: int) -> None:
+    """Of few DAGs, each is asked; of many, all runs are walked first."""
+    dated = given_run(store, a_run("a", run_after=NOW - DAY, logical_date=NOW - DAY))
+    given_run(store, a_run("b", run_after=NOW))
+    given_run(store, a_run("a", "undated", run_after=NOW))
+    names = [f"dag_{n}" for n in range(others)]
+    for name in names:
+        given_run(store, a_run("a", name, run_after=NOW, logical_date=NOW))
+    found = store.latest_runs(["etl", "undated", *names], dated=True)
+    assert found.pop("etl") == (dated.run_after, dated.key)
+    assert set(found) == set(names)
+    newest = [key.run_id for _, key in store.walk_runs("etl")]
+    assert newest == ["b", "a"]
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
@@ -177,10 +203,42 @@ def test_a_run_whose_dag_is_gone_can_be_marked_and_deleted(store: Store, marks: 
     assert store.list_dags() == []
 
 
+def test_a_run_says_how_many_of_its_instances_ended_how(store: Store) -> None:
+    given_dag(store)
+    run = given_running_run(store)
+    counts = {"failed": 1, "success": 20, "no_status": 3}
+    finished = replace(run, state=R.FAILED, end_date=at(9), due_at=None, instance_states=counts)
+    store.finish_run(run, finished)
+    assert store.get_run(run.key) == finished
+    store.update_run(finished, replace(finished, instance_states={}))
+    assert store.get_run(run.key) == replace(finished, instance_states={})
+
+
+def test_runs_are_summed_up_in_the_order_of_their_keys(store: Store) -> None:
+    given_dag(store)
+    counts = {"success": 3}
+    finished = given_running_run(store, a_run("1", start_date=at(1)))
+    store.finish_run(finished, replace(finished, state=R.SUCCESS, end_date=at(9), due_at=None, instance_states=counts))
+    queued, gone = given_run(store, a_run("2")), a_run("3")
+    assert store.summaries_of_runs([queued.key, gone.key, finished.key]) == [
+        RunSummary(queued.key, R.QUEUED, None, None, {}),
+        RunSummary(finished.key, R.SUCCESS, finished.start_date, at(9), counts),
+    ]
+
+
+def test_logical_dates_are_told_without_their_runs(store: Store) -> None:
+    dated = [given_run(store, a_run(f"{n}", logical_date=NOW + n * DAY)) for n in range(4)]
+    given_run(store, a_run("undated"))
+    given_run(store, a_run("other", "dwh", logical_date=NOW + DAY))
+    assert store.dates_of_runs("etl", NOW + DAY, NOW + 2 * DAY) == [(run.logical_date, run.key) for run in dated[1:3]]
+    assert store.dates_of_runs("etl", NOW + DAY, NOW) == []
+
+
 def test_counting_an_end_costs_nothing_beside_the_limit(dynamodb: OnDynamoDB) -> None:
     given_dag(dynamodb.store)
     run = given_running_run(dynamodb.store)
     dynamodb.calls.clear()
-    ended(dynamodb.store, run, R.SUCCESS)
+    states = {"failed": 1, "skipped": 7, "success": 1000, "upstream_failed": 12}
+    dynamodb.store.finish_run(run, replace(run, state=R.SUCCESS, end_date=at(9), due_at=None, instance_states=states))
     assert dynamodb.calls.operations == ["transact_write_items"]
     assert sum(consumed["CapacityUnits"] for consumed in dynamodb.calls.consumed[0]) == 4

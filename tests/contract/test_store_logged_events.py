@@ -49,6 +49,9 @@ def test_lists_are_in_order_of_time_and_narrow(store: Store) -> None:
         found = [event.event for event in store.logged_events(*args, **kwargs)]  # type: ignore[arg-type]
         if kwargs.keys() <= {"run_id", "after", "before"}:
             assert store.count_logged_events(*args, **kwargs) == len(found)  # type: ignore[arg-type]
+        if "limit" not in kwargs:
+            walked = store.walk_logged_events(*args, **kwargs)  # type: ignore[arg-type]
+            assert [event.event for event in walked] == found
         return found
 
     assert listed() == [event.event for event in events]

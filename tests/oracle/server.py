@@ -67,7 +67,8 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
     try:
         with _postgres(home / "postgres") as database:
             variables = {
-                **os.environ,
+                # Without what this process was told as an Airflow of its own.
+                **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
                 **_settings(home, dags, port, database, parallelism),
                 **(environment or {}),
                 "PATH": f"{python.parent}:{os.environ['PATH']}",
@@ -84,7 +85,7 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
                 _await_health(url, process, home / "airflow.log")
                 yield url
             finally:
-                _end_group(process)
+                end_group(process)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -158,7 +159,7 @@ def _await_health(url: str, process: subprocess.Popen[bytes], log: Path) -> None
     raise OracleError(f"Airflow did not become healthy at {url}; the end of its log:\n{tail}")
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """`airflow standalone` starts a tree: everything in its session ends, politely first."""
     for sign, patience in ((signal.SIGTERM, 8), (signal.SIGKILL, 8)):
         try:

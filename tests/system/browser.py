@@ -1,6 +1,6 @@
 """A person at the web UI: Debian's chromium, driven by Playwright, noting everything that goes wrong on the way.
 
-    with Person(browser, gust.stack.url) as person:
+    with Person(browser, gust.url) as person:
         person.opens("/dags/etl/runs", "manual__1")
         person.presses("Trigger")
 
@@ -49,8 +49,9 @@ def chromium() -> Iterator[Browser]:
 class Person:
     """One window. `problems` grows while it is looked at; leaving the `with` block fails if there are any."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
+    def __init__(self, browser: Browser, url: str, folder: str = "") -> None:
         self.url = url
+        self._screenshots = SCREENSHOTS / folder
         self.problems: list[str] = []
         self._forgiven: list[re.Pattern[str]] = []
         self._context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US", timezone_id="UTC")
@@ -92,8 +93,8 @@ class Person:
 
     def shoots(self, name: str) -> Path:
         """A screenshot, in a folder that git does not keep."""
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        file = SCREENSHOTS / f"{name}.png"
+        self._screenshots.mkdir(parents=True, exist_ok=True)
+        file = self._screenshots / f"{name}.png"
         self.page.screenshot(path=file)
         return file
 

@@ -38,41 +38,23 @@ PATIENCE: Final = 60.0
 """Seconds until a wait fails; ample on two busy cores."""
 
 
-class LocalGust:
-    def __init__(self, data: Path, dags: Path, **options: Any) -> None:
-        self.data = data
-        self.dags = dags
-        self._options = options
-        dags.mkdir(parents=True, exist_ok=True)
+class AnyAirflow:
+    """What people do and see on any server that speaks Airflow's REST API."""
 
-    def start(self) -> None:
-        self.stack = LocalStack(root=ROOT, data=self.data, dags=self.dags, **self._options)
-        self.stack.start()
-        self.api = ApiClient(self.stack.url)
-        self._folder = DagFolder(self.dags, self.stack.client("s3"), self.stack.outputs["BucketName"])
-        self._folder.align()
+    dags: Path
+    api: ApiClient
 
-    def stop(self) -> None:
-        self.api.close()
-        self.stack.stop()
-
-    def kill(self) -> None:
-        """`kill -9` of everything, as a power cut would."""
-        self.api.close()
-        self.stack.kill()
-
-    # -- what people do --------------------------------------------------------------------------------------------
+    @property
+    def url(self) -> str:
+        return self.api.url
 
     def upload(self, name: str, text: str) -> None:
-        """Save a file in the DAG folder; it is on its way to the bucket when this returns."""
+        """Save a file in the DAG folder."""
         path = self.dags / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
-        self._folder.align()
 
-    def delete(self, name: str) -> None:
-        (self.dags / name).unlink()
-        self._folder.align()
+    # -- what people do --------------------------------------------------------------------------------------------
 
     def trigger(self, dag_id: str, *, run_id: str | None = None, conf: Mapping[str, Any] | None = None) -> str:
         """The run's id."""
@@ -197,6 +179,71 @@ class LocalGust:
     def dag_ids(self) -> set[str]:
         return {row["dag_id"] for row in self.api.pages("/api/v2/dags", "dags")}
 
+    def story(self, dag_id: str, run_id: str) -> str:
+        """What a person needs who reads a failed test."""
+        rows = self.task_instances(dag_id, run_id)
+        told = [f"{_name(row)} {row['state']} (try {row['try_number']})" for row in rows]
+        return f"{dag_id}/{run_id} is {self.run(dag_id, run_id)['state']}: {', '.join(told)}"
+
+    # -- how -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _path(dag_id: str, run_id: str, task: str | None = None, map_index: int = -1) -> str:
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+        if task is None:
+            return path
+        return f"{path}/taskInstances/{quote(task)}" + (f"/{map_index}" if map_index >= 0 else "")
+
+    def _find(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self.api.call("GET", path)
+        except ApiError as error:
+            if " 404 " in str(error):
+                return None
+            raise
+        return found
+
+    @staticmethod
+    def _await(look: Callable[[], T | None], within: float, otherwise: Callable[[], str]) -> T:
+        deadline = time.monotonic() + within
+        while (seen := look()) is None:
+            assert time.monotonic() < deadline, f"after {within:.0f} s: {otherwise()}"
+            time.sleep(0.1)
+        return seen
+
+
+class LocalGust(AnyAirflow):
+    def __init__(self, data: Path, dags: Path, **options: Any) -> None:
+        self.data = data
+        self.dags = dags
+        self._options = options
+        dags.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        self.stack = LocalStack(root=ROOT, data=self.data, dags=self.dags, **self._options)
+        self.stack.start()
+        self.api = ApiClient(self.stack.url)
+        self._folder = DagFolder(self.dags, self.stack.client("s3"), self.stack.outputs["BucketName"])
+        self._folder.align()
+
+    def stop(self) -> None:
+        self.api.close()
+        self.stack.stop()
+
+    def kill(self) -> None:
+        """`kill -9` of everything, as a power cut would."""
+        self.api.close()
+        self.stack.kill()
+
+    def upload(self, name: str, text: str) -> None:
+        """Save a file in the DAG folder; it is on its way to the bucket when this returns."""
+        super().upload(name, text)
+        self._folder.align()
+
+    def delete(self, name: str) -> None:
+        (self.dags / name).unlink()
+        self._folder.align()
+
     def services(self) -> Services:
         """The verbs' view of the running stack, for what no person does: looking into the table, sending a message."""
         client = self.stack.client
@@ -229,36 +276,7 @@ class LocalGust:
         return str(url)
 
     def story(self, dag_id: str, run_id: str) -> str:
-        """What a person needs who reads a failed test."""
-        rows = self.task_instances(dag_id, run_id)
-        told = [f"{_name(row)} {row['state']} (try {row['try_number']})" for row in rows]
-        return f"{dag_id}/{run_id} is {self.run(dag_id, run_id)['state']}: {', '.join(told)}; logs in {self.stack.logs}"
-
-    # -- how -------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _path(dag_id: str, run_id: str, task: str | None = None, map_index: int = -1) -> str:
-        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
-        if task is None:
-            return path
-        return f"{path}/taskInstances/{quote(task)}" + (f"/{map_index}" if map_index >= 0 else "")
-
-    def _find(self, path: str) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = self.api.call("GET", path)
-        except ApiError as error:
-            if " 404 " in str(error):
-                return None
-            raise
-        return found
-
-    @staticmethod
-    def _await(look: Callable[[], T | None], within: float, otherwise: Callable[[], str]) -> T:
-        deadline = time.monotonic() + within
-        while (seen := look()) is None:
-            assert time.monotonic() < deadline, f"after {within:.0f} s: {otherwise()}"
-            time.sleep(0.1)
-        return seen
+        return f"{super().story(dag_id, run_id)}; logs in {self.stack.logs}"
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from gust.execution_api.routes import ROUTES
 from gust.execution_api.routing import Access, Answer, Call, Route
 from gust.model import transfer
 from gust.model.dispatch import Dispatch
+from gust.model.json_text import half_character, shown
 from gust.model.keys import TaskInstanceKey
 from gust.services.context import Services
 
@@ -175,6 +176,10 @@ def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], hea
     except ValueError as problem:
         at, what = getattr(problem, "pos", 0), getattr(problem, "msg", str(problem))
         raise Malformed.single("json_invalid", ("body", at), "JSON decode error", {}, error=what) from problem
+    if found := half_character(text, value):
+        where, half = found
+        message = "Input should be a valid string, unable to parse raw data as a unicode string"
+        raise Malformed.single("string_unicode", ("body", *where), message, shown(half))
     try:
         return _adapter(route).validate_python(value)
     except ValidationError as problem:

@@ -19,6 +19,7 @@ from gust.errors import (
     Unauthorized,
 )
 from gust.execution_api.routing import Answer
+from gust.model.json_text import shown
 
 REASONS: Final[dict[type[Rejected], str]] = {
     NotFound: "not_found",
@@ -43,7 +44,7 @@ class Malformed(Rejected):
     def of(cls, problem: ValidationError, place: str) -> "Malformed":
         """`place` is where FastAPI says the value was: body, query, path."""
         errors = problem.errors(include_url=False)
-        return cls([{**error, "loc": [place, *error["loc"]]} for error in errors])
+        return cls([{**error, "loc": [place, *error["loc"]], "input": shown(error["input"])} for error in errors])
 
     @classmethod
     def single(

@@ -49,6 +49,9 @@ class DagRun:
     admitted: tuple[str, ...] = ()
     """Instances among those that waited for the run's own limits which may be sent now (`slots.written`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
+    instance_states: dict[str, int] = field(default_factory=dict)
+    """How many of its instances are in each state (`no_status`: `None`), for who counts many runs. Written when it ends,
+    or was changed by a person afterwards; empty where something may still move, meaningless in a run that has not ended."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
     held_by: str | None = None

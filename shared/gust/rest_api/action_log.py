@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from gust.model.json_text import half_character
 from gust.model.logged_event import LoggedEvent
 from gust.rest_api.masking import MASK, redact
 from gust.rest_api.request import Json, Request
@@ -65,6 +66,8 @@ def log_action(services: Services, operation_id: str, request: Request, method: 
     try:
         body = _body(request)
     except json.JSONDecodeError:  # refused before anybody looks who asked
+        return
+    if not request.is_text or half_character(request.raw_body, body):  # refused, too; and no key can hold it
         return
     if isinstance(body, dict) and event in DRY_RUNS and body.get("dry_run", True):
         return

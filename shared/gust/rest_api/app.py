@@ -162,6 +162,7 @@ def _bind(
                 query_string=event.get("rawQueryString") or "",
                 headers=headers,
                 raw_body=_text(event.get("body"), bool(event.get("isBase64Encoded"))),
+                is_text=_is_text(event.get("body"), bool(event.get("isBase64Encoded"))),
                 session=caller.session,
                 event=event.raw_event,
             )
@@ -196,6 +197,16 @@ def _text(body: str | None, is_base64: bool) -> str:
     if not body:
         return ""
     return base64.b64decode(body).decode("utf-8", "replace") if is_base64 else body
+
+
+def _is_text(body: str | None, is_base64: bool) -> bool:
+    if not body or not is_base64:
+        return True
+    try:
+        base64.b64decode(body).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refusal(refusal: Problem | Rejected) -> Answer:

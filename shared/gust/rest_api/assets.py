@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
@@ -16,7 +18,6 @@ from gust.model.asset import (
     AssetAlias,
     AssetEvent,
     AssetKey,
-    AssetQueue,
     AssetReference,
     number_of,
     number_of_event,
@@ -26,8 +27,9 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
 from gust.rest_api.dag_run import TriggerBody, dag_run_response
-from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
-from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, not_found
+from gust.rest_api.history import COUNTED, bounds_of, page_of_walk
+from gust.rest_api.listing import Ordering, Paging, asked_beside, contains, page, starts_with, with_ranges, within
+from gust.rest_api.request import Answer, Body, Json, NamedMoment, Problem, Query, Request, not_found
 from gust.rest_api.routing import operation
 from gust.services.active_assets import active_among
 from gust.services.consumed_events import Consumption, consumed_by, runs_made_of
@@ -38,6 +40,10 @@ from gust.services.tell_listeners import tell_of_events
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
+SORTED_EVENTS: Final = 200
+"""Events among which a page is sorted in another order than that of time."""
+LATE: Final = timedelta(hours=1)
+"""Behind a run's end no event of its tasks comes, but for what a worker's clock makes of it."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 # --- assets -----------------------------------------------------------------------------------------------------------
@@ -158,8 +164,9 @@ def get_asset(services: Services, request: Request) -> Json:
 def _rows(services: Services, assets: Sequence[Asset]) -> list[AssetRow]:
     references = services.store.references_to_assets([asset.key for asset in assets])
     aliases: dict[AssetKey, list[AssetAlias]] = {}
-    for alias in services.store.list_asset_aliases() if assets else ():
-        for key in services.store.assets_of_alias(alias.name):
+    of_aliases = services.store.assets_of_aliases() if assets else {}
+    for alias in services.store.list_asset_aliases() if of_aliases else ():
+        for key in of_aliases.get(alias.name, ()):
             aliases.setdefault(key, []).append(alias)
     watchers: dict[AssetKey, list[tuple[str, Watcher]]] = {}
     for watcher in services.store.list_watchers() if assets else ():
@@ -273,13 +280,18 @@ class _EventsQuery(Paging):
 
 EventsQuery = with_ranges(_EventsQuery, datetime, "timestamp")
 
+
+def _moment(event: AssetEvent) -> datetime:
+    return event.timestamp
+
+
 EVENT_ORDERING: Final = Ordering[AssetEvent](
     attributes={
         "source_task_id": lambda e: e.source_task_id,
         "source_dag_id": lambda e: e.source_dag_id,
         "source_run_id": lambda e: e.source_run_id,
         "source_map_index": lambda e: e.source_map_index,
-        "timestamp": lambda e: e.timestamp,
+        "timestamp": _moment,
     },
     key=lambda e: (e.timestamp.isoformat(), e.event_id),
 )
@@ -289,19 +301,50 @@ EVENT_ORDERING: Final = Ordering[AssetEvent](
 def get_asset_events(services: Services, request: Request) -> Json:
     query = request.query(EventsQuery)
     order = EVENT_ORDERING.resolve(query.order_by)
-    wanted = [
-        event
-        for event in _events_of(services, query.asset_id)
-        if query.source_dag_id in (None, event.source_dag_id)
-        and query.source_task_id in (None, event.source_task_id)
-        and query.source_run_id in (None, event.source_run_id)
-        and query.source_map_index in (None, event.source_map_index)
-        and contains(event.name, query.name_pattern)
-        and starts_with(event.name, query.name_prefix_pattern)
-        and within(query, "timestamp", event.timestamp)
-    ]
-    found = page(wanted, order, limit=query.limit, offset=query.offset)
+    asset = None
+    if query.asset_id is not None:
+        if (known := asset_of_number(services, query.asset_id)) is None:
+            return _collection(services, [], 0)
+        asset = known.key
+    first, last = bounds_of(query, "timestamp")
+    if query.source_dag_id is not None and query.source_run_id is not None:
+        first, last = _while_running(services, DagRunKey(query.source_dag_id, query.source_run_id), first, last)
+    narrowed: dict[str, Any] = {"source_dag_id": query.source_dag_id, "first": first, "last": last}
+    walk = partial(services.store.walk_asset_events, asset, **narrowed)
+    count = partial(services.store.count_asset_events, asset, **narrowed)
+
+    def wants(event: AssetEvent) -> bool:
+        return (
+            query.source_dag_id in (None, event.source_dag_id)
+            and query.source_task_id in (None, event.source_task_id)
+            and query.source_run_id in (None, event.source_run_id)
+            and query.source_map_index in (None, event.source_map_index)
+            and contains(event.name, query.name_pattern)
+            and starts_with(event.name, query.name_prefix_pattern)
+            and within(query, "timestamp", event.timestamp)
+        )
+
+    def total() -> int | None:
+        by_store = {"asset_id", "timestamp_gte", "timestamp_lte"} | ({"source_dag_id"} if asset is None else set())
+        return None if asked_beside(query, *by_store) else count(most=query.offset + COUNTED)
+
+    if not order.is_by(_moment):
+        newest = islice(walk(ascending=False), SORTED_EVENTS)
+        found = page(filter(wants, newest), order, limit=query.limit, offset=query.offset)
+        return _collection(services, found.rows, found.total_entries)
+    events = walk(ascending=not order.key_descends)
+    found = page_of_walk(events, wants, order, limit=query.limit, offset=query.offset, total=total)
     return _collection(services, found.rows, found.total_entries)
+
+
+def _while_running(
+    services: Services, key: DagRunKey, first: datetime | None, last: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """The part of the window in which the run's tasks can have sent events: after it was to run, until it ended."""
+    if (run := services.store.get_run(key)) is None:
+        return first, last
+    ended = run.end_date + LATE if run.is_finished and run.end_date else None
+    return max(filter(None, (first, run.run_after))), min(filter(None, (last, ended)), default=None)
 
 
 @operation("get_upstream_asset_events")
@@ -346,13 +389,6 @@ def create_asset_event(services: Services, request: Request) -> Json:
     if (bundle := services.store.active_bundle()) is not None:
         tell_of_events(services, [stored], listeners=bundle.listeners, bundle_version=bundle.version)
     return event_response(stored, ())
-
-
-def _events_of(services: Services, number: int | None) -> list[AssetEvent]:
-    if number is None:
-        return services.store.list_asset_events()
-    asset = asset_of_number(services, number)
-    return [] if asset is None else services.store.list_asset_events(name=asset.name, uri=asset.uri)
 
 
 def _collection(services: Services, events: Sequence[AssetEvent], total: int) -> Json:
@@ -413,7 +449,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 class QueuedQuery(Query):
-    before: AwareDatetime | None = None
+    before: NamedMoment | None = None
 
 
 @dataclass(frozen=True)
@@ -442,13 +478,11 @@ class QueuedOf:
     before: datetime | None = None
 
     def found(self) -> list[Queued]:
-        rows: list[Queued] = []
-        for dag_id in self._dag_ids():
-            queue = self.services.store.asset_queue(dag_id) or AssetQueue(dag_id=dag_id)
-            wanted = {asset: at for asset, at in queue.queued.items() if self._is_meant(asset, at)}
-            dag = self.services.store.get_dag(dag_id) if wanted else None
-            name = (dag.dag_display_name if dag else "") or dag_id
-            rows += [Queued(dag_id, name, asset, at) for asset, at in wanted.items()]
+        queues = self.services.store.asset_queues(self._dag_ids())
+        found = [(q.dag_id, asset, at) for q in queues for asset, at in q.queued.items() if self._is_meant(asset, at)]
+        dags = self.services.store.get_dags(sorted({dag_id for dag_id, _, _ in found}))
+        names = {dag.dag_id: dag.dag_display_name for dag in dags}
+        rows = [Queued(dag_id, names.get(dag_id) or dag_id, asset, at) for dag_id, asset, at in found]
         return sorted(rows, key=lambda row: (row.created_at, row.dag_id, row.asset))
 
     def delete(self) -> int:

@@ -121,7 +121,8 @@ class Authenticator:
         if (signer := self.signer_of(event)) is not None:
             return Caller(signer)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        given = headers.get("authorization")
+        scheme, _, credentials = (given or "").partition(" ")
         if scheme.lower() == "bearer" and credentials.strip():
             session = _session(tokens, credentials.strip(), now)
             return Caller(session.user, session)
@@ -133,7 +134,7 @@ class Authenticator:
                 raise
             check_origin(event, headers)
             return Caller(session.user, session, is_browser=True)
-        if self.mode == ALL_ADMINS and not scheme:
+        if self.mode == ALL_ADMINS and given is None:
             return Caller(ANONYMOUS)
         raise Problem(401, "Not authenticated")
 

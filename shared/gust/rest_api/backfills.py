@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from pydantic import NonNegativeInt
 
 from gust.model.backfill import Backfill, ReprocessBehavior
+from gust.model.dag import Dag
 from gust.rest_api.listing import Ordering, Paging, page
 from gust.rest_api.request import Body, Json, Request, bad_request, not_found
 from gust.rest_api.routing import operation
@@ -21,7 +23,15 @@ from gust.services.pause_backfill import NOT_FOUND, cancel_backfill, pause_backf
 
 
 def backfill_response(services: Services, backfill: Backfill) -> Json:
-    dag = services.store.get_dag(backfill.dag_id)
+    return backfill_responses(services, [backfill])[0]
+
+
+def backfill_responses(services: Services, backfills: Sequence[Backfill]) -> list[Json]:
+    dags = {dag.dag_id: dag for dag in services.store.get_dags(sorted({backfill.dag_id for backfill in backfills}))}
+    return [_response(backfill, dags.get(backfill.dag_id)) for backfill in backfills]
+
+
+def _response(backfill: Backfill, dag: Dag | None) -> Json:
     return {
         "id": backfill.backfill_id,
         "dag_id": backfill.dag_id,
@@ -114,10 +124,7 @@ def list_backfills(services: Services, request: Request) -> Json:
     query = request.query(BackfillsQuery)
     stored = services.store.list_backfills(query.dag_id)
     found = page(stored, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {
-        "backfills": [backfill_response(services, backfill) for backfill in found.rows],
-        "total_entries": found.total_entries,
-    }
+    return {"backfills": backfill_responses(services, found.rows), "total_entries": found.total_entries}
 
 
 @operation("get_backfill")

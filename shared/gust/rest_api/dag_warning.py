@@ -35,7 +35,8 @@ def list_dag_warnings(services: Services, request: Request) -> Json:
     query = request.query(DagWarningsQuery)
     wanted = [w for w in services.store.list_warnings(query.dag_id) if query.warning_type in (None, w.warning_type)]
     found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    names = {dag.dag_id: dag.dag_display_name for dag in services.store.list_dags()} if found.rows else {}
+    dags = services.store.get_dags(sorted({warning.dag_id for warning in found.rows}))
+    names = {dag.dag_id: dag.dag_display_name for dag in dags}
     return {
         "dag_warnings": [
             {

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from gust.model.dag import Dag
-from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunType
+from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.listing import Ordering, Paging, contains, has_range, holds, page, starts_with, with_ranges, within
 from gust.rest_api.permissions import may_edit
@@ -22,6 +22,7 @@ from gust.rest_api.tasks import params_response
 from gust.services.context import Services
 from gust.services.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.pause_dag import set_paused
+from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 
 FAVORITES: Final = "favorite_dags"
@@ -82,7 +83,7 @@ def dag_details_response(dag: Dag, spec: DagSpec, *, latest_version: Json | None
     return dag_response(dag) | {
         "catchup": spec.catchup,
         "dag_run_timeout": _iso_duration(spec.dagrun_timeout),
-        "asset_expression": spec.timetable.asset_expression,
+        "asset_expression": asset_expression(spec),
         "doc_md": None if spec.doc_md is None else inspect.cleandoc(spec.doc_md),
         "start_date": spec.start_date,
         "end_date": spec.end_date,
@@ -165,7 +166,7 @@ def get_dags(services: Services, request: Request) -> Json:
         dags = [d for d in dags if (favorite_name(request.user.name, d.dag_id) in favorites) == query.is_favorite]
     if query.timetable_type or query.has_asset_schedule is not None or query.asset_dependency is not None:
         dags = [dag for dag in dags if timetable_passes(load_spec(services.objects, dag.spec_key), query)]
-    latest: dict[str, DagRun] = {}
+    latest: dict[str, RunSummary] = {}
     if _asks_for_latest_run(query):
         latest = latest_runs(services, [dag.dag_id for dag in dags])
     if _filters_by_latest_run(query):
@@ -185,10 +186,10 @@ def get_dags(services: Services, request: Request) -> Json:
     return {"dags": [dag_response(dag) for dag in found.rows], "total_entries": found.total_entries}
 
 
-def latest_runs(services: Services, dag_ids: Collection[str]) -> dict[str, DagRun]:
+def latest_runs(services: Services, dag_ids: Collection[str]) -> dict[str, RunSummary]:
     """The newest run of each DAG that has one, by `run_after`."""
     keys = services.store.latest_runs(dag_ids)
-    return {run.dag_id: run for run in services.store.get_runs(list(keys.values()))}
+    return {run.key.dag_id: run for run in services.store.summaries_of_runs([key for _, key in keys.values()])}
 
 
 @operation("get_dag")
@@ -219,10 +220,10 @@ class UpdateMask(Query):
 @operation("patch_dag")
 def patch_dag(services: Services, request: Request) -> Json:
     body = request.body(DagPatchBody)
-    _check_mask(request)
     dag_id = request.path["dag_id"]
     if services.store.get_dag(dag_id) is None:
         raise not_found(f"Dag with id: {dag_id} was not found")
+    _check_mask(request)
     return dag_response(set_paused(services, dag_id, body.is_paused))
 
 
@@ -304,10 +305,18 @@ def passes_more(dag: Dag, query: MoreDagFilters) -> bool:
 def timetable_passes(spec: DagSpec, query: MoreDagFilters) -> bool:
     assets = spec.timetable.asset_expression
     return (
-        (not query.timetable_type or spec.timetable.type in query.timetable_type)
+        (not query.timetable_type or _type_name(spec.timetable.type) in query.timetable_type)
         and (query.has_asset_schedule is None or query.has_asset_schedule == bool(assets))
         and (query.asset_dependency is None or any(holds(text, query.asset_dependency) for text in _texts(assets)))
     )
+
+
+AIRFLOWS_TIMETABLES: Final = ("airflow.timetables.", "airflow.sdk.definitions.timetables.")
+
+
+def _type_name(path: str) -> str:
+    """Airflow's own timetables go by the name of their class, a plugin's by where it is."""
+    return path.rpartition(".")[2] if path.startswith(AIRFLOWS_TIMETABLES) else path
 
 
 def _texts(expression: Any) -> list[str]:
@@ -333,7 +342,7 @@ def _asks_for_latest_run(query: _DagsQuery) -> bool:
     return _filters_by_latest_run(query) or bool(ordered_by & {"last_run_state", "last_run_start_date"})
 
 
-def _run_passes(run: DagRun | None, query: _DagsQuery, states: list[DagRunState]) -> bool:
+def _run_passes(run: RunSummary | None, query: _DagsQuery, states: list[DagRunState]) -> bool:
     return (
         run is not None
         and query.last_dag_run_state in (None, run.state)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag import DagVersion
 from gust.model.keys import DagRunKey
-from gust.rest_api.listing import Ordering, Paging, page, with_ranges, within
+from gust.rest_api.history import SORTED, bounds_of, page_of_walk
+from gust.rest_api.listing import Order, Ordering, Page, Paging, page, with_ranges, within
 from gust.rest_api.request import ALL_PAGES, Json, Request, bad_request, not_found
 from gust.rest_api.routing import ui_operation
 from gust.services.context import Services
@@ -30,11 +33,16 @@ class _DeadlinesQuery(Paging):
 
 DeadlinesQuery: Final = with_ranges(_DeadlinesQuery, datetime, "deadline_time", "last_updated_at")
 
+
+def _moment(deadline: Callback) -> datetime | None:
+    return deadline.due_at
+
+
 ORDERING: Final = Ordering[Callback](
     attributes={
         # Airflow's ids of deadlines grow with time.
         "id": lambda d: d.created_at,
-        "deadline_time": lambda d: d.due_at,
+        "deadline_time": _moment,
         "created_at": lambda d: d.created_at,
         "last_updated_at": lambda d: d.updated_at,
         "missed": is_missed,
@@ -52,17 +60,36 @@ def get_deadlines(services: Services, request: Request) -> Json:
     query = request.query(DeadlinesQuery)
     if run_id != ALL_PAGES and dag_id == ALL_PAGES:
         raise bad_request("dag_id is required when dag_run_id is specified")
-    wanted = [
-        deadline
-        for deadline in _deadlines(services, _runs(services, dag_id, run_id))
-        if query.missed in (None, is_missed(deadline))
-        and within(query, "deadline_time", deadline.due_at)
-        and within(query, "last_updated_at", deadline.updated_at)
-    ]
-    if run_id != ALL_PAGES and not wanted and services.store.get_run(DagRunKey(dag_id, run_id)) is None:
-        raise not_found(f"DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    order = ORDERING.resolve(query.order_by)
+
+    def wants(deadline: Callback) -> bool:
+        return (
+            query.missed in (None, is_missed(deadline))
+            and within(query, "deadline_time", deadline.due_at)
+            and within(query, "last_updated_at", deadline.updated_at)
+        )
+
+    if run_id != ALL_PAGES:
+        wanted = list(filter(wants, _deadlines_of(services, DagRunKey(dag_id, run_id))))
+        if not wanted and services.store.get_run(DagRunKey(dag_id, run_id)) is None:
+            raise not_found(f"DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+        found = page(wanted, order, limit=query.limit, offset=query.offset)
+    else:
+        found = _page_of_many(services, None if dag_id == ALL_PAGES else dag_id, query, wants, order)
     return {"deadlines": [deadline_response(d) for d in found.rows], "total_entries": found.total_entries}
+
+
+def _page_of_many(
+    services: Services, dag_id: str | None, query: Any, wants: Callable[[Callback], bool], order: Order[Callback]
+) -> Page[Callback]:
+    """Of a DAG, or of all: in order of time as far as the page goes, in another among the latest."""
+    first, last = bounds_of(query, "deadline_time")
+    walk_deadlines = partial(services.store.walk_deadlines, dag_id, first=first, last=last)
+    if order.is_by(_moment):
+        walk = walk_deadlines(ascending=not order.key_descends)
+        return page_of_walk(walk, wants, order, limit=query.limit, offset=query.offset)
+    latest = islice(walk_deadlines(ascending=False), SORTED)
+    return page(filter(wants, latest), order, limit=query.limit, offset=query.offset)
 
 
 def deadline_response(deadline: Callback) -> Json:
@@ -78,20 +105,8 @@ def deadline_response(deadline: Callback) -> Json:
     }
 
 
-def _runs(services: Services, dag_id: str, run_id: str) -> Iterator[DagRunKey]:
-    """Of all DAGs: those whose newest version has alerts, since no other has runs with deadlines, but for older ones."""
-    if run_id != ALL_PAGES:
-        yield DagRunKey(dag_id, run_id)
-        return
-    dags = services.store.list_dags() if dag_id == ALL_PAGES else [services.store.get_dag(dag_id)]
-    for dag in dags:
-        if dag is not None and (dag_id != ALL_PAGES or load_spec(services.objects, dag.spec_key).deadline):
-            yield from (run.key for run in services.store.list_runs(dag.dag_id))
-
-
-def _deadlines(services: Services, runs: Iterable[DagRunKey]) -> Iterator[Callback]:
-    for run in runs:
-        yield from (c for c in services.store.list_callbacks(run) if c.kind is CallbackKind.DEADLINE)
+def _deadlines_of(services: Services, run: DagRunKey) -> list[Callback]:
+    return [callback for callback in services.store.list_callbacks(run) if callback.kind is CallbackKind.DEADLINE]
 
 
 # --- of a DAG ---------------------------------------------------------------------------------------------------------

@@ -1,24 +1,27 @@
 """`/api/v2/eventLogs`: who did what, for a year.
 
 Events of DAGs that are gone, or never were, are listed too: who deleted a DAG is what people look for. A list in order of
-time reads the events of its page, and counts the others; any other reads all of those in its DAG, or all there are.
+time reads the events of its page, and counts the others; one that is filtered by more than the DAG, the run and the time
+reads until its page is full; any other order is made among the newest.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
 from gust.model.logged_event import LoggedEvent
+from gust.rest_api.history import COUNTED, page_of_walk
 from gust.rest_api.listing import MAXIMUM_LIMIT, Ordering, Page, Paging, contains, page, starts_with
 from gust.rest_api.request import Json, Problem, Request, not_found
 from gust.rest_api.routing import operation
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
-COUNTED: Final = 1000
-"""Behind the page's beginning no more are counted: the last number of a long log would cost more than the page."""
+SORTED_EVENTS: Final = 2000
+"""Events among which a page is sorted in another order than that of time."""
 SEARCHED: Final = ("dag_id", "task_id", "run_id", "owner", "event")
 SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
 EXACT: Final = ("task_id", "map_index", "try_number", "owner", "event")
@@ -107,11 +110,15 @@ def get_event_logs(services: Services, request: Request) -> Json:
     query = request.query(EventLogsQuery)
     order = ORDERING.resolve(query.order_by)
     first = query.order_by[0]
-    if first.lstrip("-") in IN_ORDER_OF_TIME and not query.narrows_further:
+    by_time = first.lstrip("-") in IN_ORDER_OF_TIME
+    if by_time and not query.narrows_further:
         found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
+    elif by_time:
+        events = services.store.walk_logged_events(**query.found_by_store, ascending=not first.startswith("-"))
+        found = page_of_walk(events, query.wants, order, limit=query.limit, offset=query.offset)
     else:
-        wanted = (e for e in services.store.logged_events(**query.found_by_store) if query.wants(e))
-        found = page(wanted, order, limit=query.limit, offset=query.offset)
+        newest = islice(services.store.walk_logged_events(**query.found_by_store, ascending=False), SORTED_EVENTS)
+        found = page(filter(query.wants, newest), order, limit=query.limit, offset=query.offset)
     names = _display_names(services, found.rows)
     return {
         "event_logs": [event_response(event, names.get(event.dag_id)) for event in found.rows],

@@ -27,6 +27,7 @@ from gust.rest_api.run_view import InstanceView, RunView, find_spec, view_of
 from gust.services.context import Services
 
 T = TypeVar("T")
+KeyT = TypeVar("KeyT")
 
 SHORT: Final = 100
 """Runs that are all read for a page of them."""
@@ -37,10 +38,16 @@ PATIENCE: Final = 1000
 UNFINISHED: Final = 1000
 """Runs that are looked through where only unfinished ones are asked for."""
 SHORT_PARTITIONS: Final = 20
-SORTED_PARTITIONS: Final = 100
+SORTED_PARTITIONS: Final = 50
 """The same of runs whose instances are listed."""
 FAILURES: Final = 500
+"""Failed instances that are read for a page, or twice as many as it goes back to by offset. By cursor, a page behind them is
+looked for run by run."""
 FAILURES_AT_ONCE: Final = 100
+COUNTED: Final = 1000
+COUNTED_ROWS: Final = 100
+"""What is counted behind a page, by keys and where rows have to be read: the last number of a long list would cost more than
+the page."""
 AT_ONCE: Final = 16
 """Partitions."""
 
@@ -62,9 +69,7 @@ class Scope:
     @staticmethod
     def of(query: Any, dag_id: str | None, wants_key: Callable[[DagRunKey], bool] | None = None) -> Scope:
         """With the bounds that the query has for `run_after`."""
-        lower = [bound for name in ("gte", "gt") if (bound := _utc(getattr(query, f"run_after_{name}")))]
-        upper = [bound for name in ("lte", "lt") if (bound := _utc(getattr(query, f"run_after_{name}")))]
-        return Scope(dag_id, max(lower, default=None), min(upper, default=None), wants_key)
+        return Scope(dag_id, *bounds_of(query, "run_after"), wants_key)
 
     @property
     def is_all_of_dags(self) -> bool:
@@ -84,9 +89,7 @@ class Scope:
         """From the position's run on, the way the walk goes."""
         if position.at is None:
             return self
-        try:
-            moment = datetime.fromisoformat(run_after)
-        except (TypeError, ValueError):
+        if (moment := _moment_of(run_after)) is None:
             return self
         if ascending:
             return replace(self, first=moment if self.first is None else max(self.first, moment))
@@ -193,15 +196,27 @@ def page_of_instances(
     only_of_unfinished = bool(states) and None not in states and not FINISHED & set(states)
     if only_of_unfinished and (unfinished := scope.unfinished(services)) is not None:
         return sorted_page(views(unfinished), is_all=True)
+    position = Position.of(cursor)
+    limit_of_page = limit if most is None else min(limit, most)
     if by_failure and set(states) == {TaskInstanceState.FAILED}:
-        is_newest = direction is Direction.BACKWARD and not cursor
-        enough = (limit if most is None else min(limit, most)) + offset
-        failed, saw_all = _failures(services, scope, wants, enough if is_newest else None)
-        return sorted_page(failed, is_all=saw_all)
+        enough = limit_of_page + (0 if cursor else offset)
+
+        def is_certain(found: list[InstanceView], oldest: datetime) -> bool:
+            """An instance fails after its run's `run_after`: none that failed before can be of a later run."""
+            if direction is not Direction.BACKWARD:
+                return False
+            if position.at and position.backward:
+                place = _moment_of(position.at[0])
+                return place is not None and place > oldest
+            known = (view for view in found if view.run.run_after > oldest)
+            return sum(position.is_behind(order, view) for view in known) > enough
+
+        failed, saw_all, certain = _failures(services, scope, wants, is_certain, most=max(FAILURES, 2 * enough))
+        if saw_all or certain or cursor is None or direction is not Direction.BACKWARD:
+            return sorted_page(failed, is_all=saw_all)
     if direction is Direction.NONE:
         return sorted_page(views(keys[:SORTED_PARTITIONS]), is_all=len(keys) <= SORTED_PARTITIONS)
 
-    position = Position.of(cursor)
     ascending = order.key_descends == position.backward
 
     def instances(keys: Iterator[DagRunKey], *, mapped: bool | None = None) -> Iterator[InstanceView]:
@@ -232,8 +247,7 @@ def page_of_instances(
         return chain(unmapped, mapped) if is_among_unmapped else mapped
 
     walk = Walk(rows(), wants, patience=None if cursor is None else PATIENCE)
-    limit = limit if most is None else min(limit, most)
-    return walked_page(walk, order, position, limit=limit, offset=0 if cursor is not None else offset)
+    return walked_page(walk, order, position, limit=limit_of_page, offset=0 if cursor is not None else offset)
 
 
 def _sorted_when_asked(order: Order[T], rows: Callable[[], Iterable[T]]) -> Iterator[T]:
@@ -241,11 +255,15 @@ def _sorted_when_asked(order: Order[T], rows: Callable[[], Iterable[T]]) -> Iter
 
 
 def _failures(
-    services: Services, scope: Scope, wants: Callable[[InstanceView], bool], enough: int | None
-) -> tuple[list[InstanceView], bool]:
-    """Failed instances, those first that failed last, and whether these are all: `FAILURES` of them at most, or until the
-    `enough` newest runs' are known. An instance fails after its run's `run_after`, so none that failed earlier can be of
-    a later run."""
+    services: Services,
+    scope: Scope,
+    wants: Callable[[InstanceView], bool],
+    is_enough: Callable[[list[InstanceView], datetime], bool],
+    *,
+    most: int,
+) -> tuple[list[InstanceView], bool, bool]:
+    """Failed instances, those first that failed last; whether these are all, and whether they are enough, as is asked
+    after each part with the moment when its last one failed. No more than `most` are read."""
     found: list[InstanceView] = []
     walk = services.store.walk_failed_instances(first=scope.first)
     read = 0
@@ -255,17 +273,16 @@ def _failures(
             for _, key in part
             if scope.dag_id in (None, key.dag_id) and (scope.wants_key is None or scope.wants_key(key.run))
         ]
-        found += [view for view in _views_of(services, keys) if wants(view)]
+        found += [view for view in views_of(services, keys) if wants(view)]
         read += len(part)
-        oldest = part[-1][0]
-        if enough is not None and sum(view.run.run_after > oldest for view in found) > enough:
-            return found, False
-        if read >= FAILURES:
-            return found, next(walk, None) is None
-    return found, True
+        if is_enough(found, part[-1][0]):
+            return found, False, True
+        if read >= most:
+            return found, next(walk, None) is None, False
+    return found, True, False
 
 
-def _views_of(services: Services, keys: list[TaskInstanceKey]) -> list[InstanceView]:
+def views_of(services: Services, keys: list[TaskInstanceKey]) -> list[InstanceView]:
     """Each without its run's partition."""
     instances = services.store.get_instances(keys)
     runs = {run.key: run for run in services.store.get_runs(list({instance.key.run: None for instance in instances}))}
@@ -280,11 +297,43 @@ def _views_of(services: Services, keys: list[TaskInstanceKey]) -> list[InstanceV
     return views
 
 
+# --- what else is long ------------------------------------------------------------------------------------------------
+
+
+def bounds_of(query: Any, name: str) -> tuple[datetime | None, datetime | None]:
+    """Between which moments the query wants those of the name; what is excluded it has to look at itself."""
+    lower = [bound for kind in ("gte", "gt") if (bound := _utc(getattr(query, f"{name}_{kind}")))]
+    upper = [bound for kind in ("lte", "lt") if (bound := _utc(getattr(query, f"{name}_{kind}")))]
+    return max(lower, default=None), min(upper, default=None)
+
+
+def page_of_walk(
+    rows: Iterator[T],
+    wants: Callable[[T], bool],
+    order: Order[T],
+    *,
+    limit: int,
+    offset: int,
+    total: Callable[[], int | None] = lambda: None,
+    counted: int = COUNTED_ROWS,
+) -> Page[T]:
+    """A page by offset of rows that come in its order, read until it is full. Where `total` does not know how many there
+    are, they are counted among the next so many rows: there are as many at least."""
+    limit = min(limit, MAXIMUM_LIMIT)
+
+    def total_or_more() -> int:
+        known = total()
+        return known if known is not None else offset + limit + 1 + sum(map(wants, islice(rows, counted)))
+
+    walk = Walk(rows, wants, patience=None)
+    return walked_page(walk, order, Position.of(None), limit=limit, offset=offset, total=total_or_more)
+
+
 # --- reading as far as is asked for -----------------------------------------------------------------------------------
 
 
 def in_parts(
-    read: Callable[[list[DagRunKey]], Iterable[T]], keys: Iterator[DagRunKey], *, first: int, most: int = 400
+    read: Callable[[list[KeyT]], Iterable[T]], keys: Iterator[KeyT], *, first: int, most: int = 400
 ) -> Iterator[T]:
     """What is read of the keys: first as many as a page may need, then more at a time, as long as more is asked for."""
     size = max(min(first, most), 1)
@@ -312,6 +361,15 @@ def count_of_runs(services: Services, scope: Scope, states: Collection[DagRunSta
         return ended
     known = services.store.get_runs(unfinished)
     return ended + sum(run.state in wanted and not run.is_finished for run in known)
+
+
+def _moment_of(value: Any) -> datetime | None:
+    """Of a cursor, which may be anybody's."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else None
 
 
 def at_least(listed: Page[T]) -> Page[T]:

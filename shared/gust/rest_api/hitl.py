@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import Field
@@ -13,19 +15,36 @@ from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.rest_api.auth import ANONYMOUS
-from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.history import COUNTED, in_parts, page_of_walk, views_of
+from gust.rest_api.listing import (
+    MAXIMUM_LIMIT,
+    Order,
+    Ordering,
+    Page,
+    Paging,
+    asked_beside,
+    contains,
+    page,
+    starts_with,
+    with_ranges,
+    within,
+)
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
 from gust.rest_api.routing import operation
-from gust.rest_api.run_view import InstanceView, RunView, load_view
+from gust.rest_api.run_view import InstanceView, load_view
 from gust.rest_api.task_instances import (
     find_try,
     requested_states,
     task_instance_history_response,
     task_instance_responses,
 )
+from gust.scheduling.run_view import is_gone
 from gust.services.answer_question import AnsweredAlready, answer_question
 from gust.services.context import Services
 from gust.services.ports import User
+
+SORTED_QUESTIONS: Final = 200
+"""Questions that are all read for a page of them, and among which it is sorted in another order than that of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +199,17 @@ def _responder(row: HITLRow, what: str) -> str | None:
     return answer.responded_by[what] if answer and answer.responded_by else None
 
 
+def _asked_at(row: HITLRow) -> datetime:
+    """Stands in for the id of Airflow's instances, too, which grows with time."""
+    return row.detail.created_at
+
+
 ORDERING: Final = Ordering[HITLRow](
     attributes={
-        # Airflow's ids of instances grow with time.
-        "ti_id": lambda r: r.view.run.queued_at,
+        "ti_id": _asked_at,
         "subject": lambda r: r.detail.subject,
         "responded_at": lambda r: r.detail.answer.responded_at if r.detail.answer else None,
-        "created_at": lambda r: r.detail.created_at,
+        "created_at": _asked_at,
         "responded_by_user_id": lambda r: _responder(r, "id"),
         "responded_by_user_name": lambda r: _responder(r, "name"),
         "dag_id": lambda r: r.view.run.dag_id,
@@ -198,7 +221,7 @@ ORDERING: Final = Ordering[HITLRow](
         "task_instance_state": lambda r: r.view.instance.state.value if r.view.instance.state else None,
     },
     key=lambda r: (
-        r.view.run.queued_at,
+        r.detail.created_at,
         r.view.run.dag_id,
         r.view.run.run_id,
         r.view.place,
@@ -214,14 +237,36 @@ def get_hitl_details(services: Services, request: Request) -> Json:
     query = request.query(HITLDetailsQuery)
     states = requested_states(query.state)
     dag_id, run_id = (_unless_all(request.path[name]) for name in ("dag_id", "dag_run_id"))
-    details = services.store.list_hitl_details(dag_id=dag_id, run_id=run_id, answered=query.response_received)
-    rows = [
-        row
-        for row in _rows(services, [detail for detail in details if _passes(detail, query)])
-        if not states or row.view.instance.state in states
-    ]
-    found = page(rows, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    order = ORDERING.resolve(query.order_by)
+
+    def wants(row: HITLRow) -> bool:
+        return not states or row.view.instance.state in states
+
+    if run_id is not None:
+        details = services.store.list_hitl_details(dag_id=dag_id, run_id=run_id, answered=query.response_received)
+        rows = _rows(services, [detail for detail in details if _passes(detail, query)])
+        found = page(filter(wants, rows), order, limit=query.limit, offset=query.offset)
+    else:
+        found = _page_of_many(services, dag_id, query, wants, order)
     return {"hitl_details": hitl_row_responses(services, found.rows), "total_entries": found.total_entries}
+
+
+def _page_of_many(
+    services: Services, dag_id: str | None, query: Any, wants: Callable[[HITLRow], bool], order: Order[HITLRow]
+) -> Page[HITLRow]:
+    """Of a DAG, or of all: of a few all; of many in order of time as far as the page goes, in another among the newest."""
+    walk = partial(services.store.walk_hitl_details, dag_id, answered=query.response_received)
+    most = query.offset + COUNTED
+    total = services.store.count_hitl_details(dag_id, answered=query.response_received, most=most)
+    if not order.is_by(_asked_at) or total <= SORTED_QUESTIONS:
+        newest = islice(walk(ascending=False), SORTED_QUESTIONS)
+        rows = _rows(services, [detail for detail in newest if _passes(detail, query)])
+        return page(filter(wants, rows), order, limit=query.limit, offset=query.offset)
+
+    known = None if asked_beside(query, "response_received") else total
+    passing = (detail for detail in walk(ascending=not order.key_descends) if _passes(detail, query))
+    rows_of = in_parts(partial(_rows, services), passing, first=query.offset + min(query.limit, MAXIMUM_LIMIT) + 1)
+    return page_of_walk(rows_of, wants, order, limit=query.limit, offset=query.offset, total=lambda: known)
 
 
 def pending_questions(services: Services) -> list[HITLRow]:
@@ -255,15 +300,10 @@ def _passes(detail: HITLDetail, query: Any) -> bool:
 
 
 def _rows(services: Services, details: Iterable[HITLDetail]) -> list[HITLRow]:
-    views: dict[DagRunKey, RunView | None] = {}
-    rows = []
-    for detail in details:
-        run = detail.key.run
-        view = views[run] if run in views else views.setdefault(run, load_view(services, run))
-        found = view.instance(detail.key.task_id, detail.key.map_index) if view else None
-        if found is not None:
-            rows.append(HITLRow(detail, found))
-    return rows
+    """What asks has begun, so that it has an item of its own."""
+    asked = list(details)
+    views = {view.instance.key: view for view in views_of(services, [detail.key for detail in asked])}
+    return [HITLRow(detail, view) for detail in asked if (view := views.get(detail.key)) and not is_gone(view.instance)]
 
 
 def _unless_all(name: str) -> str | None:

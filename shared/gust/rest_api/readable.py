@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, cast
 
 from gust.model.asset import AssetKey, AssetReference
@@ -19,7 +20,16 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     **dict.fromkeys(("get_dag", "get_version", "get_run", "load_run", "get_instance", "get_xcom", "get_hitl_detail")),
     **dict.fromkeys(("get_rendered_fields", "get_task_state", "get_callback", "asset_queue")),
     **dict.fromkeys(
-        ("list_versions", "list_runs", "runs_before", "runs_after", "runs_of_dates", "runs_of_partition"), ()
+        (
+            "list_versions",
+            "list_runs",
+            "runs_before",
+            "runs_after",
+            "runs_of_dates",
+            "runs_of_partition",
+            "dates_of_runs",
+        ),
+        (),
     ),
     **dict.fromkeys(("list_tries", "list_callbacks", "list_xcoms", "list_task_state", "pending_partitions"), ()),
     **dict.fromkeys(("list_backfills", "consumed_events"), ()),
@@ -32,7 +42,9 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
 LISTS: Final = frozenset(
     {
         *("list_dags", "list_hitl_details", "list_warnings", "logged_events", "walk_runs", "walk_failed_instances"),
-        *("get_runs", "load_runs", "get_instances", "due_runs", "walk_failed_runs", "latest_runs"),
+        *("get_runs", "load_runs", "get_instances", "due_runs", "walk_failed_runs", "latest_runs", "summaries_of_runs"),
+        *("all_backfills", "consumed_events_of"),
+        *("walk_deadlines", "walk_logged_events", "walk_hitl_details"),
         *("get_dags", "get_versions", "get_many_rendered_fields"),
     }
 )
@@ -67,6 +79,9 @@ class ReadableStore:
 
     def count_logged_events(self, *args: Any, most: int | None = None, **named: Any) -> int:
         return len(self.logged_events(*args, limit=most, **named))
+
+    def count_hitl_details(self, *args: Any, most: int = 1000, **named: Any) -> int:
+        return sum(1 for _ in islice(self.walk_hitl_details(*args, **named), most))
 
     def logged_events(self, *args: Any, limit: int | None = None, **named: Any) -> list[Any]:
         """The limit counts what is seen."""

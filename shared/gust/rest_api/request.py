@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
+from gust.model.json_text import half_character, shown
 from gust.services.ports import Session, User
 
 Json = dict[str, Any]
@@ -32,6 +33,19 @@ class Query(BaseModel):
     """A request's query parameters: unknown ones are ignored. Built when first used, too."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+
+def _named_moment(given: Any) -> datetime:
+    try:
+        found: datetime = _adapter(datetime).validate_python(given)
+    except ValidationError as error:
+        wrong = f"Invalid datetime: {given!r}. Please check the date parameter have this value."
+        raise Problem(400, wrong) from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+NamedMoment = Annotated[datetime, BeforeValidator(_named_moment)]
+"""A query parameter that Airflow reads by itself, and not by FastAPI: wrong ones are 400."""
 
 
 class Problem(Exception):
@@ -83,6 +97,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     """By lower-case name."""
     raw_body: str = ""
+    is_text: bool = True
+    """Whether the body is UTF-8. Where it is not, `raw_body` has replacement characters."""
     session: Session | None = None
     """What the user's token says, if they sent one."""
     event: Mapping[str, Any] = field(default_factory=dict)
@@ -101,6 +117,8 @@ class Request:
         """The JSON body. Problem 422 names each field that is wrong."""
         if not self.raw_body.strip():
             raise Problem(422, [{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+        if not self.is_text:
+            raise bad_request("There was an error parsing the body")
         try:
             given = json.loads(self.raw_body)
         except json.JSONDecodeError as error:
@@ -116,6 +134,11 @@ class Request:
                     }
                 ],
             ) from error
+        if found := half_character(self.raw_body, given):
+            where, half = found
+            message = "Input should be a valid string, unable to parse raw data as a unicode string"
+            wrong = {"type": "string_unicode", "loc": ["body", *where], "msg": message, "input": shown(half)}
+            raise Problem(422, [wrong])
         return _checked("body", given, model.model_validate)
 
     def path_value(self, name: str, kind: type[ValueT]) -> ValueT:
@@ -151,7 +174,7 @@ def _fastapi_shape(place: str, where: tuple[str, ...], error: Any) -> Json:
         "loc": [place, *where, *error["loc"]],
         "msg": error["msg"],
         # Of a parameter that is missing FastAPI has no input, of a field the object that misses it.
-        "input": None if place == "query" and error["type"] == "missing" else error["input"],
+        "input": None if place == "query" and error["type"] == "missing" else shown(error["input"]),
     }
     if "ctx" in error:
         # An exception has no JSON form; FastAPI shows an empty object for it.

@@ -11,7 +11,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.task_instance import TaskInstance
-from gust.scheduling.run_view import instances_by_task
+from gust.scheduling.run_view import instances_by_task, is_gone
 from gust.services.context import Services
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
@@ -42,7 +42,7 @@ class RunView:
         ]
 
     def _is_gone(self, instance: TaskInstance) -> bool:
-        return instance.is_deleted and instance.state is None and self.run.is_finished
+        return self.run.is_finished and is_gone(instance)
 
     def instance(self, task_id: str, map_index: int = UNMAPPED) -> InstanceView | None:
         return next(

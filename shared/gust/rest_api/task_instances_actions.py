@@ -84,8 +84,8 @@ class ClearBody(Body):
 
 @operation("post_clear_task_instances")
 def post_clear_task_instances(services: Services, request: Request) -> Json:
-    dag = existing_dag(services, request.path["dag_id"])
     body = request.body(ClearBody)
+    dag = existing_dag(services, request.path["dag_id"])
     latest = load_spec(services.objects, dag.spec_key)
     spec, view, keys = latest, None, None
     if body.dag_run_id is not None:

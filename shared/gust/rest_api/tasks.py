@@ -110,7 +110,6 @@ SORTABLE: Final[Mapping[str, Callable[[TaskSpec], Any]]] = {
     "execution_timeout": lambda t: t.execution_timeout,
     "retry_delay": lambda t: t.retry_delay,
     "retry_exponential_backoff": lambda t: t.retry_exponential_backoff,
-    "priority_weight": lambda t: t.priority_weight,
     "weight_rule": lambda t: t.weight_rule,
     "ui_color": lambda t: t.ui_color,
     "ui_fgcolor": lambda t: t.ui_fgcolor,
@@ -127,10 +126,14 @@ def get_tasks(services: Services, request: Request) -> Json:
     dag = _existing(services, request.path["dag_id"])
     order_by = request.query(TasksQuery).order_by
     name = order_by.lstrip("-")
-    if name not in SORTABLE:
+    if name not in SORTABLE and name != "priority_weight":
         raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
-    value = SORTABLE[name]
     spec, serialized = load_spec(services.objects, dag.spec_key), _serialized_tasks(services, dag)
+
+    def own_weight(task: TaskSpec) -> Any:
+        return _own(serialized.get(task.task_id, {}), "priority_weight", 1)
+
+    value = SORTABLE.get(name, own_weight)
     tasks = sorted(spec.tasks.values(), key=lambda t: (value(t) is None, value(t)), reverse=order_by[:1] == "-")
     return {
         "tasks": [task_response(task, serialized.get(task.task_id, {})) for task in tasks],

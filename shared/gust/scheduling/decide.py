@@ -731,6 +731,7 @@ class _Deciding:
             end_date=self.now,
             last_scheduling_decision=self.now,
             due_at=None,
+            instance_states=self.view.counted(),
             reason=reason,
         )
         instances = [instance for _, instance in self.view.all_instances()]

@@ -12,17 +12,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
-from gust.model.state import FINISHED, DagRunType
+from gust.model.state import FINISHED, UNFINISHED, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import expansion, transition
 from gust.scheduling.transition import Transition
 
 InstanceId = tuple[str, int]
+
+NO_STATUS: Final = "no_status"
+"""What instances in state `None` are counted as."""
 
 
 class RunView:
@@ -96,6 +100,16 @@ class RunView:
                 return None
             self._lengths[group_id] = length
         return self._lengths[group_id]
+
+    def counted(self) -> dict[str, int]:
+        """How many instances of a run that ends are in each state after this decision (`DagRun.instance_states`). Empty
+        where one is in anybody's hands. What the spec does not know is removed."""
+        instances = [instance for _, instance in self.all_instances() if not is_gone(instance)]
+        if any(instance.state is not None and instance.state in UNFINISHED for instance in instances):
+            return {}
+        removed = sum(task_id not in self.spec.tasks for task_id, _ in self._stored)
+        counts = Counter(state_name(instance) for instance in instances) + Counter({S.REMOVED.value: removed})
+        return dict(sorted(counts.items()))
 
     # --- what changes -------------------------------------------------------------------------------------------------
 
@@ -223,6 +237,19 @@ def instances_by_task(
     """All instances of the run, those that need no item included, by task and in the order of their map indexes."""
     view = RunView(spec, run, stored, run.run_after)  # nothing is moved here, so the moment does not matter
     return {task_id: list(view.instances_of(task_id).values()) for task_id in spec.tasks}
+
+
+def counted(spec: DagSpec, run: DagRun, stored: Mapping[InstanceId, TaskInstance]) -> dict[str, int]:
+    return RunView(spec, run, stored, run.run_after).counted()
+
+
+def is_gone(instance: TaskInstance) -> bool:
+    """Deleted by a person: of a run that has ended, nobody sees it any more."""
+    return instance.is_deleted and instance.state is None
+
+
+def state_name(instance: TaskInstance) -> str:
+    return NO_STATUS if instance.state is None else instance.state.value
 
 
 def is_in_run(task: TaskSpec, run: DagRun) -> bool:

@@ -197,6 +197,7 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
         conf=before.conf if backfill.dag_run_conf is None else backfill.dag_run_conf,
         backfill_id=backfill.backfill_id,
         backfill_ordinal=ordinal,
+        instance_states={},
         due_at=due_at(backfill, ordinal, now),
         reason=None,
         **(version if latest else {}),

@@ -38,8 +38,9 @@ def runs_made_of(services: Services, events: Sequence[AssetEvent]) -> dict[str, 
     """event id → runs that consumed it. A run that was to consume it and was not made, or was deleted, is none."""
     consumers = services.store.consumers_of([event.event_id for event in events])
     keys = sorted({key for of_event in consumers.values() for key in of_event})
-    runs = {key: run for key in keys if (run := services.store.get_run(key))}
-    of_run = {key: [event.event_id for event in services.store.consumed_events(key)] for key in runs}
+    runs = {run.key: run for run in services.store.get_runs(keys)}
+    consumed = services.store.consumed_events_of(list(runs))
+    of_run = {key: [event.event_id for event in consumed.get(key, ())] for key in runs}
 
     def consumption(event: AssetEvent, key: DagRunKey) -> Consumption:
         return Consumption(runs[key], is_trigger=of_run[key][-1] == event.event_id)

@@ -26,6 +26,7 @@ from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling.callback import with_trigger_kill
+from gust.scheduling.run_view import counted
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.deadlines import move_deadlines
@@ -118,6 +119,7 @@ def _hold(
             begun,
             held_by=str(uuid.uuid4()),
             held_until=until,
+            instance_states={},
             due_at=None if begun.is_finished else until,
         )
         try:
@@ -175,6 +177,8 @@ def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
     while True:
         after = last(run) if last else run
         after = replace(after, held_by=None, held_until=None, due_at=None if after.is_finished else now + HORIZON)
+        if after.is_finished:
+            after = replace(after, instance_states=_counted(services, after))
         try:
             write_run(services, run, after)
         except StaleDagRun as stale:
@@ -184,6 +188,12 @@ def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
             continue
         wake(services, after, now=now)
         return after
+
+
+def _counted(services: Services, run: DagRun) -> dict[str, int]:
+    """Of instances that nobody else moves while the run is held, and that no scheduler moves once it has ended."""
+    state = services.store.load_run(run.key)
+    return {} if state is None else counted(load_spec(services.objects, run.spec_key), run, state.instances)
 
 
 def wake(services: Services, run: DagRun, *, now: datetime) -> None:

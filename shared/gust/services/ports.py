@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gust.errors import NotSupportedYet, Unreadable
 from gust.model.access import Role
@@ -36,7 +36,7 @@ from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
-from gust.model.state import DagRunType
+from gust.model.state import DagRunState, DagRunType
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
@@ -114,6 +114,16 @@ class LastRuns:
     """The DAG is paused, and this is kept of it."""
 
 
+class RunSummary(NamedTuple):
+    """As much of a run as who counts or sorts many of them needs."""
+
+    key: DagRunKey
+    state: DagRunState
+    start_date: datetime | None
+    end_date: datetime | None
+    instance_states: dict[str, int]
+
+
 class RunStore(Protocol):
     """DagRuns and task instances."""
 
@@ -172,6 +182,9 @@ class RunStore(Protocol):
     def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
         """Those that exist, in the order of the keys."""
 
+    def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
+        """Of those that exist, in the order of the keys. As dear to read as the runs, but quicker."""
+
     def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
         """Those that exist, in the order of the keys."""
 
@@ -195,8 +208,9 @@ class RunStore(Protocol):
     ) -> Iterator[tuple[datetime, DagRunKey]]:
         """As `walk_runs` of all DAGs, but of runs in state `failed` alone."""
 
-    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
-        """The newest run of each DAG that has one, by `run_after`. May lag by a moment."""
+    def latest_runs(self, dag_ids: Collection[str], *, dated: bool = False) -> dict[str, tuple[datetime, DagRunKey]]:
+        """`run_after` and key of each DAG's newest run, by `run_after`, if it has one; `dated`: of those with a logical
+        date. May lag by a moment."""
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False
@@ -213,6 +227,9 @@ class RunStore(Protocol):
 
     def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
         """Runs with a logical date from `first` to `last`, both included, the earliest first."""
+
+    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
+        """Logical dates and keys of the runs of `runs_of_dates`, which need not exist any more. A fortieth of the price."""
 
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
         """Runs with that partition date; `None`: all that have one, the earliest first."""
@@ -278,6 +295,17 @@ class CallbackStore(Protocol):
     def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None: ...
 
     def list_callbacks(self, run: DagRunKey) -> list[Callback]: ...
+
+    def walk_deadlines(
+        self,
+        dag_id: str | None = None,
+        *,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[Callback]:
+        """Deadlines of a DAG's runs, or of all runs, in order of (due_at, dag_id, run_id, callback_id), between the moments,
+        both included. Read as far as they are asked for; may lag by a moment."""
 
     def move_callback(self, move: CallbackMove) -> None:
         """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
@@ -368,6 +396,14 @@ class HITLStore(Protocol):
         self, *, dag_id: str | None = None, run_id: str | None = None, answered: bool | None = None
     ) -> list[HITLDetail]:
         """The last question of each instance; across runs it may lag by a moment."""
+
+    def walk_hitl_details(
+        self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
+    ) -> Iterator[HITLDetail]:
+        """As `list_hitl_details` of many runs, in order of `created_at`, read as far as they are asked for."""
+
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
+        """How many `walk_hitl_details` would read, counted no further than `most`. May lag by a moment."""
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
@@ -462,6 +498,10 @@ class BackfillStore(Protocol):
     def list_backfills(self, dag_id: str) -> list[Backfill]:
         """All of a DAG, the oldest first."""
 
+    def all_backfills(self, *, active: bool = False) -> list[Backfill]:
+        """Of all DAGs, in order of their ids, which are numbers without gaps but for those of deleted DAGs; or the active
+        ones alone."""
+
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         """Active ones whose `due_at` is at or before `until`, earliest first."""
 
@@ -521,6 +561,29 @@ class AssetStore(Protocol):
         """In order of time, from `after` to `before`, both included. By `uri` alone or by nothing at all: events of
         assets that `put_asset` knows."""
 
+    def walk_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[AssetEvent]:
+        """Of one asset, of those that a DAG's tasks sent, or all of them, in order of (timestamp, event_id), between the
+        moments, both included. Read as far as they are asked for; may lag by a moment."""
+
+    def count_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        most: int = 1000,
+    ) -> int:
+        """How many `walk_asset_events` would read, counted no further than `most`."""
+
     def put_asset_alias(self, alias: AssetAlias) -> None: ...
 
     def list_asset_aliases(self) -> list[AssetAlias]:
@@ -531,6 +594,9 @@ class AssetStore(Protocol):
 
     def assets_of_alias(self, alias: str) -> list[AssetKey]:
         """In order of name and URI."""
+
+    def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
+        """`assets_of_alias` of all aliases that have some. May lag by a moment."""
 
 
 class AssetReferenceStore(Protocol):
@@ -548,7 +614,7 @@ class AssetReferenceStore(Protocol):
         """By name and URI, by name alone and by URI alone."""
 
     def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
-        """`references_to_asset` of each, read at once."""
+        """`references_to_asset` of each, read at once. Of many it may lag by a moment."""
 
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
         """Of `references_to_asset`, the schedules. Costs what there is of them."""
@@ -560,6 +626,9 @@ class AssetQueueStore(Protocol):
     """Events that wait for the DAGs whose schedules name their assets, and the runs made of them."""
 
     def asset_queue(self, dag_id: str) -> AssetQueue | None: ...
+
+    def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
+        """Those that there are, in the order of the ids."""
 
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
         """Oldest first."""
@@ -593,6 +662,9 @@ class AssetQueueStore(Protocol):
 
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
         """What the run was made of, in order of time; nothing for runs that no asset made."""
+
+    def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
+        """`consumed_events` of those runs that have some, read at once."""
 
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
         """Note for each event that the run consumes it. Written before the run: who reads it checks that it exists."""
@@ -701,6 +773,17 @@ class EventLogStore(Protocol):
         limit: int | None = None,
     ) -> list[LoggedEvent]:
         """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
+
+    def walk_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[LoggedEvent]:
+        """As `logged_events`, read as far as they are asked for."""
 
     def count_logged_events(
         self,

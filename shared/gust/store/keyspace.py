@@ -37,7 +37,8 @@ names; a field that has its default is left out (`items.py`).
     Asset               ASSET                        <name>#<uri>                        get_asset(name); list_assets
     asset by uri        ASSET_URI                    <uri>#<name>                        get_asset(uri): sk begins with
     events reported     ASSET_EVENT#<report_id>      REPORTED                            put_asset_events' condition
-    event of an asset   EVENTS_OF_ASSET#<name>       <timestamp>#<event_id>              list_asset_events(name or uri)
+    event of an asset   EVENTS_OF_ASSET#<name>       <timestamp>#<event_id>              list_asset_events(name or uri);
+                                                                                           walk_asset_events
     event of an alias   EVENTS_OF_ALIAS#<alias>      <timestamp>#<event_id>              list_asset_events(alias)
     event consumed      ASSET_EVENT#<event_id>       RUN#<dag_id>#<run_id>               consumers_of: sk begins with
     AssetAlias          ASSET_ALIAS                  <alias>                             list_asset_aliases: pk
@@ -73,12 +74,18 @@ harmless: a due run that is missed is found by the next tick, a list shows a run
     queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
             BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
             FAILED#<month>                <run_after>#<dag_id>#<run_id>       runs in state failed, across DAGs
-    runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs
+    runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs; without a logical date marked
             EVENT_LOG#<dag_id>            <event_log_id>#<run_id>             events of a DAG, and of its runs
             HITL#OPEN | HITL#ANSWERED     <created_at>                        questions that tasks ask now
+            ASSET_EVENT#<dag_id>          <timestamp>#<event_id>              events of assets that the DAG's tasks sent
+            DEADLINE#<dag_id>             <due_at>#…                          deadlines of the DAG's runs
+            ASSET_USES# | ASSETS_OF_…     <its own partition>                 all references to assets, all assets of aliases
     waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
-    recent  RUN#<day> (`recent_pk`)       <run_after>#<dag_id>#<run_id>       all runs, across DAGs
+    recent  RUN#<day> (`recent_pk`)       <run_after>#<dag_id>#<run_id>       all runs, across DAGs; marked likewise
             FAILED#<day>                  <end_date> (`recent_sk`)            task instances in state failed
+            ASSET_EVENT#<day>             <timestamp>#<event_id>              events of all assets
+            DEADLINE#<day>                <due_at>#<dag_id>#<run_id>#…        deadlines of all runs
+            HITL#<dag_id>                 <created_at>                        questions that the DAG's tasks ask now
 
 Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
 
@@ -101,7 +108,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     delete_backfills       1 WRU per item of each (4 with the list of them), and one S3 LIST
     start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
     finish_run             4t WRU +1 where `due_at` was set, +1 where it failed; 2t more where it pauses the DAG, and for a
-                             backfill's run, which its DAG counts beside its backfill
+                             backfill's run, which its DAG counts beside its backfill; how many instances ended how is
+                             60 bytes more of the run's item, and no write
     requeue_run            4t WRU +2 (enters queued, `due_at`)
     delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, 2t for its DAG's count,
                              one S3 LIST
@@ -112,8 +120,9 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
-    callbacks              2t WRU more in create_run, start_run, finish_run for each; a lost try with one 4t instead of 1;
-                           move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at` afterwards
+    callbacks              2t WRU more in create_run, start_run, finish_run for each, +2 of a deadline; a lost try with one
+                           4t instead of 1; move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at`
+                           afterwards; 1 more for the first deadline of a day in each process
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_, create_, change_setting  1 WRU per KB
@@ -121,11 +130,13 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
     logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
                              0.5 RRU per 4 KB of a thousand for the count
-    put_hitl_detail        1 WRU per KB +1; 4t +2 where an earlier try had asked. What begins to await input 4t instead of
+    put_hitl_detail        1 WRU per KB +2; 4t +4 where an earlier try had asked. What begins to await input 4t instead of
                              1, what is answered or times out 4t +2
     put_task_state, _asset_state   1 WRU per KB         clear_…      1 WRU per key
     edit_xcom              as put_xcom; 1 WRU more where the instance notes what is pushed
-    put_asset_events       2t WRU; per event 2t, 2t more per alias; per DAG or partition they go to 2t, +1 if none waited
+    put_asset_events       2t WRU; per event 2t +1, +1 of a task's, 2t more per alias; per DAG or partition they go to 2t,
+                             +1 if none waited; 1 more for the first event of a day in each process
+    put_asset_reference    1 WRU +1                     associate_alias        1 WRU +1
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
     create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
     note_consumers         1 WRU per event              settle       1 WRU +1
@@ -252,6 +263,10 @@ HITL: Final = "HITL#"
 HITL_OPEN: Final = "HITL#OPEN"
 HITL_ANSWERED: Final = "HITL#ANSWERED"
 """In the index of runs, where a DAG's name is escaped and holds no `#`."""
+
+
+def hitl_of_dag(dag_id: str) -> str:
+    return f"{HITL}{escape(dag_id)}"
 
 
 def hitl_detail(key: TaskInstanceKey, try_number: int) -> Key:
@@ -523,6 +538,15 @@ def events_of_alias(alias: str) -> str:
     return f"EVENTS_OF_ALIAS#{escape(alias)}"
 
 
+def asset_events_of_day(day: str) -> str:
+    return f"ASSET_EVENT#{day}"
+
+
+def asset_events_of_dag(dag_id: str) -> str:
+    """A partition of the index of runs. No DAG's own is called so: its id holds no `#`."""
+    return f"ASSET_EVENT#{escape(dag_id)}"
+
+
 def event_order(timestamp: datetime, event_id: str) -> str:
     return f"{moment(timestamp)}#{escape(event_id)}"
 
@@ -546,7 +570,16 @@ def asset_of_alias(alias: str, name: str, uri: str) -> Key:
 
 
 def assets_of_alias(alias: str) -> str:
-    return f"ASSETS_OF_ALIAS#{escape(alias)}"
+    return f"{_ALIAS}{escape(alias)}"
+
+
+def alias_of(key: Key) -> tuple[str, str, str]:
+    """(alias, name, uri) from a key that `asset_of_alias` made."""
+    name, uri = key.sk.split("#")
+    return unescape(key.pk.removeprefix(_ALIAS)), unescape(name), unescape(uri)
+
+
+_ALIAS: Final = "ASSETS_OF_ALIAS#"
 
 
 def uses(by: str, value: str) -> str:
@@ -556,6 +589,16 @@ def uses(by: str, value: str) -> str:
 
 def use(kind: str, uri: str, dag_id: str, task_id: str) -> str:
     return _checked(f"{kind}#{escape(uri)}#{escape(dag_id)}#{escape(task_id)}", "uri")
+
+
+REFERENCES: Final = "ASSET_USES#"
+ASSOCIATIONS: Final = "ASSETS_OF_ALIASES#"
+"""In the index of runs, where a DAG's name is escaped and holds no `#`."""
+
+
+def reference_order(pk: str) -> str:
+    """Any order would do."""
+    return pk.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def use_parts(sk: str) -> tuple[str, str, str, str]:
@@ -633,14 +676,23 @@ def active_connection_test(connection_id: str) -> Key:
 # --- the order of runs in indexes -------------------------------------------------------------------------------------
 
 
-def run_order(run_after: datetime, run_id: str) -> str:
-    return f"{moment(run_after)}#{escape(run_id)}"
+_UNDATED: Final = "\x01"
+"""Ends the order of a run without a logical date. Escaped ids hold nothing that sorts before it."""
 
 
-def recent_order(run_after: datetime, run: DagRunKey) -> str:
+def run_order(run_after: datetime, run_id: str, *, dated: bool = True) -> str:
+    return f"{moment(run_after)}#{escape(run_id)}" + ("" if dated else _UNDATED)
+
+
+def recent_order(run_after: datetime, run: DagRunKey, *, dated: bool = True) -> str:
     """Longer than a sort key may be where both ids are: what is cut off decides nothing but the order of equals."""
     whole = f"{moment(run_after)}#{escape(run.dag_id)}#{escape(run.run_id)}"
-    return whole.encode()[:_LONGEST].decode(errors="ignore")
+    return whole.encode()[: _LONGEST - 1].decode(errors="ignore") + ("" if dated else _UNDATED)
+
+
+def is_dated(order: str) -> bool:
+    """Whether the run has a logical date, by its place in the index of runs or of recent runs."""
+    return not order.endswith(_UNDATED)
 
 
 def backfill_order(ordinal: int, run_id: str) -> str:
@@ -670,6 +722,21 @@ def failed_runs(month: str) -> str:
 
 def failures_of_day(day: str) -> str:
     return f"FAILED#{day}"
+
+
+def deadlines_of_day(day: str) -> str:
+    return f"DEADLINE#{day}"
+
+
+def deadlines_of_dag(dag_id: str) -> str:
+    """A partition of the index of runs. No DAG's own is called so: its id holds no `#`."""
+    return f"DEADLINE#{escape(dag_id)}"
+
+
+def deadline_order(due_at: datetime, run: DagRunKey, callback_id: str) -> str:
+    """Cut where the ids are long, as `recent_order`."""
+    whole = f"{moment(due_at)}#{escape(run.dag_id)}#{escape(run.run_id)}#{escape(callback_id)}"
+    return whole.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def day(value: datetime) -> str:

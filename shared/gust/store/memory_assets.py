@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -90,6 +90,10 @@ class MemoryAssets(MemoryPart):
         with self._lock:
             return sorted(self._of_alias[alias])
 
+    def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
+        with self._lock:
+            return {alias: sorted(assets) for alias, assets in self._of_alias.items() if assets}
+
     # --- events -------------------------------------------------------------------------------------------------------
 
     def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
@@ -136,6 +140,37 @@ class MemoryAssets(MemoryPart):
                 and (before is None or event.timestamp <= before)
             ]
         return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
+
+    def walk_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[AssetEvent]:
+        with self._lock:
+            found = [
+                as_stored(event)
+                for event in self._asset_events.values()
+                if asset in (None, event.asset)
+                and source_dag_id in (None, event.source_dag_id)
+                and (first is None or event.timestamp >= first)
+                and (last is None or event.timestamp <= last)
+            ]
+        return iter(sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending))
+
+    def count_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        most: int = 1000,
+    ) -> int:
+        return len(list(self.walk_asset_events(asset, source_dag_id=source_dag_id, first=first, last=last))[:most])
 
     def _to_queue(self, event: AssetEvent, delivery: ToQueue, arrivals: int) -> None:
         queue = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id))
@@ -200,6 +235,9 @@ class MemoryAssets(MemoryPart):
     def asset_queue(self, dag_id: str) -> AssetQueue | None:
         with self._lock:
             return self._queues.get(dag_id)
+
+    def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
+        return [queue for dag_id in dag_ids if (queue := self.asset_queue(dag_id)) is not None]
 
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
         with self._lock:
@@ -283,6 +321,10 @@ class MemoryAssets(MemoryPart):
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
         with self._lock:
             return [as_stored(event) for event in self._consumed.get(run, ())]
+
+    def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
+        with self._lock:
+            return {run: self.consumed_events(run) for run in runs if run in self._consumed}
 
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
         with self._lock:

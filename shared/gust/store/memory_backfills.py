@@ -54,6 +54,12 @@ class MemoryBackfills(MemoryCallbacks):
         with self._lock:
             return [as_stored(found) for _, found in sorted(self._backfills.items()) if found.dag_id == dag_id]
 
+    def all_backfills(self, *, active: bool = False) -> list[Backfill]:
+        with self._lock:
+            found = [backfill for _, backfill in sorted(self._backfills.items())]
+            ids = set(self._active_backfills.values())
+            return [as_stored(backfill) for backfill in found if not active or backfill.backfill_id in ids]
+
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         with self._lock:
             due = [(b.backfill_id, b.due_at) for b in self._backfills.values() if b.due_at and b.due_at <= until]

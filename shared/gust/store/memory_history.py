@@ -9,7 +9,7 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import RunState
+from gust.services.ports import RunState, RunSummary
 from gust.store.memory_part import MemoryPart, as_stored
 
 
@@ -22,6 +22,20 @@ class MemoryHistory(MemoryPart):
     def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
         with self._lock:
             return [as_stored(self._runs[key]) for key in keys if key in self._runs]
+
+    def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
+        return [
+            RunSummary(run.key, run.state, run.start_date, run.end_date, run.instance_states)
+            for run in self.get_runs(keys)
+        ]
+
+    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
+        with self._lock:
+            return sorted(
+                (run.logical_date, run.key)
+                for run in self._runs.values()
+                if run.dag_id == dag_id and run.logical_date is not None and first <= run.logical_date <= last
+            )
 
     def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
         with self._lock:
@@ -57,9 +71,14 @@ class MemoryHistory(MemoryPart):
         with self._lock:
             return iter([found for found in walk if self._runs[found[1]].state is DagRunState.FAILED])
 
-    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
+    def latest_runs(self, dag_ids: Collection[str], *, dated: bool = False) -> dict[str, tuple[datetime, DagRunKey]]:
         with self._lock:
-            return {key.dag_id: key for _, key in self.walk_runs(ascending=True) if key.dag_id in dag_ids}
+            walk = self.walk_runs(ascending=True)
+            return {
+                key.dag_id: (run_after, key)
+                for run_after, key in walk
+                if key.dag_id in dag_ids and not (dated and self._runs[key].logical_date is None)
+            }
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from threading import RLock
 
@@ -48,6 +49,15 @@ class MemoryHITL:
                 and answered in (None, detail.answer is not None)
             ]
             return sorted(found, key=lambda detail: (detail.created_at, detail.key))
+
+    def walk_hitl_details(
+        self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
+    ) -> Iterator[HITLDetail]:
+        found = self.list_hitl_details(dag_id=dag_id, answered=answered)
+        return iter(found) if ascending else reversed(found)
+
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
+        return len(self.list_hitl_details(dag_id=dag_id, answered=answered)[:most])
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -45,6 +46,17 @@ class MemoryLoggedEvents(MemoryPart):
                 and (before is None or event.when < before)
             ]
             return found[:limit]
+
+    def walk_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[LoggedEvent]:
+        return iter(self.logged_events(dag_id, run_id=run_id, after=after, before=before, ascending=ascending))
 
     def count_logged_events(
         self,

@@ -51,7 +51,7 @@ def dags(world: World) -> World:
         ("?has_asset_schedule=false", ["etl", "ml"]),
         ("?asset_dependency=lake/ord", ["report"]),
         ("?asset_dependency=nothing", []),
-        ("?timetable_type=airflow.timetables.simple.NullTimetable", ["etl", "ml"]),
+        ("?timetable_type=NullTimetable", ["etl", "ml"]),
         ("?last_dag_run_state=success", ["etl"]),
         ("?dag_run_state=success&dag_run_state=failed", ["etl", "ml"]),
         ("?dag_run_start_date_gte=2026-03-04T12:00:00Z", ["etl"]),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from gust.model.asset import Asset, AssetEvent, AssetUpdate, number_of
 from gust.model.dag_run import DagRun
+from gust.model.hitl import HITLAnswer, HITLDetail
+from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from tests.unit.rest_api.conftest import NOW, Api, World
 
@@ -150,3 +153,159 @@ def test_failed_instances_are_found_without_their_runs(instances: list[tuple[str
     assert names(found) == failed[:4]
     of_dag = api.ok("get_task_instances", "GET", "/api/v2/dags/etl/dagRuns/~/taskInstances?state=failed")
     assert {ti["dag_id"] for ti in of_dag["task_instances"]} <= {"etl"}
+
+
+@pytest.mark.parametrize("most", [1, 4, 6, 100])
+def test_failed_instances_are_read_by_cursor_beyond_what_is_read_of_them_at_once(
+    instances: list[tuple[str, str, int]], api: Api, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    from gust.rest_api import history
+
+    monkeypatch.setattr(history, "FAILURES", most)
+    monkeypatch.setattr(history, "FAILURES_AT_ONCE", 2)
+    failed = [name for n, name in enumerate(instances) if n // 3 % 4 == 0 and name[1] == "load"][::-1]
+    url = f"{ALL}?state=failed&order_by=-run_after&limit=3"
+    assert [
+        name for found in pages(api, "get_task_instances", url, "task_instances") for name in names(found)
+    ] == failed
+    forward = list(pages(api, "get_task_instances", url, "task_instances"))
+    back = api.ok("get_task_instances", "GET", f"{url}&cursor={forward[2]['previous_cursor']}")
+    assert names(back) == names(forward[1])
+    read: list[tuple[str, str, int]] = []
+    while found := names(api.ok("get_task_instances", "GET", f"{url}&offset={len(read)}")):
+        read += found
+    assert read == failed
+
+
+# --- events of assets, questions, deadlines, the event log ------------------------------------------------------------
+
+EVENTS = "/api/v2/assets/events"
+MIDDLE = (NOW - timedelta(hours=50)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@pytest.fixture
+def events(world: World) -> list[AssetEvent]:
+    """Of two assets by two runs' tasks, oldest first."""
+    assets = [Asset(name=name, uri=f"s3://lake/{name}", created_at=NOW) for name in ("orders", "users")]
+    found = []
+    for n in range(120):
+        asset = assets[n % 2]
+        if n < 2:
+            world.store.put_asset(asset)
+        event = AssetEvent(
+            event_id=f"00000000-0000-4000-8000-{n:012d}",
+            name=asset.name,
+            uri=asset.uri,
+            timestamp=NOW - timedelta(hours=120 - n),
+            source_dag_id="etl",
+            source_run_id=f"r{n % 3}",
+            source_task_id="load" if n % 4 else "extract",
+        )
+        world.store.put_asset_events(event.event_id, [AssetUpdate(event)])
+        found.append(event)
+    return found
+
+
+def moments(found: dict[str, Any]) -> list[str]:
+    return [event["timestamp"] for event in found["asset_events"]]
+
+
+def as_shown(events: list[AssetEvent]) -> list[str]:
+    return [event.timestamp.isoformat().replace("+00:00", "Z") for event in events]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", lambda _: True),
+        (f"&asset_id={number_of('users', 's3://lake/users')}", lambda e: e.name == "users"),
+        ("&source_dag_id=etl&source_run_id=r1", lambda e: e.source_run_id == "r1"),
+        ("&source_run_id=r1", lambda e: e.source_run_id == "r1"),
+        ("&source_task_id=extract", lambda e: e.source_task_id == "extract"),
+        ("&name_pattern=ord", lambda e: e.name == "orders"),
+        ("&source_dag_id=etl", lambda _: True),
+        (f"&timestamp_gt={MIDDLE}", lambda e: e.event_id[-3:] > "070"),
+        (f"&timestamp_lte={MIDDLE}", lambda e: e.event_id[-3:] <= "070"),
+    ],
+)
+def test_events_of_assets_are_read_page_by_page(
+    events: list[AssetEvent], api: Api, query: str, wanted: Callable[[AssetEvent], bool]
+) -> None:
+    expected = as_shown([event for event in events if wanted(event)])
+    for order, in_order in (("timestamp", expected), ("-timestamp", expected[::-1])):
+        read: list[str] = []
+        while True:
+            found = api.ok("get_asset_events", "GET", f"{EVENTS}?order_by={order}&limit=15&offset={len(read)}{query}")
+            assert found["total_entries"] == len(expected)
+            if not moments(found):
+                break
+            read += moments(found)
+        assert read == in_order
+
+
+def test_events_in_another_order_are_sorted_among_the_newest(events: list[AssetEvent], api: Api) -> None:
+    found = api.ok("get_asset_events", "GET", f"{EVENTS}?order_by=-source_task_id&limit=5")
+    assert ({event["source_task_id"] for event in found["asset_events"]}, found["total_entries"]) == ({"load"}, 120)
+    assert api("GET", f"{EVENTS}?asset_id=12345").json == {"asset_events": [], "total_entries": 0}
+
+
+def test_the_event_log_is_read_until_the_page_is_full(world: World, api: Api) -> None:
+    for n in range(300):
+        world.store.log_event(
+            LoggedEvent(
+                when=NOW - timedelta(minutes=300 - n), event=f"e{n % 3}", owner="ann" if n % 100 == 7 else "bob"
+            )
+        )
+    url = "/api/v2/eventLogs?order_by=-when&limit=2"
+    of_ann = api.ok("get_event_logs", "GET", f"{url}&owner=ann")
+    assert ([event["owner"] for event in of_ann["event_logs"]], of_ann["total_entries"]) == (["ann", "ann"], 3)
+    last = api.ok("get_event_logs", "GET", f"{url}&owner_pattern=an&offset=2")
+    assert (len(last["event_logs"]), last["total_entries"]) == (1, 3)
+    kinds = api.ok("get_event_logs", "GET", "/api/v2/eventLogs?order_by=event&limit=3&event_pattern=e")
+    assert ([event["event"] for event in kinds["event_logs"]], kinds["total_entries"]) == (["e0"] * 3, 300)
+
+
+QUESTIONS = "/api/v2/dags/~/dagRuns/~/hitlDetails"
+
+
+@pytest.mark.parametrize("sorted_among", [1000, 5], ids=["few", "many"])
+def test_questions_are_read_page_by_page(
+    world: World, api: Api, monkeypatch: pytest.MonkeyPatch, sorted_among: int
+) -> None:
+    from gust.rest_api import hitl
+
+    monkeypatch.setattr(hitl, "SORTED_QUESTIONS", sorted_among)
+    dags = [world.dag("etl"), world.dag("dwh")]
+    for n in range(30):
+        run = world.run(dags[n % 2], f"run_{n:03d}", run_after=NOW - timedelta(hours=n))
+        state = TaskInstanceState.AWAITING_INPUT if n % 3 else TaskInstanceState.SUCCESS
+        asks = world.instance(run, "extract", state=state, try_number=1, start_date=NOW)
+        detail = HITLDetail(
+            key=asks.key, try_number=1, options=["yes"], subject=f"No. {n}", created_at=NOW + timedelta(minutes=n)
+        )
+        world.store.put_hitl_detail(detail)
+        if n % 3 == 0:
+            yes = HITLAnswer(chosen_options=["yes"], responded_at=NOW)
+            world.store.answer_hitl_detail(asks.key, 1, yes, seen=asks)
+
+    def read(query: str) -> tuple[list[str], set[int]]:
+        subjects: list[str] = []
+        totals = set()
+        while True:
+            found = api.ok("get_hitl_details", "GET", f"{QUESTIONS}?limit=4&offset={len(subjects)}{query}")
+            if not found["hitl_details"]:
+                return subjects, totals
+            totals.add(found["total_entries"])
+            subjects += [detail["subject"].removeprefix("No. ") for detail in found["hitl_details"]]
+
+    every = [str(n) for n in range(30)]
+    assert read("") == (every, {30})
+    assert read("&order_by=-created_at") == (every[::-1], {30})
+    assert read("&response_received=true") == (every[::3], {10})
+    assert read("&dag_id_pattern=dwh&response_received=false")[0] == [s for s in every[1::2] if int(s) % 3]
+    assert read("&state=success&order_by=-ti_id")[0] == every[::3][::-1]
+    of_dag = api.ok("get_hitl_details", "GET", "/api/v2/dags/dwh/dagRuns/~/hitlDetails?limit=3")
+    assert ([detail["subject"] for detail in of_dag["hitl_details"]], of_dag["total_entries"]) == (
+        ["No. 1", "No. 3", "No. 5"],
+        15,
+    )

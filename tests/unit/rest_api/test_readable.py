@@ -197,6 +197,7 @@ def test_a_call_that_nobody_thought_about_is_refused(world: World) -> None:
         *OF_FAVORITES,
         "logged_events",
         "count_logged_events",
+        "count_hitl_details",
         "references_to_assets",
     }
     others = {name for name in dir(Store) if not name.startswith("_")} - known

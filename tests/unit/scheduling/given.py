@@ -6,6 +6,7 @@ would, and lets workers report, so that a test reads as what happens.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,13 +25,15 @@ from gust.model.dag_spec import (
     TimetableSpec,
     XComLength,
 )
-from gust.model.state import DagRunState, DagRunType
+from gust.model.state import UNFINISHED, DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.rest_api.run_view import RunView
 from gust.scheduling import retry, transition
 from gust.scheduling.decide import Config, decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger
 from gust.scheduling.past import Past
+from gust.scheduling.run_view import NO_STATUS, state_name
 from gust.scheduling.transition import Transition
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -135,6 +138,8 @@ class Play:
             self.commit(moved)
         if self.last.run is not None:
             self.run = self.last.run
+            if self.run.is_finished:
+                self.check_count()
         for effect in self.last.effects:
             match effect:
                 case SendTask(instance=instance):
@@ -146,6 +151,12 @@ class Play:
                 case _:
                     pass
         return self.last
+
+    def check_count(self) -> None:
+        """A run that ends says of how many instances in each state it consists, as a list of them would."""
+        shown = Counter(state_name(view.instance) for view in RunView(self.run, self.instances, self.spec).instances)
+        in_hands = {S(name) for name in shown if name != NO_STATUS} & UNFINISHED
+        assert self.run.instance_states == ({} if in_hands else shown)
 
     def commit(self, moved: Transition) -> None:
         key = (moved.after.task_id, moved.after.map_index)

@@ -1,10 +1,12 @@
 from datetime import UTC
+from typing import Any
 
 from gust.errors import NotFound
 from gust.execution_api.datamodels.task_state_store import TaskStateStorePutBody
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
-from gust.model.dispatch import OF_DAGS
+from gust.model.dispatch import OF_DAGS, Scope
 from gust.model.state_entry import StateEntry
+from gust.services.report_task_instance import present_dispatch
 
 routes = Routes("/store/ti")
 
@@ -28,18 +30,27 @@ def set_task_state_store(call: Call[TaskStateStorePutBody, None]) -> Answer:
     entry = StateEntry(
         key=call.path["key"], value=call.body.value, updated_at=call.services.clock.now(), expires_at=expires_at
     )
+    _check_is_present(call)
     call.services.store.put_task_state(call.caller.key, entry)
     return NO_CONTENT
 
 
 @routes.delete("/{task_instance_id}/{key:path}", access=Access.OWN, scopes=EVERYBODY)
 def delete_task_state_store(call: Call[None, None]) -> Answer:
+    _check_is_present(call)
     call.services.store.delete_task_state(call.caller.key, call.path["key"])
     return NO_CONTENT
 
 
 @routes.delete("/{task_instance_id}", access=Access.OWN, scopes=EVERYBODY)
 def clear_task_state_store(call: Call[None, None]) -> Answer:
+    _check_is_present(call)
     key = call.caller.key
     call.services.store.clear_task_state(key.run, key.task_id, key.map_index)
     return NO_CONTENT
+
+
+def _check_is_present(call: Call[Any, None]) -> None:
+    """A worker that was taken for lost must not change what its successor goes by. Raises as `present_dispatch` does."""
+    if call.caller.scope is Scope.EXECUTION:
+        present_dispatch(call.services, call.caller)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag
+from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.request import Json, Request, not_found
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.ui.partitioned_dag_runs import Progress, assets_of_schedule, nothing_yet, progress_of
@@ -26,13 +27,13 @@ def next_run_assets(services: Services, request: Request) -> Json:
             _row(services, dag, key, Progress.of_none(), is_queued=key in queued, is_known=key in known)
             for key in assets
         ]
-        return {"asset_expression": spec.timetable.asset_expression, "events": rows, "pending_partition_count": None}
+        return {"asset_expression": asset_expression(spec), "events": rows, "pending_partition_count": None}
     pending = services.store.pending_partitions(dag.dag_id)
     came = {event.asset for partition in pending for event in partition.received}
     # The first in line is the one that the scheduler looks at first.
     progress = progress_of(spec, pending[0], assets) if pending else nothing_yet(spec, assets)
     return {
-        "asset_expression": spec.timetable.asset_expression,
+        "asset_expression": asset_expression(spec),
         "events": [
             _row(services, dag, key, progress[key], is_queued=key in came, is_known=key in known) for key in assets
         ],

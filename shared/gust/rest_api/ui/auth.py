@@ -40,7 +40,7 @@ def get_current_user_info(services: Services, request: Request) -> Json:  # noqa
     return {"id": request.user.name, "username": request.user.name}
 
 
-class TokenBody(Body):
+class TokenBody(Body, extra="ignore"):
     token_type: Literal["api", "cli"] = "api"  # noqa: S105 - a kind, no secret
 
 

@@ -39,9 +39,11 @@ def get_calendar(services: Services, request: Request) -> Json:
     if dag is None:
         raise not_found(f"The Dag with ID: `{request.path['dag_id']}` was not found")
     by_partition = has_range(query, "partition_date")
-    runs = [run for run in _runs(services, dag.dag_id, query, by_partition) if _date(run) is not None]
-    cells = _past(runs, query.granularity)
     spec = load_spec(services.objects, dag.spec_key)
+    if has_range(query, "logical_date") and not by_partition and not spec.timetable.partitioned:
+        cells, runs = _counted(services, dag.dag_id, query)
+    else:
+        cells, runs = _read(services, dag.dag_id, query, by_partition=by_partition)
     planned: Counter[datetime] = Counter()
     bounds = "partition_date" if by_partition else "logical_date"
     for moment in _planned(dag, spec, runs, query.granularity, request.now):
@@ -49,6 +51,28 @@ def get_calendar(services: Services, request: Request) -> Json:
             planned[_cell(moment, query.granularity)] += 1
     cells += [{"date": date, "state": PLANNED, "count": count} for date, count in planned.items()]
     return {"total_entries": len(cells), "dag_runs": cells}
+
+
+def _counted(services: Services, dag_id: str, query: _CalendarQuery) -> tuple[list[Json], list[DagRun]]:
+    """What is past by the logical dates and the states of the runs alone, and the runs of the newest cell."""
+    first, last = _bounds(query)
+    dates = {
+        key: date
+        for date, key in services.store.dates_of_runs(dag_id, first, last)
+        if within(query, "logical_date", date)
+    }
+    states = services.store.summaries_of_runs(list(dates))
+    counts = Counter((_cell(dates[run.key], query.granularity), run.state.value) for run in states)
+    newest = max((cell for cell, _ in counts), default=None)
+    shown = [run.key for run in states if _cell(dates[run.key], query.granularity) == newest]
+    return _cells(counts), services.store.get_runs(shown)
+
+
+def _read(
+    services: Services, dag_id: str, query: _CalendarQuery, *, by_partition: bool
+) -> tuple[list[Json], list[DagRun]]:
+    runs = [run for run in _runs(services, dag_id, query, by_partition) if _date(run) is not None]
+    return _past(runs, query.granularity), runs
 
 
 def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: bool) -> Iterator[DagRun]:
@@ -60,11 +84,15 @@ def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: 
     if not has_range(query, "logical_date"):
         yield from services.store.list_runs(dag_id)
         return
-    first = max(filter(None, (_bound(query, "logical_date_gte"), _bound(query, "logical_date_gt"))), default=_EARLIEST)
-    last = min(filter(None, (_bound(query, "logical_date_lte"), _bound(query, "logical_date_lt"))), default=_LATEST)
-    for run in services.store.runs_of_dates(dag_id, first, last):
+    for run in services.store.runs_of_dates(dag_id, *_bounds(query)):
         if within(query, "logical_date", run.logical_date):
             yield run
+
+
+def _bounds(query: _CalendarQuery) -> tuple[datetime, datetime]:
+    first = max(filter(None, (_bound(query, "logical_date_gte"), _bound(query, "logical_date_gt"))), default=_EARLIEST)
+    last = min(filter(None, (_bound(query, "logical_date_lte"), _bound(query, "logical_date_lt"))), default=_LATEST)
+    return first, last
 
 
 def _bound(query: _CalendarQuery, name: str) -> datetime | None:
@@ -84,6 +112,10 @@ def _cell(moment: datetime, granularity: str) -> datetime:
 
 def _past(runs: Iterable[DagRun], granularity: str) -> list[Json]:
     counts = Counter((_cell(date, granularity), run.state.value) for run in runs if (date := _date(run)) is not None)
+    return _cells(counts)
+
+
+def _cells(counts: Counter[tuple[datetime, str]]) -> list[Json]:
     return [{"date": date, "state": state, "count": count} for (date, state), count in sorted(counts.items())]
 
 

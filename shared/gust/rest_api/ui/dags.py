@@ -7,14 +7,14 @@ every DAG.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import NonNegativeInt
 
 from gust.model.dag import Dag
-from gust.model.dag_run import DagRun
-from gust.model.state import DagRunState
+from gust.model.state import FINISHED_RUN, DagRunState
+from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.dags import (
     FAVORITES,
     MoreDagFilters,
@@ -32,10 +32,10 @@ from gust.rest_api.routing import ui_operation
 from gust.rest_api.ui.dag_runs import light_run_response
 from gust.rest_api.ui.many import many
 from gust.services.context import Services
+from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 
-SEARCHED_RUNS: Final = 1000
-"""Of each DAG, when one with any run in a state is looked for: the newest of them."""
+EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class DagsUiQuery(MoreDagFilters):
@@ -66,14 +66,14 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         specs = many.map(lambda dag: load_spec(services.objects, dag.spec_key), dags)
         dags = [dag for dag, spec in zip(dags, specs, strict=True) if timetable_passes(spec, query)]
     if query.dag_run_state is not None:
-        had = many.map(partial(_has_run, services, query.dag_run_state), dags)
-        dags = [dag for dag, has in zip(dags, had, strict=True) if has]
+        having = _with_runs(services, query.dag_run_state, dags)
+        dags = [dag for dag in dags if dag.dag_id in having]
     questions: dict[str, list[HITLRow]] = {}
     if query.has_pending_actions is not None:
         for row in pending_questions(services):
             questions.setdefault(row.view.run.dag_id, []).append(row)
         dags = [dag for dag in dags if (dag.dag_id in questions) == query.has_pending_actions]
-    latest: dict[str, DagRun] = {}
+    latest: dict[str, RunSummary] = {}
     if query.last_dag_run_state is not None or _orders_by_runs(query):
         latest = latest_runs(services, [dag.dag_id for dag in dags])
     if query.last_dag_run_state is not None:
@@ -83,7 +83,7 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         lambda dag: without_nulls(
             dag_response(dag)
             | {
-                "asset_expression": asset_expression(services, dag),
+                "asset_expression": _asset_expression(services, dag),
                 "latest_dag_runs": _last_runs(services, dag, query.dag_runs_limit),
                 "pending_actions": deep_without_nulls(hitl_row_responses(services, questions.get(dag.dag_id, []))),
                 "is_favorite": is_favorite(dag),
@@ -94,17 +94,25 @@ def get_dags_ui(services: Services, request: Request) -> Json:
     return {"total_entries": found.total_entries, "dags": shown}
 
 
-def _has_run(services: Services, state: DagRunState, dag: Dag) -> bool:
-    if state is DagRunState.RUNNING and dag.running_runs:
-        return True
-    return any(run.state is state for run in services.store.list_runs(dag.dag_id, limit=SEARCHED_RUNS))
+def _with_runs(services: Services, state: DagRunState, dags: list[Dag]) -> set[str]:
+    """DAGs that have a run in the state: they count those that ended and those that run, an index holds the unfinished."""
+    counted = {
+        DagRunState.SUCCESS: lambda dag: dag.success_runs,
+        DagRunState.FAILED: lambda dag: dag.failed_runs,
+        DagRunState.RUNNING: lambda dag: dag.running_runs,
+    }
+    found = {dag.dag_id for dag in dags if state in counted and counted[state](dag)}
+    if state in FINISHED_RUN:
+        return found
+    unfinished = services.store.get_runs([key for key, _ in services.store.due_runs(EVER)])
+    return found | {run.dag_id for run in unfinished if run.state is state}
 
 
 def _orders_by_runs(query: DagsUiQuery) -> bool:
     return bool({name.lstrip("-") for name in query.order_by} & {"last_run_state", "last_run_start_date"})
 
 
-def _ordering(latest: dict[str, DagRun]) -> Ordering[Dag]:
+def _ordering(latest: dict[str, RunSummary]) -> Ordering[Dag]:
     return Ordering[Dag](
         attributes={
             "dag_id": lambda d: d.dag_id,
@@ -123,8 +131,8 @@ def _last_runs(services: Services, dag: Dag, limit: int) -> list[Json]:
     return [without_nulls(light_run_response(run)) for run in services.store.list_runs(dag.dag_id, limit=limit)]
 
 
-def asset_expression(services: Services, dag: Dag) -> Json | None:
-    return load_spec(services.objects, dag.spec_key).timetable.asset_expression if dag.is_asset_triggered else None
+def _asset_expression(services: Services, dag: Dag) -> Json | None:
+    return asset_expression(load_spec(services.objects, dag.spec_key)) if dag.is_asset_triggered else None
 
 
 def without_nulls(row: Json) -> Json:

@@ -1,42 +1,38 @@
 """`/ui/dashboard`: the home page's numbers.
 
-How many instances are in each state is counted run by run, from each run's partition. A finished run is counted once in a
-warm function. Where a window holds more runs than are read for one answer, the newest are counted, and the answer says that
-its numbers are lower bounds, as Airflow's does beyond its own limit.
+A run that has ended says how many of its instances are in each state, so that a window is counted by reading its runs; only
+of those that have not ended the instances are looked at. Where a window holds more than is read for one answer, the newest
+are counted, and the answer says that its numbers are lower bounds, as Airflow's does beyond its own limit.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from threading import Lock
-from typing import Any, Final
+from typing import Final
 
-from gust.model.dag_run import DagRun
-from gust.model.state import DagRunState, TaskInstanceState
-from gust.rest_api.dags import latest_runs
-from gust.rest_api.request import Json, Query, Request
+from gust.model.dag import Dag
+from gust.model.state import FINISHED_RUN, DagRunState, TaskInstanceState
+from gust.rest_api.request import Json, NamedMoment, Query, Request
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.run_view import load_view
 from gust.rest_api.ui.many import many
+from gust.scheduling.run_view import NO_STATUS, state_name
 from gust.services.context import Services
+from gust.services.ports import RunSummary
 
 COUNTED_RUNS: Final = 10_000
-READ_RUNS: Final = 500
-"""Runs whose instances are read for one answer, beside those whose counts are known."""
+READ_RUNS: Final = 200
+"""Runs whose instances are read for one answer: those that have not ended, or were still moving when they did."""
 
-NO_STATUS: Final = "no_status"
-KEPT: Final = 20_000
-
-_known: OrderedDict[tuple[Any, ...], Counter[str]] = OrderedDict()
-_lock = Lock()
+WALKED_FAILURES: Final = 3000
 
 
 class HistoricalQuery(Query):
-    start_date: datetime
-    end_date: datetime | None = None
+    start_date: NamedMoment
+    end_date: NamedMoment | None = None
 
 
 @ui_operation("historical_metrics")
@@ -44,17 +40,21 @@ def historical_metrics(services: Services, request: Request) -> Json:
     query = request.query(HistoricalQuery)
     first, last = _utc(query.start_date), _utc(query.end_date or request.now)
     keys = [key for _, key in islice(services.store.walk_runs(first=first, last=last), COUNTED_RUNS + 1)]
-    runs = services.store.get_runs(keys[:COUNTED_RUNS])
-    unknown = [run for run in runs if _mark(run) not in _known]
-    counted = [run for run in runs if _mark(run) in _known] + unknown[:READ_RUNS]
+    runs = services.store.summaries_of_runs(keys[:COUNTED_RUNS])
     instances: Counter[str] = Counter()
-    for states in many.map(partial(_states_in, services), counted):
+    unknown = []
+    for run in runs:
+        if run.state in FINISHED_RUN and run.instance_states:
+            instances.update(run.instance_states)
+        else:
+            unknown.append(run)
+    for states in many.map(partial(_states_in, services), unknown[:READ_RUNS]):
         instances.update(states)
     return {
         "dag_run_states": _every(DagRunState) | Counter(run.state.value for run in runs),
         "task_instance_states": {NO_STATUS: 0} | _every(TaskInstanceState) | instances,
         "dag_run_counts_are_lower_bounds": len(keys) > COUNTED_RUNS,
-        "task_instance_counts_are_lower_bounds": len(keys) > COUNTED_RUNS or len(runs) > len(counted),
+        "task_instance_counts_are_lower_bounds": len(keys) > COUNTED_RUNS or len(unknown) > READ_RUNS,
     }
 
 
@@ -66,48 +66,37 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _mark(run: DagRun) -> tuple[Any, ...]:
-    """Changes when a finished run's instances may have."""
-    return (run.dag_id, run.run_id, run.clear_number, run.end_date, run.state)
-
-
-def _states_in(services: Services, run: DagRun) -> Counter[str]:
-    with _lock:
-        if (known := _known.get(_mark(run))) is not None:
-            return known
+def _states_in(services: Services, run: RunSummary) -> Counter[str]:
     view = load_view(services, run.key)
-    if view is None:
-        return Counter()
-    states = Counter(v.instance.state.value if v.instance.state else NO_STATUS for v in view.instances)
-    if view.run.is_finished:
-        with _lock:
-            _known[_mark(view.run)] = states
-            while len(_known) > KEPT:
-                _known.popitem(last=False)
-    return states
+    return Counter() if view is None else Counter(state_name(found.instance) for found in view.instances)
 
 
 @ui_operation("dag_stats")
 def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
     dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
-    states = _last_states(services, [dag.dag_id for dag in dags])
     by_state = _unfinished(services, {dag.dag_id for dag in dags})
     by_state[DagRunState.RUNNING] |= {dag.dag_id for dag in dags if dag.running_runs}
     return {
         "active_dag_count": sum(not dag.is_paused for dag in dags),
-        "failed_dag_count": sum(state is DagRunState.FAILED for state in states),
+        "failed_dag_count": _failed_last(services, dags),
         "running_dag_count": len(by_state[DagRunState.RUNNING]),
         "queued_dag_count": len(by_state[DagRunState.QUEUED]),
     }
 
 
-def _last_states(services: Services, dag_ids: list[str]) -> list[DagRunState | None]:
-    """Of each DAG's run with the latest logical date, which mostly is its newest."""
-    newest = latest_runs(services, dag_ids)
-    without_date = [run.dag_id for run in newest.values() if run.logical_date is None]
-    earlier = many.map(lambda dag_id: next(services.store.runs_before(dag_id, None), None), without_date)
-    found = newest | dict(zip(without_date, earlier, strict=True))
-    return [run.state if (run := found.get(dag_id)) else None for dag_id in dag_ids]
+def _failed_last(services: Services, dags: list[Dag]) -> int:
+    """DAGs whose last run with a logical date failed. A DAG counts how its runs end: most have none that did. The others'
+    last runs are compared with those that failed since, which an index holds; only of old ones the runs are read."""
+    latest = services.store.latest_runs([dag.dag_id for dag in dags if dag.failed_runs], dated=True)
+    if not latest:
+        return 0
+    oldest = min(run_after for run_after, _ in latest.values())
+    walked = list(islice(services.store.walk_failed_runs(first=oldest), WALKED_FAILURES + 1))
+    last_walked = walked[-1][0] if len(walked) > WALKED_FAILURES else None
+    failed = {key for _, key in walked}
+    of_old_ones = [key for at, key in latest.values() if last_walked is not None and at <= last_walked]
+    failed |= {run.key for run in services.store.get_runs(of_old_ones) if run.state is DagRunState.FAILED}
+    return sum(key in failed for _, key in latest.values())
 
 
 def _unfinished(services: Services, dag_ids: set[str]) -> dict[DagRunState, set[str]]:

@@ -19,6 +19,7 @@ from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.rest_api.dag_run import versions_reader
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.deadlines import is_missed
+from gust.rest_api.history import SORTED
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.request import Answer, Json, Problem, Query, Request, encode, not_found
 from gust.rest_api.routing import ui_operation
@@ -69,8 +70,16 @@ OWN_ORDER: Final = Ordering[DagRun](
 """Where none is asked for, the timetable's."""
 
 
+def _check(query: _GridQuery) -> None:
+    """Raises what is wrong with the question, whatever DAG it is about."""
+    _filter(query)
+    if query.order_by not in ([], ["id"]):
+        ORDERING.resolve(query.order_by)
+
+
 def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]:
-    """The page of runs. The UI asks for the newest, and of those no more are read than it takes."""
+    """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is made
+    among the newest."""
     wanted = _filter(query)
     if query.order_by == ["-run_after"]:
         return _newest(services, dag.dag_id, wanted, query.offset, query.limit)
@@ -80,7 +89,7 @@ def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]
         order = OWN_ORDER.resolve(["logical_date"] if by_assets else ["data_interval_end", "logical_date"])
     else:
         order = ORDERING.resolve(query.order_by)
-    runs = [run for run in services.store.list_runs(dag.dag_id) if wanted(run)]
+    runs = [run for run in services.store.list_runs(dag.dag_id, limit=SORTED) if wanted(run)]
     return page(runs, order, limit=query.limit, offset=query.offset).rows
 
 
@@ -118,6 +127,7 @@ def _newest(services: Services, dag_id: str, wanted: Callable[[DagRun], bool], o
 def get_grid_runs(services: Services, request: Request) -> Answer:
     query = request.query(GridQuery)
     dag = services.store.get_dag(request.path["dag_id"])
+    _check(query)
     if dag is None:
         if query.order_by not in ([], ["id"]):
             return Answer(body=[])
@@ -175,6 +185,7 @@ def _no_dag(request: Request) -> Problem:
 def get_dag_structure(services: Services, request: Request) -> Answer:
     """The newest version's tasks, then those that only older versions of the shown runs have."""
     query = request.query(StructureQuery)
+    _check(query)
     dag = services.store.get_dag(request.path["dag_id"])
     if dag is None:
         raise _no_dag(request)

@@ -12,6 +12,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunType
+from gust.rest_api.asset_expression import asset_expression
 from gust.rest_api.request import Json, Query, Request, not_found
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.ui.many import many
@@ -20,7 +21,7 @@ from gust.scheduling.partition_mapper import AssetMapper, mappers_of
 from gust.services.context import Services
 from gust.services.specs import load_spec
 
-LAST_RUNS: Final = 100
+LAST_RUNS: Final = 50
 """Of each DAG, those made of partitions are looked for among so many."""
 
 
@@ -112,7 +113,7 @@ def get_partitioned_dag_runs(services: Services, request: Request) -> Json:
     rows.sort(key=lambda row: row["created_at"] or "", reverse=True)
     shown = {row["dag_id"] for row in rows}
     specs = {dag.dag_id: load_spec(services.objects, dag.spec_key) for dag in dags if dag.dag_id in shown}
-    expressions = {dag_id: spec.timetable.asset_expression for dag_id, spec in specs.items()}
+    expressions = {dag_id: asset_expression(spec) for dag_id, spec in specs.items()}
     return {
         "partitioned_dag_runs": rows,
         "total": len(rows),
@@ -193,7 +194,7 @@ def get_pending_partitioned_dag_run(services: Services, request: Request) -> Jso
         "assets": [_asset(asset, one, asset in known) for asset, one in progress.items()],
         "total_required": sum(one.required_count for one in progress.values()),
         "total_received": sum(one.received_count for one in progress.values()),
-        "asset_expression": spec.timetable.asset_expression,
+        "asset_expression": asset_expression(spec),
     }
 
 

@@ -8,7 +8,7 @@ is `consumed_until`: no event is stored with a moment that a run of the DAG has 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -61,6 +61,8 @@ class DynamoDBAssetQueues(DynamoDBHistory):
 
     def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
         writes = _writes(updates)
+        for update in updates:
+            self._note_day(update.event.timestamp)
         for _ in range(_ATTEMPTS):
             at_once, later = writes[:_ROOM], writes[_ROOM:]
             guard: Item = {"left": _names(later), "at": items.moment(updates[0].event.timestamp)} if later else {}
@@ -117,6 +119,11 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         item = self._table.get(keyspace.asset_queue(dag_id))
         return None if item is None else _read_queue(dag_id, item)
 
+    def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
+        places = {dag_id: keyspace.asset_queue(dag_id) for dag_id in dag_ids}
+        found = self._table.get_all(list(places.values()))
+        return [_read_queue(dag_id, found[key]) for dag_id, key in places.items() if key in found]
+
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
         found = self._table.query(keyspace.asset_queues(dag_id), begins_with=keyspace.PARTITIONS)
         pending = [_read_partition(dag_id, item) for item in found]
@@ -131,8 +138,9 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
         self._note_day(run.run_after)
+        self._note_days(callbacks)
         where = keyspace.consumed_events(run.key)
-        document = self._documents.keep(where.pk, "asset_events", [_event_document(event) for event in events])
+        document = self._documents.keep(where.pk, "asset_events", [event_document(event) for event in events])
         try:
             self._table.transact(
                 *new_run(run), Put(where, document), *callback_writes(callbacks), _consumption(run, consuming)
@@ -185,6 +193,13 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         item = self._table.get(keyspace.consumed_events(run))
         return [] if item is None else [_event_of(document) for document in self._documents.read(item)]
 
+    def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
+        places = {run: keyspace.consumed_events(run) for run in runs}
+        stored = self._table.get_all(list(places.values()))
+        found = [run for run, key in places.items() if key in stored]
+        read = self._parallel.map(lambda run: self._documents.read(stored[places[run]]), found)
+        return {run: list(map(_event_of, documents)) for run, documents in zip(found, read, strict=True)}
+
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
         self._table.put_all((keyspace.consumer(event.event_id, run), {}) for event in events)
 
@@ -205,13 +220,15 @@ class _Stored:
 
     key: Key
     event: AssetEvent
+    listed: bool
+    """Only under its asset it is found among all events, and among those of its DAG."""
 
     @property
     def name(self) -> str:
         return f"{self.key.pk} {self.event.event_id}"
 
     def build(self, _: Item | None) -> Put:
-        return Put(self.key, items.ASSET_EVENT.item(self.event))
+        return Put(self.key, items.ASSET_EVENT.item(self.event) | (listing_of_event(self.event) if self.listed else {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +310,9 @@ def _stored(updates: Sequence[AssetUpdate]) -> list[_Stored]:
     for update in updates:
         event = update.event
         order = keyspace.event_order(event.timestamp, event.event_id)
-        found.append(_Stored(Key(keyspace.events_of_asset(event.name), order), event))
+        found.append(_Stored(Key(keyspace.events_of_asset(event.name), order), event, listed=True))
         for alias in sorted(set(event.source_aliases)):
-            found.append(_Stored(Key(keyspace.events_of_alias(alias), order), event))
+            found.append(_Stored(Key(keyspace.events_of_alias(alias), order), event, listed=False))
     return found
 
 
@@ -314,6 +331,16 @@ def _arrivals(updates: Sequence[AssetUpdate]) -> list[_ToQueue | _ToPartition]:
         *(_ToQueue(dag_id, tuple(events)) for dag_id, events in queues.items()),
         *(_ToPartition(*key, tuple(events)) for key, events in partitions.items()),
     ]
+
+
+def listing_of_event(event: AssetEvent) -> Item:
+    order = items.text(keyspace.event_order(event.timestamp, event.event_id))
+    across = items.text(keyspace.asset_events_of_day(keyspace.day(event.timestamp)))
+    listed: Item = {"recent_pk": across, "recent_sk": order}
+    if event.source_dag_id is None:
+        return listed
+    of_dag = keyspace.asset_events_of_dag(event.source_dag_id)
+    return listed | {"runs_pk": items.text(of_dag), "runs_sk": order}
 
 
 def _names(writes: Sequence[_Write]) -> Attribute:
@@ -401,7 +428,7 @@ def _moment(item: Item, name: str) -> datetime | None:
     return keyspace.moment_from(item[name]["S"]) if name in item else None
 
 
-def _event_document(event: AssetEvent) -> dict[str, Any]:
+def event_document(event: AssetEvent) -> dict[str, Any]:
     return items.ASSET_EVENT.item(event)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from gust.model.asset import AssetKey, AssetReference
 from gust.store import items, keyspace
@@ -10,6 +11,9 @@ from gust.store.items import Item
 from gust.store.keyspace import Key
 from gust.store.parallel import Parallel
 from gust.store.table import Expression, Table, key_of
+
+_FEW: Final = 10
+"""Assets whose references are looked for one by one; of more, all references are read."""
 
 
 class DynamoDBAssetReferences:
@@ -19,7 +23,8 @@ class DynamoDBAssetReferences:
     _parallel: Parallel
 
     def put_asset_reference(self, reference: AssetReference) -> None:
-        kept = {"what": items.text(reference.what)}
+        kept = {"what": items.text(reference.what), "runs_pk": items.text(keyspace.REFERENCES)}
+        kept["runs_sk"] = items.text(keyspace.reference_order(_key(reference).pk))
         if reference.created_at is not None:
             kept["created_at"] = items.moment(reference.created_at)
         self._table.update(_key(reference), Expression().keep(kept))
@@ -35,7 +40,13 @@ class DynamoDBAssetReferences:
         return self._references_to(asset, begins_with="")
 
     def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
-        return dict(zip(assets, self._parallel.map(self.references_to_asset, assets), strict=True))
+        if len(assets) <= _FEW:
+            return dict(zip(assets, self._parallel.map(self.references_to_asset, assets), strict=True))
+        keys = sorted(key_of(item) for item in self._table.query_index(keyspace.INDEX_RUNS, keyspace.REFERENCES))
+        found: dict[str, list[AssetReference]] = {}
+        for key, item in sorted(self._table.get_all(keys).items()):
+            found.setdefault(key.pk, []).append(_read(item))
+        return {asset: _to_asset(asset, (found.get(pk, ()) for pk in _partitions(asset))) for asset in assets}
 
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
         return self._references_to(asset, begins_with="schedule#")
@@ -44,9 +55,17 @@ class DynamoDBAssetReferences:
         return [_read(item) for item in self._table.query(keyspace.uses("ALIAS", alias), begins_with="schedule#")]
 
     def _references_to(self, asset: AssetKey, *, begins_with: str) -> list[AssetReference]:
-        partitions = keyspace.uses("NAME", asset.name), keyspace.uses("URI", asset.uri)
-        found = (_read(item) for pk in partitions for item in self._table.query(pk, begins_with=begins_with))
-        return [reference for reference in found if reference.what != "asset" or reference.uri == asset.uri]
+        queries = (self._table.query(pk, begins_with=begins_with) for pk in _partitions(asset))
+        return _to_asset(asset, (map(_read, found) for found in queries))
+
+
+def _partitions(asset: AssetKey) -> tuple[str, str]:
+    return keyspace.uses("NAME", asset.name), keyspace.uses("URI", asset.uri)
+
+
+def _to_asset(asset: AssetKey, found: Iterable[Iterable[AssetReference]]) -> list[AssetReference]:
+    """Of all that name its name or its URI."""
+    return [ref for of_partition in found for ref in of_partition if ref.what != "asset" or ref.uri == asset.uri]
 
 
 def _key(reference: AssetReference) -> Key:

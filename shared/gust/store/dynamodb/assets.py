@@ -9,15 +9,18 @@ from typing import Final
 
 from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
 from gust.store import items, keyspace
+from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes
+from gust.store.keyspace import Key
 from gust.store.table import Expression, Table, key_of
 
 _EARLIEST: Final = "0"
 """Sorts before every moment."""
 _LATEST: Final = "~"
 """Sorts after every moment."""
+_EVENTS_AT_A_TIME: Final = (60, 200, 400)
 
 
-class DynamoDBAssets:
+class DynamoDBAssets(DynamoDBHistory):
     """Implements `services.ports.AssetStore`."""
 
     _table: Table
@@ -74,10 +77,74 @@ class DynamoDBAssets:
         last = _LATEST if before is None else keyspace.moment(before) + _LATEST
         found: list[AssetEvent] = []
         for partition in self._partitions(name, uri, alias):
-            of_partition = self._table.query_between(partition, first, last, ascending=ascending)
+            pages = None if limit is None else page_sizes((limit, 10 * limit, 1000))
+            of_partition = self._table.query_between(partition, first, last, ascending=ascending, pages=pages)
             events = (items.ASSET_EVENT.read(item) for item in of_partition)
             found += islice((event for event in events if _is_wanted(event, name, uri, alias)), limit)
         return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not ascending)[:limit]
+
+    def walk_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[AssetEvent]:
+        if source_dag_id is not None or asset is None:
+            keys = self._keys_of_asset_events(source_dag_id, first, last, ascending=ascending)
+            for size in page_sizes(_EVENTS_AT_A_TIME):
+                if not (part := list(islice(keys, size))):
+                    return
+                stored = self._table.get_all(part)
+                events = (items.ASSET_EVENT.read(stored[key]) for key in part if key in stored)
+                yield from (event for event in events if asset in (None, event.asset))
+            return
+        start, end = bounds(first, last)
+        of_asset = self._table.query_between(
+            keyspace.events_of_asset(asset.name), start or _EARLIEST, end or _LATEST, ascending=ascending,
+            pages=page_sizes(_EVENTS_AT_A_TIME),
+        )  # fmt: skip
+        yield from (event for item in of_asset if (event := items.ASSET_EVENT.read(item)).asset == asset)
+
+    def count_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        most: int = 1000,
+    ) -> int:
+        if asset is not None and source_dag_id is None and len(self.list_assets(name=asset.name)) == 1:
+            start, end = bounds(first, last)
+            of_asset = keyspace.events_of_asset(asset.name)
+            return self._table.count_between(of_asset, start or _EARLIEST, end or _LATEST, most=most)
+        if asset is not None:
+            return sum(
+                1
+                for _ in islice(
+                    self.walk_asset_events(asset, source_dag_id=source_dag_id, first=first, last=last), most
+                )
+            )
+        return sum(1 for _ in islice(self._keys_of_asset_events(source_dag_id, first, last, ascending=True), most))
+
+    def _keys_of_asset_events(
+        self, source_dag_id: str | None, first: datetime | None, last: datetime | None, *, ascending: bool
+    ) -> Iterator[Key]:
+        start, end = bounds(first, last)
+        partitions: Iterator[tuple[str, str]]
+        if source_dag_id is not None:
+            partitions = iter([(keyspace.INDEX_RUNS, keyspace.asset_events_of_dag(source_dag_id))])
+        else:
+            days = self._known_days(first, last, ascending=ascending)
+            partitions = ((keyspace.INDEX_RECENT, keyspace.asset_events_of_day(day)) for day in days)
+        for index, pk in partitions:
+            found = self._table.query_index_between(
+                index, pk, start, end, ascending=ascending, pages=page_sizes(_EVENTS_AT_A_TIME)
+            )
+            yield from map(key_of, found)
 
     def put_asset_alias(self, alias: AssetAlias) -> None:
         self._table.put(keyspace.asset_alias(alias.name), items.ASSET_ALIAS.item(alias))
@@ -87,12 +154,23 @@ class DynamoDBAssets:
         return sorted(found, key=lambda alias: alias.name)
 
     def associate_alias(self, alias: str, asset: AssetKey) -> None:
-        item = {"name": items.text(asset.name), "uri": items.text(asset.uri)}
-        self._table.put(keyspace.asset_of_alias(alias, asset.name, asset.uri), item)
+        where = keyspace.asset_of_alias(alias, asset.name, asset.uri)
+        listed = {
+            "runs_pk": items.text(keyspace.ASSOCIATIONS),
+            "runs_sk": items.text(keyspace.reference_order(where.pk)),
+        }
+        self._table.put(where, {"name": items.text(asset.name), "uri": items.text(asset.uri), **listed})
 
     def assets_of_alias(self, alias: str) -> list[AssetKey]:
         found = self._table.query(keyspace.assets_of_alias(alias))
         return sorted(AssetKey(item["name"]["S"], item["uri"]["S"]) for item in found)
+
+    def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
+        found: dict[str, list[AssetKey]] = {}
+        for item in self._table.query_index(keyspace.INDEX_RUNS, keyspace.ASSOCIATIONS):
+            alias, name, uri = keyspace.alias_of(key_of(item))
+            found.setdefault(alias, []).append(AssetKey(name, uri))
+        return {alias: sorted(assets) for alias, assets in found.items()}
 
     def _partitions(self, name: str | None, uri: str | None, alias: str | None) -> Iterable[str]:
         if alias is not None:

@@ -65,6 +65,17 @@ class DynamoDBBackfills(DynamoDBHistory):
         stored = self._table.get_all(keys)
         return [_read(stored[key]) for key in keys if key in stored]
 
+    def all_backfills(self, *, active: bool = False) -> list[Backfill]:
+        if active:
+            active_ones = self._table.query(keyspace.ACTIVE_BACKFILLS)
+            keys = [keyspace.backfill(int(item["backfill_id"]["N"])) for item in active_ones if "backfill_id" in item]
+        else:
+            counter = self._table.get(keyspace.sequence(_SEQUENCE))
+            last = 0 if counter is None else int(counter["last"]["N"])
+            keys = [keyspace.backfill(number) for number in range(1, last + 1)]
+        stored = self._table.get_all(keys)
+        return [_read(stored[key]) for key in sorted(stored, key=lambda key: keyspace.backfill_id(key.pk))]
+
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_BACKFILLS, until=keyspace.moment(until))
         due = [
@@ -102,6 +113,7 @@ class DynamoDBBackfills(DynamoDBHistory):
     ) -> None:
         if before is None:
             self._note_day(run.run_after)
+        self._note_days(callbacks)
         of_run: list[Put | Update] = [*new_run(run)] if before is None else [run_update(before, run)]
         still = Expression().exists().still(items.BACKFILL.attributes(fences.backfill_fence(backfill)))
         of_backfill = counted(before, run, _changing(still, backfill, replace(backfill, made=made)))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Final
 
 from gust.errors import StaleCallback
-from gust.model.callback import Callback
+from gust.model.callback import Callback, CallbackKind
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
-from gust.store.items import Item
+from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes
+from gust.store.items import Attribute, Item
+from gust.store.keyspace import Key
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
+_DEADLINES_AT_A_TIME: Final = (60, 200, 1000)
 
-class DynamoDBCallbacks:
+
+class DynamoDBCallbacks(DynamoDBHistory):
     """Implements `services.ports.CallbackStore`."""
 
     _table: Table
@@ -26,7 +33,42 @@ class DynamoDBCallbacks:
         found = self._table.query(keyspace.run_partition(run), begins_with=keyspace.CALLBACKS)
         return [read_callback(run, keyspace.callback_id(key_of(item)) or "", item) for item in found]
 
+    def walk_deadlines(
+        self,
+        dag_id: str | None = None,
+        *,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[Callback]:
+        keys = self._keys_of_deadlines(dag_id, first, last, ascending=ascending)
+        for size in page_sizes(_DEADLINES_AT_A_TIME):
+            if not (part := list(islice(keys, size))):
+                return
+            stored = self._table.get_all(part)
+            for key in part:
+                run, callback_id = keyspace.run_key(key.pk), keyspace.callback_id(key)
+                if key in stored and run is not None and callback_id is not None:
+                    yield read_callback(run, callback_id, stored[key])
+
+    def _keys_of_deadlines(
+        self, dag_id: str | None, first: datetime | None, last: datetime | None, *, ascending: bool
+    ) -> Iterator[Key]:
+        start, end = bounds(first, last)
+        partitions: Iterator[tuple[str, str]]
+        if dag_id is not None:
+            partitions = iter([(keyspace.INDEX_RUNS, keyspace.deadlines_of_dag(dag_id))])
+        else:
+            days = self._known_days(first, last, ascending=ascending)
+            partitions = ((keyspace.INDEX_RECENT, keyspace.deadlines_of_day(day)) for day in days)
+        for index, pk in partitions:
+            found = self._table.query_index_between(
+                index, pk, start, end, ascending=ascending, pages=page_sizes(_DEADLINES_AT_A_TIME)
+            )
+            yield from map(key_of, found)
+
     def move_callback(self, move: CallbackMove) -> None:
+        self._note_days([move])
         write = callback_write(move)
         try:
             match write:
@@ -54,11 +96,27 @@ def callback_write(move: CallbackMove) -> Put | Update | Delete:
         raise ValueError("a move from nothing to nothing")
     key = keyspace.callback(known.run_key, known.callback_id)
     if before is None:
-        return Put(key, items.CALLBACK.item(known), Expression().is_new())
+        listed = {name: attribute for name, attribute in _listing_of(known).items() if attribute is not None}
+        return Put(key, items.CALLBACK.item(known) | listed, Expression().is_new())
     still = Expression().exists().still(items.CALLBACK.attributes(fences.callback_fence(before)))
     if after is None:
         return Delete(key, still)
-    return Update(key, still.change(items.CALLBACK.attributes(fences.changed_callback_fields(before, after))))
+    was, becomes = _listing_of(before), _listing_of(after)
+    moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
+    return Update(key, still.change(items.CALLBACK.attributes(fences.changed_callback_fields(before, after)) | moved))
+
+
+def _listing_of(callback: Callback) -> dict[str, Attribute | None]:
+    """Where a deadline stands among those of all runs, and of its DAG's."""
+    if callback.kind is not CallbackKind.DEADLINE or callback.due_at is None:
+        return dict.fromkeys(("recent_pk", "recent_sk", "runs_pk", "runs_sk"))
+    order = items.text(keyspace.deadline_order(callback.due_at, callback.run_key, callback.callback_id))
+    return {
+        "recent_pk": items.text(keyspace.deadlines_of_day(keyspace.day(callback.due_at))),
+        "recent_sk": order,
+        "runs_pk": items.text(keyspace.deadlines_of_dag(callback.dag_id)),
+        "runs_sk": order,
+    }
 
 
 def read_callback(run: DagRunKey, callback_id: str, item: Item) -> Callback:

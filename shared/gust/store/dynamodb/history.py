@@ -12,7 +12,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+from gust.model.callback import CallbackKind
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.scheduling.callback import CallbackMove
 from gust.store import keyspace
 from gust.store.parallel import Parallel
 from gust.store.table import Table, key_of
@@ -41,56 +43,76 @@ class DynamoDBHistory:
         last: datetime | None = None,
         ascending: bool = False,
     ) -> Iterator[tuple[datetime, DagRunKey]]:
-        start, end = _bounds(first, last)
+        return (_of_run(order, key) for order, key in self._walk(dag_id, first, last, ascending=ascending))
+
+    def _walk(
+        self, dag_id: str | None, first: datetime | None, last: datetime | None, *, ascending: bool
+    ) -> Iterator[tuple[str, keyspace.Key]]:
+        """Where the runs stand in the index."""
+        start, end = bounds(first, last)
         if dag_id is not None:
             found = self._table.query_index_between(
-                keyspace.INDEX_RUNS, keyspace.escape(dag_id), start, end, ascending=ascending, pages=_pages(_AT_A_TIME)
+                keyspace.INDEX_RUNS,
+                keyspace.escape(dag_id),
+                start,
+                end,
+                ascending=ascending,
+                pages=page_sizes(_AT_A_TIME),
             )
             for item in found:
-                yield _of_run(item["runs_sk"]["S"], key_of(item))
+                yield item["runs_sk"]["S"], key_of(item)
             return
         for day in self._known_days(first, last, ascending=ascending):
             found = self._table.query_index_between(
                 keyspace.INDEX_RECENT, keyspace.runs_of_day(day), start, end, ascending=ascending,
-                pages=_pages(_AT_A_TIME),
+                pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
-                yield _of_run(item["recent_sk"]["S"], key_of(item))
+                yield item["recent_sk"]["S"], key_of(item)
 
     def walk_failed_runs(
         self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
     ) -> Iterator[tuple[datetime, DagRunKey]]:
-        start, end = _bounds(first, last)
+        start, end = bounds(first, last)
         months = dict.fromkeys(day[:7] for day in self._known_days(first, last, ascending=ascending))
         for month in months:
             found = self._table.query_index_between(
                 keyspace.INDEX_QUEUED, keyspace.failed_runs(month), start, end, ascending=ascending,
-                pages=_pages(_AT_A_TIME),
+                pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
                 yield _of_run(item["queued_sk"]["S"], key_of(item))
 
-    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, DagRunKey]:
-        found: dict[str, DagRunKey] = {}
+    def latest_runs(self, dag_ids: Collection[str], *, dated: bool = False) -> dict[str, tuple[datetime, DagRunKey]]:
+        found: dict[str, tuple[datetime, DagRunKey]] = {}
         missing = set(dag_ids)
+
+        def of_dag(dag_id: str) -> tuple[datetime, DagRunKey] | None:
+            return next(self._latest(dag_id, dated=dated), None)
+
         if len(missing) > _FEW:
-            for _, key in islice(self.walk_runs(), _WALKED_PER_DAG * len(missing)):
+            for run_after, key in islice(self._latest(None, dated=dated), _WALKED_PER_DAG * len(missing)):
                 if key.dag_id in missing:
-                    found[key.dag_id] = key
+                    found[key.dag_id] = run_after, key
                     missing.discard(key.dag_id)
                     if not missing:
                         return found
-        newest = self._parallel.map(lambda dag_id: next(self.walk_runs(dag_id), None), sorted(missing))
-        return found | {key.dag_id: key for one in newest if one is not None for key in one[1:]}
+        newest = self._parallel.map(of_dag, sorted(missing))
+        return found | {one[1].dag_id: one for one in newest if one is not None}
+
+    def _latest(self, dag_id: str | None, *, dated: bool) -> Iterator[tuple[datetime, DagRunKey]]:
+        for order, key in self._walk(dag_id, None, None, ascending=False):
+            if not dated or keyspace.is_dated(order):
+                yield _of_run(order, key)
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False
     ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
-        start, end = _bounds(first, None)
+        start, end = bounds(first, None)
         for day in self._known_days(first, None, ascending=ascending):
             found = self._table.query_index_between(
                 keyspace.INDEX_RECENT, keyspace.failures_of_day(day), start, end, ascending=ascending,
-                pages=_pages(_AT_A_TIME),
+                pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
                 if (key := keyspace.instance_key(key_of(item))) is not None:
@@ -99,9 +121,15 @@ class DynamoDBHistory:
     def _known_days(self, first: datetime | None, last: datetime | None, *, ascending: bool) -> Iterator[str]:
         start = keyspace.EARLIEST if first is None else keyspace.day(first)
         end = keyspace.LATEST if last is None else keyspace.day(last)
-        days = self._table.query_between(keyspace.DAYS, start, end, ascending=ascending, pages=_pages(_DAYS))
+        days = self._table.query_between(keyspace.DAYS, start, end, ascending=ascending, pages=page_sizes(_DAYS))
         for item in days:
             yield key_of(item).sk
+
+    def _note_days(self, callbacks: Sequence[CallbackMove]) -> None:
+        """Of the deadlines among them."""
+        for move in callbacks:
+            if move.after is not None and move.after.kind is CallbackKind.DEADLINE and move.after.due_at is not None:
+                self._note_day(move.after.due_at)
 
     def _note_day(self, moment: datetime) -> None:
         """Before what is found by its day is written; a day that holds nothing after all costs a walk one query."""
@@ -111,13 +139,13 @@ class DynamoDBHistory:
             self._days.add(day)
 
 
-def _pages(sizes: Sequence[int]) -> Iterator[int]:
+def page_sizes(sizes: Sequence[int]) -> Iterator[int]:
     yield from sizes
     while True:
         yield sizes[-1]
 
 
-def _bounds(first: datetime | None, last: datetime | None) -> tuple[str, str] | tuple[None, None]:
+def bounds(first: datetime | None, last: datetime | None) -> tuple[str, str] | tuple[None, None]:
     """Of sort keys that begin with a moment, both included."""
     if first is None and last is None:
         return None, None

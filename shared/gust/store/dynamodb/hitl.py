@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
 
 from gust.errors import StaleHITLDetail, StaleTaskInstance
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
@@ -12,12 +14,19 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.history import page_sizes
 from gust.store.items import Attribute, Item
+from gust.store.keyspace import Key
 from gust.store.parallel import Parallel
 from gust.store.table import Check, ConditionFailed, Expression, Put, Table, Update, key_of
 
 _ASKED = ("options", "subject", "body", "defaults", "multiple", "params", "assigned_users")
+_AT_A_TIME: Final = (60, 200)
+_KEYS_AT_A_TIME: Final = (120, 1000)
 _LISTED, _LISTED_AT = keyspace.INDEX_KEYS[keyspace.INDEX_RUNS]
+
+
+_OF_DAG, _OF_DAG_AT = keyspace.INDEX_KEYS[keyspace.INDEX_RECENT]
 
 
 class DynamoDBHITL:
@@ -38,13 +47,15 @@ class DynamoDBHITL:
             "created_at": items.moment(detail.created_at),
             _LISTED: items.text(keyspace.HITL_OPEN),
             _LISTED_AT: items.moment(detail.created_at),
+            _OF_DAG: items.text(keyspace.hitl_of_dag(detail.key.dag_id)),
+            _OF_DAG_AT: items.moment(detail.created_at),
         }
         try:
             if before is None:
                 self._table.put(where, item, Expression().is_new())
             else:
                 earlier = keyspace.hitl_detail(before.key, before.try_number)
-                unlisted = Expression().change({_LISTED: None, _LISTED_AT: None})
+                unlisted = Expression().change(dict.fromkeys((_LISTED, _LISTED_AT, _OF_DAG, _OF_DAG_AT)))
                 self._table.transact(Put(where, item, Expression().is_new()), Update(earlier, unlisted))
         except ConditionFailed:
             return
@@ -78,6 +89,47 @@ class DynamoDBHITL:
         return sorted(
             (d for d in details if answered in (None, d.answer is not None)), key=lambda d: (d.created_at, d.key)
         )
+
+    def walk_hitl_details(
+        self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
+    ) -> Iterator[HITLDetail]:
+        keys = self._keys_of_hitl(dag_id, answered, ascending=ascending, pages=_KEYS_AT_A_TIME)
+        for size in page_sizes(_AT_A_TIME):
+            if not (part := list(islice(keys, size))):
+                return
+            stored = self._table.get_all(part)
+            found = [stored[key] for key in part if key in stored and _LISTED in stored[key]]
+            yield from (
+                detail
+                for detail in self._parallel.map(self._read_hitl, found)
+                if answered in (None, detail.answer is not None)
+            )
+
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
+        if dag_id is not None and answered is not None:
+            return sum(1 for _ in islice(self.walk_hitl_details(dag_id, answered=answered), most))
+        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, ascending=True, pages=(most,)), most))
+
+    def _keys_of_hitl(
+        self, dag_id: str | None, answered: bool | None, *, ascending: bool, pages: Sequence[int]
+    ) -> Iterator[Key]:
+        """Of a DAG's questions it takes reading them to know which are answered."""
+
+        def listed(index: str, partition: str) -> Iterator[tuple[str, Key]]:
+            found = self._table.query_index(index, partition, ascending=ascending, pages=page_sizes(pages))
+            return ((item[keyspace.INDEX_KEYS[index][1]]["S"], key_of(item)) for item in found)
+
+        if dag_id is not None:
+            yield from (key for _, key in listed(keyspace.INDEX_RECENT, keyspace.hitl_of_dag(dag_id)))
+            return
+        answers = {False: (keyspace.HITL_OPEN,), True: (keyspace.HITL_ANSWERED,)}
+        wanted = (keyspace.HITL_OPEN, keyspace.HITL_ANSWERED) if answered is None else answers[answered]
+        seen = set[Key]()
+        for _, key in heapq.merge(*(listed(keyspace.INDEX_RUNS, pk) for pk in wanted), reverse=not ascending):
+            # Answered between two reads, it is found in both places.
+            if key not in seen:
+                seen.add(key)
+                yield key
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain, islice, repeat
+from itertools import islice
 from typing import Final
 
 from gust.errors import Unwell
 from gust.model.logged_event import KEPT_FOR, TICK, LoggedEvent
 from gust.store import items, keyspace
-from gust.store.items import Item
+from gust.store.dynamodb.history import page_sizes
 from gust.store.keyspace import Key
 from gust.store.table import ConditionFailed, Expression, Put, Table, key_of
 
 ATTEMPTS: Final = 100
 """Events of the same microsecond."""
-PAGE: Final = 1000
+FEW: Final = 200
+PAGE: Final = 2500
+"""Events that are read at a time."""
 
 
 class DynamoDBLoggedEvents:
@@ -52,20 +54,48 @@ class DynamoDBLoggedEvents:
         ascending: bool = True,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
+        walk = self._walk_events(dag_id, run_id, after, before, ascending=ascending, pages=(limit or PAGE, PAGE))
+        return list(islice(walk, limit))
+
+    def walk_logged_events(
+        self,
+        dag_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[LoggedEvent]:
+        return self._walk_events(dag_id, run_id, after, before, ascending=ascending, pages=(FEW, PAGE))
+
+    def _walk_events(
+        self,
+        dag_id: str | None,
+        run_id: str | None,
+        after: datetime | None,
+        before: datetime | None,
+        *,
+        ascending: bool,
+        pages: Sequence[int],
+    ) -> Iterator[LoggedEvent]:
         first, last = keyspace.event_bounds(after, before)
         if first > last:
-            return []
+            return
         if dag_id is None:
-            pages = chain([limit], repeat(PAGE)) if limit else None
-            found: Iterator[Item] = self._table.query_between(
-                keyspace.LOGGED_EVENTS, first, last, ascending=ascending, pages=pages
+            found = self._table.query_between(
+                keyspace.LOGGED_EVENTS, first, last, ascending=ascending, pages=page_sizes(pages)
             )
             events = (items.LOGGED_EVENT.read(item) for item in found)
-            return list(islice((e for e in events if run_id in (None, e.run_id)), limit))
-        keys = list(islice(self._keys_of_events(dag_id, run_id, first, last, ascending=ascending), limit))
-        read = self._table.get_all(keys)
-        of_dag = (items.LOGGED_EVENT.read(read[key]) for key in keys if key in read)
-        return [event for event in of_dag if event.dag_id == dag_id and run_id in (None, event.run_id)]
+            yield from (event for event in events if run_id in (None, event.run_id))
+            return
+        keys = self._keys_of_events(dag_id, run_id, first, last, ascending=ascending)
+        for size in page_sizes(pages):
+            if not (part := list(islice(keys, size))):
+                return
+            read = self._table.get_all(part)
+            for event in (items.LOGGED_EVENT.read(read[key]) for key in part if key in read):
+                if event.dag_id == dag_id and run_id in (None, event.run_id):
+                    yield event
 
     def count_logged_events(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice, repeat
@@ -17,7 +18,7 @@ from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
-from gust.services.ports import LastRuns, RunState
+from gust.services.ports import LastRuns, RunState, RunSummary
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
@@ -72,6 +73,15 @@ class DynamoDBRuns(DynamoDBHistory):
         stored = self._table.get_all([keyspace.run(key) for key in keys])
         return [_read_run(key, stored[at]) for key in keys if (at := keyspace.run(key)) in stored]
 
+    def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
+        parts = [keys[start : start + _AT_A_TIME[-1]] for start in range(0, len(keys), _AT_A_TIME[-1])]
+        return [count for part in self._parallel.map(self._summaries_of, parts) for count in part]
+
+    def _summaries_of(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
+        places = [keyspace.run(key) for key in keys]
+        stored = self._table.get_all(places, only=("state", "start_date", "end_date", "instance_states"))
+        return [_summary(key, stored[place]) for key, place in zip(keys, places, strict=True) if place in stored]
+
     def get_run(self, key: DagRunKey) -> DagRun | None:
         item = self._table.get(keyspace.run(key))
         return None if item is None else _read_run(key, item)
@@ -80,6 +90,7 @@ class DynamoDBRuns(DynamoDBHistory):
         self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
     ) -> None:
         self._note_day(run.run_after)
+        self._note_days(callbacks)
         puts, with_it, of_dag = new_run(run), callback_writes(callbacks), _dag_update(run, moving)
         try:
             if puts[1:] or with_it or of_dag:
@@ -205,6 +216,10 @@ class DynamoDBRuns(DynamoDBHistory):
 
     def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
         return self._runs_between(dag_id, keyspace.moment(first), keyspace.moment(last), ascending=True, with_both=True)
+
+    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
+        taken = self._table.query_between(keyspace.logical_dates(dag_id), keyspace.moment(first), keyspace.moment(last))
+        return [(keyspace.moment_from(key_of(item).sk), DagRunKey(dag_id, item["run_id"]["S"])) for item in taken]
 
     def _runs_between(
         self, dag_id: str, first: str, last: str, *, ascending: bool, with_both: bool = False
@@ -367,9 +382,11 @@ def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = Non
 
 
 def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
-    dag_id, order = items.text(keyspace.escape(run.dag_id)), items.text(keyspace.run_order(run.run_after, run.run_id))
+    dated = run.logical_date is not None
+    dag_id = items.text(keyspace.escape(run.dag_id))
+    order = items.text(keyspace.run_order(run.run_after, run.run_id, dated=dated))
     is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
-    across = items.text(keyspace.recent_order(run.run_after, run.key))
+    across = items.text(keyspace.recent_order(run.run_after, run.key, dated=dated))
     day = keyspace.day(run.run_after)
     is_listed = run.state in (DagRunState.QUEUED, DagRunState.FAILED)
     waiting = dag_id, order
@@ -470,6 +487,14 @@ def _run_key(key: keyspace.Key) -> DagRunKey:
     if found is None:
         raise ValueError(f"{key} is not in a run's partition")
     return found
+
+
+def _summary(key: DagRunKey, item: Item) -> RunSummary:
+    start, end = (
+        keyspace.moment_from(item[name]["S"]) if name in item else None for name in ("start_date", "end_date")
+    )
+    counts = json.loads(item["instance_states"]["S"]) if "instance_states" in item else {}
+    return RunSummary(key, DagRunState(item["state"]["S"]), start, end, counts)
 
 
 def _read_run(key: DagRunKey, item: Item) -> DagRun:

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def prepare(home: Path, file: str) -> None:
-    (home / "dags").mkdir()
+    (home / "dags").mkdir(exist_ok=True)
     copy(HERE / file, home / "dags")
     os.environ |= {
         "AIRFLOW_HOME": str(home),

@@ -102,7 +102,8 @@ def test_dags_with_their_last_runs(api: Api, dags: dict[str, Dag]) -> None:
     assert [run["run_id"] for run in etl["latest_dag_runs"]] == ["r2", "r1"]
     assert etl["latest_dag_runs"][0]["duration"] == 30
     assert "duration" not in ml["latest_dag_runs"][0]
-    assert report["asset_expression"] == {"any": [ORDERS]}
+    number = number_of("orders", "s3://orders")
+    assert report["asset_expression"] == {"any": [{"asset": ORDERS["asset"] | {"id": number}}]}
     assert not etl["is_favorite"]
 
 
@@ -180,6 +181,42 @@ def test_the_numbers_of_a_window(api: Api, world: World, dags: dict[str, Dag]) -
     world.instance(run, "transform", state=TaskInstanceState.FAILED, try_number=1)
     counted = answered(api, "historical_metrics", "/ui/dashboard/historical_metrics_data", **asked)
     assert counted["task_instance_states"]["failed"] == 1
+
+
+def test_a_run_that_has_ended_is_counted_as_it_says(api: Api, world: World, dags: dict[str, Dag]) -> None:
+    ended = {"run_after": NOW - timedelta(hours=2), "state": DagRunState.SUCCESS}
+    world.run(dags["etl"], "ended", instance_states={"success": 7, "skipped": 1, "no_status": 2}, **ended)
+    unknown = world.run(dags["etl"], "before_they_were_counted", **ended)
+    world.instance(unknown, "extract", state=TaskInstanceState.UPSTREAM_FAILED)
+    asked = {"start_date": (NOW - timedelta(hours=3)).isoformat(), "end_date": (NOW - timedelta(hours=1)).isoformat()}
+    counted = answered(api, "historical_metrics", "/ui/dashboard/historical_metrics_data", **asked)
+    counts = {"success": 7, "skipped": 1, "no_status": 4, "upstream_failed": 1}
+    assert {name: n for name, n in counted["task_instance_states"].items() if n} == counts
+
+
+def test_a_dag_has_failed_when_its_last_run_with_a_logical_date_did(api: Api, world: World) -> None:
+    def given(dag_id: str, *runs: tuple[DagRunState, bool]) -> None:
+        dag = world.dag(dag_id)
+        for n, (state, dated) in enumerate(runs):
+            run_after = NOW + timedelta(hours=n)
+            world.run(dag, f"r{n}", state=state, run_after=run_after, logical_date=run_after if dated else None)
+
+    failed, success = DagRunState.FAILED, DagRunState.SUCCESS
+    given("failed", (success, True), (failed, True))
+    given("recovered", (failed, True), (success, True))
+    given("failed_before_one_without_date", (failed, True), (success, False))
+    given("without_dates", (failed, False))
+    assert answered(api, "dag_stats", "/ui/dashboard/dag_stats")["failed_dag_count"] == 2
+
+
+def test_of_old_failures_the_runs_are_read(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gust.rest_api.ui import dashboard
+
+    monkeypatch.setattr(dashboard, "WALKED_FAILURES", 2)
+    for n in range(5):
+        dag, run_after = world.dag(f"dag_{n}"), NOW - timedelta(days=n)
+        world.run(dag, "r", state=DagRunState.FAILED, run_after=run_after, logical_date=run_after)
+    assert answered(api, "dag_stats", "/ui/dashboard/dag_stats")["failed_dag_count"] == 5
 
 
 def test_a_window_with_too_many_runs_says_so(

@@ -1,0 +1,18 @@
+"""Lists with random filters, orders and pages, and the UI's pages: what Airflow answered about a scene, Gust answers.
+
+`python -m tests.oracle.lists` acts the scene out on real Airflow, and records it with the answers.
+"""
+
+from __future__ import annotations
+
+import json
+
+from tests.oracle.lists import LISTS, RECORDED, differences, pages
+
+
+def test_every_answer_about_the_scene_is_airflows() -> None:
+    scene = json.loads((RECORDED / "scene.json").read_text())
+    answers = [json.loads(line) for line in (RECORDED / "scene_answers.jsonl").read_text().splitlines()]
+    assert len(answers) > len(LISTS) * scene["about"]["queries"] + len(list(pages(scene)))
+    found = list(differences(scene, answers))
+    assert not found, "\n".join(found)
