@@ -19,7 +19,7 @@ from moto import mock_aws
 
 from gust import bootstrap
 from gust.aws.key_rotation import KeyRotation
-from gust.aws.signing_keys import SIGNS_AFTER, parse
+from gust.aws.signing_keys import ASK_AGAIN_AFTER, SIGNS_AFTER, parse
 from gust.aws.tokens import JwtTokens
 from gust.errors import Forbidden, StaleSigningKeys
 from gust.model.access import Role
@@ -175,6 +175,24 @@ def test_nor_where_they_are_replaced_in_the_very_last_moment(stack: Stack) -> No
     with pytest.raises(ClientError):
         KeyRotation(stack.secret, late).step("finishSecret", token, NOW)
     assert stack.keys() == "another one that somebody put by hand"
+
+
+def test_a_new_key_that_comes_too_late_is_not_taken(stack: Stack) -> None:
+    """The last step died, and comes again when the key is as old as those that sign: it would sign at once, and functions
+    that have just asked would not know it."""
+    token = stack.begin()
+    stack.take(token, *STEPS[:-1])
+    ((made, _), _) = parse(stack.client.get_secret_value(SecretId=stack.secret, VersionId=token)["SecretString"])
+    assert made is not None
+    in_time = datetime.fromtimestamp(made + ASK_AGAIN_AFTER, UTC)
+    with pytest.raises(StaleSigningKeys, match="too late"):
+        KeyRotation(stack.secret, stack.client).step("finishSecret", token, in_time + timedelta(seconds=1))
+    assert stack.keys() == GENERATED
+    assert not stack.pending(), "Secrets Manager would begin no other rotation"
+    following = stack.begin()
+    stack.take(following, *STEPS[:-1])
+    KeyRotation(stack.secret, stack.client).step("finishSecret", following, in_time)
+    assert len(parse(stack.keys())) == 2
 
 
 def test_being_tried_out_before_the_schedule_begins_changes_nothing(stack: Stack) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,11 @@ STOP_BEFORE_LIMIT: Final = 10.0
 """Seconds before the function's end at which a hook that still tries is killed."""
 
 
+OVER: Final = GONE | {HTTPStatus.FORBIDDEN}
+"""Answers of the execution API after which there is nothing left to do. The token outlives the test: where it has run out,
+the message waited too long, or has come again after a worker's death."""
+
+
 def run_connection_test(workload: ConnectionTestWorkload, *, invoke: Invoke, objects: Objects, remaining: float) -> str:
     """Take the test, run it and report how it ended; returns that. `remaining`: seconds that the function has left.
 
@@ -46,7 +52,7 @@ def run_connection_test(workload: ConnectionTestWorkload, *, invoke: Invoke, obj
         state = ConnectionTestState.SUCCESS if is_good else ConnectionTestState.FAILED
         client.connection_tests.update_state(workload.id, state, message)
     except httpx.HTTPStatusError as error:
-        if error.response.status_code not in GONE:
+        if error.response.status_code not in OVER:
             raise
         raise Stale(f"the test {workload.test_id} is not this message's to run or to end") from error
     return str(state.value)

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from gust.aws.signing_keys import builds_on, rotated
+from gust.aws.signing_keys import builds_on, comes_too_late, rotated
 from gust.aws.tokens import LONGEST_LIFETIME, JwtTokens
 from gust.errors import StaleSigningKeys
 
@@ -49,7 +49,7 @@ class KeyRotation:
             case "testSecret":
                 self._test(token, now)
             case "finishSecret":
-                self._finish(token)
+                self._finish(token, now)
             case _:
                 raise ValueError(f"A rotation has no step {name!r}")
 
@@ -75,19 +75,24 @@ class KeyRotation:
             sealed = tokens.seal({}, "rotation", now=now, lifetime=LONGEST_LIFETIME)
             after.unseal(sealed, "rotation", now=now)
 
-    def _finish(self, token: str) -> None:
+    def _finish(self, token: str, now: datetime) -> None:
         current, version = self._current()
-        self._require_to_build_on(current, self._pending(token), token)
+        pending = self._pending(token)
+        self._require_to_build_on(current, pending, token)
+        if comes_too_late(pending, now):
+            self._give_up(token, "The new key comes too late: it would sign before everybody knows it")
         self._client.update_secret_version_stage(
             SecretId=self._secret, VersionStage=CURRENT, MoveToVersionId=token, RemoveFromVersionId=version
         )
 
     def _require_to_build_on(self, current: str, pending: str, token: str) -> None:
         """Else gives this rotation up: while something is pending, Secrets Manager begins no other."""
-        if builds_on(pending, current):
-            return
+        if not builds_on(pending, current):
+            self._give_up(token, "The keys were replaced by hand meanwhile")
+
+    def _give_up(self, token: str, why: str) -> NoReturn:
         self._client.update_secret_version_stage(SecretId=self._secret, VersionStage=PENDING, RemoveFromVersionId=token)
-        raise StaleSigningKeys("The keys were replaced by hand meanwhile; this rotation is given up")
+        raise StaleSigningKeys(f"{why}; this rotation is given up")
 
     def _pending(self, token: str) -> str:
         found = self._client.get_secret_value(SecretId=self._secret, VersionId=token, VersionStage=PENDING)

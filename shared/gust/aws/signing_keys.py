@@ -96,3 +96,10 @@ def builds_on(secret: str, current: str) -> bool:
     (made, new), *kept = parse(secret)
     known = parse(current)
     return made is not None and bool(kept) and kept == known[: len(kept)] and new not in {key for _, key in known}
+
+
+def comes_too_late(secret: str, now: datetime) -> bool:
+    """Whether its newest key would sign before every process has asked for it. Its age counts from when it was made, and
+    nobody could ask before it was there."""
+    made, _ = parse(secret)[0]
+    return made is not None and now.timestamp() - made > SIGNS_AFTER.total_seconds() - ASK_AGAIN_AFTER

@@ -11,8 +11,9 @@ The emulator's own port is never on any other address than 127.0.0.1.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +22,10 @@ from gust.local.processes import InUseError
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
 """Where everybody is administrator. `localhost` is listened to as 127.0.0.1."""
+
+_HOST: Final = re.compile(r"(?:\[[^]/?#@]+\]|[^]\[:/?#@\\\s]+)(?::\d+)?")
+"""A name or an address, and perhaps a port. With more in it, one might be read here and another one by the emulator, which
+looks at how it begins."""
 
 Scope = MutableMapping[str, Any]
 Headers = list[tuple[bytes, bytes]]
@@ -60,12 +65,11 @@ class FrontDoor:
         names = [name.lower() for name, _ in scope["headers"]]
         if names.count(b"host") > 1 or names.count(b"origin") > 1:
             return True  # one of them might be looked at here, and another one behind
-        if not self._is_ours(_name(f"//{host}")):
+        if not _HOST.fullmatch(host) or not self._is_ours(_name(f"//{host}")):
             return True
         if origin is not None:
             return not _name(origin) or urlsplit(origin).netloc != host
-        is_link = headers.get(b"sec-fetch-mode") == "navigate"
-        return headers.get(b"sec-fetch-site", "none") not in {"same-origin", "none"} and not is_link
+        return headers.get(b"sec-fetch-site", "none") not in {"same-origin", "none"} and not _is_link(headers)
 
     def inner(self, headers: Headers) -> Headers:
         """What the emulator gets to see: nothing that it takes for AWS's. It verifies no signature, but believes the name
@@ -99,8 +103,13 @@ def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
         return True
     if origin is not None:
         return not _is_here(origin)
-    is_link = headers.get(b"sec-fetch-mode") == "navigate"
-    return headers.get(b"sec-fetch-site") == "cross-site" and not (links and is_link)
+    return headers.get(b"sec-fetch-site") == "cross-site" and not (links and _is_link(headers))
+
+
+def _is_link(headers: Mapping[bytes, str]) -> bool:
+    """Not so a frame: a page could lay its own buttons over ours."""
+    is_frame = headers.get(b"sec-fetch-dest", "document") != "document"
+    return headers.get(b"sec-fetch-mode") == "navigate" and not is_frame
 
 
 def nodelay(listening: socket.socket) -> socket.socket:

@@ -8,7 +8,7 @@ from gust.errors import Conflict, NotFound, Stale, Unreadable
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import WAITING, ConnectionTest, ConnectionTestState
 from gust.scheduling import connection_test
-from gust.services.connections import read_connection
+from gust.services.connections import read_connection, to_stored
 from gust.services.context import Services
 from gust.services.ports import SettingChange
 
@@ -47,7 +47,11 @@ def end_connection_test(services: Services, test_id: str, state: ConnectionTestS
             raise _conflict(test, f"is already in terminal state: {test.state}")
         ended = connection_test.end(test, state, message, at=services.clock.now())
         is_wanted = test.commit_on_success and state is ConnectionTestState.SUCCESS
-        commit = _as_tested(services, test) if is_wanted else None
+        try:
+            commit = _as_tested(services, test) if is_wanted else None
+        except Unreadable as unreadable:  # nothing that could be kept
+            commit = None
+            ended = connection_test.end(test, ConnectionTestState.FAILED, str(unreadable), at=ended.updated_at)
         try:
             return services.store.move_connection_test(test, ended, commit=commit)
         except Stale:
@@ -56,9 +60,13 @@ def end_connection_test(services: Services, test_id: str, state: ConnectionTestS
 
 
 def _as_tested(services: Services, test: ConnectionTest) -> SettingChange:
-    """What was tested in place of the connection. As in Airflow its description stays: that cannot be tested."""
+    """What was tested in place of the connection. As in Airflow its description stays: that cannot be tested.
+
+    Encrypted anew: everything else may have been meanwhile (`reencrypt_settings`), and the key before be gone soon.
+    Raises Unreadable."""
     before = services.store.get_setting(CONNECTIONS, test.connection_id)
-    after = {**test.connection, "description": (before or {}).get("description")}
+    tested = read_connection(services, test.connection_id, test.connection)
+    after = to_stored(services, tested) | {"description": (before or {}).get("description")}
     return SettingChange(CONNECTIONS, test.connection_id, before, after)
 
 

@@ -66,6 +66,7 @@ def ask(tmp_path: Path, headers: dict[str, str], *, host: str = LAN, port: int =
         {"host": OURS, "sec-fetch-site": "same-origin"},
         {"host": OURS, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"},
         {"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+        {"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
     ],
 )
 def test_programs_and_our_own_pages_are_let_in_to_be_asked_who_they_are(
@@ -84,6 +85,12 @@ def test_programs_and_our_own_pages_are_let_in_to_be_asked_who_they_are(
         {"host": "bucket.s3.localhost:8080"},  # the emulator would take it for S3
         {"host": "0a1b2c3d.execute-api.localhost:8080"},
         {"host": "[nonsense"},
+        {"host": "0a1b2c3d4e.us-east-1.aoss.x@127.0.0.1"},  # the emulator looks at how it begins
+        {"host": f"d1.cloudfront.net:80@{OURS}"},
+        {"host": f"{OURS}/x.s3.localhost"},
+        {"host": f"{OURS}?x.s3.localhost"},
+        {"host": f"{LAN}#x.s3.localhost"},
+        {"host": f"{LAN}:8080:8080"},
         {"host": OURS, "origin": "https://evil.example"},
         {"host": OURS, "origin": "null"},
         {"host": OURS, "origin": "http://[nonsense"},
@@ -91,6 +98,7 @@ def test_programs_and_our_own_pages_are_let_in_to_be_asked_who_they_are(
         {"host": OURS, "origin": "http://localhost:8080"},
         {"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
         {"host": OURS, "sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
+        {"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
     ],
 )
 def test_pages_and_names_from_elsewhere_are_not(tmp_path: Path, headers: dict[str, str]) -> None:

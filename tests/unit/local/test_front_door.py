@@ -90,6 +90,13 @@ def test_nor_is_an_image_or_a_link_that_is_a_call_to_aws(tmp_path: Path) -> None
     assert _status(tmp_path, IMAGE) == 403
 
 
+def test_nor_is_a_frame_on_another_page(tmp_path: Path) -> None:
+    """It bears no origin either, and what is clicked in it comes from our own page."""
+    for kind in ("iframe", "frame", "object", "embed"):
+        assert _status(tmp_path, {**LINK, "sec-fetch-dest": kind}) == 403
+    assert _status(tmp_path, {**LINK, "sec-fetch-dest": "document"}) == 200
+
+
 def test_a_link_from_elsewhere_leads_here(tmp_path: Path) -> None:
     """To the front door, where a GET changes nothing."""
     assert _status(tmp_path, LINK) == 200

@@ -327,3 +327,25 @@ def test_who_changes_the_connection_meanwhile_is_overwritten_whole(world: World,
     connection = find_connection(world.services, "pg")
     assert connection is not None
     assert (connection.host, connection.description) == ("tested", "another's")
+
+
+def test_what_is_kept_is_encrypted_with_the_key_of_that_moment(world: World, api: Api) -> None:
+    """The old key may go as soon as everything that was stored is encrypted anew: nobody waits for a test."""
+    api("POST", ENQUEUE, {**PG, "extra": json.dumps(EXTRA), "commit_on_success": True})
+    (workload,) = world.queues.connection_tests
+    both = replace(world.services, cipher=FernetCipher(lambda: "new,a key of the stack"))
+    take_connection_test(both, workload.test_id)
+    end_connection_test(both, workload.test_id, State.SUCCESS, None)
+    kept = find_connection(replace(world.services, cipher=FernetCipher(lambda: "new")), "pg")
+    assert kept is not None
+    assert (kept.password, kept.extra) == ("s3cret-pw", json.dumps(EXTRA))
+
+
+def test_what_no_key_fits_any_more_is_not_kept(world: World, api: Api) -> None:
+    token = api("POST", ENQUEUE, {**PG, "commit_on_success": True}).json["token"]
+    take_connection_test(world.services, connection_test_id(token))
+    later = replace(world.services, cipher=FernetCipher(lambda: "another key"))
+    end_connection_test(later, connection_test_id(token), State.SUCCESS, None)
+    seen = result(api, token)
+    assert (seen["state"], "cannot be read" in seen["result_message"]) == ("failed", True)
+    assert find_connection(world.services, "pg") is None

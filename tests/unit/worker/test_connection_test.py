@@ -221,6 +221,15 @@ def test_a_message_that_comes_twice_tests_once(bench: Workbench) -> None:
         run(bench.whole, workload)
 
 
+def test_a_message_that_comes_again_when_its_token_has_run_out_is_dropped(bench: Workbench) -> None:
+    """SQS hands out again what a worker died of after a quarter of an hour; the token is good for five minutes."""
+    enqueue_connection_test(bench.whole.services, Connection(conn_id="c", conn_type="fs"))
+    (workload,) = bench.sent()
+    bench.whole.clock.advance(960)
+    with pytest.raises(Stale):
+        run(bench.whole, workload)
+
+
 def test_a_result_that_comes_too_late_is_dropped(bench: Workbench) -> None:
     whole = bench.whole
     token = enqueue_connection_test(whole.services, Connection(conn_id="c", conn_type="fs")).token
