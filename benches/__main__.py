@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _gust(repeat: int) -> dict[str, Figures]:
-    with _stack() as stack:
+    with the_stack() as stack:
         return run_shapes(stack.url, repeat=repeat, say=lambda line: _say(f"Gust: {line}"))
 
 
@@ -65,12 +65,12 @@ def _airflow(repeat: int) -> dict[str, Figures]:
 
 
 def _cost() -> dict[str, Bill]:
-    with _stack(emulator="benches.emulator") as stack:
+    with the_stack(emulator="benches.emulator") as stack:
         return price_shapes(stack, say=lambda line: _say(f"Cost: {line}"))
 
 
 @contextmanager
-def _stack(**options: str) -> Iterator[LocalStack]:
+def the_stack(**options: str) -> Iterator[LocalStack]:
     """A local stack over the bench's DAGs, made for one part and thrown away."""
     with (
         tempfile.TemporaryDirectory(prefix="gust-bench-") as data,

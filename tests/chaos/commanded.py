@@ -18,14 +18,20 @@ from tests.system.local_gust import ROOT, LocalGust
 class CommandedGust(LocalGust):
     """`./gust local` as a person starts it, in a process group of its own; it watches the folder itself."""
 
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Known before it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
     def start(self) -> None:
-        port = processes.free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = processes.free_port()
         self.output = self.data.parent / "output"
         with self.output.open("a") as output:
             self.process = subprocess.Popen(  # noqa: S603
                 [
-                    *(sys.executable, "-m", "gust.cli", "local", "--port", str(port)),
+                    *(sys.executable, "-m", "gust.cli", "local", "--port", str(self.port)),
                     *("--data", str(self.data), "--dags", str(self.dags)),
                 ],
                 env=os.environ | {"PYTHONPATH": str(ROOT / "shared")},

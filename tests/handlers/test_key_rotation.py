@@ -144,7 +144,7 @@ def test_each_step_may_come_twice(stack: Stack) -> None:
 def test_the_same_step_twice_at_a_time_makes_one_version(stack: Stack) -> None:
     token = stack.begin()
     behind = Overtaken(stack.client, "get_secret_value", lambda: stack.take(token, "createSecret"))
-    KeyRotation(stack.secret, behind).step("createSecret", token, NOW)
+    KeyRotation(stack.secret, behind).step("createSecret", token, datetime.now(UTC))
     made = stack.client.get_secret_value(SecretId=stack.secret, VersionId=token)["SecretString"]
     stack.take(token, *STEPS)
     assert stack.keys() == made
@@ -173,7 +173,7 @@ def test_nor_where_they_are_replaced_in_the_very_last_moment(stack: Stack) -> No
     by_hand = lambda: stack.replace_by_hand("another one that somebody put by hand")
     late = Overtaken(stack.client, "update_secret_version_stage", by_hand, before=True)
     with pytest.raises(ClientError):
-        KeyRotation(stack.secret, late).step("finishSecret", token, NOW)
+        KeyRotation(stack.secret, late).step("finishSecret", token, datetime.now(UTC))
     assert stack.keys() == "another one that somebody put by hand"
 
 

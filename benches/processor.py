@@ -1,0 +1,109 @@
+"""Where the processor time of a task goes, by the process that spends it: `python -m benches.processor [--repeat 3]`.
+
+The local stack runs the fan-out and the mesh; before and after, the kernel is asked what each of its processes has used
+(`/proc`, so on Linux only). A worker's children, which run the tasks, are counted apart from the supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benches.__main__ import the_stack
+from benches.measure import run_once, sample_of
+from benches.shapes import FAN_OUT, MESH, SHAPES, WARM_UP
+from tests.oracle.drive import ApiClient, await_dags
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_FUNCTION: Final = "AWS_LAMBDA_FUNCTION_NAME="
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Seconds of a core."""
+
+    user: float = 0.0
+    system: float = 0.0
+    user_of_children: float = 0.0
+    system_of_children: float = 0.0
+
+    def __add__(self, other: Used) -> Used:
+        return Used(*(a + b for a, b in zip(self.parts, other.parts, strict=True)))
+
+    def __sub__(self, other: Used) -> Used:
+        return Used(*(a - b for a, b in zip(self.parts, other.parts, strict=True)))
+
+    @property
+    def parts(self) -> tuple[float, float, float, float]:
+        return self.user, self.system, self.user_of_children, self.system_of_children
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each shape (default 3)")
+    options = parser.parse_args()
+    with the_stack() as stack:
+        client = ApiClient(stack.url)
+        await_dags(client, [WARM_UP, *(shape.dag_id for shape in SHAPES)])
+        for dag_id in (WARM_UP, FAN_OUT.dag_id, MESH.dag_id):
+            client.call("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": False})
+            run_once(client, dag_id, "warm_up")
+        for shape in (FAN_OUT, MESH):
+            before = processes()
+            runs = [run_once(client, shape.dag_id, f"processor_{number}") for number in range(options.repeat)]
+            used = by_name(before, processes())
+            speed = max(sample_of(shape, run).tasks_per_second for run in runs)
+            print(f"{shape.title}: {speed:.1f} tasks/s")
+            print(table(used, tasks=options.repeat * shape.size))
+        client.close()
+
+
+def processes() -> dict[tuple[str, int, int], Used]:
+    """Of the stack's processes, by their name, pid and parent."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                name = _name(folder)
+                if name is not None:
+                    # After the name in parentheses, which may hold anything: state, parent, … (man 5 proc)
+                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                    times = (int(ticks) / _TICKS for ticks in fields[11:15])
+                    found[name, int(folder.name), int(fields[1])] = Used(*times)
+    return found
+
+
+def _name(folder: Path) -> str | None:
+    for variable in (folder / "environ").read_bytes().decode(errors="replace").split("\0"):
+        if variable.startswith(_FUNCTION):
+            return variable.removeprefix(_FUNCTION)
+    return "emulator" if b"gust.local.emulator" in (folder / "cmdline").read_bytes() else None
+
+
+def by_name(before: Mapping[tuple[str, int, int], Used], after: Mapping[tuple[str, int, int], Used]) -> dict[str, Used]:
+    """What was used meanwhile. A child that still runs is left out: its parent knows of it when it has ended."""
+    used: dict[str, Used] = {}
+    pids = {(name, pid) for name, pid, _ in after}
+    for (name, pid, parent), total in after.items():
+        if (name, parent) not in pids:
+            used[name] = used.get(name, Used()) + (total - before.get((name, pid, parent), Used()))
+    return used
+
+
+def table(used: Mapping[str, Used], *, tasks: int) -> str:
+    lines = [f"  {'ms of a core per task':28}{'user':>8}{'system':>8}{'children: user':>16}{'system':>8}{'all':>8}"]
+    for name, spent in sorted(used.items(), key=lambda entry: -sum(entry[1].parts)):
+        user, system, of_children, system_of_children = (seconds / tasks * 1000 for seconds in spent.parts)
+        all_of_it = sum(spent.parts) / tasks * 1000
+        lines.append(f"  {name:28}{user:8.1f}{system:8.1f}{of_children:16.1f}{system_of_children:8.1f}{all_of_it:8.1f}")
+    total = sum(sum(spent.parts) for spent in used.values()) / tasks * 1000
+    return "\n".join([*lines, f"  {'':60}{total:16.1f}"])
+
+
+if __name__ == "__main__":
+    main()
