@@ -82,6 +82,14 @@ class AnyAirflow:
         """Until the API lists the DAG no more: its file is gone."""
         self._await(lambda: dag_id not in self.dag_ids() or None, within, lambda: f"{dag_id} is still there")
 
+    def await_plugin(self, name: str, *, within: float = PATIENCE) -> None:
+        """Until the API names it: a bundle's DAGs are there a moment before the bundle itself is the active one."""
+
+        def names() -> set[str]:
+            return {plugin["name"] for plugin in self.api.pages("/api/v2/plugins", "plugins")}
+
+        self._await(lambda: name in names() or None, within, lambda: f"{name} is not among {names()}")
+
     def await_import_error(self, filename: str, *, within: float = PATIENCE) -> str:
         """The trace."""
         return self._await(

@@ -65,8 +65,7 @@ def test_what_is_installed_and_a_file_that_is_parsed_again(gust: LocalGust) -> N
     gust.upload("again.py", USES_SETTINGS.replace("uses_settings", "parsed_again"))
     dag = gust.await_dag("parsed_again")
     call = gust.api.call
-    names = [plugin["name"] for plugin in call("GET", "/api/v2/plugins")["plugins"]]
-    assert "tides" in names
+    gust.await_plugin("tides")
     packages = [provider["package_name"] for provider in call("GET", "/api/v2/providers")["providers"]]
     assert "apache-airflow-providers-standard" in packages
     call("PUT", f"/api/v2/parseDagFile/{dag['file_token']}")
