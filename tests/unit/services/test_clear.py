@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gust.errors import Conflict, Gone
+from gust.model.dag_run import DagRun
 from gust.model.dag_spec import ExpandedKwarg, Expansion, TaskSpec, XComLength
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
@@ -252,32 +253,31 @@ def test_on_its_own_version_the_run_stays(world: World) -> None:
 # --- races and crashes ------------------------------------------------------------------------------------------------
 
 
-def test_a_finish_decided_before_a_clear_comes_too_late(world: World) -> None:
-    """The scheduler has seen everything finished and is about to say so; a person is faster."""
+def about_to_finish(world: World) -> tuple[DagRun, Decision]:
+    """The scheduler has seen everything succeed, and is about to say so."""
     world.given_dag(chain("extract"))
     run = world.trigger()
     world.advance(run)
     world.succeed(run, "extract")
     seen = world.run(run)
-    decided = Decision(run=replace(seen, state=SUCCESS, end_date=world.clock.now(), due_at=None))
-    clear(world, run)
+    return seen, Decision(run=replace(seen, state=SUCCESS, end_date=world.clock.now(), due_at=None))
+
+
+def test_a_finish_decided_before_a_clear_comes_too_late(world: World) -> None:
+    seen, decided = about_to_finish(world)
+    clear(world, seen.key)
     with pytest.raises(Exception, match="moved on"):
         commit(world.services, seen, decided, now=world.clock.now())
-    assert (world.run(run).state, world.dag().running_runs) == (RUNNING, 1)
+    assert (world.run(seen.key).state, world.dag().running_runs) == (RUNNING, 1)
 
 
 def test_a_finish_decided_before_a_mark_comes_too_late_though_the_mark_is_done(world: World) -> None:
-    world.given_dag(chain("extract"))
-    run = world.trigger()
-    world.advance(run)
-    world.succeed(run, "extract")
-    seen = world.run(run)
-    decided = Decision(run=replace(seen, state=SUCCESS, end_date=world.clock.now(), due_at=None))
-    mark_task_instances(world.services, run, Mark(tasks=["extract"], state=S.FAILED))
-    assert world.run(run).held_until is None
+    seen, decided = about_to_finish(world)
+    mark_task_instances(world.services, seen.key, Mark(tasks=["extract"], state=S.FAILED))
+    assert world.run(seen.key).held_until is None
     with pytest.raises(Exception, match="moved on"):
         commit(world.services, seen, decided, now=world.clock.now())
-    assert world.advance(run).state is FAILED
+    assert world.advance(seen.key).state is FAILED
 
 
 def test_the_scheduler_sees_no_half_of_a_clear(world: World) -> None:
