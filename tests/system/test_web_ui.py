@@ -350,8 +350,8 @@ def test_marking_a_task(person: Person, site: Site) -> None:
 def test_a_note(person: Person, site: Site) -> None:
     person.opens(RUN, "Task Instances")
     person.presses(re.compile("note", re.IGNORECASE))
-    person.page.get_by_role("textbox").last.fill("looked at")
-    with person.asks("PATCH", "/api/v2/dags/regional_sales_etl/dagRuns/one"):
+    person.page.get_by_test_id("markdown-input").fill("looked at")  # the page has text boxes of its own
+    with person.asks("PATCH", "/api/v2/dags/regional_sales_etl/dagRuns/one", saying="looked at"):
         person.presses(re.compile("Save|Confirm"))
     assert site.gust.api.call("GET", f"/api/v2{ETL}/dagRuns/one")["note"] == "looked at"
 
