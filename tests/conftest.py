@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from gust.airflow_bridge import warm
 
@@ -16,6 +17,10 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 os.environ["AIRFLOW_HOME"] = str(_HOME / "airflow")
 warm.set_environment(_HOME / "bundles")
+
+# Hypothesis' own for CI: each test draws the same cases until it is changed itself, and may take its time. What only a lucky
+# draw finds says nothing about the change that is tested: `./gust test unit --hypothesis-profile=default` looks for such.
+settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
