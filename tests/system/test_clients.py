@@ -10,6 +10,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +29,13 @@ from airflow_client.client.api.task_instance_api import TaskInstanceApi
 from airflow_client.client.api.variable_api import VariableApi
 from airflow_client.client.api.x_com_api import XComApi
 from airflow_client.client.exceptions import ApiException, NotFoundException
+from airflowctl.api.client import Client
 from airflowctl.ctl import cli_parser
 from airflowctl.ctl.cli_config import GroupCommand, core_commands, safe_call_command
 
 from gust.model.access import Role
 from gust.services.ports import User
-from tests.system.local_gust import AnyAirflow, LocalGust
+from tests.system.local_gust import PATIENCE, AnyAirflow, LocalGust
 from tests.system.real_airflow import asked_for, made_for
 from tests.system.transcript import Transcript
 
@@ -167,9 +169,6 @@ def gust(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
     for dag_id in ("ctl_makes", "ctl_takes", "ctl_daily", "gen_makes", "gen_takes", "gen_daily"):
         stack.await_dag(dag_id, within=240)
     stack.await_import_error("broken.py")
-    # The first answers of these import Airflow, on a busy machine longer than airflowctl waits (5 s).
-    for path in ("config", "providers", "plugins"):
-        stack.api.call("GET", f"/api/v2/{path}")
     yield stack
     stack.stop()
 
@@ -178,7 +177,9 @@ def gust(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
 def ctl(
     gust: AnyAirflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Airflowctl:
-    """Logged in as its documentation says for where there is no keyring."""
+    """Logged in as its documentation says for where there is no keyring. It would wait 5 seconds for an answer, and then ask
+    again: where Airflow has to be imported, or a worker to test a connection, a busy machine takes longer."""
+    monkeypatch.setattr(Client, "__init__", partialmethod(Client.__init__, timeout=PATIENCE))
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AIRFLOW_CLI_DEBUG_MODE", "true")
     monkeypatch.delenv("AIRFLOW_CLI_TOKEN", raising=False)
