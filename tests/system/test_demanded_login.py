@@ -18,7 +18,7 @@ from gust.local.stack import LocalStack
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS
 from gust.rest_api.permissions import PUBLIC
 from tests.system.browser import Person, chromium
-from tests.system.local_gust import ROOT
+from tests.system.local_gust import PATIENCE, ROOT
 
 ELSEWHERE: Final = "127.0.0.2"
 FORGED: Final = {
@@ -39,7 +39,7 @@ def stack(data: Path) -> Iterator[LocalStack]:
     before = LocalStack(root=ROOT, data=data, dags=None)
     before.start()
     try:
-        assert httpx.get(f"{before.url}/api/v2/dags").status_code == 200
+        assert httpx.get(f"{before.url}/api/v2/dags", timeout=PATIENCE).status_code == 200
     finally:
         before.stop()
     stack = LocalStack(root=ROOT, data=data, dags=None, host=ELSEWHERE)
@@ -50,14 +50,14 @@ def stack(data: Path) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def anybody(stack: LocalStack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url) as client:
+    with httpx.Client(base_url=stack.url, timeout=PATIENCE) as client:
         yield client
 
 
 @pytest.fixture
 def person(stack: LocalStack) -> Iterator[httpx.Client]:
     """Signed in by a link."""
-    with httpx.Client(base_url=stack.url) as client:
+    with httpx.Client(base_url=stack.url, timeout=PATIENCE) as client:
         assert client.get(stack.login_link()).status_code == 307
         yield client
 
@@ -95,14 +95,14 @@ def test_a_link_lets_one_browser_in_once_and_leads_to_the_page(stack: LocalStack
     assert {"HttpOnly", "SameSite=Lax"} <= set(attributes)
     assert "Secure" not in attributes, "a browser would not send it over plain HTTP"
     assert anybody.get("/api/v2/dags").status_code == 200
-    with httpx.Client() as another:
+    with httpx.Client(timeout=PATIENCE) as another:
         assert another.get(link).status_code == 403
         assert another.get(f"{stack.url}/api/v2/dags").status_code == 401
 
 
 def test_a_link_leads_to_no_other_site(stack: LocalStack) -> None:
-    assert httpx.get(stack.login_link("https://evil.example/")).headers["location"] == "/"
-    assert httpx.get(stack.login_link(f"{stack.url}/dags")).headers["location"] == "/dags"
+    for page, leads_to in (("https://evil.example/", "/"), (f"{stack.url}/dags", "/dags")):
+        assert httpx.get(stack.login_link(page), timeout=PATIENCE).headers["location"] == leads_to
 
 
 def test_who_is_in_acts_from_our_own_pages_alone(stack: LocalStack, person: httpx.Client) -> None:
@@ -136,7 +136,7 @@ def test_who_sits_at_the_machine_gets_more_links_and_tokens(
     assert main(["login", "--local", "--data", str(data), "--token"]) == 0
     token = capsys.readouterr().out.strip()
     bearer = {"authorization": f"Bearer {token}"}
-    assert httpx.get(f"{stack.url}/api/v2/connections", headers=bearer).status_code == 200
+    assert httpx.get(f"{stack.url}/api/v2/connections", headers=bearer, timeout=PATIENCE).status_code == 200
 
 
 def test_in_a_browser(stack: LocalStack) -> None:
