@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.oracle.drive import ApiError
-from tests.system.local_gust import LocalGust
+from tests.system.local_gust import PATIENCE, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -137,7 +137,7 @@ def test_too_many_failures_pause_the_dag(gust: LocalGust) -> None:
     gust.await_dag("failing")
     for _ in range(2):
         gust.await_state("failing", gust.trigger("failing"), "failed")
-    gust._await(lambda: gust.await_dag("failing")["is_paused"] or None, 20, lambda: "it is not paused")
+    gust._await(lambda: gust.await_dag("failing")["is_paused"] or None, PATIENCE, lambda: "it is not paused")
 
 
 def most_at_once(runs: list[dict[str, Any]]) -> int:
