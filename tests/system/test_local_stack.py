@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from gust.local import processes
 from gust.local.checkpoint import Checkpoints
+from gust.services.deployment_turn import LEASE
 from tests.system.local_gust import ROOT, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -51,7 +53,7 @@ def test_a_saved_file_shows_an_edit_shows_and_a_deleted_one_goes(gust: LocalGust
     first = gust.await_dag("coming")
 
     gust.upload("coming_and_going.py", text.format(id="coming") + "# an edit\n")
-    gust.await_dag("coming", within=10, since=first["last_parsed_time"])
+    gust.await_dag("coming", within=LEASE.total_seconds(), since=first["last_parsed_time"])  # no turn had to run out
 
     gust.upload("coming_and_going.py", text.format(id="going"))
     gust.await_dag("going")
@@ -83,7 +85,12 @@ def test_what_was_done_is_on_disk_within_ten_seconds(own_gust: LocalGust) -> Non
     checkpoints = Checkpoints(own_gust.data / "state")
     own_gust.trigger("chain", run_id="kept")
     triggered = time.time()
-    _wait_until(lambda: _saved_at(checkpoints) > triggered + 0.5, within=10)
+    _wait_until(lambda: _saved_at(checkpoints) > triggered + 0.5, within=60)
+    took = _took(own_gust, checkpoints)
+    # A checkpoint may just have begun, and the next one waits for it. A busy machine writes as slowly as it likes, and is
+    # allowed that; the ten seconds are six until the next one begins, and two for each.
+    assert _saved_at(checkpoints) - triggered < 6 + sum(took[-2:]), took
+    assert min(took) < 2, took
 
     own_gust.kill()
     own_gust.start()
@@ -195,6 +202,19 @@ def _answers(port: int) -> bool:
 def _saved_at(checkpoints: Checkpoints) -> float:
     newest = checkpoints.newest()
     return (newest / "manifest.json").stat().st_mtime if newest else 0.0
+
+
+def _took(gust: LocalGust, checkpoints: Checkpoints) -> list[float]:
+    """Seconds for writing each checkpoint so far, as the emulator told."""
+
+    def told() -> list[float]:
+        lines = re.findall(r"checkpoint written: .* took (\d+) ms", (gust.stack.logs / "emulator.log").read_text())
+        return [int(milliseconds) / 1000 for milliseconds in lines]
+
+    newest = checkpoints.newest()
+    assert newest is not None
+    _wait_until(lambda: len(told()) >= int(newest.name), within=10)  # it tells a moment after
+    return told()[: int(newest.name)]
 
 
 def _wait_until(condition, *, within: float) -> None:
