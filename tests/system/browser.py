@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Response, expect, sync_playwright
 
 PATIENCE: Final = 60_000
 """Milliseconds until something that should show up has failed to; ample on two busy cores."""
@@ -57,6 +58,10 @@ class Person:
         self._context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US", timezone_id="UTC")
         self._context.set_default_timeout(PATIENCE)
         self.page: Page = self._context.new_page()
+        self._under_way: set[Request] = set()
+        self.page.on("request", self._note_request)
+        self.page.on("requestfinished", self._note_end)
+        self.page.on("requestfailed", self._note_end)
         self.page.on("response", self._note_response)
         self.page.on("console", self._note_console)
         self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
@@ -68,6 +73,8 @@ class Person:
     def __exit__(self, kind: Any, *_: object) -> None:
         if kind is not None:
             self.shoots("failed")
+        else:
+            self._hears_the_answers()
         self._context.close()
         if kind is None:
             self.found_nothing_wrong()
@@ -131,6 +138,19 @@ class Person:
         assert answered.value.status < 400, answered.value.text()
 
     # -- what goes wrong -------------------------------------------------------------------------------------------
+
+    def _hears_the_answers(self) -> None:
+        """A page may show what it is there to show, and have asked for more that is refused a moment later."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while self._under_way:
+            assert time.monotonic() < deadline, f"not answered: {[request.url for request in self._under_way]}"
+            self.page.wait_for_timeout(50)
+
+    def _note_request(self, request: Request) -> None:
+        self._under_way.add(request)
+
+    def _note_end(self, request: Request) -> None:
+        self._under_way.discard(request)
 
     def _note_response(self, response: Response) -> None:
         address = response.url.removeprefix(self.url)
