@@ -312,7 +312,7 @@ def test_pausing(person: Person, site: Site) -> None:
 def test_a_favourite(person: Person) -> None:
     person.opens("/dags/ui_fails", "ui_fails")
     with person.asks("POST", "/api/v2/dags/ui_fails/favorite"):
-        person.page.get_by_role("button", name=re.compile("favorite", re.IGNORECASE)).first.click()
+        person.presses("Favorite Dag")
     person.opens("/", "Favorite", "ui_fails")
     person.shoots("favourites")
 
@@ -327,7 +327,7 @@ def test_searching(person: Person) -> None:
 def test_clearing_a_task(person: Person, site: Site) -> None:
     person.opens(f"{RUN}/tasks/add_up", "All Log Levels")
     with person.asks("POST", "/clearTaskInstances"):  # the dialog asks what it would clear
-        person.presses(re.compile("clear", re.IGNORECASE))
+        person.presses("Press shift+c to clear")
     person.shoots("clear dialog")
     with person.asks("POST", "/clearTaskInstances", saying='"dry_run":false'):  # not once more what it would clear
         person.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
@@ -349,10 +349,11 @@ def test_marking_a_task(person: Person, site: Site) -> None:
 
 def test_a_note(person: Person, site: Site) -> None:
     person.opens(RUN, "Task Instances")
-    person.presses(re.compile("note", re.IGNORECASE))
-    person.page.get_by_test_id("markdown-input").fill("looked at")  # the page has text boxes of its own
-    with person.asks("PATCH", "/api/v2/dags/regional_sales_etl/dagRuns/one", saying="looked at"):
-        person.presses(re.compile("Save|Confirm"))
+    person.presses("Edit note")  # of the run; those of its instances are called otherwise
+    dialog = person.page.get_by_role("dialog")  # the page has text boxes of its own
+    dialog.get_by_test_id("markdown-input").fill("looked at")
+    with person.asks("PATCH", "/dags/regional_sales_etl/dagRuns/one$", saying="looked at"):
+        dialog.get_by_role("button", name="Confirm").click()
     assert site.gust.api.call("GET", f"/api/v2{ETL}/dagRuns/one")["note"] == "looked at"
 
 
@@ -460,7 +461,7 @@ def test_deleting_a_run(person: Person, site: Site) -> None:
     site.gust.await_state("refresh_warehouse", run_id, "success", within=120)
     person.opens(f"/dags/refresh_warehouse/runs/{run_id}", "Task Instances")
     person.forgives(f" 404 .*/dagRuns/{run_id}")  # the page asks once more for what it has just deleted
-    person.presses(re.compile("Delete", re.IGNORECASE))
+    person.presses("Delete Dag Run")
     with person.asks("DELETE", f"/dagRuns/{run_id}"):
         person.page.get_by_role("dialog").get_by_role("button", name=re.compile("Delete|Yes|Confirm")).last.click()
     runs = site.gust.api.call("GET", "/api/v2/dags/refresh_warehouse/dagRuns")["dag_runs"]
