@@ -427,7 +427,9 @@ def test_an_xcom(person: Person, site: Site) -> None:
     person.presses("Add XCom")
     dialog = person.page.get_by_role("dialog")
     dialog.get_by_role("textbox").first.fill("remark")
-    dialog.locator(".monaco-editor").first.click()
+    editor = dialog.locator(".monaco-editor").first
+    editor.click()
+    expect(editor).to_have_class(re.compile(r"\bfocused\b"), timeout=PATIENCE)  # or the text goes nowhere
     person.page.keyboard.insert_text('"checked"')
     expect(dialog.locator(".view-lines")).to_contain_text('"checked"', timeout=PATIENCE)
     with person.asks("POST", "/xcomEntries"):
