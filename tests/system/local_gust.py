@@ -117,6 +117,17 @@ class AnyAirflow:
 
         return self._await(look, within, lambda: f"wanted {state} of {task or 'the run'}: {self.story(dag_id, run_id)}")
 
+    def await_runs(self, dag_id: str, number: int, *, run_type: str, within: float = PATIENCE) -> list[dict[str, Any]]:
+        """The runs of a type, once there are so many: an answered request may only have asked for them."""
+
+        def runs() -> list[dict[str, Any]]:
+            return self.api.pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns", "dag_runs", run_type=run_type)
+
+        def look() -> list[dict[str, Any]] | None:
+            return seen if len(seen := runs()) >= number else None
+
+        return self._await(look, within, lambda: f"wanted {number} {run_type} runs of {dag_id}: {runs()}")
+
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         return self.api.call("GET", self._path(dag_id, run_id))
 

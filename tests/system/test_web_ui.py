@@ -124,6 +124,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
             gust.await_state(dag_id, "one", "success", within=180)
         gust.await_state("currency_rates", "one", "success", within=240)
         gust.await_state("ui_fails", "one", "failed", within=120)
+        gust.await_state("ui_asks", "one", "awaiting_input", task="approve", within=120)
         with chromium() as browser:
             yield Site(gust, browser, "airflow" if asked_for(pytestconfig) else "")
     finally:
@@ -470,12 +471,10 @@ def test_deleting_a_run(person: Person, site: Site) -> None:
     assert run_id not in {run["dag_run_id"] for run in runs}
 
 
-def test_a_log_while_it_is_written(person: Person, site: Site) -> None:
-    site.gust.upload(
-        "slow.py",
-        """
-        import time
-        from airflow.sdk import dag, task
+SLOW: Final = """
+    import time
+    from pathlib import Path
+    from airflow.sdk import dag, get_current_context, task
 
         @dag(schedule=None)
         def ui_slow():
