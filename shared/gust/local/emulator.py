@@ -43,8 +43,9 @@ promised ten."""
 _CHECKPOINT_PATIENCE: Final = 30.0
 """Seconds until a child that writes a checkpoint is given up: it inherited a lock that nobody will release."""
 
-_STREAMS_READ_EVERY: Final = 1.0
-"""Seconds, where nothing says that something came: what failed is tried again then."""
+_LOOK_EVERY: Final = 0.25
+"""Seconds, where nothing says that something came: a message that was held back comes by time alone, and so does another
+attempt at what failed."""
 
 _LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log starts anew; the one before is kept."""
@@ -275,8 +276,8 @@ def read_streams_apart() -> None:
             except Exception:
                 log.exception("The streams could not be read")
                 has_read = False
-            if not has_read:
-                something_came.wait(_STREAMS_READ_EVERY)
+            if not has_read and not something_came.wait(_LOOK_EVERY):
+                lambda_svc._esm_wake.set()  # else the queues are looked at each second
 
     dynamodb.esm_wake = something_came
     lambda_svc._poll_dynamodb_streams = lambda: False
