@@ -5,6 +5,7 @@
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
 - A server, and a memory for parsed expressions, that take less of the processor.
+- Streams and queues are read side by side.
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
 
@@ -22,6 +23,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
@@ -40,6 +42,10 @@ promised ten."""
 
 _CHECKPOINT_PATIENCE: Final = 30.0
 """Seconds until a child that writes a checkpoint is given up: it inherited a lock that nobody will release."""
+
+_LOOK_EVERY: Final = 0.25
+"""Seconds, where nothing says that something came: a message that was held back comes by time alone, and so does another
+attempt at what failed."""
 
 _LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log starts anew; the one before is kept."""
@@ -75,6 +81,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
     write_function_logs(data / "logs")
     parse_expressions_once()
+    read_streams_apart()
     emulator = Emulator(
         wrap(ministack.app),
         checkpoints,
@@ -251,6 +258,31 @@ def write_function_logs(folder: Path) -> None:
                 output.write((text.rstrip() + "\n" if text.strip() else "") + report)
 
     lambda_svc._emit_lambda_logs = write
+
+
+def read_streams_apart() -> None:
+    """One thread of MiniStack's reads all queues and streams in turn, and waits for the function that a stream feeds: while
+    the scheduler runs, no worker would be given a task, and none in the 50 ms after a look that found nothing."""
+    from ministack.services import dynamodb, lambda_svc
+
+    something_came = threading.Event()
+    read = lambda_svc._poll_dynamodb_streams
+
+    def keep_reading() -> None:
+        while True:
+            something_came.clear()
+            try:
+                has_read = read()
+            except Exception:
+                log.exception("The streams could not be read")
+                has_read = False
+            if not has_read and not something_came.wait(_LOOK_EVERY):
+                lambda_svc._esm_wake.set()  # else the queues are looked at each second
+
+    dynamodb.esm_wake = something_came
+    lambda_svc._poll_dynamodb_streams = lambda: False
+    lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
+    threading.Thread(target=keep_reading, name="gust-streams", daemon=True).start()
 
 
 def parse_expressions_once() -> None:

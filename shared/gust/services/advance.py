@@ -8,7 +8,7 @@ No word about a run is ever needed twice, and none is needed for good: an unfini
 tick comes upon it again whatever got lost. `advance` never leaves one without, nor with one that has passed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,6 +30,7 @@ from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
+from gust.scheduling.past import is_needed
 from gust.scheduling.slots import Pools, pool_names
 from gust.services.advance_backfill import advance_backfill
 from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
@@ -51,6 +52,9 @@ FORBEARANCE: Final = timedelta(minutes=2)
 """A run that has been due for so long and could not be brought forward is not about to be."""
 
 PUT_OFF_BY: Final = timedelta(minutes=10)
+
+FIRST_STEP: Final = 10
+"""So many instances are written and sent at first: a batch of SQS."""
 
 ATTEMPTS: Final = 10
 """Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
@@ -88,8 +92,12 @@ def advance(services: Services, key: DagRunKey) -> None:
                 await_turn(services, run, lane, now=now)
                 run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
             decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
-            if commit(services, run, decision, now=now):
-                return perform(services, spec, decision.run or run, decision)
+            for step in in_steps(spec, run, decision):
+                if not commit(services, run, step, now=now):
+                    break
+                perform(services, spec, step.run or run, step)
+            else:
+                return None
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
@@ -240,6 +248,31 @@ def put_off(services: Services, key: DagRunKey) -> None:
         return
     with suppress(StaleDagRun):
         services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
+
+
+def in_steps(spec: DagSpec, run: DagRun, decision: Decision) -> Iterator[Decision]:
+    """A decision by which many go to workers, cut up: the first of them shall not wait until hundreds are written.
+
+    What others may follow from comes first, the run last. Undivided where the run lets them go (`admitted`), which must be
+    written before any is sent, and where each step would have the runs behind this one read.
+    """
+    sent = {effect.instance.key: effect for effect in decision.effects if isinstance(effect, SendTask)}
+    going = [moved for moved in decision.transitions if moved.after.key in sent]
+    lets_go = decision.run is not None and decision.run.admitted != run.admitted
+    if len(going) <= FIRST_STEP or lets_go or decision.stopped or decision.waiting or is_needed(spec):
+        yield decision
+        return
+    keys = {moved.after.key for moved in going}
+    yield Decision(transitions=tuple(moved for moved in decision.transitions if moved.after.key not in keys))
+    size = FIRST_STEP
+    while going:
+        step, going = going[:size], going[size:]
+        yield Decision(transitions=tuple(step), effects=tuple(sent[moved.after.key] for moved in step))
+        size *= 2  # each step costs the time of three calls
+    remaining = (
+        effect for effect in decision.effects if not (isinstance(effect, SendTask) and effect.instance.key in keys)
+    )
+    yield replace(decision, transitions=(), effects=tuple(remaining))
 
 
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:

@@ -9,9 +9,10 @@ import pytest
 
 from gust.errors import Unwell
 from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.state import DagRunState, DagRunType
+from gust.model.state import DagRunState, DagRunType, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import TaskWorkload, WakeRun
@@ -468,3 +469,72 @@ def test_the_runs_of_a_dag_without_a_file_stand_still(world: World) -> None:
     world.store.put_dag(world.dag(), replace(world.dag(), is_stale=False))
     world.advance(run)
     assert world.state(run, "load") is S.QUEUED
+
+
+def side_by_side(count: int) -> DagSpec:
+    tasks = {f"part_{n:03d}": TaskSpec(task_id=f"part_{n:03d}") for n in range(count)}
+    return chain(tasks=tasks, max_active_tasks=1_000)
+
+
+def test_the_first_of_many_are_sent_before_all_are_written(world: World) -> None:
+    world.given_dag(side_by_side(60))
+    run = world.trigger()
+    written_when_sent: list[int] = []
+
+    def note(_: TaskWorkload) -> bool:
+        state = world.store.load_run(run)
+        assert state is not None
+        written_when_sent.append(len(state.instances))
+        return False
+
+    world.queues.refuses = note
+    world.advance(run)
+
+    assert written_when_sent == [10] * 10 + [30] * 20 + [60] * 30
+    assert len({sent.task_id for sent in world.queues.tasks}) == 60
+    assert {world.state(run, f"part_{n:03d}") for n in range(60)} == {S.QUEUED}
+
+
+def test_a_scheduler_that_dies_among_many_is_made_good_by_the_repeated_record(world: World) -> None:
+    world.given_dag(side_by_side(60))
+    run = world.trigger()
+    sent: list[str] = []
+
+    def die_at_the_twentieth(workload: TaskWorkload) -> bool:
+        sent.append(workload.task_id)
+        if len(sent) == 20:
+            raise Unwell("killed in the second step")
+        return False
+
+    world.queues.refuses = die_at_the_twentieth
+    with pytest.raises(Unwell):
+        world.advance(run)
+
+    world.queues.refuses = lambda _: False
+    world.advance(run)
+    assert {sent.task_id for sent in world.queues.tasks} == {f"part_{n:03d}" for n in range(60)}
+    assert {world.state(run, f"part_{n:03d}") for n in range(60)} == {S.QUEUED}
+    assert world.run(run).due_at is not None
+
+
+def test_what_the_many_follow_from_is_written_before_the_first_is_sent(world: World) -> None:
+    spec = side_by_side(30)
+    branch = TaskSpec(task_id="aside", downstream_task_ids=tuple(spec.tasks), upstream_task_ids=("root",))
+    root = TaskSpec(task_id="root", downstream_task_ids=("aside",))
+    rule = {"upstream_task_ids": ("aside",), "trigger_rule": TriggerRule.ALL_DONE}
+    others = {task_id: task.model_copy(update=rule) for task_id, task in spec.tasks.items()}
+    world.given_dag(spec.model_copy(update={"tasks": {"root": root, "aside": branch, **others}}))
+    run = world.trigger()
+    world.advance(run)
+    world.work(run, "root", lambda ti: transition.fail(ti, at=world.clock.now()))
+    move_all = world.store.move_all
+    moved: list[list[str]] = []
+
+    def note(transitions: list[Transition]) -> list[Transition]:
+        moved.append([one.before.task_id for one in transitions])
+        return move_all(transitions)
+
+    world.store.move_all = note  # type: ignore[method-assign, assignment]
+    world.advance(run)
+    assert next(those for those in moved if those) == ["aside"]
+    assert len(world.queues.tasks) == 31
