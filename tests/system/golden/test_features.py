@@ -1,5 +1,6 @@
 """Our own DAGs, a file for each feature of Airflow's scheduling, held against what real Airflow made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def client(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(client):
-    return run_all(client, features.plan(client, at_once=24), say=print, keep_going=True)
+    # Some wait for several things one after the other, and all of them for a place: a busy machine takes its time.
+    plan = replace(features.plan(client, at_once=24), timeout=600)
+    return run_all(client, plan, say=print, keep_going=True)
 
 
 def test_every_file_is_imported(client):
