@@ -111,7 +111,10 @@ def test_a_recorded_request(handler: LambdaHandler) -> None:
 
 def test_a_body_that_came_as_base64(handler: LambdaHandler, store: MemoryStore) -> None:
     body = base64.b64encode(json.dumps({"is_paused": True}).encode()).decode()
-    patched = handler(event(method="PATCH", rawPath="/api/v2/dags/one", body=body, isBase64Encoded=True), None)
+    said = {"content-type": "application/json"}
+    patched = handler(
+        event(method="PATCH", rawPath="/api/v2/dags/one", headers=said, body=body, isBase64Encoded=True), None
+    )
     assert patched["statusCode"] == 200
     dag = store.get_dag("one")
     assert dag is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -33,6 +34,18 @@ def _half_in(value: Any) -> tuple[Place, str] | None:
             for place, part in value.items() if isinstance(value, dict) else enumerate(value):
                 if found := _half_in(part) or _half_in(place):
                     return (_writable(place), *found[0]), found[1]
+    return None
+
+
+def without_number(value: Any) -> Place | None:
+    """Where the value has NaN or an infinity, which Python's parser takes and writes, and no other reads."""
+    match value:
+        case float():
+            return None if math.isfinite(value) else ()
+        case list() | dict():
+            for place, part in value.items() if isinstance(value, dict) else enumerate(value):
+                if (found := without_number(part)) is not None:
+                    return (_writable(place), *found)
     return None
 
 

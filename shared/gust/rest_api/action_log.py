@@ -76,7 +76,7 @@ def log_action(services: Services, operation_id: str, request: Request, method: 
 
 def _body(request: Request) -> Any:
     """`ABSENT` where there is none."""
-    if "application/json" not in request.headers.get("content-type", "") or not request.raw_body:
+    if not request.is_json or not request.raw_body:
         return ABSENT
     return json.loads(request.raw_body)
 

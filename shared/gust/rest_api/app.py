@@ -178,6 +178,9 @@ def _bind(
             answer = _refusal(refusal)
         except RecursionError:
             answer = _refusal(Invalid("The body is nested too deeply", field=("body",)))
+        except OverflowError:  # the first of year 1 in a zone where UTC has not got there yet
+            place = "body" if event.get("body") else "query"
+            answer = _refusal(Invalid("A date or a number is out of range", field=(place,)))
         except Exception:
             logger.exception("request failed", operation=operation_id)
             answer = Answer(500, {"detail": "Internal Server Error"})
@@ -196,7 +199,8 @@ def _check_lengths(path: Mapping[str, str]) -> None:
 def _text(body: str | None, is_base64: bool) -> str:
     if not body:
         return ""
-    return base64.b64decode(body).decode("utf-8", "replace") if is_base64 else body
+    text = base64.b64decode(body).decode("utf-8", "replace") if is_base64 else body
+    return text.removeprefix("\ufeff")  # some of Windows' tools begin with it
 
 
 def _is_text(body: str | None, is_base64: bool) -> bool:

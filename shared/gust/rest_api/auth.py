@@ -270,7 +270,8 @@ class Authenticator:
             return
         if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             fields = {name: values[-1] for name, values in parse_qs(request.raw_body).items()}
-            request = Request(path={}, user=request.user, now=request.now, raw_body=json.dumps(fields))
+            as_json = {"content-type": "application/json"}
+            request = Request(path={}, user=request.user, now=request.now, headers=as_json, raw_body=json.dumps(fields))
         request.body(LoginBody)
 
 

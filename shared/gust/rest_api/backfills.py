@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag import Dag
 from gust.rest_api.listing import Ordering, Paging, page
-from gust.rest_api.request import Body, Json, Request, bad_request, not_found
+from gust.rest_api.request import Body, Json, Request, Whole, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.services.context import Services
 from gust.services.create_backfill import AskedBackfill, create_backfill, dry_run
@@ -58,7 +58,7 @@ class BackfillBody(Body):
     run_backwards: bool = False
     dag_run_conf: dict[str, Any] | None = None
     reprocess_behavior: ReprocessBehavior = ReprocessBehavior.NONE
-    max_active_runs: int = 10
+    max_active_runs: Whole = 10
     run_on_latest_version: bool | None = None
 
     def asked(self) -> AskedBackfill:

@@ -26,7 +26,7 @@ from gust.rest_api.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
 from gust.rest_api.masking import MASK, redact, unmasked
 from gust.rest_api.permissions import Permission, Resource
-from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.services import connections
 from gust.services.context import Services
@@ -158,7 +158,7 @@ class ConnectionBody(Body):
     host: str | None = None
     login: str | None = None
     schema_: str | None = Field(default=None, alias="schema")
-    port: int | None = None
+    port: Whole | None = None
     password: str | None = None
     extra: str | None = None
     team_name: str | None = Field(max_length=50, default=None)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, NonNegativeInt, model_validator
+from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
 
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
@@ -89,7 +89,7 @@ class TriggerBody(Body):
     logical_date: AwareDatetime | None
     run_after: datetime | None = None
     conf: dict[str, Any] | None = None
-    note: str | None = None
+    note: Annotated[str, Field(max_length=1000)] | None = None
     partition_key: str | None = None
 
     @model_validator(mode="after")

@@ -12,14 +12,14 @@ from gust.model.pool import DEFAULT_POOL, UNLIMITED, Pool
 from gust.rest_api import bulk
 from gust.rest_api.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
 from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with
-from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, bad_request
+from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request
 from gust.rest_api.routing import operation
 from gust.services import pools
 from gust.services.context import Services
 from gust.services.pools import PoolUse
 
 CHANGEABLE_OF_DEFAULT: Final = {"slots", "include_deferred"}
-Slots = Annotated[int, Field(ge=UNLIMITED)]
+Slots = Annotated[Whole, Field(ge=UNLIMITED)]
 
 
 def pool_response(pool: Pool, use: PoolUse) -> Json:

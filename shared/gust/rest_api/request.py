@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,14 +11,17 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from gust.model.json_text import half_character, shown
+from gust.model.json_text import half_character, shown, without_number
 from gust.services.ports import Session, User
 
 Json = dict[str, Any]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ValueT = TypeVar("ValueT")
+
+Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""As many as Airflow's columns of numbers hold; DynamoDB's hold 38 digits."""
 
 ALL_PAGES: Final = "~"
 """Stands for "all" where a path names a DAG, a run or a task."""
@@ -117,6 +121,10 @@ class Request:
         """The JSON body. Problem 422 names each field that is wrong."""
         if not self.raw_body.strip():
             raise Problem(422, [{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+        if not self.is_json:
+            # Validated as the text it is, which no model takes. A page of another site may send text without asking
+            # first, and forms; JSON it may not.
+            return _checked("body", self.raw_body, model.model_validate)
         if not self.is_text:
             raise bad_request("There was an error parsing the body")
         try:
@@ -139,7 +147,17 @@ class Request:
             message = "Input should be a valid string, unable to parse raw data as a unicode string"
             wrong = {"type": "string_unicode", "loc": ["body", *where], "msg": message, "input": shown(half)}
             raise Problem(422, [wrong])
+        if (place := without_number(given)) is not None:
+            message = "Input should be a finite number"
+            raise Problem(422, [{"type": "finite_number", "loc": ["body", *place], "msg": message, "input": None}])
         return _checked("body", given, model.model_validate)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is said to be JSON: what is not said to be, FastAPI does not take for it."""
+        kind, _, _ = self.headers.get("content-type", "").partition(";")
+        main, _, sub = kind.strip().lower().partition("/")
+        return main == "application" and (sub == "json" or sub.endswith("+json"))
 
     def path_value(self, name: str, kind: type[ValueT]) -> ValueT:
         """The path parameter as `kind`. Problem 422 where it is not one."""
@@ -190,13 +208,28 @@ def _is_list(annotation: Any) -> bool:
 
 
 def encode(body: Any) -> str:
-    """Compact, text as it is. Half a surrogate pair, which no answer of Lambda can hold, is escaped."""
-    text = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    """Compact, text as it is. Half a surrogate pair, which no answer of Lambda can hold, is escaped; NaN and infinities,
+    which no reader but Python's takes, are null."""
+    try:
+        text = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return encode(_with_nulls(body))
     try:
         text.encode()
     except UnicodeEncodeError:
         return json.dumps(body, default=_plain, separators=(",", ":"))
     return text
+
+
+def _with_nulls(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {name: _with_nulls(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_with_nulls(part) for part in value]
+    return value
 
 
 def wire_size(text: str) -> int:

@@ -217,15 +217,19 @@ def update(
     instances: Collection[TaskInstance],
     asked: tuple[PatchBody, Collection[str] | None],
 ) -> None:
-    """Note, then state, as far as the body and the mask ask for it. Problem 409 where all have that state."""
+    """Note, then state, as far as the body and the mask ask for it. Problem 409 where all have that state: then nothing
+    is changed, nor what had failed behind them cleared."""
     body, mask = asked
     changed = body.changed(mask)
+    mark = body.mark([marker]) if "new_state" in changed else None
+    task_id = marker if isinstance(marker, str) else marker[0]
+    has_it = Problem(409, f"Task id {task_id} is already in {body.new_state} state")
+    if mark is not None and not to_be_marked(services, key, mark):
+        raise has_it
     if "note" in changed and (mask or body.note is not None):
         annotate(services, key, instances, body.note)
-    mark = body.mark([marker])
-    if mark is not None and "new_state" in changed and not mark_task_instances(services, key, mark):
-        task_id = marker if isinstance(marker, str) else marker[0]
-        raise Problem(409, f"Task id {task_id} is already in {mark.state} state")
+    if mark is not None and not mark_task_instances(services, key, mark):
+        raise has_it
 
 
 def annotate(services: Services, key: DagRunKey, instances: Collection[TaskInstance], note: str | None) -> None:
@@ -268,13 +272,16 @@ def patch_task_group_instances(services: Services, request: Request) -> Json:
     key = _run_key(request)
     tasks, instances = _group(services, request)
     changed = body.changed(mask)
+    mark = body.mark(tasks) if "new_state" in changed else None
+    have_it = Problem(409, f"All task instances in the group are already in {body.new_state} state")
+    if mark is not None and not to_be_marked(services, key, mark):
+        raise have_it
     if "note" in changed and (mask or body.note is not None):
         annotate(services, key, instances, body.note)
-    mark = body.mark(tasks)
-    if mark is not None and "new_state" in changed:
+    if mark is not None:
         instances = mark_task_instances(services, key, mark)
         if not instances:
-            raise Problem(409, f"All task instances in the group are already in {mark.state} state")
+            raise have_it
     return collection(services, instances, again=True)
 
 

@@ -127,7 +127,10 @@ def _plan_marks(
         if instance.task_id in resumed and instance.state in FAILED_STATES
         if (clear := cleared(spec, instance, at=now)) is not None
     ]
-    return Edit(moves=[marks, clears], first=(lambda run: reset(run, at=now)) if clears else None)
+    # What is marked already cannot be marked again: whoever repeats a mark that died must find the clears done.
+    before = [clear for clear in clears if clear.before.key not in after]
+    behind = [clear for clear in clears if clear.before.key in after]
+    return Edit(moves=[before, marks, behind], first=(lambda run: reset(run, at=now)) if clears else None)
 
 
 def _marked(state: RunState, markers: Collection[Marker], services: Services, asked: Mark) -> list[TaskInstance]:

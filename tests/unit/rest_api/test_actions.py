@@ -164,6 +164,16 @@ def test_marking_an_instance(world: World, api: Api, run: DagRun) -> None:
     assert (again.status, again.detail) == (409, "Task id transform is already in success state")
 
 
+@pytest.mark.parametrize("where", ["taskInstances/transform/1", "taskGroupInstances/late"])
+def test_a_mark_that_is_refused_changes_nothing(world: World, api: Api, run: DagRun, where: str) -> None:
+    """Not the note, and not what had failed behind it: Airflow takes its transaction back."""
+    for task_id, index in (("transform", 0), ("transform", 1), ("load", -1)):
+        world.instance(run, task_id, index, state=S.FAILED, try_number=1, dispatch_count=1, end_date=NOW)
+    before = world.store.load_run(run.key)
+    assert api("PATCH", f"{RUN}/{where}", {"new_state": "failed", "note": "n"}).status == 409
+    assert world.store.load_run(run.key) == before
+
+
 def test_marking_all_instances_of_a_task(world: World, api: Api, run: DagRun) -> None:
     answer = api.ok("patch_task_instance", "PATCH", f"{TIS}/transform", {"new_state": "skipped"})
     assert named(answer) == [("transform", 0, "skipped"), ("transform", 1, "skipped")]

@@ -14,10 +14,11 @@ from gust.model.state import DagRunState, DagRunType, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
 from gust.services.advance import advance
+from gust.services.edit_run import HOLD
 from gust.services.report_task_instance import heartbeat
 from gust.services.set_state import Mark, mark_task_instances, set_dag_run_state, to_be_marked
 from tests.unit.services.conftest import RUNNING, SUCCESS, World, chain
-from tests.unit.services.test_clear import FAILED, finished_run, instance, wakes
+from tests.unit.services.test_clear import FAILED, dies_at_write, finished_run, instance, wakes
 
 
 def states(world: World, run: DagRunKey) -> dict[str, S | None]:
@@ -51,6 +52,18 @@ def test_after_a_failed_task_is_marked_what_failed_behind_it_runs(world: World) 
     # No try began by marking, and it keeps the time it ended at.
     assert instance(world, run, "b").try_number == 1
     assert instance(world, run, "b").end_date == world.clock.now() - timedelta(hours=1)
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_mark_that_dies_anywhere_is_completed_by_asking_again(world: World, at: int) -> None:
+    """What failed behind it is cleared before: of what is marked already, nothing could be asked for again."""
+    run, mark = failed_run(world), Mark(tasks=["b"], state=S.SUCCESS)
+    died = dies_at_write(world, at, lambda: mark_task_instances(world.services, run, mark))
+    world.clock.advance(HOLD.total_seconds() + 1)
+    if died and to_be_marked(world.services, run, mark):
+        mark_task_instances(world.services, run, mark)
+    assert states(world, run) == {"a": S.SUCCESS, "b": S.SUCCESS, "c": None}
+    assert world.run(run).state is DagRunState.QUEUED
 
 
 def test_marking_what_has_the_state_marks_nothing(world: World) -> None:
