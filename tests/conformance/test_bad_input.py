@@ -102,7 +102,7 @@ def test_a_wrong_field_is_named(api: Api, method: str, path: str, body: Any, whe
     assert where in [each["loc"] for each in reply.detail]
 
 
-@pytest.mark.parametrize("body", ["", "{", "[1,", "nul", "\x00", "[]", '"text"', "7", "null", "\ufeff{}", "{}{}"])
+@pytest.mark.parametrize("body", ["", "{", "[1,", "nul", "\x00", "[]", '"text"', "7", "null", "{}{}"])
 def test_a_body_that_is_no_object(api: Api, body: str) -> None:
     for method, path in (("POST", "/api/v2/variables"), ("PATCH", RUN), ("POST", "/api/v2/dags/etl/dagRuns")):
         assert api(method, path, body).status == 422
