@@ -89,7 +89,7 @@ def test_a_short_task_ends_at_once_and_needs_no_heartbeat(run: Run, site: Site) 
     for _ in range(5):
         run(dag("return 1"))
 
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 20
     assert site.control_plane.asked("heartbeat") == []
 
 
