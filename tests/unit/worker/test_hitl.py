@@ -49,7 +49,7 @@ def asked(
         "routeKey": route,
         "rawPath": path,
         "rawQueryString": query,
-        "headers": {},
+        "headers": {"content-type": "application/json"},
         "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", "routeKey": route, **signer},
         "body": None if body is None else json.dumps(body),
         "isBase64Encoded": False,
