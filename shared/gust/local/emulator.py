@@ -266,7 +266,7 @@ def read_streams_apart() -> None:
     from ministack.services import dynamodb, lambda_svc
 
     something_came = threading.Event()
-    read = lambda_svc._poll_dynamodb_streams
+    read, keep_looking = lambda_svc._poll_dynamodb_streams, lambda_svc._poll_loop
 
     def keep_reading() -> None:
         while True:
@@ -279,10 +279,14 @@ def read_streams_apart() -> None:
             if not has_read and not something_came.wait(_LOOK_EVERY):
                 lambda_svc._esm_wake.set()  # else the queues are looked at each second
 
+    def keep_looking_at_both() -> None:
+        threading.Thread(target=keep_reading, name="gust-streams", daemon=True).start()
+        keep_looking()
+
     dynamodb.esm_wake = something_came
     lambda_svc._poll_dynamodb_streams = lambda: False
+    lambda_svc._poll_loop = keep_looking_at_both  # not before MiniStack has its state back
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
-    threading.Thread(target=keep_reading, name="gust-streams", daemon=True).start()
 
 
 def parse_expressions_once() -> None:
