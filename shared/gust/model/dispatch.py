@@ -53,3 +53,10 @@ class Dispatch:
     def is_current(self, instance: TaskInstance) -> bool:
         """No later try and no later dispatch has taken its place."""
         return (instance.try_number, instance.dispatch_count) == (self.try_number, self.dispatch_count)
+
+    def is_ahead_of(self, instance: TaskInstance | None) -> bool:
+        """It is one that the instance has not come to: sent, and not written yet."""
+        return instance is None or (instance.try_number, instance.dispatch_count) < (
+            self.try_number,
+            self.dispatch_count,
+        )

@@ -178,6 +178,11 @@ def queue(before: TaskInstance, *, at: datetime) -> Transition:
     return Transition("queue", before, replace(before, state=S.QUEUED, queued_at=at))
 
 
+def queue_at_once(move: Transition, *, at: datetime) -> Transition:
+    """The same move and, in one write with it, `queue`: SQS has accepted the message of the dispatch that it begins."""
+    return replace(move, after=queue(move.after, at=at).after)
+
+
 def queue_trigger(before: TaskInstance, *, at: datetime) -> Transition:
     """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral."""
     _require("queue_trigger", before, before.state is S.DEFERRED)

@@ -1,4 +1,4 @@
-"""Move one DagRun as far as it can go now: load → decide → commit → perform.
+"""Move one DagRun as far as it can go now: load → decide → send → commit → perform.
 
 Everything that happens to a run after it was made comes through here: a worker's report, a person's click, a timer. Whoever
 changed something only wrote it; the table's stream, a wake-up message or the tick then calls `advance`. Calling it once too
@@ -21,7 +21,7 @@ from gust.errors import LimitReached, StaleDagRun
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.model.keys import DagRunKey
+from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import DEFAULT_POOL, of_task
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
@@ -32,6 +32,7 @@ from gust.scheduling.decide import decide, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
 from gust.scheduling.slots import Pools, pool_names
+from gust.scheduling.transition import Transition
 from gust.services.advance_backfill import advance_backfill
 from gust.services.call_back import look_after_callbacks, look_after_end, send_callbacks
 from gust.services.context import Services
@@ -54,7 +55,10 @@ FORBEARANCE: Final = timedelta(minutes=2)
 PUT_OFF_BY: Final = timedelta(minutes=10)
 
 FIRST_STEP: Final = 10
-"""So many instances are written and sent at first: a batch of SQS."""
+"""So many instances are sent and written at first: a batch of SQS."""
+
+PROMPT: Final = timedelta(seconds=1)
+"""So long may sending take for its messages to count as sent. Well below what a worker waits for the write after it."""
 
 ATTEMPTS: Final = 10
 """Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
@@ -92,11 +96,7 @@ def advance(services: Services, key: DagRunKey) -> None:
                 await_turn(services, run, lane, now=now)
                 run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
             decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
-            for step in in_steps(spec, run, decision):
-                if not commit(services, run, step, now=now):
-                    break
-                perform(services, spec, step.run or run, step)
-            else:
+            if carry_out(services, spec, run, decision, now=now):
                 return None
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
@@ -250,29 +250,69 @@ def put_off(services: Services, key: DagRunKey) -> None:
         services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
 
 
-def in_steps(spec: DagSpec, run: DagRun, decision: Decision) -> Iterator[Decision]:
-    """A decision by which many go to workers, cut up: the first of them shall not wait until hundreds are written.
+def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision, *, now: datetime) -> bool:
+    """Send who goes to a worker, write the decision and perform the rest. False where a task instance had moved meanwhile:
+    then nothing more may follow from the decision.
 
-    What others may follow from comes first, the run last. Undivided where the run lets them go (`admitted`), which must be
-    written before any is sent, and where each step would have the runs behind this one read.
+    What others may follow from is written first, the run last.
     """
-    sent = {effect.instance.key: effect for effect in decision.effects if isinstance(effect, SendTask)}
-    going = [moved for moved in decision.transitions if moved.after.key in sent]
+    going = sent_first(spec, run, decision)
+    if going:
+        keys = {moved.after.key for moved in going}
+        others = tuple(moved for moved in decision.transitions if moved.after.key not in keys)
+        if not commit(services, run, Decision(transitions=others), now=now):
+            return False
+        for step in in_steps(going):
+            if not dispatch(services, spec, run, step):
+                return False
+        rest = (e for e in decision.effects if not (isinstance(e, SendTask) and e.instance.key in keys))
+        decision = replace(decision, transitions=(), effects=tuple(rest))
+    if not commit(services, run, decision, now=now):
+        return False
+    perform(services, spec, decision.run or run, decision)
+    return True
+
+
+def sent_first(spec: DagSpec, run: DagRun, decision: Decision) -> list[Transition]:
+    """The moves by which instances go to workers, as far as these may have them before the decision is written as a whole.
+    None where the run lets them go (`admitted`) or something else must be written before that, nor where runs behind this
+    one follow from each move."""
     lets_go = decision.run is not None and decision.run.admitted != run.admitted
-    if len(going) <= FIRST_STEP or lets_go or decision.stopped or decision.waiting or is_needed(spec):
-        yield decision
-        return
-    keys = {moved.after.key for moved in going}
-    yield Decision(transitions=tuple(moved for moved in decision.transitions if moved.after.key not in keys))
+    if lets_go or decision.stopped or decision.waiting or is_needed(spec):
+        return []
+    sent = {effect.instance.key for effect in decision.effects if isinstance(effect, SendTask)}
+    return [moved for moved in decision.transitions if moved.after.key in sent]
+
+
+def in_steps(going: Sequence[Transition]) -> Iterator[Sequence[Transition]]:
+    """Cut up: the first of many shall not wait until hundreds are sent and written. Each step costs the time of two calls,
+    so they grow."""
     size = FIRST_STEP
     while going:
-        step, going = going[:size], going[size:]
-        yield Decision(transitions=tuple(step), effects=tuple(sent[moved.after.key] for moved in step))
-        size *= 2  # each step costs the time of three calls
-    remaining = (
-        effect for effect in decision.effects if not (isinstance(effect, SendTask) and effect.instance.key in keys)
-    )
-    yield replace(decision, transitions=(), effects=tuple(remaining))
+        yield going[:size]
+        going = going[size:]
+        size *= 2
+
+
+def dispatch(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Transition]) -> bool:
+    """Send the messages of the dispatches that the moves begin, then write the moves: one write for each. False where an
+    instance had moved meanwhile.
+
+    A dispatch begins only as the table has it, so a message whose move was never written starts nothing, and the next look
+    at the run finds the instance as it was and sends the same dispatch again. A worker that is faster than the write waits
+    a moment for it (`start_task_instance`); if the write is so late that the worker may have given up, the instance is
+    written as still to be sent.
+    """
+    began = services.clock.now()
+    refused = put_on_queue(services, spec, run, [moved.after for moved in moves])
+    now = services.clock.now()
+    is_late = now - began > PROMPT
+    written = [
+        moved if is_late or moved.after.key in refused else transition.queue_at_once(moved, at=now) for moved in moves
+    ]
+    if refused or is_late:
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+    return not services.store.move_all(written)
 
 
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:
@@ -319,24 +359,30 @@ def give_out_slots(services: Services, run: DagRun, decision: Decision) -> None:
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
-    """Put the instances on the queue of tasks, then mark those that SQS accepted as queued.
+    """Put instances that are written as scheduled on the queue of tasks, then mark those that SQS accepted as queued.
 
     A worker may be faster than the mark and have started already; then the mark is stale and not missed.
     """
     if not instances:
         return
+    refused = put_on_queue(services, spec, run, instances)
     now = services.clock.now()
-    by_key = {instance.key: instance for instance in instances}
-    bundle = bundle_version(services, run)
-    workloads = [task_workload(services, spec, run, instance, bundle=bundle, now=now) for instance in instances]
-    refused = {workload.key for workload in services.queues.send_tasks(workloads)}
-    services.store.move_all(
-        [transition.queue(instance, at=now) for key, instance in by_key.items() if key not in refused]
-    )
-    for key in refused:
-        log.warning("SQS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+    accepted = [instance for instance in instances if instance.key not in refused]
+    services.store.move_all([transition.queue(instance, at=now) for instance in accepted])
     if refused:
         services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+
+
+def put_on_queue(
+    services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
+) -> set[TaskInstanceKey]:
+    """Returns whom SQS refused."""
+    bundle, now = bundle_version(services, run), services.clock.now()
+    workloads = [task_workload(services, spec, run, instance, bundle=bundle, now=now) for instance in instances]
+    refused = {workload.key for workload in services.queues.send_tasks(workloads)}
+    for key in refused:
+        log.warning("SQS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+    return refused
 
 
 def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:

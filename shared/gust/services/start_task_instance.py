@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from gust.errors import Conflict, NotFound, StaleTaskInstance
 from gust.model.asset import Asset, AssetEvent, AssetKey
@@ -13,6 +14,9 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling import retry, transition
 from gust.services.consumed_events import assets_of, consumed_by
 from gust.services.context import Services
+
+UNTIL_WRITTEN: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between looks for a dispatch that is not written yet. Mostly it is there before the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
 
     The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
     """
-    before, run = services.store.get_instance_and_run(dispatch.key)
+    before, run = _as_sent(services, dispatch)
     if before is None:
         raise NotFound("Task Instance not found")
     if run is None:
@@ -55,6 +59,19 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         should_retry=retry.is_eligible(instance),
         xcom_keys_to_clear=_pushed_before(services, instance),
     )
+
+
+def _as_sent(services: Services, dispatch: Dispatch) -> tuple[TaskInstance | None, DagRun | None]:
+    """The instance and its run, once the dispatch is written: its message was sent an instant before. A message of which
+    nothing is written in the end is one that the scheduler died upon, or that somebody was faster than; it sends another
+    where one is needed."""
+    before, run = services.store.get_instance_and_run(dispatch.key)
+    for pause in UNTIL_WRITTEN:
+        if run is None or not dispatch.is_ahead_of(before):
+            break
+        services.clock.sleep(pause)
+        before, run = services.store.get_instance_and_run(dispatch.key)
+    return before, run
 
 
 def cannot_start(current: TaskInstance | None) -> Conflict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import jwt
@@ -15,6 +16,7 @@ from gust.model.dispatch import Dispatch, Scope
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
+from gust.services.advance import PROMPT
 from gust.services.ports import User
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
@@ -117,6 +119,49 @@ def test_a_message_that_comes_after_it_was_sent_again_starts_nothing(etl: World)
     assert (status, answer["detail"]["previous_state"]) == (409, "scheduled")
     assert etl.now(first) == second
     assert etl.request("PATCH", path(second, "run"), token=etl.token(second), body=start_body())[0] == 200
+
+
+@pytest.mark.parametrize("written_after", [1, 5])
+def test_a_worker_that_is_faster_than_the_write_of_its_dispatch_waits_for_it(etl: World, written_after: int) -> None:
+    new = TaskInstance(dag_id=RUN.dag_id, run_id=RUN.run_id, task_id="extract")
+    scheduled = transition.schedule(new, at=NOW, retries=0)
+    looks: list[float] = []
+
+    def the_scheduler_writes_meanwhile(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == written_after:
+            etl.store.move(transition.queue_at_once(scheduled, at=NOW))
+
+    etl.clock.sleep = the_scheduler_writes_meanwhile  # type: ignore[method-assign]
+    status, _ = etl.request("PATCH", path(scheduled.after, "run"), token=etl.token(scheduled.after), body=start_body())
+    assert status == 200
+    assert len(looks) == written_after
+    assert etl.now(new).state is S.RUNNING
+
+
+def test_a_later_dispatch_than_the_one_that_is_written_is_waited_for(etl: World) -> None:
+    first = etl.given_running("extract")
+    etl.store.move(transition.reschedule(first, at=NOW, due_at=NOW))
+    again = transition.schedule(etl.now(first), at=NOW, retries=0)
+    write = partial(etl.store.move, transition.queue_at_once(again, at=NOW))
+    etl.clock.sleep = lambda _: write()  # type: ignore[method-assign]
+    status, _ = etl.request("PATCH", path(again.after, "run"), token=etl.token(again.after), body=start_body())
+    assert status == 200
+    assert (etl.now(first).state, etl.now(first).dispatch_count) == (S.RUNNING, 2)
+
+
+def test_a_dispatch_that_is_never_written_starts_nothing(etl: World) -> None:
+    """The scheduler died between sending and writing, or somebody moved the instance in between."""
+    new = TaskInstance(dag_id=RUN.dag_id, run_id=RUN.run_id, task_id="extract")
+    sent = transition.schedule(new, at=NOW, retries=0).after
+    status, _ = etl.request("PATCH", path(sent, "run"), token=etl.token(sent), body=start_body())
+    assert status == 404
+    assert etl.store.get_instance(new.key) is None
+    assert PROMPT < etl.clock.now() - NOW < timedelta(seconds=10), "longer than a scheduler may take"
+
+    etl.store.move(transition.skip(new, at=NOW, reason="a person skipped it"))
+    status, answer = etl.request("PATCH", path(sent, "run"), token=etl.token(sent), body=start_body())
+    assert (status, answer["detail"]["previous_state"]) == (409, "skipped")
 
 
 def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World) -> None:

@@ -1,4 +1,4 @@
-"""load → decide → commit → perform, and what is left when it dies in between."""
+"""load → decide → send → commit → perform, and what is left when it dies in between."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gust.errors import Unwell
+from gust.errors import Conflict, Unwell
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.dispatch import Dispatch
@@ -22,6 +22,7 @@ from gust.services.advance import advance
 from gust.services.explain import explain
 from gust.services.pause_dag import set_paused
 from gust.services.report_trigger import park
+from gust.services.start_task_instance import start_task_instance
 from gust.services.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
@@ -65,7 +66,7 @@ def test_what_sqs_refuses_stays_scheduled_and_is_sent_by_the_next_look(world: Wo
     assert len(world.queues.tasks) == 1
 
 
-def test_a_scheduler_that_dies_after_scheduling_is_made_good_by_the_repeated_record(world: World) -> None:
+def test_a_scheduler_that_dies_before_sqs_answers_is_made_good_by_the_repeated_record(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()
 
@@ -75,16 +76,64 @@ def test_a_scheduler_that_dies_after_scheduling_is_made_good_by_the_repeated_rec
     world.queues.refuses = die
     with pytest.raises(Unwell):
         world.advance(run)
-    assert world.state(run, "extract") is S.SCHEDULED
+    assert world.state(run, "extract") is None
 
     world.queues.refuses = lambda _: False
     world.advance(run)
     assert world.state(run, "extract") is S.QUEUED
 
 
+def test_a_scheduler_that_dies_after_sending_sends_the_same_dispatch_again(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    move_all = world.store.move_all
+
+    def die(transitions: list[Transition]) -> list[Transition]:
+        if transitions:
+            raise Unwell("killed before the first write")
+        return []
+
+    world.store.move_all = die  # type: ignore[method-assign, assignment]
+    with pytest.raises(Unwell):
+        world.advance(run)
+    assert world.state(run, "extract") is None
+
+    world.store.move_all = move_all  # type: ignore[method-assign]
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+    assert [(sent.try_number, sent.dispatch_count) for sent in world.queues.tasks] == [(1, 1), (1, 1)]
+    first = Dispatch(run.task_instance("extract"), 1, 1)
+    start_task_instance(world.services, first, hostname="worker", pid=1, at=world.clock.now())
+    with pytest.raises(Conflict):
+        start_task_instance(world.services, first, hostname="another", pid=1, at=world.clock.now())
+
+
+def test_messages_that_took_long_to_send_are_sent_again(world: World) -> None:
+    """A worker may have given up waiting for the write."""
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+
+    def is_slow(_: TaskWorkload) -> bool:
+        world.clock.advance(2)
+        return False
+
+    world.queues.refuses = is_slow
+    world.advance(run)
+    assert world.state(run, "extract") is S.SCHEDULED
+    assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
+
+    world.queues.refuses = lambda _: False
+    world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+    assert [(sent.try_number, sent.dispatch_count) for sent in world.queues.tasks] == [(1, 1), (1, 1)]
+
+
 def test_a_worker_that_is_faster_than_the_mark_keeps_its_start(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()
+    world.queues.refuses = lambda _: True
+    world.advance(run)
+    assert world.state(run, "extract") is S.SCHEDULED
 
     def start_at_once(workload: TaskWorkload) -> bool:
         scheduled = world.store.get_instance(workload.key)
@@ -98,7 +147,8 @@ def test_a_worker_that_is_faster_than_the_mark_keeps_its_start(world: World) -> 
 
 
 def test_losing_a_race_means_deciding_again(world: World) -> None:
-    """Somebody moves the instance between load and commit: nothing follows from what was decided on the old state."""
+    """Somebody moves the instance between load and commit: nothing follows from what was decided on the old state. Its
+    message is out already, and starts nothing."""
     world.given_dag(chain("extract", "load"))
     run = world.trigger()
     world.advance(run)
@@ -117,7 +167,15 @@ def test_losing_a_race_means_deciding_again(world: World) -> None:
     assert raced == ["load"]
     assert world.state(run, "load") is S.SKIPPED
     assert finished.state is SUCCESS
-    assert [sent.task_id for sent in world.queues.tasks] == ["extract"]
+    assert [sent.task_id for sent in world.queues.tasks] == ["extract", "load"]
+    with pytest.raises(Conflict):
+        start_task_instance(
+            world.services,
+            Dispatch(run.task_instance("load"), 1, 1),
+            hostname="worker",
+            pid=1,
+            at=world.clock.now(),
+        )
 
 
 def test_a_retry_is_woken_at_its_exact_second(world: World) -> None:
@@ -476,7 +534,7 @@ def side_by_side(count: int) -> DagSpec:
     return chain(tasks=tasks, max_active_tasks=1_000)
 
 
-def test_the_first_of_many_are_sent_before_all_are_written(world: World) -> None:
+def test_the_first_of_many_are_written_before_all_are_sent(world: World) -> None:
     world.given_dag(side_by_side(60))
     run = world.trigger()
     written_when_sent: list[int] = []
@@ -490,7 +548,7 @@ def test_the_first_of_many_are_sent_before_all_are_written(world: World) -> None
     world.queues.refuses = note
     world.advance(run)
 
-    assert written_when_sent == [10] * 10 + [30] * 20 + [60] * 30
+    assert written_when_sent == [0] * 10 + [10] * 20 + [30] * 30
     assert len({sent.task_id for sent in world.queues.tasks}) == 60
     assert {world.state(run, f"part_{n:03d}") for n in range(60)} == {S.QUEUED}
 
