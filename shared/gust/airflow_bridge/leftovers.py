@@ -11,11 +11,12 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """From <linux/prctl.h>."""
+
+_THREADS: Final = "/proc/self/task"
 
 _PATIENCE: Final = 1.0
 """Seconds to wait for killed processes to be gone; one that hangs in the kernel is left to it."""
@@ -30,9 +31,10 @@ def adopt_orphans() -> None:
 def children() -> frozenset[int]:
     """Our children's process ids; empty where the kernel does not tell."""
     found: set[int] = set()
-    for thread in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            found.update(int(pid) for pid in thread.read_text().split())
+    with suppress(OSError):
+        for thread in os.listdir(_THREADS):
+            with suppress(OSError), open(f"{_THREADS}/{thread}/children", "rb") as listed:
+                found.update(map(int, listed.read().split()))
     return frozenset(found)
 
 

@@ -4,7 +4,7 @@
   (see `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
-- A server, and a memory for parsed expressions, that take less of the processor.
+- A server, and a way to the table (see `table_calls`), that take less of the processor.
 - Streams and queues are read side by side.
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -25,12 +24,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
+from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import Checkpoints, repair
-from gust.local.front_door import FrontDoor, Headers, Scope, is_from_elsewhere, nodelay
+from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
+from gust.local.table_calls import parse_expressions_once, straight_to_the_table
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
@@ -49,10 +50,6 @@ attempt at what failed."""
 
 _LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log starts anew; the one before is kept."""
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("gust.emulator")
 
@@ -83,7 +80,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     parse_expressions_once()
     read_streams_apart()
     emulator = Emulator(
-        wrap(ministack.app),
+        wrap(straight_to_the_table(ministack.app)),
         checkpoints,
         restored=newest,
         public_port=options.public_port,
@@ -287,69 +284,6 @@ def read_streams_apart() -> None:
     lambda_svc._poll_dynamodb_streams = lambda: False
     lambda_svc._poll_loop = keep_looking_at_both  # not before MiniStack has its state back
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
-
-
-def parse_expressions_once() -> None:
-    """MiniStack parses and checks the condition of a Query anew for every item of the partition."""
-    from ministack.services import dynamodb
-
-    for name in ("_tokenize", "_condition_syntax_error"):
-        setattr(dynamodb, name, functools.lru_cache(maxsize=1024)(getattr(dynamodb, name)))
-    dynamodb._evaluate_condition = comparing_keys(dynamodb._evaluate_condition)
-    dynamodb._project_item = projecting_names(dynamodb._project_item)
-    dynamodb._sort_key_value = sorting_text(dynamodb._sort_key_value)
-
-
-def projecting_names(project: Callable[..., Any]) -> Callable[..., Any]:
-    """Projections on whole attributes, as ours are, without a parser for each item."""
-
-    def projected(item: Mapping[str, Any], expression: str, names: Mapping[str, str] | None) -> Any:
-        paths = (expression or "").split(", ")
-        if not names or not names.keys() >= set(paths) or len(set(paths)) < len(paths):
-            return project(item, expression, names)
-        return {name: item[name] for path in paths if (name := names[path]) in item}
-
-    return projected
-
-
-def sorting_text(sort_value: Callable[..., Any]) -> Callable[..., Any]:
-    """Sorting a partition, which MiniStack does for each Query: keys of text without a look at their type."""
-
-    def sorted_by(attribute: Mapping[str, Any] | None, kind: str | None) -> Any:
-        return attribute["S"] if attribute and "S" in attribute else sort_value(attribute, kind)
-
-    return sorted_by
-
-
-KEY_CONDITIONS: Final[dict[str, Callable[[str, Mapping[str, Any]], bool]]] = {
-    "#pk = :pk": lambda sk, values: True,  # noqa: ARG005 - one shape for all
-    "#pk = :pk AND begins_with(#sk, :begin)": lambda sk, values: sk.startswith(values[":begin"]["S"]),
-    "#pk = :pk AND #sk <= :until": lambda sk, values: sk <= values[":until"]["S"],
-    "#pk = :pk AND #sk BETWEEN :first AND :last": lambda sk, values: (
-        values[":first"]["S"] <= sk <= values[":last"]["S"]
-    ),
-}
-"""Those that `store.table` writes, all of whose keys are text."""
-
-
-def comparing_keys(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-    """The conditions of our queries without a parser; every other goes to `evaluate`."""
-
-    def evaluated(
-        expression: str,
-        item: Mapping[str, Any],
-        values: Mapping[str, Any],
-        names: Mapping[str, str],
-        slot: str = "ConditionExpression",
-    ) -> Any:
-        if slot == "KeyConditionExpression" and expression in KEY_CONDITIONS:
-            with contextlib.suppress(KeyError):
-                in_partition = item[names["#pk"]] == values[":pk"]
-                sk = item[names["#sk"]]["S"] if "#sk" in names else ""
-                return in_partition and KEY_CONDITIONS[expression](sk, values)
-        return evaluate(expression, item, values, names, slot)
-
-    return evaluated
 
 
 def _wait_for(child: int) -> bool:

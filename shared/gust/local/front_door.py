@@ -10,14 +10,16 @@ The emulator's own port is never on any other address than 127.0.0.1.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
+from gust.local.asgi import Headers, Scope
 from gust.local.processes import InUseError
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
@@ -27,8 +29,8 @@ _HOST: Final = re.compile(r"(?:\[[^]/?#@]+\]|[^]\[:/?#@\\\s]+)(?::\d+)?")
 """A name or an address, and perhaps a port. With more in it, one might be read here and another one by the emulator, which
 looks at how it begins."""
 
-Scope = MutableMapping[str, Any]
-Headers = list[tuple[bytes, bytes]]
+_TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-mode"})
+"""The headers that tell where a request comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,9 @@ def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
     A page's origin is in `Origin` where a script or a form asks, and `Sec-Fetch-Site` tells of images and links; `links`
     are let in where asking changes nothing. A page that lets its own name point to 127.0.0.1 gives itself away by `Host`.
     """
-    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    headers = {
+        known: value.decode("latin-1") for name, value in scope["headers"] if (known := name.lower()) in _TELLING
+    }
     host, origin = headers.get(b"host"), headers.get(b"origin")
     if host is not None and not _is_here(f"//{host}"):
         return True
@@ -138,6 +142,7 @@ def _is_for_aws(name: bytes, value: bytes) -> bool:
     return name.startswith(b"x-amz") or (name == b"authorization" and value.lstrip().upper().startswith(b"AWS4"))
 
 
+@functools.lru_cache(maxsize=256)
 def _is_here(url: str) -> bool:
     name = _name(url)
     return name in {"localhost", "127.0.0.1", "::1"} or name.endswith(".localhost")

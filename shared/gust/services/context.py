@@ -18,6 +18,7 @@ from gust.services.ports import (
     Timetables,
     Tokens,
 )
+from gust.services.started_here import StartedHere
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,4 @@ class Services:
     deployments: Deployments = field(default_factory=NoDeployments)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
+    started_here: StartedHere = field(default_factory=StartedHere)

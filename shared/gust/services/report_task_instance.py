@@ -41,11 +41,27 @@ def report_success(
     The events go first: a crash in between leaves a try that reports again and events that are stored once, never a
     success whose events are missing.
     """
-    if before := ending(services, dispatch, or_already=S.SUCCESS):
-        if outlets or events:
+    emits = bool(outlets or events)
+    if not emits and _succeeds_as_it_started(services, dispatch, at=at, rendered_map_index=rendered_map_index):
+        pass
+    elif before := ending(services, dispatch, or_already=S.SUCCESS):
+        if emits:
             emit_asset_events(services, before, outlets=outlets, events=events, at=at)
         move(services, transition.succeed(before, at=at, rendered_map_index=rendered_map_index))
     clear_task_state_on_success(services, [dispatch.key])
+
+
+def _succeeds_as_it_started(
+    services: Services, dispatch: Dispatch, *, at: datetime, rendered_map_index: str | None
+) -> bool:
+    """running → success without a look at the instance; False where this process did not start it, or it has moved since."""
+    started = services.started_here.take(dispatch)
+    if started is None:
+        return False
+    with suppress(StaleTaskInstance):
+        services.store.move(transition.succeed(started, at=at, rendered_map_index=rendered_map_index))
+        return True
+    return False
 
 
 def report_failure(

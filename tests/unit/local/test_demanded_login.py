@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from gust.cli.__main__ import main
+from gust.local.asgi import Receive, Scope, Send
 from gust.local.checkpoint import Checkpoints
-from gust.local.emulator import Emulator, Receive, Scope, Send
+from gust.local.emulator import Emulator
 from gust.local.front_door import FrontDoor
 from gust.local.processes import InUseError, free_port
 from gust.local.stack import LocalStack

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from gust.local.asgi import Receive, Scope, Send
 from gust.local.checkpoint import Checkpoints
-from gust.local.emulator import Emulator, Receive, Scope, Send
+from gust.local.emulator import Emulator
 
 PUBLIC, INNER = 8080, 40001
 
