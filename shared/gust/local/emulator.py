@@ -4,7 +4,7 @@
   (see `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
-- A server, and a way to the table (see `table_calls`), that take less of the processor.
+- A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
 - Streams and queues are read side by side.
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
@@ -31,7 +31,7 @@ from typing import Any, Final
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import Checkpoints, repair
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
-from gust.local.table_calls import parse_expressions_once, straight_to_the_table
+from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
@@ -80,7 +80,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     parse_expressions_once()
     read_streams_apart()
     emulator = Emulator(
-        wrap(straight_to_the_table(ministack.app)),
+        wrap(straight_to_the_service(ministack.app)),
         checkpoints,
         restored=newest,
         public_port=options.public_port,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from ministack.services import dynamodb
 
-from gust.local.table_calls import KEY_CONDITIONS, comparing_keys, projecting_names, sorting_text
+from gust.local.shortcuts import KEY_CONDITIONS, comparing_keys, projecting_names, sorting_text
 
 NAMES: Final = {"#pk": "runs_pk", "#sk": "runs_sk"}
 VALUES: Final = {

@@ -1,4 +1,4 @@
-"""Calls of the table go past MiniStack's router, and are answered as if they had not."""
+"""Most calls go past MiniStack's router, and are answered as if they had not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gust.local.asgi import Application
-from gust.local.table_calls import straight_to_the_table
+from gust.local.shortcuts import straight_to_the_service
 
 SIGNED = (
     "AWS4-HMAC-SHA256 Credential=123456789012/20261001/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
@@ -26,12 +26,20 @@ ITEM = {"pk": {"S": "one"}, "text": {"S": "Größe"}}
 
 
 def call(
-    application: Application, operation: str, body: Any, *, authorization: str = SIGNED, **more: str
+    application: Application,
+    operation: str,
+    body: Any,
+    *,
+    authorization: str = SIGNED,
+    path: str = "/",
+    query: bytes = b"",
+    **more: str,
 ) -> tuple[int, dict[str, str], bytes]:
+    target = operation if "." in operation else f"DynamoDB_20120810.{operation}"
     named = {
-        "x-amz-target": f"DynamoDB_20120810.{operation}",
         "authorization": authorization,
         "host": "localhost",
+        **({"x-amz-target": target} if operation else {}),
         **more,
     }
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -50,8 +58,8 @@ def call(
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/",
-        "query_string": b"",
+        "path": path,
+        "query_string": query,
         "headers": [(name.encode(), value.encode()) for name, value in named.items()],
     }
     asyncio.run(application(scope, receive, send))
@@ -68,7 +76,7 @@ def both() -> tuple[Application, Application]:
         pytest.fail("it went through the router")
 
     def straight(scope: Any, receive: Any, send: Any) -> Any:
-        return straight_to_the_table(nobody)(scope, receive, send)
+        return straight_to_the_service(nobody)(scope, receive, send)
 
     assert call(app.app, "CreateTable", TABLE)[0] == 200
     return app.app, straight
@@ -99,17 +107,38 @@ def test_another_region_has_other_tables(both: tuple[Application, Application]) 
 
 
 @pytest.mark.parametrize(
-    "more", [{"x-amz-target": "Logs_20140328.PutLogEvents"}, {"content-encoding": "gzip"}], ids=["another", "encoded"]
+    "asked",
+    [
+        {"operation": "Logs_20140328.GetLogEvents"},
+        {"operation": "AmazonSQS.SendMessage"},
+        {"operation": "GetItem", "content-encoding": "gzip"},
+        {"operation": "GetItem", "path": "/elsewhere"},
+        {"operation": "GetItem", "query": b"a=b"},
+        {"operation": "", "path": "/2015-03-31/functions/one"},
+        {"operation": "", "path": "/_aws/execute-api/one/$default/invocations"},
+    ],
 )
-def test_everything_else_goes_through_the_router(more: dict[str, str]) -> None:
+def test_everything_else_goes_through_the_router(asked: dict[str, Any]) -> None:
     seen = []
 
     async def router(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["path"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    call(straight_to_the_table(router), "GetItem", {}, **more)
-    assert seen == ["/"]
+    call(straight_to_the_service(router), body={}, **asked)
+    assert seen == [asked.get("path", "/")]
+
+
+def test_lines_of_a_log_and_invocations_take_the_same_way(both: tuple[Application, Application]) -> None:
+    lines = {"logGroupName": "none", "logStreamName": "none", "logEvents": []}
+    invocation = "/2015-03-31/functions/none/invocations"
+    for asked in (
+        {"operation": "Logs_20140328.PutLogEvents", "body": lines},
+        {"operation": "", "body": {}, "path": invocation, "authorization": SIGNED.replace("/dynamodb/", "/lambda/")},
+    ):
+        routed, straight = (call(application, **asked) for application in both)  # type: ignore[arg-type]
+        assert straight[0] == routed[0] >= 400
+        assert straight[2] == routed[2]
 
 
 def test_who_hangs_up_gets_no_answer() -> None:
@@ -119,5 +148,15 @@ def test_who_hangs_up_gets_no_answer() -> None:
     async def send(_: MutableMapping[str, Any]) -> None:
         pytest.fail("nobody listens")
 
-    scope = {"type": "http", "path": "/", "headers": [(b"x-amz-target", b"DynamoDB_20120810.PutItem")]}
-    asyncio.run(straight_to_the_table(lambda *_: pytest.fail("it is the table's"))(scope, receive, send))  # type: ignore[arg-type, return-value]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"x-amz-target", b"DynamoDB_20120810.PutItem"), (b"authorization", SIGNED.encode())],
+    }
+
+    async def nobody(*_: Any) -> None:
+        pytest.fail("it is the table's")
+
+    asyncio.run(straight_to_the_service(nobody)(scope, receive, send))

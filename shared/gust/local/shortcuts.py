@@ -1,6 +1,6 @@
-"""MiniStack's DynamoDB, to which most calls of a stack go, for less of the processor.
+"""What nearly every call to MiniStack pays for, for less of the processor.
 
-What is done here is what MiniStack does: the same functions of its DynamoDB answer.
+The answers are MiniStack's: the same functions of its services give them.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Any, Final
 
 from gust.local.asgi import Application, Receive, Scope, Send
 
-TABLE_CALLS: Final = b"DynamoDB_20120810."
-"""How `X-Amz-Target` begins."""
+INVOCATIONS: Final = "/2015-03-31/functions/"
+"""How the path of an invocation of a function begins."""
 
 
-def straight_to_the_table(application: Application) -> Application:
+def straight_to_the_service(application: Application) -> Application:
     """MiniStack asks of each request whether it is for one of a hundred services, or a page of its own, before it looks at
-    the header that says so: a quarter of what such a call costs."""
+    the header that says so: a quarter of what the calls cost that a task is made of. Those go past that; all others go to
+    `application`."""
     from ministack import app
     from ministack.core import responses, router
 
-    dynamodb = app._get_module("dynamodb")  # so that it is among those whose state is saved
+    # Asked for by name, so that they are among those whose state is saved.
+    services = {name: app._get_module(name) for name in ("dynamodb", "cloudwatch_logs", "lambda_svc")}
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
-        target = headers.get(b"x-amz-target", b"")
-        if not target.startswith(TABLE_CALLS) or scope["path"] != "/" or b"content-encoding" in headers:
+        name = service_of(scope)
+        if name is None:
             await application(scope, receive, send)
             return
         body = bytearray()
@@ -37,17 +38,32 @@ def straight_to_the_table(application: Application) -> Application:
                 break
         else:
             return  # Who asked has gone.
-        asked = {name: headers.get(name.encode(), b"").decode("latin-1") for name in ("x-amz-target", "authorization")}
+        asked = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         responses.set_request_account_id(router.extract_access_key_id(asked))
         responses.set_request_region(router.extract_region(asked))
-        status, named, answer = await dynamodb.handle_request("POST", "/", asked, bytes(body), {})
+        status, named, answer = await services[name].handle_request("POST", scope["path"], asked, bytes(body), {})
         content = answer if isinstance(answer, bytes) else answer.encode()
-        sent = [(name.encode(), str(value).encode()) for name, value in named.items()]
-        sent.append((b"content-length", str(len(content)).encode()))
+        sent = [(key.lower().encode(), str(value).encode()) for key, value in named.items()]
+        if b"content-length" not in dict(sent):
+            sent.append((b"content-length", str(len(content)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": content})
 
     return handle
+
+
+def service_of(scope: Scope) -> str | None:
+    """MiniStack's name of the service, if it is a call of the table, an invocation, or lines for a log."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
+        return None
+    headers = dict(scope["headers"])
+    if b"authorization" not in headers or b"content-encoding" in headers:
+        return None
+    path, target = scope["path"], headers.get(b"x-amz-target", b"")
+    if path == "/":
+        is_log = target == b"Logs_20140328.PutLogEvents"
+        return "dynamodb" if target.startswith(b"DynamoDB_20120810.") else "cloudwatch_logs" if is_log else None
+    return "lambda_svc" if path.startswith(INVOCATIONS) and path.endswith("/invocations") else None
 
 
 def parse_expressions_once() -> None:
