@@ -186,7 +186,7 @@ class Town:
 
     def run_task(self, message: TaskWorkload) -> None:
         services, now = self.services, self.services.clock.now()
-        dispatch = Dispatch(message.key, message.try_number, message.dispatch_count)
+        dispatch = services.tokens.dispatch_of(message.token, now=now)
         name = threading.current_thread().name
         started = start_task_instance(services, dispatch, hostname=name, pid=message.map_index, at=now)
         time.sleep(self.chance.random() * 0.02)  # it works

@@ -76,21 +76,48 @@ class TestWhatIsLostBetweenTwoWrites:
         pass_minutes(world, 2)
         assert world.state(run, "extract") is S.QUEUED
 
-    def test_a_scheduler_that_dies_between_scheduling_and_sending(self, world: World) -> None:
+    def test_a_scheduler_that_dies_before_it_has_sent(self, world: World) -> None:
         world.given_dag(chain("extract"))
         run = world.trigger()
         world.queues.refuses = dies  # type: ignore[assignment]
         with pytest.raises(Unwell):
             world.advance(run)
         world.queues.refuses = lambda _: False
-        assert world.state(run, "extract") is S.SCHEDULED
+        assert world.state(run, "extract") is None
         pass_minutes(world, 2)
         assert world.state(run, "extract") is S.QUEUED
         assert len(world.queues.tasks) == 1
 
-    def test_a_scheduler_that_dies_between_sending_and_noting_it_sends_twice_and_one_starts(self, world: World) -> None:
+    def test_a_scheduler_that_dies_between_sending_and_writing_sends_twice_and_the_second_one_starts(
+        self, world: World
+    ) -> None:
         world.given_dag(chain("extract"))
         run = world.trigger()
+        move_all = world.store.move_all
+
+        def dies_at_the_write(moves: list[transition.Transition]) -> list[transition.Transition]:
+            return dies() if moves else []  # type: ignore[no-any-return, func-returns-value]
+
+        world.store.move_all = dies_at_the_write  # type: ignore[method-assign, assignment]
+        with pytest.raises(Unwell):
+            world.advance(run)
+        world.store.move_all = move_all  # type: ignore[method-assign]
+        pass_minutes(world, 2)
+        now = world.clock.now()
+        first, second = (world.services.tokens.dispatch_of(sent.token, now=now) for sent in world.queues.tasks)
+        assert [first.dispatch_count, second.dispatch_count] == [1, 1]
+        with pytest.raises(Exception, match="was not in a state where it could be marked as running"):
+            start_task_instance(world.services, first, hostname="one", pid=1, at=now)
+        start_task_instance(world.services, second, hostname="another", pid=2, at=now)
+
+    def test_a_scheduler_that_dies_between_sending_and_noting_it_sends_twice_and_one_starts(self, world: World) -> None:
+        """What SQS refused at first is written before it is sent again."""
+        world.given_dag(chain("extract"))
+        run = world.trigger()
+        world.queues.refuses = lambda _: True
+        world.advance(run)
+        assert world.state(run, "extract") is S.SCHEDULED
+        world.queues.refuses = lambda _: False
         move_all = world.store.move_all
 
         def dies_at_the_note(moves: list[transition.Transition]) -> list[transition.Transition]:

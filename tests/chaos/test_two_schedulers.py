@@ -128,8 +128,8 @@ class Crowd:
                 message = self._messages.get(timeout=0.05)
             except queue.Empty:
                 continue
-            dispatch = Dispatch(message.key, message.try_number, message.dispatch_count)
             now = self._services.clock.now()
+            dispatch = self._services.tokens.dispatch_of(message.token, now=now)
             try:
                 name = threading.current_thread().name
                 start_task_instance(self._services, dispatch, hostname=name, pid=message.map_index, at=now)

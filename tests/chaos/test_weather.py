@@ -226,9 +226,9 @@ class Day:
 
     def work(self, workload: TaskWorkload) -> None:
         """One worker and one message."""
-        dispatch = Dispatch(workload.key, workload.try_number, workload.dispatch_count)
-        hostname = f"worker-{next(self._order)}"
         now = self.world.clock.now()
+        dispatch = self.world.services.tokens.dispatch_of(workload.token, now=now)
+        hostname = f"worker-{next(self._order)}"
         with suppress(Died, Conflict, NotFound):
             start_task_instance(self.world.services, dispatch, hostname=hostname, pid=1, at=now)
             key = workload.key

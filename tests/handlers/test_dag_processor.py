@@ -46,6 +46,9 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
             name="deploy", definition=MACHINE, roleArn="arn:aws:iam::123456789012:role/deploy"
         )
         monkeypatch.setenv("GUST_DEPLOY_STATE_MACHINE", machine["stateMachineArn"])
+        # In the hour after midnight the first run of a daily DAG is due at once.
+        wakes = boto3.client("sqs").create_queue(QueueName="wakes")
+        monkeypatch.setenv("GUST_WAKE_QUEUE_URL", wakes["QueueUrl"])
         yield bootstrap.from_environment()
     bootstrap.client.cache_clear()
 

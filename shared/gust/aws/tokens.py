@@ -73,6 +73,7 @@ class JwtTokens:
             "map_index": dispatch.key.map_index,
             "try_number": dispatch.try_number,
             "dispatch_count": dispatch.dispatch_count,
+            **({"scheduled_at": dispatch.scheduled_at.isoformat()} if dispatch.scheduled_at else {}),
             **({"callback_id": dispatch.callback_id} if dispatch.callback_id else {}),
         }
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=DISPATCH_LIFETIME[dispatch.scope])
@@ -85,6 +86,7 @@ class JwtTokens:
                 claims["try_number"],
                 claims["dispatch_count"],
                 Scope(claims["scope"]),
+                scheduled_at=datetime.fromisoformat(said) if (said := claims.get("scheduled_at")) else None,
                 callback_id=claims.get("callback_id", ""),
             )
         except (KeyError, ValueError) as problem:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gust.local.asgi import Application, Receive, Scope, Send
+
+log = logging.getLogger("gust.emulator")
 
 INVOCATIONS: Final = "/2015-03-31/functions/"
 """How the path of an invocation of a function begins."""
@@ -41,7 +44,11 @@ def straight_to_the_service(application: Application) -> Application:
         asked = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         responses.set_request_account_id(router.extract_access_key_id(asked))
         responses.set_request_region(router.extract_region(asked))
-        status, named, answer = await services[name].handle_request("POST", scope["path"], asked, bytes(body), {})
+        try:
+            status, named, answer = await services[name].handle_request("POST", scope["path"], asked, bytes(body), {})
+        except Exception:
+            log.exception("MiniStack failed: %s %s", scope["path"], asked.get("x-amz-target", ""))
+            status, named, answer = 500, {"content-type": "application/json"}, b'{"__type": "InternalError"}'
         content = answer if isinstance(answer, bytes) else answer.encode()
         sent = [(key.lower().encode(), str(value).encode()) for key, value in named.items()]
         if b"content-length" not in dict(sent):

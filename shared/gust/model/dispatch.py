@@ -1,6 +1,7 @@
 """One dispatch of one try: what a token speaks for, and what a report must come from to be believed."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 from uuid import UUID
@@ -33,13 +34,16 @@ class Dispatch:
     try_number: int
     dispatch_count: int
     scope: Scope = Scope.EXECUTION
+    scheduled_at: datetime | None = None
+    """Which of the scheduler's decisions it comes from. A message is sent before its dispatch is written: should that never
+    happen, another decision may begin another dispatch under the same numbers. `None` where that is not told."""
     callback_id: str = ""
     """With scope `callback`: which of the run's; the task instance is then the one it shows, if any. With scope `watcher`:
     the watcher, of which `dispatch_count` is the life. With scope `connection_test`: the test."""
 
     @classmethod
     def of(cls, instance: TaskInstance, scope: Scope = Scope.EXECUTION) -> Self:
-        return cls(instance.key, instance.try_number, instance.dispatch_count, scope)
+        return cls(instance.key, instance.try_number, instance.dispatch_count, scope, instance.scheduled_at)
 
     @property
     def id(self) -> UUID:
@@ -53,6 +57,10 @@ class Dispatch:
     def is_current(self, instance: TaskInstance) -> bool:
         """No later try and no later dispatch has taken its place."""
         return (instance.try_number, instance.dispatch_count) == (self.try_number, self.dispatch_count)
+
+    def is_as_sent(self, instance: TaskInstance) -> bool:
+        """It is current, and was written by the decision that sent its message."""
+        return self.is_current(instance) and self.scheduled_at in (None, instance.scheduled_at)
 
     def is_ahead_of(self, instance: TaskInstance | None) -> bool:
         """It is one that the instance has not come to: sent, and not written yet."""

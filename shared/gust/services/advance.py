@@ -57,8 +57,12 @@ PUT_OFF_BY: Final = timedelta(minutes=10)
 FIRST_STEP: Final = 10
 """So many instances are sent and written at first: a batch of SQS."""
 
-PROMPT: Final = timedelta(seconds=1)
-"""So long may sending take for its messages to count as sent. Well below what a worker waits for the write after it."""
+LARGEST_STEP: Final = 40
+
+PROMPT: Final = timedelta(seconds=2)
+"""From sending to the last write of a step. Below what a worker waits for the write."""
+
+WRITTEN_LATE: Final = "It was written so late that its worker may have given it up: it is sent once more."
 
 ATTEMPTS: Final = 10
 """Rounds of reload-and-decide before the message is given back: more means that two writers fight forever."""
@@ -285,13 +289,12 @@ def sent_first(spec: DagSpec, run: DagRun, decision: Decision) -> list[Transitio
 
 
 def in_steps(going: Sequence[Transition]) -> Iterator[Sequence[Transition]]:
-    """Cut up: the first of many shall not wait until hundreds are sent and written. Each step costs the time of two calls,
-    so they grow."""
+    """Cut up: the first of many shall not wait until hundreds are sent and written, nor the last of a step for long."""
     size = FIRST_STEP
     while going:
         yield going[:size]
         going = going[size:]
-        size *= 2
+        size = min(2 * size, LARGEST_STEP)  # each step costs the time of two calls
 
 
 def dispatch(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Transition]) -> bool:
@@ -299,20 +302,20 @@ def dispatch(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Tra
     instance had moved meanwhile.
 
     A dispatch begins only as the table has it, so a message whose move was never written starts nothing, and the next look
-    at the run finds the instance as it was and sends the same dispatch again. A worker that is faster than the write waits
-    a moment for it (`start_task_instance`); if the write is so late that the worker may have given up, the instance is
-    written as still to be sent.
+    at the run finds the instance as it was and sends it anew. A worker that is faster than the write waits for it
+    (`start_task_instance`), but not for long: what was written late is sent once more.
     """
     began = services.clock.now()
     refused = put_on_queue(services, spec, run, [moved.after for moved in moves])
+    accepted = [transition.queue_at_once(moved, at=began) for moved in moves if moved.after.key not in refused]
+    stale = services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in refused)])
     now = services.clock.now()
     is_late = now - began > PROMPT
-    written = [
-        moved if is_late or moved.after.key in refused else transition.queue_at_once(moved, at=now) for moved in moves
-    ]
+    if is_late:
+        services.store.move_all([transition.resend(m.after, at=now, reason=WRITTEN_LATE) for m in accepted])
     if refused or is_late:
         services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
-    return not services.store.move_all(written)
+    return not stale
 
 
 def commit(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> bool:

@@ -56,7 +56,7 @@ def _succeeds_as_it_started(
 ) -> bool:
     """running → success without a look at the instance; False where this process did not start it, or it has moved since."""
     started = services.started_here.take(dispatch)
-    if started is None:
+    if started is None or started.holds:  # what a pool makes of the slots that are held may have changed
         return False
     with suppress(StaleTaskInstance):
         services.store.move(transition.succeed(started, at=at, rendered_map_index=rendered_map_index))

@@ -44,9 +44,9 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         raise NotFound("Task Instance not found")
     if run is None:
         raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
-    if dispatch.is_current(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
+    if dispatch.is_as_sent(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
         instance = before
-    elif dispatch.is_current(before) and before.state in {S.SCHEDULED, S.QUEUED}:
+    elif dispatch.is_as_sent(before) and before.state in {S.SCHEDULED, S.QUEUED}:
         instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
     else:
         raise cannot_start(before)

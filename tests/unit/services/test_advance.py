@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from gust.errors import Conflict, Unwell
+from gust.errors import Conflict, NotFound, Unwell
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
+from gust.model.pool import DEFAULT_POOL, THE_RUN, Pool
 from gust.model.state import DagRunState, DagRunType, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
@@ -19,6 +20,7 @@ from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.advance import advance
+from gust.services.clear_task_instances import clear_dag_run
 from gust.services.explain import explain
 from gust.services.pause_dag import set_paused
 from gust.services.report_trigger import park
@@ -83,7 +85,7 @@ def test_a_scheduler_that_dies_before_sqs_answers_is_made_good_by_the_repeated_r
     assert world.state(run, "extract") is S.QUEUED
 
 
-def test_a_scheduler_that_dies_after_sending_sends_the_same_dispatch_again(world: World) -> None:
+def test_a_scheduler_that_dies_after_sending_sends_anew(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()
     move_all = world.store.move_all
@@ -99,33 +101,105 @@ def test_a_scheduler_that_dies_after_sending_sends_the_same_dispatch_again(world
     assert world.state(run, "extract") is None
 
     world.store.move_all = move_all  # type: ignore[method-assign]
+    world.pass_time(seconds=1)
     world.advance(run)
     assert world.state(run, "extract") is S.QUEUED
     assert [(sent.try_number, sent.dispatch_count) for sent in world.queues.tasks] == [(1, 1), (1, 1)]
-    first = Dispatch(run.task_instance("extract"), 1, 1)
-    start_task_instance(world.services, first, hostname="worker", pid=1, at=world.clock.now())
-    with pytest.raises(Conflict):
-        start_task_instance(world.services, first, hostname="another", pid=1, at=world.clock.now())
+    assert [starts(world, sent) for sent in world.queues.tasks] == [False, True]
 
 
-def test_messages_that_took_long_to_send_are_sent_again(world: World) -> None:
-    """A worker may have given up waiting for the write."""
+def starts(world: World, message: TaskWorkload) -> bool:
+    """A worker takes the message."""
+    now = world.clock.now()
+    caller = world.services.tokens.dispatch_of(message.token, now=now)
+    try:
+        start_task_instance(world.services, caller, hostname=f"worker of {caller.scheduled_at}", pid=1, at=now)
+    except (Conflict, NotFound):
+        return False
+    return True
+
+
+def dies_after_sending(world: World, run: DagRunKey) -> None:
+    move_all = world.store.move_all
+
+    def die(transitions: list[Transition]) -> list[Transition]:
+        if transitions:
+            raise Unwell("killed before the first write")
+        return []
+
+    world.store.move_all = die  # type: ignore[method-assign, assignment]
+    with pytest.raises(Unwell):
+        world.advance(run)
+    world.store.move_all = move_all  # type: ignore[method-assign]
+    world.pass_time(seconds=1)
+
+
+def test_a_message_that_nothing_was_written_of_starts_none_that_waits_for_room(world: World) -> None:
+    """The next decision lets others go first, and has this one wait under the same numbers."""
+    urgent = {"upstream_task_ids": ("second",), "priority_weight": 10}
+    tasks = {
+        "first": TaskSpec(task_id="first", downstream_task_ids=("later",)),
+        "later": TaskSpec(task_id="later", upstream_task_ids=("first",)),
+        "second": TaskSpec(task_id="second", downstream_task_ids=("urgent", "too")),
+        "urgent": TaskSpec(task_id="urgent", **urgent),
+        "too": TaskSpec(task_id="too", **urgent),
+    }
+    world.given_dag(chain(tasks=tasks, max_active_tasks=2))
+    run = world.trigger()
+    world.advance(run)
+    world.succeed(run, "first")
+    dies_after_sending(world, run)
+    world.succeed(run, "second")
+    world.advance(run)
+    waiting = world.store.get_instance(run.task_instance("later"))
+    assert waiting is not None
+    assert (waiting.state, waiting.waits_for) == (S.SCHEDULED, THE_RUN)
+    started = {sent.task_id: starts(world, sent) for sent in world.queues.tasks[2:]}
+    assert started == {"later": False, "urgent": True, "too": True}
+
+
+def test_a_message_that_nothing_was_written_of_takes_no_slot(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()
-
-    def is_slow(_: TaskWorkload) -> bool:
-        world.clock.advance(2)
-        return False
-
-    world.queues.refuses = is_slow
+    dies_after_sending(world, run)
+    world.store.put_pool(None, Pool(name=DEFAULT_POOL, slots=0))
     world.advance(run)
+    assert [starts(world, sent) for sent in world.queues.tasks] == [False]
+    assert world.state(run, "extract") is S.SCHEDULED
+
+
+def test_a_message_that_nothing_was_written_of_runs_no_older_version(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    dies_after_sending(world, run)
+    world.objects.put("specs/v2.json", chain("extract", relative_fileloc="v2.py").model_dump_json().encode())
+    dag = world.dag()
+    world.store.put_dag(dag, replace(dag, version_number=2, spec_key="specs/v2.json", bundle_version="b2"))
+    clear_dag_run(world.services, run, on_latest_version=True)
+    world.advance(run)
+    assert [(sent.bundle_version, starts(world, sent)) for sent in world.queues.tasks] == [("b1", False), ("b2", True)]
+
+
+def test_what_was_written_late_is_sent_again(world: World) -> None:
+    """Its worker may have given up waiting for the write."""
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    move_all = world.store.move_all
+
+    def slowly(transitions: list[Transition]) -> list[Transition]:
+        if world.queues.tasks:
+            world.clock.advance(3)
+        return move_all(transitions)
+
+    world.store.move_all = slowly  # type: ignore[method-assign, assignment]
+    world.advance(run)
+    world.store.move_all = move_all  # type: ignore[method-assign]
     assert world.state(run, "extract") is S.SCHEDULED
     assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
 
-    world.queues.refuses = lambda _: False
     world.advance(run)
     assert world.state(run, "extract") is S.QUEUED
-    assert [(sent.try_number, sent.dispatch_count) for sent in world.queues.tasks] == [(1, 1), (1, 1)]
+    assert [starts(world, sent) for sent in world.queues.tasks] == [False, True]
 
 
 def test_a_worker_that_is_faster_than_the_mark_keeps_its_start(world: World) -> None:
