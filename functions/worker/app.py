@@ -7,6 +7,7 @@ from gust.airflow_bridge import collector, warm
 collector.rest()
 bundles_root = warm.set_environment()
 
+import itertools  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
@@ -16,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
 from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
+from gust.airflow_bridge import immortal  # noqa: E402
 from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
@@ -30,6 +32,7 @@ objects = bootstrap.bucket()
 bundles = BundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
 warm.warm_up_for_tasks(bundles_root)
 
@@ -63,6 +66,8 @@ def run(workload: TaskWorkload, remaining: float) -> None:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("ran", exit_code=exit_code, **names)
+        if next(tasks) == immortal.PAYS_AFTER:
+            immortal.mark_all()
 
 
 def call(workload: CallbackWorkload, remaining: float) -> None:

@@ -5,6 +5,7 @@ The execution API is a function of a few lines that notes what it is asked in th
 
 import importlib.util
 import io
+import itertools
 import json
 import os
 import socket
@@ -253,6 +254,16 @@ def test_a_task_runs_reports_and_leaves_its_log(doors: Doors) -> None:
     lines, token = CloudWatchLogReader("/gust/tasks", doors.logs).read_try(instance)
     assert "hello from Lambda" in [line["event"] for line in lines]
     assert token is None
+
+
+def test_after_many_tasks_objects_are_counted_no_more(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    marked: list[None] = []
+    monkeypatch.setattr(doors.worker, "tasks", itertools.count(1))
+    monkeypatch.setattr(doors.worker.immortal, "PAYS_AFTER", 2)
+    monkeypatch.setattr(doors.worker.immortal, "mark_all", lambda: marked.append(None))
+    for number, times in enumerate((0, 1, 1)):
+        doors.work(a_task(f"of-many-{number}").model_dump_json())
+        assert len(marked) == times
 
 
 def test_a_large_result_goes_through_the_bucket(doors: Doors) -> None:
