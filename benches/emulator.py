@@ -10,30 +10,17 @@ from typing import Any
 from benches.meter import Application, Meter
 from gust.local import emulator
 
-Credentials = Callable[[dict[str, Any]], dict[str, str]]
 Execute = Callable[[dict[str, Any], Any, str], dict[str, Any]]
 
 
 def metered(application: Application) -> Application:
     """MiniStack's own metrics know only invocations that somebody asked for by HTTP, none of a queue or a stream."""
     # MiniStack reads its settings on import, so not before `main` has made them.
-    from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
     meter = Meter(application)
-    lambda_runtime.execution_credentials = naming_itself(lambda_runtime.execution_credentials)
     lambda_svc._execute_function_warm = timed(lambda_svc._execute_function_warm, meter)
     return meter
-
-
-def naming_itself(credentials: Credentials) -> Credentials:
-    """What a function's process gets in its environment, and its own name, which the SDK puts into every request."""
-
-    @wraps(credentials)
-    def with_name(config: dict[str, Any]) -> dict[str, str]:
-        return {**credentials(config), "AWS_SDK_UA_APP_ID": config["FunctionName"]}
-
-    return with_name
 
 
 def timed(execute: Execute, meter: Meter) -> Execute:

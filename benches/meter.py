@@ -186,7 +186,7 @@ def _service_of(headers: dict[str, str]) -> str | None:
 
 
 def _caller_of(headers: dict[str, str]) -> str:
-    """The function, whose SDK names it as its application: `benches.emulator` tells it to."""
+    """The function, which names itself as SDKs name an application (`gust.bootstrap`)."""
     found = _APPLICATION.search(headers.get("user-agent", ""))
     return found[1] if found else OUTSIDE
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from benches.cost import Bill, bill_for, load_prices, short_name
 from benches.measure import run_once
-from benches.meter import REPORT, FunctionUse
+from benches.meter import OUTSIDE, REPORT, FunctionUse
 from benches.shapes import SHAPES, WARM_UP
 from gust.local.stack import LocalStack
 from tests.oracle.drive import ApiClient, await_dags
@@ -60,6 +60,8 @@ def price_shapes(stack: LocalStack, *, say: Callable[[str], None]) -> dict[str, 
             say(f"{shape.title}: ${bills[shape.dag_id].control_plane_per_million:.2f} per million tasks")
             before = after
         used = before.since(first)
+        if not any(service == "dynamodb" and caller != OUTSIDE for caller, service, *_ in used.counts):
+            raise RuntimeError("The meter saw no function call DynamoDB: it does not know them by their names")
         tasks = sum(shape.size for shape in SHAPES)
         return {**bills, "total": bill_for(tasks, used.counts, used.functions, prices)}
     finally:

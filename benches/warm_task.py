@@ -1,7 +1,7 @@
 """How long a warm worker takes for a task that does nothing, from message to report, with and without a control plane's
 delay.
 
-    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out] [--no-rehearsal]
+    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out] [--no-rehearsal] [--immortal]
 
 The worker is the real one: Airflow's supervisor, a forked child, a DAG file that is parsed in it. The execution API is
 a function in this process that answers after `--answer-ms`; the log goes nowhere.
@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 
-from gust.airflow_bridge import collector, warm
+from gust.airflow_bridge import collector, immortal, warm
 
 DAG = """
 from airflow.sdk import dag, task
@@ -94,6 +94,9 @@ def main() -> None:
     parser.add_argument("--answer-ms", type=float, default=0.0)
     parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
     parser.add_argument("--no-rehearsal", action="store_true")
+    parser.add_argument(
+        "--immortal", action="store_true", help="as after many tasks: what is imported is counted no more"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         collector.rest()
@@ -126,6 +129,10 @@ def main() -> None:
         control_plane = ControlPlane(options.answer_ms / 1000)
         to_report, to_return, of_cpu = [], [], []
         for number in range(options.tasks + 1):
+            if number == 1 and options.immortal:
+                began = time.perf_counter()
+                marked = immortal.mark_all()
+                print(f"made immortal: {marked} objects in {time.perf_counter() - began:.2f} s")
             workload = TaskWorkload(
                 dag_id=dag_id,
                 run_id="bench",

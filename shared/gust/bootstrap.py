@@ -28,6 +28,8 @@ from gust.store.dynamodb import DynamoDBStore
 CONNECTIONS: Final = 32
 """Kept open per client: as many as the store writes in parallel."""
 
+FUNCTION: Final = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+
 CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=3,
@@ -35,7 +37,7 @@ CONFIG: Final = Config(
     max_pool_connections=CONNECTIONS,
     # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
     parameter_validation=False,
-    user_agent="gust",
+    user_agent=f"gust app/{FUNCTION}" if FUNCTION else "gust",
 )
 
 

@@ -19,9 +19,10 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 
 PAYS_AFTER: Final = 20
-"""Tasks. Marking takes as long as some thirty tasks take less afterwards; who has run so many will mostly run more."""
+"""Tasks. Marking takes as long as some twenty tasks take less afterwards; who has run so many will mostly run more."""
 
-_FIRST_WITH_IMMORTALS: Final = (3, 12)
+TRIED_ON: Final = ((3, 12), (3, 13))
+"""Versions of CPython. 3.11 knows no immortal objects; each new one is to be looked at."""
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 def mark_all() -> int:
     """How many objects were marked; none where this interpreter's look otherwise. May be called again."""
     if not _heads_are_as_expected():
-        log.warning("Objects of this interpreter cannot be made immortal; tasks start a little more slowly")
+        log.debug("Objects of this interpreter cannot be made immortal; tasks start a little more slowly")
         return 0
     never = _head(None).value
     gc.unfreeze()
@@ -63,7 +64,7 @@ def _head(thing: Any) -> ctypes.c_uint32:
 
 def _heads_are_as_expected() -> bool:
     """Whether `id` is an address, and the count is there: seen from an object of ours, before and after."""
-    if sys.implementation.name != "cpython" or sys.version_info < _FIRST_WITH_IMMORTALS or sys.byteorder != "little":
+    if sys.implementation.name != "cpython" or sys.version_info[:2] not in TRIED_ON or sys.byteorder != "little":
         return False
     if ctypes.sizeof(ctypes.c_void_p) != 8 or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False

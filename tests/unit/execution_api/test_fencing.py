@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -308,3 +309,37 @@ def test_what_a_rescheduled_dispatch_sends_after_the_next_one_is_queued_is_refus
     link = f"/xcoms/{first.dag_id}/{first.run_id}/extract/link"
     assert etl.request("POST", link, token=etl.token(first), body="late")[0] == 409
     assert etl.store.get_xcom(second.key, "link") is None
+
+
+def given_started_by_this_process(etl: World) -> TaskInstance:
+    queued = etl.given_queued("extract")
+    assert etl.request("PATCH", path(queued, "run"), token=etl.token(queued), body=start_body())[0] == 200
+    return etl.now(queued)
+
+
+def test_who_started_a_try_writes_its_success_without_a_look(etl: World) -> None:
+    ti = given_started_by_this_process(etl)
+    etl.store.calls.clear()
+    assert etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=SUCCESS)[0] == 204
+    assert dict(etl.store.calls) == {"move": 1}
+    assert etl.now(ti).state is S.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("move", "status", "state"),
+    [
+        (lambda ti: transition.annotate(ti, note="look"), 204, S.SUCCESS),
+        (transition.interrupt, 410, None),
+        (lambda ti: transition.mark(ti, state=S.FAILED, at=NOW), 409, S.FAILED),
+    ],
+    ids=["a note", "a clear", "a mark"],
+)
+def test_what_a_person_did_to_a_try_since_it_was_started_counts(
+    etl: World, move: Callable[[TaskInstance], transition.Transition], status: int, state: S | None
+) -> None:
+    ti = given_started_by_this_process(etl)
+    etl.store.move(move(ti))
+    between = etl.now(ti)
+    assert etl.request("PATCH", path(ti, "state"), token=etl.token(ti), body=SUCCESS)[0] == status
+    assert etl.now(ti).state is state
+    assert etl.now(ti).note == between.note

@@ -67,6 +67,7 @@ print("fine")
 """
 
 
+@pytest.mark.skipif(sys.version_info[:2] not in immortal.TRIED_ON, reason="this Python has no immortal objects")
 def test_what_is_there_is_counted_no_more_and_everything_goes_on() -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", PROGRAM], env={"PYTHONPATH": str(SHARED)}, capture_output=True, text=True, check=False
