@@ -19,7 +19,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 
 PAYS_AFTER: Final = 20
-"""Tasks. Marking takes as long as some twenty tasks take less afterwards; who has run so many will mostly run more."""
+"""Tasks. Marking takes as long as thirty tasks take less afterwards; who has run so many will mostly run as many more."""
 
 TRIED_ON: Final = ((3, 12), (3, 13))
 """Versions of CPython. 3.11 knows no immortal objects; each new one is to be looked at."""
