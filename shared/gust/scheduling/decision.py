@@ -16,7 +16,8 @@ from gust.scheduling.transition import Transition
 
 @dataclass(frozen=True, slots=True)
 class SendTask:
-    """Put the instance (state `scheduled`) on the queue of tasks; then it is `queued`."""
+    """Put the instance (state `scheduled`) on the queue of tasks; then it is `queued`. Where `transitions` bring it there, it
+    may be sent before they are written (`services.advance.sent_first`)."""
 
     instance: TaskInstance
 
@@ -60,9 +61,8 @@ Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
 class Decision:
     """`transitions` and `run` are committed first, each on its own; then `effects` are performed, in order.
 
-    Effects follow from the state after the commit, never from having just changed it: deciding again on the committed
-    state gives them again until they have left their mark (`scheduled` → `queued`), so a crash in between loses
-    nothing.
+    Effects follow from the state after the commit, never from having just changed it: deciding again on what was committed,
+    or was not, gives them again until they have left their mark (`queued`), so a crash in between loses nothing.
     """
 
     transitions: tuple[Transition, ...] = ()
