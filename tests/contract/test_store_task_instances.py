@@ -148,6 +148,17 @@ def test_a_move_may_be_repeated(store: Store) -> None:
     assert store.get_instance(seen.key) == replace(seen, state=S.SUCCESS, end_date=at(1))
 
 
+def test_of_two_decisions_that_begin_a_dispatch_one_wins(store: Store) -> None:
+    """Each has sent its message, and only the one of the decision that is written starts anything."""
+    seen = an_instance()
+    first = transition(seen, state=S.SCHEDULED, try_number=1, dispatch_count=1, scheduled_at=at(1))
+    store.move(first)
+    store.move(first)
+    with pytest.raises(StaleTaskInstance) as refused:
+        store.move(transition(seen, state=S.SCHEDULED, try_number=1, dispatch_count=1, scheduled_at=at(2)))
+    assert refused.value.current == first.after
+
+
 def test_of_two_workers_that_start_one_wins(store: Store) -> None:
     """It may ask again; the other one may not, though it would bring the instance to the same place."""
     seen = given_instance(store, an_instance(state=S.QUEUED, try_number=1, dispatch_count=1))

@@ -16,8 +16,8 @@ from gust.scheduling.transition import Transition
 
 @dataclass(frozen=True, slots=True)
 class SendTask:
-    """Put the instance (state `scheduled`) on the queue of tasks; then it is `queued`. Where `transitions` bring it there, it
-    may be sent before they are written (`services.advance.sent_first`)."""
+    """Put the instance (state `scheduled`) on the queue of tasks; then it is `queued`. Where `transitions` bring it there,
+    it may be sent before they are written (`services.advance.sent_first`)."""
 
     instance: TaskInstance
 

@@ -58,11 +58,13 @@ def repeated_move(transition: Transition) -> Changes:
     """What is stored where this very move has happened already, and asking for it again is no error.
 
     The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
-    So is a person's answer: two who answer would lead to the same place, and only one is heard.
+    So is the moment of the decision that began the dispatch: another decision's message starts nothing (`Dispatch`). And a
+    person's answer: two who answer would lead to the same place, and only one is heard.
     """
     after = transition.after
     said = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
-    return {**instance_fence(after), "hostname": after.hostname, "pid": after.pid, **said}
+    which = {"scheduled_at": after.scheduled_at, "hostname": after.hostname, "pid": after.pid}
+    return {**instance_fence(after), **which, **said}
 
 
 def watcher_fence(watcher: Watcher) -> Changes:
