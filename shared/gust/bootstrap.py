@@ -28,7 +28,11 @@ from gust.store.dynamodb import DynamoDBStore
 CONNECTIONS: Final = 32
 """Kept open per client: as many as the store writes in parallel."""
 
-FUNCTION: Final = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+
+def user_agent(function: str) -> str:
+    """Who calls, as SDKs name an application: CloudTrail shows it, and the bench's meter goes by it."""
+    return f"gust app/{function}" if function else "gust"
+
 
 CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 5},
@@ -37,7 +41,7 @@ CONFIG: Final = Config(
     max_pool_connections=CONNECTIONS,
     # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
     parameter_validation=False,
-    user_agent=f"gust app/{FUNCTION}" if FUNCTION else "gust",
+    user_agent=user_agent(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")),
 )
 
 

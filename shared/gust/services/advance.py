@@ -308,13 +308,15 @@ def dispatch(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Tra
     began = services.clock.now()
     refused = put_on_queue(services, spec, run, [moved.after for moved in moves])
     accepted = [transition.queue_at_once(moved, at=began) for moved in moves if moved.after.key not in refused]
-    stale = services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in refused)])
-    now = services.clock.now()
-    is_late = now - began > PROMPT
-    if is_late:
-        services.store.move_all([transition.resend(m.after, at=now, reason=WRITTEN_LATE) for m in accepted])
-    if refused or is_late:
-        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+    try:
+        stale = services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in refused)])
+    finally:  # also where a write failed: others of the step may have been late
+        now = services.clock.now()
+        is_late = now - began > PROMPT
+        if is_late:
+            services.store.move_all([transition.resend(m.after, at=now, reason=WRITTEN_LATE) for m in accepted])
+        if refused or is_late:
+            services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
     return not stale
 
 

@@ -1,6 +1,7 @@
 """load → decide → send → commit → perform, and what is left when it dies in between."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -88,20 +89,9 @@ def test_a_scheduler_that_dies_before_sqs_answers_is_made_good_by_the_repeated_r
 def test_a_scheduler_that_dies_after_sending_sends_anew(world: World) -> None:
     world.given_dag(chain("extract"))
     run = world.trigger()
-    move_all = world.store.move_all
-
-    def die(transitions: list[Transition]) -> list[Transition]:
-        if transitions:
-            raise Unwell("killed before the first write")
-        return []
-
-    world.store.move_all = die  # type: ignore[method-assign, assignment]
-    with pytest.raises(Unwell):
-        world.advance(run)
+    dies_after_sending(world, run)
     assert world.state(run, "extract") is None
 
-    world.store.move_all = move_all  # type: ignore[method-assign]
-    world.pass_time(seconds=1)
     world.advance(run)
     assert world.state(run, "extract") is S.QUEUED
     assert [(sent.try_number, sent.dispatch_count) for sent in world.queues.tasks] == [(1, 1), (1, 1)]
@@ -180,19 +170,25 @@ def test_a_message_that_nothing_was_written_of_runs_no_older_version(world: Worl
     assert [(sent.bundle_version, starts(world, sent)) for sent in world.queues.tasks] == [("b1", False), ("b2", True)]
 
 
-def test_what_was_written_late_is_sent_again(world: World) -> None:
-    """Its worker may have given up waiting for the write."""
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_written_late_is_sent_again(world: World, fails: bool) -> None:
+    """Its worker may have given up waiting for the write; also where another write of the step failed in the end."""
     world.given_dag(chain("extract"))
     run = world.trigger()
     move_all = world.store.move_all
 
     def slowly(transitions: list[Transition]) -> list[Transition]:
-        if world.queues.tasks:
-            world.clock.advance(3)
-        return move_all(transitions)
+        if not world.queues.tasks:
+            return move_all(transitions)
+        world.clock.advance(3)
+        stale = move_all(transitions)
+        if fails and transitions[0].edge == "schedule":
+            raise Unwell("throttled")
+        return stale
 
     world.store.move_all = slowly  # type: ignore[method-assign, assignment]
-    world.advance(run)
+    with pytest.raises(Unwell) if fails else nullcontext():
+        world.advance(run)
     world.store.move_all = move_all  # type: ignore[method-assign]
     assert world.state(run, "extract") is S.SCHEDULED
     assert [wake.run_id for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)] == ["r"]
