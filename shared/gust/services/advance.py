@@ -23,7 +23,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import DEFAULT_POOL, of_task
-from gust.model.state import DagRunState
+from gust.model.state import FINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
@@ -31,6 +31,7 @@ from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
+from gust.scheduling.quick_look import remember
 from gust.scheduling.slots import Pools, pool_names
 from gust.scheduling.transition import Transition
 from gust.services.advance_backfill import advance_backfill
@@ -70,6 +71,7 @@ log = Logger(service="scheduler", child=True)
 
 def advance(services: Services, key: DagRunKey) -> None:
     """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning."""
+    services.memory.take(key)
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
@@ -99,8 +101,14 @@ def advance(services: Services, key: DagRunKey) -> None:
                 run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
             decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
             decision = without_stumbles(run, decision)
-            if carry_out(services, spec, run, decision, now=now):
-                return None
+            if not carry_out(services, spec, run, decision, now=now) or needs_another_look(run, decision):
+                continue
+            left = remember(
+                spec, run, state.instances, decision, pools=pools, max_active_tasks=dag.max_active_tasks, now=now
+            )
+            if left is not None:
+                services.memory.put(key, left)
+            return None
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
@@ -200,6 +208,8 @@ def wait_for_dag(
     perform(services, spec, looked.run or run, looked)
     if looked.run is not None:
         return None
+    if ends_what_has_begun(looked):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))  # see `needs_another_look`
     return stand_still(services, run, now=now, until=min(filter(None, (until, looked.due_at)), default=None))
 
 
@@ -227,6 +237,25 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         used=load_limits_of_tasks(services, spec),
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
+    )
+
+
+def needs_another_look(run: DagRun, decision: Decision) -> bool:
+    """Whether a quick look at the run may have concluded from what this decision changed that it need not do more.
+
+    It concludes from an instance's being unfinished that somebody looks when that ends: here nobody else hears of it. And
+    from the run's not keeping anybody back that nobody waits for the place that a success frees.
+    """
+    if decision.run is not None and decision.run.is_finished:
+        return False
+    begins_to_keep_back = decision.run is not None and decision.run.keeps_back and not run.keeps_back
+    return begins_to_keep_back or ends_what_has_begun(decision)
+
+
+def ends_what_has_begun(decision: Decision) -> bool:
+    return any(
+        moved.before.state is not None and moved.before.state not in FINISHED and moved.after.state in FINISHED
+        for moved in decision.transitions
     )
 
 
