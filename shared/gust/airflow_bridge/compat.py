@@ -36,7 +36,6 @@ def prepare_environment() -> None:
         "AIRFLOW__CORE__PLUGINS_FOLDER": f"{home}/plugins",
         # Nothing ever connects; Airflow wants to see an address.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
-        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         # Secrets are looked up as a worker does it, not as the scheduler does it (which reads the database).
         "_AIRFLOW_PROCESS_CONTEXT": "client",
     }.items():
