@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
 from gust.rest_api.auth import SIGNED_ROUTES
@@ -93,6 +94,15 @@ def test_a_message_stays_hidden_longer_than_its_function_may_run(resources: Reso
             continue
         function = resources[mapping["Properties"]["FunctionName"]["Ref"]]
         assert queue["Properties"]["VisibilityTimeout"] > function["Properties"]["Timeout"], name
+
+
+def test_a_worker_can_hide_its_message_and_failing_does_not_use_it_up(resources: Resources) -> None:
+    """What fails comes again after seconds: few receives would be over before a service is well again."""
+    assert resources["WorkerFunction"]["Properties"]["Environment"]["Variables"]["GUST_TASK_QUEUE_URL"]
+    (hides,) = [s for s in statements(resources["WorkerRole"]) if "sqs:ChangeMessageVisibility" in as_list(s["Action"])]
+    assert logical_id(hides["Resource"]) == "TasksQueue"
+    receives = resources["TasksQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+    assert sum(COMES_BACK_AFTER[min(n, len(COMES_BACK_AFTER) - 1)] for n in range(receives)) > 300
 
 
 def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:

@@ -31,10 +31,11 @@ from airflow.sdk.execution_time import comms, supervisor, task_runner
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.execute import EXECUTION_API, GONE, Hide, SupervisedTry, do_not_hide, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.aws.queues import HIDDEN_FOR
 from gust.errors import Forbidden, NotFound, StaleCallback
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
@@ -49,10 +50,17 @@ LONGEST_OUTPUT: Final = 2_000
 
 
 def run_callback(
-    workload: CallbackWorkload, *, invoke: Invoke, objects: Objects, bundles: BundleFolder, sink: Sink, remaining: float
+    workload: CallbackWorkload,
+    *,
+    invoke: Invoke,
+    objects: Objects,
+    bundles: BundleFolder,
+    sink: Sink,
+    remaining: float,
+    hide: Hide = do_not_hide,
 ) -> str | None:
     """Claim the callback, run it and report how it ended; returns what went wrong. `remaining`: seconds that the function
-    has left.
+    has left; `hide` keeps the message from others for so many seconds.
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
@@ -60,7 +68,9 @@ def run_callback(
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
     try:
+        hide(HIDDEN_FOR)
         what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
+        hide(remaining)
         output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         if workload.call is not None:
             return output

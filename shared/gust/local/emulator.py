@@ -5,7 +5,7 @@
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
 - A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
-- Streams and queues are read side by side.
+- Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
 
@@ -30,6 +30,7 @@ from typing import Any, Final
 
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import Checkpoints, repair
+from gust.local.come_back import let_messages_come_back
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
 from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
 
@@ -79,6 +80,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     write_function_logs(data / "logs")
     parse_expressions_once()
     read_streams_apart()
+    let_messages_come_back()
     emulator = Emulator(
         wrap(straight_to_the_service(ministack.app)),
         checkpoints,
