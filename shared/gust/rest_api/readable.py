@@ -38,6 +38,7 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     **dict.fromkeys(("list_tries", "list_callbacks", "list_xcoms", "list_task_state", "pending_partitions"), ()),
     **dict.fromkeys(("list_backfills", "consumed_events"), ()),
     "list_rendered_fields": {},
+    "tries_of_run": {},
     "get_instance_and_run": (None, None),
     "get_dag_and_pools": (None, {}),
 }

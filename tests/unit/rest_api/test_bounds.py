@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -94,3 +95,26 @@ def test_a_clear_that_concerns_more_runs_than_can_be_cleared_is_refused(
     )
     body = {"only_failed": False, "start_date": NOW.isoformat(), "end_date": (NOW + timedelta(days=2)).isoformat()}
     assert api("POST", url, body).status == 200
+
+
+def test_an_answer_that_only_fits_compressed_says_so_where_it_may_not_be(world: World, api: Api) -> None:
+    run = world.run(world.dag())
+    world.instance(run, "extract")
+    world.xcom(run, "extract", "a" * 20_000_000)
+    url = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances/extract/xcomEntries/return_value"
+    for refusing in ({}, {"accept-encoding": "identity"}, {"accept-encoding": "br, gzip;q=0"}):
+        reply = api("GET", url, headers=refusing)
+        assert reply.status == 406
+        assert "send 'Accept-Encoding: gzip' (curl --compressed), or ask for less at a time" in reply.detail
+    for taking in ("gzip", "br, gzip", "*"):
+        assert api("GET", url, headers={"accept-encoding": taking}).json["value"] == "a" * 20_000_000
+
+
+def test_an_answer_that_does_not_even_fit_compressed_says_so(world: World, api: Api) -> None:
+    run = world.run(world.dag())
+    world.instance(run, "extract")
+    world.xcom(run, "extract", token_hex(6_000_000))
+    url = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances/extract/xcomEntries/return_value"
+    reply = api("GET", url, headers={"accept-encoding": "gzip"})
+    assert reply.status == 413
+    assert "even compressed: ask for less at a time" in reply.detail
