@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[3]
 
 TEST_CONNECTION = "AIRFLOW__CORE__TEST_CONNECTION"
 """Airflow's setting: whether connections may be tested. On AWS it is the parameter TestConnection."""
+DEFAULT_DEFERRABLE = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
+"""Airflow's setting: whether operators that can defer do so unasked. On AWS it is the parameter DefaultDeferrable."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,6 +123,10 @@ def local(options: argparse.Namespace) -> int:
     if testing not in ("Disabled", "Enabled", "Hidden"):
         print(f"gust: {TEST_CONNECTION} is Disabled, Enabled or Hidden, not {testing}.", file=sys.stderr)
         return 2
+    deferrable = os.environ.get(DEFAULT_DEFERRABLE, "False").strip().lower()
+    if deferrable not in ("true", "false"):
+        print(f"gust: {DEFAULT_DEFERRABLE} is True or False, not {deferrable}.", file=sys.stderr)
+        return 2
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -132,7 +138,7 @@ def local(options: argparse.Namespace) -> int:
         port=options.port,
         host=options.host,
         paused=options.paused,
-        parameters={"TestConnection": testing},
+        parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
         told=_say,
     )
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, NonNegativeInt, create_model
 
+from gust.rest_api.like import SPECIAL, Like, folded
 from gust.rest_api.request import Json, Problem, Query, bad_request
 
 RowT = TypeVar("RowT")
@@ -42,14 +42,16 @@ class Paging(Query):
 
 
 def contains(value: str | None, pattern: str | None, *, alternatives: bool = True) -> bool:
-    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`; `a|b` is either; `~` is all.
+    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`, which a backslash takes literally; `a|b`
+    is either; `~` is all.
 
     `None` as pattern lets everything pass."""
     if pattern is None:
         return True
     if value is None:
         return False
-    return any(_like(term).search(value) for term in _terms("%" if pattern == "~" else pattern, alternatives))
+    found_in = folded(value)
+    return any(_holds(found_in, term) for term in _terms(folded("%" if pattern == "~" else pattern), alternatives))
 
 
 def starts_with(value: str | None, prefix: str | None, *, alternatives: bool = True) -> bool:
@@ -66,16 +68,20 @@ def holds(value: str, literal: str) -> bool:
     return literal.casefold() in value.casefold()
 
 
-def _terms(pattern: str, alternatives: bool) -> list[str]:
+@lru_cache(maxsize=64)
+def _terms(pattern: str, alternatives: bool) -> Sequence[str]:
     if alternatives and "|" in pattern:
-        return [term.strip() for term in pattern.split("|") if term.strip()] or [pattern]
-    return [pattern]
+        return tuple(dict.fromkeys(term.strip() for term in pattern.split("|") if term.strip())) or (pattern,)
+    return (pattern,)
+
+
+def _holds(value: str, term: str) -> bool:
+    return term in value if SPECIAL.isdisjoint(term) else _like(term).matches(value)
 
 
 @lru_cache(maxsize=64)
-def _like(term: str) -> re.Pattern[str]:
-    parts = {"%": ".*", "_": "."}
-    return re.compile("".join(parts.get(c, re.escape(c)) for c in term), re.IGNORECASE | re.DOTALL)
+def _like(term: str) -> Like:
+    return Like(f"%{term}%")
 
 
 def _strip_end(term: str) -> str:

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
+from gust.model.bounds import listed
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -708,7 +709,7 @@ class _Deciding:
         states = {t: [i.state for i in self.view.instances_of(t).values()] for t in self._deciding_tasks()}
         failed = sorted(t for t, of_task in states.items() if FAILED_STATES.intersection(of_task))
         if failed:
-            return DagRunState.FAILED, f"Leaf tasks did not succeed: {', '.join(failed)}."
+            return DagRunState.FAILED, f"Leaf tasks did not succeed: {listed(failed)}."
         return DagRunState.SUCCESS, "All leaf tasks succeeded or were skipped."
 
     def _deciding_tasks(self) -> list[str]:

@@ -67,6 +67,16 @@ class Transition:
         return replace(self.before, state=S.FAILED, end_date=ended_at, due_at=None, trigger=None)
 
 
+def followed_by(first: Transition, second: Transition) -> Transition:
+    """One transition that does what both do. `second` begins where `first` ends."""
+    return replace(
+        first,
+        after=second.after,
+        callback=second.callback or first.callback,
+        hitl=second.hitl or first.hitl,
+    )
+
+
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ from gust.scheduling.callback import CallbackMove
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, LastRuns, RunState, XCom
+from gust.store import items, keyspace
 from gust.store.fences import (
     Changes,
     changed_dag_fields,
@@ -64,7 +65,7 @@ from gust.store.memory_history import MemoryHistory
 from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_logged_events import MemoryLoggedEvents
-from gust.store.memory_part import T, as_stored
+from gust.store.memory_part import T, as_stored, check_fits
 from gust.store.memory_settings import MemorySettings
 from gust.store.memory_state_stores import MemoryStateStores
 from gust.store.memory_watchers import MemoryWatchers
@@ -469,6 +470,7 @@ class MemoryStore(
 
     @_alone
     def put_dag(self, before: Dag | None, after: Dag) -> None:
+        check_fits(items.DAG.item(after))
         changed = changed_dag_fields(before, after)
         current = self._dags.get(after.dag_id)
         if current is not None and _holds(changed, current):
@@ -514,6 +516,8 @@ class MemoryStore(
 
     @_alone
     def put_source_file(self, file: SourceFile) -> None:
+        keyspace.source_file(file.relative_path)
+        check_fits(items.SOURCE_FILE.item(file))
         self._source_files[file.relative_path] = file
 
     @_alone
@@ -526,6 +530,8 @@ class MemoryStore(
 
     @_alone
     def put_import_problem(self, problem: ImportProblem) -> None:
+        keyspace.import_problem(problem.filename)
+        check_fits(items.IMPORT_PROBLEM.item(problem))
         self._import_problems[problem.filename] = problem
 
     @_alone
@@ -538,6 +544,7 @@ class MemoryStore(
 
     @_alone
     def put_warning(self, warning: DagWarning) -> None:
+        check_fits(items.DAG_WARNING.item(warning))
         self._warnings[warning.dag_id, warning.warning_type] = warning
 
     @_alone
