@@ -35,6 +35,7 @@ from gust.airflow_bridge.execute import EXECUTION_API, GONE, Hide, SupervisedTry
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.trigger import made_trigger
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import Forbidden, NotFound, StaleCallback
 from gust.model.callback import CallbackKind
@@ -188,8 +189,6 @@ def _callback_main(
     workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if str(bundle) not in sys.path:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="callback")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     noting = _NotingErrors(log)
@@ -224,8 +223,6 @@ def kill_trigger(ti: TaskInstance, definition: Mapping[str, Any], log: Any) -> N
     """The trigger's `on_kill`, then its `cleanup`, on a new one made from the same arguments: Airflow promises triggers no
     more than that."""
     from airflow.configuration import conf
-
-    from gust.airflow_bridge.trigger import made_trigger
 
     trigger = made_trigger(definition, ti)
 

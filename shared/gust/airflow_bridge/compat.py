@@ -49,6 +49,13 @@ def log_here() -> None:
     configure_logging(output=sys.stderr.buffer)
 
 
+def use_dags_folder(folder: Path) -> None:
+    """Make it Airflow's DAGS_FOLDER in this process, by which DAG files find what lies beside them."""
+    from airflow import settings
+
+    os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(folder)
+
+
 def use_plugins_of(bundle: Path) -> None:
     """Make `plugins/` of an extracted bundle Airflow's PLUGINS_FOLDER, in this process, before plugins are looked up.
 

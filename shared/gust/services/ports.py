@@ -279,6 +279,9 @@ class RunStore(Protocol):
     def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
         """Finished tries before the current one, oldest first."""
 
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        """The same of all instances of the run that have any, by task id and map index, with one query."""
+
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
 

@@ -359,6 +359,11 @@ class MemoryStore(
         return [as_stored(instance) for _, instance in sorted(self._tries[key].items())]
 
     @_alone
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        its = sorted((one for one in self._tries if one.run == key and self._tries[one]), key=str)
+        return {(one.task_id, one.map_index): self.list_tries(one) for one in its}
+
+    @_alone
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         stored_by, _ = self._rendered_fields.get(key, (0, ""))
         if stored_by > dispatch_count:

@@ -31,6 +31,7 @@ from gust.execution_api.datamodels.taskinstance import (
 from gust.execution_api.problems import Malformed
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.moment import later
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -244,7 +245,7 @@ def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
         kwargs=said.trigger_kwargs,
         next_method=said.next_method,
         next_kwargs=said.next_kwargs,
-        timeout_at=None if timeout is None else services.clock.now() + timeout,
+        timeout_at=None if timeout is None else later(services.clock.now(), timeout),
         queue=said.queue,
     )
 
