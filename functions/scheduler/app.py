@@ -121,7 +121,7 @@ def look(at: Wake) -> None:
             have_worker_tell(services, at)
         case WakeRun(key=key):
             try:
-                advance(services, key)
+                advance(services, key, goes_on_with_edits=True)
             except Exception:
                 put_off(services, key)
                 raise
