@@ -262,6 +262,47 @@ def test_the_table_is_the_one_that_the_store_speaks_to(resources: Resources) -> 
     assert table["TimeToLiveSpecification"] == {"AttributeName": TTL_ATTRIBUTE, "Enabled": True}
 
 
+def test_lambda_lets_those_functions_loop_that_call_each_other_in_circles_and_no_others(resources: Resources) -> None:
+    """A message of a chain that has come to a function some sixteen times is dropped, unless the function allows it."""
+    calls = {name: called_by(resources, name) for name, _ in of_type(resources, "AWS::Lambda::Function")}
+    in_a_loop = {name for name in calls if name in reached(calls, calls[name])}
+    # Who is called from a loop is called at each turn, in the same chain.
+    meant = in_a_loop | reached(calls, in_a_loop)
+    allowed = {
+        name
+        for name, function in of_type(resources, "AWS::Lambda::Function")
+        if function["Properties"].get("RecursiveLoop") == "Allow"
+    }
+    assert {"SchedulerFunction", "TriggererFunction", "ExecutionApiFunction", "WorkerFunction"} <= in_a_loop
+    assert allowed == meant
+
+
+def called_by(resources: Resources, name: str) -> set[str]:
+    """The functions that it may invoke, or whose queues it may send to. (What comes out of the table's stream begins a new
+    chain, and no function may write where uploads are noticed.)"""
+    role = resources[logical_id(resources[name]["Properties"]["Role"])]
+    mapped = {
+        logical_id(mapping["Properties"]["EventSourceArn"]): mapping["Properties"]["FunctionName"]["Ref"]
+        for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
+    }
+    called: set[str] = set()
+    for statement in statements(role):
+        for resource in as_list(statement["Resource"]):
+            if "lambda:InvokeFunction" in as_list(statement["Action"]):
+                called.add(logical_id(resource))
+            if "sqs:SendMessage" in as_list(statement["Action"]):
+                called |= {mapped[queue] for queue in [logical_id(resource)] if queue in mapped}
+    return called
+
+
+def reached(calls: dict[str, set[str]], names: set[str]) -> set[str]:
+    found: set[str] = set()
+    while names := names - found:
+        found |= names
+        names = {called for name in names for called in calls[name]}
+    return found
+
+
 def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
     billed_by_the_hour = (
         "AWS::EC2::",

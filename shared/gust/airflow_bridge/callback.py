@@ -35,6 +35,7 @@ from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, ente
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.trigger import made_trigger
 from gust.errors import Forbidden, NotFound, StaleCallback
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
@@ -60,11 +61,10 @@ def run_callback(
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
     try:
-        if workload.call is not None:
-            what = {"kind": CallbackKind.HOOK, "ti": None}
-            return _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
         output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
+        if workload.call is not None:
+            return output
         client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
@@ -179,8 +179,6 @@ def _callback_main(
     workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if str(bundle) not in sys.path:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="callback")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     noting = _NotingErrors(log)
@@ -215,8 +213,6 @@ def kill_trigger(ti: TaskInstance, definition: Mapping[str, Any], log: Any) -> N
     """The trigger's `on_kill`, then its `cleanup`, on a new one made from the same arguments: Airflow promises triggers no
     more than that."""
     from airflow.configuration import conf
-
-    from gust.airflow_bridge.trigger import made_trigger
 
     trigger = made_trigger(definition, ti)
 

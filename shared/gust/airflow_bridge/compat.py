@@ -36,7 +36,6 @@ def prepare_environment() -> None:
         "AIRFLOW__CORE__PLUGINS_FOLDER": f"{home}/plugins",
         # Nothing ever connects; Airflow wants to see an address.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
-        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         # Secrets are looked up as a worker does it, not as the scheduler does it (which reads the database).
         "_AIRFLOW_PROCESS_CONTEXT": "client",
     }.items():
@@ -48,6 +47,13 @@ def log_here() -> None:
     from airflow.sdk.log import configure_logging
 
     configure_logging(output=sys.stderr.buffer)
+
+
+def use_dags_folder(folder: Path) -> None:
+    """Make it Airflow's DAGS_FOLDER in this process, by which DAG files find what lies beside them."""
+    from airflow import settings
+
+    os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(folder)
 
 
 def use_plugins_of(bundle: Path) -> None:
@@ -316,6 +322,7 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
 
 
 RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
+HOOKS: Final = (*RUN_HOOKS, *Hook)
 
 
 def listeners() -> tuple[str, ...]:
@@ -325,7 +332,7 @@ def listeners() -> tuple[str, ...]:
     manager = get_listener_manager()
     if not manager.has_listeners:
         return ()
-    return tuple(name for name in (*RUN_HOOKS, *Hook) if getattr(manager.hook, name).get_hookimpls())
+    return tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls())
 
 
 # --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------

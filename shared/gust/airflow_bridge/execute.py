@@ -48,7 +48,7 @@ from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import compat, leftovers
+from gust.airflow_bridge import leftovers, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
@@ -229,14 +229,8 @@ def _task_main(bundle: Path, workspace: Path) -> None:
 def enter_child(bundle: Path | None, workspace: Path) -> None:
     """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
     _die_first()
-    for name in [name for name in os.environ if name.startswith("GUST_")]:
-        del os.environ[name]
-    os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
-    os.chdir(workspace)
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    if bundle is not None:
-        os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(bundle)
-        compat.use_plugins_of(bundle)
+    surroundings.enter(bundle, workspace)
 
 
 def _die_first() -> None:

@@ -15,17 +15,18 @@ import os
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import collector, compat
+from gust.airflow_bridge import collector, compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
 from gust.errors import NotFound
+from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.services.deployment_keys import progress_key
@@ -119,7 +120,10 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
     compat.preimport_of(file)
     limit = compat.import_timeout(file)
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
-    ended = run_in_child(lambda: parse_here(bundle, path, bundle_name), timeout=timeout, memory=memory_for_child())
+    with surroundings.workspace("parse") as workspace:
+        ended = run_in_child(
+            lambda: parse_here(bundle, path, bundle_name, workspace), timeout=timeout, memory=memory_for_child()
+        )
     duration = time.monotonic() - started
     if ended.answer is None:
         return FileOutcome(
@@ -129,18 +133,35 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
-    outcome = stored(objects, path, json.loads(ended.answer), duration)
+    outcome = stored(objects, path, readable(json.loads(ended.answer)), duration)
     if outcome.import_errors and 0 < limit <= duration:
         outcome = outcome.model_copy(update={"is_worth_another_try": True})
     log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
     return outcome
 
 
+def readable(value: Any) -> Any:
+    """What a child answered, with each half of a surrogate pair written out: no store holds what UTF-8 cannot."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list():
+            return [readable(part) for part in value]
+        case dict():
+            return {readable(name): readable(part) for name, part in value.items()}
+    return value
+
+
 def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float) -> FileOutcome:
     """Put what a child answered where its hashes say, and tell where that is."""
-    return FileOutcome(
-        relative_path=path,
-        dags=tuple(
+    import_errors = {name: bounds.cut(trace) for name, trace in answer["import_errors"].items()}
+    dags: list[ParsedDag] = []
+    for dag in answer["dags"]:
+        if too_large := what_is_too_large(dag):
+            told = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
+            import_errors[path] = bounds.cut(import_errors.get(path, "") + told)
+            continue
+        dags.append(
             ParsedDag(
                 dag_id=dag["dag_id"],
                 spec_key=put_hashed(objects, "specs", dag["spec"], "json"),
@@ -148,15 +169,29 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
                 source_key=put_hashed(objects, "sources", dag["source"], "txt"),
                 assets=dag["assets"],
             )
-            for dag in answer["dags"]
-        ),
-        import_errors=answer["import_errors"],
+        )
+    return FileOutcome(
+        relative_path=path,
+        dags=tuple(dags),
+        import_errors=import_errors,
         warnings=tuple(ParseWarning(**warning) for warning in answer["warnings"]),
         touched=tuple(answer["touched"]),
-        listeners=answer["listeners"],
+        listeners=tuple(name for name in answer["listeners"] if name in compat.HOOKS),
         parsed_at=datetime.now(UTC),
         parse_duration=duration,
     )
+
+
+def what_is_too_large(dag: dict[str, Any]) -> str | None:
+    """The scheduler keeps many structures in memory at once, and the API answers with a source."""
+    for name, text, most in (
+        ("structure", dag["spec"], bounds.LARGEST_SPEC),
+        ("serialized form", dag["serialized"], bounds.LARGEST_SERIALIZED),
+        ("file", dag["source"], bounds.LARGEST_SPEC),
+    ):
+        if (size := len(text.encode())) > most:
+            return f"Its {name} takes {size:,} bytes; {most:,} are possible."
+    return None
 
 
 def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
@@ -191,11 +226,14 @@ def memory_for_child() -> int:
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
+def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
+    from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
+
     compat.log_here()
+    surroundings.enter(bundle, workspace)
+    places = {str(bundle): compat.DAGS_ROOT, str(workspace): surroundings.WORKSPACE}
     footprint = Footprint(bundle)
-    compat.use_plugins_of(bundle)
     file = bundle / path
     warning, error = compat.stability(file, bundle)
     if error is not None:
@@ -206,7 +244,7 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            parsed.append(parsed_dag(dag, bundle, bundle_name))
+            parsed.append(parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name)))
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
     return json.dumps(
@@ -220,16 +258,14 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
     ).encode()
 
 
-def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
-    from gust.airflow_bridge.dag_spec import build_spec
-
+def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], Any]) -> dict[str, Any]:
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
     # Params are checked in the order of the file, and what is wrong is told with the schema as it was written.
-    spec, assets = build_spec(placeless(json.dumps(data), bundle, dag.fileloc), bundle_name=bundle_name)
+    spec, assets = build_spec(placeless(json.dumps(data), places, dag.fileloc))
     return {
         "dag_id": dag.dag_id,
-        "serialized": placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc),
+        "serialized": placeless(json.dumps(data, sort_keys=True), places, dag.fileloc),
         "spec": compact(spec),
         "source": source_text(Path(dag.fileloc)),
         "assets": [asset.model_dump(mode="json") for asset in assets],
@@ -246,13 +282,17 @@ def compact(spec: DagSpec) -> str:
     return json.dumps(data)
 
 
-def placeless(text: str, bundle: Path, fileloc: str) -> str:
-    """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it
-    into the name of the file's module. Without this, every upload would make a new version of every DAG."""
-    stable = fileloc.replace(str(bundle), compat.DAGS_ROOT, 1)
-    return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(
-        str(bundle), compat.DAGS_ROOT
-    )
+def placeless(text: str, places: Mapping[str, str], fileloc: str) -> str:
+    """The text with folders of this parse (the bundle's, the child's workspace) replaced by names that are the same for all
+    parses, also where Airflow hashed one into the name of the file's module. Without this, every upload would make a new
+    version of every DAG."""
+    stable = fileloc
+    for folder, name in places.items():
+        stable = stable.replace(folder, name, 1)
+    text = text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable))
+    for folder, name in places.items():
+        text = text.replace(folder, name)
+    return text
 
 
 def source_text(file: Path) -> str:

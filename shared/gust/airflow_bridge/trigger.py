@@ -260,8 +260,6 @@ def _trigger_main(
     trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, *, bundle: Path | None, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log, body_decoder=what_a_trigger_is_told())
     structlog.contextvars.bind_contextvars(

@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
@@ -176,8 +175,6 @@ def _nobody(workload: WatcherWorkload) -> TaskInstance:
 
 def _watcher_main(what: Mapping[str, Any], pace: Pace, *, bundle: Path | None, workspace: Path, writes: int) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     loop = paced_loop(pace)

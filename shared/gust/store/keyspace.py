@@ -126,6 +126,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_, create_, change_setting  1 WRU per KB
+    what a worker writes   1 RRU more, to see whether its word still counts: rendered fields, XComs, variables, state stores
     settings_by_age        1 RRU per 4 KB of all of them
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
     logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
