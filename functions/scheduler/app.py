@@ -122,7 +122,7 @@ def look(at: Wake) -> None:
             have_worker_tell(services, at)
         case WakeRun(key=key):
             try:
-                advance(services, key)
+                advance(services, key, goes_on_with_edits=True)
             except Exception as error:
                 if not put_off(services, key, error):
                     raise
