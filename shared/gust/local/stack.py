@@ -260,6 +260,7 @@ class LocalStack:
                 cwd=self._root,
                 start_new_session=True,  # Ctrl-C is for us; the emulator is told in our own time
             )
+        processes.remember_session(self._data, self._emulator.pid)
         self._await(self._emulator_answers, "The emulator did not start")
 
     def _emulator_port(self, newest: Path | None) -> int:
