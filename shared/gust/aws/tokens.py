@@ -34,6 +34,7 @@ DISPATCH_LIFETIME: Final = {
     Scope.WATCHER: timedelta(days=8),
     Scope.CALLBACK: timedelta(hours=2),
     Scope.CONNECTION_TEST: timedelta(minutes=5),
+    Scope.PARSE: timedelta(hours=6),
 }
 """Longer than a message may wait (a task's 10 minutes; a trigger's message is sent again and again while its task is
 deferred) plus the longest time between two renewals (a heartbeat, a look at the trigger)."""
@@ -62,6 +63,9 @@ class JwtTokens:
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
         nobody = TaskInstanceKey("", "", "")
         return self.renewed(Dispatch(nobody, 0, 0, Scope.CONNECTION_TEST, callback_id=test_id), now=now)
+
+    def for_parser(self, *, now: datetime) -> str:
+        return self.renewed(Dispatch(TaskInstanceKey("", "", ""), 0, 0, Scope.PARSE), now=now)
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {

@@ -1022,6 +1022,9 @@ class Tokens(Protocol):
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
         """For the worker that shall test the connection: it gives no access to anything else."""
 
+    def for_parser(self, *, now: datetime) -> str:
+        """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A new token for the same dispatch."""
 
