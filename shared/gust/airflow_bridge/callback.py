@@ -31,10 +31,10 @@ from airflow.sdk.execution_time import comms, supervisor, task_runner
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, Hide, SupervisedTry, do_not_hide, enter_child
+from gust.airflow_bridge.execute import GONE, Hide, SupervisedTry, do_not_hide, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import made_trigger
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import Forbidden, NotFound, StaleCallback

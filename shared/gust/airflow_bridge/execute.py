@@ -54,14 +54,12 @@ from airflow.sdk.execution_time.coordinator import BaseCoordinator
 from gust.airflow_bridge import leftovers, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
 from gust.services.ports import Objects
-
-EXECUTION_API: Final = "http://gust/execution/"
 
 COORDINATED_QUEUE: Final = "gust"
 """The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact

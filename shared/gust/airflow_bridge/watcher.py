@@ -35,10 +35,10 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import (
     CLEANUP_TIME,
     STOP_BEFORE_LIMIT,

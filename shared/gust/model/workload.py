@@ -192,6 +192,13 @@ class TellListeners(_Message):
     """Whose plugins."""
 
 
+class WakeDeployment(_Message):
+    """Have deployment `name` look at the folder, or the one that is at it look again."""
+
+    kind: Literal["wake_deployment"] = "wake_deployment"
+    name: str
+
+
 class WakeWatcher(_Message):
     """Look after a watcher of assets."""
 
@@ -201,6 +208,7 @@ class WakeWatcher(_Message):
 
 
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeWatcher | TellListeners, Field(discriminator="kind")
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeWatcher | TellListeners,
+    Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

@@ -37,6 +37,7 @@ from gust.services.deployment_turn import keep_turn
 from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import wake_runs
+from gust.services.settings_read import note_read
 from gust.services.specs import load_spec
 from gust.services.tell_listeners import tell_of_import_error, tell_of_new_assets
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -245,12 +246,14 @@ class Deployment:
         rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
+        note_read(self.services.store, outcome.settings)
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
+                settings=outcome.settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,

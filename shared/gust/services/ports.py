@@ -1031,6 +1031,9 @@ class Tokens(Protocol):
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         """For a message: good for starting the dispatch alone, for as long as a message may wait."""
 
+    def for_parser(self, *, now: datetime) -> str:
+        """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A short-lived token for a dispatch that has begun."""
 
