@@ -16,6 +16,7 @@ import pytest
 
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -132,6 +133,13 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
         "s3:PutObject": [transfers],
         "lambda:InvokeFunction": [{"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]}],
     }
+
+
+@pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
+def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
+    """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
+    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
+    assert disk > 3 * LARGEST_FOLDER
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:

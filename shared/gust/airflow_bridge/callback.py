@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,7 +34,7 @@ from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, ente
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import Forbidden, NotFound, StaleCallback
+from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
@@ -89,8 +88,8 @@ def _run(
 ) -> str | None:
     try:
         bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"
+    except Unopenable as error:
+        return str(error)
     compat.prepare_callbacks()
     leftovers.adopt_orphans()
     reads, writes = os.pipe()

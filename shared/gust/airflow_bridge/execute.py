@@ -28,7 +28,6 @@ import socket
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -52,7 +51,7 @@ from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import Forbidden, NotFound, StaleTaskInstance
+from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
 from gust.services.ports import Objects
@@ -110,8 +109,8 @@ def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> in
     ti = _task_instance(workload)
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return _fail(client, ti, f"Version {workload.bundle_version} of the DAGs cannot be read: {error}")
+    except Unopenable as error:
+        return _fail(client, ti, str(error))
     exit_code: int = supervisor.supervise_task(
         ti=ti,
         bundle_info=BundleInfo(name=workload.bundle_name, version=workload.bundle_version),
