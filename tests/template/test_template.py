@@ -17,6 +17,7 @@ import pytest
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -150,6 +151,13 @@ def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Reso
     assert resources["ExecutionApiFunction"]["Properties"]["FunctionName"] == {
         "Fn::Sub": "${AWS::StackName}-execution-api"
     }
+
+
+@pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
+def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
+    """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
+    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
+    assert disk > 3 * LARGEST_FOLDER
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:

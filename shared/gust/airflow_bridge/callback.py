@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +36,7 @@ from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import made_trigger
 from gust.aws.queues import HIDDEN_FOR
-from gust.errors import Forbidden, NotFound, StaleCallback
+from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
@@ -99,8 +98,8 @@ def _run(
 ) -> str | None:
     try:
         bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"
+    except Unopenable as error:
+        return str(error)
     compat.prepare_callbacks()
     leftovers.adopt_orphans()
     reads, writes = os.pipe()

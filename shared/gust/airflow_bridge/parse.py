@@ -64,14 +64,15 @@ def parse_batch(
 
     It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
     one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
-    API, which knows the variables and connections; without it there are none.
+    API, which knows the variables and connections; without it there are none. Raises Unopenable, also where it gives up:
+    what no worker could open must not become active.
     """
     plan = Plan.model_validate_json(objects.get(plan_key))
     key = progress_key(plan_key, batch)
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
-    bundle: Path | None = None
+    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     finished = True
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
         if number > 0 and time_left() < LONGEST_FILE:
@@ -80,8 +81,6 @@ def parse_batch(
         if give_up or progress.deaths.get(path, 0) >= MOST_DEATHS:
             outcome = lost(path)
         else:
-            if bundle is None:
-                bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
             progress = progress.model_copy(update={"parsing": path})
             keep(objects, key, progress)
             outcome = parse_file(objects, bundle, path, plan.bundle_name, find)

@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -52,7 +51,7 @@ from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger_questions import answered, what_a_trigger_is_told
-from gust.errors import Forbidden, NotFound, StaleTaskInstance
+from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
 from gust.services.ports import Objects
@@ -149,8 +148,8 @@ def _run(
 ) -> Parked | Report:
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return {"error": f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"}
+    except Unopenable as error:
+        return {"error": str(error)}
     ti = _task_instance(workload)
     time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
     pace = Pace(

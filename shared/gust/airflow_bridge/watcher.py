@@ -14,7 +14,6 @@ import os
 import shutil
 import tempfile
 import time
-import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -48,7 +47,7 @@ from gust.airflow_bridge.trigger import (
     SupervisedTrigger,
     paced_loop,
 )
-from gust.errors import Forbidden, NotFound, StaleWatcher
+from gust.errors import StaleWatcher, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import WatcherWorkload
 from gust.services.ports import Objects
@@ -120,7 +119,7 @@ def _run(
     log = try_logger(sink, str(workload.id)).bind(watcher=what["classpath"])
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
+    except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
     time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
