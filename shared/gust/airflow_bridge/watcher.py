@@ -209,6 +209,7 @@ async def _watch(what: Mapping[str, Any], pace: Pace, events: list[Any], log: An
     except Exception:
         log.exception("The watcher cannot be made", classpath=what["classpath"])
         return AFTER_ERROR
+    pace.trigger = trigger
     try:
         async for event in _stream(trigger, what, log):
             log.info("Trigger fired event", result=repr(event))

@@ -38,5 +38,14 @@ def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
 def post_park(call: Call[ParkPayload, None]) -> Answer:
     """Run the trigger again at `wake_at`. 409 where nothing waits for it any more."""
     how = call.body
-    park(call.services, call.caller, wake_at=how.wake_at, sleeps_passed=how.sleeps_passed, is_poller=how.is_poller)
+    park(
+        call.services,
+        call.caller,
+        wake_at=how.wake_at,
+        sleeps_passed=how.sleeps_passed,
+        is_poller=how.is_poller,
+        looks=how.looks,
+        place=how.place,
+        kwargs=how.kwargs,
+    )
     return NO_CONTENT
