@@ -29,6 +29,7 @@ main() {
 # Gust itself, without what only this machine's side of it needs.
 fill_runtime() {
     cp -R "$root/shared/gust" "$out/gust"
+    sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" >"$out/gust/VERSION"
     rm -rf "$out/gust/local" "$out/gust/cli"
     rm -f "$out/$swagger/"*.js "$out/$swagger/"*.css # layer web has them
 }

@@ -19,9 +19,10 @@ from pydantic import TypeAdapter
 from gust import bootstrap
 from gust.model.keys import DagRunKey
 from gust.model.workload import TellListeners, Wake, WakeBackfill, WakeDag, WakeLimit, WakeRun, WakeWatcher
-from gust.services.advance import advance, put_off
+from gust.services.advance import advance
 from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
+from gust.services.give_up import put_off
 from gust.services.grant_slots import grant_slots
 from gust.services.tell_listeners import have_worker_tell
 from gust.services.tick import tick
@@ -122,9 +123,9 @@ def look(at: Wake) -> None:
         case WakeRun(key=key):
             try:
                 advance(services, key)
-            except Exception:
-                put_off(services, key)
-                raise
+            except Exception as error:
+                if not put_off(services, key, error):
+                    raise
 
 
 def each_key(

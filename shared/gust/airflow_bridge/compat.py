@@ -315,6 +315,7 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
 
 
 RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
+HOOKS: Final = (*RUN_HOOKS, *Hook)
 
 
 def listeners() -> tuple[str, ...]:
@@ -324,7 +325,7 @@ def listeners() -> tuple[str, ...]:
     manager = get_listener_manager()
     if not manager.has_listeners:
         return ()
-    return tuple(name for name in (*RUN_HOOKS, *Hook) if getattr(manager.hook, name).get_hookimpls())
+    return tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls())
 
 
 # --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------

@@ -26,6 +26,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
 from gust.errors import NotFound
+from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.services.deployment_keys import progress_key
@@ -129,18 +130,35 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
-    outcome = stored(objects, path, json.loads(ended.answer), duration)
+    outcome = stored(objects, path, readable(json.loads(ended.answer)), duration)
     if outcome.import_errors and 0 < limit <= duration:
         outcome = outcome.model_copy(update={"is_worth_another_try": True})
     log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
     return outcome
 
 
+def readable(value: Any) -> Any:
+    """What a child answered, with each half of a surrogate pair written out: no store holds what UTF-8 cannot."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list():
+            return [readable(part) for part in value]
+        case dict():
+            return {readable(name): readable(part) for name, part in value.items()}
+    return value
+
+
 def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float) -> FileOutcome:
     """Put what a child answered where its hashes say, and tell where that is."""
-    return FileOutcome(
-        relative_path=path,
-        dags=tuple(
+    import_errors = {name: bounds.cut(trace) for name, trace in answer["import_errors"].items()}
+    dags: list[ParsedDag] = []
+    for dag in answer["dags"]:
+        if too_large := what_is_too_large(dag):
+            told = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
+            import_errors[path] = bounds.cut(import_errors.get(path, "") + told)
+            continue
+        dags.append(
             ParsedDag(
                 dag_id=dag["dag_id"],
                 spec_key=put_hashed(objects, "specs", dag["spec"], "json"),
@@ -148,15 +166,29 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
                 source_key=put_hashed(objects, "sources", dag["source"], "txt"),
                 assets=dag["assets"],
             )
-            for dag in answer["dags"]
-        ),
-        import_errors=answer["import_errors"],
+        )
+    return FileOutcome(
+        relative_path=path,
+        dags=tuple(dags),
+        import_errors=import_errors,
         warnings=tuple(ParseWarning(**warning) for warning in answer["warnings"]),
         touched=tuple(answer["touched"]),
-        listeners=answer["listeners"],
+        listeners=tuple(name for name in answer["listeners"] if name in compat.HOOKS),
         parsed_at=datetime.now(UTC),
         parse_duration=duration,
     )
+
+
+def what_is_too_large(dag: dict[str, Any]) -> str | None:
+    """The scheduler keeps many structures in memory at once, and the API answers with a source."""
+    for name, text, most in (
+        ("structure", dag["spec"], bounds.LARGEST_SPEC),
+        ("serialized form", dag["serialized"], bounds.LARGEST_SERIALIZED),
+        ("file", dag["source"], bounds.LARGEST_SPEC),
+    ):
+        if (size := len(text.encode())) > most:
+            return f"Its {name} takes {size:,} bytes; {most:,} are possible."
+    return None
 
 
 def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:

@@ -8,7 +8,8 @@ died on the way left a fingerprint or the active bundle behind that sends the ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from typing import Any, Final, TypeVar
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
 from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
+from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
@@ -27,8 +29,9 @@ from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.model.listener import Hook
 from gust.scheduling import timetable
 from gust.services.asset_references import aliases_of, change_references
+from gust.services.check_dag import check_dag
 from gust.services.context import Services
-from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
+from gust.services.deploy_bundle import PARALLEL, WHOLE, common_fingerprint, fingerprint, manifest_of
 from gust.services.deployment_keys import progress_key
 from gust.services.deployment_turn import keep_turn
 from gust.services.load_past import last_automated_run
@@ -43,6 +46,20 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 10
 """How often a DAG's item is read and written anew because a run, or a person, moved it in between."""
+
+LONGEST_TYPE: Final = 100
+"""Bytes of a warning's type; a key holds it."""
+
+MOST_PROBLEMS: Final = 200
+"""Import errors that one file may have: a zip has one for each file in it."""
+
+CAUSED_BY_A_FILE: Final = (Rejected, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What goes wrong because of what a file gave, and goes wrong again however often it is repeated. It is told as the file's
+import error, and the other files are activated."""
+
+SERIALIZED: Final = re.compile(r"serialized/[0-9a-f]{64}\.json")
+SOURCE: Final = re.compile(r"sources/[0-9a-f]{64}\.txt")
+"""The API shows what lies there to who may read the DAG: it must be nothing else of the bucket."""
 
 T = TypeVar("T")
 Change = Callable[[Dag], Dag]
@@ -93,7 +110,10 @@ def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, File
     """File → outcome. Raises Unwell where a batch has not been parsed to its end: then parsing it must come first."""
     bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
-        outcome.relative_path: outcome for body in bodies for outcome in Progress.model_validate_json(body).outcomes
+        outcome.relative_path: outcome
+        for body, batch in zip(bodies, plan.batches, strict=True)
+        for outcome in Progress.model_validate_json(body).outcomes
+        if outcome.relative_path in batch
     }
     planned = {path for batch in plan.batches for path in batch}
     if missing := planned - outcomes.keys():
@@ -128,6 +148,8 @@ class Deployment:
     """(name, uri) → (group, extra), as they are in the store."""
     home: Mapping[str, str]
     """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
+    of_file: Mapping[str, Sequence[str]]
+    """The same, by file."""
     listeners: tuple[str, ...]
     """Hooks that the bundle's plugins implement."""
 
@@ -146,6 +168,10 @@ class Deployment:
             raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
         dags = {dag.dag_id: dag for dag in store.list_dags()}
         sources = {source.relative_path: source for source in store.list_source_files()}
+        home = homes(dags, sources, outcomes, plan.removed)
+        of_file: dict[str, list[str]] = {}
+        for dag_id, path in home.items():
+            of_file.setdefault(path, []).append(dag_id)
         return cls(
             services=services,
             plan=plan,
@@ -159,7 +185,8 @@ class Deployment:
             problems=frozenset(problem.filename for problem in store.list_import_problems()),
             warned=frozenset(warning.dag_id for warning in store.list_warnings()),
             assets={(asset.name, asset.uri): (asset.group, asset.extra) for asset in store.list_assets()},
-            home=homes(dags, sources, outcomes, plan.removed),
+            home=home,
+            of_file=of_file,
             listeners=listeners_of(outcomes.values(), active),
         )
 
@@ -174,7 +201,7 @@ class Deployment:
             for parsed in outcome.dags:
                 if self.home[parsed.dag_id] != path:
                     continue
-                with suppress(Rejected, ValueError):  # told with the file
+                with suppress(*CAUSED_BY_A_FILE):  # told with the file
                     spec = self.checked_spec(parsed)
                     aliases |= {alias.name: alias for alias in aliases_of(spec) if alias.name not in known_aliases}
                     found = [
@@ -194,27 +221,30 @@ class Deployment:
     def bring_in(self, outcome: FileOutcome) -> None:
         """One file's DAGs, warnings and problems; its fingerprint when all the rest is written."""
         path = outcome.relative_path
-        errors = dict(outcome.import_errors)
+        errors = of_this_file(outcome.import_errors, path)
         fresh: set[str] = set()
+        of_file = self.of_file.get(path, ())
+        room = LARGEST_LIST - size_of(set(of_file) - {parsed.dag_id for parsed in outcome.dags})
         for parsed in outcome.dags:
             if self.home[parsed.dag_id] != path:
                 continue
+            room -= size_of([parsed.dag_id])
             try:
-                spec = self.checked_spec(parsed)
-            except (Rejected, ValueError) as error:
-                errors[path] = f"{errors.get(path, '')}{parsed.dag_id} is not activated: {error}\n"
+                if room < 0:
+                    raise Invalid(f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together.")
+                self.bring_in_dag(parsed, outcome)
+            except CAUSED_BY_A_FILE as error:
+                log.info("%s is not activated", parsed.dag_id, exc_info=True)
+                errors[path] = f"{errors.get(path, '')}{parsed.dag_id} is not activated: {told(error)}\n"
                 continue
-            self.put_assets(parsed)
-            self.put_dag(parsed, spec, outcome)
-            self.put_warnings(parsed, outcome)
             fresh.add(parsed.dag_id)
-        kept = [dag_id for dag_id, home in self.home.items() if home == path and dag_id not in fresh]
+        kept = [dag_id for dag_id in of_file if dag_id not in fresh and dag_id in self.dags]
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
         rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
         self.put_problems(path, errors, rivals)
-        imports = tuple(sorted({*outcome.touched, *rivals.values()}))
+        imports = bounded({*outcome.touched, *rivals.values()})
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
@@ -227,6 +257,12 @@ class Deployment:
                 parse_duration=outcome.parse_duration,
             )
         )
+
+    def bring_in_dag(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
+        spec = self.checked_spec(parsed)
+        self.put_assets(parsed)
+        self.put_dag(parsed, spec, outcome)
+        self.put_warnings(parsed, outcome)
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
@@ -270,6 +306,10 @@ class Deployment:
         spec = DagSpec.model_validate_json(body)
         if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
             raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
+        for key, named in ((parsed.serialized_key, SERIALIZED), (parsed.source_key, SOURCE)):
+            if not named.fullmatch(key):
+                raise Invalid(f"{cut(key, LONGEST_KEY)} is not where a parser stores what it parsed")
+        check_dag(spec, parsed.assets)
         return spec
 
     def version_number(self, before: Dag | None, parsed: ParsedDag, spec: DagSpec) -> int:
@@ -344,7 +384,7 @@ class Deployment:
         )
         try:
             return with_next_run(self.services, dag, spec, last=last, now=self.now)
-        except Rejected as problem:
+        except CAUSED_BY_A_FILE as problem:
             # One DAG's broken timetable must not keep the others from being activated; Airflow logs it, too.
             log.warning("%s is not scheduled: %s", spec.dag_id, problem)
             return replace(dag, next_run_after=None)
@@ -372,7 +412,10 @@ class Deployment:
         for warning in outcome.warnings:
             self.services.store.put_warning(
                 DagWarning(
-                    dag_id=parsed.dag_id, warning_type=warning.warning_type, message=warning.message, timestamp=self.now
+                    dag_id=parsed.dag_id,
+                    warning_type=cut(warning.warning_type, LONGEST_TYPE),
+                    message=cut(warning.message),
+                    timestamp=self.now,
                 )
             )
 
@@ -384,7 +427,8 @@ class Deployment:
         )
         if ignored:
             errors[path] = errors.get(path, "") + ignored
-        for filename, trace in errors.items():
+        for filename, whole in errors.items():
+            trace = cut(whole)
             tell_of_import_error(
                 self.services,
                 filename,
@@ -455,6 +499,42 @@ class Deployment:
                 continue
             return
         raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+
+
+def told(error: Exception) -> str:
+    """What went wrong, for who wrote the file: our own errors are sentences, others have a name."""
+    return str(error) if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
+
+
+def of_this_file(import_errors: Mapping[str, str], path: str) -> dict[str, str]:
+    """The errors by file: `path`, and of a zip the files in it. A name that is neither, or that no key holds, comes from the
+    file's own code; its error stands with the file."""
+    errors: dict[str, str] = {}
+    for filename, trace in sorted(import_errors.items()):
+        is_fine = filename.startswith(f"{path}/") and size_in_key(filename) <= LONGEST_KEY
+        name = filename if is_fine and len(errors) < MOST_PROBLEMS else path
+        told_there = trace if name == filename else f"{cut(filename, LONGEST_KEY)}: {trace}"
+        errors[name] = errors.get(name, "") + told_there
+    return errors
+
+
+def bounded(imports: Collection[str]) -> tuple[str, ...]:
+    """What a file depends on, in order. Where the list is longer than an item holds, folders with all that is below them
+    (`folder/**`) take the place of files, the innermost first: the file is parsed more often than it need be."""
+    found = set(imports)
+    while size_of(found) > LARGEST_LIST:
+        deepest = max(depth_of(path) for path in found)
+        found = {whole_folder(path) if depth_of(path) == deepest else path for path in found}
+    return tuple(sorted(found))
+
+
+def depth_of(path: str) -> int:
+    return 0 if path == WHOLE else path.removesuffix(WHOLE).rstrip("/").count("/") + 1
+
+
+def whole_folder(path: str) -> str:
+    parent, separator, _ = path.removesuffix(WHOLE).rstrip("/").rpartition("/")
+    return f"{parent}{separator}{WHOLE}"
 
 
 def lets_runs_go(before: Dag, after: Dag, spec: DagSpec) -> bool:

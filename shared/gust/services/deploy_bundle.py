@@ -39,6 +39,9 @@ ANOTHER_TRY_AFTER: Final = timedelta(minutes=5)
 
 ABSENT: Final = "-"
 
+WHOLE: Final = "**"
+"""`folder/**` stands for all that is below the folder, names and contents; alone for all there is."""
+
 PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION}"
 """Part of every fingerprint: another parser may find something else in the same file."""
 
@@ -248,7 +251,11 @@ def fingerprint(path: str, imports: Iterable[str], files: Mapping[str, str], com
 
 
 def content_of(dependency: str, files: Mapping[str, str]) -> str:
-    """A file's hash; for a folder (`name/`, `./` for the root) a hash of the names in it; `-` for what is not there."""
+    """A file's hash; for a folder (`name/`, `./` for the root) a hash of the names in it, for `name/**` of all that is
+    below it; `-` for what is not there."""
+    if dependency.endswith(WHOLE):
+        below = [path for path in files if path.startswith(dependency.removesuffix(WHOLE))]
+        return hashed(f"{path}\0{files[path]}" for path in sorted(below)) if below else ABSENT
     if not dependency.endswith("/"):
         return files.get(dependency, ABSENT)
     prefix = "" if dependency == "./" else dependency
