@@ -27,7 +27,6 @@ import math
 import os
 import selectors
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -48,7 +47,7 @@ import structlog
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance, TIRunContext
-from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.execution_time import comms, task_runner
 from airflow.sdk.serde import deserialize, serialize
 from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.serialized_objects import BaseSerialization
@@ -56,11 +55,13 @@ from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
+from gust.airflow_bridge.supervised import Signs, SupervisedChild
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import Invoke, LambdaTransport
 from gust.airflow_bridge.trigger_questions import answered, what_a_trigger_is_told
+from gust.aws.queues import RENEWED_EVERY
 from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
@@ -137,9 +138,11 @@ def run_trigger(
     sink: Sink,
     remaining: float,
     now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+    hide: Callable[[], object] = lambda: None,
+    hide_every: float = RENEWED_EVERY,
 ) -> End:
     """Run the trigger and report how it ended, or have it parked. `remaining` is the time in seconds that the function
-    has left.
+    has left. `hide` is called every `hide_every` seconds: the message stays hidden from other functions.
 
     Raises StaleTaskInstance where the try no longer waits for it."""
     transport = LambdaTransport(invoke, objects)
@@ -150,7 +153,9 @@ def run_trigger(
             end: Parked | Report = _as_it_was(workload, (workload.wake_at - now()).total_seconds())
         else:
             trigger = client.get(url).json()
-            end = _run(workload, trigger, client, transport, bundles=bundles, sink=sink, remaining=remaining)
+            ask_every = STILL_WANTED_EVERY
+            signs = Signs(hide=hide, hide_every=hide_every, ask=lambda: client.get(url), ask_every=ask_every)
+            end = _run(workload, trigger, client, transport, signs, bundles=bundles, sink=sink, remaining=remaining)
         if isinstance(end, Parked):
             client.post(f"{url}/park", content=json.dumps(end.to_payload(now())))
             return End.PARKED
@@ -169,6 +174,7 @@ def _run(
     trigger: Mapping[str, Any],
     client: Client,
     transport: LambdaTransport,
+    signs: Signs,
     *,
     bundles: BundleFolder,
     sink: Sink,
@@ -201,7 +207,7 @@ def _run(
             target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),
-            asks=f"gust/triggers/{workload.id}",
+            signs=signs,
         )
         os.close(writes)
         exit_code = process.wait()
@@ -240,52 +246,14 @@ def _task_instance(workload: TriggerWorkload) -> TaskInstance:
 
 
 @attrs.define(kw_only=True)
-class SupervisedTrigger(SupervisedTry):
-    """Serves a trigger's requests as a task's: connections, variables, states of other tasks, and its log."""
-
-    said: Pipe
-    asks: str
-    """Where it is asked whether the trigger is still wanted."""
-    was_stopped: bool = attrs.field(default=False, init=False)
-
-    def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
-        super()._register_pipe_readers(*args, **kwargs)
-        self.selector.register(
-            self.said, supervisor.selectors.EVENT_READ, (self.said.receive, self.selector.unregister)
-        )
-
-    def _on_child_started(self, **kwargs: Any) -> None:  # noqa: ARG002 - the trigger starts by itself
-        self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
-
-    def _send_heartbeat_if_needed(self) -> None:
-        """Not a sign of life but a question: a try that was cleared or timed out needs its trigger no more."""
-        if time.monotonic() - self._last_heartbeat_attempt < STILL_WANTED_EVERY:
-            return
-        self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]
-        try:
-            self.client.get(self.asks)
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code in GONE:
-                self._stop()
-        except httpx.TransportError as error:
-            self.process_log.warning("The control plane does not answer", error=str(error))
+class SupervisedTrigger(SupervisedChild):
+    """Answers what only triggers ask: connections, variables, states of other tasks."""
 
     def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
         if (told := answered(self.client, msg)) is not None:
             self.send_msg(told, request_id=req_id, error=None)
             return
         super()._handle_request(msg, log, req_id)
-
-    def _stop_at_limit(self) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        if not self.was_stopped:
-            self.was_stopped = True
-            self.kill(signal.SIGKILL, force=True)
-
-    def update_task_state_if_needed(self) -> None:
-        """A trigger has no state to report; what it said is reported once it is gone."""
 
 
 # --- the child --------------------------------------------------------------------------------------------------------

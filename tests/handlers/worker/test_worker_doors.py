@@ -101,6 +101,9 @@ class Doors:
     triggerer: ModuleType
     s3: Any
     logs: Any
+    sqs: Any
+    triggers: str
+    """The queue's address."""
 
     def work(self, *bodies: str) -> dict[str, Any]:
         return dict(self.worker.lambda_handler(sqs_event(*bodies), Context()))
@@ -161,7 +164,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 "BIND_HOST": "127.0.0.1",
                 "MINISTACK_HOST": "127.0.0.1",
                 "GATEWAY_PORT": str(port),
-                "SERVICES": "s3,logs,lambda,iam,sts",
+                "SERVICES": "s3,logs,lambda,iam,sts,sqs",
                 "LOG_LEVEL": "WARNING",
             },
         )
@@ -191,7 +194,9 @@ def doors(endpoint: str) -> Iterator[Doors]:
         }.items():
             patch.setenv(name, value)
         bootstrap.client.cache_clear()
-        s3, logs = boto3.client("s3"), boto3.client("logs")
+        s3, logs, sqs = boto3.client("s3"), boto3.client("logs"), boto3.client("sqs")
+        queue = sqs.create_queue(QueueName="triggers", Attributes={"VisibilityTimeout": "960"})["QueueUrl"]
+        patch.setenv("GUST_TRIGGER_QUEUE_URL", queue)
         s3.create_bucket(Bucket="gust", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket="gust", Key="bundles/v1.zip", Body=zipped({"d.py": DAG, "mine.py": TRIGGER}))
         logs.create_log_group(logGroupName="/gust/tasks")
@@ -203,7 +208,7 @@ def doors(endpoint: str) -> Iterator[Doors]:
             Timeout=30,
             Code={"ZipFile": zipped({"app.py": EXECUTION_API})},
         )
-        yield Doors(door("worker"), door("triggerer"), s3, logs)
+        yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, queue)
         bootstrap.client.cache_clear()
 
 
@@ -340,6 +345,19 @@ def test_a_trigger_fires(doors: Doors) -> None:
     assert asked["method"] == "GET"
     assert report["path"].endswith("/event")
     assert json.loads(report["body"]) == {"event": "fired"}
+
+
+def test_a_triggers_message_comes_again_soon_where_it_was_not_worked_off(doors: Doors) -> None:
+    """SQS alone would hide it for 960 seconds."""
+    doors.sqs.send_message(QueueUrl=doors.triggers, MessageBody="{}")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.triggers)["Messages"]
+    event = sqs_event("{}")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.triggerer.lambda_handler(event, Context())["batchItemFailures"]
+
+    again = doors.sqs.receive_message(QueueUrl=doors.triggers, WaitTimeSeconds=20).get("Messages", [])
+    assert [each["MessageId"] for each in again] == [message["MessageId"]]
 
 
 def test_a_stale_trigger_is_done_with(doors: Doors) -> None:

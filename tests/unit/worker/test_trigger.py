@@ -1,7 +1,9 @@
 """One life of a trigger in a forked child: it fires, breaks, or is parked with what its next life must know."""
 
+import itertools
 import json
 import os
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -372,6 +374,27 @@ def test_near_the_functions_end_a_trigger_is_parked_and_goes_on_at_once(waiting:
 
     assert parked is not None
     assert parked.wake_at == NOW
+
+
+def test_while_a_trigger_runs_its_message_stays_hidden_and_the_supervisor_rests(waiting: Waiting) -> None:
+    hidden: list[float] = []
+    workload = waiting.trigger("await asyncio.to_thread(time.sleep, 1.5)\nyield TriggerEvent(1)")
+    began = time.process_time()
+
+    run_trigger(
+        workload,
+        invoke=waiting,
+        objects=waiting.site.objects,
+        bundles=BundleFolder(waiting.site.objects, waiting.site.root),
+        sink=waiting.log,
+        remaining=900,
+        hide=lambda: hidden.append(time.monotonic()),
+        hide_every=0.3,
+    )
+
+    assert len(hidden) >= 3
+    assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(hidden))
+    assert time.process_time() - began < 0.7
 
 
 def test_connections_come_from_the_control_plane(waiting: Waiting) -> None:
