@@ -64,7 +64,8 @@ class LocalStackError(GustError):
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
-    those of the template that shall differ. On any other `host` than 127.0.0.1 a login is demanded."""
+    those of the template that shall differ. `environment`: variables that the emulator, its functions and their tasks
+    inherit, but for those that could lead to a real account. On any other `host` than 127.0.0.1 a login is demanded."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class LocalStack:
         workers: int | None = None,
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = os.environ,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
@@ -99,6 +101,7 @@ class LocalStack:
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
+        self._environment_around = environment
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
@@ -277,7 +280,7 @@ class LocalStack:
         """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
         environment = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in self._environment_around.items()
             if not name.startswith(("AWS_", "AIRFLOW")) or name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
         }
         return environment | {

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from gust.local import processes
+from tests.environment import of_a_user
 
 
 def test_the_second_is_told_who_holds_the_directory(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_lock_that_a_dead_process_left_does_not_hold(tmp_path: Path) -> None:
         f"with processes.hold(pathlib.Path({str(tmp_path)!r})): os._exit(1)"
     )
     paths = os.pathsep.join(sys.path)
-    subprocess.run([sys.executable, "-c", holder], env={"PYTHONPATH": paths}, check=False)  # noqa: S603
+    subprocess.run([sys.executable, "-c", holder], env=of_a_user(PYTHONPATH=paths), check=False)  # noqa: S603
 
     with processes.hold(tmp_path):
         pass
@@ -54,7 +55,7 @@ def test_a_taken_port_is_named() -> None:
 def test_what_carries_the_mark_is_ended_and_nothing_else(tmp_path: Path) -> None:
     sleep = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
     marked, other = (
-        subprocess.Popen(sleep, env=os.environ | {processes.MARK: mark}, stdout=subprocess.PIPE)  # noqa: S603
+        subprocess.Popen(sleep, env=of_a_user(**{processes.MARK: mark}), stdout=subprocess.PIPE)  # noqa: S603
         for mark in (str(tmp_path), f"{tmp_path}-other")
     )
     try:
