@@ -5,7 +5,7 @@
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
 - A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
-- Streams and queues are read side by side.
+- Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
 - What cannot be stored is not acknowledged (see `storage`).
 - A function has no more processes than it was given (see `function_pool`).
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
@@ -33,6 +33,7 @@ from typing import Any, Final
 
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
+from gust.local.come_back import let_messages_come_back
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
 from gust.local.function_pool import FunctionPool, limit_processes
 from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
@@ -102,6 +103,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     storage = Storage(data / "state")
     read_streams_apart(storage)
     refuse_what_cannot_be_stored(storage)
+    let_messages_come_back()
     pool = limit_processes(json.loads(options.processes))
     emulator = Emulator(
         wrap(straight_to_the_service(ministack.app)),

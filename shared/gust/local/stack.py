@@ -325,7 +325,9 @@ class LocalStack:
         }
         return environment | {
             processes.MARK: str(self._data),
-            "PYTHONPATH": f"{self._root / 'shared'}{os.pathsep}{self._root}",
+            "PYTHONPATH": str(
+                self._root / "shared"
+            ),  # the root's folders would be namespaces that DAG files can import
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(temporary),
             "AWS_ACCESS_KEY_ID": _ACCOUNT,

@@ -193,10 +193,12 @@ def queue_at_once(move: Transition, *, at: datetime) -> Transition:
     return replace(move, after=queue(move.after, at=at).after)
 
 
-def queue_trigger(before: TaskInstance, *, at: datetime) -> Transition:
-    """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral."""
+def queue_trigger(before: TaskInstance, *, at: datetime, kwargs: dict[str, Any] | None = None) -> Transition:
+    """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral. With
+    `kwargs`: these are the trigger's arguments from now on."""
     _require("queue_trigger", before, before.state is S.DEFERRED)
-    return Transition("queue_trigger", before, replace(before, queued_at=at))
+    trigger = replace(before.trigger, kwargs=kwargs) if before.trigger and kwargs is not None else before.trigger
+    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger))
 
 
 def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
@@ -265,7 +267,8 @@ def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime 
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any unfinished → skipped.
 
-    The run's `dagrun_timeout` has passed; a worker that still runs is told at its heartbeat.
+    The run has ended before it: the run's `dagrun_timeout` has passed, or no scheduler can decide about the run. A worker
+    that still runs is told at its heartbeat.
     """
     _require("time_out", before, before.state in UNFINISHED)
     return Transition("time_out", before, _ended(before, S.SKIPPED, at, reason))
