@@ -282,8 +282,8 @@ class LocalStack:
         self.endpoint = f"http://127.0.0.1:{port}"
         temporary = self._data / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        for folder in (temporary, self.logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (temporary, self.logs, *(self._data / name for name in ("state", "s3", "airflow"))):
+            processes.private_folder(folder)
         for log in self.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
         with (self.logs / "emulator.log").open("wb") as output:
@@ -313,7 +313,7 @@ class LocalStack:
         port = processes.free_port(before, but=self._port)
         if newest and before and port != before:
             checkpoint.move_port(newest, before, port)
-        file.write_text(str(port))
+        processes.private_file(file).write_text(str(port))
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
@@ -465,7 +465,7 @@ def emulator_client(service: str, endpoint: str) -> Any:
 def require_room(data: Path, *, megabytes: int = 200) -> None:
     """Raises LocalStackError if the disk is full, or the directory cannot be written to."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        processes.private_folder(data, is_ours=False)
         free = shutil.disk_usage(data).free // 2**20
     except OSError as problem:
         raise LocalStackError(f"Cannot use {data}: {problem.strerror}.") from problem
