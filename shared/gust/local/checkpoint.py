@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from gust.local.log_files import FileEvents, saved
 from gust.local.storage import is_no_room
 
 _MANIFEST: Final = "manifest.json"
@@ -118,13 +119,16 @@ def _write_services(folder: Path) -> None:
     from ministack.core import persistence
     from ministack.services import lambda_svc
 
+    def default(value: Any) -> Any:
+        return saved(value) if isinstance(value, FileEvents) else persistence._json_default(value)
+
     def save(service: str, state: Any) -> None:
         """As MiniStack does, but failing where there is no room, which it logs: half a state is none."""
         content = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
         with contextlib.suppress(
             TypeError, ValueError
         ):  # a service that Gust has no use for; ours are looked for below
-            text = json.dumps(content, default=persistence._json_default)
+            text = json.dumps(content, default=default)
             (folder / f"{service}.json").write_text(text)
 
     persistence.save_state = save

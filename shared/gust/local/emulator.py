@@ -3,7 +3,8 @@
 - A front door: a second port, perhaps on another address, on which there is nothing but the stack's HTTP API, at `/`
   (see `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
-- What functions print goes to a file for each, and not into the emulator's memory.
+- What functions print goes to a file for each, and what tasks print to others (see `log_files`), not into the emulator's
+  memory.
 - A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
 - Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
 - What cannot be stored is not acknowledged (see `storage`).
@@ -36,6 +37,7 @@ from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
 from gust.local.come_back import let_messages_come_back
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
 from gust.local.function_pool import FunctionPool, limit_processes
+from gust.local.log_files import LogFiles, keep_logs_in_files
 from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
 from gust.local.storage import Storage, refuse_what_cannot_be_stored
 
@@ -99,6 +101,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
 
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
     write_function_logs(data / "logs")
+    log_files = keep_logs_in_files(data / "task-logs")
     parse_expressions_once()
     storage = Storage(data / "state")
     read_streams_apart(storage)
@@ -113,6 +116,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
         door=FrontDoor(options.public_host),
         pool=pool,
         storage=storage,
+        log_files=log_files,
     )
     asyncio.run(emulator.serve(options.port))
 
@@ -138,7 +142,9 @@ class Emulator:
         door: FrontDoor | None = None,
         pool: FunctionPool | None = None,
         storage: Storage | None = None,
+        log_files: LogFiles | None = None,
     ) -> None:
+        self._log_files = log_files
         self._pool = pool
         self._storage = storage
         self._application = application
@@ -236,6 +242,8 @@ class Emulator:
                 app.PERSIST_STATE = False
                 if self._restored:
                     repair(self._restored)
+                if self._log_files:
+                    self._log_files.adopt_all()
             await send(message)
 
         return after_start

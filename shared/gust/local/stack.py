@@ -282,7 +282,7 @@ class LocalStack:
         self.endpoint = f"http://127.0.0.1:{port}"
         temporary = self._data / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        for folder in (temporary, self.logs, *(self._data / name for name in ("state", "s3", "airflow"))):
+        for folder in (temporary, self.logs, *(self._data / name for name in ("state", "s3", "task-logs", "airflow"))):
             processes.private_folder(folder)
         for log in self.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
