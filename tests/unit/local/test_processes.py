@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,27 @@ def test_a_session_number_that_was_given_to_somebody_else_means_nothing(tmp_path
     (tmp_path / "session").write_text(json.dumps({"pid": os.getpid(), "created": 1.0}))
     assert processes._session(tmp_path) is None
     assert processes.end_left_over(tmp_path) == 0
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_no_other_user_looks_into_what_the_stack_makes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with processes.hold(data):
+        assert mode(data) == 0o700
+        assert mode(data / "lock") == 0o600
+    (data / "logs").mkdir(mode=0o755)
+    processes.private_folder(data / "logs")
+    assert mode(data / "logs") == 0o700
+
+
+def test_a_folder_that_a_person_named_keeps_its_rights(tmp_path: Path) -> None:
+    """It may hold more than ours: `--data /tmp`."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    with processes.hold(shared):
+        assert mode(shared) == 0o755
+        assert mode(shared / "lock") == 0o600
