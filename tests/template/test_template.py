@@ -17,6 +17,7 @@ import pytest
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -144,6 +145,21 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
     }
 
 
+def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Resources) -> None:
+    invoked = [s["Resource"] for s in statements(resources["ParseRole"]) if s["Action"] == "lambda:InvokeFunction"]
+    assert [logical_id(arn) for arn in invoked] == ["ExecutionApiFunction"]
+    assert resources["ExecutionApiFunction"]["Properties"]["FunctionName"] == {
+        "Fn::Sub": "${AWS::StackName}-execution-api"
+    }
+
+
+@pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
+def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
+    """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
+    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
+    assert disk > 3 * LARGEST_FOLDER
+
+
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
     writes = [s for s in statements(resources["ParseRole"]) if "s3:PutObject" in as_list(s["Action"])]
     prefixes = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for s in writes for resource in s["Resource"]}
@@ -179,6 +195,7 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
+        "DagProcessorRole": {"SigningSecret"},  # signs the parser's token
         "KeyRotationRole": {"SigningSecret"},
     }
 
@@ -369,6 +386,10 @@ def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def logical_id(arn: dict[str, Any]) -> str:
+    if "Fn::Sub" in arn:  # by its name, where two refer to each other
+        return (
+            "".join(part.capitalize() for part in arn["Fn::Sub"].split("${AWS::StackName}-")[1].split("-")) + "Function"
+        )
     return arn["Fn::GetAtt"][0]
 
 
@@ -413,7 +434,8 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
         for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
         if "FilterCriteria" in mapping["Properties"]
     )
-    patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
+    records = [json.loads(each["Pattern"])["dynamodb"] for each in mapping["FilterCriteria"]["Filters"]]
+    patterns = [record["NewImage"] for record in records if "NewImage" in record]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
     assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE, EDITED}
 

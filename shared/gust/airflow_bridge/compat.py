@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,6 +99,7 @@ def preload() -> None:
     import airflow.providers.standard.operators.python
     import airflow.providers.standard.operators.trigger_dagrun
     import airflow.sdk
+    import airflow.sdk.execution_time.supervisor
     import airflow.serialization.serialized_objects
     import airflow.utils.dag_version_inflation_checker  # noqa: F401
 
@@ -301,6 +302,27 @@ def _moment(text: Any) -> Any:
     import pendulum
 
     return pendulum.parse(text)
+
+
+def ask_through(comms: Any) -> None:
+    """Have Airflow ask for variables and connections through `comms`, in this process, as it does in a task."""
+    from airflow.sdk.execution_time import task_runner
+
+    task_runner.SUPERVISOR_COMMS = comms
+
+
+def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
+    """The text with `***` for what Airflow hides: values without a name, and those whose name is one of a secret."""
+    from airflow.sdk._shared.secrets_masker import SecretsMasker, _secrets_masker
+
+    configured, masker = _secrets_masker(), SecretsMasker()
+    masker.min_length_to_mask = configured.min_length_to_mask
+    masker.sensitive_variables_fields = configured.sensitive_variables_fields
+    masker.secret_mask_adapter = configured.secret_mask_adapter
+    masker.hide_sensitive_var_conn_fields = configured.hide_sensitive_var_conn_fields
+    for value, name in secrets:
+        masker.add_mask(value, name)
+    return str(masker.redact(text))
 
 
 def traceback_depth() -> int:

@@ -31,7 +31,6 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -54,14 +53,12 @@ from airflow.sdk.execution_time.coordinator import BaseCoordinator
 from gust.airflow_bridge import leftovers, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.aws.queues import HIDDEN_FOR
-from gust.errors import Forbidden, NotFound, StaleTaskInstance
+from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
 from gust.services.ports import Objects
-
-EXECUTION_API: Final = "http://gust/execution/"
 
 COORDINATED_QUEUE: Final = "gust"
 """The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact
@@ -127,8 +124,8 @@ def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> in
         client.hide(HIDDEN_FOR)  # fetching takes a while
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return _fail(client, ti, f"Version {workload.bundle_version} of the DAGs cannot be read: {error}")
+    except Unopenable as error:
+        return _fail(client, ti, str(error))
     exit_code: int = supervisor.supervise_task(
         ti=ti,
         bundle_info=BundleInfo(name=workload.bundle_name, version=workload.bundle_version),

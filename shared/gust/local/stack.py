@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
+import psutil
 from botocore.config import Config
 
 from gust.aws.deployments import StepFunctionsDeployments
@@ -28,6 +29,7 @@ from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
+from gust.local.function_pool import default_workers, limits
 from gust.local.parsing import ParseProgress, gather_progress
 from gust.local.web import packed_web
 from gust.store.dynamodb import DynamoDBStore
@@ -42,6 +44,12 @@ _PATIENCE: Final = 300.0
 
 _PATIENCE_IN_TROUBLE: Final = 60.0
 """Seconds, where a function has failed already."""
+
+_LOOK_FOR_WAITING_EVERY: Final = 5.0
+"""Seconds between two looks at the queue of tasks."""
+
+WAITS_LONG: Final = 10.0
+"""Seconds that a task may wait for a worker before it is told."""
 
 _TURN_OF_CUT_OFF: Final = timedelta(minutes=2)
 """How long a deployment that the end of the stack cut off has to give a sign of life."""
@@ -67,7 +75,7 @@ class LocalStack:
         port: int = 0,
         host: str = "127.0.0.1",
         paused: bool = False,
-        concurrency: int | None = None,
+        workers: int | None = None,
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         told: Callable[[str], None] = lambda _: None,
@@ -77,12 +85,15 @@ class LocalStack:
         self._dags = dags
         self._port = port
         self._door = FrontDoor(host)
-        few = max(2, min(16, 2 * (os.cpu_count() or 2)))
+        processors = os.cpu_count() or 1
+        self.workers = workers or default_workers(psutil.virtual_memory().total, processors)
+        """Tasks at the same time, at most."""
+        triggerers = max(2, min(16, 2 * processors))
+        processes_of = limits(self.workers, triggerers, processors)
+        self._processes = {f"{deployment.STACK_NAME}-{name}": most for name, most in processes_of.items()}
         self._parameters = {
-            # A worker is a process here; more than a few per core only queue for the processor. So is a triggerer, and
-            # many that start at once, each importing Airflow, keep all of them from getting anywhere.
-            "WorkerConcurrency": str(concurrency or few),
-            "TriggererConcurrency": str(few),
+            "WorkerConcurrency": str(max(2, self.workers)),
+            "TriggererConcurrency": str(triggerers),
             "DagsArePausedAtCreation": "true" if paused else "false",
             **(parameters or {}),
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
@@ -94,6 +105,7 @@ class LocalStack:
         self._folder: DagFolder | None = None
         self._parsing: ParseProgress | None = None
         self._trouble: list[str] = []
+        self._look_for_waiting_at = 0.0
         self._emulator_module = emulator
         self.endpoint = ""
         """Where the emulator answers, as AWS."""
@@ -166,6 +178,19 @@ class LocalStack:
                 self._parsing.expect()
             if self._parsing:
                 self._parsing.look()
+            self._tell_of_waiting_tasks()
+
+    def _tell_of_waiting_tasks(self) -> None:
+        """Why queued tasks do not start, once a minute while there are such."""
+        now = time.monotonic()
+        if now < self._look_for_waiting_at:
+            return
+        self._look_for_waiting_at = now + _LOOK_FOR_WAITING_EVERY
+        queue = self.outputs["TaskQueueUrl"].rpartition("/")[2]
+        waiting = self._control(f"waiting/{deployment.STACK_NAME}-worker/{queue}")
+        if line := waiting_line(**waiting, workers=self.workers):
+            self._told(line)
+            self._look_for_waiting_at = now + 60
 
     def stop(self) -> None:
         """End everything that this stack started; its state is saved. Calling it again does nothing."""
@@ -226,6 +251,7 @@ class LocalStack:
                     self._emulator_module,
                     *("--port", str(port), "--data", str(self._data)),
                     *("--public-host", self._door.host, "--public-port", str(self._port)),
+                    *("--processes", json.dumps(self._processes)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
                 stdout=output,
@@ -234,6 +260,7 @@ class LocalStack:
                 cwd=self._root,
                 start_new_session=True,  # Ctrl-C is for us; the emulator is told in our own time
             )
+        processes.remember_session(self._data, self._emulator.pid)
         self._await(self._emulator_answers, "The emulator did not start")
 
     def _emulator_port(self, newest: Path | None) -> int:
@@ -339,13 +366,15 @@ class LocalStack:
         if self._emulator and self._emulator.poll() is not None:
             raise LocalStackError(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
 
-    def _control(self, what: str) -> None:
+    def _control(self, what: str) -> dict[str, Any]:
         host = self.endpoint.removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=60)
         with contextlib.closing(connection):
             connection.request("POST", CONTROL + what)
-            if connection.getresponse().status != 200:
+            answer = connection.getresponse()
+            if answer.status != 200:
                 raise LocalStackError(f"The emulator could not do this: {what}. See {self.logs}.")
+            return dict(json.loads(answer.read()))
 
     @staticmethod
     def _get(base: str, path: str) -> dict[str, Any] | None:
@@ -367,6 +396,15 @@ def running(**options: Any) -> Iterator[LocalStack]:
         yield stack
     finally:
         stack.stop()
+
+
+def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str | None:
+    """What to say of queued tasks that no worker has taken; `None` where that is nothing unusual."""
+    if not number or seconds < WAITS_LONG:
+        return None
+    what = "1 task waits" if number == 1 else f"{number} tasks wait"
+    full = f"all {workers} run other tasks; `--workers N` lets more run at once"
+    return f"{what} for a worker since {seconds:.0f} s: {full if busy >= workers else 'more workers are starting'}."
 
 
 def emulator_client(service: str, endpoint: str) -> Any:

@@ -42,6 +42,7 @@ from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.pause_after_failures import last_runs
+from gust.services.pending_edit import go_on
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
@@ -68,13 +69,17 @@ ATTEMPTS: Final = 10
 log = Logger(service="scheduler", child=True)
 
 
-def advance(services: Services, key: DagRunKey) -> None:
-    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning."""
+def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False) -> None:
+    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning.
+
+    `goes_on_with_edits`: has the time to do so, which takes seconds."""
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
             return None
         run, now = state.run, services.clock.now()
+        if run.edit is not None:
+            return go_on(services, run) if goes_on_with_edits else None
         if not run.is_finished and run.is_held(now):
             return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
         try:

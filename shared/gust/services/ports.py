@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from gust.errors import NotSupportedYet, Unreadable
 from gust.model.access import Role
@@ -824,21 +824,35 @@ class Store(
     """All of the table."""
 
 
+class Entry(NamedTuple):
+    """One object of a list."""
+
+    etag: str
+    size: int
+    """Bytes."""
+
+
 class Objects(Protocol):
     """The bucket."""
 
     def get(self, key: str) -> bytes:
         """Raises NotFound, or Forbidden where the reader may not know whether it is there."""
 
+    def download(self, key: str, file: BinaryIO) -> None:
+        """As `get`, of what need not fit into memory: written to `file`, chunk by chunk."""
+
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
 
-    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """For content-addressed objects: an existing one is left as it is."""
+    def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        """For content-addressed objects: an existing one is left as it is. A file is sent whole, chunk by chunk."""
 
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str) -> dict[str, str]:
         """Key → entity tag (a hash of the content)."""
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        """As `list`, with sizes."""
 
     def delete(self, keys: Iterable[str]) -> None: ...
 
@@ -1030,6 +1044,9 @@ class Tokens(Protocol):
 
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         """For a message: good for starting the dispatch alone, for as long as a message may wait."""
+
+    def for_parser(self, *, now: datetime) -> str:
+        """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A short-lived token for a dispatch that has begun."""
