@@ -162,7 +162,7 @@ def test_what_follows_deploy_reaches_sam_in_its_order(tmp_path: Path, words: lis
         check=False,
     )
     assert told.returncode == 0, told.stderr
-    assert log.read_text().splitlines() == ["sam build", f"sam deploy {' '.join(words)}"]
+    assert log.read_text().splitlines() == ["sam build --cached", f"sam deploy {' '.join(words)}"]
 
 
 def test_what_follows_test_reaches_pytest_in_its_order() -> None:
