@@ -26,10 +26,14 @@ main() {
     check_size
 }
 
-# Gust itself, without what only this machine's side of it needs.
+# Gust itself, without what only this machine's side of it needs. In the second of the folders that Lambda has on the path
+# of a layer: where it is alone, the modules of a DAG folder can come before it (gust/airflow_bridge/surroundings.py).
 fill_runtime() {
-    cp -R "$root/shared/gust" "$out/gust"
-    rm -rf "$out/gust/local" "$out/gust/cli"
+    alone=$out/lib/python3.12/site-packages
+    mkdir -p "$alone"
+    cp -R "$root/shared/gust" "$alone/gust"
+    sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" >"$alone/gust/VERSION"
+    rm -rf "$alone/gust/local" "$alone/gust/cli"
     rm -f "$out/$swagger/"*.js "$out/$swagger/"*.css # layer web has them
 }
 
@@ -42,6 +46,8 @@ fill_airflow() {
     for name in uvloop httptools grpcio opentelemetry-exporter-otlp-proto-grpc; do
         drop "$name"
     done
+    mkdir -p "$destination/bin" # /opt/bin: first on the PATH of tasks
+    cp "$root/layers/airflow/bin/"* "$destination/bin"
     rm -rf "$out/airflow/ui/dist" "$out/airflow/api_fastapi/auth/managers/simple/ui/dist" "$out/airflow/example_dags"
     find "$out/airflow/providers" -depth -type d -name example_dags -exec rm -rf {} +
     # Months and currencies of 800 languages: Airflow's only use is colours of log lines in English.

@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
+from gust.aws.invoke import LambdaInvoker
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
 from gust.services.deployment_turn import request_deployment
@@ -71,6 +72,7 @@ def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         event["batch"],
         give_up=event.get("give_up", False),
         time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        invoke=LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda")),
     )
     log.info("parsed", plan=event["plan"], batch=event["batch"], finished=finished)
     return {"plan": event["plan"], "batch": event["batch"], "finished": finished}

@@ -56,6 +56,10 @@ class BundleFolder:
     objects: Objects
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
 
+    def has(self, version: str) -> bool:
+        """It was fetched before."""
+        return (self.root / version).is_dir()
+
     def fetch(self, version: str) -> Path:
         """The folder that holds the bundle's files. It stays until this process fetches another version. Raises Unopenable
         where the bucket has no such bundle, or it cannot be unpacked here."""

@@ -30,10 +30,12 @@ from airflow.sdk.execution_time import comms, supervisor, task_runner
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.execute import GONE, Hide, SupervisedTry, do_not_hide, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
+from gust.airflow_bridge.trigger import made_trigger
+from gust.aws.queues import HIDDEN_FOR
 from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
@@ -48,10 +50,17 @@ LONGEST_OUTPUT: Final = 2_000
 
 
 def run_callback(
-    workload: CallbackWorkload, *, invoke: Invoke, objects: Objects, bundles: BundleFolder, sink: Sink, remaining: float
+    workload: CallbackWorkload,
+    *,
+    invoke: Invoke,
+    objects: Objects,
+    bundles: BundleFolder,
+    sink: Sink,
+    remaining: float,
+    hide: Hide = do_not_hide,
 ) -> str | None:
     """Claim the callback, run it and report how it ended; returns what went wrong. `remaining`: seconds that the function
-    has left.
+    has left; `hide` keeps the message from others for so many seconds.
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
@@ -59,11 +68,12 @@ def run_callback(
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
     try:
-        if workload.call is not None:
-            what = {"kind": CallbackKind.HOOK, "ti": None}
-            return _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
+        hide(HIDDEN_FOR)
         what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
+        hide(remaining)
         output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
+        if workload.call is not None:
+            return output
         client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
@@ -178,8 +188,6 @@ def _callback_main(
     workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if str(bundle) not in sys.path:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="callback")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     noting = _NotingErrors(log)
@@ -214,8 +222,6 @@ def kill_trigger(ti: TaskInstance, definition: Mapping[str, Any], log: Any) -> N
     """The trigger's `on_kill`, then its `cleanup`, on a new one made from the same arguments: Airflow promises triggers no
     more than that."""
     from airflow.configuration import conf
-
-    from gust.airflow_bridge.trigger import made_trigger
 
     trigger = made_trigger(definition, ti)
 

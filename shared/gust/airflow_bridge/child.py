@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gust.airflow_bridge.questions import FD, Questions
+
 OUTPUT_KEPT: Final = 16_384
 """Bytes of the end of stdout and stderr."""
 
@@ -44,32 +46,41 @@ class Ended:
     """It was killed when its time was up."""
 
 
-def run_in_child(work: Callable[[], bytes], *, timeout: float, memory: int) -> Ended:
-    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with."""
+def run_in_child(
+    work: Callable[[], bytes], *, timeout: float, memory: int, questions: Questions | None = None
+) -> Ended:
+    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with; `questions`:
+    what it may ask this process."""
     with tempfile.TemporaryDirectory(prefix="gust-child-") as folder:
         answer = Path(folder) / "answer"
         out_read, out_write = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(out_read)
-            _be_the_child(work, answer, out_write, memory)
+            _be_the_child(work, answer, out_write, memory, questions)
         os.close(out_write)
+        if questions is not None:
+            questions.in_parent()
         try:
-            status, output = _wait(pid, out_read, until=time.monotonic() + timeout)
+            status, output = _wait(pid, out_read, until=time.monotonic() + timeout, questions=questions)
         finally:
             os.close(out_read)
+            if questions is not None:
+                questions.close()
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         body = answer.read_bytes() if status == 0 and answer.exists() else None
         return Ended(answer=body, how=_how(status, timeout), output=output, took_too_long=status is None)
 
 
-def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: int) -> None:
+def _be_the_child(
+    work: Callable[[], bytes], answer: Path, output: int, memory: int, questions: Questions | None
+) -> None:
     """Never returns."""
     code = 70
     try:
         os.setsid()
-        _speak_into(output)
+        _speak_into(output, questions)
         _limit_memory(memory)
         unfinished = answer.with_suffix(".part")
         unfinished.write_bytes(work())
@@ -85,13 +96,15 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
         os._exit(code)
 
 
-def _speak_into(output: int) -> None:
-    """Everything that is printed or logged goes to `output`; whatever else is open is the parent's (its connections,
-    the runtime's pipes, what stands in for stdout there) and is closed."""
+def _speak_into(output: int, questions: Questions | None) -> None:
+    """Everything that is printed or logged goes to `output`; whatever else is open but what `questions` are asked through is
+    the parent's (its connections, the runtime's pipes, what stands in for stdout there) and is closed."""
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.closerange(3, 4096)
+    if questions is not None:
+        questions.in_child()
+    os.closerange(3 if questions is None else FD + 1, 4096)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
@@ -110,7 +123,7 @@ def _limit_memory(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _wait(pid: int, output: int, *, until: float) -> tuple[int | None, str]:
+def _wait(pid: int, output: int, *, until: float, questions: Questions | None = None) -> tuple[int | None, str]:
     """The exit status (`None`: had to be killed at `until`) and the end of the output.
 
     The pipe's end tells of the child's, at once; looking now and then as well covers a grandchild that keeps it open.
@@ -118,7 +131,9 @@ def _wait(pid: int, output: int, *, until: float) -> tuple[int | None, str]:
     kept = bytearray()
     is_open = True
     while True:
-        if is_open:
+        if questions is not None and questions.fileno() >= 0:
+            is_open = _read_some_or_answer(output if is_open else None, kept, questions)
+        elif is_open:
             is_open = _read_some(output, kept, _POLL)
         else:
             time.sleep(_POLL / 10)
@@ -132,6 +147,15 @@ def _wait(pid: int, output: int, *, until: float) -> tuple[int | None, str]:
         if not _read_some(output, kept, 0):
             break
     return (status if ended else None), kept.decode(errors="replace")
+
+
+def _read_some_or_answer(output: int | None, kept: bytearray, questions: Questions) -> bool:
+    """Whether more output may come."""
+    asked = questions.fileno()
+    ready = select.select([asked] if output is None else [asked, output], [], [], _POLL)[0]
+    if asked in ready:
+        questions.serve()
+    return output is not None and (output not in ready or _read_some(output, kept, 0))
 
 
 def _read_some(output: int, kept: bytearray, patience: float) -> bool:

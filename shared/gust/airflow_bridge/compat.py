@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,6 @@ def prepare_environment() -> None:
         "AIRFLOW__CORE__PLUGINS_FOLDER": f"{home}/plugins",
         # Nothing ever connects; Airflow wants to see an address.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
-        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         # Secrets are looked up as a worker does it, not as the scheduler does it (which reads the database).
         "_AIRFLOW_PROCESS_CONTEXT": "client",
     }.items():
@@ -48,6 +47,13 @@ def log_here() -> None:
     from airflow.sdk.log import configure_logging
 
     configure_logging(output=sys.stderr.buffer)
+
+
+def use_dags_folder(folder: Path) -> None:
+    """Make it Airflow's DAGS_FOLDER in this process, by which DAG files find what lies beside them."""
+    from airflow import settings
+
+    os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(folder)
 
 
 def use_plugins_of(bundle: Path) -> None:
@@ -93,6 +99,7 @@ def preload() -> None:
     import airflow.providers.standard.operators.python
     import airflow.providers.standard.operators.trigger_dagrun
     import airflow.sdk
+    import airflow.sdk.execution_time.supervisor
     import airflow.serialization.serialized_objects
     import airflow.utils.dag_version_inflation_checker  # noqa: F401
 
@@ -295,6 +302,27 @@ def _moment(text: Any) -> Any:
     import pendulum
 
     return pendulum.parse(text)
+
+
+def ask_through(comms: Any) -> None:
+    """Have Airflow ask for variables and connections through `comms`, in this process, as it does in a task."""
+    from airflow.sdk.execution_time import task_runner
+
+    task_runner.SUPERVISOR_COMMS = comms
+
+
+def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
+    """The text with `***` for what Airflow hides: values without a name, and those whose name is one of a secret."""
+    from airflow.sdk._shared.secrets_masker import SecretsMasker, _secrets_masker
+
+    configured, masker = _secrets_masker(), SecretsMasker()
+    masker.min_length_to_mask = configured.min_length_to_mask
+    masker.sensitive_variables_fields = configured.sensitive_variables_fields
+    masker.secret_mask_adapter = configured.secret_mask_adapter
+    masker.hide_sensitive_var_conn_fields = configured.hide_sensitive_var_conn_fields
+    for value, name in secrets:
+        masker.add_mask(value, name)
+    return str(masker.redact(text))
 
 
 def traceback_depth() -> int:

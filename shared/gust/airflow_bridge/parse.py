@@ -15,21 +15,24 @@ import os
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import collector, compat
+from gust.airflow_bridge import collector, compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
+from gust.airflow_bridge.questions import Questions
+from gust.airflow_bridge.settings_reader import AskedByFile, Find, ParserComms, SettingsReader, nothing_stored
+from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
 from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
-from gust.services.deployment_keys import progress_key
+from gust.services.deployment_keys import progress_key, token_key
 from gust.services.ports import Objects
 
 log = logging.getLogger(__name__)
@@ -55,11 +58,13 @@ def parse_batch(
     give_up: bool = False,
     time_left: Callable[[], float] = lambda: math.inf,
     folder: Path | None = None,
+    invoke: Invoke | None = None,
 ) -> bool:
     """Parse a batch of a plan. Returns whether all its files have an outcome now; called again, it goes on.
 
     It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
-    one more. `give_up` runs nothing: the files that have no outcome yet get import errors. Raises Unopenable, also then:
+    one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
+    API, which knows the variables and connections; without it there are none. Raises Unopenable, also where it gives up:
     what no worker could open must not become active.
     """
     plan = Plan.model_validate_json(objects.get(plan_key))
@@ -67,6 +72,7 @@ def parse_batch(
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
     bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
+    find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
     finished = True
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
         if number > 0 and time_left() < LONGEST_FILE:
@@ -77,10 +83,18 @@ def parse_batch(
         else:
             progress = progress.model_copy(update={"parsing": path})
             keep(objects, key, progress)
-            outcome = parse_file(objects, bundle, path, plan.bundle_name)
+            outcome = parse_file(objects, bundle, path, plan.bundle_name, find)
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
     keep(objects, key, progress)
     return finished
+
+
+def token_of(objects: Objects, plan_key: str) -> str:
+    """Empty where the plan has none: an older Gust made it. What a file asks for is then refused, and told with the file."""
+    try:
+        return objects.get(token_key(plan_key)).decode()
+    except NotFound:
+        return ""
 
 
 def keep(objects: Objects, key: str, progress: Progress) -> None:
@@ -109,8 +123,9 @@ def lost(path: str) -> FileOutcome:
     )
 
 
-def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> FileOutcome:
-    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome."""
+def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find: Find = nothing_stored) -> FileOutcome:
+    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome. `find`
+    answers when it asks for variables and connections."""
     ready()
     started = time.monotonic()
     if path not in dag_files(bundle):
@@ -119,20 +134,33 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> F
     compat.preimport_of(file)
     limit = compat.import_timeout(file)
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
-    ended = run_in_child(lambda: parse_here(bundle, path, bundle_name), timeout=timeout, memory=memory_for_child())
+    asked = AskedByFile(find)
+    questions = Questions(asked.answer)
+    with surroundings.workspace("parse") as workspace:
+        ended = run_in_child(
+            lambda: parse_here(bundle, path, bundle_name, workspace, questions.ask),
+            timeout=timeout,
+            memory=memory_for_child(),
+            questions=questions,
+        )
     duration = time.monotonic() - started
-    if ended.answer is None:
+    output = asked.masked(ended.output)
+    if asked.unanswered or ended.answer is None:
+        problem = asked.unanswered or f"{ended.how}\n{output}"
         return FileOutcome(
             relative_path=path,
-            import_errors={path: shown(f"{path} could not be parsed. {ended.how}\n{ended.output}", bundle)},
+            import_errors={path: shown(f"{path} could not be parsed. {problem}", bundle)},
             is_worth_another_try=True,
+            settings=asked.versions,
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
-    outcome = stored(objects, path, readable(json.loads(ended.answer)), duration)
+    answer = readable(json.loads(ended.answer))
+    answer["import_errors"] = {name: asked.masked(trace) for name, trace in answer["import_errors"].items()}
+    outcome = stored(objects, path, answer, duration).model_copy(update={"settings": asked.versions})
     if outcome.import_errors and 0 < limit <= duration:
         outcome = outcome.model_copy(update={"is_worth_another_try": True})
-    log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
+    log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, output)
     return outcome
 
 
@@ -222,11 +250,15 @@ def memory_for_child() -> int:
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
+def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: Callable[[Any], Any]) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
+    from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
+
     compat.log_here()
+    compat.ask_through(ParserComms(ask))
+    surroundings.enter(bundle, workspace)
+    places = {str(bundle): compat.DAGS_ROOT, str(workspace): surroundings.WORKSPACE}
     footprint = Footprint(bundle)
-    compat.use_plugins_of(bundle)
     file = bundle / path
     warning, error = compat.stability(file, bundle)
     if error is not None:
@@ -237,7 +269,7 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            parsed.append(parsed_dag(dag, bundle, bundle_name))
+            parsed.append(parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name)))
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
     return json.dumps(
@@ -251,16 +283,14 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
     ).encode()
 
 
-def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
-    from gust.airflow_bridge.dag_spec import build_spec
-
+def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], Any]) -> dict[str, Any]:
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
     # Params are checked in the order of the file, and what is wrong is told with the schema as it was written.
-    spec, assets = build_spec(placeless(json.dumps(data), bundle, dag.fileloc), bundle_name=bundle_name)
+    spec, assets = build_spec(placeless(json.dumps(data), places, dag.fileloc))
     return {
         "dag_id": dag.dag_id,
-        "serialized": placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc),
+        "serialized": placeless(json.dumps(data, sort_keys=True), places, dag.fileloc),
         "spec": compact(spec),
         "source": source_text(Path(dag.fileloc)),
         "assets": [asset.model_dump(mode="json") for asset in assets],
@@ -277,13 +307,17 @@ def compact(spec: DagSpec) -> str:
     return json.dumps(data)
 
 
-def placeless(text: str, bundle: Path, fileloc: str) -> str:
-    """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it
-    into the name of the file's module. Without this, every upload would make a new version of every DAG."""
-    stable = fileloc.replace(str(bundle), compat.DAGS_ROOT, 1)
-    return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(
-        str(bundle), compat.DAGS_ROOT
-    )
+def placeless(text: str, places: Mapping[str, str], fileloc: str) -> str:
+    """The text with folders of this parse (the bundle's, the child's workspace) replaced by names that are the same for all
+    parses, also where Airflow hashed one into the name of the file's module. Without this, every upload would make a new
+    version of every DAG."""
+    stable = fileloc
+    for folder, name in places.items():
+        stable = stable.replace(folder, name, 1)
+    text = text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable))
+    for folder, name in places.items():
+        text = text.replace(folder, name)
+    return text
 
 
 def source_text(file: Path) -> str:

@@ -46,10 +46,10 @@ from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.execute import GONE, SupervisedTry, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger_questions import answered, what_a_trigger_is_told
 from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
@@ -259,8 +259,6 @@ def _trigger_main(
     trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, *, bundle: Path | None, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log, body_decoder=what_a_trigger_is_told())
     structlog.contextvars.bind_contextvars(

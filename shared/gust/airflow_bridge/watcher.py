@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,10 +34,10 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import (
     CLEANUP_TIME,
     STOP_BEFORE_LIMIT,
@@ -175,8 +174,6 @@ def _nobody(workload: WatcherWorkload) -> TaskInstance:
 
 def _watcher_main(what: Mapping[str, Any], pace: Pace, *, bundle: Path | None, workspace: Path, writes: int) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     loop = paced_loop(pace)

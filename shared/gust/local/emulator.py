@@ -5,7 +5,8 @@
 - Checkpoints while it runs (see `checkpoint`).
 - What functions print goes to a file for each, and not into the emulator's memory.
 - A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
-- Streams and queues are read side by side.
+- Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
+- A function has no more processes than it was given (see `function_pool`).
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -30,12 +32,15 @@ from typing import Any, Final
 
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import Checkpoints, repair
+from gust.local.come_back import let_messages_come_back
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
+from gust.local.function_pool import FunctionPool, limit_processes
 from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
-`POST /_gust/checkpoint` saves now and answers when it is done."""
+`POST /_gust/checkpoint` saves now and answers when it is done; `POST /_gust/waiting/<function>/<queue>` answers how many
+messages the function has not begun, how old the oldest is (seconds), and how many it is at."""
 
 _CHECKPOINT_EVERY: Final = 4.0
 """Seconds from one checkpoint to the next while things change. With the time to write one it stays far under the
@@ -79,12 +84,15 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     write_function_logs(data / "logs")
     parse_expressions_once()
     read_streams_apart()
+    let_messages_come_back()
+    pool = limit_processes(json.loads(options.processes))
     emulator = Emulator(
         wrap(straight_to_the_service(ministack.app)),
         checkpoints,
         restored=newest,
         public_port=options.public_port,
         door=FrontDoor(options.public_host),
+        pool=pool,
     )
     asyncio.run(emulator.serve(options.port))
 
@@ -95,6 +103,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--public-port", type=int, required=True)
     parser.add_argument("--public-host", default="127.0.0.1")
     parser.add_argument("--data", required=True)
+    parser.add_argument("--processes", default="{}", help="JSON: function → how many at most")
     return parser.parse_args(arguments)
 
 
@@ -107,7 +116,9 @@ class Emulator:
         restored: Path | None,
         public_port: int,
         door: FrontDoor | None = None,
+        pool: FunctionPool | None = None,
     ) -> None:
+        self._pool = pool
         self._application = application
         self._checkpoints = checkpoints
         self._restored = restored
@@ -212,6 +223,8 @@ class Emulator:
             case ["checkpoint"]:
                 saved = await self._checkpoint()
                 await _answer(send, 200 if saved else 500, b"{}")
+            case ["waiting", function, queue] if self._pool:
+                await _answer(send, 200, json.dumps(_waiting(queue, function, self._pool)).encode())
             case _:
                 await _answer(send, 404, b"{}")
 
@@ -255,6 +268,17 @@ def write_function_logs(folder: Path) -> None:
                 output.write((text.rstrip() + "\n" if text.strip() else "") + report)
 
     lambda_svc._emit_lambda_logs = write
+
+
+def _waiting(queue: str, function: str, pool: FunctionPool) -> dict[str, float]:
+    """Messages of a queue that the function has not begun."""
+    from ministack.services import sqs
+
+    now = time.time()
+    messages = [each for url, held in sqs._queues._data.items() if queue in str(url) for each in held["messages"]]
+    visible = [each for each in messages if each["visible_at"] <= now]
+    oldest = min((each["visible_at"] for each in visible), default=now)
+    return {"number": len(visible) + pool.waiting(function), "seconds": now - oldest, "busy": pool.busy(function)}
 
 
 def read_streams_apart() -> None:

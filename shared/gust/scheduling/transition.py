@@ -67,6 +67,16 @@ class Transition:
         return replace(self.before, state=S.FAILED, end_date=ended_at, due_at=None, trigger=None)
 
 
+def followed_by(first: Transition, second: Transition) -> Transition:
+    """One transition that does what both do. `second` begins where `first` ends."""
+    return replace(
+        first,
+        after=second.after,
+        callback=second.callback or first.callback,
+        hitl=second.hitl or first.hitl,
+    )
+
+
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +267,8 @@ def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime 
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any unfinished → skipped.
 
-    The run's `dagrun_timeout` has passed; a worker that still runs is told at its heartbeat.
+    The run has ended before it: the run's `dagrun_timeout` has passed, or no scheduler can decide about the run. A worker
+    that still runs is told at its heartbeat.
     """
     _require("time_out", before, before.state in UNFINISHED)
     return Transition("time_out", before, _ended(before, S.SKIPPED, at, reason))

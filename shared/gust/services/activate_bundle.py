@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
@@ -47,6 +48,7 @@ from gust.services.import_error_id import import_error_id
 from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import wake_runs
+from gust.services.settings_read import note_read
 from gust.services.specs import load_spec
 from gust.services.tell_listeners import tell_of_import_error, tell_of_new_assets
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -246,6 +248,7 @@ class Deployment:
         return (
             known is not None
             and known.parsed_at == outcome.parsed_at
+            and known.settings == noted(outcome.settings)
             and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
         )
 
@@ -293,12 +296,15 @@ class Deployment:
         rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
+        settings = noted(outcome.settings)
+        note_read(self.services.store, settings)
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
+                settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
@@ -582,6 +588,12 @@ def bounded(imports: Collection[str]) -> tuple[str, ...]:
         deepest = max(depth_of(path) for path in found)
         found = {whole_folder(path) if depth_of(path) == deepest else path for path in found}
     return tuple(sorted(found))
+
+
+def noted(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands."""
+    sizes = accumulate(size_of([name, version]) for name, version in settings.items())
+    return {name: settings[name] for name, size in zip(settings, sizes, strict=True) if size <= LARGEST_LIST}
 
 
 def depth_of(path: str) -> int:

@@ -28,10 +28,11 @@ from gust.model.bundle import SourceFile
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
-from gust.services.deployment_keys import bundle_key, hashed, manifest_key, plan_key, version_of
+from gust.services.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
 from gust.services.deployment_turn import SignsOfLife, give_up_turn, keep_turn, take_turn
 from gust.services.fail_deployment import THE_FOLDER
 from gust.services.ports import Entry, Objects
+from gust.services.settings_read import versions_now
 
 BATCH: Final = 50
 """Files that one function parses in turn, at some 50 ms each: as long as a cold start with Airflow's import takes."""
@@ -50,7 +51,7 @@ ABSENT: Final = "-"
 WHOLE: Final = "**"
 """`folder/**` stands for all that is below the folder, names and contents; alone for all there is."""
 
-PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION}"
+PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION} settings"
 """Part of every fingerprint: another parser may find something else in the same file."""
 
 
@@ -95,11 +96,12 @@ def look(services: Services, deployment: str) -> Snapshot:
     active = services.store.active_bundle()
     before = manifest_of(services.objects, active.version) if active else None
     known = {source.relative_path: source for source in services.store.list_source_files()}
+    settings = versions_now(services.store, (name for source in known.values() for name in source.settings))
     with TemporaryDirectory(prefix="gust-snapshot-", ignore_cleanup_errors=True) as place:
         alive = SignsOfLife(services.store, deployment, services.clock)
         folder = read_folder(services.objects, before, Path(place), alive)
         files = folder.manifest.files
-        to_parse = files_to_parse(files, known, services.clock.now())
+        to_parse = files_to_parse(files, known, settings, services.clock.now())
         refused = {
             path: why
             for path, why in folder.refused.items()
@@ -120,6 +122,8 @@ def look(services: Services, deployment: str) -> Snapshot:
         refused=refused,
     )
     key = plan_key(plan, deployment)
+    if to_parse:
+        services.objects.put(token_key(key), services.tokens.for_parser(now=services.clock.now()).encode())
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
     return Snapshot(changed=True, plan=key, batches=len(plan.batches), files=len(to_parse))
 
@@ -309,12 +313,17 @@ def parseable(files: Iterable[str]) -> Iterable[str]:
     return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
 
 
-def files_to_parse(files: Mapping[str, str], known: Mapping[str, SourceFile], now: datetime) -> list[str]:
+def files_to_parse(
+    files: Mapping[str, str], known: Mapping[str, SourceFile], settings: Mapping[str, str], now: datetime
+) -> list[str]:
+    """`settings`: the versions that settings have now, by name."""
     common = common_fingerprint(files)
 
     def holds(source: SourceFile) -> bool:
         """Whether parsing the file again would give what it gave."""
         if source.is_worth_another_try and (source.parsed_at is None or source.parsed_at + ANOTHER_TRY_AFTER <= now):
+            return False
+        if any(settings[name] != version for name, version in source.settings.items()):
             return False
         return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
 

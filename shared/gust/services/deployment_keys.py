@@ -16,6 +16,11 @@ def progress_key(plan_key: str, batch: int) -> str:
     return f"{plan_key.rpartition('/')[0]}/{batch}.json"
 
 
+def token_key(plan_key: str) -> str:
+    """What the parser shows the execution API."""
+    return f"{plan_key.rpartition('/')[0]}/token"
+
+
 def bundle_key(version: str) -> str:
     return f"bundles/{version}.zip"
 

@@ -101,6 +101,9 @@ class Doors:
     triggerer: ModuleType
     s3: Any
     logs: Any
+    sqs: Any
+    tasks: str
+    """The queue's address."""
 
     def work(self, *bodies: str) -> dict[str, Any]:
         return dict(self.worker.lambda_handler(sqs_event(*bodies), Context()))
@@ -161,7 +164,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 "BIND_HOST": "127.0.0.1",
                 "MINISTACK_HOST": "127.0.0.1",
                 "GATEWAY_PORT": str(port),
-                "SERVICES": "s3,logs,lambda,iam,sts",
+                "SERVICES": "s3,logs,lambda,iam,sts,sqs",
                 "LOG_LEVEL": "WARNING",
             },
         )
@@ -203,7 +206,10 @@ def doors(endpoint: str) -> Iterator[Doors]:
             Timeout=30,
             Code={"ZipFile": zipped({"app.py": EXECUTION_API})},
         )
-        yield Doors(door("worker"), door("triggerer"), s3, logs)
+        sqs = boto3.client("sqs")
+        tasks = sqs.create_queue(QueueName="tasks", Attributes={"VisibilityTimeout": "960"})["QueueUrl"]
+        patch.setenv("GUST_TASK_QUEUE_URL", tasks)
+        yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, tasks)
         bootstrap.client.cache_clear()
 
 
@@ -291,6 +297,20 @@ def test_a_poisonous_message_fails_alone(doors: Doors, poison: str) -> None:
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "00000000-0000-0000-0000-000000000000"}]}
     assert json.loads(doors.asked(token)[-1]["body"])["state"] == "success"
+
+
+def test_what_fails_comes_again_after_seconds(doors: Doors) -> None:
+    """Not when the queue's own time is over, which is longer than the function may run."""
+    doors.sqs.send_message(QueueUrl=doors.tasks, MessageBody="no json")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.tasks)["Messages"]
+    event = sqs_event("no json")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.worker.lambda_handler(event, Context())["batchItemFailures"]
+
+    (again,) = doors.sqs.receive_message(QueueUrl=doors.tasks, WaitTimeSeconds=20)["Messages"]
+    assert again["MessageId"] == message["MessageId"]
+    doors.sqs.delete_message(QueueUrl=doors.tasks, ReceiptHandle=again["ReceiptHandle"])
 
 
 def test_a_missing_bundle_fails_the_try(doors: Doors) -> None:

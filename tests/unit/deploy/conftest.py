@@ -2,6 +2,7 @@
 
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
+asks <setting>               and asked for this variable, connection or list of keys (named as in services/settings_read.py)
 error <text>                 and gives this import error
 error-of <path> <text>       and this one, of that file
 large <field>                the next DAG has more in that field than an item holds
@@ -22,7 +23,9 @@ from zipfile import ZipFile
 
 import pytest
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
@@ -33,6 +36,7 @@ from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.deploy_bundle import Snapshot, snapshot
 from gust.services.deployment_keys import bundle_key, progress_key
+from gust.services.settings_read import versions_now
 from gust.store.memory import MemoryStore
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -51,8 +55,14 @@ class Stack:
     @property
     def services(self) -> Services:
         return Services(
-            store=self.store, objects=self.objects, queues=self.queues, tokens=None, clock=self.clock, logs=None
-        )  # type: ignore[arg-type]
+            store=self.store,
+            objects=self.objects,
+            queues=self.queues,
+            tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
+            clock=self.clock,
+            logs=None,  # type: ignore[arg-type]
+            cipher=FernetCipher(lambda: "a key of the stack"),
+        )
 
     # --- the folder ---
 
@@ -108,6 +118,7 @@ class Stack:
             import_errors=({path: errors[0]} if errors else {})
             | dict((rest.split(maxsplit=1)) for kind, rest in said if kind == "error-of"),
             touched=tuple(rest for kind, rest in said if kind == "imports"),
+            settings=versions_now(self.store, [rest for kind, rest in said if kind == "asks"]),
             warnings=tuple(
                 ParseWarning(warning_type="runtime varying value", message=rest)
                 for kind, rest in said
