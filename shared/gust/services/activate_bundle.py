@@ -591,9 +591,11 @@ def bounded(imports: Collection[str]) -> tuple[str, ...]:
 
 
 def noted(settings: Mapping[str, str]) -> dict[str, str]:
-    """What the file's item holds of the settings that it read: all, but for a file that reads thousands."""
-    sizes = accumulate(size_of([name, version]) for name, version in settings.items())
-    return {name: settings[name] for name, size in zip(settings, sizes, strict=True) if size <= LARGEST_LIST}
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
+    no setting can have."""
+    possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
+    sizes = accumulate(size_of([name, version]) for name, version in possible.items())
+    return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
 
 
 def depth_of(path: str) -> int:
