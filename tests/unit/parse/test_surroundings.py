@@ -132,7 +132,6 @@ def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_
 
 
 def parsed(bundle: Path, path: str) -> Any:
-    parse.dag_files.cache_clear()
     from gust.aws.memory import MemoryObjects
 
     objects = MemoryObjects()
