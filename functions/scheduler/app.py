@@ -12,7 +12,8 @@ dropped: it would be none the next time.
 """
 
 from collections.abc import Callable, Hashable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -20,14 +21,25 @@ from pydantic import TypeAdapter
 
 from gust import bootstrap
 from gust.model.keys import DagRunKey
-from gust.model.workload import TellListeners, Wake, WakeBackfill, WakeDag, WakeLimit, WakeRun, WakeWatcher
+from gust.model.workload import (
+    TellListeners,
+    Wake,
+    WakeBackfill,
+    WakeDag,
+    WakeDeployment,
+    WakeLimit,
+    WakeRun,
+    WakeWatcher,
+)
 from gust.scheduling.quick_look import Change
 from gust.services.advance import advance
 from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
+from gust.services.deployment_turn import request_deployment
 from gust.services.follow import follow
 from gust.services.give_up import put_off
 from gust.services.grant_slots import grant_slots
+from gust.services.settings_read import setting_changed
 from gust.services.tell_listeners import have_worker_tell
 from gust.services.tick import tick
 from gust.store import keyspace
@@ -37,6 +49,14 @@ services = bootstrap.from_environment()
 K = TypeVar("K", bound=Hashable)
 LOOK_AGAIN_AFTER: Final = 5
 """Seconds. What was unwell for a moment is well by then."""
+
+
+class ChangedSetting(NamedTuple):
+    namespace: str
+    key: str
+
+
+Changed = DagRunKey | WakeLimit | ChangedSetting | str
 
 wake_message: TypeAdapter[Wake] = TypeAdapter(Wake)
 
@@ -74,19 +94,22 @@ def can_be_read(record: dict[str, Any]) -> bool:
     return True
 
 
-def what_changed(record: dict[str, Any]) -> DagRunKey | WakeLimit | str:
-    """A run, a limit whose slots were given back or which a person changed, or a DAG for which an event waits."""
+def what_changed(record: dict[str, Any]) -> Changed:
+    """A run, a limit whose slots were given back or which a person changed, a DAG for which an event waits, or a variable or
+    connection."""
     pk = record["dynamodb"]["Keys"]["pk"]["S"]
+    if (namespace := keyspace.namespace_of(pk)) is not None:
+        return ChangedSetting(namespace, keyspace.unescape(record["dynamodb"]["Keys"]["sk"]["S"]))
     if (limit := keyspace.limit_of(pk)) is not None:
         return WakeLimit(limit=limit)
     if (dag_id := keyspace.queue_owner(pk)) is not None:
         return dag_id
     if (key := keyspace.run_key(pk)) is None:
-        raise ValueError(f"{pk} is the partition of neither a run, nor a limit, nor a DAG's assets")
+        raise ValueError(f"{pk} is the partition of neither a run, nor a limit, nor a DAG's assets, nor settings")
     return key
 
 
-def changes_of(changed: DagRunKey | WakeLimit | str, records: list[dict[str, Any]]) -> list[Change] | None:
+def changes_of(changed: Changed, records: list[dict[str, Any]]) -> list[Change] | None:
     """What the records tell of a run's instances; `None` where one of them tells of something else, or not enough."""
     if not isinstance(changed, DagRunKey):
         return None
@@ -106,11 +129,12 @@ def change_in(record: dict[str, Any]) -> Change | None:
         return None
 
 
-def look_or_wake(changed: DagRunKey | WakeLimit | str, changes: list[Change] | None) -> None:
+def look_or_wake(changed: Changed, changes: list[Change] | None) -> None:
     """Raises where neither worked."""
-    again: Wake
     try:
         match changed:
+            case ChangedSetting(namespace, key):
+                setting_changed(services, namespace, key)
             case WakeLimit(limit=limit):
                 grant_slots(services, limit)
             case DagRunKey():
@@ -119,15 +143,21 @@ def look_or_wake(changed: DagRunKey | WakeLimit | str, changes: list[Change] | N
                 create_due_runs(services, dag_id)
     except Exception:
         log.exception("What changed could not be brought forward; it is looked at again", changed=str(changed))
-        again = changed if isinstance(changed, WakeLimit) else wake_of(changed)
-        services.queues.wake(again, delay=LOOK_AGAIN_AFTER)
+        services.queues.wake(wake_of(changed), delay=LOOK_AGAIN_AFTER)
 
 
-def wake_of(changed: DagRunKey | str) -> WakeRun | WakeDag:
+def wake_of(changed: Changed) -> Wake:
     now = services.clock.now()
-    if isinstance(changed, str):
-        return WakeDag(dag_id=changed, at=now)
-    return WakeRun(dag_id=changed.dag_id, run_id=changed.run_id, at=now)
+    match changed:
+        case WakeLimit():
+            return changed
+        case DagRunKey():
+            return WakeRun(dag_id=changed.dag_id, run_id=changed.run_id, at=now)
+        case ChangedSetting():
+            # A look that may be for nothing: whether anything has read it could not be found out.
+            return WakeDeployment(name=f"settings-{uuid4()}")
+        case dag_id:
+            return WakeDag(dag_id=dag_id, at=now)
 
 
 def look(at: Wake) -> None:
@@ -138,6 +168,8 @@ def look(at: Wake) -> None:
             advance_backfill(services, backfill_id)
         case WakeLimit(limit=limit):
             grant_slots(services, limit)
+        case WakeDeployment(name=name):
+            request_deployment(services.store, services.deployments, name, services.clock.now())
         case WakeWatcher(watcher_id=watcher_id):
             # Imported here: few stacks have any.
             from gust.services.watchers import look_after_watcher
@@ -147,7 +179,7 @@ def look(at: Wake) -> None:
             have_worker_tell(services, at)
         case WakeRun(key=key):
             try:
-                advance(services, key)
+                advance(services, key, goes_on_with_edits=True)
             except Exception as error:
                 if not put_off(services, key, error):
                     raise

@@ -25,6 +25,9 @@ from gust.errors import Unwell
 from gust.model import transfer
 from gust.services.ports import Objects
 
+EXECUTION_API: Final = "http://gust/execution/"
+"""Where clients think they send to."""
+
 HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
 LARGEST_HELD: Final = 64 * 1024
 """Bytes. Beside it, a full-size request must fit into the same invocation."""

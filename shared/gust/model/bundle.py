@@ -39,6 +39,8 @@ class SourceFile:
     imports: tuple[str, ...] = ()
     """What of the folder decided its outcome, relative paths: files imported or read while it was parsed, `folder/` for a
     folder that was listed, and files that were looked for in vain."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Variables and connections that it was given while it was parsed → their versions, see `services.settings_read`."""
     dag_ids: tuple[str, ...] = ()
     """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
     is_worth_another_try: bool = False

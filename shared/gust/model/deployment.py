@@ -43,6 +43,8 @@ class Plan(_Document):
     """Files to parse, relative paths."""
     removed: tuple[str, ...] = ()
     """Files that were known and are gone."""
+    refused: dict[str, str] = {}
+    """Files that the bundle does not hold, and why: no disk takes their names, or the folder is too large."""
 
 
 class ParsedDag(_Document):
@@ -74,8 +76,10 @@ class FileOutcome(_Document):
     touched: tuple[str, ...] = ()
     """What of the folder it depends on beside itself, relative paths: files it imported or read, `folder/` for a folder
     whose names it listed, and files that it looked for in vain."""
+    settings: dict[str, str] = {}
+    """Variables and connections that it asked for → the versions that it was given, see `services.settings_read`."""
     is_worth_another_try: bool = False
-    """It ran out of time, or its process died."""
+    """It ran out of time, its process died, or what it asked for could not be read."""
     listeners: tuple[str, ...] | None = None
     """Hooks that a listener of the bundle's plugins implements; `None`: the file's process did not come to say."""
     parsed_at: datetime

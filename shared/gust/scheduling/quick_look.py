@@ -125,6 +125,7 @@ class Remembered:
         return (
             run.state is DagRunState.RUNNING
             and not run.is_held(now)
+            and run.edit is None
             and (run.due_at is None or run.due_at > now)
             and (run.spec_key, run.clear_number, run.held_by) == (seen.spec_key, seen.clear_number, seen.held_by)
             and (run.keeps_back, run.admitted) == (seen.keeps_back, seen.admitted)

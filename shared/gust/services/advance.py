@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -28,7 +29,7 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
-from gust.scheduling.decide import decide, look_after
+from gust.scheduling.decide import decide, gives_up, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
 from gust.scheduling.quick_look import remember
@@ -43,6 +44,7 @@ from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.pause_after_failures import last_runs
+from gust.services.pending_edit import go_on
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
@@ -69,14 +71,18 @@ ATTEMPTS: Final = 10
 log = Logger(service="scheduler", child=True)
 
 
-def advance(services: Services, key: DagRunKey) -> None:
-    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning."""
-    services.memory.take(key)
+def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False) -> None:
+    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning.
+
+    `goes_on_with_edits`: has the time to do so, which takes seconds."""
+    services.memory.take(key)  # what is remembered is of the last full look that ended well
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
             return None
         run, now = state.run, services.clock.now()
+        if run.edit is not None:
+            return go_on(services, run) if goes_on_with_edits else None
         if not run.is_finished and run.is_held(now):
             return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
         try:
@@ -227,7 +233,8 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
     """What `decide` says, with everything it must know. `pools`: those that were read with the DAG."""
     run = state.run
     spec = load_spec(services.objects, run.spec_key)
-    return decide(
+    decided = partial(
+        decide,
         spec,
         run,
         state.instances,
@@ -238,6 +245,10 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
     )
+    decision = decided(has_backlog=False)
+    if gives_up(decision) and services.queues.has_backlog():
+        return decided(has_backlog=True)
+    return decision
 
 
 def needs_another_look(run: DagRun, decision: Decision) -> bool:

@@ -1,5 +1,6 @@
-"""Where the steps of a deployment find each other's documents in the bucket."""
+"""Where the steps of a deployment find each other's documents in the bucket, and how a bundle is named."""
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from gust.model.deployment import Plan
@@ -15,9 +16,26 @@ def progress_key(plan_key: str, batch: int) -> str:
     return f"{plan_key.rpartition('/')[0]}/{batch}.json"
 
 
+def token_key(plan_key: str) -> str:
+    """What the parser shows the execution API."""
+    return f"{plan_key.rpartition('/')[0]}/token"
+
+
 def bundle_key(version: str) -> str:
     return f"bundles/{version}.zip"
 
 
 def manifest_key(version: str) -> str:
     return f"bundles/{version}.json"
+
+
+def version_of(files: Mapping[str, str]) -> str:
+    """The bundle's name: a hash over paths and contents."""
+    return hashed(f"{path}\0{files[path]}" for path in sorted(files))
+
+
+def hashed(lines: Iterable[str]) -> str:
+    digest = sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()

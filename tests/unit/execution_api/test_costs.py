@@ -11,6 +11,7 @@ import pytest
 
 from gust.model.asset import Asset
 from gust.model.dag_spec import TaskSpec
+from tests.environment import of_a_user
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 END = "2026-03-01T12:00:05Z"
@@ -19,7 +20,7 @@ READ_AND_MOVE = {"get_instance": 1, "move": 1}
 
 COSTS: list[tuple[str, str, Any, dict[str, int]]] = [
     ("PUT", "heartbeat", {"hostname": "h", "pid": 1}, {"heartbeat": 1}),
-    ("PUT", "rtif", {"a": "b"}, {"put_rendered_fields": 1}),
+    ("PUT", "rtif", {"a": "b"}, {"get_instance": 1, "put_rendered_fields": 1}),
     ("PATCH", "state", {"state": "success", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "failed", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "deferred", "classpath": "a.T", "next_method": "go"}, READ_AND_MOVE),
@@ -118,4 +119,4 @@ assert gust.execution_api.app.ROUTES
 assert "boto3" not in sys.modules
 """
     path = ":".join(p for p in sys.path if p)
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True, env=of_a_user(PYTHONPATH=path))  # noqa: S603
