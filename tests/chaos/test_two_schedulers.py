@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,14 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import TaskWorkload
+from gust.scheduling.quick_look import SUCCEEDED, Change
 from gust.services import report_task_instance
 from gust.services.advance import advance
 from gust.services.clock import SystemClock
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run, create_due_runs
+from gust.services.follow import Told, quick_look
+from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.start_task_instance import start_task_instance
 from tests.contract.conftest import OnDynamoDB
 from tests.unit.services.conftest import NoLogs, chain
@@ -209,3 +213,114 @@ def test_eight_schedulers_make_each_due_run_once(services: Services) -> None:
     dates = sorted(run.logical_date for run in made if run.logical_date)
     assert dates == [first + timedelta(hours=n) for n in range(len(dates))], "each hour once and none left out"
     assert len(services.store.list_runs("etl")) == len(made) >= 10
+
+
+class Lane:
+    """The stream tells schedulers of each success, some of them twice, in any order; nobody looks without being told. Each
+    scheduler remembers what it saw itself, and begins anew now and then."""
+
+    def __init__(self, services: Services, key: DagRunKey) -> None:
+        self._services = services
+        self._key = key
+        self._messages: queue.Queue[TaskWorkload] = queue.Queue()
+        self._records: queue.Queue[Change | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._until = time.monotonic() + 200
+        self.told: Counter[Told] = Counter()
+        self.started: Counter[Dispatch] = Counter()
+        self.active = self.most_active = 0
+
+    def work(self) -> None:
+        self._records.put(None)
+        with ThreadPoolExecutor(SCHEDULERS + WORKERS) as pool:
+            futures = [pool.submit(self._live, self._schedule) for _ in range(SCHEDULERS)]
+            futures += [pool.submit(self._live, self._run_tasks) for _ in range(WORKERS)]
+        for future in futures:
+            future.result()
+
+    def _live(self, live: Callable[[], None]) -> None:
+        try:
+            live()
+        finally:
+            self._over.set()
+
+    def _schedule(self) -> None:
+        looks = 0
+        services = self._newborn()
+        while not self._over.is_set():
+            assert time.monotonic() < self._until, "somebody was overlooked"
+            try:
+                record = self._records.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            looks += 1
+            if looks % 7 == 0:
+                services = self._newborn()
+            told = Told.LOOK if record is None else quick_look(services, self._key, [record])
+            with self._lock:
+                self.told[told] += 1
+            if told is Told.LOOK:
+                try:
+                    advance(services, self._key)
+                except StaleDagRun:
+                    self._records.put(record)
+            run = services.store.get_run(self._key)
+            assert run is not None
+            if run.is_finished:
+                self._over.set()
+
+    def _newborn(self) -> Services:
+        return replace(self._services, queues=self, memory=MemoryOfRuns())  # type: ignore[arg-type]
+
+    def _run_tasks(self) -> None:
+        while not self._over.is_set():
+            try:
+                message = self._messages.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            now = self._services.clock.now()
+            dispatch = self._services.tokens.dispatch_of(message.token, now=now)
+            try:
+                name = threading.current_thread().name
+                start_task_instance(self._services, dispatch, hostname=name, pid=message.map_index, at=now)
+            except Conflict:
+                continue
+            with self._lock:
+                self.started[dispatch] += 1
+                self.active += 1
+                self.most_active = max(self.most_active, self.active)
+            time.sleep(0.002)  # Lets others start meanwhile, if they may.
+            with self._lock:
+                self.active -= 1
+            report_task_instance.report_success(self._services, dispatch, at=now)
+            change = Change(dispatch.key.task_id, dispatch.key.map_index, SUCCEEDED, dispatch.dispatch_count)
+            for _ in range(2 if len(self.started) % 3 == 0 else 1):
+                self._records.put(change)
+
+    # -- queues
+
+    def send_tasks(self, workloads: list[TaskWorkload]) -> list[TaskWorkload]:
+        for workload in workloads:
+            self._messages.put(workload)
+        return []
+
+    def wake(self, *_: object, **__: object) -> None:
+        self._records.put(None)
+
+
+@pytest.mark.parametrize("most", [3, WIDTH])
+def test_eight_schedulers_overlook_nobody_that_the_stream_tells_of(services: Services, most: int) -> None:
+    given_dag(services, wide().model_copy(update={"max_active_tasks": most}), max_active_tasks=most)
+    key = trigger(services, "r")
+    lane = Lane(services, key)
+
+    lane.work()
+
+    state = services.store.load_run(key)
+    assert state is not None
+    assert state.run.state is DagRunState.SUCCESS
+    assert set(lane.started.values()) == {1}
+    assert len(lane.started) == WIDTH + 2
+    assert lane.most_active <= most
+    assert lane.told[Told.LOOK] < lane.told.total(), "some were answered quickly"

@@ -49,6 +49,9 @@ class DagRun:
     admitted: tuple[str, ...] = ()
     """Instances among those that waited for the run's own limits which may be sent now (`slots.written`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
+    let_go: int = 0
+    """How many instances `admitted` has ever held: who knows an earlier one knows by this whether all that were let go since
+    are in it."""
     keeps_back: bool = False
     """Instances of the run wait for a limit, its own or another, or once did: a success may let another instance go. Never
     unset: see docs/adr/0029."""

@@ -94,6 +94,9 @@ class Remembered:
     """Those that only the run keeps back, the next one first."""
     on_the_way: frozenset[Admission] = frozenset()
     """Let go by the last write, and perhaps not queued."""
+    is_sure: bool = True
+    """False where other processes have let instances go since: some that are in flight may have ended, and those who were
+    told of it are others."""
     may_admit: bool = True
     """False where others than the run's own limit keep instances back: only a full look can tell who is next."""
     blockers: dict[Downstream, InstanceId] = field(default_factory=dict)
@@ -119,8 +122,25 @@ class Remembered:
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def holds_for(self, run: DagRun, now: datetime) -> bool:
-        """Whether what is remembered is of the run as it is stored now. A timer that is due needs a full look."""
+    def follows(self, run: DagRun, now: datetime) -> bool:
+        """Whether what is remembered is of the run as it is stored now, with what other processes have let go since. A timer
+        that is due needs a full look."""
+        if not self._is_of(run, now):
+            return False
+        new = slots.admissions(run) - slots.admissions(self.run)
+        if len(new) != run.let_go - self.run.let_go:
+            return False  # Some of those let go are not to be seen any more.
+        for one in new:
+            instance = one.task_id, one.map_index
+            self.in_flight[instance] = one.dispatch_count
+            self.unfinished.setdefault(one.task_id, {})[one.map_index] = one.dispatch_count
+            if instance in self.candidates:  # the first ones, mostly
+                self.candidates.remove(instance)
+            self.is_sure = False
+        self.run = run
+        return True
+
+    def _is_of(self, run: DagRun, now: datetime) -> bool:
         seen = self.run
         return (
             run.state is DagRunState.RUNNING
@@ -128,8 +148,23 @@ class Remembered:
             and run.edit is None
             and (run.due_at is None or run.due_at > now)
             and (run.spec_key, run.clear_number, run.held_by) == (seen.spec_key, seen.clear_number, seen.held_by)
-            and (run.keeps_back, run.admitted) == (seen.keeps_back, seen.admitted)
+            and run.keeps_back == seen.keeps_back
         )
+
+    def counted(self, found: Mapping[InstanceId, TaskInstance]) -> None:
+        """All that were in flight have been read."""
+        admitted = slots.admissions(self.run)
+        for key in list(self.in_flight):
+            instance = found.get(key)
+            if instance is None or not (
+                instance.state in slots.HAS_A_WORKER or slots.is_on_its_way(instance, admitted)
+            ):
+                del self.in_flight[key]
+            else:
+                self.in_flight[key] = instance.dispatch_count
+            if instance is None or instance.state in FINISHED:
+                self.unfinished.get(key[0], {}).pop(key[1], None)
+        self.is_sure = True
 
     def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
         """Who could be decided about now, and must be blocked by an instance that is unfinished. `None`: a full look must

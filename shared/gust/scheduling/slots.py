@@ -215,17 +215,22 @@ def is_on_its_way(instance: TaskInstance, admitted: Container[Admission]) -> boo
     return instance.waits_for is None or (instance.waits_for == THE_RUN and admission(instance) in admitted)
 
 
+MOST_ADMITTED: Final = 24
+"""So many stay in `DagRun.admitted` though they have been queued: other processes read there who was let go."""
+
+
 def admitting(run: DagRun, more: Iterable[Admission], instances: Iterable[TaskInstance]) -> DagRun:
-    """The run once more have been let go: no scheduler that saw it as it was lets another one go after that. Of those
-    that were let go before only those are kept that have not been queued yet."""
+    """The run once more have been let go: no scheduler that saw it as it was lets another one go after that. Where they
+    become too many, of those that were let go before only those are kept that have not been queued yet."""
     before = admissions(run)
-    under_way = {admission(instance) for instance in instances if is_on_its_way(instance, before)}
-    return replace(run, admitted=written({*(under_way & before), *more}))
+    return admitting_next(run, more, on_the_way=(admission(i) for i in instances if is_on_its_way(i, before)))
 
 
 def admitting_next(run: DagRun, more: Iterable[Admission], *, on_the_way: Iterable[Admission]) -> DagRun:
     """As `admitting`, by who knows without a look at the instances which of those let go before may not be queued."""
-    return replace(run, admitted=written({*(admissions(run) & frozenset(on_the_way)), *more}))
+    before, new = admissions(run), frozenset(more)
+    kept = before if len(before | new) <= MOST_ADMITTED else before.intersection(on_the_way)
+    return replace(run, admitted=written(kept | new), let_go=run.let_go + len(new - before))
 
 
 class Room:

@@ -19,12 +19,14 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling import slots
 from gust.scheduling.decide import Config
 from gust.scheduling.quick_look import Change, Downstream, Remembered
-from gust.scheduling.run_view import InstanceId
 from gust.services.advance import advance, send_tasks
 from gust.services.context import Services
 
-READS: Final = 3
-"""Calls to find blockers by; each finds out which of those asked for have ended."""
+READS: Final = 4
+"""Calls, each of which finds out which of those asked for have ended."""
+
+MOST_READ: Final = 100
+"""Instances in flight that are read to find out which of them have ended. Of more a full look tells."""
 
 LOST_WITHIN: Final = Config().heartbeat_timeout * 1.25
 """What is let go may be lost. A full look that lets it go makes sure that the run is looked at no later than this."""
@@ -71,32 +73,35 @@ def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) 
 def _look(
     services: Services, key: DagRunKey, remembered: Remembered, waiting: Collection[Downstream], *, now: datetime
 ) -> Told:
-    candidates: list[InstanceId] = []
+    most: int | None = None
     if remembered.run.keeps_back:
         dag = services.store.get_dag(key.dag_id)
         if dag is None or dag.is_paused or dag.is_stale:
             return Told.LOOK
-        next_up = remembered.next_up(dag.max_active_tasks)
-        if next_up is None:
-            return Told.LOOK
-        candidates = next_up
-    open_ends = set(waiting)
+        most = dag.max_active_tasks
     for _ in range(READS):
-        blockers = {of: remembered.blocker(of, pick=randrange) for of in open_ends}
+        in_doubt = () if most is None or remembered.is_sure else tuple(remembered.in_flight)
+        candidates = remembered.next_up(most) if most is not None and not in_doubt else []
+        blockers = {of: remembered.blocker(of, pick=randrange) for of in waiting}
+        if candidates is None or None in blockers.values() or len(in_doubt) > MOST_READ:
+            return Told.LOOK
         asked = {blocker for blocker in blockers.values() if blocker is not None}
-        if None in blockers.values():
+        run, found = services.store.get_run_and_instances(key, list(asked.union(candidates, in_doubt)))
+        if in_doubt:
+            remembered.counted(found)
+        if run is None or not remembered.follows(run, now):
             return Told.LOOK
-        run, found = services.store.get_run_and_instances(key, list(asked.union(candidates)))
-        if run is None or not remembered.holds_for(run, now):
-            return Told.LOOK
-        for blocker in asked:
-            instance = found.get(blocker)
-            if instance is None or instance.state is None or instance.state in FINISHED:
-                remembered.ended(blocker)
-        open_ends = {of for of, blocker in blockers.items() if remembered.blocker(of, pick=randrange) != blocker}
-        if not open_ends:
+        ended = {blocker for blocker in asked if not is_unfinished(found.get(blocker))}
+        for blocker in ended:
+            remembered.ended(blocker)
+        if not ended and not in_doubt and (most is None or remembered.is_sure):
             return _let_go(services, remembered, run, [found.get(each) for each in candidates], now=now)
     return Told.LOOK
+
+
+def is_unfinished(instance: TaskInstance | None) -> bool:
+    """One without a state has not begun, and is no blocker."""
+    return instance is not None and instance.state is not None and instance.state not in FINISHED
 
 
 def _let_go(
@@ -105,7 +110,6 @@ def _let_go(
     """The same write and messages as a full look's."""
     waiting = [candidate for candidate in candidates if candidate is not None and candidate.waits_for is not None]
     if not candidates:
-        remembered.run = run
         return Told.NOTHING
     if len(waiting) < len(candidates) or not all(slots.waits(candidate) for candidate in waiting):
         return Told.LOOK

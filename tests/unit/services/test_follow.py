@@ -230,7 +230,23 @@ def test_what_the_process_does_not_remember_is_looked_at_as_a_whole() -> None:
     assert quick_look(fresh, play.key, play.stream.records) is Told.LOOK
     follow(fresh, play.key, play.stream.records)
     assert len(play.in_flight()) == 16
-    assert quick_look(play.processes[0], play.key, play.stream.records) is Told.LOOK, "another process let one go"
+
+
+def test_whom_another_process_has_let_go_is_counted() -> None:
+    play = Play(layers(["first"], [f"t{n:03}" for n in range(40)], ["last"], max_active_tasks=16))
+    play.work(play.in_flight()[0])
+    play.tell([play.stream.records.pop()])
+    one = play.processes[0]
+    other = replace(play.world.services, memory=MemoryOfRuns())
+    advance(other, play.key)
+    play.stream.full_looks = 0
+    for number in range(20):
+        play.work(min(play.in_flight(), key=lambda i: i.task_id))
+        change = play.stream.records.pop()
+        assert quick_look((one, other)[number % 2], play.key, [change]) is Told.LET_GO
+        assert quick_look((other, one)[number % 2], play.key, [change]) is Told.NOTHING, "the place is taken"
+        assert {i.task_id for i in play.in_flight()} == {f"t{n:03}" for n in range(number + 1, number + 17)}
+    assert play.stream.full_looks == 0
 
 
 # --- any run, any process ---------------------------------------------------------------------------------------------

@@ -406,7 +406,7 @@ class TestTheRunsOwnLimits:
 
         world.store.update_run = somebody_is_first  # type: ignore[method-assign]
         world.advance(run)
-        assert raced == [("a/1/-1",)]
+        assert raced == [("a/1/-1", "first/1/-1")]
         assert [world.state(run, t) for t in "ab"] == [S.SCHEDULED, S.QUEUED]
         assert {sent.task_id for sent in world.queues.tasks} == {"first", "b"}
 
