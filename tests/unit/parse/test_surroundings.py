@@ -15,6 +15,7 @@ import pytest
 
 from gust.airflow_bridge import parse, surroundings
 from gust.airflow_bridge.child import run_in_child
+from tests.environment import of_a_user
 
 MEGABYTES = 1024 * 1024
 OF_THE_USER = "WHOSE = 'the user'\n"
@@ -211,4 +212,4 @@ def run_command(opt: Path, *command: str) -> str:
 
 
 def output_of(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    return subprocess.run(command, env=of_a_user(), check=True, capture_output=True, text=True).stdout  # noqa: S603
