@@ -68,7 +68,8 @@ class LocalStackError(GustError):
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
-    those of the template that shall differ. On any other `host` than 127.0.0.1 a login is demanded."""
+    those of the template that shall differ. `workers` is how many tasks run at once, by memory if not given. With
+    `real_aws`, tasks call AWS as this process would. On any other `host` than 127.0.0.1 a login is demanded."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class LocalStack:
         host: str = "127.0.0.1",
         paused: bool = False,
         workers: int | None = None,
+        real_aws: bool = False,
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         told: Callable[[str], None] = lambda _: None,
@@ -103,6 +105,7 @@ class LocalStack:
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
+        self._aws_of_tasks = own_aws_variables() if real_aws else None
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
@@ -317,7 +320,8 @@ class LocalStack:
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
-        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
+        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where tasks
+        were given one."""
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -339,6 +343,7 @@ class LocalStack:
             # Airflow writes a configuration file into its home on import.
             "AIRFLOW_HOME": str(self._data / "airflow"),
             "GUST_WEB": str(packed_web(self._root)),
+            **({"GUST_AWS_OF_TASKS": json.dumps(self._aws_of_tasks)} if self._aws_of_tasks is not None else {}),
         }
 
     def _emulator_answers(self) -> bool:
@@ -439,6 +444,11 @@ def running(**options: Any) -> Iterator[LocalStack]:
         yield stack
     finally:
         stack.stop()
+
+
+def own_aws_variables() -> dict[str, str]:
+    """This process's settings of AWS's SDKs; beside them they read ~/.aws."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str | None:
