@@ -314,8 +314,18 @@ def deploy(arguments: list[str]) -> int:
     if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
         print("gust: Lambda would refuse this. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
         return 1
+    _tell_of_concurrency(arguments)
     first = ["--guided"] if not arguments and not _is_configured() else []
     return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+
+
+def _tell_of_concurrency(arguments: list[str]) -> None:
+    from gust.cli import concurrency
+
+    limit = concurrency.account_limit(concurrency.region_of(arguments) or _deploy_settings().get("region"))
+    told = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
+    if limit is not None and (advice := concurrency.advice(limit, told=told)):
+        print(advice, file=sys.stderr)
 
 
 def reencrypt(stack: str) -> int:
@@ -413,11 +423,14 @@ def check_access(file: Path) -> int:
 
 def _is_configured() -> bool:
     """Whether samconfig.toml knows a stack to deploy to."""
+    return "region" in _deploy_settings()
+
+
+def _deploy_settings() -> dict[str, Any]:
     file = ROOT / "samconfig.toml"
     if not file.exists():
-        return False
-    settings = tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {})
-    return "region" in settings
+        return {}
+    return dict(tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {}))
 
 
 if __name__ == "__main__":
