@@ -19,6 +19,7 @@ from gust import bootstrap
 from gust.model.deployment import WIDE
 from gust.services.context import Services
 from gust.store.keyspace import TABLE_DEFINITION
+from tests.environment import of_a_user
 
 UPLOADS = json.loads((Path(__file__).parent / "events/dag_processor_uploads.json").read_text())
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ sys.path.insert(0, {str(DOOR.parent)!r})
 import app
 app.services()
 """
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)  # noqa: S603 - our own program
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, env=of_a_user())  # noqa: S603 - our own program
 
 
 def test_the_state_machine_names_only_what_the_template_gives():

@@ -46,7 +46,7 @@ from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import crashes, leftovers, surroundings
+from gust.airflow_bridge import crashes, leftovers, speech, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
@@ -248,6 +248,7 @@ def _task_main(bundle: Path, workspace: Path) -> None:
 def enter_child(bundle: Path | None, workspace: Path) -> None:
     """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
     _die_first()
+    speech.in_the_order_said()
     logging.getLogger("httpx").setLevel(logging.NOTSET)
     surroundings.enter(bundle, workspace)
 

@@ -84,8 +84,8 @@ def parse_batch(
     key = progress_key(plan_key, batch)
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
-    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
+    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     finished = True
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
         is_first = number == 0 and not done and batch < WIDE

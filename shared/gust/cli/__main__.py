@@ -282,10 +282,19 @@ def deploy(arguments: list[str]) -> int:
     if shutil.which("make") is None:
         print("gust: make is missing; the layers are built with it.", file=sys.stderr)
         return 1
-    built = subprocess.run([sam, "build"], cwd=ROOT, check=False).returncode
+    from samtranslator.yaml_helper import yaml_parse
+
+    from gust.cli import layers
+
+    layers.note_inputs(ROOT)
+    built = subprocess.run([sam, "build", "--cached"], cwd=ROOT, check=False).returncode
     if built:
         print("gust: sam build failed, see above. Nothing was deployed.", file=sys.stderr)
         return built
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
+        print("gust: Lambda would refuse this. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
+        return 1
     first = ["--guided"] if not arguments and not _is_configured() else []
     return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
 

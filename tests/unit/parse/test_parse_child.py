@@ -12,6 +12,7 @@ import pytest
 
 from gust.airflow_bridge.child import OUTPUT_KEPT, run_in_child
 from gust.airflow_bridge.questions import FD
+from tests.environment import of_a_user
 
 MEMORY = 256 * 1024 * 1024
 
@@ -93,7 +94,7 @@ def test_what_a_child_started_ends_with_it(tmp_path: Path):
     pid_file = tmp_path / "pid"
 
     def work():
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=of_a_user())
         pid_file.write_text(str(process.pid))
         return b"done"
 
