@@ -32,6 +32,7 @@ fill_runtime() {
     alone=$out/lib/python3.12/site-packages
     mkdir -p "$alone"
     cp -R "$root/shared/gust" "$alone/gust"
+    sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" >"$alone/gust/VERSION"
     rm -rf "$alone/gust/local" "$alone/gust/cli"
     rm -f "$out/$swagger/"*.js "$out/$swagger/"*.css # layer web has them
 }

@@ -29,10 +29,11 @@ from gust.model.workload import (
     WakeRun,
     WakeWatcher,
 )
-from gust.services.advance import advance, put_off
+from gust.services.advance import advance
 from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
 from gust.services.deployment_turn import request_deployment
+from gust.services.give_up import put_off
 from gust.services.grant_slots import grant_slots
 from gust.services.settings_read import setting_changed
 from gust.services.tell_listeners import have_worker_tell
@@ -154,9 +155,9 @@ def look(at: Wake) -> None:
         case WakeRun(key=key):
             try:
                 advance(services, key)
-            except Exception:
-                put_off(services, key)
-                raise
+            except Exception as error:
+                if not put_off(services, key, error):
+                    raise
 
 
 def each_key(

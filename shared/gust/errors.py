@@ -113,6 +113,12 @@ class Forbidden(Rejected):
     status = 403
 
 
+class Unfinished(Rejected):
+    """A part of what was asked for is done, and the time that a request has is over. Asking again does the rest."""
+
+    status = 503
+
+
 class NotSupportedYet(Rejected):
     """The operation belongs to a feature this release does not have; the message names the feature."""
 

@@ -193,6 +193,7 @@ def test_a_try_that_ends_is_kept(store: Store) -> None:
     store.move(transition(again.after, state=S.UP_FOR_RETRY))
     store.move(transition(second, keeps_try=True, state=S.SCHEDULED, try_number=3))
     assert store.list_tries(first.key) == [again.finished_try, replace(second, state=S.FAILED)]
+    assert store.tries_of_run(first.key.run) == {(first.task_id, first.map_index): store.list_tries(first.key)}
     current = store.get_instance(first.key)
     assert current is not None
     assert current.try_number == 3

@@ -150,7 +150,7 @@ def test_an_answer_that_lambda_could_not_return_is_refused_with_the_reason(
 ) -> None:
     store.put_dag(None, Dag(dag_id="huge", description="é" * LARGEST_ANSWER))
     answer = handler(event(rawPath="/api/v2/dags/huge", headers={"accept-encoding": "identity"}), None)
-    assert answer["statusCode"] == 500
+    assert answer["statusCode"] == 406
     assert "bytes" in json.loads(answer["body"])["detail"]
 
 

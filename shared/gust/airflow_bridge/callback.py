@@ -61,11 +61,10 @@ def run_callback(
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
     try:
-        if workload.call is not None:
-            what = {"kind": CallbackKind.HOOK, "ti": None}
-            return _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
         what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
         output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
+        if workload.call is not None:
+            return output
         client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:

@@ -8,5 +8,6 @@ checkpoint.py  saves the emulator's state while it runs, and repairs what its re
 deployment.py  template.yaml → the emulator's CloudFormation
 web.py         layer `web`, packed from the installed Airflow
 dag_folder.py  keeps the bucket's dags/ in step with a folder
+parsing.py     tells the terminal how far the folder's parsing is
 processes.py   locks, ports, and processes that must not outlive us
 """

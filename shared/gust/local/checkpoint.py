@@ -87,6 +87,7 @@ def repair(checkpoint: Path) -> None:
     """Run once, after MiniStack has read `checkpoint` and before it serves: what its restart loses or leaves stuck."""
     _restore_streams(json.loads((checkpoint / _STREAMS).read_text()))
     _release_messages()
+    _forget_dead_executions()
 
 
 def _hurry() -> None:
@@ -153,3 +154,13 @@ def _release_messages() -> None:
             if message.get("receive_count", 0) > 0 and message["visible_at"] > now:
                 message["visible_at"] = now
                 message["receive_count"] -= 1
+
+
+def _forget_dead_executions() -> None:
+    """Executions that ran when the emulator ended do not go on. Their names are free again, so that who needs one of them
+    starts it anew: a deployment goes on under its own name."""
+    from ministack.services import stepfunctions
+
+    executions = stepfunctions._executions._data
+    for key in [key for key, each in executions.items() if each.get("error") == "States.ServiceRestart"]:
+        del executions[key]

@@ -13,27 +13,38 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import boto3
 from botocore.config import Config
 
-from gust.errors import GustError
+from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.objects import S3Objects
+from gust.errors import GustError, Stale
 from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
+from gust.local.parsing import ParseProgress, gather_progress
 from gust.local.web import packed_web
+from gust.store.dynamodb import DynamoDBStore
 
 _REGION: Final = "us-east-1"
 _ACCOUNT: Final = "000000000000"
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the DAG folder."""
 
-_PATIENCE: Final = 60.0
-"""Seconds until a start that does not get ready has failed."""
+_PATIENCE: Final = 300.0
+"""Seconds until a start has failed whose emulator or API does not answer. Parsing is no part of it."""
+
+_PATIENCE_IN_TROUBLE: Final = 60.0
+"""Seconds, where a function has failed already."""
+
+_TURN_OF_CUT_OFF: Final = timedelta(minutes=2)
+"""How long a deployment that the end of the stack cut off has to give a sign of life."""
 
 _STOP_PATIENCE: Final = 15.0
 
@@ -81,6 +92,7 @@ class LocalStack:
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
+        self._parsing: ParseProgress | None = None
         self._trouble: list[str] = []
         self._emulator_module = emulator
         self.endpoint = ""
@@ -114,7 +126,8 @@ class LocalStack:
         return emulator_client(service, self.endpoint)
 
     def start(self) -> None:
-        """Returns when the stack is ready. Raises InUseError, LocalStackError or DeploymentError."""
+        """Returns when the API answers; files are still being parsed then, and `run` tells how far that is. Raises
+        InUseError, LocalStackError or DeploymentError."""
         try:
             self._start()
         except BaseException:
@@ -132,19 +145,27 @@ class LocalStack:
         self.outputs = deployed.outputs
         self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")
+        objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
+        store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
+        self._parsing = ParseProgress(store, objects, self._told)
+        self._go_on_parsing(store, objects)
         if self._dags:
             self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
             self._folder.align()
+            self._parsing.expect()
         self._warm()
-        self._await_healthy()
+        self._await(self._is_answering, "The API did not answer", meanwhile=self._parsing.look)
         self._warm_workers()
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the folder in step until `stop` is set. Raises LocalStackError if the emulator dies."""
+        """Keep the folder in step, and tell of its parsing, until `stop` is set. Raises LocalStackError if the emulator
+        dies."""
         while not stop.wait(_LOOK_EVERY):
             self._require_emulator()
-            if self._folder:
-                self._folder.look()
+            if self._folder and self._folder.look() and self._parsing:
+                self._parsing.expect()
+            if self._parsing:
+                self._parsing.look()
 
     def stop(self) -> None:
         """End everything that this stack started; its state is saved. Calling it again does nothing."""
@@ -281,20 +302,37 @@ class LocalStack:
         if answer.get("FunctionError"):
             self._trouble.append(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
 
-    def _await_healthy(self) -> None:
-        self._await(self._is_healthy, "The stack did not get healthy")
-
-    def _is_healthy(self) -> bool:
+    def _is_answering(self) -> bool:
+        """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that are
+        overdue since the stack was last up, take as long as they take."""
         self._require_emulator()
-        health = self._get(self.url, "/api/v2/monitor/health")
-        return bool(health) and all(part.get("status") == "healthy" for part in health.values())  # type: ignore[union-attr]
+        health = self._get(self.url, "/api/v2/monitor/health") or {}
+        return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
 
-    def _await(self, condition: Callable[[], bool], otherwise: str) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _go_on_parsing(self, store: DynamoDBStore, objects: S3Objects) -> None:
+        """A deployment that the end of the stack cut off goes on under its own name, with all files that were parsed for
+        the same plan. The file that it was at has not killed its parser: the stack's end has."""
+        turn = store.deployment_turn()
+        if turn is None or not turn.holder:
+            return
+        gather_progress(objects, turn.holder)
+        # Until a function has started, which takes a while on a busy machine, no upload takes the turn for a dead one's.
+        until = datetime.now(UTC) + _TURN_OF_CUT_OFF
+        with contextlib.suppress(Stale):
+            store.move_deployment_turn(turn, replace(turn, until=until))
+        machine = StepFunctionsDeployments(self.outputs["DeployBundleArn"], self.client("stepfunctions"))
+        machine.start(turn.holder)
+
+    def _await(
+        self, condition: Callable[[], bool], otherwise: str, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        started = time.monotonic()
         while not condition():
-            if time.monotonic() > deadline:
+            patience = _PATIENCE_IN_TROUBLE if self._trouble else _PATIENCE
+            if time.monotonic() > started + patience:
                 trouble = "".join(f"\n  {line}" for line in self._trouble)
-                raise LocalStackError(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.{trouble}")
+                raise LocalStackError(f"{otherwise} in {patience:.0f} seconds. See {self.logs}.{trouble}")
+            meanwhile()
             time.sleep(0.1)
 
     def _require_emulator(self) -> None:

@@ -54,6 +54,8 @@ class DagRun:
     or was changed by a person afterwards; empty where something may still move, meaningless in a run that has not ended."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
+    stumbles: int = 0
+    """How often in a row a look at the run failed for what is in the run itself, and would fail again: see `give_up`."""
     held_by: str | None = None
     """The action of a person that is changing many instances of the run, or was the last to: nobody decides about half of
     it, nor by what was before it."""

@@ -1,7 +1,7 @@
 """One task instance: an item of at most 1 KB, so that every transition costs one write unit."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from gust.model.hitl import ParkedQuestion
@@ -96,6 +96,12 @@ class TaskInstance:
     @property
     def key(self) -> TaskInstanceKey:
         return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+    @property
+    def last_heard_of(self) -> datetime:
+        """The last sign of its worker: start, heartbeat or end."""
+        signs = [sign for sign in (self.start_date, self.heartbeat_at, self.end_date) if sign is not None]
+        return max(signs, default=datetime.min.replace(tzinfo=UTC))
 
     @property
     def duration(self) -> float | None:

@@ -26,7 +26,7 @@ class _OfDispatch(_Message):
     try_number: int
     dispatch_count: int
     token: str
-    """JWT, valid for this dispatch alone."""
+    """JWT, good for starting this dispatch alone: with the start it is exchanged."""
 
     @property
     def key(self) -> TaskInstanceKey:
@@ -38,7 +38,7 @@ class _OfDispatch(_Message):
 
 
 class TaskWorkload(_OfDispatch):
-    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but its own short-lived token."""
+    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but a token to begin with."""
 
     kind: Literal["task"] = "task"
     max_tries: int

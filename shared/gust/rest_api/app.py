@@ -62,7 +62,7 @@ from gust.rest_api.permissions import PERMISSIONS, authorize
 from gust.rest_api.readable import readable
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
-from gust.rest_api.web import base_path, web_files
+from gust.rest_api.web import accepts_gzip, base_path, web_files
 from gust.services.context import Services
 from gust.services.ports import User
 
@@ -233,17 +233,25 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
     headers = dict(answer.headers)
     if len(body) <= COMPRESS_FROM:
         return Response(answer.status, answer.content_type, body, headers)
-    if "gzip" in request_headers.get("accept-encoding", ""):
+    takes_gzip = accepts_gzip(request_headers)
+    if takes_gzip:
         packed = base64.b64encode(gzip.compress(body.encode(), compresslevel=5)).decode()
         if len(packed) < LARGEST_ANSWER:
             response = Response(answer.status, answer.content_type, packed, headers | {"Content-Encoding": "gzip"})
             response.base64_encoded = True
             return response
-    size = wire_size(body)
-    if size > LARGEST_ANSWER:
-        message = f"The answer has {size} bytes; a Lambda function can return no more than {LARGEST_ANSWER}"
-        return Response(500, "application/json", encode({"detail": message}))
+    if (size := wire_size(body)) > LARGEST_ANSWER:
+        return _too_large(size, takes_gzip=takes_gzip)
     return Response(answer.status, answer.content_type, body, headers)
+
+
+def _too_large(size: int, *, takes_gzip: bool) -> Response[str]:
+    what = f"The answer has {size} bytes, and no more than {LARGEST_ANSWER} can be sent"
+    if takes_gzip:
+        detail = f"{what}, even compressed: ask for less at a time, or read a value this large in a task"
+        return Response(413, "application/json", encode({"detail": detail}))
+    detail = f"{what} without compression: send 'Accept-Encoding: gzip' (curl --compressed), or ask for less at a time"
+    return Response(406, "application/json", encode({"detail": detail}), {"Vary": "Accept-Encoding"})
 
 
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:

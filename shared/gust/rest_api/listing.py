@@ -22,6 +22,9 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 DEFAULT_LIMIT: Final = 50
 MAXIMUM_LIMIT: Final = 100
 """A larger `limit` is lowered to this without a word, as Airflow does."""
+MAXIMUM_BATCH: Final = 10_000
+"""A larger `page_limit` of a batch list, which has no maximum in Airflow, is lowered to this: an answer has to be made in
+time, and to fit into what a Lambda function returns."""
 COUNT_LIMIT: Final = 50_000
 """`total_entries` of a list read by cursor is not counted beyond this."""
 MAXIMUM_SORT_CRITERIA: Final = 10
@@ -290,9 +293,14 @@ class Position:
         return compared < 0 if self.backward else compared > 0
 
 
+LOOKED_THROUGH: Final = 100_000
+"""Rows that a walk reads for one page at most: some seconds of the thirty that an HTTP API waits."""
+
+
 class Walk(Generic[RowT]):
     """Rows in order, read as they are asked for; those that are wanted come out. A walk gives up after so many that were
-    not, and then says where it stands: a page need not be full to be followed by another."""
+    not, and then says where it stands: a page need not be full to be followed by another. Without such patience it refuses
+    to go on after `LOOKED_THROUGH` rows: Problem 400."""
 
     def __init__(self, rows: Iterable[RowT], wants: Callable[[RowT], bool], *, patience: int | None) -> None:
         self._rows = rows
@@ -303,7 +311,12 @@ class Walk(Generic[RowT]):
 
     def __iter__(self) -> Iterator[RowT]:
         passed = 0
-        for row in self._rows:
+        for read, row in enumerate(self._rows):
+            if read == LOOKED_THROUGH:
+                raise bad_request(
+                    f"{LOOKED_THROUGH} rows were looked through and the page is not full yet: "
+                    "ask for a shorter time, for a smaller offset, or with fewer filters"
+                )
             if self._wants(row):
                 yield row
                 continue

@@ -23,6 +23,7 @@ from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
+from gust.model.moment import later
 from gust.model.pool import THE_RUN, pool_of
 from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
@@ -241,7 +242,7 @@ class _Deciding:
     def _run_deadline(self) -> datetime | None:
         if self.spec.dagrun_timeout is None or self.run.start_date is None:
             return None
-        return self.run.start_date + timedelta(seconds=self.spec.dagrun_timeout)
+        return later(self.run.start_date, self.spec.dagrun_timeout)
 
     def _time_out(self) -> Decision:
         reason = f"The run took longer than its dagrun_timeout of {timedelta(seconds=self.spec.dagrun_timeout or 0)}."
@@ -269,7 +270,7 @@ class _Deciding:
 
     def _lost_at(self, instance: TaskInstance) -> datetime:
         signs = [sign for sign in (instance.start_date, instance.heartbeat_at) if sign is not None]
-        return max(signs, default=self.now) + self.config.heartbeat_timeout
+        return later(max(signs, default=self.now), self.config.heartbeat_timeout)
 
     def _stuck_at(self, instance: TaskInstance) -> datetime:
         return (instance.queued_at or instance.scheduled_at or self.now) + self.config.queued_timeout
@@ -888,7 +889,7 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         kwargs=arguments.get("trigger_kwargs") or {},
         next_method=arguments["next_method"],
         next_kwargs=arguments.get("next_kwargs"),
-        timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
+        timeout_at=later(now, min(timeouts)) if timeouts else None,
     )
 
 

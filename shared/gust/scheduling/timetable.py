@@ -355,10 +355,10 @@ class _Delta:
     delta: Delta
 
     def after(self, moment: datetime) -> datetime:
-        return moment + self.delta
+        return _shifted(moment, self.delta)
 
     def before(self, moment: datetime) -> datetime:
-        return moment - self.delta
+        return _shifted(moment, -self.delta)
 
     def at_or_after(self, moment: datetime) -> datetime:
         return moment
@@ -378,14 +378,14 @@ class _Trigger:
     def next_run(self, last: NextRun | None, restriction: Restriction, now: datetime) -> NextRun | None:
         covered = _covered(last)
         at = self.next_moment(covered.end if covered else None, restriction, now)
-        return None if at is None else NextRun(at, DataInterval(at - self.interval, at))
+        return None if at is None else NextRun(at, DataInterval(_shifted(at, -self.interval), at))
 
     def next_moment(self, last: datetime | None, restriction: Restriction, now: datetime) -> datetime | None:
         at = max(self._candidates(last, restriction, now))
         return None if _is_after(at, restriction.latest) else at
 
     def manual_interval(self, run_after: datetime) -> DataInterval:
-        return DataInterval(run_after - self.interval, run_after)
+        return DataInterval(_shifted(run_after, -self.interval), run_after)
 
     def _candidates(self, last: datetime | None, restriction: Restriction, now: datetime) -> Iterator[datetime]:
         if not restriction.catchup:
@@ -516,6 +516,14 @@ class _Intervals:
         last_start = self.schedule.before(now)
         start = last_start if self.schedule.after(last_start) == now else self.schedule.before(last_start)
         return max(start, self.schedule.at_or_after(earliest)) if earliest is not None else start
+
+
+def _shifted(moment: datetime, delta: Delta) -> datetime:
+    """Raises NoMoment where the calendar ends before."""
+    try:
+        return moment + delta
+    except (OverflowError, ValueError) as problem:
+        raise NoMoment(f"{delta} from {moment}") from problem
 
 
 def _rounded(moment: datetime, delta: Delta, anchor: datetime) -> datetime:

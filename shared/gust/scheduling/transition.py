@@ -265,7 +265,8 @@ def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime 
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any unfinished → skipped.
 
-    The run's `dagrun_timeout` has passed; a worker that still runs is told at its heartbeat.
+    The run has ended before it: the run's `dagrun_timeout` has passed, or no scheduler can decide about the run. A worker
+    that still runs is told at its heartbeat.
     """
     _require("time_out", before, before.state in UNFINISHED)
     return Transition("time_out", before, _ended(before, S.SKIPPED, at, reason))

@@ -50,9 +50,7 @@ STANDSTILL: Final = timedelta(hours=1)
 """A run that nothing can move but another run's end or a person is looked at so often, lest it be forgotten."""
 
 FORBEARANCE: Final = timedelta(minutes=2)
-"""A run that has been due for so long and could not be brought forward is not about to be."""
-
-PUT_OFF_BY: Final = timedelta(minutes=10)
+"""A moment that a deadline is before the run's own by more than this is worth a write."""
 
 FIRST_STEP: Final = 10
 """So many instances are sent and written at first: a batch of SQS."""
@@ -100,6 +98,7 @@ def advance(services: Services, key: DagRunKey) -> None:
                 await_turn(services, run, lane, now=now)
                 run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
             decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
+            decision = without_stumbles(run, decision)
             if carry_out(services, spec, run, decision, now=now):
                 return None
         except LimitReached as limit:
@@ -231,6 +230,13 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
     )
 
 
+def without_stumbles(run: DagRun, decision: Decision) -> Decision:
+    """The run can be decided again: what `put_off` counted is forgotten with the decision's last write."""
+    if not run.stumbles:
+        return decision
+    return replace(decision, run=replace(decision.run or run, stumbles=0))
+
+
 def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
     """The pools that the DAG's tasks name. Most name none but the default one, which was read with the DAG."""
     others = pool_names(spec) - {DEFAULT_POOL}
@@ -242,16 +248,6 @@ def load_limits_of_tasks(services: Services, spec: DagSpec) -> dict[str, int]:
     limited = [t for t in spec.tasks.values() if t.max_active_tis_per_dag is not None]
     limits = [of_task(spec.dag_id, task.task_id) for task in limited]
     return {limit: services.store.slots_used(limit) for limit in limits}
-
-
-def put_off(services: Services, key: DagRunKey) -> None:
-    """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
-    that it neither keeps the ticks busy nor looks as if all timers were stuck."""
-    run, now = services.store.get_run(key), services.clock.now()
-    if run is None or (run.is_finished and not run.calls_back) or run.due_at is None or run.due_at > now - FORBEARANCE:
-        return
-    with suppress(StaleDagRun):
-        services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
 
 
 def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision, *, now: datetime) -> bool:

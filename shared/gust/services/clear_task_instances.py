@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
 
-from gust.errors import Conflict, NotFound
+from gust.errors import BadRequest, Conflict, NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import UNMAPPED, DagRunKey
@@ -27,6 +29,12 @@ from gust.services.edit_run import Edit, Edited, edit_run
 from gust.services.find_task_instances import all_instances
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
+
+MOST_RUNS: Final = 2000
+"""Runs that one action of a person concerns at most. Each is read, and some are written."""
+
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +104,16 @@ def queue_new_tasks(services: Services, key: DagRunKey) -> DagRun:
 
 
 def runs_between(services: Services, dag_id: str, start: datetime | None, end: datetime | None) -> list[DagRunKey]:
-    """Runs whose logical date lies between, both included; all runs where neither is given. Latest last."""
-    return [
-        run.key
-        for run in reversed(services.store.list_runs(dag_id))
-        if (start is None or (run.logical_date is not None and run.logical_date >= start))
-        and (end is None or (run.logical_date is not None and run.logical_date <= end))
-    ]
+    """Runs whose logical date lies between, both included; all runs where neither is given. Latest last. Raises BadRequest
+    for more than `MOST_RUNS`."""
+    if start is None and end is None:
+        keys = [run.key for run in reversed(services.store.list_runs(dag_id, limit=MOST_RUNS + 1))]
+    else:
+        found = services.store.runs_of_dates(dag_id, start or _EARLIEST, end or _LATEST)
+        keys = [run.key for run in islice(found, MOST_RUNS + 1)]
+    if len(keys) > MOST_RUNS:
+        raise BadRequest(f"More than {MOST_RUNS} runs of {dag_id} are concerned: ask for a shorter time")
+    return keys
 
 
 def with_relatives(

@@ -102,6 +102,8 @@ class XCom:
     skip_decision: dict[str, Any] | None = None
     """What the scheduler must know of the value, where it says whom a branch skips."""
     dag_result: bool = False
+    dispatch_count: int | None = None
+    """Of the dispatch that pushed it. `None`: a person did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,9 @@ class RunStore(Protocol):
     def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
         """Finished tries before the current one, oldest first."""
 
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        """The same of all instances of the run that have any, by task id and map index, with one query."""
+
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
 
@@ -356,10 +361,10 @@ class XComStore(Protocol):
     """XCom values of any size up to 50 MB; large ones go to the bucket, unseen by the caller."""
 
     def put_xcom(self, xcom: XCom) -> None:
-        """Store or replace. Also notes the name in the instance's `pushed_keys`/`xcom_lengths` where
-        `xcom.mapped_length` is given, and `xcom.skip_decision` in its own; raises StaleTaskInstance then, and stores
-        nothing, unless the instance runs.
-        Raises Invalid where the value is larger than 50 MB."""
+        """Store or replace; raises StaleTaskInstance where a later dispatch than `xcom.dispatch_count` pushed the name. Also
+        notes the name in the instance's `pushed_keys`/`xcom_lengths` where `xcom.mapped_length` is given, and
+        `xcom.skip_decision` in its own; raises StaleTaskInstance then, and stores nothing, unless the instance runs this
+        dispatch. Raises Invalid where the value is larger than 50 MB."""
 
     def create_xcom(self, xcom: XCom) -> None:
         """Store it, and note nothing. Raises AlreadyExists where there is one, Invalid where it is larger than 50 MB."""
@@ -378,8 +383,9 @@ class XComStore(Protocol):
     ) -> list[XCom]:
         """In order of task_id, map_index, name."""
 
-    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
-        """Delete one, or all of the instance. Deleting what is not there is no error."""
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None, *, dispatch_count: int | None = None) -> None:
+        """Delete one, or all of the instance. Deleting what is not there is no error. Raises StaleTaskInstance where
+        `dispatch_count` asks for one that a later dispatch pushed."""
 
 
 class HITLStore(Protocol):
@@ -1014,10 +1020,10 @@ class Tokens(Protocol):
     The two have different audiences: neither is accepted where the other belongs."""
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
-        """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+        """`in_message`, for the worker that shall run the dispatch, or for the triggerer where the instance is deferred."""
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
-        """For the worker that shall run it: valid for one dispatch of one callback."""
+        """`in_message`, for the worker that shall run it: valid for one dispatch of one callback."""
 
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
         """For the worker that shall test the connection: it gives no access to anything else."""
@@ -1025,8 +1031,11 @@ class Tokens(Protocol):
     def for_parser(self, *, now: datetime) -> str:
         """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
 
+    def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
+        """For a message: good for starting the dispatch alone, for as long as a message may wait."""
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
-        """A new token for the same dispatch."""
+        """A short-lived token for a dispatch that has begun."""
 
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
         """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""

@@ -9,7 +9,8 @@ the next try waits for: no two tries of an instance run beside each other.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
 from gust.model.dag_run import DagRun
@@ -25,6 +26,10 @@ from gust.services.clear_task_state import clear_task_state_on_success
 from gust.services.context import Services
 from gust.services.emit_asset_events import OutletEvent, emit_asset_events
 from gust.services.specs import spec_of_instance
+
+LAST_WORDS: Final = timedelta(seconds=90)
+"""After the last sign of its worker, for which a try may speak that has reported its end. Airflow's supervisor gives the
+process 20 seconds for its callbacks (`task_success_overtime`), and its last heartbeat may be as old as that."""
 
 
 def report_success(
@@ -204,13 +209,15 @@ def _in_hand(dispatch: Dispatch, before: TaskInstance, or_already: S | None) -> 
 
 
 def present_dispatch(services: Services, dispatch: Dispatch) -> TaskInstance:
-    """The instance while the dispatch is its last: it runs, or has ended and nothing has taken its place.
+    """The instance while the dispatch is its last: it runs, or has just ended and nothing has taken its place.
 
     Airflow's task runner pushes the XComs of operator links, and runs callbacks, after it has reported the end. Raises
     NotFound and Conflict as `running` does.
     """
     found = known(services, dispatch)
     if not dispatch.is_current(found) or found.state in {None, S.SCHEDULED, S.QUEUED, S.RESTARTING}:
+        raise not_running(found)
+    if found.state is not S.RUNNING and found.last_heard_of + LAST_WORDS < services.clock.now():
         raise not_running(found)
     return found
 

@@ -6,6 +6,7 @@ Only the first word counts: the instance leaves `deferred` with it, and whoever 
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -95,8 +96,15 @@ def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Map
     if change.after.state is not S.UP_FOR_RETRY:
         for name, value in xcoms.items():
             # Airflow 3.3 stores what a trigger pushes as text that holds JSON, and who pulls it gets the text.
-            services.store.put_xcom(XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
+            _push(services, before, XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
     move(services, change)
+
+
+def _push(services: Services, before: TaskInstance, xcom: XCom) -> None:
+    try:
+        services.store.put_xcom(replace(xcom, dispatch_count=before.dispatch_count))
+    except StaleTaskInstance as stale:
+        raise no_longer_deferred(stale.current) from stale
 
 
 def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:

@@ -131,7 +131,7 @@ def _send(
     workload = WatcherWorkload(
         watcher_id=after.watcher_id,
         life=after.life,
-        token=services.tokens.renewed(caller_of(after), now=now),
+        token=services.tokens.in_message(caller_of(after), now=now),
         bundle_version=after.bundle_version,
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,

@@ -9,7 +9,7 @@ names; a field that has its default is left out (`items.py`).
     DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
-    finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
+    finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries (of a run: tries_of_run)
     rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
                                                                                            list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
@@ -127,6 +127,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_, create_, change_setting  1 WRU per KB
+    what a worker writes   1 RRU more, to see whether its word still counts: rendered fields, XComs, variables, state stores
     settings_by_age        1 RRU per 4 KB of all of them
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
     logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
@@ -243,8 +244,17 @@ def finished_try(key: TaskInstanceKey, try_number: int) -> Key:
     return Key(run_partition(key.run), f"{finished_tries(key)}{try_number:06d}")
 
 
+FINISHED_TRIES: Final = "TRY#"
+
+
 def finished_tries(key: TaskInstanceKey) -> str:
-    return f"TRY#{_of_instance(key)}#"
+    return f"{FINISHED_TRIES}{_of_instance(key)}#"
+
+
+def finished_try_of(key: Key) -> tuple[str, int]:
+    """(task_id, map_index) from a key that `finished_try` made."""
+    task_id, map_index, _ = key.sk.removeprefix(FINISHED_TRIES).split("#")
+    return unescape(task_id), int(map_index)
 
 
 def rendered_fields(key: TaskInstanceKey) -> Key:

@@ -359,6 +359,11 @@ class MemoryStore(
         return [as_stored(instance) for _, instance in sorted(self._tries[key].items())]
 
     @_alone
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        its = sorted((one for one in self._tries if one.run == key and self._tries[one]), key=str)
+        return {(one.task_id, one.map_index): self.list_tries(one) for one in its}
+
+    @_alone
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         stored_by, _ = self._rendered_fields.get(key, (0, ""))
         if stored_by > dispatch_count:
@@ -393,6 +398,7 @@ class MemoryStore(
 
     @_alone
     def put_xcom(self, xcom: XCom) -> None:
+        self._check_is_no_later_push(xcom.key, xcom.name, xcom.dispatch_count)
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
@@ -436,13 +442,21 @@ class MemoryStore(
         ]
 
     @_alone
-    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None, *, dispatch_count: int | None = None) -> None:
+        if name is not None:
+            self._check_is_no_later_push(key, name, dispatch_count)
         for found in [k for k in self._xcoms if k[0] == key and name in (None, k[1])]:
             del self._xcoms[found]
 
+    def _check_is_no_later_push(self, key: TaskInstanceKey, name: str, dispatch_count: int | None) -> None:
+        found = self._xcoms.get((key, name))
+        if found and dispatch_count is not None and (found[0].dispatch_count or 0) > dispatch_count:
+            raise StaleTaskInstance(f"{key}: a later dispatch has pushed {name!r}", None)
+
     def _note_push(self, xcom: XCom) -> None:
         noted = self._current(xcom.key)
-        if noted.state is not TaskInstanceState.RUNNING:
+        is_other = xcom.dispatch_count not in (None, noted.dispatch_count)
+        if noted.state is not TaskInstanceState.RUNNING or is_other:
             raise StaleTaskInstance(f"put_xcom: {xcom.key} is not running", self.get_instance(xcom.key))
         if xcom.mapped_length is not None:
             noted = replace(

@@ -1,6 +1,6 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
 from gust.model.dispatch import OF_DAGS, OF_FILES
 from gust.model.variable import VARIABLES, Variable
 from gust.services.settings_read import VERSION_HEADER, version_of, version_of_keys
@@ -29,7 +29,7 @@ def get_variable(call: Call[None, None]) -> Answer:
     return Answer(body={"key": key, "value": variable.value}, headers={VERSION_HEADER: version_of(stored)})
 
 
-@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY)
+@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     # A variable's value is text: Airflow stores what is not as its str(), the text "None" included.
     variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
@@ -37,7 +37,7 @@ def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     return Answer(201, {"message": "Variable successfully set"})
 
 
-@routes.delete("/{variable_key:path}", scopes=EVERYBODY)
+@routes.delete("/{variable_key:path}", scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def delete_variable(call: Call[None, None]) -> Answer:
     call.services.store.delete_setting(VARIABLES, call.path["variable_key"])
     return NO_CONTENT

@@ -326,6 +326,15 @@ class DynamoDBRuns(DynamoDBHistory):
         found = self._table.query(keyspace.run_partition(key.run), begins_with=keyspace.finished_tries(key))
         return [read_instance(key, item) for item in found]
 
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        found: dict[tuple[str, int], list[TaskInstance]] = {}
+        for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.FINISHED_TRIES):
+            task_id, map_index = keyspace.finished_try_of(key_of(item))
+            found.setdefault((task_id, map_index), []).append(
+                read_instance(key.task_instance(task_id, map_index), item)
+            )
+        return found
+
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         where = keyspace.rendered_fields(key)
         item = self._documents.keep(where.pk, "rendered_fields", dict(fields))
