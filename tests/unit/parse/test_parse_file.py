@@ -128,6 +128,18 @@ def test_variables_and_connections_of_the_environment(bundle, monkeypatch):
     assert bundle.dag_ids("d.py") == ["by_default", "db.example.com", "from_environment"]
 
 
+def test_a_dag_knows_which_files_code_made_it(bundle):
+    bundle.write("helper.py", "from airflow.sdk import DAG\nwith DAG('helper') as dag: pass\n")
+    bundle.write("factory.py", "from airflow.sdk import DAG\ndef made(name): return DAG(name)\n")
+    bundle.write(
+        "d.py",
+        "from airflow.sdk import DAG\nimport helper\nfrom factory import made\nmine, theirs = DAG('mine'), made('x')\n",
+    )
+    made_in = {dag.dag_id: dag.made_in for dag in bundle.parse("d.py").dags}
+    assert made_in == {"mine": "d.py", "helper": "helper.py", "x": "factory.py"}
+    assert [dag.made_in for dag in bundle.parse("helper.py").dags] == ["helper.py"]
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
