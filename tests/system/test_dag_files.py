@@ -95,6 +95,22 @@ FOLDER = """
 """
 
 
+IMPORTED = """
+    from airflow.sdk import DAG, task
+
+    HELPER = "shared"
+    with DAG("imported_by_another", schedule=None):
+        task(lambda: 1, task_id="one")()
+"""
+
+IMPORTING = """
+    from airflow.sdk import DAG, task
+    from imported_by_another import HELPER
+
+    with DAG("imports_another", schedule=None):
+        task(lambda: HELPER, task_id="two")()
+"""
+
 LINKS = """
     from datetime import datetime
     from airflow.configuration import conf
@@ -186,6 +202,8 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
         "imports_app.py": IMPORTS,
         "toplevel.py": VARIABLE,
         "reads_dags_folder.py": FOLDER,
+        "imported_by_another.py": IMPORTED,
+        "imports_another.py": IMPORTING,
         "mail_links.py": LINKS,
     }
     for path, text in files.items():
@@ -221,6 +239,12 @@ def test_variables_and_connections_at_the_top_of_a_file(gust: LocalGust) -> None
     gust.await_dag("toplevel", since=first["last_parsed_time"])
     tasks = gust.api.call("GET", "/api/v2/dags/toplevel/tasks")["tasks"]
     assert {each["task_id"] for each in tasks} == {"load_x", "load_y"}
+
+
+def test_a_file_may_import_another_ones_dag(gust: LocalGust) -> None:
+    gust.await_dag("imports_another")
+    assert gust.await_dag("imported_by_another")["relative_fileloc"] == "imported_by_another.py"
+    assert not [file for file in gust.import_errors() if "another" in file]
 
 
 def test_a_file_finds_its_folder_and_a_task_python_and_airflow(gust: LocalGust) -> None:
