@@ -1,5 +1,6 @@
 """One file's outcome: DAGs, import errors as Airflow words them, and what it depends on."""
 
+import json
 import zipfile
 from pathlib import Path
 from textwrap import dedent
@@ -138,6 +139,16 @@ def test_a_dag_knows_which_files_code_made_it(bundle):
     made_in = {dag.dag_id: dag.made_in for dag in bundle.parse("d.py").dags}
     assert made_in == {"mine": "d.py", "helper": "helper.py", "x": "factory.py"}
     assert [dag.made_in for dag in bundle.parse("helper.py").dags] == ["helper.py"]
+
+
+def test_a_timetable_that_describes_itself_with_nothing(bundle):
+    """Airflow answers an empty text, which the UI's lists do not leave out."""
+    bundle.write(
+        "d.py", "from datetime import timedelta\nfrom airflow.sdk import DAG\ndag = DAG('d', schedule=timedelta(1))"
+    )
+    (dag,) = bundle.parse("d.py").dags
+    timetable = json.loads(bundle.objects.get(dag.spec_key))["timetable"]
+    assert (timetable["summary"], timetable["description"]) == ("1 day, 0:00:00", "")
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
