@@ -43,6 +43,11 @@ LAYER_BIN: Final = "/opt/bin"
 """Where Lambda unpacks our layer's commands: `python` with the layer's packages, and `airflow`."""
 
 
+NO_DATABASE: Final = "sqlite://"
+"""One in memory, empty. Airflow closes its database to a task by an address with which no process that the task starts can
+even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
+
+
 def enter(bundle: Path | None, workspace: Path) -> None:
     """Make this process one in which a user's code may run: in `workspace`, with the plugins and modules of `bundle`. For a
     child made for one bundle; our modules that are not imported yet may be out of its reach afterwards."""
@@ -74,6 +79,8 @@ def _set_environment() -> None:
         is_class_of_ours = name.startswith("AIRFLOW__") and f"{gust.__name__}.airflow_bridge." in value
         if name.startswith(OURS) or name in OUR_CLIENTS or is_class_of_ours:
             del os.environ[name]
+    os.environ.pop("AIRFLOW__CORE__SQL_ALCHEMY_CONN", None)
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = NO_DATABASE
     own = os.path.dirname(sys.executable)
     commands = [LAYER_BIN, own] if os.path.exists(f"{LAYER_BIN}/airflow") else [own]
     os.environ["PATH"] = os.pathsep.join([*commands, os.environ.get("PATH", os.defpath)])

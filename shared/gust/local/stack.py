@@ -165,7 +165,7 @@ class LocalStack:
             self._told(f"Ended {left_over} processes that a killed stack had left behind.")
         self._start_emulator()
         self._told("Emulator is up. Deploying template.yaml …")
-        deployed = deployment.deploy(self._root, self.client, self._parameters)
+        deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)
         self.outputs = deployed.outputs
         self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")

@@ -118,7 +118,11 @@ def test_the_working_directory_is_empty_and_the_childs_own(bundle, tmp_path):
     assert first[0] == first[2] != second[0]
 
 
-def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_path):
+def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_path, monkeypatch):
+    # As Airflow's supervisor leaves it for a task.
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
+    monkeypatch.setenv("AIRFLOW__CORE__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
+
     def look() -> list[str]:
         return [output_of("python", "-c", "import airflow; print(airflow.__file__)"), output_of("airflow", "version")]
 
