@@ -21,11 +21,11 @@ from typing import Any, Final
 import boto3
 import psutil
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.objects import S3Objects
-from gust.errors import GustError, Stale, Unwell
+from gust.errors import GustError, Stale
 from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
@@ -121,6 +121,7 @@ class LocalStack:
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
         self._unsaved_told = 0.0
+        self._trouble_told = ""
         self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
@@ -182,7 +183,7 @@ class LocalStack:
             self._folder.align()
             self._parsing.expect()
         self._warm()
-        self._await(self._is_answering, "The API did not answer", meanwhile=self._parsing.look)
+        self._await(self._is_answering, "The API did not answer", meanwhile=self._tell_of_parsing)
         self._warm_workers()
 
     def run(self, stop: threading.Event) -> None:
@@ -190,15 +191,21 @@ class LocalStack:
         dies."""
         while not stop.wait(_LOOK_EVERY):
             self._require_emulator()
-            self._look_at_the_disk()
+            with self._trying_again():
+                self._look_at_the_disk()
             if self._is_full:
                 continue
-            with self._as_long_as_there_is_room():
+            with self._trying_again():
                 if self._folder and self._folder.look() and self._parsing:
                     self._parsing.expect()
-                if self._parsing:
-                    self._parsing.look()
-            self._tell_of_waiting_tasks()
+            self._tell_of_parsing()
+            with self._trying_again():
+                self._tell_of_waiting_tasks()
+
+    def _tell_of_parsing(self) -> None:
+        with self._trying_again():
+            if self._parsing:
+                self._parsing.look()
 
     def _look_at_the_disk(self) -> None:
         """Tell that it is full, and that it no longer is; then a deployment that found no room is made up for."""
@@ -207,36 +214,38 @@ class LocalStack:
             return
         self._look_at_disk_at = now + _LOOK_AT_DISK_EVERY
         state = self._control("storage")
-        was_full, self._is_full = self._is_full, bool(state["full"])
-        if self._is_full and not was_full:
+        is_full = bool(state["full"])
+        if is_full and not self._is_full:
             self._told(
                 f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
                 f"task begun until {state['wanted'] // 1_000_000} MB are free."
             )
-        if not self._is_full and state["unsaved"] > self._unsaved_told + _UNSAVED_LONG:
+        elif self._is_full and not is_full:
+            if self._folder and self._parsing:
+                self._folder.align()
+                self._parsing.expect()
+            self._told("There is room on the disk again: going on.")
+        elif state["unsaved"] > self._unsaved_told + _UNSAVED_LONG and not is_full:
             self._told(
                 f"The state has not been saved for {state['unsaved']:.0f} s: kill -9 would lose that. See {self.logs}."
             )
             self._unsaved_told = state["unsaved"]
         elif not state["unsaved"]:
             self._unsaved_told = 0.0
-        if was_full and not self._is_full:
-            self._told("There is room on the disk again: going on.")
-            with self._as_long_as_there_is_room():
-                if self._folder and self._parsing:
-                    self._folder.align()
-                    self._parsing.expect()
+        self._is_full = is_full
 
     @contextlib.contextmanager
-    def _as_long_as_there_is_room(self) -> Iterator[None]:
-        """The bucket takes nothing while the disk is full; the folder is aligned with it afterwards."""
+    def _trying_again(self) -> Iterator[None]:
+        """What the emulator does not do now, on a busy machine or a full disk, the next look asks for again. Raises
+        LocalStackError if the emulator has ended."""
         try:
             yield
-        except (ClientError, Unwell):
-            self._look_at_disk_at = 0.0
-            self._look_at_the_disk()
-            if not self._is_full:
-                raise
+        except (ClientError, BotoCoreError, GustError, OSError, http.client.HTTPException) as problem:
+            self._require_emulator()
+            said = str(problem) or type(problem).__name__
+            if said != self._trouble_told and not self._is_full:
+                self._trouble_told = said
+                self._told(f"Trying again: {said}")
 
     def _tell_of_waiting_tasks(self) -> None:
         """Why queued tasks do not start, once a minute while there are such."""
