@@ -15,6 +15,7 @@ from gust.aws.invoke import LambdaInvoker
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
 from gust.services.deployment_turn import request_deployment
+from gust.services.fail_deployment import fail_deployment
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
@@ -24,7 +25,7 @@ PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """SQS's batch of bucket events, or one step of the state machine: `{"step": "snapshot" | "activate", …}`."""
+    """SQS's batch of bucket events, or one step of the state machine: `{"step": "snapshot" | "activate" | "fail", …}`."""
     if "Records" in event:
         return on_upload(event)
     match event["step"]:
@@ -34,6 +35,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             answer = activate(
                 services(), event["plan"], event["deployment"], paused_at_creation=PAUSED_AT_CREATION
             ).to_event()
+        case "fail":
+            fail_deployment(services(), event["deployment"], event["error"])
+            answer = {}
         case step:
             raise ValueError(f"deploy_bundle has no step {step!r}")
     log.info("deploying", step=event["step"], answer=answer)

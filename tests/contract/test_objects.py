@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -54,6 +55,21 @@ def test_content_addressed_objects_are_written_once(objects: Objects) -> None:
     assert objects.get("specs/1.json") == b"first"
 
 
+def test_a_file_goes_up_and_comes_down_in_chunks(objects: Objects) -> None:
+    body = bytes(range(256)) * 10_000
+    with TemporaryFile() as file:
+        file.write(body)
+        objects.put_once("large", file)
+    with TemporaryFile() as file:
+        objects.put_once("large", file)
+        objects.download("large", file)
+        file.seek(0)
+        assert file.read() == body
+    assert objects.entries("la")["large"].size == len(body)
+    with TemporaryFile() as file, pytest.raises(NotFound):
+        objects.download("nowhere", file)
+
+
 def test_a_list_tells_the_hash_of_the_content(objects: Objects) -> None:
     for key in ("dags/b.py", "dags/a.py", "dagsx/c.py", "other"):
         objects.put(key, key.encode())
@@ -101,8 +117,8 @@ def refusal(code: str, status: int) -> ClientError:
 
 def test_every_page_of_a_list_is_read(aws: Aws, bucket: str) -> None:
     pages = [
-        {"Contents": [{"Key": "a", "ETag": '"1"'}], "IsTruncated": True, "NextContinuationToken": "t"},
-        {"Contents": [{"Key": "b", "ETag": '"2"'}], "IsTruncated": False},
+        {"Contents": [{"Key": "a", "ETag": '"1"', "Size": 1}], "IsTruncated": True, "NextContinuationToken": "t"},
+        {"Contents": [{"Key": "b", "ETag": '"2"', "Size": 1}], "IsTruncated": False},
     ]
     wire = Wire(aws.s3, list_objects_v2=pages)
     assert S3Objects(bucket, wire).list("") == {"a": "1", "b": "2"}

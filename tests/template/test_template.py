@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -95,6 +97,15 @@ def test_a_message_stays_hidden_longer_than_its_function_may_run(resources: Reso
         assert queue["Properties"]["VisibilityTimeout"] > function["Properties"]["Timeout"], name
 
 
+def test_a_worker_can_hide_its_message_and_failing_does_not_use_it_up(resources: Resources) -> None:
+    """What fails comes again after seconds: few receives would be over before a service is well again."""
+    assert resources["WorkerFunction"]["Properties"]["Environment"]["Variables"]["GUST_TASK_QUEUE_URL"]
+    (hides,) = [s for s in statements(resources["WorkerRole"]) if "sqs:ChangeMessageVisibility" in as_list(s["Action"])]
+    assert logical_id(hides["Resource"]) == "TasksQueue"
+    receives = resources["TasksQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+    assert sum(COMES_BACK_AFTER[min(n, len(COMES_BACK_AFTER) - 1)] for n in range(receives)) > 300
+
+
 def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:
     """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
@@ -151,6 +162,13 @@ def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Reso
     assert resources["ExecutionApiFunction"]["Properties"]["FunctionName"] == {
         "Fn::Sub": "${AWS::StackName}-execution-api"
     }
+
+
+@pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
+def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
+    """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
+    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
+    assert disk > 3 * LARGEST_FOLDER
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
@@ -350,7 +368,31 @@ def test_the_routes_that_check_signatures_are_those_whose_signers_are_believed(s
         route["Properties"]["RouteKey"]: route["Properties"]["AuthorizationType"]
         for _, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route")
     }
-    assert routes == {"$default": "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+    assert routes == {"$default": "NONE", STATIC_FILES: "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+
+
+STATIC_FILES = "GET /static/{proxy+}"
+
+
+def test_what_anybody_may_ask_of_the_api_has_a_price_limit(resources: Resources, source: dict[str, Any]) -> None:
+    stage = resources["HttpApiStage"]["Properties"]
+    for settings in (stage["DefaultRouteSettings"], stage["RouteSettings"][STATIC_FILES]):
+        assert settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"]
+    dollars_a_gigabyte, largest = 0.09, 0.0021
+    rate = stage["RouteSettings"][STATIC_FILES]["ThrottlingRateLimit"]
+    assert rate * largest * 3600 * dollars_a_gigabyte < 10
+    assert (
+        "StaticFilesRoute" in source["Resources"]["HttpApiStage"]["DependsOn"]
+    )  # else CloudFormation knows no such route
+    assert source["Parameters"]["ApiConcurrency"]["Default"] == 0  # a new account has none to reserve
+
+
+def test_every_request_leaves_a_line_without_what_is_secret_in_its_query(resources: Resources) -> None:
+    log = resources["HttpApiStage"]["Properties"]["AccessLogSettings"]
+    assert logical_id(log["DestinationArn"]) == "AccessLogs"
+    line = json.loads(log["Format"])
+    assert {"time", "ip", "signer", "method", "path", "status"} <= line.keys()
+    assert "querystring" not in log["Format"].lower()
 
 
 def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:

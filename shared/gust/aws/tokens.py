@@ -53,7 +53,6 @@ alone. Ten minutes is Airflow's default."""
 
 LONGEST_LIFETIME: Final = max(MESSAGE_LIFETIME.values())
 """Of any token. Those of people last for hours."""
-"""Of any token. Those of people last for hours."""
 
 
 class JwtTokens:
@@ -77,12 +76,12 @@ class JwtTokens:
         nobody = TaskInstanceKey("", "", "")
         return self.renewed(Dispatch(nobody, 0, 0, Scope.CONNECTION_TEST, callback_id=test_id), now=now)
 
-    def for_parser(self, *, now: datetime) -> str:
-        return self.renewed(Dispatch(TaskInstanceKey("", "", ""), 0, 0, Scope.PARSE), now=now)
-
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {**_claims_of(dispatch), "scope": UNBEGUN, "starts": dispatch.scope.value}
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=MESSAGE_LIFETIME[dispatch.scope])
+
+    def for_parser(self, *, now: datetime) -> str:
+        return self.renewed(Dispatch(TaskInstanceKey("", "", ""), 0, 0, Scope.PARSE), now=now)
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         return self._sign(_claims_of(dispatch), DISPATCH_AUDIENCE, now=now, lifetime=LIFETIME[dispatch.scope])

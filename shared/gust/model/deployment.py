@@ -43,6 +43,8 @@ class Plan(_Document):
     """Files to parse, relative paths."""
     removed: tuple[str, ...] = ()
     """Files that were known and are gone."""
+    refused: dict[str, str] = {}
+    """Files that the bundle does not hold, and why: no disk takes their names, or the folder is too large."""
 
 
 class ParsedDag(_Document):

@@ -116,6 +116,9 @@ class TriggerWorkload(_OfDispatch):
     """How many sleeps the trigger has slept already; it passes through them when it runs again."""
     is_poller: bool = False
     """It looks at something, sleeps, and looks again: it may start afresh after any sleep."""
+    looks: int = 0
+    """How often it has looked and slept where it sleeps (`place`): its attempts may be limited."""
+    place: str = ""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
 

@@ -1,21 +1,23 @@
 """Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
 
-First it is settled which file each DAG comes from; then every file is brought in on its own, its fingerprint last; then
-the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be repeated, and whoever
-died on the way left a fingerprint or the active bundle behind that sends the next deployment over the same ground.
+First it is settled which file each DAG comes from; then every DAG is brought in on its own, and each file's fingerprint
+when its DAGs are; then the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be
+repeated, and an activation that died on the way left a fingerprint or the active bundle behind that sends the next one over
+the same ground, but for the files that it had concluded.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
@@ -31,9 +33,18 @@ from gust.scheduling import timetable
 from gust.services.asset_references import aliases_of, change_references
 from gust.services.check_dag import check_dag
 from gust.services.context import Services
-from gust.services.deploy_bundle import PARALLEL, WHOLE, common_fingerprint, fingerprint, manifest_of
+from gust.services.deploy_bundle import (
+    PARALLEL,
+    WHOLE,
+    common_fingerprint,
+    fingerprint,
+    fingerprint_of_refused,
+    manifest_of,
+)
 from gust.services.deployment_keys import progress_key
-from gust.services.deployment_turn import keep_turn
+from gust.services.deployment_turn import SignsOfLife, keep_turn
+from gust.services.fail_deployment import THE_FOLDER
+from gust.services.import_error_id import import_error_id
 from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import wake_runs
@@ -83,13 +94,17 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
     outcomes = outcomes_of(services, plan, plan_key)
-    keep_turn(services.store, deployment, services.clock.now(), files=len(outcomes))
-    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active)
+    keep_turn(services.store, deployment, services.clock.now(), files=0)
+    alive = SignsOfLife(services.store, deployment, services.clock)
+    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active, alive=alive)
 
     changes.tell_of_new_assets()
-    each(changes.bring_in, outcomes.values())
+    left = [outcome for outcome in outcomes.values() if not changes.is_brought_in(outcome)]
+    each(changes.bring_in, changes.dags_at_home(left))
+    each(changes.conclude, left)
     each(changes.make_stale, changes.without_a_file())
     each(changes.forget, plan.removed)
+    each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
     try:
         services.store.activate_bundle(
@@ -104,6 +119,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     except Stale:
         return Activation(stale=True)
     services.store.set_alive("dag_processor", services.clock.now())
+    services.store.delete_import_problem(THE_FOLDER)
     return Activation(files=len(outcomes))
 
 
@@ -153,6 +169,10 @@ class Deployment:
     """The same, by file."""
     listeners: tuple[str, ...]
     """Hooks that the bundle's plugins implement."""
+    alive: Callable[[], None]
+    """To be called between two pieces of work."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """dag_id → why it could not be brought in."""
 
     @classmethod
     def of(
@@ -162,6 +182,8 @@ class Deployment:
         outcomes: Mapping[str, FileOutcome],
         paused_at_creation: bool,
         active: Bundle | None,
+        *,
+        alive: Callable[[], None],
     ) -> Deployment:
         store = services.store
         manifest = manifest_of(services.objects, plan.bundle_version)
@@ -169,7 +191,7 @@ class Deployment:
             raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
         dags = {dag.dag_id: dag for dag in store.list_dags()}
         sources = {source.relative_path: source for source in store.list_source_files()}
-        home = homes(dags, sources, outcomes, plan.removed)
+        home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused))
         of_file: dict[str, list[str]] = {}
         for dag_id, path in home.items():
             of_file.setdefault(path, []).append(dag_id)
@@ -189,6 +211,7 @@ class Deployment:
             home=home,
             of_file=of_file,
             listeners=listeners_of(outcomes.values(), active),
+            alive=alive,
         )
 
     def tell_of_new_assets(self) -> None:
@@ -219,27 +242,54 @@ class Deployment:
 
     # --- one file ---
 
-    def bring_in(self, outcome: FileOutcome) -> None:
-        """One file's DAGs, warnings and problems; its fingerprint when all the rest is written."""
+    def is_brought_in(self, outcome: FileOutcome) -> bool:
+        """Whether an earlier try of this activation did it: the file's fingerprint is written last."""
+        known = self.sources.get(outcome.relative_path)
+        return (
+            known is not None
+            and known.parsed_at == outcome.parsed_at
+            and known.settings == noted(outcome.settings)
+            and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
+        )
+
+    def dags_at_home(self, outcomes: Iterable[FileOutcome]) -> Iterator[tuple[FileOutcome, ParsedDag]]:
+        """The DAGs to bring in, each with its file; not those beyond what a file's item can name."""
+        for outcome in outcomes:
+            at_home = [parsed for parsed in outcome.dags if self.home[parsed.dag_id] == outcome.relative_path]
+            others = set(self.of_file.get(outcome.relative_path, ())) - {parsed.dag_id for parsed in at_home}
+            room = LARGEST_LIST - size_of(others)
+            for parsed in at_home:
+                room -= size_of([parsed.dag_id])
+                if room < 0:
+                    self.failures[parsed.dag_id] = (
+                        f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together."
+                    )
+                else:
+                    yield outcome, parsed
+
+    def bring_in(self, one: tuple[FileOutcome, ParsedDag]) -> None:
+        """One DAG of a file. What its data makes impossible is noted for `conclude`."""
+        outcome, parsed = one
+        try:
+            spec = self.checked_spec(parsed)
+            self.put_assets(parsed)
+            self.put_warnings(parsed, outcome)
+            self.put_dag(parsed, spec, outcome)
+        except CAUSED_BY_A_FILE as error:
+            log.info("%s is not activated", parsed.dag_id, exc_info=True)
+            self.failures[parsed.dag_id] = told(error)
+        self.alive()
+
+    def conclude(self, outcome: FileOutcome) -> None:
+        """What is left of a file whose DAGs have been brought in: its problems, and at last its fingerprint."""
         path = outcome.relative_path
         errors = of_this_file(outcome.import_errors, path)
-        fresh: set[str] = set()
-        of_file = self.of_file.get(path, ())
-        room = LARGEST_LIST - size_of(set(of_file) - {parsed.dag_id for parsed in outcome.dags})
-        for parsed in outcome.dags:
-            if self.home[parsed.dag_id] != path:
-                continue
-            room -= size_of([parsed.dag_id])
-            try:
-                if room < 0:
-                    raise Invalid(f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together.")
-                self.bring_in_dag(parsed, outcome)
-            except CAUSED_BY_A_FILE as error:
-                log.info("%s is not activated", parsed.dag_id, exc_info=True)
-                errors[path] = f"{errors.get(path, '')}{parsed.dag_id} is not activated: {told(error)}\n"
-                continue
-            fresh.add(parsed.dag_id)
-        kept = [dag_id for dag_id in of_file if dag_id not in fresh and dag_id in self.dags]
+        at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
+        for dag_id in at_home:
+            if failure := self.failures.get(dag_id):
+                errors[path] = f"{errors.get(path, '')}{dag_id} is not activated: {failure}\n"
+        fresh = {dag_id for dag_id in at_home if dag_id not in self.failures}
+        kept = [dag_id for dag_id in self.of_file.get(path, ()) if dag_id not in fresh and dag_id in self.dags]
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
@@ -250,26 +300,22 @@ class Deployment:
         }
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
-        note_read(self.services.store, outcome.settings)
+        settings = noted(outcome.settings)
+        note_read(self.services.store, settings)
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
-                settings=outcome.settings,
+                settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
         )
-
-    def bring_in_dag(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
-        spec = self.checked_spec(parsed)
-        self.put_assets(parsed)
-        self.put_dag(parsed, spec, outcome)
-        self.put_warnings(parsed, outcome)
+        self.alive()
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
@@ -479,6 +525,19 @@ class Deployment:
         self.delete_problems(path)
         self.services.store.delete_source_file(path)
 
+    def refuse(self, told: tuple[str, str]) -> None:
+        """A file that the bundle does not hold."""
+        path, why = told
+        self.put_problems(path, {path: why}, {})
+        self.services.store.put_source_file(
+            SourceFile(
+                relative_path=path,
+                bundle_name=self.plan.bundle_name,
+                fingerprint=fingerprint_of_refused(why),
+                parsed_at=self.now,
+            )
+        )
+
     def untouched(self) -> list[str]:
         """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
         the new bundle; those of broken files stay on the bundle that held their last good version."""
@@ -533,6 +592,14 @@ def bounded(imports: Collection[str]) -> tuple[str, ...]:
         deepest = max(depth_of(path) for path in found)
         found = {whole_folder(path) if depth_of(path) == deepest else path for path in found}
     return tuple(sorted(found))
+
+
+def noted(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
+    no setting can have."""
+    possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
+    sizes = accumulate(size_of([name, version]) for name, version in possible.items())
+    return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
 
 
 def depth_of(path: str) -> int:
@@ -599,8 +666,3 @@ def homes(
 def holds(path: str, fileloc: str | None) -> bool:
     """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
     return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))
-
-
-def import_error_id(filename: str) -> int:
-    """A number that a file's import error keeps; 48 bits, which JavaScript's numbers hold."""
-    return int.from_bytes(sha256(filename.encode()).digest()[:6], "big")

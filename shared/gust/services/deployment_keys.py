@@ -1,5 +1,6 @@
-"""Where the steps of a deployment find each other's documents in the bucket."""
+"""Where the steps of a deployment find each other's documents in the bucket, and how a bundle is named."""
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from gust.model.deployment import Plan
@@ -26,3 +27,15 @@ def bundle_key(version: str) -> str:
 
 def manifest_key(version: str) -> str:
     return f"bundles/{version}.json"
+
+
+def version_of(files: Mapping[str, str]) -> str:
+    """The bundle's name: a hash over paths and contents."""
+    return hashed(f"{path}\0{files[path]}" for path in sorted(files))
+
+
+def hashed(lines: Iterable[str]) -> str:
+    digest = sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()

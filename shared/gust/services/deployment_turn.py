@@ -13,10 +13,13 @@ from typing import Final
 
 from gust.errors import Stale
 from gust.model.bundle import DeploymentTurn
-from gust.services.ports import DagStore, Deployments
+from gust.services.ports import Clock, DagStore, Deployments
 
 LEASE: Final = timedelta(seconds=30)
 """Silent for so long, and for the time that parsing may take, the holder of the turn is dead."""
+
+RESTS: Final = timedelta(seconds=60)
+"""So long a deployment that failed waits before it begins anew (the state machine's `Rest`)."""
 
 PARSING: Final = timedelta(seconds=1)
 """What parsing one file takes, generously."""
@@ -63,6 +66,22 @@ def keep_turn(store: DagStore, name: str, now: datetime, *, files: int) -> None:
         with suppress(Stale):
             store.move_deployment_turn(turn, replace(turn, until=now + LEASE + files * PARSING))
             return
+
+
+class SignsOfLife:
+    """Keeps the turn of deployment `name` for as long as it is called between two pieces of work, at every few seconds."""
+
+    def __init__(self, store: DagStore, name: str, clock: Clock) -> None:
+        self._store = store
+        self._name = name
+        self._clock = clock
+        self._next = clock.now() + LEASE / 3
+
+    def __call__(self) -> None:
+        """May be called by several threads."""
+        if (now := self._clock.now()) >= self._next:
+            self._next = now + LEASE / 3
+            keep_turn(self._store, self._name, now, files=0)
 
 
 def give_up_turn(store: DagStore, name: str) -> bool:

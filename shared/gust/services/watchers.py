@@ -166,14 +166,6 @@ def claim_watcher(services: Services, caller: Dispatch, *, hostname: str) -> tup
     return claimed, wants
 
 
-def running_watcher(services: Services, caller: Dispatch) -> Watcher:
-    """Raises NotFound, and Conflict where the life is over, or nobody wants the watcher any more."""
-    found = known(services, caller)
-    if found.life != caller.dispatch_count or not wants_that_count(services, found):
-        raise not_yours()
-    return found
-
-
 def report_event(services: Services, caller: Dispatch, *, number: int, payload: Any) -> None:
     """An event of each asset that the watcher belongs to. `number`: of this life's events; telling of it twice stores it
     once."""

@@ -7,7 +7,6 @@ import importlib.util
 import io
 import itertools
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from gust.aws.logs import CloudWatchLogReader
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, TaskWorkload, TriggerWorkload
+from tests.environment import of_a_user
 from tests.unit.worker.control_plane import DAG_RUN, workload
 
 pytestmark = [
@@ -101,6 +101,11 @@ class Doors:
     triggerer: ModuleType
     s3: Any
     logs: Any
+    sqs: Any
+    tasks: str
+    """The queue's address."""
+    triggers: str
+    """The queue's address."""
 
     def work(self, *bodies: str) -> dict[str, Any]:
         return dict(self.worker.lambda_handler(sqs_event(*bodies), Context()))
@@ -154,16 +159,15 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             cwd=home,
             stdout=log,
             stderr=log,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "TMPDIR": str(home),
-                "BIND_HOST": "127.0.0.1",
-                "MINISTACK_HOST": "127.0.0.1",
-                "GATEWAY_PORT": str(port),
-                "SERVICES": "s3,logs,lambda,iam,sts",
-                "LOG_LEVEL": "WARNING",
-            },
+            env=of_a_user(
+                HOME=str(home),
+                TMPDIR=str(home),
+                BIND_HOST="127.0.0.1",
+                MINISTACK_HOST="127.0.0.1",
+                GATEWAY_PORT=str(port),
+                SERVICES="s3,logs,lambda,iam,sts,sqs",
+                LOG_LEVEL="WARNING",
+            ),
         )
         try:
             deadline = time.monotonic() + 60
@@ -191,7 +195,12 @@ def doors(endpoint: str) -> Iterator[Doors]:
         }.items():
             patch.setenv(name, value)
         bootstrap.client.cache_clear()
-        s3, logs = boto3.client("s3"), boto3.client("logs")
+        s3, logs, sqs = boto3.client("s3"), boto3.client("logs"), boto3.client("sqs")
+        hidden_long = {"VisibilityTimeout": "960"}
+        tasks = sqs.create_queue(QueueName="tasks", Attributes=hidden_long)["QueueUrl"]
+        triggers = sqs.create_queue(QueueName="triggers", Attributes=hidden_long)["QueueUrl"]
+        patch.setenv("GUST_TASK_QUEUE_URL", tasks)
+        patch.setenv("GUST_TRIGGER_QUEUE_URL", triggers)
         s3.create_bucket(Bucket="gust", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket="gust", Key="bundles/v1.zip", Body=zipped({"d.py": DAG, "mine.py": TRIGGER}))
         logs.create_log_group(logGroupName="/gust/tasks")
@@ -203,7 +212,7 @@ def doors(endpoint: str) -> Iterator[Doors]:
             Timeout=30,
             Code={"ZipFile": zipped({"app.py": EXECUTION_API})},
         )
-        yield Doors(door("worker"), door("triggerer"), s3, logs)
+        yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, tasks, triggers)
         bootstrap.client.cache_clear()
 
 
@@ -293,6 +302,20 @@ def test_a_poisonous_message_fails_alone(doors: Doors, poison: str) -> None:
     assert json.loads(doors.asked(token)[-1]["body"])["state"] == "success"
 
 
+def test_what_fails_comes_again_after_seconds(doors: Doors) -> None:
+    """Not when the queue's own time is over, which is longer than the function may run."""
+    doors.sqs.send_message(QueueUrl=doors.tasks, MessageBody="no json")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.tasks)["Messages"]
+    event = sqs_event("no json")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.worker.lambda_handler(event, Context())["batchItemFailures"]
+
+    (again,) = doors.sqs.receive_message(QueueUrl=doors.tasks, WaitTimeSeconds=20)["Messages"]
+    assert again["MessageId"] == message["MessageId"]
+    doors.sqs.delete_message(QueueUrl=doors.tasks, ReceiptHandle=again["ReceiptHandle"])
+
+
 def test_a_missing_bundle_fails_the_try(doors: Doors) -> None:
     task = replace_version(a_task("of-no-bundle"), "gone")
 
@@ -340,6 +363,19 @@ def test_a_trigger_fires(doors: Doors) -> None:
     assert asked["method"] == "GET"
     assert report["path"].endswith("/event")
     assert json.loads(report["body"]) == {"event": "fired"}
+
+
+def test_a_triggers_message_comes_again_soon_where_it_was_not_worked_off(doors: Doors) -> None:
+    """SQS alone would hide it for 960 seconds."""
+    doors.sqs.send_message(QueueUrl=doors.triggers, MessageBody="{}")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.triggers)["Messages"]
+    event = sqs_event("{}")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.triggerer.lambda_handler(event, Context())["batchItemFailures"]
+
+    again = doors.sqs.receive_message(QueueUrl=doors.triggers, WaitTimeSeconds=20).get("Messages", [])
+    assert [each["MessageId"] for each in again] == [message["MessageId"]]
 
 
 def test_a_stale_trigger_is_done_with(doors: Doors) -> None:

@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
+from zipfile import ZipFile
 
 import pytest
 
+from gust.aws.memory import MemoryObjects
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.create_dag_run import create_dag_run
+from gust.services.deployment_keys import bundle_key
+from gust.services.ports import Entry
 from gust.services.register_asset_event import register_asset_events
 
 
@@ -716,3 +721,72 @@ def test_what_a_parser_names_must_be_what_parsers_write(stack):
     stack.deploy()
     assert stack.fresh() == {}
     assert "xcom/secret is not where a parser stores what it parsed" in stack.errors()["a.py"]
+
+
+# --- what no disk takes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "shows", "told"),
+    [
+        ("n" * 256 + ".py", "n" * 256 + ".py", "a part of its name takes 259 bytes; 255 are possible"),
+        ("data/" + "ü" * 128, "data/" + "ü" * 128, "a part of its name takes 256 bytes"),
+        ("nul\0.py", "nul�.py… (", "has a control character"),
+        ("line\nfeed.txt", "line�feed.txt… (", "has a control character"),
+        ("/".join("d" * 200 for _ in range(5)) + ".py", "d" * 100 + "… (", "its path takes 1,008 bytes"),
+    ],
+    ids=["component", "bytes", "nul", "newline", "path"],
+)
+def test_a_name_that_no_disk_takes_is_left_out_and_told_of(stack, path, shows, told):
+    stack.upload(path, "dag never")
+    stack.upload("good.py", "dag good")
+    assert stack.deploy() == ["good.py"]
+    assert stack.fresh() == {"good": "good.py"}
+    ((filename, error),) = stack.errors().items()
+    assert filename.startswith(shows)
+    assert told in error
+    assert not stack.snapshot().changed
+
+    stack.delete(path)
+    stack.deploy()
+    assert stack.errors() == {}
+    assert [file.relative_path for file in stack.store.list_source_files()] == ["good.py"]
+
+
+def test_names_as_long_as_a_disk_takes_are_files_as_any(stack):
+    stack.upload("ü" * 126 + ".py", "dag a")
+    stack.deploy()
+    assert stack.fresh() == {"a": "ü" * 126 + ".py"}
+
+
+class Heavy(MemoryObjects):
+    """A bucket in which each kilobyte is said to be a hundred megabytes."""
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        return {key: entry._replace(size=entry.size * 100_000) for key, entry in super().entries(prefix).items()}
+
+
+def test_a_folder_that_no_disk_holds_loses_its_largest_files_and_says_so(stack):
+    stack.objects = Heavy()
+    stack.upload("good.py", "dag good")
+    stack.upload("model.bin", "x" * 4_000)
+    stack.upload("more.bin", "x" * 3_000)
+    stack.deploy()
+    assert stack.fresh() == {"good": "good.py"}
+    assert list(stack.errors()) == ["model.bin"]
+    assert "the folder takes 701 MB, 600 are possible" in stack.errors()["model.bin"]
+    assert not stack.snapshot().changed
+
+    stack.delete("more.bin")
+    stack.deploy()
+    assert stack.errors() == {}
+
+
+def test_a_bundle_holds_what_changed_and_what_did_not(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("data/b.txt", "b")
+    stack.deploy()
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as bundle:
+        assert {path: bundle.read(path) for path in bundle.namelist()} == {"a.py": b"dag a @daily", "data/b.txt": b"b"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import Snapshot, snapshot
 from gust.services.deployment_turn import request_deployment
+from gust.services.fail_deployment import fail_deployment
 
 
 @dataclass
@@ -69,7 +70,7 @@ def test_what_comes_after_the_last_look_is_looked_at_too(stack):
     """The upload comes between a look that found nothing and giving up the turn."""
     machine = Machine()
     request(stack, machine, "one")
-    look, looks = stack.objects.list, []
+    look, looks = stack.objects.entries, []
 
     def look_and_then_upload(prefix: str):
         found = look(prefix)
@@ -79,7 +80,7 @@ def test_what_comes_after_the_last_look_is_looked_at_too(stack):
             assert request(stack, machine, "two") == "one"
         return found
 
-    stack.objects.list = look_and_then_upload
+    stack.objects.entries = look_and_then_upload
     run(stack, "one")
     assert stack.fresh() == {"a": "a.py"}
     assert holder(stack) == ""
@@ -144,13 +145,40 @@ def test_a_turn_that_was_told_to_look_again_is_not_forgotten_by_a_sign_of_life(s
     machine = Machine()
     stack.upload("a.py", "dag a")
     request(stack, machine, "one")
-    look = stack.objects.list
+    look = stack.objects.entries
 
     def look_and_then_tell(prefix: str):
         turn = stack.store.deployment_turn()
         stack.store.move_deployment_turn(turn, replace(turn, again=True))
         return look(prefix)
 
-    stack.objects.list = look_and_then_tell
+    stack.objects.entries = look_and_then_tell
     assert snapshot(stack.services, "one").changed
     assert stack.store.deployment_turn().again
+
+
+def test_a_deployment_that_fails_tells_so_and_keeps_its_turn_while_it_rests(stack):
+    stack.upload("a.py", "dag a")
+    run(stack, "one")
+    active = stack.store.active_bundle()
+    stack.upload("a.py", "dag a @daily")
+    assert snapshot(stack.services, "two").changed
+    caught = {"Error": "Unopenable", "Cause": '{"errorType": "Unopenable", "errorMessage": "the disk is full"}'}
+    fail_deployment(stack.services, "two", caught)
+    assert stack.errors().keys() == {"(the whole folder)"}
+    assert "Unopenable: the disk is full" in stack.errors()["(the whole folder)"]
+    assert stack.store.active_bundle() == active
+    stack.clock.advance(61)
+    assert snapshot(stack.services, "three").busy
+
+    run(stack, "two")
+    assert stack.errors() == {}
+
+
+def test_a_folder_that_is_as_it_was_has_no_failure(stack):
+    stack.upload("a.py", "dag a")
+    run(stack, "one")
+    fail_deployment(stack.services, "two", {"Error": "States.Timeout", "Cause": "no JSON"})
+    assert "States.Timeout: no JSON" in stack.errors()["(the whole folder)"]
+    assert not snapshot(stack.services, "three").changed
+    assert stack.errors() == {}

@@ -9,6 +9,7 @@ import pytest
 
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
+from gust.errors import NotFound, Unopenable
 from gust.model.deployment import FileOutcome, Plan, Progress
 from gust.services.deployment_keys import bundle_key, progress_key
 
@@ -86,6 +87,15 @@ def test_giving_up_runs_nothing(batch):
     assert batch.parse(give_up=True)
     assert batch.dag_ids() == {"a.py": [], "b.py": [], "c.py": []}
     assert all(outcome.import_errors for outcome in batch.outcomes().values())
+
+
+@pytest.mark.parametrize("give_up", [False, True])
+def test_a_bundle_that_cannot_be_opened_is_not_given_up_into_being_active(batch, give_up):
+    batch.objects.put(bundle_key("v1"), b"no archive")
+    with pytest.raises(Unopenable):
+        batch.parse(give_up=give_up)
+    with pytest.raises(NotFound):
+        _ = batch.progress
 
 
 def test_it_ends_in_time_and_goes_on_later(batch):

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import psutil
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.task_log import stream_name
 from gust.errors import StaleTaskInstance
+from tests.environment import of_a_user
 from tests.unit.worker.control_plane import ControlPlane, Site
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -181,6 +184,19 @@ def test_a_broken_bundle_fails_the_try(site: Site) -> None:
     assert site.control_plane.reported == ["failed"]
 
 
+def test_a_bundle_that_no_disk_takes_fails_the_try_by_its_retry_rules(site: Site) -> None:
+    site.control_plane.should_retry = True
+    body = BytesIO()
+    with ZipFile(body, "w") as archive:
+        archive.writestr("n" * 300 + ".py", "")
+    site.objects.put("bundles/long.zip", body.getvalue())
+
+    site.run("long")
+
+    assert site.control_plane.reported == ["up_for_retry"]
+    assert site.log.has("Version long of the DAGs cannot be unpacked: OSError")
+
+
 @pytest.mark.parametrize("status", [404, 409, 410])
 def test_a_dispatch_that_is_no_longer_wanted_is_dropped(run: Run, site: Site, status: int) -> None:
     site.control_plane.refusals["run"] = [status]
@@ -257,7 +273,7 @@ def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site, opti
 
 
 def test_what_others_started_is_let_be(run: Run, site: Site) -> None:
-    with subprocess.Popen(["sleep", "600"]) as other:  # noqa: S607
+    with subprocess.Popen(["sleep", "600"], env=of_a_user()) as other:  # noqa: S607
         run(dag("return 1"))
         assert other.poll() is None
         other.kill()

@@ -43,5 +43,14 @@ def post_park(call: Call[ParkPayload, None]) -> Answer:
     """Run the trigger again at `wake_at`, also one that has not begun: SQS holds back no message for longer than 15 minutes.
     409 where nothing waits for it any more."""
     how = call.body
-    park(call.services, call.caller, wake_at=how.wake_at, sleeps_passed=how.sleeps_passed, is_poller=how.is_poller)
+    park(
+        call.services,
+        call.caller,
+        wake_at=how.wake_at,
+        sleeps_passed=how.sleeps_passed,
+        is_poller=how.is_poller,
+        looks=how.looks,
+        place=how.place,
+        kwargs=how.kwargs,
+    )
     return NO_CONTENT

@@ -5,7 +5,7 @@ from gust.execution_api.datamodels.trigger import ParkPayload
 from gust.execution_api.datamodels.watcher import WatcherEventPayload, WatcherRunPayload, watcher_response
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.dispatch import Scope
-from gust.services.watchers import claim_watcher, park_watcher, report_event, running_watcher
+from gust.services.watchers import claim_watcher, park_watcher, report_event
 
 routes = Routes("/gust/watchers")
 
@@ -16,16 +16,10 @@ CALLER = frozenset({Scope.WATCHER})
     "/{watcher_id}/run", access=Access.OWN, scopes=CALLER, body=WatcherRunPayload, fence=Fence.ITSELF, begins=True
 )
 def run_watcher(call: Call[WatcherRunPayload, None]) -> Answer:
-    """What to run. 409 where another runs it, or nobody wants it: drop the message."""
+    """What to run. 409 where another runs it, or nobody wants it: drop the message. Who runs it asks again and again: it is
+    told whether the watcher is still wanted, its claim is renewed, and its token."""
     watcher, wants = claim_watcher(call.services, call.caller, hostname=call.body.hostname)
     return Answer(body=watcher_response(watcher, wants), headers=renewed_token(call))
-
-
-@routes.get("/{watcher_id}", access=Access.OWN, scopes=CALLER)
-def get_watcher(call: Call[None, None]) -> Answer:
-    """Whether it is still wanted. Renews the token."""
-    running_watcher(call.services, call.caller)
-    return Answer(204, headers=renewed_token(call))
 
 
 @routes.post("/{watcher_id}/event", access=Access.OWN, scopes=CALLER, body=WatcherEventPayload, fence=Fence.ITSELF)
