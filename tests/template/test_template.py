@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gust import bootstrap
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
@@ -106,11 +107,25 @@ def test_a_worker_can_hide_its_message_and_failing_does_not_use_it_up(resources:
     assert sum(COMES_BACK_AFTER[min(n, len(COMES_BACK_AFTER) - 1)] for n in range(receives)) > 300
 
 
+def test_who_invokes_a_function_is_neither_more_nor_less_patient_than_it_must_be(resources: Resources) -> None:
+    """A question that is asked again while it is being answered is worked off twice at a time."""
+    with_execution_api = bootstrap.PATIENCE_WITH_EXECUTION_API.read_timeout
+    assert with_execution_api > resources["ExecutionApiFunction"]["Properties"]["Timeout"]
+    with_parser = bootstrap.PATIENCE_WITH_PARSER
+    assert with_parser.retries["total_max_attempts"] == 1
+    for asks in ("ApiFunction", "ExecutionApiFunction", "SchedulerFunction", "DagProcessorFunction"):
+        assert with_parser.read_timeout + with_parser.connect_timeout < resources[asks]["Properties"]["Timeout"], asks
+
+
 def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:
     """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
-        if resources[logical_id(mapping["Properties"]["EventSourceArn"])]["Type"] == "AWS::SQS::Queue":
-            assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
+        source = resources[logical_id(mapping["Properties"]["EventSourceArn"])]
+        if (
+            source["Type"] != "AWS::SQS::Queue" or mapping["Properties"]["BatchSize"] >= 1000
+        ):  # few invocations, however many
+            continue
+        assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
 
 
 @pytest.mark.parametrize(("function", "role"), RUNS_STRANGERS_CODE.items())

@@ -836,6 +836,8 @@ class Entry(NamedTuple):
     etag: str
     size: int
     """Bytes."""
+    modified: float
+    """Seconds since 1970: when it was uploaded."""
 
 
 class Objects(Protocol):
