@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import BinaryIO
 
@@ -52,6 +52,10 @@ class MemoryObjects:
             body.seek(0)
             body = body.read()
         self._objects.setdefault(key, _Object(body, content_type))
+
+    def touch(self, key: str, modified: float) -> None:
+        """For a test: the object was uploaded then."""
+        self._objects[key] = replace(self._objects[key], modified=modified)
 
     def exists(self, key: str) -> bool:
         return key in self._objects
