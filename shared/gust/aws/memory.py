@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import BinaryIO
 
+from gust.aws.objects import check_content
 from gust.errors import NotFound
 from gust.model.workload import (
     CallbackWorkload,
@@ -37,9 +38,11 @@ class MemoryObjects:
     def get(self, key: str) -> bytes:
         """Raises NotFound."""
         try:
-            return self._objects[key].body
+            body = self._objects[key].body
         except KeyError:
             raise NotFound(f"no object {key!r}") from None
+        check_content(key, body)
+        return body
 
     def download(self, key: str, file: BinaryIO) -> None:
         file.write(self.get(key))
