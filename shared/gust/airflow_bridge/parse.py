@@ -217,6 +217,7 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
                 serialized_key=put_hashed(objects, "serialized", dag["serialized"], "json"),
                 source_key=put_hashed(objects, "sources", dag["source"], "txt"),
                 assets=dag["assets"],
+                made_in=dag["made_in"],
             )
         )
     return FileOutcome(
@@ -289,13 +290,15 @@ def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: 
     warning, error = compat.stability(file, bundle)
     if error is not None:
         dags: dict[str, Any] = {}
+        made_in: dict[str, str] = {}
         import_errors = {path: error}
     else:
-        dags, import_errors = compat.import_dags(file, bundle, bundle_name)
+        dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            parsed.append(parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name)))
+            form = parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name))
+            parsed.append({**form, "made_in": relative(made_in.get(dag.dag_id, ""), bundle)})
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
     return json.dumps(

@@ -63,6 +63,9 @@ class ParsedDag(_Document):
     source_key: str
     assets: tuple[AssetRef, ...] = ()
     """The assets (no aliases, no references) of its schedule, inlets and outlets, with their extras."""
+    made_in: str = ""
+    """Relative path of the file whose code made it: another one than was parsed where that imports it, or has it made by a
+    helper's function. Empty: not known."""
 
 
 class ParseWarning(_Document):

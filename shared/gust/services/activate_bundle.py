@@ -311,7 +311,11 @@ class Deployment:
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
-        rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
+        rivals = {
+            parsed.dag_id: home
+            for parsed in outcome.dags
+            if (home := self.home[parsed.dag_id]) != path and not holds(home, parsed.made_in)
+        }
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
         settings = noted(outcome.settings)
@@ -648,6 +652,8 @@ def homes(
 ) -> dict[str, str]:
     """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
 
+    A DAG that a file has by importing another file, which gives it as well, comes from that other file.
+
     A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
     """
     gone = set(removed)
@@ -663,6 +669,11 @@ def homes(
         if outcome.import_errors and path in sources:
             for dag_id in sources[path].dag_ids:
                 broken.setdefault(dag_id, []).append(path)
+    for path, outcome in outcomes.items():
+        for parsed in outcome.dags:
+            claims = good[parsed.dag_id]
+            if not holds(path, parsed.made_in) and any(holds(claim, parsed.made_in) for claim in claims):
+                claims.remove(path)
     home: dict[str, str] = {}
     for dag_id in good.keys() | broken.keys():
         claims = good.get(dag_id) or broken[dag_id]

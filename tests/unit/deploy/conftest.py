@@ -3,6 +3,7 @@
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
 asks <setting>               and asked for this variable, connection or list of keys (named as in services/settings_read.py)
+made-in <path> <dag_id>      and gives this DAG, which that file's code made
 error <text>                 and gives this import error
 error-of <path> <text>       and this one, of that file
 large <field>                the next DAG has more in that field than an item holds
@@ -138,6 +139,9 @@ class Stack:
                     large = rest
                 case "unreadable" | "elsewhere":
                     odd = kind
+                case "made-in":
+                    made_in, dag_id = rest.split()
+                    yield self.dag_in(path, text, dag_id).model_copy(update={"made_in": made_in})
                 case "dag":
                     parsed = self.dag_in(path, text, rest)
                     if large:
