@@ -118,6 +118,9 @@ class Queues:
         self._day.may_die()
         return refused
 
+    def has_backlog(self) -> bool:
+        return True
+
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         refused = [workload for workload in workloads if self._day.happens(0.05)]
         for workload in workloads:

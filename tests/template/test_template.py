@@ -372,7 +372,31 @@ def test_the_routes_that_check_signatures_are_those_whose_signers_are_believed(s
         route["Properties"]["RouteKey"]: route["Properties"]["AuthorizationType"]
         for _, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route")
     }
-    assert routes == {"$default": "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+    assert routes == {"$default": "NONE", STATIC_FILES: "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+
+
+STATIC_FILES = "GET /static/{proxy+}"
+
+
+def test_what_anybody_may_ask_of_the_api_has_a_price_limit(resources: Resources, source: dict[str, Any]) -> None:
+    stage = resources["HttpApiStage"]["Properties"]
+    for settings in (stage["DefaultRouteSettings"], stage["RouteSettings"][STATIC_FILES]):
+        assert settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"]
+    dollars_a_gigabyte, largest = 0.09, 0.0021
+    rate = stage["RouteSettings"][STATIC_FILES]["ThrottlingRateLimit"]
+    assert rate * largest * 3600 * dollars_a_gigabyte < 10
+    assert (
+        "StaticFilesRoute" in source["Resources"]["HttpApiStage"]["DependsOn"]
+    )  # else CloudFormation knows no such route
+    assert source["Parameters"]["ApiConcurrency"]["Default"] == 0  # a new account has none to reserve
+
+
+def test_every_request_leaves_a_line_without_what_is_secret_in_its_query(resources: Resources) -> None:
+    log = resources["HttpApiStage"]["Properties"]["AccessLogSettings"]
+    assert logical_id(log["DestinationArn"]) == "AccessLogs"
+    line = json.loads(log["Format"])
+    assert {"time", "ip", "signer", "method", "path", "status"} <= line.keys()
+    assert "querystring" not in log["Format"].lower()
 
 
 def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:

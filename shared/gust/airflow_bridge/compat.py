@@ -87,6 +87,7 @@ def use_plugins_of(bundle: Path) -> None:
 def preload() -> None:
     """Import what nearly every DAG file imports, so that children forked from here need not."""
     import airflow.dag_processing.dagbag
+    import airflow.dag_processing.importers
     import airflow.models.dagwarning
     import airflow.providers.standard.decorators.bash
     import airflow.providers.standard.decorators.branch_python
@@ -104,19 +105,25 @@ def preload() -> None:
     import airflow.utils.dag_version_inflation_checker  # noqa: F401
 
 
-def preimport_of(file: Path) -> None:
-    """Import the `airflow.…` modules that a DAG file names, so that every later child finds them done."""
+def airflow_modules() -> frozenset[str]:
+    """Airflow's modules, providers among them, that this process has imported."""
+    return frozenset(name for name in list(sys.modules) if name.startswith("airflow."))
+
+
+def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
+    """Import modules of Airflow's that a DAG file imported, so that every later child finds them done. Nothing of the file
+    is read for that; what is not installed here is left to the child."""
     import importlib
 
-    from airflow.utils.file import iter_airflow_imports
-
-    if b"Asset" in file.read_bytes():
+    if asset_handlers:
         # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.
         from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
         _ = ProvidersManagerTaskRuntime().asset_uri_handlers
 
-    for module in iter_airflow_imports(str(file)):
+    for module in sorted(modules):
+        if module in sys.modules or not all(part.isidentifier() for part in module.split(".")):
+            continue
         try:
             importlib.import_module(module)
         except Exception as error:
@@ -124,13 +131,22 @@ def preimport_of(file: Path) -> None:
             log.debug("%s cannot be imported: %s", module, error)
 
 
-def find_dag_files(bundle: Path) -> set[str]:
-    """Relative paths of the files that Airflow's own search finds, with its `.airflowignore`, zips and safe mode."""
+def is_dag_file(bundle: Path, path: str, place: Path) -> bool:
+    """Whether Airflow's own search finds the file, with its `.airflowignore`, zips and safe mode. It is shown the one file,
+    in an empty folder below `place`, with what decides about it."""
     from airflow.configuration import conf
     from airflow.dag_processing.importers import get_importer_registry
 
-    found = get_importer_registry().list_dag_files(bundle, safe_mode=conf.getboolean("core", "dag_discovery_safe_mode"))
-    return {Path(path).relative_to(bundle).as_posix() for path in found}
+    shadow = place / "searched"
+    file = shadow / path
+    file.parent.mkdir(parents=True)
+    file.symlink_to(bundle / path)
+    for folder in Path(path).parents:
+        if (ignore := bundle / folder / ".airflowignore").is_file():
+            (shadow / folder / ".airflowignore").symlink_to(ignore)
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
+    found = get_importer_registry().list_dag_files(shadow, safe_mode=safe_mode)
+    return any(Path(one) == file for one in found)
 
 
 def import_timeout(file: Path) -> float:

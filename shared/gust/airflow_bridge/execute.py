@@ -19,7 +19,6 @@ coordinators` setting, which starts our `SupervisedTry` in place of the plain su
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import json
 import logging
 import os
@@ -27,7 +26,6 @@ import select
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -41,16 +39,14 @@ from uuid import UUID, uuid5
 
 import attrs
 import httpx
-from airflow import settings
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
-from airflow.policies import hookimpl as policy_hook
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import BundleInfo, TaskInstance, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import leftovers, surroundings
+from gust.airflow_bridge import crashes, leftovers, speech, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
@@ -252,6 +248,7 @@ def _task_main(bundle: Path, workspace: Path) -> None:
 def enter_child(bundle: Path | None, workspace: Path) -> None:
     """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
     _die_first()
+    speech.in_the_order_said()
     logging.getLogger("httpx").setLevel(logging.NOTSET)
     surroundings.enter(bundle, workspace)
 
@@ -262,25 +259,7 @@ def _die_first() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")
-    policies = settings.get_policy_plugin_manager()
-    if not policies.has_plugin(_CrashesAreFatal.__name__):
-        policies.register(_CrashesAreFatal, _CrashesAreFatal.__name__)
-
-
-class _CrashesAreFatal:
-    """Airflow handles SIGSEGV in Python while it imports a DAG file and leaves the handler in place: a task that
-    crashes in native code then faults forever, on a full core. This policy is asked for the import's timeout just
-    after; it has none of its own to give, but puts in the interpreter's handler, which writes a trace and lets the
-    process die."""
-
-    @staticmethod
-    @policy_hook  # type: ignore[untyped-decorator]
-    def get_dagbag_import_timeout(dag_file_path: str) -> None:  # noqa: ARG004
-        faulthandler.disable()
-        with suppress(ValueError):  # not in the main thread: then Airflow has put in none either
-            # The interpreter's handler ends by handing over to the one before it, which must not be Airflow's.
-            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-        faulthandler.enable(sys.stderr)
+    crashes.make_fatal()
 
 
 @attrs.define(kw_only=True)

@@ -1,8 +1,9 @@
 """Parse DAG files, each in a child of its own, and put what they give into the bucket.
 
-The process that answers to Lambda imports Airflow once and never runs a line of a bundle. It keeps a batch's `Progress`
-in the bucket file by file: should the whole function die all the same, the next try knows which file it was at, gives
-that file an import error at the third try, and does the rest.
+The process that answers to Lambda imports Airflow once, never runs a line of a bundle, and reads none: what
+`.airflowignore` says of a file, and what the file imports, its child finds out. It keeps a batch's `Progress` in the bucket
+file by file: should the whole function die all the same, the next try knows which file it was at, gives that file an import
+error at the third try, and does the rest.
 """
 
 from __future__ import annotations
@@ -39,6 +40,17 @@ log = logging.getLogger(__name__)
 
 MOST_DEATHS: Final = 2
 """So often may the whole function die at a file before the file is held to be the cause."""
+
+NO_DAG_FILE: Final[dict[str, Any]] = {
+    "dags": [],
+    "import_errors": {},
+    "warnings": [],
+    "listeners": None,
+    "touched": [],
+    "imported": [],
+    "has_assets": False,
+}
+"""A child's answer about a file that Airflow's search does not find."""
 
 GRACE: Final = 10.0
 """Seconds beyond `dagbag_import_timeout` for what comes after the import: plugins, serialization, our spec."""
@@ -128,11 +140,7 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
     answers when it asks for variables and connections."""
     ready()
     started = time.monotonic()
-    if path not in dag_files(bundle):
-        return FileOutcome(relative_path=path, parsed_at=datetime.now(UTC), parse_duration=0.0)
-    file = bundle / path
-    compat.preimport_of(file)
-    limit = compat.import_timeout(file)
+    limit = compat.import_timeout(bundle / path)
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
     asked = AskedByFile(find)
     questions = Questions(asked.answer)
@@ -155,9 +163,20 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
-    answer = readable(json.loads(ended.answer))
-    answer["import_errors"] = {name: asked.masked(trace) for name, trace in answer["import_errors"].items()}
-    outcome = stored(objects, path, answer, duration).model_copy(update={"settings": asked.versions})
+    try:
+        answer = readable(json.loads(ended.answer))
+        answer["import_errors"] = {name: asked.masked(trace) for name, trace in answer["import_errors"].items()}
+        outcome = stored(objects, path, answer, duration).model_copy(update={"settings": asked.versions})
+        imported, has_assets = {str(name) for name in answer["imported"]}, bool(answer["has_assets"])
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        told = f"{path} could not be parsed. Its process gave an answer that is none: {type(error).__name__}.\n{output}"
+        return FileOutcome(
+            relative_path=path,
+            import_errors={path: shown(told, bundle)},
+            parsed_at=datetime.now(UTC),
+            parse_duration=duration,
+        )
+    compat.preimport(imported, asset_handlers=has_assets)
     if outcome.import_errors and 0 < limit <= duration:
         outcome = outcome.model_copy(update={"is_worth_another_try": True})
     log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, output)
@@ -200,7 +219,7 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
         import_errors=import_errors,
         warnings=tuple(ParseWarning(**warning) for warning in answer["warnings"]),
         touched=tuple(answer["touched"]),
-        listeners=tuple(name for name in answer["listeners"] if name in compat.HOOKS),
+        listeners=None if answer["listeners"] is None else tuple(n for n in answer["listeners"] if n in compat.HOOKS),
         parsed_at=datetime.now(UTC),
         parse_duration=duration,
     )
@@ -231,14 +250,10 @@ def ready() -> None:
     collector.rest()
     compat.prepare_environment()
     compat.preload()
+    import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec  # noqa: F401
 
     collector.settle()
-
-
-@cache
-def dag_files(bundle: Path) -> frozenset[str]:
-    return frozenset(path for path in compat.find_dag_files(bundle) if not path.startswith(PLUGINS_PREFIX))
 
 
 def memory_for_child() -> int:
@@ -252,11 +267,16 @@ def memory_for_child() -> int:
 
 def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: Callable[[Any], Any]) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
+    from gust.airflow_bridge import crashes
     from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
 
     compat.log_here()
     compat.ask_through(ParserComms(ask))
     surroundings.enter(bundle, workspace)
+    crashes.make_fatal()
+    known = compat.airflow_modules()
+    if not compat.is_dag_file(bundle, path, workspace):
+        return json.dumps(NO_DAG_FILE).encode()
     places = {str(bundle): compat.DAGS_ROOT, str(workspace): surroundings.WORKSPACE}
     footprint = Footprint(bundle)
     file = bundle / path
@@ -279,6 +299,8 @@ def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: 
             "warnings": [{"warning_type": "runtime varying value", "message": warning}] if warning else [],
             "listeners": compat.listeners(),
             "touched": dependencies(footprint.touched(), path),
+            "imported": sorted(compat.airflow_modules() - known),
+            "has_assets": any(dag["assets"] for dag in parsed),
         }
     ).encode()
 

@@ -132,10 +132,11 @@ def _make_adapters_once() -> None:
 def _configure_logging() -> None:
     """This process's own log: JSON lines, warnings and worse. Tasks' logs do not come through here.
 
-    The level itself stays at info: Airflow filters a task's stdout by it."""
+    The level itself stays at info: Airflow filters a task's stdout by it. No logger keeps what it is bound to at its first
+    use: a child inherits Airflow's loggers, and must find that they speak to its own supervisor."""
     from airflow.sdk.log import configure_logging
 
-    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer))
+    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer), cache_logger_on_first_use=False)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

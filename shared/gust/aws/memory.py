@@ -75,6 +75,8 @@ class MemoryQueues:
     def __init__(self, *, refuses: Callable[[TaskWorkload], bool] = lambda _: False) -> None:
         self.refuses = refuses
         """Asked for every task; may be replaced during a test."""
+        self.is_busy = False
+        """Whether messages wait for a free worker; may be set during a test."""
         self.tasks: list[TaskWorkload] = []
         self.callbacks: list[CallbackWorkload] = []
         self.connection_tests: list[ConnectionTestWorkload] = []
@@ -87,6 +89,9 @@ class MemoryQueues:
         refused = [workload for workload in workloads if self.refuses(workload)]
         self.tasks += [workload for workload in workloads if workload not in refused]
         return refused
+
+    def has_backlog(self) -> bool:
+        return self.is_busy
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         self.callbacks += workloads

@@ -26,11 +26,28 @@ class InUseError(GustError):
     """Somebody else holds the data directory or the port; the message says who, as far as that is known."""
 
 
+def private_folder(folder: Path, *, is_ours: bool = True) -> Path:
+    """Make the folder so that no other user of the machine looks into it. One that is there already is closed to them
+    where it `is_ours` alone, and not one that a person named."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_new or is_ours:
+        folder.chmod(0o700)
+    return folder
+
+
+def private_file(path: Path) -> Path:
+    """Make the file, if it is not there, so that no other user reads it."""
+    path.touch(0o600)
+    path.chmod(0o600)
+    return path
+
+
 @contextlib.contextmanager
 def hold(data: Path, **about: Any) -> Iterator[None]:
     """Hold the data directory. The lock goes with the process, however it ends. Raises InUseError."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
+    private_folder(data, is_ours=False)
+    with private_file(data / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
@@ -92,7 +109,7 @@ def holder(data: Path) -> dict[str, Any] | None:
 def remember_session(data: Path, leader: int) -> None:
     """Note that the process `leader` has begun the session that everything under the emulator lives in."""
     about = {"pid": leader, "created": psutil.Process(leader).create_time()}
-    (data / "session").write_text(json.dumps(about))
+    private_file(data / "session").write_text(json.dumps(about))
 
 
 def end_left_over(data: Path, *, grace: float = 2.0) -> int:

@@ -21,10 +21,11 @@ from typing import Any, Final
 import boto3
 import psutil
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.objects import S3Objects
-from gust.errors import GustError, Stale
+from gust.errors import GustError, Stale, Unwell
 from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
@@ -45,6 +46,9 @@ _PATIENCE: Final = 300.0
 _PATIENCE_IN_TROUBLE: Final = 60.0
 """Seconds, where a function has failed already."""
 
+_LOOK_AT_DISK_EVERY: Final = 2.0
+"""Seconds between two questions whether the emulator's disk is full."""
+
 _LOOK_FOR_WAITING_EVERY: Final = 5.0
 """Seconds between two looks at the queue of tasks."""
 
@@ -64,7 +68,8 @@ class LocalStackError(GustError):
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
-    those of the template that shall differ. On any other `host` than 127.0.0.1 a login is demanded."""
+    those of the template that shall differ. `environment`: variables that the emulator, its functions and their tasks
+    inherit, but for those that could lead to a real account. On any other `host` than 127.0.0.1 a login is demanded."""
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class LocalStack:
         workers: int | None = None,
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = os.environ,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
@@ -99,6 +105,7 @@ class LocalStack:
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
+        self._environment_around = environment
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
@@ -106,6 +113,8 @@ class LocalStack:
         self._parsing: ParseProgress | None = None
         self._trouble: list[str] = []
         self._look_for_waiting_at = 0.0
+        self._look_at_disk_at = 0.0
+        self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
         """Where the emulator answers, as AWS."""
@@ -174,11 +183,46 @@ class LocalStack:
         dies."""
         while not stop.wait(_LOOK_EVERY):
             self._require_emulator()
-            if self._folder and self._folder.look() and self._parsing:
-                self._parsing.expect()
-            if self._parsing:
-                self._parsing.look()
+            self._look_at_the_disk()
+            if self._is_full:
+                continue
+            with self._as_long_as_there_is_room():
+                if self._folder and self._folder.look() and self._parsing:
+                    self._parsing.expect()
+                if self._parsing:
+                    self._parsing.look()
             self._tell_of_waiting_tasks()
+
+    def _look_at_the_disk(self) -> None:
+        """Tell that it is full, and that it no longer is; then a deployment that found no room is made up for."""
+        now = time.monotonic()
+        if now < self._look_at_disk_at:
+            return
+        self._look_at_disk_at = now + _LOOK_AT_DISK_EVERY
+        state = self._control("storage")
+        was_full, self._is_full = self._is_full, bool(state["full"])
+        if self._is_full and not was_full:
+            self._told(
+                f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
+                f"task begun until {state['wanted'] // 1_000_000} MB are free."
+            )
+        elif was_full and not self._is_full:
+            self._told("There is room on the disk again: going on.")
+            with self._as_long_as_there_is_room():
+                if self._folder and self._parsing:
+                    self._folder.align()
+                    self._parsing.expect()
+
+    @contextlib.contextmanager
+    def _as_long_as_there_is_room(self) -> Iterator[None]:
+        """The bucket takes nothing while the disk is full; the folder is aligned with it afterwards."""
+        try:
+            yield
+        except (ClientError, Unwell):
+            self._look_at_disk_at = 0.0
+            self._look_at_the_disk()
+            if not self._is_full:
+                raise
 
     def _tell_of_waiting_tasks(self) -> None:
         """Why queued tasks do not start, once a minute while there are such."""
@@ -203,6 +247,8 @@ class LocalStack:
             except subprocess.TimeoutExpired:
                 emulator.kill()
                 emulator.wait()
+            if emulator.returncode:
+                self._told("The state could not be saved at the end: what the last checkpoint does not hold is lost.")
             processes.end_left_over(self._data)
         self._held.close()
 
@@ -239,8 +285,8 @@ class LocalStack:
         self.endpoint = f"http://127.0.0.1:{port}"
         temporary = self._data / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        for folder in (temporary, self.logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (temporary, self.logs, *(self._data / name for name in ("state", "s3", "task-logs", "airflow"))):
+            processes.private_folder(folder)
         for log in self.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
         with (self.logs / "emulator.log").open("wb") as output:
@@ -270,14 +316,14 @@ class LocalStack:
         port = processes.free_port(before, but=self._port)
         if newest and before and port != before:
             checkpoint.move_port(newest, before, port)
-        file.write_text(str(port))
+        processes.private_file(file).write_text(str(port))
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
         """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
         environment = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in self._environment_around.items()
             if not name.startswith(("AWS_", "AIRFLOW")) or name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
         }
         return environment | {
@@ -422,7 +468,7 @@ def emulator_client(service: str, endpoint: str) -> Any:
 def require_room(data: Path, *, megabytes: int = 200) -> None:
     """Raises LocalStackError if the disk is full, or the directory cannot be written to."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        processes.private_folder(data, is_ours=False)
         free = shutil.disk_usage(data).free // 2**20
     except OSError as problem:
         raise LocalStackError(f"Cannot use {data}: {problem.strerror}.") from problem

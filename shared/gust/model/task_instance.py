@@ -37,6 +37,8 @@ class TaskInstance:
     dispatch_count: int = 0
     """How many times the instance was sent to a worker. Fences: a message or report of an earlier dispatch is stale,
     also where the try is the same (reschedule, resuming from a trigger)."""
+    times_requeued: int = 0
+    """How often it was sent again because no worker had started it; none since one did."""
     is_try_kept: bool = False
     """The try of that number is in the history already, and no other has begun: it was cleared. Whatever becomes of the
     instance until the next one begins is no try."""

@@ -111,7 +111,8 @@ def post_clear_task_instances(services: Services, request: Request) -> Json:
     )
     if body.dry_run:
         return collection(services, [instance for key in keys for instance in selected(services, key, asked)])
-    return collection(services, clear_task_instances(services, keys, asked))
+    time_left = TimeLeft.of(services.clock, since=request.now)
+    return collection(services, clear_task_instances(services, keys, asked, time_left=time_left))
 
 
 def _runs_around(services: Services, run: DagRun, body: ClearBody) -> list[DagRunKey]:

@@ -201,13 +201,15 @@ def queue_trigger(before: TaskInstance, *, at: datetime, kwargs: dict[str, Any] 
     return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger))
 
 
-def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
-    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale."""
+def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:
+    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale. `is_stuck`:
+    that counts towards giving it up."""
     _require("resend", before, before.state is S.QUEUED)
     after = replace(
         before,
         state=S.SCHEDULED,
         dispatch_count=before.dispatch_count + 1,
+        times_requeued=before.times_requeued + is_stuck,
         scheduled_at=at,
         queued_at=None,
         reason=reason,
@@ -293,6 +295,7 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
         heartbeat_at=at,
         hostname=hostname,
         pid=pid,
+        times_requeued=0,
         retry_delay_override=None,
         pushed_keys=before.pushed_keys if before.next_method else (),
         skip_decision=before.skip_decision if before.next_method else {},

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
@@ -247,6 +248,7 @@ class Deployment:
         return (
             known is not None
             and known.parsed_at == outcome.parsed_at
+            and known.settings == noted(outcome.settings)
             and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
         )
 
@@ -294,14 +296,15 @@ class Deployment:
         rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
-        note_read(self.services.store, outcome.settings)
+        settings = noted(outcome.settings)
+        note_read(self.services.store, settings)
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
-                settings=outcome.settings,
+                settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
@@ -585,6 +588,14 @@ def bounded(imports: Collection[str]) -> tuple[str, ...]:
         deepest = max(depth_of(path) for path in found)
         found = {whole_folder(path) if depth_of(path) == deepest else path for path in found}
     return tuple(sorted(found))
+
+
+def noted(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
+    no setting can have."""
+    possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
+    sizes = accumulate(size_of([name, version]) for name, version in possible.items())
+    return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
 
 
 def depth_of(path: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -28,7 +29,7 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
-from gust.scheduling.decide import decide, look_after
+from gust.scheduling.decide import decide, gives_up, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
 from gust.scheduling.slots import Pools, pool_names
@@ -222,7 +223,8 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
     """What `decide` says, with everything it must know. `pools`: those that were read with the DAG."""
     run = state.run
     spec = load_spec(services.objects, run.spec_key)
-    return decide(
+    decided = partial(
+        decide,
         spec,
         run,
         state.instances,
@@ -233,6 +235,10 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
     )
+    decision = decided(has_backlog=False)
+    if gives_up(decision) and services.queues.has_backlog():
+        return decided(has_backlog=True)
+    return decision
 
 
 def without_stumbles(run: DagRun, decision: Decision) -> Decision:

@@ -74,7 +74,9 @@ def selected(services: Services, key: DagRunKey, asked: Clear) -> list[TaskInsta
     return [] if state is None else _selected(services, state, asked)
 
 
-def clear_task_instances(services: Services, keys: Iterable[DagRunKey], asked: Clear) -> list[TaskInstance]:
+def clear_task_instances(
+    services: Services, keys: Iterable[DagRunKey], asked: Clear, *, time_left: TimeLeft | None = None
+) -> list[TaskInstance]:
     """Clear in every run what `asked` covers; returns it as it is afterwards, run by run.
 
     What runs is `restarting` until its worker has ended it. Repeating it after a crash goes on where it died. Of more than
@@ -82,7 +84,7 @@ def clear_task_instances(services: Services, keys: Iterable[DagRunKey], asked: C
     runs that must not, before anything is cleared, or where another action holds a run, and Unfinished where there are so
     many runs that some were not begun.
     """
-    keys, time_left = list(keys), TimeLeft.of(services.clock)
+    keys, time_left = list(keys), time_left or TimeLeft.of(services.clock)
     if asked.prevents_running:
         for key in keys:
             _check_none_runs(selected(services, key, asked))

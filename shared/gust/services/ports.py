@@ -863,6 +863,9 @@ class Queues(Protocol):
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
 
+    def has_backlog(self) -> bool:
+        """Whether tasks' messages wait for a free worker; also where SQS does not say."""
+
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from gust.services.ports import Clock
 
-WORKS_FOR: Final = timedelta(seconds=16)
+WORKS_FOR: Final = timedelta(seconds=12)
 """Leaves the rest of the 30 seconds to a cold start, the step that is under way, and writing the answer."""
 
 A_MOMENT_MORE: Final = timedelta(seconds=5)

@@ -7,7 +7,6 @@ import importlib.util
 import io
 import itertools
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from gust.aws.logs import CloudWatchLogReader
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, TaskWorkload, TriggerWorkload
+from tests.environment import of_a_user
 from tests.unit.worker.control_plane import DAG_RUN, workload
 
 pytestmark = [
@@ -159,16 +159,15 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             cwd=home,
             stdout=log,
             stderr=log,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "TMPDIR": str(home),
-                "BIND_HOST": "127.0.0.1",
-                "MINISTACK_HOST": "127.0.0.1",
-                "GATEWAY_PORT": str(port),
-                "SERVICES": "s3,logs,lambda,iam,sts,sqs",
-                "LOG_LEVEL": "WARNING",
-            },
+            env=of_a_user(
+                HOME=str(home),
+                TMPDIR=str(home),
+                BIND_HOST="127.0.0.1",
+                MINISTACK_HOST="127.0.0.1",
+                GATEWAY_PORT=str(port),
+                SERVICES="s3,logs,lambda,iam,sts,sqs",
+                LOG_LEVEL="WARNING",
+            ),
         )
         try:
             deadline = time.monotonic() + 60

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.environment import of_a_user
+
 ROOT: Final = Path(__file__).parents[3]
 LINK: Final = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING: Final = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
@@ -19,7 +21,9 @@ SPAN: Final = re.compile(r"`[^`\n]*`")
 
 
 def pages() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    listed = subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, env=of_a_user(), capture_output=True, text=True, check=True
+    )
     return [ROOT / line for line in listed.stdout.splitlines()]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from gust.model.asset import Asset
 from gust.model.dag_spec import TaskSpec
+from tests.environment import of_a_user
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 END = "2026-03-01T12:00:05Z"
@@ -118,4 +119,4 @@ assert gust.execution_api.app.ROUTES
 assert "boto3" not in sys.modules
 """
     path = ":".join(p for p in sys.path if p)
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True, env=of_a_user(PYTHONPATH=path))  # noqa: S603

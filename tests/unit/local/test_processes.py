@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from gust.local import processes
+from tests.environment import of_a_user
 
 
 def test_the_second_is_told_who_holds_the_directory(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_a_lock_that_a_dead_process_left_does_not_hold(tmp_path: Path) -> None:
         f"with processes.hold(pathlib.Path({str(tmp_path)!r})): os._exit(1)"
     )
     paths = os.pathsep.join(sys.path)
-    subprocess.run([sys.executable, "-c", holder], env={"PYTHONPATH": paths}, check=False)  # noqa: S603
+    subprocess.run([sys.executable, "-c", holder], env=of_a_user(PYTHONPATH=paths), check=False)  # noqa: S603
 
     with processes.hold(tmp_path):
         pass
@@ -54,7 +56,7 @@ def test_a_taken_port_is_named() -> None:
 def test_what_carries_the_mark_is_ended_and_nothing_else(tmp_path: Path) -> None:
     sleep = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
     marked, other = (
-        subprocess.Popen(sleep, env=os.environ | {processes.MARK: mark}, stdout=subprocess.PIPE)  # noqa: S603
+        subprocess.Popen(sleep, env=of_a_user(**{processes.MARK: mark}), stdout=subprocess.PIPE)  # noqa: S603
         for mark in (str(tmp_path), f"{tmp_path}-other")
     )
     try:
@@ -121,3 +123,27 @@ def test_a_session_number_that_was_given_to_somebody_else_means_nothing(tmp_path
     (tmp_path / "session").write_text(json.dumps({"pid": os.getpid(), "created": 1.0}))
     assert processes._session(tmp_path) is None
     assert processes.end_left_over(tmp_path) == 0
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_no_other_user_looks_into_what_the_stack_makes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with processes.hold(data):
+        assert mode(data) == 0o700
+        assert mode(data / "lock") == 0o600
+    (data / "logs").mkdir(mode=0o755)
+    processes.private_folder(data / "logs")
+    assert mode(data / "logs") == 0o700
+
+
+def test_a_folder_that_a_person_named_keeps_its_rights(tmp_path: Path) -> None:
+    """It may hold more than ours: `--data /tmp`."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    with processes.hold(shared):
+        assert mode(shared) == 0o755
+        assert mode(shared / "lock") == 0o600

@@ -61,7 +61,6 @@ class World:
 
     def parse(self, text: str) -> FileOutcome:
         (self.folder / "d.py").write_text(dedent(text))
-        parse.dag_files.cache_clear()
         return parse.parse_file(self.objects, self.folder, "d.py", "dags-folder", self.reader.find)
 
     def dag_ids(self, text: str) -> list[str]:

@@ -15,6 +15,7 @@ import pytest
 
 from gust.airflow_bridge import parse, surroundings
 from gust.airflow_bridge.child import run_in_child
+from tests.environment import of_a_user
 
 MEGABYTES = 1024 * 1024
 OF_THE_USER = "WHOSE = 'the user'\n"
@@ -132,7 +133,6 @@ def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_
 
 
 def parsed(bundle: Path, path: str) -> Any:
-    parse.dag_files.cache_clear()
     from gust.aws.memory import MemoryObjects
 
     objects = MemoryObjects()
@@ -212,4 +212,4 @@ def run_command(opt: Path, *command: str) -> str:
 
 
 def output_of(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    return subprocess.run(command, env=of_a_user(), check=True, capture_output=True, text=True).stdout  # noqa: S603

@@ -15,6 +15,7 @@ import pytest
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.task_log import stream_name
 from gust.errors import StaleTaskInstance
+from tests.environment import of_a_user
 from tests.unit.worker.control_plane import ControlPlane, Site
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -272,7 +273,7 @@ def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site, opti
 
 
 def test_what_others_started_is_let_be(run: Run, site: Site) -> None:
-    with subprocess.Popen(["sleep", "600"]) as other:  # noqa: S607
+    with subprocess.Popen(["sleep", "600"], env=of_a_user()) as other:  # noqa: S607
         run(dag("return 1"))
         assert other.poll() is None
         other.kill()
