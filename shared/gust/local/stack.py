@@ -105,6 +105,7 @@ class LocalStack:
         self._parameters = {
             "WorkerConcurrency": str(max(2, self.workers)),
             "TriggererConcurrency": str(triggerers),
+            "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
             **(parameters or {}),
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
