@@ -31,7 +31,7 @@ from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
 from gust.local.function_pool import default_workers, limits
-from gust.local.parsing import ParseProgress, gather_progress
+from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
 from gust.store.dynamodb import DynamoDBStore
 
@@ -178,7 +178,7 @@ class LocalStack:
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
         self._parsing = ParseProgress(store, objects, self._told)
-        self._go_on_parsing(store, objects)
+        self._go_on_parsing(store)
         if self._dags:
             self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
             self._folder.align()
@@ -408,13 +408,12 @@ class LocalStack:
         health = self._get(self.url, "/api/v2/monitor/health") or {}
         return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
 
-    def _go_on_parsing(self, store: DynamoDBStore, objects: S3Objects) -> None:
-        """A deployment that the end of the stack cut off goes on under its own name, with all files that were parsed for
-        the same plan. The file that it was at has not killed its parser: the stack's end has."""
+    def _go_on_parsing(self, store: DynamoDBStore) -> None:
+        """A deployment that the end of the stack cut off goes on under its own name, at once: what it had activated
+        stays, and no upload waits until its turn has run out."""
         turn = store.deployment_turn()
         if turn is None or not turn.holder:
             return
-        gather_progress(objects, turn.holder)
         # Until a function has started, which takes a while on a busy machine, no upload takes the turn for a dead one's.
         until = datetime.now(UTC) + _TURN_OF_CUT_OFF
         with contextlib.suppress(Stale):
