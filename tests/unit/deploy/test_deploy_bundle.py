@@ -404,6 +404,20 @@ def test_a_dag_that_came_by_an_import_is_its_own_files(stack, importer):
     assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
 
 
+def test_a_dag_goes_to_its_own_file_when_that_is_brought_in_later(stack):
+    """As where a folder's files are brought in some at a time."""
+    stack.upload("a.py", "dag mine\nmade-in m.py helper")
+    stack.upload("m.py", "")
+    stack.deploy()
+    assert stack.fresh() == {"helper": "a.py", "mine": "a.py"}
+    stack.upload("m.py", "dag helper")
+    assert stack.deploy() == ["m.py"]
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": "a.py"}, {})
+    stack.upload("other.py", "dag other")
+    stack.deploy()
+    assert stack.fresh() == {"helper": "m.py", "mine": "a.py", "other": "other.py"}
+
+
 def test_several_files_import_one_dag(stack):
     stack.upload("m.py", "dag helper")
     for name in "abc":
