@@ -74,12 +74,8 @@ class ParseProgress:
             parsing.read(self._objects, listed)
             parsing.is_round_over = latest[deployment_of(key)] != key
             self._tell(parsing)
-            if (
-                parsing.is_whole
-                or parsing.is_round_over
-                or turn is None
-                or not key.startswith(f"{PARSES}{turn.holder}/")
-            ):
+            # A deployment that lost its turn to another, because it was silent for long, goes on parsing.
+            if parsing.is_whole or parsing.is_round_over or turn is None or not turn.holder:
                 self._over.add(key)
                 del self._open[key]
                 self._expected_since = self._clock()
