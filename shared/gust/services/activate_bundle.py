@@ -134,13 +134,21 @@ def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, File
     outcomes = {
         outcome.relative_path: outcome
         for body, batch in zip(bodies, plan.batches, strict=True)
-        for outcome in Progress.model_validate_json(body).outcomes
+        for outcome in read_progress(body).outcomes
         if outcome.relative_path in batch
     }
     planned = planned_in(plan)
     if planned and not outcomes:
         raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
     return dict(sorted(outcomes.items()))
+
+
+def read_progress(body: bytes) -> Progress:
+    """Of one batch. What is none was written by a file: then no outcome of its batch is believed."""
+    try:
+        return Progress.model_validate_json(body)
+    except ValueError:
+        return Progress()
 
 
 def planned_in(plan: Plan) -> frozenset[str]:
