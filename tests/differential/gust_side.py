@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag
@@ -54,6 +55,7 @@ class GustSide:
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type] # nobody reads them here
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
         key = f"specs/{hash(spec.model_dump_json())}.json"
         self.services.objects.put(key, spec.model_dump_json().encode())

@@ -166,6 +166,7 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
     }
     both = {"SigningSecret", "EncryptionSecret"}
     assert {name: read for name, read in readers.items() if read} == {
+        "DagProcessorRole": {"EncryptionSecret"},  # arguments of asset watchers
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,

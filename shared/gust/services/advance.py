@@ -43,6 +43,7 @@ from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.pause_after_failures import last_runs
 from gust.services.ports import RunState
+from gust.services.sealed import sealed_decision
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
 
@@ -256,6 +257,7 @@ def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision
 
     What others may follow from is written first, the run last.
     """
+    decision = sealed_decision(services, decision)
     going = sent_first(spec, run, decision)
     if going:
         keys = {moved.after.key for moved in going}

@@ -22,6 +22,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.errors import NotFound
 from gust.model.dag import Dag
@@ -51,8 +52,14 @@ class Stack:
     @property
     def services(self) -> Services:
         return Services(
-            store=self.store, objects=self.objects, queues=self.queues, tokens=None, clock=self.clock, logs=None
-        )  # type: ignore[arg-type]
+            store=self.store,
+            objects=self.objects,
+            queues=self.queues,
+            tokens=None,  # type: ignore[arg-type]
+            clock=self.clock,
+            logs=None,  # type: ignore[arg-type]
+            cipher=FernetCipher(lambda: "a key of the stack"),
+        )
 
     # --- the folder ---
 
