@@ -11,6 +11,9 @@ import pytest
 from hypothesis import settings
 
 from gust.airflow_bridge import warm
+from tests import environment
+
+environment.make_children_forget()
 
 _HOME = Path(tempfile.mkdtemp(prefix="gust-tests-")).resolve()
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)

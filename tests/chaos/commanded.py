@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +10,7 @@ import httpx
 import psutil
 
 from gust.local import processes
+from tests.environment import of_a_user
 from tests.oracle.drive import ApiClient
 from tests.system.local_gust import ROOT, LocalGust
 
@@ -34,7 +34,7 @@ class CommandedGust(LocalGust):
                     *(sys.executable, "-m", "gust.cli", "local", "--port", str(self.port)),
                     *("--data", str(self.data), "--dags", str(self.dags)),
                 ],
-                env=os.environ | {"PYTHONPATH": str(ROOT / "shared")},
+                env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -14,6 +14,7 @@ import pytest
 
 from gust.local import processes
 from tests.chaos.commanded import CommandedGust
+from tests.environment import of_a_user
 from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -128,7 +129,7 @@ def test_who_comes_second_learns_who_was_first(watched: CommandedGust) -> None:
         text=True,
         timeout=60,
         check=False,
-        env={"PYTHONPATH": "shared", "PATH": "/usr/bin:/bin"},
+        env=of_a_user(PYTHONPATH="shared"),
     )
     assert second.returncode == 1
     assert f"in use by a local stack (process {watched.process.pid}, {watched.url})" in second.stderr

@@ -23,6 +23,7 @@ from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
 from tests.contract.given import NOW
+from tests.environment import of_a_user
 
 SECOND_OPINION = "GUST_TEST_DYNAMODB_ENDPOINT"
 """Names another DynamoDB to hold the store to, such as Amazon's DynamoDB Local."""
@@ -52,16 +53,15 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         cwd=home,
         stdout=log,
         stderr=log,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "TMPDIR": str(home),
-            "BIND_HOST": "127.0.0.1",
-            "MINISTACK_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(port),
-            "SERVICES": "dynamodb,dynamodbstreams,s3,sqs",
-            "LOG_LEVEL": "WARNING",
-        },
+        env=of_a_user(
+            HOME=str(home),
+            TMPDIR=str(home),
+            BIND_HOST="127.0.0.1",
+            MINISTACK_HOST="127.0.0.1",
+            GATEWAY_PORT=str(port),
+            SERVICES="dynamodb,dynamodbstreams,s3,sqs",
+            LOG_LEVEL="WARNING",
+        ),
     )
     try:
         _await_answer(process, port, home / "log")

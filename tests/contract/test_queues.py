@@ -60,6 +60,9 @@ class Wire:
     def send_message(self, **arguments: Any) -> Any:
         return self._answer(arguments)
 
+    def get_queue_attributes(self, **arguments: Any) -> Any:
+        return self._answer(arguments)
+
     def change_message_visibility(self, **arguments: Any) -> Any:
         return self._answer(arguments)
 
@@ -176,6 +179,15 @@ def test_a_queue_that_does_not_exist_is_our_bug() -> None:
         sqs(Wire([missing])).send_tasks([a_task(1)])
     with pytest.raises(ClientError):
         sqs(Wire([missing])).wake(WakeDag(dag_id="etl", at=NOW))
+
+
+@pytest.mark.parametrize(("waiting", "is_busy"), [("0", False), ("3", True)])
+def test_messages_that_wait_for_a_worker_are_a_backlog(waiting: str, is_busy: bool) -> None:
+    assert sqs(Wire([{"Attributes": {"ApproximateNumberOfMessages": waiting}}])).has_backlog() is is_busy
+
+
+def test_where_sqs_does_not_say_there_may_be_a_backlog() -> None:
+    assert sqs(Wire([refusal("RequestThrottled", 403)])).has_backlog()
 
 
 @pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (-5, 0), (0.01, 1), (59.0, 59), (900, 900), (100_000, 900)])

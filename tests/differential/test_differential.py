@@ -9,12 +9,13 @@ shrunk and written to `cases/`; `./gust test differential --seed S` plays the sa
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +43,7 @@ def test_both_sides_decide_the_same(plays: tuple[list[str], ...]) -> None:
         subprocess.Popen(
             [sys.executable, "-m", "tests.differential", *arguments],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": "shared"},
+            env=of_a_user(PYTHONPATH="shared"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,11 +1,12 @@
 """The three functions that everything waits for start without Airflow, whose import alone takes seconds."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ print(*(name for name, module in sys.modules.items() if module and name.split(".
 
 @pytest.mark.parametrize("function", ["scheduler", "execution_api", "api"])
 def test_the_function_starts_where_airflow_cannot_be_imported(function: str) -> None:
-    environment = os.environ | {
+    environment = of_a_user() | {
         "GUST_TABLE": "table",
         "GUST_BUCKET": "bucket",
         "GUST_LOG_GROUP": "logs",

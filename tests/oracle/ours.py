@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import boto3
 import httpx
 
 from examples import resources
+from tests.environment import of_a_user
 from tests.oracle.drive import LOGICAL_DATE, Plan
 from tests.oracle.server import ROOT, free_port
 
@@ -53,7 +53,7 @@ def emulator() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="gust-emulator-") as home:
         process = subprocess.Popen(
             [sys.executable, "-m", "ministack.app"],
-            env={**os.environ, "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"},
+            env=of_a_user(GATEWAY_PORT=str(port), BIND_HOST="127.0.0.1"),
             cwd=home,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -18,6 +18,8 @@ from typing import Final
 
 import httpx
 
+from tests.environment import of_a_user
+
 ROOT: Final = Path(__file__).parents[2]
 LOCK: Final = ROOT / "requirements" / "oracle.txt"
 START_TIMEOUT: Final = 180.0
@@ -67,8 +69,7 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
     try:
         with _postgres(home / "postgres") as database:
             variables = {
-                # Without what this process was told as an Airflow of its own.
-                **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+                **of_a_user(),
                 **settings(home, dags, port, database, parallelism),
                 **(environment or {}),
                 "PATH": f"{python.parent}:{os.environ['PATH']}",

@@ -37,6 +37,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.transport.requests import REQUESTS_TRANSPORT
 
 from tests.conformance.server import KNOWN, Server
+from tests.environment import of_a_user
 from tests.oracle.server import ROOT, START_TIMEOUT, end_group, free_port
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.recorded.record import prepare
@@ -97,7 +98,9 @@ def airflow() -> Iterator[Airflow]:
         (home / "dags" / "broken.py").write_text("from airflow.sdk import dag, nothing_of_the_kind\n")
         (home / "dags" / "uses_assets.py").write_text(USES_ASSETS)
         prepare(home, "etl.py")
-        variables = {**os.environ, "PYTHONPATH": "", "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}"}
+        # `prepare` has set what this Airflow shall be.
+        of_airflow = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+        variables = of_a_user(**of_airflow, AIRFLOW__API__BASE_URL=f"http://127.0.0.1:{port}")
         os.environ.clear()
         os.environ.update(before)
         command = [sys.executable, "-m", "airflow", "api-server", "--host", "127.0.0.1", "--port", str(port)]

@@ -28,6 +28,7 @@ from gust.local.stack import LocalStack
 from gust.services.clock import SystemClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
+from tests.environment import of_a_user
 from tests.oracle.drive import ApiClient, ApiError
 
 T = TypeVar("T")
@@ -95,6 +96,11 @@ class AnyAirflow:
         return self._await(
             lambda: self.import_errors().get(filename), within, lambda: f"no import error, but {self.import_errors()}"
         )
+
+    def await_variable(self, key: str, *, within: float = PATIENCE) -> str:
+        """Its value, once a task or a callback has stored it."""
+        path = f"/api/v2/variables/{quote(key)}"
+        return str(self._await(lambda: self._find(path), within, lambda: f"no variable {key}")["value"])
 
     def await_state(
         self,
@@ -235,7 +241,7 @@ class LocalGust(AnyAirflow):
     def __init__(self, data: Path, dags: Path, **options: Any) -> None:
         self.data = data
         self.dags = dags
-        self._options = options
+        self._options = {"environment": of_a_user(), **options}
         dags.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:

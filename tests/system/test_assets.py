@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gust.local.stack import running
+from tests.environment import of_a_user
 from tests.oracle import asset_story
 from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors
 from tests.oracle.server import ROOT
@@ -19,7 +20,7 @@ def told(tmp_path_factory):
     """The story as the local stack has it, told until it ends."""
     dags = tmp_path_factory.mktemp("dags")
     asset_story.prepare(dags)
-    with running(root=ROOT, data=tmp_path_factory.mktemp("data"), dags=dags) as stack:
+    with running(root=ROOT, data=tmp_path_factory.mktemp("data"), dags=dags, environment=of_a_user()) as stack:
         client = ApiClient(stack.url)
         await_dags(client, GOLDEN["about"]["dags"])
         assert import_errors(client) == {}

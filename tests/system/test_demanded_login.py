@@ -17,6 +17,7 @@ from gust.cli.__main__ import main
 from gust.local.stack import LocalStack
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS
 from gust.rest_api.permissions import PUBLIC
+from tests.environment import of_a_user
 from tests.system.browser import Person, chromium
 from tests.system.local_gust import PATIENCE, ROOT
 
@@ -36,13 +37,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(data: Path) -> Iterator[LocalStack]:
-    before = LocalStack(root=ROOT, data=data, dags=None)
+    before = LocalStack(root=ROOT, data=data, dags=None, environment=of_a_user())
     before.start()
     try:
         assert httpx.get(f"{before.url}/api/v2/dags", timeout=PATIENCE).status_code == 200
     finally:
         before.stop()
-    stack = LocalStack(root=ROOT, data=data, dags=None, host=ELSEWHERE)
+    stack = LocalStack(root=ROOT, data=data, dags=None, host=ELSEWHERE, environment=of_a_user())
     stack.start()
     yield stack
     stack.stop()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gust.local.stack import running
+from tests.environment import of_a_user
 from tests.oracle import ours
 from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors, run_all
 from tests.oracle.golden import Golden
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_grou
 def client(tmp_path_factory):
     """The API of a stack of its own over our examples, with the AWS resources they use."""
     data = tmp_path_factory.mktemp("data")
-    with running(root=ROOT, data=data, dags=ROOT / "examples" / "dags") as stack:
+    with running(root=ROOT, data=data, dags=ROOT / "examples" / "dags", environment=of_a_user()) as stack:
         ours.create_resources(stack.client)
         client = ApiClient(stack.url)
         await_dags(client, GOLDEN.runs)

@@ -48,6 +48,39 @@ CHAIN = """
 """
 
 
+SENSORS = """
+    import pathlib
+    from datetime import datetime
+    from airflow.sdk import dag, task
+
+    FREED = pathlib.Path("{freed}")
+
+    @dag(schedule=None, start_date=datetime(2026, 1, 1))
+    def starving():
+        @task.sensor(poke_interval=1, mode="poke")
+        def waits(number):
+            return FREED.exists()
+
+        @task(priority_weight=1)
+        def frees():
+            FREED.touch()
+
+        waits.override(priority_weight=9).expand(number=list(range({number})))
+        frees()
+
+    starving()
+"""
+
+
+def test_sensors_do_not_starve_the_task_that_frees_them(gust: LocalGust, tmp_path: Path) -> None:
+    """More of them than two per processor, and before it in the queue."""
+    number = 2 * (os.cpu_count() or 1) + 1
+    gust.upload("starving.py", SENSORS.format(freed=tmp_path / "freed", number=number))
+    gust.await_dag("starving")
+    run_id = gust.trigger("starving")
+    gust.await_state("starving", run_id, "success", within=180)
+
+
 def test_a_saved_file_shows_an_edit_shows_and_a_deleted_one_goes(gust: LocalGust) -> None:
     text = "from airflow.sdk import DAG\nwith DAG('{id}', schedule=None): pass\n"
     gust.upload("coming_and_going.py", text.format(id="coming"))

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -30,12 +29,13 @@ from airflow.sdk.execution_time import comms, task_runner
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.supervised import Signs, SupervisedChild
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import Forbidden, NotFound, StaleCallback
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
+from gust.airflow_bridge.trigger import made_trigger
+from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
@@ -71,6 +71,7 @@ def run_callback(
         return dict(client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json())
 
     try:
+        hide()
         what = claim()
         # Claimed again and again: a worker that dies is missed soon, and another may claim the callback.
         signs = Signs(hide=hide, ask=claim)
@@ -102,8 +103,8 @@ def _run(
 ) -> str | None:
     try:
         bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"
+    except Unopenable as error:
+        return str(error)
     compat.prepare_callbacks()
     leftovers.adopt_orphans()
     reads, writes = os.pipe()
@@ -152,7 +153,7 @@ def _logger(sink: Sink, workload: CallbackWorkload, what: Mapping[str, Any]) -> 
     """Every line names the callback; those about a try name the try, and so stand in its log."""
     is_of_try = what["kind"] == CallbackKind.TASK and what["ti"]
     ti_id = what["ti"]["id"] if is_of_try else str(workload.id)
-    return try_logger(sink, ti_id).bind(
+    return try_logger(sink.of_stream(what["ti"]["log_stream"] if is_of_try else None), ti_id).bind(
         callback_id=workload.callback_id, dag_id=workload.dag_id, run_id=workload.run_id
     )
 
@@ -172,8 +173,6 @@ def _callback_main(
     workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if str(bundle) not in sys.path:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="callback")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     noting = _NotingErrors(log)
@@ -208,8 +207,6 @@ def kill_trigger(ti: TaskInstance, definition: Mapping[str, Any], log: Any) -> N
     """The trigger's `on_kill`, then its `cleanup`, on a new one made from the same arguments: Airflow promises triggers no
     more than that."""
     from airflow.configuration import conf
-
-    from gust.airflow_bridge.trigger import made_trigger
 
     trigger = made_trigger(definition, ti)
 

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import setproctitle
 from airflow import settings
 from airflow.sdk import listener, plugins_manager
 from airflow.sdk.api.datamodels._generated import BundleInfo, DagRun, TaskInstance, TaskInstanceState, TIRunContext
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import StartupDetails
-from setproctitle import getproctitle, setproctitle
 
 ROUNDS: Final = 4
 """So often CPython wants to see most code before it settles on a form. Further ones gain nothing that could be measured."""
@@ -130,19 +130,24 @@ def _without_a_deployments_code() -> Iterator[None]:
         listener.get_listener_manager.cache_clear()
 
 
+def _set_no_title(title: str) -> None: ...
+
+
 @contextmanager
 def _nothing_stays() -> Iterator[None]:
-    environment, path, title = dict(os.environ), list(sys.path), getproctitle()
+    environment, path = dict(os.environ), list(sys.path)
     modules = set(sys.modules)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGSEGV, signal.SIGALRM, signal.SIGTERM)}
     task_runner.SUPERVISOR_COMMS = _Nobody()
+    # A title is written over the environment that the kernel shows, for good.
+    set_title, setproctitle.setproctitle = setproctitle.setproctitle, _set_no_title
     try:
         yield
     finally:
         del task_runner.SUPERVISOR_COMMS
+        setproctitle.setproctitle = set_title
         for name in [name for name in sys.modules.keys() - modules if name.endswith(FILE.stem)]:
             del sys.modules[name]  # the DAG file; what it had imported is what children want to find
-        setproctitle(title)
         sys.path[:] = path
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]

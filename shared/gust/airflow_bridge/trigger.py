@@ -31,7 +31,6 @@ import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -55,14 +54,14 @@ from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.supervised import Signs, SupervisedChild
 from gust.airflow_bridge.task_log import Sink, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger_questions import answered, what_a_trigger_is_told
 from gust.aws.queues import RENEWED_EVERY
-from gust.errors import Forbidden, NotFound, StaleTaskInstance
+from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
 from gust.services.ports import Objects
@@ -182,8 +181,8 @@ def _run(
 ) -> Parked | Report:
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return {"error": f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"}
+    except Unopenable as error:
+        return {"error": str(error)}
     ti = _task_instance(workload)
     time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
     pace = Pace(
@@ -203,7 +202,7 @@ def _run(
             bundle_info=None,
             client=client,
             transport=transport,
-            logger=try_logger(sink, str(ti.id)),
+            logger=try_logger(sink.of_stream(workload.log_stream), str(ti.id)),
             target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),
@@ -263,8 +262,6 @@ def _trigger_main(
     trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, *, bundle: Path | None, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log, body_decoder=what_a_trigger_is_told())
     structlog.contextvars.bind_contextvars(

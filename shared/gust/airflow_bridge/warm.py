@@ -31,7 +31,9 @@ SETTINGS: Final = {
     # A leftover process of a finished task (a listener, a non-daemon thread) may run this many seconds.
     "CORE__TASK_SUCCESS_OVERTIME": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-    "WORKERS__MIN_HEARTBEAT_INTERVAL": "20",
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
+    # As long as the control plane gives a silent worker.
+    "WORKERS__MAX_FAILED_HEARTBEATS": "12",
     # Bundles are immutable and complete: a DAG that is not there now will not be there in a minute.
     "WORKERS__MISSING_DAG_RETRIES": "0",
     "WORKERS__SOCKET_CLEANUP_TIMEOUT": "1",
@@ -55,6 +57,7 @@ TASK_MODULES: Final = (
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.bundles.manager",
     "airflow.dag_processing.importers.python_importer",
     "airflow.providers.standard.operators.bash",
@@ -131,10 +134,11 @@ def _make_adapters_once() -> None:
 def _configure_logging() -> None:
     """This process's own log: JSON lines, warnings and worse. Tasks' logs do not come through here.
 
-    The level itself stays at info: Airflow filters a task's stdout by it."""
+    The level itself stays at info: Airflow filters a task's stdout by it. No logger keeps what it is bound to at its first
+    use: a child inherits Airflow's loggers, and must find that they speak to its own supervisor."""
     from airflow.sdk.log import configure_logging
 
-    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer))
+    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer), cache_logger_on_first_use=False)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

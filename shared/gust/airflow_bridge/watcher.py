@@ -12,10 +12,8 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,11 +34,11 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
 from gust.airflow_bridge.supervised import Signs
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import (
     CLEANUP_TIME,
     STOP_BEFORE_LIMIT,
@@ -50,7 +48,7 @@ from gust.airflow_bridge.trigger import (
     SupervisedTrigger,
     paced_loop,
 )
-from gust.errors import Forbidden, NotFound, StaleWatcher
+from gust.errors import StaleWatcher, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import WatcherWorkload
 from gust.services.ports import Objects
@@ -130,7 +128,7 @@ def _run(
     log = try_logger(sink, str(workload.id)).bind(watcher=what["classpath"])
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
+    except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
     time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
@@ -185,8 +183,6 @@ def _nobody(workload: WatcherWorkload) -> TaskInstance:
 
 def _watcher_main(what: Mapping[str, Any], pace: Pace, *, bundle: Path | None, workspace: Path, writes: int) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     loop = paced_loop(pace)

@@ -24,6 +24,8 @@ from gust.model.workload import (
 
 LONGEST_DELAY: Final = 900
 """Seconds that SQS holds a message back at most; who waits longer wakes, looks and waits again."""
+_WAITING: Final = "ApproximateNumberOfMessages"
+"""Messages that no consumer has taken; those in flight are not among them."""
 _PER_BATCH: Final = 10
 _BYTES_PER_BATCH: Final = 1024 * 1024
 
@@ -99,6 +101,15 @@ class SqsQueues:
         """A batch that SQS does not answer counts as refused: its messages may have arrived nevertheless, which is
         harmless, because a dispatch starts once."""
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
+
+    def has_backlog(self) -> bool:
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self._task_queue_url, AttributeNames=[_WAITING])
+        except (ClientError, HTTPClientError, ConnectionFailed) as error:
+            if not _passes(error):
+                raise
+            return True
+        return int(answer["Attributes"][_WAITING]) > 0
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])

@@ -44,6 +44,7 @@ LIFETIME: Final = {
     Scope.WATCHER: timedelta(minutes=10),
     Scope.CALLBACK: timedelta(minutes=20),
     Scope.CONNECTION_TEST: timedelta(minutes=5),
+    Scope.PARSE: timedelta(hours=6),
 }
 """Of tokens of what has begun. A try's is renewed by its heartbeats, every few seconds; a trigger's and a watcher's when it
 is asked, every minute, whether they are still wanted. A callback has no heartbeat, so its token lasts as long as its
@@ -51,7 +52,6 @@ worker's function may run; nor has the test of a connection, whose token comes i
 alone. Ten minutes is Airflow's default."""
 
 LONGEST_LIFETIME: Final = max(MESSAGE_LIFETIME.values())
-"""Of any token. Those of people last for hours."""
 """Of any token. Those of people last for hours."""
 
 
@@ -79,6 +79,9 @@ class JwtTokens:
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {**_claims_of(dispatch), "scope": UNBEGUN, "starts": dispatch.scope.value}
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=MESSAGE_LIFETIME[dispatch.scope])
+
+    def for_parser(self, *, now: datetime) -> str:
+        return self.renewed(Dispatch(TaskInstanceKey("", "", ""), 0, 0, Scope.PARSE), now=now)
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         return self._sign(_claims_of(dispatch), DISPATCH_AUDIENCE, now=now, lifetime=LIFETIME[dispatch.scope])

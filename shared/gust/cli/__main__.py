@@ -72,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         help="the address to listen on (%(default)s, where everybody is administrator); any other demands a login",
     )
     local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
+    local.add_argument(
+        "--workers",
+        type=_at_least_one,
+        metavar="N",
+        help="how many tasks run at the same time (by memory, 200 MB each: at most 32, as Airflow's parallelism)",
+    )
+    local.add_argument(
+        "--aws",
+        choices=["emulator", "real"],
+        default="emulator",
+        help="which AWS the tasks' SDKs call: the local emulator (default), or your account, with your shell's credentials",
+    )
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
     # What follows test, bench, record-golden and deploy is another program's, and does not come here but for `--help`: a
@@ -114,6 +126,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _real_aws() -> str:
+    """Which credentials an SDK would use; nothing is asked of AWS."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        whose = f"the key {os.environ['AWS_ACCESS_KEY_ID']} of your environment"
+    else:
+        whose = f"profile {os.environ.get('AWS_PROFILE', 'default')}"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return f"{whose}, region {region or 'as the profile says'}"
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("a number from 1 to 1000")
+    return int(text)
+
+
 def local(options: argparse.Namespace) -> int:
     from gust.local.deployment import DeploymentError
     from gust.local.processes import InUseError
@@ -141,6 +169,8 @@ def local(options: argparse.Namespace) -> int:
         port=options.port,
         host=options.host,
         paused=options.paused,
+        workers=options.workers,
+        real_aws=options.aws == "real",
         parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
         told=_say,
     )
@@ -153,7 +183,10 @@ def local(options: argparse.Namespace) -> int:
             print(f"  Sign in  {stack.login_link()}")
             print("           one minute, one use; another one: ./gust login --local   (plain HTTP: trust the network)")
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
+        print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
         print(f"  Logs  {stack.logs}")
+        if options.aws == "real":
+            print(f"  AWS   REAL: tasks call your account with {_real_aws()}. What they change there is changed.")
         print("  Ctrl-C ends it; the state stays.\n", flush=True)
         stack.run(stop)
     except Stopped:
@@ -268,12 +301,31 @@ def deploy(arguments: list[str]) -> int:
     if shutil.which("make") is None:
         print("gust: make is missing; the layers are built with it.", file=sys.stderr)
         return 1
-    built = subprocess.run([sam, "build"], cwd=ROOT, check=False).returncode
+    from samtranslator.yaml_helper import yaml_parse
+
+    from gust.cli import layers
+
+    layers.note_inputs(ROOT)
+    built = subprocess.run([sam, "build", "--cached"], cwd=ROOT, check=False).returncode
     if built:
         print("gust: sam build failed, see above. Nothing was deployed.", file=sys.stderr)
         return built
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
+        print("gust: Lambda would refuse this. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
+        return 1
+    _tell_of_concurrency(arguments)
     first = ["--guided"] if not arguments and not _is_configured() else []
     return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+
+
+def _tell_of_concurrency(arguments: list[str]) -> None:
+    from gust.cli import concurrency
+
+    limit = concurrency.account_limit(concurrency.region_of(arguments) or _deploy_settings().get("region"))
+    told = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
+    if limit is not None and (advice := concurrency.advice(limit, told=told)):
+        print(advice, file=sys.stderr)
 
 
 def reencrypt(stack: str) -> int:
@@ -371,11 +423,14 @@ def check_access(file: Path) -> int:
 
 def _is_configured() -> bool:
     """Whether samconfig.toml knows a stack to deploy to."""
+    return "region" in _deploy_settings()
+
+
+def _deploy_settings() -> dict[str, Any]:
     file = ROOT / "samconfig.toml"
     if not file.exists():
-        return False
-    settings = tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {})
-    return "region" in settings
+        return {}
+    return dict(tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {}))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,15 @@ LARGEST_LIST: Final = 200_000
 LONGEST_KEY: Final = 900
 """Of what a file names and a sort key holds; DynamoDB takes 1024, and something of ours stands beside it."""
 
+LONGEST_NAME: Final = 255
+"""Of one part of a path: what Linux takes as a file's name."""
+
+LONGEST_PATH: Final = 1000
+"""Of a path in the folder, as a key holds it."""
+
+LARGEST_FOLDER: Final = 600_000_000
+"""The files of the folder, unpacked. A worker's disk has 2 GB: for the bundle, packed and unpacked, and the task's files."""
+
 MOST_LISTED: Final = 20
 """Names that a sentence lists before it says how many more there are."""
 

@@ -23,13 +23,18 @@ class Scope(StrEnum):
     """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
     CONNECTION_TEST = "connection_test"
     """A worker's that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
+    PARSE = "parse"
+    """The parser's: reads variables and connections for DAG files that ask for them while they are parsed, and no more."""
 
 
 UNBEGUN: Final = "workload"
 """Airflow's name of the type of a token that came in a message."""
 
-OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST}
+OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST, Scope.PARSE}
 """Of those who run something of a DAG, who may read what DAGs may read."""
+
+OF_FILES: Final = OF_DAGS | {Scope.PARSE}
+"""And of those who run a DAG file only to see what is in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class TaskInstance:
     dispatch_count: int = 0
     """How many times the instance was sent to a worker. Fences: a message or report of an earlier dispatch is stale,
     also where the try is the same (reschedule, resuming from a trigger)."""
+    times_requeued: int = 0
+    """How often it was sent again because no worker had started it; none since one did."""
     is_try_kept: bool = False
     """The try of that number is in the history already, and no other has begun: it was cleared. Whatever becomes of the
     instance until the next one begins is no try."""
@@ -55,7 +57,9 @@ class TaskInstance:
     due_at: datetime | None = None
     """When a waiting state is left (retry, reschedule, trigger timeout)."""
     hostname: str | None = None
-    """The worker's log stream: with start and end it tells where the try's log lies."""
+    """The worker's own log stream: with start and end it tells where the try's log lies, unless `log_stream` does."""
+    log_stream: str | None = None
+    """Of a try that goes on after it has given its worker back: the stream in which its log began, and goes on."""
     pid: int | None = None
     operator: str | None = None
     version_number: int | None = None

@@ -27,6 +27,8 @@ class _OfDispatch(_Message):
     dispatch_count: int
     token: str
     """JWT, good for starting this dispatch alone: with the start it is exchanged."""
+    log_stream: str | None = None
+    """Where the try's log has begun, if it has."""
 
     @property
     def key(self) -> TaskInstanceKey:
@@ -195,6 +197,13 @@ class TellListeners(_Message):
     """Whose plugins."""
 
 
+class WakeDeployment(_Message):
+    """Have deployment `name` look at the folder, or the one that is at it look again."""
+
+    kind: Literal["wake_deployment"] = "wake_deployment"
+    name: str
+
+
 class WakeWatcher(_Message):
     """Look after a watcher of assets."""
 
@@ -204,6 +213,7 @@ class WakeWatcher(_Message):
 
 
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeWatcher | TellListeners, Field(discriminator="kind")
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeWatcher | TellListeners,
+    Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

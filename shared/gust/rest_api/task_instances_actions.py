@@ -20,9 +20,9 @@ from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query,
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, find_spec, load_view
 from gust.rest_api.task_instances import MapIndex, no_instance, task_instance_responses
-from gust.scheduling import transition
 from gust.scheduling.relatives import Marker
 from gust.scheduling.run_view import RunView
+from gust.services.annotate_task_instances import Annotate
 from gust.services.clear_task_instances import (
     Clear,
     clear_task_instances,
@@ -33,8 +33,9 @@ from gust.services.clear_task_instances import (
 )
 from gust.services.context import Services
 from gust.services.delete_dag_run import delete_task_instance
-from gust.services.edit_run import Edit, edit_run
+from gust.services.edit_run import edit_run
 from gust.services.find_task_instances import all_instances, tasks_of_group
+from gust.services.pending_edit import as_it_will_be, written
 from gust.services.ports import RunState
 from gust.services.set_state import Mark, mark_task_instances, to_be_marked
 from gust.services.specs import load_spec
@@ -110,7 +111,8 @@ def post_clear_task_instances(services: Services, request: Request) -> Json:
     )
     if body.dry_run:
         return collection(services, [instance for key in keys for instance in selected(services, key, asked)])
-    return collection(services, clear_task_instances(services, keys, asked))
+    time_left = TimeLeft.of(services.clock, since=request.now)
+    return collection(services, clear_task_instances(services, keys, asked, time_left=time_left))
 
 
 def _runs_around(services: Services, run: DagRun, body: ClearBody) -> list[DagRunKey]:
@@ -234,13 +236,8 @@ def update(
 
 
 def annotate(services: Services, key: DagRunKey, instances: Collection[TaskInstance], note: str | None) -> None:
-    wanted = {(instance.task_id, instance.map_index) for instance in instances}
-
-    def plan(state: RunState) -> Edit:
-        found = [i for i in _of_run(services, state) if (i.task_id, i.map_index) in wanted and i.note != (note or None)]
-        return Edit(moves=[[transition.annotate(instance, note=note or None) for instance in found]])
-
-    edit_run(services, key, plan)
+    asked = Annotate(frozenset((instance.task_id, instance.map_index) for instance in instances), note)
+    edit_run(services, key, partial(asked.plan, services), action=partial(written, asked))
 
 
 def _existing(services: Services, key: DagRunKey, task_id: str, map_index: int | None) -> list[TaskInstance]:
@@ -451,6 +448,7 @@ def shown(services: Services, instances: Iterable[TaskInstance], *, again: bool 
         state = services.store.load_run(key)
         if state is None:
             continue
+        state = as_it_will_be(services, state)
         spec = find_spec(services, state.run)
         for given in of_run:
             instance = state.instances.get((given.task_id, given.map_index), given) if again else given

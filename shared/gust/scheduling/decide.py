@@ -61,7 +61,9 @@ class Config:
     heartbeat_timeout: timedelta = timedelta(seconds=60)
     """A running worker that was silent for longer is lost."""
     queued_timeout: timedelta = timedelta(seconds=600)
-    """A message that no worker took for longer is sent again."""
+    """A message that no worker took for longer is sent again. Airflow's `[scheduler] task_queued_timeout`."""
+    most_requeues: int = 2
+    """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
     trigger_timeout: timedelta = timedelta(hours=1)
     """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
     hour, and SQS brings a message that was lost with its function back after 16 minutes."""
@@ -82,6 +84,7 @@ def decide(
     used: Mapping[str, int] | None = None,
     max_active_tasks: int | None = None,
     is_paused: bool = False,
+    has_backlog: bool = True,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
@@ -92,6 +95,7 @@ def decide(
     that of the run's version.
     `is_paused`: the DAG is. Then nothing goes to a worker and the run's own timeout waits, but what has begun may end, what
     follows from that is certain all the same, and a run with nothing left to do is over.
+    `has_backlog`: messages may wait for a free worker, so none is given up because no worker took it.
     """
     match run.state:
         case DagRunState.QUEUED:
@@ -111,6 +115,7 @@ def decide(
         used=used or {},
         most=most,
         is_paused=is_paused,
+        has_backlog=has_backlog,
     )
     return deciding.decide()
 
@@ -148,6 +153,7 @@ class _Deciding:
         used: Mapping[str, int],
         most: int,
         is_paused: bool = False,
+        has_backlog: bool = True,
     ) -> None:
         self.spec = spec
         self.run = run
@@ -160,6 +166,7 @@ class _Deciding:
         self.used = used
         self.max_active_tasks = most
         self.is_paused = is_paused
+        self.has_backlog = has_backlog
         self.admitted = slots.admissions(run)
         """The run's, and whom this decision lets go besides."""
         self.run_admitting = run
@@ -259,14 +266,24 @@ class _Deciding:
                 case S.RUNNING | S.RESTARTING if self._lost_at(instance) <= self.now:
                     self._lose(task, instance)
                 case S.QUEUED if self._stuck_at(instance) <= self.now:
-                    reason = f"No worker took it for {self.config.queued_timeout}; sent again."
-                    self.view.move(transition.resend(instance, at=self.now, reason=reason))
+                    self._requeue(task, instance)
                 case S.DEFERRED if instance.trigger is not None:
                     self._ring_trigger(instance, instance.trigger)
                 case S.AWAITING_INPUT if instance.due_at is not None and instance.due_at <= self.now:
                     self.view.move(transition.time_out_input(instance, at=self.now))
                 case _:
                     pass
+
+    def _requeue(self, task: TaskSpec, instance: TaskInstance) -> None:
+        """What no worker took is sent again; what none took again and again, although there were workers, fails for good as
+        in Airflow (`_maybe_requeue_stuck_ti`)."""
+        if instance.times_requeued < self.config.most_requeues or self.has_backlog:
+            reason = f"No worker took it for {self.config.queued_timeout}; sent again."
+            self.view.move(transition.resend(instance, at=self.now, reason=reason, is_stuck=True))
+            return
+        reason = f"Task was requeued more than {self.config.most_requeues} times and will be failed."
+        lost = transition.lose(instance, at=self.now, reason=reason, retry_at=None)
+        self.view.move(callback.with_task_callback(task, lost, emails=False))
 
     def _lost_at(self, instance: TaskInstance) -> datetime:
         signs = [sign for sign in (instance.start_date, instance.heartbeat_at) if sign is not None]
@@ -485,7 +502,8 @@ class _Deciding:
 
         Two schedulers may look at the same run. Where all fits that there is, whatever they do fits. Where it does not,
         everything waits first, and is let go by a write to the run (`admitted`) that only one of them can make: see
-        docs/adr on limits.
+        docs/adr on limits. A run that once kept instances back lets all go by that write from then on, so that who has seen
+        its item knows who can be under way (`quick_look`).
         """
         self._count_what_pools_count()
         to_workers = [(task, i) for task, i in ready if not self._start_from_trigger(task, i)]
@@ -498,7 +516,7 @@ class _Deciding:
                 self._let_go(task, instance)
             for task, instance in kept_back:
                 self._stand_in_line(task, instance)
-        elif not kept_back and self._all_fits(everything, to_workers + waiting):
+        elif not kept_back and not self.run.keeps_back and self._all_fits(everything, to_workers + waiting):
             for task, instance in to_workers:
                 self._let_go(task, instance)
         else:
@@ -529,6 +547,9 @@ class _Deciding:
 
     def _waits_for_its_run(self, instance: TaskInstance) -> bool:
         return instance.waits_for == THE_RUN and not slots.is_on_its_way(instance, self.admitted)
+
+    def _is_kept_back(self, instance: TaskInstance) -> bool:
+        return slots.waits(instance) and not self._may_be_sent(instance)
 
     def _all_fits(self, everything: list[TaskInstance], more: list[tuple[TaskSpec, TaskInstance]]) -> bool:
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
@@ -642,6 +663,8 @@ class _Deciding:
             return self._conclude_paused()
         for task, instance in unfinished:
             self._explain(task, instance)
+        if not self.run.keeps_back and any(self._is_kept_back(instance) for _, instance in unfinished):
+            self.run_admitting = replace(self.run_admitting, keeps_back=True)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
         moves = self._transitions()
         return Decision(
@@ -870,6 +893,11 @@ def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetim
         retry_at = retry.next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
         return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)
     return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
+
+
+def gives_up(decision: Decision) -> bool:
+    """Whether a message is given up because no worker took it."""
+    return any(moved.edge == "lose" and moved.before.state is S.QUEUED for moved in decision.transitions)
 
 
 def missing_worker(task: TaskSpec) -> str | None:

@@ -174,6 +174,8 @@ def start_from_trigger(
         queued_at=None,
         start_date=at,
         end_date=None,
+        # No worker has begun a log: its trigger does, in a stream that is known before it runs.
+        log_stream=begun.log_stream or str(begun.key.uuid(begun.try_number)),
         trigger=trigger,
         due_at=trigger.timeout_at,
         reason=reason,
@@ -200,13 +202,15 @@ def queue_trigger(before: TaskInstance, *, at: datetime | None, trigger: ParkedT
     return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger or before.trigger))
 
 
-def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
-    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale."""
+def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:
+    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale. `is_stuck`:
+    that counts towards giving it up."""
     _require("resend", before, before.state is S.QUEUED)
     after = replace(
         before,
         state=S.SCHEDULED,
         dispatch_count=before.dispatch_count + 1,
+        times_requeued=before.times_requeued + is_stuck,
         scheduled_at=at,
         queued_at=None,
         reason=reason,
@@ -292,6 +296,7 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
         heartbeat_at=at,
         hostname=hostname,
         pid=pid,
+        times_requeued=0,
         retry_delay_override=None,
         pushed_keys=before.pushed_keys if before.next_method else (),
         skip_decision=before.skip_decision if before.next_method else {},
@@ -361,6 +366,7 @@ def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: 
         due_at=due_at,
         reschedule_count=before.reschedule_count + 1,
         first_start_date=before.first_start_date or before.start_date,
+        log_stream=before.log_stream or before.hostname,
     )
     return Transition("reschedule", before, after)
 
@@ -374,6 +380,7 @@ def defer(
         before,
         state=S.DEFERRED,
         queued_at=None,
+        log_stream=before.log_stream or before.hostname,
         trigger=trigger,
         next_method=None,
         next_kwargs=None,
@@ -398,6 +405,7 @@ def await_input(
         before,
         state=S.AWAITING_INPUT,
         queued_at=None,
+        log_stream=before.log_stream or before.hostname,
         next_method=next_method,
         next_kwargs=next_kwargs,
         due_at=due_at,
@@ -617,6 +625,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         question=None,
         reschedule_count=0,
         first_start_date=None,
+        log_stream=None,
         retry_delay_override=None,
         is_deleted=False,
         stopped_others=False,

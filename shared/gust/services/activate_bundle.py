@@ -1,21 +1,23 @@
 """Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
 
-First it is settled which file each DAG comes from; then every file is brought in on its own, its fingerprint last; then
-the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be repeated, and whoever
-died on the way left a fingerprint or the active bundle behind that sends the next deployment over the same ground.
+First it is settled which file each DAG comes from; then every DAG is brought in on its own, and each file's fingerprint
+when its DAGs are; then the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be
+repeated, and an activation that died on the way left a fingerprint or the active bundle behind that sends the next one over
+the same ground, but for the files that it had concluded.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
@@ -31,12 +33,22 @@ from gust.scheduling import timetable
 from gust.services.asset_references import aliases_of, change_references
 from gust.services.check_dag import check_dag
 from gust.services.context import Services
-from gust.services.deploy_bundle import PARALLEL, WHOLE, common_fingerprint, fingerprint, manifest_of
+from gust.services.deploy_bundle import (
+    PARALLEL,
+    WHOLE,
+    common_fingerprint,
+    fingerprint,
+    fingerprint_of_refused,
+    manifest_of,
+)
 from gust.services.deployment_keys import progress_key
-from gust.services.deployment_turn import keep_turn
+from gust.services.deployment_turn import SignsOfLife, keep_turn
+from gust.services.fail_deployment import THE_FOLDER
+from gust.services.import_error_id import import_error_id
 from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import wake_runs
+from gust.services.settings_read import note_read
 from gust.services.specs import load_spec
 from gust.services.tell_listeners import tell_of_import_error, tell_of_new_assets
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -76,19 +88,28 @@ class Activation:
 
 
 def activate(services: Services, plan_key: str, deployment: str, *, paused_at_creation: bool = True) -> Activation:
-    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile."""
+    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile.
+
+    Files of the plan that have no outcome are the next plan's: their DAGs stay on the bundle of their last good version, and
+    what has no file any more is found only when none is left, because it may have moved into one of these.
+    """
     plan = Plan.model_validate_json(services.objects.get(plan_key))
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
     outcomes = outcomes_of(services, plan, plan_key)
-    keep_turn(services.store, deployment, services.clock.now(), files=len(outcomes))
-    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active)
+    keep_turn(services.store, deployment, services.clock.now())
+    alive = SignsOfLife(services.store, deployment, services.clock)
+    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active, alive=alive)
 
     changes.tell_of_new_assets()
-    each(changes.bring_in, outcomes.values())
-    each(changes.make_stale, changes.without_a_file())
-    each(changes.forget, plan.removed)
+    left = [outcome for outcome in outcomes.values() if not changes.is_brought_in(outcome)]
+    each(changes.bring_in, changes.dags_at_home(left))
+    each(changes.conclude, left)
+    if not changes.pending:
+        each(changes.make_stale, changes.without_a_file())
+        each(changes.forget, plan.removed)
+    each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
     try:
         services.store.activate_bundle(
@@ -103,11 +124,12 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     except Stale:
         return Activation(stale=True)
     services.store.set_alive("dag_processor", services.clock.now())
+    services.store.delete_import_problem(THE_FOLDER)
     return Activation(files=len(outcomes))
 
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
-    """File → outcome. Raises Unwell where a batch has not been parsed to its end: then parsing it must come first."""
+    """File → outcome, of those that have one. Raises Unwell where none has: parsing must come first."""
     bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
         outcome.relative_path: outcome
@@ -115,10 +137,19 @@ def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, File
         for outcome in Progress.model_validate_json(body).outcomes
         if outcome.relative_path in batch
     }
-    planned = {path for batch in plan.batches for path in batch}
-    if missing := planned - outcomes.keys():
-        raise Unwell(f"{len(missing)} files of {plan_key} have not been parsed, {min(missing)} among them")
-    return {path: outcomes[path] for path in sorted(planned)}
+    planned = planned_in(plan)
+    if planned and not outcomes:
+        raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
+    return dict(sorted(outcomes.items()))
+
+
+def planned_in(plan: Plan) -> frozenset[str]:
+    return frozenset(path for batch in plan.batches for path in batch)
+
+
+def pending_of(plan: Plan, outcomes: Mapping[str, FileOutcome]) -> frozenset[str]:
+    """Files that must be parsed and have not been: the next plan's."""
+    return frozenset((planned_in(plan) - outcomes.keys()).union(plan.waiting))
 
 
 def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
@@ -152,6 +183,12 @@ class Deployment:
     """The same, by file."""
     listeners: tuple[str, ...]
     """Hooks that the bundle's plugins implement."""
+    pending: frozenset[str]
+    """`pending_of` the plan."""
+    alive: Callable[[], None]
+    """To be called between two pieces of work."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """dag_id → why it could not be brought in."""
 
     @classmethod
     def of(
@@ -161,6 +198,8 @@ class Deployment:
         outcomes: Mapping[str, FileOutcome],
         paused_at_creation: bool,
         active: Bundle | None,
+        *,
+        alive: Callable[[], None],
     ) -> Deployment:
         store = services.store
         manifest = manifest_of(services.objects, plan.bundle_version)
@@ -168,7 +207,8 @@ class Deployment:
             raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
         dags = {dag.dag_id: dag for dag in store.list_dags()}
         sources = {source.relative_path: source for source in store.list_source_files()}
-        home = homes(dags, sources, outcomes, plan.removed)
+        is_last = not pending_of(plan, outcomes)
+        home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused) if is_last else ())
         of_file: dict[str, list[str]] = {}
         for dag_id, path in home.items():
             of_file.setdefault(path, []).append(dag_id)
@@ -188,6 +228,8 @@ class Deployment:
             home=home,
             of_file=of_file,
             listeners=listeners_of(outcomes.values(), active),
+            pending=pending_of(plan, outcomes),
+            alive=alive,
         )
 
     def tell_of_new_assets(self) -> None:
@@ -218,51 +260,80 @@ class Deployment:
 
     # --- one file ---
 
-    def bring_in(self, outcome: FileOutcome) -> None:
-        """One file's DAGs, warnings and problems; its fingerprint when all the rest is written."""
+    def is_brought_in(self, outcome: FileOutcome) -> bool:
+        """Whether an earlier try of this activation did it: the file's fingerprint is written last."""
+        known = self.sources.get(outcome.relative_path)
+        return (
+            known is not None
+            and known.parsed_at == outcome.parsed_at
+            and known.settings == noted(outcome.settings)
+            and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
+        )
+
+    def dags_at_home(self, outcomes: Iterable[FileOutcome]) -> Iterator[tuple[FileOutcome, ParsedDag]]:
+        """The DAGs to bring in, each with its file; not those beyond what a file's item can name."""
+        for outcome in outcomes:
+            at_home = [parsed for parsed in outcome.dags if self.home[parsed.dag_id] == outcome.relative_path]
+            others = set(self.of_file.get(outcome.relative_path, ())) - {parsed.dag_id for parsed in at_home}
+            room = LARGEST_LIST - size_of(others)
+            for parsed in at_home:
+                room -= size_of([parsed.dag_id])
+                if room < 0:
+                    self.failures[parsed.dag_id] = (
+                        f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together."
+                    )
+                else:
+                    yield outcome, parsed
+
+    def bring_in(self, one: tuple[FileOutcome, ParsedDag]) -> None:
+        """One DAG of a file. What its data makes impossible is noted for `conclude`."""
+        outcome, parsed = one
+        try:
+            spec = self.checked_spec(parsed)
+            self.put_assets(parsed)
+            self.put_warnings(parsed, outcome)
+            self.put_dag(parsed, spec, outcome)
+        except CAUSED_BY_A_FILE as error:
+            log.info("%s is not activated", parsed.dag_id, exc_info=True)
+            self.failures[parsed.dag_id] = told(error)
+        self.alive()
+
+    def conclude(self, outcome: FileOutcome) -> None:
+        """What is left of a file whose DAGs have been brought in: its problems, and at last its fingerprint."""
         path = outcome.relative_path
         errors = of_this_file(outcome.import_errors, path)
-        fresh: set[str] = set()
-        of_file = self.of_file.get(path, ())
-        room = LARGEST_LIST - size_of(set(of_file) - {parsed.dag_id for parsed in outcome.dags})
-        for parsed in outcome.dags:
-            if self.home[parsed.dag_id] != path:
-                continue
-            room -= size_of([parsed.dag_id])
-            try:
-                if room < 0:
-                    raise Invalid(f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together.")
-                self.bring_in_dag(parsed, outcome)
-            except CAUSED_BY_A_FILE as error:
-                log.info("%s is not activated", parsed.dag_id, exc_info=True)
-                errors[path] = f"{errors.get(path, '')}{parsed.dag_id} is not activated: {told(error)}\n"
-                continue
-            fresh.add(parsed.dag_id)
-        kept = [dag_id for dag_id in of_file if dag_id not in fresh and dag_id in self.dags]
+        at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
+        for dag_id in at_home:
+            if failure := self.failures.get(dag_id):
+                errors[path] = f"{errors.get(path, '')}{dag_id} is not activated: {failure}\n"
+        fresh = {dag_id for dag_id in at_home if dag_id not in self.failures}
+        kept = [dag_id for dag_id in self.of_file.get(path, ()) if dag_id not in fresh and dag_id in self.dags]
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
-        rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
+        rivals = {
+            parsed.dag_id: home
+            for parsed in outcome.dags
+            if (home := self.home[parsed.dag_id]) != path and not holds(home, parsed.made_in)
+        }
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
+        settings = noted(outcome.settings)
+        note_read(self.services.store, settings)
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
+                settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
         )
-
-    def bring_in_dag(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
-        spec = self.checked_spec(parsed)
-        self.put_assets(parsed)
-        self.put_dag(parsed, spec, outcome)
-        self.put_warnings(parsed, outcome)
+        self.alive()
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
@@ -472,6 +543,19 @@ class Deployment:
         self.delete_problems(path)
         self.services.store.delete_source_file(path)
 
+    def refuse(self, told: tuple[str, str]) -> None:
+        """A file that the bundle does not hold."""
+        path, why = told
+        self.put_problems(path, {path: why}, {})
+        self.services.store.put_source_file(
+            SourceFile(
+                relative_path=path,
+                bundle_name=self.plan.bundle_name,
+                fingerprint=fingerprint_of_refused(why),
+                parsed_at=self.now,
+            )
+        )
+
     def untouched(self) -> list[str]:
         """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
         the new bundle; those of broken files stay on the bundle that held their last good version."""
@@ -479,6 +563,7 @@ class Deployment:
             dag_id
             for dag_id, path in self.home.items()
             if path not in self.outcomes
+            and path not in self.pending
             and (dag := self.dags.get(dag_id)) is not None
             and not dag.has_import_errors
             and dag.bundle_version != self.plan.bundle_version
@@ -528,6 +613,14 @@ def bounded(imports: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def noted(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
+    no setting can have."""
+    possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
+    sizes = accumulate(size_of([name, version]) for name, version in possible.items())
+    return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
+
+
 def depth_of(path: str) -> int:
     return 0 if path == WHOLE else path.removesuffix(WHOLE).rstrip("/").count("/") + 1
 
@@ -559,6 +652,8 @@ def homes(
 ) -> dict[str, str]:
     """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
 
+    A DAG that a file has by importing another file, which gives it as well, comes from that other file.
+
     A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
     """
     gone = set(removed)
@@ -574,6 +669,11 @@ def homes(
         if outcome.import_errors and path in sources:
             for dag_id in sources[path].dag_ids:
                 broken.setdefault(dag_id, []).append(path)
+    for path, outcome in outcomes.items():
+        for parsed in outcome.dags:
+            claims = good[parsed.dag_id]
+            if not holds(path, parsed.made_in) and any(holds(claim, parsed.made_in) for claim in claims):
+                claims.remove(path)
     home: dict[str, str] = {}
     for dag_id in good.keys() | broken.keys():
         claims = good.get(dag_id) or broken[dag_id]
@@ -585,8 +685,3 @@ def homes(
 def holds(path: str, fileloc: str | None) -> bool:
     """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
     return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))
-
-
-def import_error_id(filename: str) -> int:
-    """A number that a file's import error keeps; 48 bits, which JavaScript's numbers hold."""
-    return int.from_bytes(sha256(filename.encode()).digest()[:6], "big")

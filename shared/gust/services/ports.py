@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from gust.errors import NotSupportedYet, Unreadable
 from gust.model.access import Role
@@ -49,6 +49,7 @@ from gust.model.workload import (
     WatcherWorkload,
 )
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
@@ -157,7 +158,7 @@ class RunStore(Protocol):
         """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
         person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
-        run has no `due_at`, whatever `after` says, unless it `calls_back`. Where `last` says so, the DAG is paused and the
+        run has no `due_at`, whatever `after` says, unless it `can_be_due`. Where `last` says so, the DAG is paused and the
         event kept. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
@@ -247,6 +248,11 @@ class RunStore(Protocol):
 
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         """Both in one call; each as it was at some moment of it."""
+
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        """In one call, each as it was at some moment of it. Instances without an item are left out."""
 
     def move(self, transition: Transition) -> None:
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
@@ -824,21 +830,37 @@ class Store(
     """All of the table."""
 
 
+class Entry(NamedTuple):
+    """One object of a list."""
+
+    etag: str
+    size: int
+    """Bytes."""
+    modified: float
+    """Seconds since 1970: when it was uploaded."""
+
+
 class Objects(Protocol):
     """The bucket."""
 
     def get(self, key: str) -> bytes:
         """Raises NotFound, or Forbidden where the reader may not know whether it is there."""
 
+    def download(self, key: str, file: BinaryIO) -> None:
+        """As `get`, of what need not fit into memory: written to `file`, chunk by chunk."""
+
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
 
-    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """For content-addressed objects: an existing one is left as it is."""
+    def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        """For content-addressed objects: an existing one is left as it is. A file is sent whole, chunk by chunk."""
 
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str) -> dict[str, str]:
         """Key → entity tag (a hash of the content)."""
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        """As `list`, with sizes."""
 
     def delete(self, keys: Iterable[str]) -> None: ...
 
@@ -848,6 +870,9 @@ class Queues(Protocol):
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+
+    def has_backlog(self) -> bool:
+        """Whether tasks' messages wait for a free worker; also where SQS does not say."""
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
@@ -986,6 +1011,9 @@ class LogReader(Protocol):
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
 
+    def where(self, instance: TaskInstance) -> list[str]:
+        """How a person finds the lines without Gust, a line for each way; nothing where there are none."""
+
 
 class Clock(Protocol):
     def now(self) -> datetime:
@@ -1030,6 +1058,9 @@ class Tokens(Protocol):
 
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         """For a message: good for starting the dispatch alone, for as long as a message may wait."""
+
+    def for_parser(self, *, now: datetime) -> str:
+        """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A short-lived token for a dispatch that has begun."""

@@ -11,8 +11,10 @@ from typing import Final
 
 from gust.services.ports import Clock
 
-WORKS_FOR: Final = timedelta(seconds=16)
+WORKS_FOR: Final = timedelta(seconds=12)
 """Leaves the rest of the 30 seconds to a cold start, the step that is under way, and writing the answer."""
+
+A_MOMENT_MORE: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class TimeLeft:
     @classmethod
     def of(cls, clock: Clock, *, since: datetime | None = None) -> TimeLeft:
         return cls(clock, (since or clock.now()) + WORKS_FOR)
+
+    @property
+    def is_long_over(self) -> bool:
+        """There is not even time left for what takes a moment."""
+        return self.clock.now() >= self.until + A_MOMENT_MORE
 
     @property
     def is_over(self) -> bool:

@@ -92,13 +92,15 @@ Each partition of `due` takes 1,000 index writes a second, far above what ticks 
 The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
 `state` is a plain string attribute, absent for `None`; `edge` names the transition that wrote a task instance last and
 is never read back. `run_key` turns a record's `pk` back into the run. An AssetQueue or PendingPartition has the `edge`
-`asset_event` while an event came that the scheduler has not looked at; `queue_owner` turns its `pk` into the DAG.
+`asset_event` while an event came that the scheduler has not looked at; `queue_owner` turns its `pk` into the DAG. Of
+settings it tells what is a variable or a connection: a DAG file may have read it (`services.settings_read`).
 
 What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = in a transaction, twice the price;
 `+n` = index writes):
 
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
+    get_run_and_instances  1 RRU each
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
     walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
     create_run             1 WRU +3 (queued, runs, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
@@ -669,7 +671,15 @@ def setting(namespace: str, name: str) -> Key:
 
 
 def settings(namespace: str) -> str:
-    return _checked(f"SETTING#{escape(namespace)}", "namespace")
+    return _checked(f"{_SETTINGS}{escape(namespace)}", "namespace")
+
+
+_SETTINGS: Final = "SETTING#"
+
+
+def namespace_of(pk: str) -> str | None:
+    """The namespace of the settings under `pk`; `None` for every other partition."""
+    return unescape(pk.removeprefix(_SETTINGS)) if pk.startswith(_SETTINGS) else None
 
 
 # --- tests of connections ---------------------------------------------------------------------------------------------

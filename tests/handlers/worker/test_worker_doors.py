@@ -7,7 +7,6 @@ import importlib.util
 import io
 import itertools
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from gust.aws.logs import CloudWatchLogReader
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, TaskWorkload, TriggerWorkload
+from tests.environment import of_a_user
 from tests.unit.worker.control_plane import DAG_RUN, workload
 
 pytestmark = [
@@ -102,6 +102,8 @@ class Doors:
     s3: Any
     logs: Any
     sqs: Any
+    tasks: str
+    """The queue's address."""
     triggers: str
     """The queue's address."""
 
@@ -157,16 +159,15 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             cwd=home,
             stdout=log,
             stderr=log,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "TMPDIR": str(home),
-                "BIND_HOST": "127.0.0.1",
-                "MINISTACK_HOST": "127.0.0.1",
-                "GATEWAY_PORT": str(port),
-                "SERVICES": "s3,logs,lambda,iam,sts,sqs",
-                "LOG_LEVEL": "WARNING",
-            },
+            env=of_a_user(
+                HOME=str(home),
+                TMPDIR=str(home),
+                BIND_HOST="127.0.0.1",
+                MINISTACK_HOST="127.0.0.1",
+                GATEWAY_PORT=str(port),
+                SERVICES="s3,logs,lambda,iam,sts,sqs",
+                LOG_LEVEL="WARNING",
+            ),
         )
         try:
             deadline = time.monotonic() + 60
@@ -195,8 +196,11 @@ def doors(endpoint: str) -> Iterator[Doors]:
             patch.setenv(name, value)
         bootstrap.client.cache_clear()
         s3, logs, sqs = boto3.client("s3"), boto3.client("logs"), boto3.client("sqs")
-        queue = sqs.create_queue(QueueName="triggers", Attributes={"VisibilityTimeout": "960"})["QueueUrl"]
-        patch.setenv("GUST_TRIGGER_QUEUE_URL", queue)
+        hidden_long = {"VisibilityTimeout": "960"}
+        tasks = sqs.create_queue(QueueName="tasks", Attributes=hidden_long)["QueueUrl"]
+        triggers = sqs.create_queue(QueueName="triggers", Attributes=hidden_long)["QueueUrl"]
+        patch.setenv("GUST_TASK_QUEUE_URL", tasks)
+        patch.setenv("GUST_TRIGGER_QUEUE_URL", triggers)
         s3.create_bucket(Bucket="gust", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket="gust", Key="bundles/v1.zip", Body=zipped({"d.py": DAG, "mine.py": TRIGGER}))
         logs.create_log_group(logGroupName="/gust/tasks")
@@ -208,7 +212,7 @@ def doors(endpoint: str) -> Iterator[Doors]:
             Timeout=30,
             Code={"ZipFile": zipped({"app.py": EXECUTION_API})},
         )
-        yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, queue)
+        yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, tasks, triggers)
         bootstrap.client.cache_clear()
 
 
@@ -296,6 +300,20 @@ def test_a_poisonous_message_fails_alone(doors: Doors, poison: str) -> None:
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "00000000-0000-0000-0000-000000000000"}]}
     assert json.loads(doors.asked(token)[-1]["body"])["state"] == "success"
+
+
+def test_what_fails_comes_again_after_seconds(doors: Doors) -> None:
+    """Not when the queue's own time is over, which is longer than the function may run."""
+    doors.sqs.send_message(QueueUrl=doors.tasks, MessageBody="no json")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.tasks)["Messages"]
+    event = sqs_event("no json")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.worker.lambda_handler(event, Context())["batchItemFailures"]
+
+    (again,) = doors.sqs.receive_message(QueueUrl=doors.tasks, WaitTimeSeconds=20)["Messages"]
+    assert again["MessageId"] == message["MessageId"]
+    doors.sqs.delete_message(QueueUrl=doors.tasks, ReceiptHandle=again["ReceiptHandle"])
 
 
 def test_a_missing_bundle_fails_the_try(doors: Doors) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gust.local.stack import running
+from tests.environment import of_a_user
 from tests.oracle import features
 from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors, run_all
 from tests.oracle.golden import Golden, dag_of
@@ -23,7 +24,7 @@ def client(tmp_path_factory):
     dags = tmp_path_factory.mktemp("dags")
     features.prepare(dags)
     data = tmp_path_factory.mktemp("data")
-    with running(root=ROOT, data=data, dags=dags, paused=True) as stack:
+    with running(root=ROOT, data=data, dags=dags, paused=True, environment=of_a_user()) as stack:
         client = ApiClient(stack.url)
         await_dags(client, DAG_IDS)
         yield client

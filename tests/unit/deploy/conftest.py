@@ -2,6 +2,8 @@
 
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
+asks <setting>               and asked for this variable, connection or list of keys (named as in services/settings_read.py)
+made-in <path> <dag_id>      and gives this DAG, which that file's code made
 error <text>                 and gives this import error
 error-of <path> <text>       and this one, of that file
 large <field>                the next DAG has more in that field than an item holds
@@ -24,6 +26,7 @@ import pytest
 
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
@@ -34,6 +37,7 @@ from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.deploy_bundle import Snapshot, snapshot
 from gust.services.deployment_keys import bundle_key, progress_key
+from gust.services.settings_read import versions_now
 from gust.store.memory import MemoryStore
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -55,7 +59,7 @@ class Stack:
             store=self.store,
             objects=self.objects,
             queues=self.queues,
-            tokens=None,  # type: ignore[arg-type]
+            tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
@@ -83,12 +87,13 @@ class Stack:
     def snapshot(self) -> Snapshot:
         return snapshot(self.services, "test")
 
-    def parse(self, taken: Snapshot) -> None:
+    def parse(self, taken: Snapshot, *, most: int | None = None) -> None:
+        """`most`: so many files of each batch, then the round's time is up."""
         assert taken.plan is not None
         plan = Plan.model_validate_json(self.objects.get(taken.plan))
         with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
-                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch)
+                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch[:most])
                 outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
                 self.objects.put(progress_key(taken.plan, number), body)
@@ -115,6 +120,7 @@ class Stack:
             import_errors=({path: errors[0]} if errors else {})
             | dict((rest.split(maxsplit=1)) for kind, rest in said if kind == "error-of"),
             touched=tuple(rest for kind, rest in said if kind == "imports"),
+            settings=versions_now(self.store, [rest for kind, rest in said if kind == "asks"]),
             warnings=tuple(
                 ParseWarning(warning_type="runtime varying value", message=rest)
                 for kind, rest in said
@@ -133,6 +139,9 @@ class Stack:
                     large = rest
                 case "unreadable" | "elsewhere":
                     odd = kind
+                case "made-in":
+                    made_in, dag_id = rest.split()
+                    yield self.dag_in(path, text, dag_id).model_copy(update={"made_in": made_in})
                 case "dag":
                     parsed = self.dag_in(path, text, rest)
                     if large:

@@ -18,6 +18,7 @@ from gust.local.emulator import Emulator
 from gust.local.front_door import FrontDoor
 from gust.local.processes import InUseError, free_port
 from gust.local.stack import LocalStack
+from tests.environment import of_a_user
 
 PUBLIC, INNER = 8080, 40001
 LAN = "192.168.1.7"
@@ -151,7 +152,8 @@ def test_the_emulators_own_port_answers_this_machine_alone(tmp_path: Path) -> No
     [("127.0.0.1", False), ("localhost", False), ("127.0.0.2", True), ("0.0.0.0", True), ("::", True), (LAN, True)],  # noqa: S104  nothing is bound
 )
 def test_everywhere_but_on_loopback_a_login_is_demanded(tmp_path: Path, host: str, demands: bool) -> None:
-    stack = LocalStack(root=tmp_path, data=tmp_path, dags=None, host=host, parameters={"ApiAuthorization": "NONE"})
+    given = {"parameters": {"ApiAuthorization": "NONE"}, "environment": of_a_user()}
+    stack = LocalStack(root=tmp_path, data=tmp_path, dags=None, host=host, **given)
     assert stack.demands_login == demands
     assert stack._parameters["ApiAuthorization"] == ("TOKEN" if demands else "NONE")
 
@@ -160,7 +162,7 @@ def test_everywhere_but_on_loopback_a_login_is_demanded(tmp_path: Path, host: st
 def test_an_address_that_is_not_this_machines_is_told_before_anything_starts(tmp_path: Path, host: str) -> None:
     data = tmp_path / "data"
     with pytest.raises(InUseError, match=f"Cannot listen on {host}"):
-        LocalStack(root=tmp_path, data=data, dags=None, host=host, port=free_port()).start()
+        LocalStack(root=tmp_path, data=data, dags=None, host=host, port=free_port(), environment=of_a_user()).start()
     assert [file.name for file in data.iterdir()] == []
 
 

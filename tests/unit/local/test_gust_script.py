@@ -83,7 +83,7 @@ def test_a_layer_knows_its_version_without_pyproject(tmp_path: Path) -> None:
         ROOT / "shared" / "gust", tmp_path / "gust", ignore=lambda _, names: [n for n in names if n != "__init__.py"]
     )
     (line,) = [line for line in (ROOT / "layers" / "build.sh").read_text().splitlines() if "/VERSION" in line]
-    subprocess.run(["sh", "-c", line], env={"root": str(ROOT), "out": str(tmp_path)} | os.environ, check=True)  # noqa: S603, S607
+    subprocess.run(["sh", "-c", line], env={"root": str(ROOT), "alone": str(tmp_path)} | os.environ, check=True)  # noqa: S603, S607
     told = subprocess.check_output(
         [sys.executable, "-c", "import gust; print(gust.__version__)"], cwd=tmp_path, env={}, text=True
     )
@@ -162,7 +162,7 @@ def test_what_follows_deploy_reaches_sam_in_its_order(tmp_path: Path, words: lis
         check=False,
     )
     assert told.returncode == 0, told.stderr
-    assert log.read_text().splitlines() == ["sam build", f"sam deploy {' '.join(words)}"]
+    assert log.read_text().splitlines() == ["sam build --cached", f"sam deploy {' '.join(words)}"]
 
 
 def test_what_follows_test_reaches_pytest_in_its_order() -> None:

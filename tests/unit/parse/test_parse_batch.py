@@ -1,5 +1,6 @@
 """A batch goes on where an earlier try ended, and a file that ends every try costs nobody else anything."""
 
+import itertools
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
-from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.errors import NotFound, Unopenable
+from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
 from gust.services.deployment_keys import bundle_key, progress_key
 
 PLAN = "parses/plan/plan.json"
@@ -88,6 +90,15 @@ def test_giving_up_runs_nothing(batch):
     assert all(outcome.import_errors for outcome in batch.outcomes().values())
 
 
+@pytest.mark.parametrize("give_up", [False, True])
+def test_a_bundle_that_cannot_be_opened_is_not_given_up_into_being_active(batch, give_up):
+    batch.objects.put(bundle_key("v1"), b"no archive")
+    with pytest.raises(Unopenable):
+        batch.parse(give_up=give_up)
+    with pytest.raises(NotFound):
+        _ = batch.progress
+
+
 def test_it_ends_in_time_and_goes_on_later(batch):
     left = iter([100.0, 59.0])
     assert not batch.parse(time_left=lambda: next(left))
@@ -99,6 +110,18 @@ def test_it_ends_in_time_and_goes_on_later(batch):
 
 def test_the_first_file_is_parsed_however_little_time_is_left(batch):
     assert not batch.parse(time_left=lambda: 0.0)
+    assert set(batch.outcomes()) == {"a.py"}
+
+
+def test_when_the_rounds_time_is_up_the_rest_is_left(batch):
+    moments = iter([100.0, 100.0 + ROUND, 100.1 + ROUND])
+    assert batch.parse(clock=lambda: next(moments))
+    assert set(batch.outcomes()) == {"a.py", "b.py"}
+
+
+def test_the_first_file_is_parsed_however_late_it_is(batch):
+    moments = itertools.count(100.0, 10 * ROUND)
+    assert batch.parse(clock=lambda: next(moments))
     assert set(batch.outcomes()) == {"a.py"}
 
 

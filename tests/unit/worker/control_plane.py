@@ -83,6 +83,11 @@ class Lines:
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     ends: list[tuple[str, int]] = field(default_factory=list)
+    streams: dict[str, "Lines"] = field(default_factory=dict)
+    """Others that were asked for, by name; what they are given is among the lines, too."""
+
+    def of_stream(self, name: str | None) -> "Lines":
+        return self if name is None else self.streams.setdefault(name, type(self)(lines=self.lines, ends=self.ends))
 
     def put(self, line: bytes) -> None:
         self.lines.append(json.loads(line))
@@ -109,6 +114,11 @@ class Site:
     control_plane: ControlPlane = field(default_factory=ControlPlane)
     log: Lines = field(default_factory=Lines)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    hidden: list[tuple[float, int]] = field(default_factory=list)
+    """For how long the message was hidden, and how many requests the control plane had had by then."""
+
+    def hide(self, seconds: float) -> None:
+        self.hidden.append((seconds, len(self.control_plane.requests)))
 
     def upload(self, version: str, files: dict[str, str]) -> None:
         archive = io.BytesIO()
@@ -125,6 +135,7 @@ class Site:
             bundles=BundleFolder(self.objects, self.root),
             sink=self.log,
             remaining=remaining,
+            hide=self.hide,
         )
 
 

@@ -1,13 +1,14 @@
 """Signs of life. Airflow reads their interval once per process, so each case has a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,6 +27,7 @@ print(json.dumps({
     "reported": site.control_plane.reported,
     "said to be gone": len(site.control_plane.asked("lost")),
     "log": site.log.text,
+    "hidden": [seconds for seconds, _ in site.hidden],
 }))
 """
 
@@ -48,12 +50,11 @@ def run(tmp_path: Path) -> Any:
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-c", CASE, json.dumps(refusals), SLEEPS.replace("{seconds}", str(seconds))],
             cwd=ROOT,
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")},
-                "PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}",
-                "AIRFLOW_HOME": str(tmp_path),
-                "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-            },
+            env=of_a_user(
+                PYTHONPATH=f"{ROOT / 'shared'}:{ROOT}",
+                AIRFLOW_HOME=str(tmp_path),
+                AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL="1",
+            ),
             capture_output=True,
             text=True,
             check=True,
@@ -68,6 +69,7 @@ def test_a_long_task_gives_signs_of_life(run: Any) -> None:
     seen = run(seconds=3.5, refusals=[503])
 
     assert seen["heartbeats"] >= 2
+    assert seen["hidden"] == [60, 60, 900], "to fetch the bundle, to start, and with the first heartbeat for good"
     assert seen["said to be gone"] == 0
     assert seen["reported"] == ["success"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gust.airflow_bridge import immortal
+from tests.environment import of_a_user
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -70,7 +71,11 @@ print("fine")
 @pytest.mark.skipif(sys.version_info[:2] not in immortal.TRIED_ON, reason="this Python has no immortal objects")
 def test_what_is_there_is_counted_no_more_and_everything_goes_on() -> None:
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", PROGRAM], env={"PYTHONPATH": str(SHARED)}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM],
+        env=of_a_user(PYTHONPATH=str(SHARED)),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
 

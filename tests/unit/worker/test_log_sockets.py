@@ -16,6 +16,7 @@ from airflow.sdk.execution_time.supervisor import PsutilTracker
 from gust.airflow_bridge.execute import SupervisedTry, TryClient
 from gust.airflow_bridge.task_log import try_logger
 from gust.airflow_bridge.transport import LambdaTransport
+from tests.environment import of_a_user
 from tests.unit.worker.control_plane import Site, workload
 
 LINE = b'{"event": "said before the end", "level": "info"}\n'
@@ -48,7 +49,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
     theirs, ours = {}, {}
     for name in names:
         theirs[name], ours[name] = socket.socketpair()
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=of_a_user())
     work = workload("v")
     transport = LambdaTransport(site.control_plane, site.objects)
     client = TryClient(transport, work, site.log, None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
+from tests.environment import of_a_user
 from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
 from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
 from tests.unit.rest_api.recorded.task_data_requests import TASK_DATA_REQUESTS
@@ -44,15 +45,17 @@ def main() -> None:
 def prepare(home: Path, file: str) -> None:
     (home / "dags").mkdir(exist_ok=True)
     copy(HERE / file, home / "dags")
-    os.environ |= {
+    of_airflow = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API_AUTH__JWT_SECRET": "recorded " * 8,
     }
+    os.environ |= of_airflow
     for command in ("db migrate", "dags reserialize"):
-        subprocess.run([sys.executable, "-m", "airflow", *command.split()], check=True, capture_output=True)  # noqa: S603
+        arguments = [sys.executable, "-m", "airflow", *command.split()]
+        subprocess.run(arguments, check=True, capture_output=True, env=of_a_user(**of_airflow))  # noqa: S603
 
 
 def read_serialized(home: Path, file: str) -> list[dict[str, Any]]:

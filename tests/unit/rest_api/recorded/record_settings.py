@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from tests.environment import of_a_user
 from tests.unit.rest_api.recorded.record import HERE, answers, prepare
 from tests.unit.rest_api.recorded.settings_requests import (
     CONNECTION_REQUESTS,
@@ -30,7 +32,8 @@ def main() -> None:
         record(sys.argv[1])
         return
     for name in RECORDINGS:  # each in a process of its own: Airflow stays with the first database that it sees
-        subprocess.run([sys.executable, "-m", __spec__.name, name], check=True)  # noqa: S603
+        process = of_a_user(PYTHONPATH=os.pathsep.join(sys.path))
+        subprocess.run([sys.executable, "-m", __spec__.name, name], check=True, env=process)  # noqa: S603
 
 
 def record(name: str) -> None:
