@@ -231,7 +231,7 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
-        "DagProcessorRole": {"SigningSecret"},  # signs the parser's token
+        "DagProcessorRole": both,  # signs the parser's token, encrypts arguments of asset watchers
         "KeyRotationRole": {"SigningSecret"},
     }
 
