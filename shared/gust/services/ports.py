@@ -1011,6 +1011,9 @@ class LogReader(Protocol):
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
 
+    def where(self, instance: TaskInstance) -> list[str]:
+        """How a person finds the lines without Gust, a line for each way; nothing where there are none."""
+
 
 class Clock(Protocol):
     def now(self) -> datetime:
