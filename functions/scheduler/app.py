@@ -1,5 +1,7 @@
 """The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
 
+The stream's records of one run in a batch are followed together: mostly a quick look tells that nothing comes of them.
+
 All three come down to four verbs: `advance` one run or one backfill, make one DAG's due runs (and those that events of its
 assets have triggered), or give out the slots of one limit. Several records of one run in a batch are one look at it. A
 message that fails is reported alone; the others of its batch are done.
@@ -29,10 +31,12 @@ from gust.model.workload import (
     WakeRun,
     WakeWatcher,
 )
+from gust.scheduling.quick_look import Change
 from gust.services.advance import advance
 from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
 from gust.services.deployment_turn import request_deployment
+from gust.services.follow import follow
 from gust.services.give_up import put_off
 from gust.services.grant_slots import grant_slots
 from gust.services.settings_read import setting_changed
@@ -64,10 +68,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return {}
     match records[0]["eventSource"]:
         case "aws:dynamodb":
+            readable = [record for record in records if can_be_read(record)]
             failed = each_key(
-                [record for record in records if can_be_read(record)],
+                readable,
                 by=what_changed,
-                do=look_or_wake,
+                do=lambda changed: look_or_wake(changed, changes_of(changed, readable)),
                 name=lambda r: r["dynamodb"]["SequenceNumber"],
             )
         case "aws:sqs":
@@ -104,7 +109,27 @@ def what_changed(record: dict[str, Any]) -> Changed:
     return key
 
 
-def look_or_wake(changed: Changed) -> None:
+def changes_of(changed: Changed, records: list[dict[str, Any]]) -> list[Change] | None:
+    """What the records tell of a run's instances; `None` where one of them tells of something else, or not enough."""
+    if not isinstance(changed, DagRunKey):
+        return None
+    changes = [change_in(record) for record in records if what_changed(record) == changed]
+    return None if None in changes else [change for change in changes if change is not None]
+
+
+def change_in(record: dict[str, Any]) -> Change | None:
+    """`None` for a record of the run itself, and of an instance that is gone."""
+    keys, image = record["dynamodb"]["Keys"], record["dynamodb"].get("NewImage")
+    try:
+        key = keyspace.instance_key(keyspace.Key(keys["pk"]["S"], keys["sk"]["S"]))
+        if key is None or image is None:
+            return None
+        return Change(key.task_id, key.map_index, image["edge"]["S"], int(image["dispatch_count"]["N"]))
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def look_or_wake(changed: Changed, changes: list[Change] | None) -> None:
     """Raises where neither worked."""
     try:
         match changed:
@@ -113,7 +138,7 @@ def look_or_wake(changed: Changed) -> None:
             case WakeLimit(limit=limit):
                 grant_slots(services, limit)
             case DagRunKey():
-                advance(services, changed)
+                follow(services, changed, changes)
             case dag_id:
                 create_due_runs(services, dag_id)
     except Exception:

@@ -16,6 +16,7 @@ from gust.aws.objects import S3Objects
 from gust.errors import Forbidden, NotFound, Unwell
 from gust.services.ports import Objects
 from tests.contract.conftest import Aws
+from tests.contract.given import NOW
 
 
 @pytest.fixture
@@ -116,9 +117,10 @@ def refusal(code: str, status: int) -> ClientError:
 
 
 def test_every_page_of_a_list_is_read(aws: Aws, bucket: str) -> None:
+    first, second = ({"Key": key, "ETag": f'"{tag}"', "Size": 1, "LastModified": NOW} for key, tag in ("a1", "b2"))
     pages = [
-        {"Contents": [{"Key": "a", "ETag": '"1"', "Size": 1}], "IsTruncated": True, "NextContinuationToken": "t"},
-        {"Contents": [{"Key": "b", "ETag": '"2"', "Size": 1}], "IsTruncated": False},
+        {"Contents": [first], "IsTruncated": True, "NextContinuationToken": "t"},
+        {"Contents": [second], "IsTruncated": False},
     ]
     wire = Wire(aws.s3, list_objects_v2=pages)
     assert S3Objects(bucket, wire).list("") == {"a": "1", "b": "2"}

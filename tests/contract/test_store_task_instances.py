@@ -289,3 +289,7 @@ def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     given = given_instance(store, an_instance("extract", state=S.QUEUED))
     assert store.get_instance_and_run(key) == (given, store.get_run(run.key))
     assert store.get_instance_and_run(replace(key, run_id="other")) == (None, None)
+    both = [("extract", -1), ("load", 3)]
+    assert store.get_run_and_instances(run.key, both) == (store.get_run(run.key), {("extract", -1): given})
+    assert store.get_run_and_instances(run.key, []) == (store.get_run(run.key), {})
+    assert store.get_run_and_instances(replace(run.key, run_id="other"), both) == (None, {})

@@ -139,6 +139,17 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
     assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & set(names)
 
 
+@pytest.mark.parametrize("function", RUNS_STRANGERS_CODE)
+def test_links_that_users_code_makes_lead_to_the_api_or_to_the_domain_before_it(
+    source: dict[str, Any], function: str
+) -> None:
+    api = {"Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    variables = source["Resources"][function]["Properties"]["Environment"]["Variables"]
+    assert variables["AIRFLOW__API__BASE_URL"] == {"Fn::If": ["HasBaseUrl", {"Ref": "BaseUrl"}, api]}
+    assert source["Outputs"]["ApiUrl"]["Value"] == api
+    assert "ApiFunction" not in json.dumps(source["Resources"]["HttpApi"]), "else each would wait for the other"
+
+
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
     by_action: dict[str, list[Any]] = {}
     for statement in statements(resources["WorkerRole"]):

@@ -32,7 +32,7 @@ from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
 from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.deployment import PLUGINS_PREFIX, WIDE, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.services.deployment_keys import progress_key, token_key
 from gust.services.ports import Objects
 
@@ -69,10 +69,11 @@ def parse_batch(
     *,
     give_up: bool = False,
     time_left: Callable[[], float] = lambda: math.inf,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
     folder: Path | None = None,
     invoke: Invoke | None = None,
 ) -> bool:
-    """Parse a batch of a plan. Returns whether all its files have an outcome now; called again, it goes on.
+    """Parse a batch of a plan, as far as the plan's time goes. Returns whether that is done; called again, it goes on.
 
     It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
     one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
@@ -87,6 +88,9 @@ def parse_batch(
     bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     finished = True
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
+        is_first = number == 0 and not done and batch < WIDE
+        if plan.until is not None and now() > plan.until and not is_first and not give_up:
+            break  # the rest is the next plan's
         if number > 0 and time_left() < LONGEST_FILE:
             finished = False
             break
@@ -211,6 +215,7 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
                 serialized_key=put_hashed(objects, "serialized", dag["serialized"], "json"),
                 source_key=put_hashed(objects, "sources", dag["source"], "txt"),
                 assets=dag["assets"],
+                made_in=dag["made_in"],
             )
         )
     return FileOutcome(
@@ -283,13 +288,15 @@ def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: 
     warning, error = compat.stability(file, bundle)
     if error is not None:
         dags: dict[str, Any] = {}
+        made_in: dict[str, str] = {}
         import_errors = {path: error}
     else:
-        dags, import_errors = compat.import_dags(file, bundle, bundle_name)
+        dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            parsed.append(parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name)))
+            form = parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name))
+            parsed.append({**form, "made_in": relative(made_in.get(dag.dag_id, ""), bundle)})
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
     return json.dumps(

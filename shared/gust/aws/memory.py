@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import BinaryIO
 
 from gust.errors import NotFound
@@ -23,6 +24,8 @@ from gust.services.ports import Entry
 class _Object:
     body: bytes
     content_type: str
+    modified: float = field(default_factory=count(1.0).__next__)
+    """Its place in the order of writing."""
 
 
 class MemoryObjects:
@@ -59,7 +62,7 @@ class MemoryObjects:
 
     def entries(self, prefix: str) -> dict[str, Entry]:
         return {
-            key: Entry(hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body))
+            key: Entry(hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body), stored.modified)
             for key, stored in sorted(self._objects.items())
             if key.startswith(prefix)
         }

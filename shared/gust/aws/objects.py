@@ -93,7 +93,7 @@ class S3Objects:
             resume = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
             page = self._call("list_objects_v2", Prefix=prefix, **resume)
             for entry in page.get("Contents", ()):
-                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"])
+                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return found
 

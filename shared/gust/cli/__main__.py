@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how many tasks run at the same time (by memory, 200 MB each: at most 32, as Airflow's parallelism)",
     )
+    local.add_argument(
+        "--aws",
+        choices=["emulator", "real"],
+        default="emulator",
+        help="which AWS the tasks' SDKs call: the local emulator (default), or your account, with your shell's credentials",
+    )
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
     # What follows test, bench, record-golden and deploy is another program's, and does not come here but for `--help`: a
@@ -120,6 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _real_aws() -> str:
+    """Which credentials an SDK would use; nothing is asked of AWS."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        whose = f"the key {os.environ['AWS_ACCESS_KEY_ID']} of your environment"
+    else:
+        whose = f"profile {os.environ.get('AWS_PROFILE', 'default')}"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return f"{whose}, region {region or 'as the profile says'}"
+
+
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError("a number from 1 to 1000")
@@ -154,6 +170,7 @@ def local(options: argparse.Namespace) -> int:
         host=options.host,
         paused=options.paused,
         workers=options.workers,
+        real_aws=options.aws == "real",
         parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
         told=_say,
     )
@@ -168,6 +185,8 @@ def local(options: argparse.Namespace) -> int:
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
         print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
         print(f"  Logs  {stack.logs}")
+        if options.aws == "real":
+            print(f"  AWS   REAL: tasks call your account with {_real_aws()}. What they change there is changed.")
         print("  Ctrl-C ends it; the state stays.\n", flush=True)
         stack.run(stop)
     except Stopped:

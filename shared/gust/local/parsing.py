@@ -65,14 +65,22 @@ class ParseProgress:
             return
         turn = self._store.deployment_turn()  # read first: what it has done by now is listed
         listed = self._objects.list(PARSES)
-        for key in sorted(self._plans(listed) - self._over - self._open.keys()):
+        fresh = sorted(self._plans(listed) - self._over - self._open.keys())
+        ended = {key for key in self._open if any(deployment_of(key) == deployment_of(later) for later in fresh)}
+        for key in fresh:
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
                 self._open[key] = _Told(plan, key, self._clock())
         for key, parsing in list(self._open.items()):
             parsing.read(self._objects, listed)
+            parsing.is_round_over = key in ended
             self._tell(parsing)
-            if parsing.is_whole or turn is None or not key.startswith(f"{PARSES}{turn.holder}/"):
+            if (
+                parsing.is_whole
+                or parsing.is_round_over
+                or turn is None
+                or not key.startswith(f"{PARSES}{turn.holder}/")
+            ):
                 self._over.add(key)
                 del self._open[key]
                 self._expected_since = self._clock()
@@ -88,6 +96,8 @@ class ParseProgress:
         if parsing.is_whole:
             if parsing.files:
                 self._told(parsing.summary(now))
+        elif parsing.is_round_over:
+            self._told(f"{parsing.so_far()}; the rest follows")
         elif now - parsing.told_at >= TELL_EVERY:
             self._told(parsing.so_far())
             parsing.told_at = now
@@ -124,6 +134,8 @@ class _Told:
         self._tags: dict[str, str] = {}
         self._progress: dict[str, Progress] = {}
         self._errors_told: set[str] = set()
+        self.is_round_over = False
+        """The deployment has gone on to another plan, for what is left of this one."""
 
     def read(self, objects: Objects, listed: dict[str, str]) -> None:
         for key in self._batches:
@@ -162,6 +174,10 @@ class _Told:
             + f": {_number(dags, 'DAG')}"
             + (f", {errors}" if self._errors_told else "")
         )
+
+
+def deployment_of(key: str) -> str:
+    return key.split("/")[1]
 
 
 def in_a_line(file: str, trace: str) -> str:

@@ -69,7 +69,8 @@ class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
     those of the template that shall differ. `environment`: variables that the emulator, its functions and their tasks
-    inherit, but for those that could lead to a real account. On any other `host` than 127.0.0.1 a login is demanded."""
+    inherit, but for those that could lead to a real account. `workers` is how many tasks run at once, by memory if not
+    given. With `real_aws`, tasks call AWS as this process would. On any other `host` than 127.0.0.1 a login is demanded."""
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class LocalStack:
         host: str = "127.0.0.1",
         paused: bool = False,
         workers: int | None = None,
+        real_aws: bool = False,
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -106,6 +108,7 @@ class LocalStack:
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._environment_around = environment
+        self._aws_of_tasks = own_aws_variables() if real_aws else None
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
@@ -162,7 +165,7 @@ class LocalStack:
             self._told(f"Ended {left_over} processes that a killed stack had left behind.")
         self._start_emulator()
         self._told("Emulator is up. Deploying template.yaml …")
-        deployed = deployment.deploy(self._root, self.client, self._parameters)
+        deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)
         self.outputs = deployed.outputs
         self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")
@@ -320,7 +323,8 @@ class LocalStack:
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
-        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
+        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where tasks
+        were given one."""
         environment = {
             name: value
             for name, value in self._environment_around.items()
@@ -342,6 +346,7 @@ class LocalStack:
             # Airflow writes a configuration file into its home on import.
             "AIRFLOW_HOME": str(self._data / "airflow"),
             "GUST_WEB": str(packed_web(self._root)),
+            **({"GUST_AWS_OF_TASKS": json.dumps(self._aws_of_tasks)} if self._aws_of_tasks is not None else {}),
         }
 
     def _emulator_answers(self) -> bool:
@@ -442,6 +447,11 @@ def running(**options: Any) -> Iterator[LocalStack]:
         yield stack
     finally:
         stack.stop()
+
+
+def own_aws_variables() -> dict[str, str]:
+    """This process's settings of AWS's SDKs; beside them they read ~/.aws."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str | None:

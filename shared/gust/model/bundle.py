@@ -25,6 +25,10 @@ class DeploymentTurn:
     """Something came since its last snapshot: it must take another one before it ends."""
     until: datetime
     """When it is held for dead, if it gives none: then the turn is anybody's."""
+    began: datetime | None = None
+    """When the holder got the turn."""
+    rounds: int = 0
+    """How many plans it has made since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class SourceFile:
     """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
     is_worth_another_try: bool = False
     """It ran out of time, or its process died: perhaps for want of a calmer moment. Equal fingerprint or not, a later
-    deployment parses it again."""
+    deployment parses it again, once there is nothing else to parse."""
     parsed_at: datetime | None = None
     parse_duration: float | None = None
     """Seconds."""

@@ -49,6 +49,9 @@ class DagRun:
     admitted: tuple[str, ...] = ()
     """Instances among those that waited for the run's own limits which may be sent now (`slots.written`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
+    keeps_back: bool = False
+    """Instances of the run wait for a limit, its own or another, or once did: a success may let another instance go. Never
+    unset: see docs/adr/0029."""
     instance_states: dict[str, int] = field(default_factory=dict)
     """How many of its instances are in each state (`no_status`: `None`), for who counts many runs. Written when it ends,
     or was changed by a person afterwards; empty where something may still move, meaningless in a run that has not ended."""

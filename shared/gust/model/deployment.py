@@ -18,6 +18,9 @@ PLUGINS_PREFIX: Final = "plugins/"
 
 BUNDLE_NAME: Final = "dags-folder"
 
+WIDE: Final = 8
+"""So many batches are parsed at the same time (`MaxConcurrency` of the state machine)."""
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,6 +44,9 @@ class Plan(_Document):
     """Version of the bundle that was active; `None`: there was none."""
     batches: tuple[tuple[str, ...], ...]
     """Files to parse, relative paths."""
+    until: datetime | None = None
+    """No file is begun after it, but the first of each of the first `WIDE` batches: what parsing gave until then is
+    activated, and the rest is the next plan's. `None`: all are parsed."""
     removed: tuple[str, ...] = ()
     """Files that were known and are gone."""
     refused: dict[str, str] = {}
@@ -56,6 +62,9 @@ class ParsedDag(_Document):
     source_key: str
     assets: tuple[AssetRef, ...] = ()
     """The assets (no aliases, no references) of its schedule, inlets and outlets, with their extras."""
+    made_in: str = ""
+    """Relative path of the file whose code made it: another one than was parsed where that imports it, or has it made by a
+    helper's function. Empty: not known."""
 
 
 class ParseWarning(_Document):

@@ -40,6 +40,7 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     "list_rendered_fields": {},
     "tries_of_run": {},
     "get_instance_and_run": (None, None),
+    "get_run_and_instances": (None, {}),
     "get_dag_and_pools": (None, {}),
 }
 """Calls whose first argument is a DAG's id or the key of something in it → what they answer of a DAG that is not theirs."""

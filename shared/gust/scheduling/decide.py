@@ -502,7 +502,8 @@ class _Deciding:
 
         Two schedulers may look at the same run. Where all fits that there is, whatever they do fits. Where it does not,
         everything waits first, and is let go by a write to the run (`admitted`) that only one of them can make: see
-        docs/adr on limits.
+        docs/adr on limits. A run that once kept instances back lets all go by that write from then on, so that who has seen
+        its item knows who can be under way (`quick_look`).
         """
         self._count_what_pools_count()
         to_workers = [(task, i) for task, i in ready if not self._start_from_trigger(task, i)]
@@ -515,7 +516,7 @@ class _Deciding:
                 self._let_go(task, instance)
             for task, instance in kept_back:
                 self._stand_in_line(task, instance)
-        elif not kept_back and self._all_fits(everything, to_workers + waiting):
+        elif not kept_back and not self.run.keeps_back and self._all_fits(everything, to_workers + waiting):
             for task, instance in to_workers:
                 self._let_go(task, instance)
         else:
@@ -546,6 +547,9 @@ class _Deciding:
 
     def _waits_for_its_run(self, instance: TaskInstance) -> bool:
         return instance.waits_for == THE_RUN and not slots.is_on_its_way(instance, self.admitted)
+
+    def _is_kept_back(self, instance: TaskInstance) -> bool:
+        return slots.waits(instance) and not self._may_be_sent(instance)
 
     def _all_fits(self, everything: list[TaskInstance], more: list[tuple[TaskSpec, TaskInstance]]) -> bool:
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
@@ -659,6 +663,8 @@ class _Deciding:
             return self._conclude_paused()
         for task, instance in unfinished:
             self._explain(task, instance)
+        if not self.run.keeps_back and any(self._is_kept_back(instance) for _, instance in unfinished):
+            self.run_admitting = replace(self.run_admitting, keeps_back=True)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
         moves = self._transitions()
         return Decision(

@@ -223,6 +223,11 @@ def admitting(run: DagRun, more: Iterable[Admission], instances: Iterable[TaskIn
     return replace(run, admitted=written({*(under_way & before), *more}))
 
 
+def admitting_next(run: DagRun, more: Iterable[Admission], *, on_the_way: Iterable[Admission]) -> DagRun:
+    """As `admitting`, by who knows without a look at the instances which of those let go before may not be queued."""
+    return replace(run, admitted=written({*(admissions(run) & frozenset(on_the_way)), *more}))
+
+
 class Room:
     """What a run's own limits leave free: `max_active_tasks`, and `max_active_tis_per_dagrun` of each task."""
 

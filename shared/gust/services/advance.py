@@ -24,7 +24,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import DEFAULT_POOL, of_task
-from gust.model.state import DagRunState
+from gust.model.state import FINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
@@ -32,6 +32,7 @@ from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide, gives_up, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
+from gust.scheduling.quick_look import remember
 from gust.scheduling.slots import Pools, pool_names
 from gust.scheduling.transition import Transition
 from gust.services.advance_backfill import advance_backfill
@@ -74,6 +75,7 @@ def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = Fa
     """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning.
 
     `goes_on_with_edits`: has the time to do so, which takes seconds."""
+    services.memory.take(key)  # what is remembered is of the last full look that ended well
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
@@ -105,8 +107,14 @@ def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = Fa
                 run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
             decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
             decision = without_stumbles(run, decision)
-            if carry_out(services, spec, run, decision, now=now):
-                return None
+            if not carry_out(services, spec, run, decision, now=now) or needs_another_look(run, decision):
+                continue
+            left = remember(
+                spec, run, state.instances, decision, pools=pools, max_active_tasks=dag.max_active_tasks, now=now
+            )
+            if left is not None:
+                services.memory.put(key, left)
+            return None
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
@@ -206,6 +214,8 @@ def wait_for_dag(
     perform(services, spec, looked.run or run, looked)
     if looked.run is not None:
         return None
+    if ends_what_has_begun(looked):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))  # see `needs_another_look`
     return stand_still(services, run, now=now, until=min(filter(None, (until, looked.due_at)), default=None))
 
 
@@ -239,6 +249,25 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
     if gives_up(decision) and services.queues.has_backlog():
         return decided(has_backlog=True)
     return decision
+
+
+def needs_another_look(run: DagRun, decision: Decision) -> bool:
+    """Whether a quick look at the run may have concluded from what this decision changed that it need not do more.
+
+    It concludes from an instance's being unfinished that somebody looks when that ends: here nobody else hears of it. And
+    from the run's not keeping anybody back that nobody waits for the place that a success frees.
+    """
+    if decision.run is not None and decision.run.is_finished:
+        return False
+    begins_to_keep_back = decision.run is not None and decision.run.keeps_back and not run.keeps_back
+    return begins_to_keep_back or ends_what_has_begun(decision)
+
+
+def ends_what_has_begun(decision: Decision) -> bool:
+    return any(
+        moved.before.state is not None and moved.before.state not in FINISHED and moved.after.state in FINISHED
+        for moved in decision.transitions
+    )
 
 
 def without_stumbles(run: DagRun, decision: Decision) -> Decision:

@@ -49,6 +49,7 @@ from gust.model.workload import (
     WatcherWorkload,
 )
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
@@ -247,6 +248,11 @@ class RunStore(Protocol):
 
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         """Both in one call; each as it was at some moment of it."""
+
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        """In one call, each as it was at some moment of it. Instances without an item are left out."""
 
     def move(self, transition: Transition) -> None:
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
@@ -830,6 +836,8 @@ class Entry(NamedTuple):
     etag: str
     size: int
     """Bytes."""
+    modified: float
+    """Seconds since 1970: when it was uploaded."""
 
 
 class Objects(Protocol):

@@ -100,6 +100,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
 
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
+    get_run_and_instances  1 RRU each
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
     walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
     create_run             1 WRU +3 (queued, runs, recent); with a logical date 4t +3; moving the DAG 2t +2 more;

@@ -33,6 +33,7 @@ from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, LastRuns, RunState, XCom
@@ -314,6 +315,13 @@ class MemoryStore(
     @_alone
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         return self.get_instance(key), self.get_run(key.run)
+
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        run = self.get_run(key)
+        found = self.get_instances([key.task_instance(*instance) for instance in instances])
+        return run, {(instance.task_id, instance.map_index): instance for instance in found}
 
     @_alone
     def move(self, transition: Transition) -> None:

@@ -390,6 +390,53 @@ def test_the_rival_takes_over_when_the_first_goes(stack):
     assert stack.dag("d").version_number == 2
 
 
+# --- a file that imports another one's DAG ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("importer", ["a.py", "z.py"])
+def test_a_dag_that_came_by_an_import_is_its_own_files(stack, importer):
+    stack.upload("m.py", "dag helper")
+    stack.upload(importer, "dag mine\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
+    stack.upload(importer, "dag mine @daily\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
+
+
+def test_several_files_import_one_dag(stack):
+    stack.upload("m.py", "dag helper")
+    for name in "abc":
+        stack.upload(f"{name}.py", f"dag {name}\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert stack.errors() == {}
+    assert stack.fresh()["helper"] == "m.py"
+
+
+def test_a_dag_whose_own_file_is_not_searched_for_dags_is_the_importers(stack):
+    stack.upload("ignored.py", "")
+    stack.upload("a.py", "made-in ignored.py helper\nimports ignored.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "a.py"}, {})
+
+
+def test_two_files_that_have_one_dag_made_by_a_helper_are_rivals(stack):
+    stack.upload("helper.py", "")
+    stack.upload("a.py", "made-in helper.py d\nimports helper.py")
+    stack.upload("b.py", "made-in helper.py d\nimports helper.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"d": "a.py"}, {"b.py": IGNORED.format("b.py", "a.py")})
+
+
+def test_an_importer_keeps_the_dag_when_its_own_file_gives_it_no_more(stack):
+    stack.upload("m.py", "dag helper")
+    stack.upload("a.py", "dag mine\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    stack.upload("m.py", "")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "a.py", "mine": "a.py"}, {})
+
+
 # --- races ------------------------------------------------------------------------------------------------------------
 
 

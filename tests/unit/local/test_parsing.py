@@ -99,6 +99,14 @@ def test_an_edit_is_told_by_its_name(terminal: Terminal) -> None:
     assert "parsed a.py: 1 DAG" in terminal.told()
 
 
+def test_what_a_round_leaves_is_told_with_the_next_plan(terminal: Terminal) -> None:
+    terminal.progress.expect()
+    terminal.parsed(terminal.given_plan("a.py", "b.py"), outcome("a.py", "a"))
+    terminal.told()
+    terminal.parsed(terminal.given_plan("b.py"), outcome("b.py", "b"))
+    assert terminal.told() == ["parsed 1 of 2 files; the rest follows", "parsed b.py: 1 DAG"]
+
+
 def test_an_idle_stack_reads_nothing(terminal: Terminal) -> None:
     terminal.progress.expect()
     terminal.told(after=QUIET_FOR + 1)

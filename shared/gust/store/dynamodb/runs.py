@@ -17,6 +17,7 @@ from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
 from gust.services.ports import LastRuns, RunState, RunSummary
 from gust.store import fences, items, keyspace
@@ -270,6 +271,16 @@ class DynamoDBRuns(DynamoDBHistory):
             read_instance(key, found[at]) if at in found else None,
             _read_run(key.run, found[of_run]) if of_run in found else None,
         )
+
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        of_run = keyspace.run(key)
+        keys = [key.task_instance(*instance) for instance in instances]
+        found = self._table.get_all([of_run, *map(keyspace.instance, keys)])
+        stored = [read_instance(each, found[at]) for each in keys if (at := keyspace.instance(each)) in found]
+        run = _read_run(key, found[of_run]) if of_run in found else None
+        return run, {(instance.task_id, instance.map_index): instance for instance in stored}
 
     def move(self, transition: Transition) -> None:
         if (failed_at := failure_listed_at(transition.after)) is not None:
