@@ -56,6 +56,16 @@ def test_content_addressed_objects_are_written_once(objects: Objects) -> None:
     assert objects.get("specs/1.json") == b"first"
 
 
+@pytest.mark.parametrize("folder", ["specs", "serialized", "sources"])
+def test_what_is_not_what_its_name_says_is_not_there(objects: Objects, folder: str) -> None:
+    key = f"{folder}/{hashlib.sha256(b'true').hexdigest()}.json"
+    objects.put(key, b"true")
+    assert objects.get(key) == b"true"
+    objects.put(key, b"forged")
+    with pytest.raises(NotFound, match="another content than its name says"):
+        objects.get(key)
+
+
 def test_a_file_goes_up_and_comes_down_in_chunks(objects: Objects) -> None:
     body = bytes(range(256)) * 10_000
     with TemporaryFile() as file:

@@ -17,7 +17,6 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
-from gust.model.deployment import WIDE
 from gust.services.context import Services
 from gust.store.keyspace import TABLE_DEFINITION
 from tests.environment import of_a_user
@@ -155,7 +154,6 @@ def test_the_state_machine_names_only_what_the_template_gives():
             targets |= {state.get("Next"), state.get("Default")}
             targets |= {rule["Next"] for rule in [*state.get("Choices", []), *state.get("Catch", [])]}
         assert targets - {None} == set(states["States"])
-    assert machine["States"]["ParseBatches"]["MaxConcurrency"] == WIDE
     template = (ROOT / "template.yaml").read_text()
     for name in ("DagProcessorFunctionArn", "ParseFunctionArn"):
         assert f"${{{name}}}" in text

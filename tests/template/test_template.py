@@ -187,9 +187,19 @@ def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resour
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
-    writes = [s for s in statements(resources["ParseRole"]) if "s3:PutObject" in as_list(s["Action"])]
-    prefixes = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for s in writes for resource in s["Resource"]}
-    assert prefixes == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+    assert prefixes_of(resources["ParseRole"], "s3:PutObject") == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+
+
+def test_the_parser_replaces_nothing_that_lies_under_a_hash(resources: Resources) -> None:
+    """A DAG file that has the parser's credentials must not change what has been activated."""
+    conditions = {
+        resource["Fn::Sub"].removeprefix("${Bucket.Arn}/"): statement.get("Condition")
+        for statement in statements(resources["ParseRole"])
+        if "s3:PutObject" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+    only_new = {"Null": {"s3:if-none-match": "false"}}
+    assert conditions == {"parses/*": None, "specs/*": only_new, "serialized/*": only_new, "sources/*": only_new}
 
 
 def test_the_parser_reads_neither_results_of_tasks_nor_what_is_on_its_way_to_them(resources: Resources) -> None:
@@ -493,3 +503,10 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
     made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
     assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE
+
+
+def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources) -> None:
+    """AWS writes a number as text, the emulator does not start the function."""
+    for name, function in of_type(resources, "AWS::Lambda::Function"):
+        told = function["Properties"].get("Environment", {}).get("Variables", {})
+        assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name

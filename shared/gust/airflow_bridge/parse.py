@@ -32,7 +32,7 @@ from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
 from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.deployment import PLUGINS_PREFIX, WIDE, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.services.deployment_keys import progress_key, token_key
 from gust.services.ports import Objects
 
@@ -69,11 +69,11 @@ def parse_batch(
     *,
     give_up: bool = False,
     time_left: Callable[[], float] = lambda: math.inf,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock: Callable[[], float] = time.monotonic,
     folder: Path | None = None,
     invoke: Invoke | None = None,
 ) -> bool:
-    """Parse a batch of a plan, as far as the plan's time goes. Returns whether that is done; called again, it goes on.
+    """Parse a batch of a plan, as far as a round's time goes. Returns whether that is done; called again, it goes on.
 
     It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
     one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
@@ -87,9 +87,11 @@ def parse_batch(
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
     bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     finished = True
+    if not give_up:
+        ready()
+    began = clock()
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
-        is_first = number == 0 and not done and batch < WIDE
-        if plan.until is not None and now() > plan.until and not is_first and not give_up:
+        if number > 0 and clock() - began > ROUND and not give_up:
             break  # the rest is the next plan's
         if number > 0 and time_left() < LONGEST_FILE:
             finished = False

@@ -65,22 +65,17 @@ class ParseProgress:
             return
         turn = self._store.deployment_turn()  # read first: what it has done by now is listed
         listed = self._objects.list(PARSES)
-        fresh = sorted(self._plans(listed) - self._over - self._open.keys())
-        ended = {key for key in self._open if any(deployment_of(key) == deployment_of(later) for later in fresh)}
-        for key in fresh:
+        for key in sorted(self._plans(listed) - self._over - self._open.keys()):
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
                 self._open[key] = _Told(plan, key, self._clock())
+        latest = {deployment_of(key): key for key in sorted(self._open, key=lambda key: self._open[key].made_at)}
         for key, parsing in list(self._open.items()):
             parsing.read(self._objects, listed)
-            parsing.is_round_over = key in ended
+            parsing.is_round_over = latest[deployment_of(key)] != key
             self._tell(parsing)
-            if (
-                parsing.is_whole
-                or parsing.is_round_over
-                or turn is None
-                or not key.startswith(f"{PARSES}{turn.holder}/")
-            ):
+            # A deployment that lost its turn to another, because it was silent for long, goes on parsing.
+            if parsing.is_whole or parsing.is_round_over or turn is None or not turn.holder:
                 self._over.add(key)
                 del self._open[key]
                 self._expected_since = self._clock()
@@ -128,6 +123,7 @@ class _Told:
 
     def __init__(self, plan: Plan, key: str, now: float) -> None:
         self.files = [path for batch in plan.batches for path in batch]
+        self.made_at = plan.made_at.timestamp() if plan.made_at else now
         self.told_at = now
         self._began = now
         self._batches = [progress_key(key, number) for number in range(len(plan.batches))]

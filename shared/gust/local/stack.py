@@ -49,6 +49,9 @@ _PATIENCE_IN_TROUBLE: Final = 60.0
 _LOOK_AT_DISK_EVERY: Final = 2.0
 """Seconds between two questions whether the emulator's disk is full."""
 
+_UNSAVED_LONG: Final = 60.0
+"""Seconds without a checkpoint, while things change, that are told, and how many more are told again."""
+
 _LOOK_FOR_WAITING_EVERY: Final = 5.0
 """Seconds between two looks at the queue of tasks."""
 
@@ -102,6 +105,7 @@ class LocalStack:
         self._parameters = {
             "WorkerConcurrency": str(max(2, self.workers)),
             "TriggererConcurrency": str(triggerers),
+            "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
             **(parameters or {}),
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
@@ -117,6 +121,7 @@ class LocalStack:
         self._trouble: list[str] = []
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
+        self._unsaved_told = 0.0
         self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
@@ -209,7 +214,14 @@ class LocalStack:
                 f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
                 f"task begun until {state['wanted'] // 1_000_000} MB are free."
             )
-        elif was_full and not self._is_full:
+        if not self._is_full and state["unsaved"] > self._unsaved_told + _UNSAVED_LONG:
+            self._told(
+                f"The state has not been saved for {state['unsaved']:.0f} s: kill -9 would lose that. See {self.logs}."
+            )
+            self._unsaved_told = state["unsaved"]
+        elif not state["unsaved"]:
+            self._unsaved_told = 0.0
+        if was_full and not self._is_full:
             self._told("There is room on the disk again: going on.")
             with self._as_long_as_there_is_room():
                 if self._folder and self._parsing:

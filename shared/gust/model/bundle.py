@@ -29,6 +29,8 @@ class DeploymentTurn:
     """When the holder got the turn."""
     rounds: int = 0
     """How many plans it has made since."""
+    looked_at: datetime | None = None
+    """When it looked last; `None` where its last plan was of nothing but what had come since the look before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,9 @@ PLUGINS_PREFIX: Final = "plugins/"
 
 BUNDLE_NAME: Final = "dags-folder"
 
-WIDE: Final = 8
-"""So many batches are parsed at the same time (`MaxConcurrency` of the state machine)."""
+ROUND: Final = 15.0
+"""Seconds in which a parser begins files, from when it is ready. What they gave is activated before it goes on: the first
+DAGs of a thousand files need not wait for the last, and a file that never ends is waited for once in a round."""
 
 
 class _Document(BaseModel):
@@ -44,9 +45,9 @@ class Plan(_Document):
     """Version of the bundle that was active; `None`: there was none."""
     batches: tuple[tuple[str, ...], ...]
     """Files to parse, relative paths."""
-    until: datetime | None = None
-    """No file is begun after it, but the first of each of the first `WIDE` batches: what parsing gave until then is
-    activated, and the rest is the next plan's. `None`: all are parsed."""
+    waiting: tuple[str, ...] = ()
+    """Files that must be parsed, too, and are the next plan's."""
+    made_at: datetime | None = None
     removed: tuple[str, ...] = ()
     """Files that were known and are gone."""
     refused: dict[str, str] = {}

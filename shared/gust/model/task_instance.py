@@ -50,7 +50,9 @@ class TaskInstance:
     due_at: datetime | None = None
     """When a waiting state is left (retry, reschedule, trigger timeout)."""
     hostname: str | None = None
-    """The worker's log stream: with start and end it tells where the try's log lies."""
+    """The worker's own log stream: with start and end it tells where the try's log lies, unless `log_stream` does."""
+    log_stream: str | None = None
+    """Of a try that goes on after it has given its worker back: the stream in which its log began, and goes on."""
     pid: int | None = None
     operator: str | None = None
     version_number: int | None = None

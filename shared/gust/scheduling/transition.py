@@ -174,6 +174,8 @@ def start_from_trigger(
         queued_at=None,
         start_date=at,
         end_date=None,
+        # No worker has begun a log: its trigger does, in a stream that is known before it runs.
+        log_stream=begun.log_stream or str(begun.key.uuid(begun.try_number)),
         trigger=trigger,
         due_at=trigger.timeout_at,
         reason=reason,
@@ -365,6 +367,7 @@ def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: 
         due_at=due_at,
         reschedule_count=before.reschedule_count + 1,
         first_start_date=before.first_start_date or before.start_date,
+        log_stream=before.log_stream or before.hostname,
     )
     return Transition("reschedule", before, after)
 
@@ -378,6 +381,7 @@ def defer(
         before,
         state=S.DEFERRED,
         queued_at=None,
+        log_stream=before.log_stream or before.hostname,
         trigger=trigger,
         next_method=None,
         next_kwargs=None,
@@ -402,6 +406,7 @@ def await_input(
         before,
         state=S.AWAITING_INPUT,
         queued_at=None,
+        log_stream=before.log_stream or before.hostname,
         next_method=next_method,
         next_kwargs=next_kwargs,
         due_at=due_at,
@@ -621,6 +626,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         question=None,
         reschedule_count=0,
         first_start_date=None,
+        log_stream=None,
         retry_delay_override=None,
         is_deleted=False,
         stopped_others=False,

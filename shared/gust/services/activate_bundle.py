@@ -147,6 +147,11 @@ def planned_in(plan: Plan) -> frozenset[str]:
     return frozenset(path for batch in plan.batches for path in batch)
 
 
+def pending_of(plan: Plan, outcomes: Mapping[str, FileOutcome]) -> frozenset[str]:
+    """Files that must be parsed and have not been: the next plan's."""
+    return frozenset((planned_in(plan) - outcomes.keys()).union(plan.waiting))
+
+
 def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
     """All of them, many at a time; the first failure is raised after all have ended."""
     with ThreadPoolExecutor(PARALLEL) as pool:
@@ -179,7 +184,7 @@ class Deployment:
     listeners: tuple[str, ...]
     """Hooks that the bundle's plugins implement."""
     pending: frozenset[str]
-    """Files that must be parsed and have not been: the next plan's."""
+    """`pending_of` the plan."""
     alive: Callable[[], None]
     """To be called between two pieces of work."""
     failures: dict[str, str] = field(default_factory=dict)
@@ -202,7 +207,7 @@ class Deployment:
             raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
         dags = {dag.dag_id: dag for dag in store.list_dags()}
         sources = {source.relative_path: source for source in store.list_source_files()}
-        is_last = planned_in(plan) <= outcomes.keys()
+        is_last = not pending_of(plan, outcomes)
         home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused) if is_last else ())
         of_file: dict[str, list[str]] = {}
         for dag_id, path in home.items():
@@ -223,7 +228,7 @@ class Deployment:
             home=home,
             of_file=of_file,
             listeners=listeners_of(outcomes.values(), active),
-            pending=planned_in(plan) - outcomes.keys(),
+            pending=pending_of(plan, outcomes),
             alive=alive,
         )
 

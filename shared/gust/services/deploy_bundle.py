@@ -27,7 +27,7 @@ from gust.errors import NotFound
 from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
 from gust.model.bundle import DeploymentTurn, SourceFile
 from gust.model.dag_spec import SPEC_VERSION
-from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, WIDE, Manifest, Plan
+from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
 from gust.services.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
 from gust.services.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
@@ -38,6 +38,12 @@ from gust.services.settings_read import versions_now
 BATCH: Final = 50
 """Files that one function parses in turn, at some 50 ms each: as long as a cold start with Airflow's import takes."""
 
+PARSERS: Final = 8
+"""How many functions parse at the same time."""
+
+RESOLUTION: Final = 2.0
+"""Seconds by which a file may seem older than it is: S3 tells whole ones, by a clock of its own."""
+
 PARALLEL: Final = 16
 """Requests to the bucket or table at a time."""
 
@@ -46,10 +52,6 @@ CHUNK: Final = 1024 * 1024
 
 ANOTHER_TRY_AFTER: Final = timedelta(minutes=5)
 """A file that ran out of time holds up every deployment that parses it: not each of them shall."""
-
-ROUND: Final = timedelta(seconds=15)
-"""So long files are begun before what they gave is activated: the first DAGs of a thousand files need not wait for the last,
-and a file that never ends is waited for once in a round."""
 
 ABSENT: Final = "-"
 
@@ -70,6 +72,8 @@ class Snapshot:
     """Its key."""
     batches: int = 0
     files: int = 0
+    is_of_newcomers: bool = False
+    """What had been planned before waits: nothing that came since shall wait for files that may never end."""
 
     def to_event(self) -> dict[str, Any]:
         return {
@@ -80,8 +84,9 @@ class Snapshot:
         }
 
 
-def snapshot(services: Services, deployment: str) -> Snapshot:
-    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name.
+def snapshot(services: Services, deployment: str, *, parsers: int = PARSERS) -> Snapshot:
+    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name, by so
+    many parsers at most.
 
     Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
     """
@@ -89,15 +94,22 @@ def snapshot(services: Services, deployment: str) -> Snapshot:
         turn = take_turn(services.store, deployment, services.clock.now())
         if turn is None:
             return Snapshot(changed=False, busy=True)
-        taken = look(services, turn)
+        began = services.clock.now()
+        taken = look(services, turn, parsers)
         if taken.changed:
-            begin_round(services.store, deployment, services.clock.now(), files=taken.files)
+            begin_round(
+                services.store,
+                deployment,
+                services.clock.now(),
+                files=taken.files,
+                looked_at=None if taken.is_of_newcomers else began,
+            )
             return taken
         if give_up_turn(services.store, deployment):
             return taken
 
 
-def look(services: Services, turn: DeploymentTurn) -> Snapshot:
+def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
     services.store.set_alive("dag_processor", services.clock.now())
     active = services.store.active_bundle()
     before = manifest_of(services.objects, active.version) if active else None
@@ -120,11 +132,13 @@ def look(services: Services, turn: DeploymentTurn) -> Snapshot:
             return Snapshot(changed=False)
         store_bundle(services.objects, folder, before, Path(place), alive)
 
+    now = newcomers_of(to_parse, folder.modified, turn) or to_parse
     plan = Plan(
         bundle_version=folder.manifest.version,
         replacing=active.version if active else None,
-        batches=batches_of(sorted(to_parse, key=lambda path: (-folder.modified[path], path)), turn.rounds),
-        until=services.clock.now() + ROUND,
+        batches=batches_of(sorted(now, key=lambda path: (-folder.modified[path], path)), turn.rounds, parsers),
+        waiting=tuple(path for path in to_parse if path not in now),
+        made_at=services.clock.now(),
         removed=tuple(removed),
         refused=refused,
     )
@@ -132,7 +146,9 @@ def look(services: Services, turn: DeploymentTurn) -> Snapshot:
     if to_parse:
         services.objects.put(token_key(key), services.tokens.for_parser(now=services.clock.now()).encode())
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
-    return Snapshot(changed=True, plan=key, batches=len(plan.batches), files=len(to_parse))
+    return Snapshot(
+        changed=True, plan=key, batches=len(plan.batches), files=len(now), is_of_newcomers=bool(plan.waiting)
+    )
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -348,10 +364,18 @@ def files_to_parse(
     return changed or [path for path in candidates if may_do_better(known[path])]
 
 
-def batches_of(paths: Sequence[str], rounds: int) -> tuple[tuple[str, ...], ...]:
-    """The files, a batch for each function. What a round left takes long: as many functions as there may be share it."""
-    size = BATCH if rounds == 0 else min(BATCH, ceil(len(paths) / WIDE))
-    return tuple(tuple(paths[at : at + size]) for at in range(0, len(paths), size)) if paths else ()
+def newcomers_of(paths: Sequence[str], modified: Mapping[str, float], turn: DeploymentTurn) -> list[str]:
+    """Those that came since the deployment looked last. None where it never looked, or where its last plan was of such."""
+    if turn.looked_at is None:
+        return []
+    return [path for path in paths if modified[path] >= turn.looked_at.timestamp() - RESOLUTION]
+
+
+def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[str, ...], ...]:
+    """The files, a batch for each parser. Few are one batch: another parser would take longer to start. What a round left
+    takes long: all parsers share it."""
+    size = max(BATCH if rounds == 0 else 1, ceil(len(paths) / parsers))
+    return tuple(tuple(paths[at : at + size]) for at in range(0, len(paths), size))
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ many times over, and slow down the one that matters. The turn saves work; it is 
 at once (a holder that only seemed dead) are put right by `activate_bundle`'s own conditions.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ PARSING: Final = timedelta(seconds=5)
 """What parsing one of few files takes, generously."""
 
 LONGEST_ROUND: Final = timedelta(seconds=75)
-"""What a round of parsing can take: 15 seconds in which files are begun, and the longest file."""
+"""What a round of parsing can take: a cold start, 15 seconds in which files are begun, and the longest file."""
 
 
 def request_deployment(store: DagStore, deployments: Deployments, name: str, now: datetime) -> str:
@@ -65,18 +66,19 @@ def take_turn(store: DagStore, name: str, now: datetime) -> DeploymentTurn | Non
 
 def keep_turn(store: DagStore, name: str, now: datetime) -> None:
     """A sign of life of deployment `name`."""
-    _extend(store, name, until=now + LEASE)
+    _move(store, name, lambda turn: replace(turn, until=now + LEASE))
 
 
-def begin_round(store: DagStore, name: str, now: datetime, *, files: int) -> None:
+def begin_round(store: DagStore, name: str, now: datetime, *, files: int, looked_at: datetime | None = None) -> None:
     """Deployment `name` is about to have so many files parsed."""
-    _extend(store, name, until=now + LEASE + min(files * PARSING, LONGEST_ROUND), rounds=1)
+    until = now + LEASE + min(files * PARSING, LONGEST_ROUND)
+    _move(store, name, lambda turn: replace(turn, until=until, rounds=turn.rounds + 1, looked_at=looked_at))
 
 
-def _extend(store: DagStore, name: str, *, until: datetime, rounds: int = 0) -> None:
+def _move(store: DagStore, name: str, to: Callable[[DeploymentTurn], DeploymentTurn]) -> None:
     while (turn := store.deployment_turn()) is not None and turn.holder == name:
         with suppress(Stale):
-            store.move_deployment_turn(turn, replace(turn, until=until, rounds=turn.rounds + rounds))
+            store.move_deployment_turn(turn, to(turn))
             return
 
 

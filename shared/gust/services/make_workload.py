@@ -85,4 +85,5 @@ def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict
         "try_number": instance.try_number,
         "dispatch_count": instance.dispatch_count,
         "token": services.tokens.for_dispatch(instance, now=now),
+        "log_stream": instance.log_stream,
     }

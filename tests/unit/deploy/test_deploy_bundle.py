@@ -531,7 +531,7 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.objects.put(spec_key, stack.objects.get(spec_key).replace(b"made-up", b"changed"))
     stack.activate(taken)
     assert stack.fresh() == {}
-    assert "is not the spec of a" in stack.errors()["a.py"]
+    assert "another content than its name says" in stack.errors()["a.py"]
 
 
 def test_the_runs_of_a_dag_that_comes_back_go_on(stack):

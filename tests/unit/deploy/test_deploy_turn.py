@@ -286,5 +286,29 @@ def test_files_that_never_end_neither_loop_nor_hold_up_a_new_one(stack):
     assert len(stack.parsed) == 19
 
 
+def test_what_comes_between_two_rounds_waits_for_none_that_the_first_left(stack):
+    for number in range(18):
+        stack.upload(f"slow{number:02}.py", "error out of time")
+    request(stack, Machine(), "one")
+    taken = snapshot(stack.services, "one")
+    stack.parse(taken, most=1)
+    activate(stack.services, taken.plan, "one")
+
+    stack.upload("new.py", "dag new")
+    stack.objects.touch("dags/new.py", stack.clock.advance(60).timestamp())
+    taken = snapshot(stack.services, "one")
+    plan = plan_of(stack, taken)
+    assert (plan.batches, len(plan.waiting)) == ((("new.py",),), 17)
+    stack.parse(taken)
+    activate(stack.services, taken.plan, "one")
+    assert stack.fresh() == {"new": "new.py"}
+
+    stack.upload("newer.py", "dag newer")
+    stack.objects.touch("dags/newer.py", stack.clock.advance(60).timestamp())
+    every = plan_of(stack, snapshot(stack.services, "one"))
+    assert (sum(map(len, every.batches)), every.waiting) == (18, ())
+    assert every.batches[0][0] == "newer.py"
+
+
 def plan_of(stack, taken: Snapshot) -> Plan:
     return Plan.model_validate_json(stack.objects.get(taken.plan))

@@ -107,6 +107,17 @@ def test_what_a_round_leaves_is_told_with_the_next_plan(terminal: Terminal) -> N
     assert terminal.told() == ["parsed 1 of 2 files; the rest follows", "parsed b.py: 1 DAG"]
 
 
+def test_a_deployment_that_another_was_held_to_replace_is_still_told(terminal: Terminal) -> None:
+    """On a busy machine it was silent for longer than its turn lasts."""
+    terminal.progress.expect()
+    plan = terminal.given_plan("a.py")
+    assert terminal.told() == []
+    terminal.given_plan("a.py", deployment="after-1")
+    assert terminal.told() == []
+    terminal.parsed(plan, outcome("a.py", "a"))
+    assert terminal.told() == ["parsed a.py in 2 s: 1 DAG"]
+
+
 def test_an_idle_stack_reads_nothing(terminal: Terminal) -> None:
     terminal.progress.expect()
     terminal.told(after=QUIET_FOR + 1)

@@ -1,7 +1,7 @@
 """A batch goes on where an earlier try ended, and a file that ends every try costs nobody else anything."""
 
+import itertools
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -11,12 +11,11 @@ import pytest
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
 from gust.errors import NotFound, Unopenable
-from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
 from gust.services.deployment_keys import bundle_key, progress_key
 
 PLAN = "parses/plan/plan.json"
 FILES = ("a.py", "b.py", "c.py")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Batch:
@@ -25,13 +24,13 @@ class Batch:
         self.objects = MemoryObjects()
         self.bundle({path: f"from airflow.sdk import DAG\ndag = DAG('{path[0]}')\n" for path in FILES})
 
-    def bundle(self, files: Mapping[str, str], *, until: datetime | None = None) -> None:
+    def bundle(self, files: Mapping[str, str]) -> None:
         body = BytesIO()
         with ZipFile(body, "w") as archive:
             for path, text in files.items():
                 archive.writestr(path, text)
         self.objects.put(bundle_key("v1"), body.getvalue())
-        plan = Plan(bundle_version="v1", replacing=None, batches=((), tuple(files)), until=until)
+        plan = Plan(bundle_version="v1", replacing=None, batches=((), tuple(files)))
         self.objects.put(PLAN, plan.model_dump_json().encode())
 
     def parse(self, **options) -> bool:
@@ -115,15 +114,14 @@ def test_the_first_file_is_parsed_however_little_time_is_left(batch):
 
 
 def test_when_the_rounds_time_is_up_the_rest_is_left(batch):
-    batch.bundle({path: f"from airflow.sdk import DAG\ndag = DAG('{path[0]}')\n" for path in FILES}, until=NOON)
-    moments = iter([NOON, NOON, NOON + timedelta(seconds=1)])
-    assert batch.parse(now=lambda: next(moments))
+    moments = iter([100.0, 100.0 + ROUND, 100.1 + ROUND])
+    assert batch.parse(clock=lambda: next(moments))
     assert set(batch.outcomes()) == {"a.py", "b.py"}
 
 
-def test_the_first_file_of_the_first_batches_is_parsed_however_late_it_is(batch):
-    batch.bundle(dict.fromkeys(FILES, "# nothing"), until=NOON)
-    assert batch.parse(now=lambda: NOON + timedelta(hours=1))
+def test_the_first_file_is_parsed_however_late_it_is(batch):
+    moments = itertools.count(100.0, 10 * ROUND)
+    assert batch.parse(clock=lambda: next(moments))
     assert set(batch.outcomes()) == {"a.py"}
 
 

@@ -124,7 +124,9 @@ def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_
     monkeypatch.setenv("AIRFLOW__CORE__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
 
     def look() -> list[str]:
-        return [output_of("python", "-c", "import airflow; print(airflow.__file__)"), output_of("airflow", "version")]
+        as_here = dict(os.environ)
+        imported = output_of("python", "-c", "import airflow; print(airflow.__file__)", env=as_here)
+        return [imported, output_of("airflow", "version", env=as_here)]
 
     import airflow
 
@@ -215,8 +217,8 @@ def run_command(opt: Path, *command: str) -> str:
     return output_of(str(opt / "bin" / command[0]), *command[1:])
 
 
-def output_of(*command: str) -> str:
-    return subprocess.run(command, env=of_a_user(), check=True, capture_output=True, text=True).stdout  # noqa: S603
+def output_of(*command: str, env: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, env=env or of_a_user(), check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
 def test_tasks_of_a_local_stack_see_the_real_aws_where_they_shall(bundle: Path, tmp_path: Path) -> None:

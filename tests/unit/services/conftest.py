@@ -34,6 +34,9 @@ class NoLogs:
     ) -> tuple[list[dict[str, object]], str | None]:
         return [], None
 
+    def where(self, instance: TaskInstance) -> list[str]:
+        return []
+
 
 @dataclass
 class World:
