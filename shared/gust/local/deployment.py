@@ -60,8 +60,9 @@ def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deplo
         cloudformation.delete_stack(StackName=STACK_NAME)
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK_NAME, WaiterConfig={"Delay": 1})
         stack = None
-    body = json.dumps(_transform(template, parameters)).encode()
-    _upload(clients("s3"), {**packages, _TEMPLATE: body})
+    # By way of the bucket, as `sam deploy` does: in a request CloudFormation takes no template over 51,200 bytes.
+    written = {_TEMPLATE: json.dumps(_transform(template, parameters)).encode()}
+    _upload(clients("s3"), packages | written)
     _apply(cloudformation, parameters, fingerprint, exists=stack is not None)
     stack = _describe(cloudformation)
     assert stack is not None  # noqa: S101  it has just been waited for
@@ -154,7 +155,6 @@ def _upload(s3: Any, packages: Mapping[str, bytes]) -> None:
 def _apply(cloudformation: Any, parameters: Mapping[str, str], fingerprint: str, *, exists: bool) -> None:
     arguments = {
         "StackName": STACK_NAME,
-        # A template may have 51,200 bytes in a request, and 1,000,000 in a bucket, which is where sam deploy puts it too.
         "TemplateURL": f"https://s3.amazonaws.com/{_ARTIFACTS}/{_TEMPLATE}",
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
