@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
 from gust.aws.invoke import LambdaInvoker
+from gust.services import deploy_bundle
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
 from gust.services.deployment_turn import request_deployment
@@ -23,6 +24,8 @@ services = cache(bootstrap.from_environment)
 PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
 """What a new DAG that does not say so itself is; Airflow's `[core] dags_are_paused_at_creation`."""
 
+PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
+
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """SQS's batch of bucket events, or one step of the state machine: `{"step": "snapshot" | "activate" | "fail", …}`."""
@@ -30,7 +33,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return on_upload(event)
     match event["step"]:
         case "snapshot":
-            answer = snapshot(services(), event["deployment"]).to_event()
+            answer = snapshot(services(), event["deployment"], parsers=PARSERS).to_event()
         case "activate":
             answer = activate(
                 services(), event["plan"], event["deployment"], paused_at_creation=PAUSED_AT_CREATION

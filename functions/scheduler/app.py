@@ -13,6 +13,7 @@ dropped: it would be none the next time.
 
 import gc
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -43,6 +44,7 @@ from gust.services.grant_slots import grant_slots
 from gust.services.settings_read import setting_changed
 from gust.services.tell_listeners import have_worker_tell
 from gust.services.tick import tick
+from gust.services.time_left import TimeLeft
 from gust.store import keyspace
 
 log = Logger(service="scheduler")
@@ -82,7 +84,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             )
         case "aws:sqs":
             failed = each_key(
-                records, by=lambda r: wake_message.validate_json(r["body"]), do=look, name=lambda r: r["messageId"]
+                records,
+                by=lambda r: wake_message.validate_json(r["body"]),
+                do=partial(look, time_left=TimeLeft.of(services.clock)),
+                name=lambda r: r["messageId"],
             )
         case source:
             raise ValueError(f"The scheduler knows no events from {source}")
@@ -165,7 +170,8 @@ def wake_of(changed: Changed) -> Wake:
             return WakeDag(dag_id=dag_id, at=now)
 
 
-def look(at: Wake) -> None:
+def look(at: Wake, time_left: TimeLeft) -> None:
+    """`time_left`: to go on with people's edits, of which one may take all of it. Others are due again within the minute."""
     match at:
         case WakeDag(dag_id=dag_id):
             create_due_runs(services, dag_id)
@@ -184,7 +190,7 @@ def look(at: Wake) -> None:
             have_worker_tell(services, at)
         case WakeRun(key=key):
             try:
-                advance(services, key, goes_on_with_edits=True)
+                advance(services, key, goes_on_with_edits=not time_left.is_over)
             except Exception as error:
                 if not put_off(services, key, error):
                     raise

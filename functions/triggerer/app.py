@@ -23,7 +23,6 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
-from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import StaleTaskInstance, StaleWatcher  # noqa: E402
@@ -33,8 +32,8 @@ log = Logger(service="triggerer", stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
 bundles = BundleFolder(objects, bundles_root)
-invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
-sqs, queue_url = bootstrap.client("sqs"), os.environ["GUST_TRIGGER_QUEUE_URL"]
+invoke = bootstrap.execution_api()
+sqs, queue_url = bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"]
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.import_once(warm.TRIGGER_MODULES)

@@ -24,7 +24,6 @@ from gust.airflow_bridge import immortal  # noqa: E402
 from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
-from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import Stale, StaleCallback, StaleTaskInstance  # noqa: E402
@@ -34,7 +33,7 @@ log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
 bundles = BundleFolder(objects, bundles_root)
-invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
+invoke = bootstrap.execution_api()
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
@@ -44,7 +43,7 @@ warm.warm_up_for_tasks(bundles_root)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
-        receipt = Receipt.of(record, bootstrap.client("sqs"), os.environ["GUST_TASK_QUEUE_URL"])
+        receipt = Receipt.of(record, bootstrap.receipts(), os.environ["GUST_TASK_QUEUE_URL"])
         try:
             work(for_worker.validate_json(record["body"]), receipt, context.get_remaining_time_in_millis() / 1000)
         except Exception:

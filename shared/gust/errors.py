@@ -25,6 +25,7 @@ GustError
 ├── LimitReached             not now: it stays where it is until a slot is free
 ├── Unopenable               this bundle cannot be had here, now or ever: tell who waits for what is in it
 └── Unwell                   something we depend on answered badly: let the message come again
+    └── Throttled            … and has done nothing of what it was asked
 """
 
 from __future__ import annotations
@@ -206,3 +207,7 @@ class Unopenable(GustError):
 
 class Unwell(GustError):
     """A service we depend on failed; the work is repeated later."""
+
+
+class Throttled(Unwell):
+    """The service is asked for more at once than it may do; of this request it has done nothing."""

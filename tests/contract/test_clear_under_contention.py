@@ -31,6 +31,9 @@ class NoLogs:
     def read_try(self, *_: object, **__: object) -> tuple[list[dict[str, object]], None]:
         return [], None
 
+    def where(self, _: object) -> list[str]:
+        return []
+
 
 def test_nothing_is_lost_and_nothing_half_done(store: Store) -> None:
     services = given_wide_dag(store)

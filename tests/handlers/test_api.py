@@ -79,6 +79,9 @@ class NoLogs:
     def read_try(self, instance: Any, *, limit: int = 0, token: str | None = None) -> tuple[list[dict[str, Any]], None]:
         return [], None
 
+    def where(self, instance: Any) -> list[str]:
+        return []
+
 
 @pytest.fixture
 def store() -> MemoryStore:

@@ -1,8 +1,16 @@
 """What DAG files that people bring along rely on: modules of any name, variables at their top, the folder's own place, the
 commands on the PATH, and links that lead back to the stack. One stack, from the parser to tasks, callbacks and triggers."""
 
+import queue
 import re
+import socketserver
+import threading
 from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import cast
+from urllib.parse import quote
 
 import pytest
 
@@ -87,6 +95,102 @@ FOLDER = """
 """
 
 
+IMPORTED = """
+    from airflow.sdk import DAG, task
+
+    HELPER = "shared"
+    with DAG("imported_by_another", schedule=None):
+        task(lambda: 1, task_id="one")()
+"""
+
+IMPORTING = """
+    from airflow.sdk import DAG, task
+    from imported_by_another import HELPER
+
+    with DAG("imports_another", schedule=None):
+        task(lambda: HELPER, task_id="two")()
+"""
+
+LINKS = """
+    from datetime import datetime
+    from airflow.configuration import conf
+    from airflow.sdk import DAG, BaseOperator, Variable, task
+    from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+    class Tells(BaseTrigger):
+        def serialize(self):
+            return "mail_links.Tells", {}
+
+        async def run(self):
+            yield TriggerEvent(conf.get("api", "base_url"))
+
+    class Deferring(BaseOperator):
+        def execute(self, context):
+            self.defer(trigger=Tells(), method_name="resumed")
+
+        def resumed(self, context, event):
+            print("the trigger's", event)
+
+    def note(context):
+        Variable.set("callbacks_base_url", conf.get("api", "base_url"))
+
+    with DAG(
+        "mail_links",
+        schedule=None,
+        start_date=datetime(2026, 1, 1),
+        default_args={"email": ["oncall@example.org"], "email_on_failure": True},
+        description=conf.get("api", "base_url"),
+        on_failure_callback=note,
+    ):
+        @task
+        def breaks(ti=None):
+            print("log:", ti.log_url, "mark:", ti.mark_success_url)
+            raise RuntimeError("disk full")
+
+        Deferring(task_id="deferred") >> breaks()
+"""
+
+
+class Mailbox(socketserver.ThreadingTCPServer):
+    """An SMTP server that keeps what it is sent."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Session)
+        self.mails: queue.Queue[EmailMessage] = queue.Queue()
+
+
+class Session(socketserver.StreamRequestHandler):
+    server: Mailbox
+
+    def handle(self) -> None:
+        self.say("220 mailbox")
+        for line in self.rfile:
+            match line.decode().upper().split()[:1]:
+                case ["DATA"]:
+                    self.say("354 go on")
+                    body = b"".join(iter(self.rfile.readline, b".\r\n"))
+                    self.server.mails.put(cast("EmailMessage", message_from_bytes(body, policy=default)))
+                    self.say("250 kept")
+                case ["QUIT"]:
+                    self.say("221 bye")
+                    break
+                case _:
+                    self.say("250 fine")
+
+    def say(self, what: str) -> None:
+        self.wfile.write(f"{what}\r\n".encode())
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with Mailbox() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     home = tmp_path_factory.mktemp("dag-files")
@@ -98,6 +202,9 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
         "imports_app.py": IMPORTS,
         "toplevel.py": VARIABLE,
         "reads_dags_folder.py": FOLDER,
+        "imported_by_another.py": IMPORTED,
+        "imports_another.py": IMPORTING,
+        "mail_links.py": LINKS,
     }
     for path, text in files.items():
         AnyAirflow.upload(stack, path, text)  # there before the stack starts
@@ -107,7 +214,7 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
 
 
 def test_a_folder_may_have_modules_of_any_name(gust: LocalGust) -> None:
-    gust.await_dag("imports_app")
+    gust.await_dag("imports_app", within=180)
     run_id = gust.trigger("imports_app")
     gust.await_state("imports_app", run_id, "success")
     log = gust.logs("imports_app", run_id, "answer")
@@ -134,9 +241,41 @@ def test_variables_and_connections_at_the_top_of_a_file(gust: LocalGust) -> None
     assert {each["task_id"] for each in tasks} == {"load_x", "load_y"}
 
 
+def test_a_file_may_import_another_ones_dag(gust: LocalGust) -> None:
+    gust.await_dag("imports_another", within=180)
+    assert gust.await_dag("imported_by_another", within=180)["relative_fileloc"] == "imported_by_another.py"
+    assert not [file for file in gust.import_errors() if "another" in file]
+
+
 def test_a_file_finds_its_folder_and_a_task_python_and_airflow(gust: LocalGust) -> None:
     for dag_id in ("reads_dags_folder_conf", "reads_dags_folder_settings"):
-        gust.await_dag(dag_id)
+        gust.await_dag(dag_id, within=180)
     run_id = gust.trigger("reads_dags_folder_conf")
     gust.await_state("reads_dags_folder_conf", run_id, "success")
     assert re.search(r"\n3\.\d+\.\d+", gust.logs("reads_dags_folder_conf", run_id, "airflow"))
+
+
+def test_links_lead_to_the_stack(gust: LocalGust, mailbox: Mailbox) -> None:
+    connection = {
+        "connection_id": "smtp_default",
+        "conn_type": "smtp",
+        "host": "127.0.0.1",
+        "port": mailbox.server_address[1],
+        "extra": '{"disable_ssl": true, "disable_tls": true, "from_email": "gust@example.org"}',
+    }
+    gust.api.call("POST", "/api/v2/connections", body=connection)
+    assert gust.await_dag("mail_links")["description"] == gust.url
+    run_id = gust.trigger("mail_links")
+    gust.await_state("mail_links", run_id, "failed")
+    page = f"{gust.url}/dags/mail_links/runs/{quote(run_id)}/tasks/breaks"
+
+    assert f"the trigger's {gust.url}" in gust.logs("mail_links", run_id, "deferred")
+    log, mark = re.findall(r"(?:log|mark): (\S+)", gust.logs("mail_links", run_id, "breaks"))
+    assert log.startswith(f"{page}?try_number=1")
+    assert mark.startswith(page)
+    mail = mailbox.mails.get(timeout=60)
+    assert mail["to"] == "oncall@example.org"
+    links = re.findall(r'href="([^"]+)"', mail.get_body(("html",)).get_content())  # type: ignore[union-attr]
+    assert any(link.startswith(page) for link in links), links
+    assert "localhost:8080" not in mail.as_string()
+    assert gust.await_variable("callbacks_base_url") == gust.url

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gust import bootstrap
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
@@ -106,11 +107,29 @@ def test_a_worker_can_hide_its_message_and_failing_does_not_use_it_up(resources:
     assert sum(COMES_BACK_AFTER[min(n, len(COMES_BACK_AFTER) - 1)] for n in range(receives)) > 300
 
 
+def test_who_invokes_a_function_is_neither_more_nor_less_patient_than_it_must_be(resources: Resources) -> None:
+    """A question that is asked again while it is being answered is worked off twice at a time."""
+    with_execution_api = bootstrap.PATIENCE_WITH_EXECUTION_API.read_timeout
+    assert with_execution_api > resources["ExecutionApiFunction"]["Properties"]["Timeout"]
+    with_parser = bootstrap.PATIENCE_WITH_PARSER
+    assert with_parser.retries["total_max_attempts"] == 1
+    for asks in ("ApiFunction", "ExecutionApiFunction", "SchedulerFunction", "DagProcessorFunction"):
+        assert with_parser.read_timeout + with_parser.connect_timeout < resources[asks]["Properties"]["Timeout"], asks
+    with_receipts = bootstrap.PATIENCE_WITH_RECEIPTS  # a try's start waits for SQS, and can do without
+    assert (with_receipts.connect_timeout + with_receipts.read_timeout) * with_receipts.retries[
+        "total_max_attempts"
+    ] <= 10
+
+
 def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:
     """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
-        if resources[logical_id(mapping["Properties"]["EventSourceArn"])]["Type"] == "AWS::SQS::Queue":
-            assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
+        source = resources[logical_id(mapping["Properties"]["EventSourceArn"])]
+        if (
+            source["Type"] != "AWS::SQS::Queue" or mapping["Properties"]["BatchSize"] >= 1000
+        ):  # few invocations, however many
+            continue
+        assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
 
 
 @pytest.mark.parametrize(("function", "role"), RUNS_STRANGERS_CODE.items())
@@ -122,6 +141,17 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
     assert not {"sqs:SendMessage", "s3:DeleteObject"} & allowed
     names = resources[function]["Properties"]["Environment"]["Variables"]
     assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & set(names)
+
+
+@pytest.mark.parametrize("function", RUNS_STRANGERS_CODE)
+def test_links_that_users_code_makes_lead_to_the_api_or_to_the_domain_before_it(
+    source: dict[str, Any], function: str
+) -> None:
+    api = {"Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    variables = source["Resources"][function]["Properties"]["Environment"]["Variables"]
+    assert variables["AIRFLOW__API__BASE_URL"] == {"Fn::If": ["HasBaseUrl", {"Ref": "BaseUrl"}, api]}
+    assert source["Outputs"]["ApiUrl"]["Value"] == api
+    assert "ApiFunction" not in json.dumps(source["Resources"]["HttpApi"]), "else each would wait for the other"
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -161,9 +191,19 @@ def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resour
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
-    writes = [s for s in statements(resources["ParseRole"]) if "s3:PutObject" in as_list(s["Action"])]
-    prefixes = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for s in writes for resource in s["Resource"]}
-    assert prefixes == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+    assert prefixes_of(resources["ParseRole"], "s3:PutObject") == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+
+
+def test_the_parser_replaces_nothing_that_lies_under_a_hash(resources: Resources) -> None:
+    """A DAG file that has the parser's credentials must not change what has been activated."""
+    conditions = {
+        resource["Fn::Sub"].removeprefix("${Bucket.Arn}/"): statement.get("Condition")
+        for statement in statements(resources["ParseRole"])
+        if "s3:PutObject" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+    only_new = {"Null": {"s3:if-none-match": "false"}}
+    assert conditions == {"parses/*": None, "specs/*": only_new, "serialized/*": only_new, "sources/*": only_new}
 
 
 def test_the_parser_reads_neither_results_of_tasks_nor_what_is_on_its_way_to_them(resources: Resources) -> None:
@@ -195,7 +235,7 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
-        "DagProcessorRole": {"SigningSecret"},  # signs the parser's token
+        "DagProcessorRole": both,  # signs the parser's token, encrypts arguments of asset watchers
         "KeyRotationRole": {"SigningSecret"},
     }
 
@@ -467,3 +507,10 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
     made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
     assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE
+
+
+def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources) -> None:
+    """AWS writes a number as text, the emulator does not start the function."""
+    for name, function in of_type(resources, "AWS::Lambda::Function"):
+        told = function["Properties"].get("Environment", {}).get("Variables", {})
+        assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name

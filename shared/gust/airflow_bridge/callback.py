@@ -153,7 +153,7 @@ def _logger(sink: Sink, workload: CallbackWorkload, what: Mapping[str, Any]) -> 
     """Every line names the callback; those about a try name the try, and so stand in its log."""
     is_of_try = what["kind"] == CallbackKind.TASK and what["ti"]
     ti_id = what["ti"]["id"] if is_of_try else str(workload.id)
-    return try_logger(sink, ti_id).bind(
+    return try_logger(sink.of_stream(what["ti"]["log_stream"] if is_of_try else None), ti_id).bind(
         callback_id=workload.callback_id, dag_id=workload.dag_id, run_id=workload.run_id
     )
 

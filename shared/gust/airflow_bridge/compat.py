@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -163,12 +163,37 @@ def module_name_of(path: str) -> str:
     return str(get_unique_dag_module_name(path))
 
 
-def import_dags(file: Path, bundle: Path, bundle_name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """DAG objects by dag_id, and Airflow's import errors by file."""
+def import_dags(file: Path, bundle: Path, bundle_name: str) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """DAG objects by dag_id, Airflow's import errors by file, and by dag_id the file whose code made the DAG: a file gives
+    those of modules that it imports, too, under its own name."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
-    bag = BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
-    return dict(bag.dags), dict(bag.import_errors)
+    with _places_noted() as made_in:
+        bag = BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
+    return dict(bag.dags), dict(bag.import_errors), made_in
+
+
+@contextlib.contextmanager
+def _places_noted() -> Iterator[dict[str, str]]:
+    """Note where DAGs say that they were made, before Airflow's importer writes the parsed file's name over it."""
+    from airflow.dag_processing.importers.python_importer import PythonDagImporter
+    from airflow.sdk import DAG
+    from airflow.sdk.definitions._internal.contextmanager import DagContext
+
+    made_in: dict[str, str] = {}
+    process_modules = PythonDagImporter._process_modules
+
+    def noting(self: Any, filepath: str, mods: list[Any], *args: Any, **kwargs: Any) -> Any:
+        named = (thing for mod in mods for thing in vars(mod).values() if isinstance(thing, DAG))
+        for dag in (*named, *(dag for dag, _ in DagContext.autoregistered_dags)):
+            made_in[dag.dag_id] = dag.fileloc
+        return process_modules(self, filepath, mods, *args, **kwargs)
+
+    PythonDagImporter._process_modules = noting
+    try:
+        yield made_in
+    finally:
+        PythonDagImporter._process_modules = process_modules
 
 
 def serialized(dag: Any) -> dict[str, Any]:

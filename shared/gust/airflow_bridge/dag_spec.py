@@ -132,7 +132,7 @@ def timetable_spec(timetable: Any, raw: Mapping[str, Any]) -> TimetableSpec:
         type=raw["__type"],
         data=raw["__var"],
         summary=None if timetable.summary in (None, "None") else str(timetable.summary),
-        description=timetable.description or None,
+        description=timetable.description,
         can_be_scheduled=timetable.can_be_scheduled,
         periodic=timetable.periodic,
         partitioned=timetable.partitioned,

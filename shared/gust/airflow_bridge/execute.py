@@ -48,7 +48,7 @@ from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
 from gust.airflow_bridge import crashes, leftovers, speech, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.task_log import Sink, try_logger
+from gust.airflow_bridge.task_log import Held, Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import StaleTaskInstance, Unopenable
@@ -100,7 +100,8 @@ def run_try(
     StaleTaskInstance where the dispatch is no longer wanted (nothing was run). Any other error comes from before the try
     was started, or its end could not be reported: the message may come again, and finds out."""
     deadline = None if remaining is None else time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT)
-    client = TryClient(LambdaTransport(invoke, objects), workload, sink, deadline, hide)
+    log = sink.of_stream(workload.log_stream)
+    client = TryClient(LambdaTransport(invoke, objects), workload, log, deadline, hide)
     try:
         return _run(workload, client, bundles)
     except TaskAlreadyRunningError as error:
@@ -157,6 +158,7 @@ def _dag_version_id(workload: TaskWorkload) -> UUID:
 def _fail(client: TryClient, ti: TaskInstance, reason: str) -> int:
     """Start the try and fail it: the person who looks for the reason looks into its log."""
     context = client.task_instances.start(ti.id, os.getpid(), datetime.now(tz=UTC))
+    client.sink.let_go()
     try_logger(client.sink, str(ti.id)).error(reason)
     client.mark_end_of_log()
     now = datetime.now(tz=UTC)
@@ -182,7 +184,7 @@ class TryClient(Client):  # type: ignore[misc]  # untyped to us
         super().__init__(base_url=EXECUTION_API, token=workload.token, transport=transport)
         self.transport = transport
         self.workload = workload
-        self.sink = sink
+        self.sink = Held(sink)
         self.limit = limit
         self.hide = hide
         self.bundle = Path()
@@ -290,6 +292,7 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     def _on_child_started(self, **kwargs: Any) -> None:
         with _meanwhile(self.hide, HIDDEN_FOR):
             super()._on_child_started(**kwargs)
+        self.client.sink.let_go()
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
@@ -382,7 +385,6 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         reason = "The task used up the time that a function has"
         if not self._stopping:
             reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
-            self.process_log.error("The task's process ended without reporting a state", exit_code=self._exit_code)
         self.client.post(f"gust/tries/{self.id}/lost", content=json.dumps({"reason": reason}))
 
     def _finish(self, state: TaskInstanceState | str) -> None:

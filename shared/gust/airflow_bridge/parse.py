@@ -32,7 +32,7 @@ from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
 from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.services.deployment_keys import progress_key, token_key
 from gust.services.ports import Objects
 
@@ -69,10 +69,11 @@ def parse_batch(
     *,
     give_up: bool = False,
     time_left: Callable[[], float] = lambda: math.inf,
+    clock: Callable[[], float] = time.monotonic,
     folder: Path | None = None,
     invoke: Invoke | None = None,
 ) -> bool:
-    """Parse a batch of a plan. Returns whether all its files have an outcome now; called again, it goes on.
+    """Parse a batch of a plan, as far as a round's time goes. Returns whether that is done; called again, it goes on.
 
     It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
     one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
@@ -86,7 +87,12 @@ def parse_batch(
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
     bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     finished = True
+    if not give_up:
+        ready()
+    began = clock()
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
+        if number > 0 and clock() - began > ROUND and not give_up:
+            break  # the rest is the next plan's
         if number > 0 and time_left() < LONGEST_FILE:
             finished = False
             break
@@ -114,10 +120,11 @@ def keep(objects: Objects, key: str, progress: Progress) -> None:
 
 
 def begun(objects: Objects, key: str) -> Progress:
-    """What an earlier try left. A file that it began and did not end counts one death more."""
+    """What an earlier try left. A file that it began and did not end counts one death more. What a file wrote there itself
+    counts as nothing."""
     try:
         progress = Progress.model_validate_json(objects.get(key))
-    except NotFound:
+    except (NotFound, ValueError):
         return Progress()
     if progress.parsing is None:
         return progress
@@ -211,6 +218,7 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
                 serialized_key=put_hashed(objects, "serialized", dag["serialized"], "json"),
                 source_key=put_hashed(objects, "sources", dag["source"], "txt"),
                 assets=dag["assets"],
+                made_in=dag["made_in"],
             )
         )
     return FileOutcome(
@@ -283,13 +291,15 @@ def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: 
     warning, error = compat.stability(file, bundle)
     if error is not None:
         dags: dict[str, Any] = {}
+        made_in: dict[str, str] = {}
         import_errors = {path: error}
     else:
-        dags, import_errors = compat.import_dags(file, bundle, bundle_name)
+        dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            parsed.append(parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name)))
+            form = parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name))
+            parsed.append({**form, "made_in": relative(made_in.get(dag.dag_id, ""), bundle)})
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
     return json.dumps(

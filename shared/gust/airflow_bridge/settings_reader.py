@@ -24,7 +24,7 @@ from gust.model.variable import VARIABLES
 from gust.services.ports import Objects
 from gust.services.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
 
-MOST: Final = 50_000
+MOST: Final = 20_000
 """Characters of the names that are remembered of one file. What it asks for beyond them is answered; changes go unseen."""
 
 UNANSWERED: Final = HTTPStatus.SERVICE_UNAVAILABLE

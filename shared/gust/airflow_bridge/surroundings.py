@@ -7,6 +7,7 @@ DAG folder may have modules of these names, as it may in Airflow, and its own ar
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -27,6 +28,10 @@ OURS: Final = ("GUST_", "POWERTOOLS_")
 OUR_CLIENTS: Final = ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS", "PYTHONPATH")
 """Settings of our own clients and interpreter: a user's client has its SDK's defaults, as in Airflow."""
 
+AWS_OF_TASKS: Final = "GUST_AWS_OF_TASKS"
+"""Environment variable, a JSON object: all variables of AWS's SDKs that a user's code is to see, in place of those that our
+functions work with. The local stack sets it where tasks shall reach a real account."""
+
 HOME: Final = Path(gust.__file__).parents[1]
 HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__, "__pycache__"}
 """Whether the folder of `sys.path` that our package lies in holds nothing else: then it may stand behind the user's."""
@@ -36,6 +41,11 @@ WORKSPACE: Final = "/workspace"
 
 LAYER_BIN: Final = "/opt/bin"
 """Where Lambda unpacks our layer's commands: `python` with the layer's packages, and `airflow`."""
+
+
+NO_DATABASE: Final = "sqlite://"
+"""One in memory, empty. Airflow closes its database to a task by an address with which no process that the task starts can
+even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
 
 
 def enter(bundle: Path | None, workspace: Path) -> None:
@@ -64,16 +74,34 @@ def workspace(kind: str) -> Iterator[Path]:
 
 
 def _set_environment() -> None:
+    _use_aws_of_tasks()
     for name, value in list(os.environ.items()):
         is_class_of_ours = name.startswith("AIRFLOW__") and f"{gust.__name__}.airflow_bridge." in value
         if name.startswith(OURS) or name in OUR_CLIENTS or is_class_of_ours:
             del os.environ[name]
+    os.environ.pop("AIRFLOW__CORE__SQL_ALCHEMY_CONN", None)
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = NO_DATABASE
     own = os.path.dirname(sys.executable)
     commands = [LAYER_BIN, own] if os.path.exists(f"{LAYER_BIN}/airflow") else [own]
     os.environ["PATH"] = os.pathsep.join([*commands, os.environ.get("PATH", os.defpath)])
+    # A task's stdin is a socket: without a shell above it, bash takes itself for a remote one and reads ~/.bashrc, which may
+    # put other commands before these.
+    os.environ.setdefault("SHLVL", "1")
     if LAYER_BIN in commands:
         # The same interpreter. By its own name, what a task starts with it would not find the layer's packages.
         sys.executable = f"{LAYER_BIN}/python"
+
+
+def _use_aws_of_tasks() -> None:
+    given = os.environ.get(AWS_OF_TASKS)
+    if given is None:
+        return
+    for name in [name for name in os.environ if name.startswith(("AWS_", "_MINISTACK_", "LOCALSTACK_"))]:
+        if not name.startswith("AWS_LAMBDA_"):
+            del os.environ[name]
+    os.environ |= json.loads(given)
+    if boto3 := sys.modules.get("boto3"):
+        boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 
 
 def _make_way_for(bundle: Path | None) -> None:

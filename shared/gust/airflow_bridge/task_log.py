@@ -1,8 +1,9 @@
 """A try's log: Airflow's own structured lines, on their way to the log group.
 
 The child writes JSON lines to its supervisor, the supervisor hands them to the logger made here, and that writes them
-to a sink (the shipper to CloudWatch Logs). Every line carries `ti_id`: a log stream belongs to an execution
-environment, which runs one try after another, and the reader picks one try out of it.
+to a sink (the shipper to CloudWatch Logs). The supervisor marks every line as one of its try, after all that the task may
+have said in it: a log stream belongs to an execution environment, which runs one try after another, and the reader picks
+one try out of it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from typing import Any, Protocol
 import structlog
 from airflow.sdk.log import logging_processors
 
+from gust.aws.logs import owned
+
 
 class Sink(Protocol):
-    """Where lines go."""
+    """Where lines go: a log stream."""
+
+    def of_stream(self, name: str | None) -> Sink:
+        """The sink that writes to the stream of that name; this one where there is none."""
 
     def put(self, line: bytes) -> None:
         """Take a line; returns at once."""
@@ -27,6 +33,36 @@ class Sink(Protocol):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Have what was put sent before returning; whether all of it was, within `timeout` seconds."""
+
+
+class Held:
+    """A sink that keeps what it is given until it is let go, if ever: a child says its first words before its supervisor
+    knows whether its try may start, and a second delivery of a message must not write into the log of the first."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._kept: list[bytes] | None = []
+
+    def of_stream(self, name: str | None) -> Held:
+        return Held(self._sink.of_stream(name))
+
+    def put(self, line: bytes) -> None:
+        if self._kept is None:
+            self._sink.put(line)
+        else:
+            self._kept.append(line)
+
+    def let_go(self) -> None:
+        kept, self._kept = self._kept or [], None
+        for line in kept:
+            self._sink.put(line)
+
+    def mark_end(self, ti_id: str, dispatch_count: int) -> None:
+        if self._kept is None:
+            self._sink.mark_end(ti_id, dispatch_count)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        return self._sink.flush(timeout)
 
 
 @functools.cache
@@ -52,10 +88,11 @@ class _SinkFile:
 
 
 def try_logger(sink: Sink, ti_id: str) -> Any:
-    """A logger through Airflow's own processors (timestamps, masked secrets, JSON), every line of which names the
-    try."""
+    """A logger through Airflow's own processors (timestamps, masked secrets, JSON), every line of which is marked as one
+    of the try."""
+    *processors, as_json = logging_processors(json_output=True)
     return structlog.wrap_logger(
         structlog.BytesLogger(_SinkFile(sink)),  # type: ignore[arg-type]
-        processors=logging_processors(json_output=True),
+        processors=[*processors, lambda _, __, fields: owned(dict(fields), ti_id), as_json],
         logger_name="task",
-    ).bind(ti_id=ti_id)
+    ).bind()

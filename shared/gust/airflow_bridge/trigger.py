@@ -202,7 +202,7 @@ def _run(
             bundle_info=None,
             client=client,
             transport=transport,
-            logger=try_logger(sink, str(ti.id)),
+            logger=try_logger(sink.of_stream(workload.log_stream), str(ti.id)),
             target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),

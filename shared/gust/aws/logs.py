@@ -1,7 +1,8 @@
 """Task logs in CloudWatch Logs: JSON lines, one stream per execution environment of the worker, read back by try.
 
-A line names its try in `ti_id`. After the last line of a dispatch comes a mark, which tells a reader that nothing
-follows; without one (the environment died) a reader gives up a while after the try has ended.
+A line names its try in `TRY`. After the last line of a dispatch comes a mark, which tells a reader that nothing follows;
+without one (the environment died) a reader gives up a while after the try has ended. Both fields are the supervisor's: what
+a task's line says under these names is overwritten (`owned`), so that no task writes into another's log or ends its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,8 +27,8 @@ MAX_BATCH_EVENTS: Final = 10_000
 MAX_BATCH_BYTES: Final = 1_048_576
 EVENT_OVERHEAD: Final = 26
 """Bytes that CloudWatch Logs counts for every event beside its text."""
-MAX_EVENT_BYTES: Final = 256 * 1024 - EVENT_OVERHEAD
-"""Newer regions take 1 MB; 256 KB is taken everywhere."""
+MAX_EVENT_BYTES: Final = MAX_BATCH_BYTES - EVENT_OVERHEAD
+"""Of one event: 1 MB since April 2025, and a batch holds no more."""
 
 LINGER: Final = 0.5
 """Seconds that a line may wait for company before it is sent."""
@@ -34,11 +36,18 @@ LINGER: Final = 0.5
 MAX_WAITING_BYTES: Final = 16 * MAX_BATCH_BYTES
 """A task that prints faster than this can be sent is slowed down to it."""
 
-END_MARK: Final = "end_of_dispatch"
+TRY: Final = "gust_try"
+END_MARK: Final = "gust_end"
+
+
+def owned(fields: dict[str, Any], ti_id: str) -> dict[str, Any]:
+    """The fields of a line as one of that try, whatever a task has said of it."""
+    return {name: value for name, value in fields.items() if name != END_MARK} | {TRY: ti_id}
 
 
 class LogShipper:
-    """Sends lines to one log stream from a thread of its own, in order. Made once per execution environment.
+    """Sends lines to its log stream, and to those of others (`of_stream`), from a thread of its own, in order. Made once per
+    execution environment.
 
     The thread sleeps while nothing is to be sent, so that the process can be forked then."""
 
@@ -66,14 +75,19 @@ class LogShipper:
         self._last_timestamp = 0
         self._thread: threading.Thread | None = None
 
-    def put(self, line: bytes) -> None:
+    def of_stream(self, name: str | None) -> LogShipper | OtherStream:
+        """What sends lines to the stream of that name; this one where there is none."""
+        return self if name in (None, self._stream) else OtherStream(self, str(name))
+
+    def put(self, line: bytes, *, stream: str | None = None) -> None:
         """Take a line, to be sent within half a second. Waits only where far too much is waiting already."""
         text = _fitting(line)
         with self._changed:
             self._changed.wait_for(lambda: self._waiting_bytes < MAX_WAITING_BYTES, timeout=5)
             # The time of arrival, never backwards: CloudWatch Logs wants batches in order, and so does a reader.
             self._last_timestamp = max(self._last_timestamp, int(self._now() * 1000))
-            event = _Event(self._last_timestamp, text.decode("utf-8", errors="replace"), len(text) + EVENT_OVERHEAD)
+            message, size = text.decode("utf-8", errors="replace"), len(text) + EVENT_OVERHEAD
+            event = _Event(self._last_timestamp, message, size, stream or self._stream)
             self._waiting.append(event)
             self._waiting_bytes += event.size
             if self._thread is None:
@@ -81,9 +95,9 @@ class LogShipper:
                 self._thread.start()
             self._changed.notify_all()
 
-    def mark_end(self, ti_id: str, dispatch_count: int) -> None:
+    def mark_end(self, ti_id: str, dispatch_count: int, *, stream: str | None = None) -> None:
         """Tell readers that this was all."""
-        self.put(json.dumps({"ti_id": ti_id, END_MARK: dispatch_count}).encode())
+        self.put(json.dumps({TRY: ti_id, END_MARK: dispatch_count}).encode(), stream=stream)
 
     def flush(self, timeout: float | None = 10.0) -> bool:
         """Send what waits. Whether all of it was sent within `timeout` seconds."""
@@ -110,9 +124,12 @@ class LogShipper:
         return self._hurried or self._waiting_bytes >= MAX_BATCH_BYTES or len(self._waiting) >= MAX_BATCH_EVENTS
 
     def _next_batch(self) -> list[_Event]:
+        """Of one stream, as much as one call may take."""
         batch: list[_Event] = []
-        size = 0
+        size, stream = 0, self._waiting[0].stream
         while self._waiting and len(batch) < MAX_BATCH_EVENTS and size + self._waiting[0].size <= MAX_BATCH_BYTES:
+            if self._waiting[0].stream != stream:
+                break
             event = self._waiting.popleft()
             batch.append(event)
             size += event.size
@@ -135,18 +152,39 @@ class LogShipper:
                 return
 
     def _put_events(self, batch: list[_Event]) -> None:
+        stream = batch[0].stream
         events = [{"timestamp": event.timestamp, "message": event.message} for event in batch]
         try:
-            self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=events)
+            self._client.put_log_events(logGroupName=self._group, logStreamName=stream, logEvents=events)
         except self._client.exceptions.ResourceNotFoundException:
-            self._create_stream()
-            self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=events)
+            self._create_stream(stream)
+            self._client.put_log_events(logGroupName=self._group, logStreamName=stream, logEvents=events)
 
-    def _create_stream(self) -> None:
+    def _create_stream(self, name: str) -> None:
         try:
-            self._client.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
+            self._client.create_log_stream(logGroupName=self._group, logStreamName=name)
         except self._client.exceptions.ResourceAlreadyExistsException:
             return
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStream:
+    """A shipper's lines for a stream that is not its own."""
+
+    shipper: LogShipper
+    name: str
+
+    def of_stream(self, name: str | None) -> LogShipper | OtherStream:
+        return self if name is None else self.shipper.of_stream(name)
+
+    def put(self, line: bytes) -> None:
+        self.shipper.put(line, stream=self.name)
+
+    def mark_end(self, ti_id: str, dispatch_count: int) -> None:
+        self.shipper.mark_end(ti_id, dispatch_count, stream=self.name)
+
+    def flush(self, timeout: float | None = 10.0) -> bool:
+        return self.shipper.flush(timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,32 +194,55 @@ class _Event:
     message: str
     size: int
     """As CloudWatch Logs counts it."""
+    stream: str
 
 
 def _fitting(line: bytes) -> bytes:
-    """The line, shortened to what an event may hold. Long values are cut, and it says so."""
+    """The line, shortened to what an event may hold: as much as fits of its longest values, and how much was left out."""
     if len(line) <= MAX_EVENT_BYTES:
         return line
-    notice = f"… [shortened: the line had {len(line)} bytes]"
-    room = MAX_EVENT_BYTES // 8
     try:
-        fields = json.loads(line)
-        kept = {name: _shortened(value, room) for name, value in fields.items()}
-        kept["event"] = f"{kept.get('event', '')}{notice}"
-        text = json.dumps(kept, ensure_ascii=False).encode()
-        if len(text) > MAX_EVENT_BYTES:
-            kept = {name: kept[name] for name in ("timestamp", "level", "event", "ti_id", "logger") if name in kept}
-            text = json.dumps(kept, ensure_ascii=False).encode()
-    except (ValueError, AttributeError):
-        text = line[:room] + notice.encode()
-    return text[:MAX_EVENT_BYTES]
+        fields: dict[str, Any] = dict(json.loads(line))
+    except (TypeError, ValueError):
+        room = MAX_EVENT_BYTES - _ROOM_FOR_NOTICE
+        return line[:room] + _notice(len(line) - room).encode()
+    if len(fields) > _MANY_FIELDS:
+        left_out = {"event": f"{fields.get('event', '')} [{len(fields)} fields of this line are left out]"}
+        fields = {name: fields[name] for name in ("timestamp", "level", "logger", TRY) if name in fields} | left_out
+    while (excess := len(_as_json(fields)) - MAX_EVENT_BYTES) > 0:
+        longest = max(fields, key=lambda name: len(_as_json(fields[name])))
+        fields[longest] = _shortened(fields[longest], excess)
+    return _as_json(fields)
 
 
-def _shortened(value: Any, room: int) -> Any:
+_ROOM_FOR_NOTICE: Final = 64
+_MANY_FIELDS: Final = 1000
+"""So many that shortening each would not do."""
+
+
+def _shortened(value: Any, excess: int) -> str:
+    """The beginning of a value, as text that takes `excess` bytes less in JSON, or nearly nothing."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if len(text.encode()) <= room:
-        return value
-    return text.encode()[:room].decode("utf-8", errors="ignore")
+    in_json = _as_json(text)[1:-1]
+    kept = in_json[: max(0, len(in_json) - excess - _ROOM_FOR_NOTICE)]
+    while (beginning := _text_of(kept)) is None:  # it ends in the middle of a character
+        kept = kept[:-1]
+    return beginning + _notice(len(in_json) - len(kept))
+
+
+def _text_of(in_json: bytes) -> str | None:
+    try:
+        return str(json.loads(b'"%b"' % in_json))
+    except ValueError:
+        return None
+
+
+def _notice(left_out: int) -> str:
+    return f"… [{left_out} bytes are left out]"
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,16 +287,16 @@ class CloudWatchLogReader:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Structured log lines of one try in order, and a token for what follows. The token is `None` only when the try
         has ended and all of it was read; an instance that no worker has taken yet has no log."""
-        if instance.hostname is None or instance.start_date is None:
+        stream = _stream_of(instance)
+        if stream is None or instance.start_date is None:
             return [], None
         begin = min(instance.start_date, instance.first_start_date or instance.start_date)
         position = _Position.from_token(token) if token else _Position(_milliseconds(begin - CLOCK_SKEW))
         end = instance.end_date if instance.state in ENDED else None
         lines: list[dict[str, Any]] = []
         skip = position.seen
-        in_parts = _ran_in_parts(instance)
         is_marked = False
-        for timestamp, fields in self._events(instance, position.timestamp, end):
+        for timestamp, fields in self._events(instance, stream, position.timestamp, end):
             if timestamp == position.timestamp and skip:
                 skip -= 1
                 continue
@@ -245,30 +306,50 @@ class CloudWatchLogReader:
             is_marked = fields.get(END_MARK) == instance.dispatch_count
             if END_MARK not in fields:
                 lines.append(fields)
-            elif is_marked and end is not None and not in_parts:
-                return lines, None
+            elif is_marked and end is not None and instance.log_stream is None:
+                return lines, None  # else its trigger may have written behind it
         if end is not None and (is_marked or self.now() > end + LATE):
             return lines, None
         return lines, position.to_token()
 
-    def _events(self, instance: TaskInstance, begin: int, end: datetime | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    def where(self, instance: TaskInstance) -> list[str]:
+        """How a person finds the try's lines without Gust: the stream's name, and a link into AWS's console, or the command
+        that shows it where the logs lie in an emulator. Nothing where there are none."""
+        if (stream := _stream_of(instance)) is None:
+            return []
+        return [f"CloudWatch Logs group {self.group}, stream {stream}", self._way_to(stream)]
+
+    def _way_to(self, stream: str) -> str:
+        region, endpoint = self.client.meta.region_name, self.client.meta.endpoint_url
+        if ".amazonaws.com" in endpoint:
+            page = f"#logsV2:log-groups/log-group/{_in_console(self.group)}/log-events/{_in_console(stream)}"
+            return f"https://{_console(region)}/cloudwatch/home?region={region}{page}"
+        command = (
+            f"aws logs get-log-events --start-from-head --output text --query 'events[].message' --region {region}"
+        )
+        return f"{command} --endpoint-url {endpoint} --log-group-name '{self.group}' --log-stream-name '{stream}'"
+
+    def _events(
+        self, instance: TaskInstance, stream: str, begin: int, end: datetime | None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Time and fields of the try's events, from `begin` on."""
         ti_id = str(instance.key.uuid(instance.try_number))
-        span: dict[str, Any] = {"logGroupName": self.group, "startTime": begin}
+        span: dict[str, Any] = {"startTime": begin}
         if end is not None:
             span["endTime"] = _milliseconds(end + LATE) + 1
-        pages = self._pages_of_group(ti_id, span) if _ran_in_parts(instance) else self._pages_of_stream(instance, span)
-        for page in pages:
+        for page in self._pages(stream, span):
             for event in page:
                 fields = _fields(event)
-                if fields.get("ti_id") == ti_id:
+                if fields.pop(TRY, None) == ti_id:
                     yield event["timestamp"], fields
 
-    def _pages_of_stream(self, instance: TaskInstance, span: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    def _pages(self, stream: str, span: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
         more: dict[str, Any] = {}
         while True:
             try:
-                answer = self.client.get_log_events(logStreamName=instance.hostname, startFromHead=True, **span, **more)
+                answer = self.client.get_log_events(
+                    logGroupName=self.group, logStreamName=stream, startFromHead=True, **span, **more
+                )
             except self.client.exceptions.ResourceNotFoundException:
                 return
             yield answer["events"]
@@ -276,23 +357,24 @@ class CloudWatchLogReader:
                 return
             more = {"nextToken": answer["nextForwardToken"]}
 
-    def _pages_of_group(self, ti_id: str, span: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        more: dict[str, Any] = {}
-        while True:
-            try:
-                answer = self.client.filter_log_events(filterPattern=f'{{ $.ti_id = "{ti_id}" }}', **span, **more)
-            except self.client.exceptions.ResourceNotFoundException:
-                return
-            yield answer["events"]
-            if "nextToken" not in answer:
-                return
-            more = {"nextToken": answer["nextToken"]}
+
+def _stream_of(instance: TaskInstance) -> str | None:
+    """The one stream in which all lines of the instance's newest try lie."""
+    return instance.log_stream or instance.hostname
 
 
-def _ran_in_parts(instance: TaskInstance) -> bool:
-    """Whether a try may have given its worker back and gone on in another (reschedule, deferral): then its lines lie in
-    several streams, and the whole group is searched. Every try takes one dispatch; more of them than tries tells."""
-    return instance.dispatch_count > instance.try_number
+def _in_console(name: str) -> str:
+    """As the console's addresses have it: encoded twice, with dollars for percent signs."""
+    return quote(quote(name, safe=""), safe="").replace("%", "$")
+
+
+def _console(region: str) -> str:
+    """The host of AWS's console for a region, each partition of AWS having its own."""
+    if region.startswith("cn-"):
+        return f"{region}.console.amazonaws.cn"
+    if region.startswith("us-gov-"):
+        return "console.amazonaws-us-gov.com"
+    return f"{region}.console.aws.amazon.com"
 
 
 def _fields(event: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import BinaryIO
 
+from gust.aws.objects import check_content
 from gust.errors import NotFound
 from gust.model.workload import (
     CallbackWorkload,
@@ -23,6 +25,8 @@ from gust.services.ports import Entry
 class _Object:
     body: bytes
     content_type: str
+    modified: float = field(default_factory=count(1.0).__next__)
+    """Its place in the order of writing."""
 
 
 class MemoryObjects:
@@ -34,9 +38,11 @@ class MemoryObjects:
     def get(self, key: str) -> bytes:
         """Raises NotFound."""
         try:
-            return self._objects[key].body
+            body = self._objects[key].body
         except KeyError:
             raise NotFound(f"no object {key!r}") from None
+        check_content(key, body)
+        return body
 
     def download(self, key: str, file: BinaryIO) -> None:
         file.write(self.get(key))
@@ -50,6 +56,10 @@ class MemoryObjects:
             body = body.read()
         self._objects.setdefault(key, _Object(body, content_type))
 
+    def touch(self, key: str, modified: float) -> None:
+        """For a test: the object was uploaded then."""
+        self._objects[key] = replace(self._objects[key], modified=modified)
+
     def exists(self, key: str) -> bool:
         return key in self._objects
 
@@ -59,7 +69,7 @@ class MemoryObjects:
 
     def entries(self, prefix: str) -> dict[str, Entry]:
         return {
-            key: Entry(hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body))
+            key: Entry(hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body), stored.modified)
             for key, stored in sorted(self._objects.items())
             if key.startswith(prefix)
         }

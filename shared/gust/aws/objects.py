@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any, BinaryIO, Final
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -17,6 +19,7 @@ _HIDDEN: Final = frozenset({"403", "AccessDenied"})
 _IN_PLACE: Final = frozenset({"412", "PreconditionFailed"})
 _RACING: Final = frozenset({"409", "ConditionalRequestConflict"})
 """Two writers of the same new key at once: one of them is told to try again."""
+_CONTENT_ADDRESSED: Final = re.compile(r"(?:specs|serialized|sources)/([0-9a-f]{64})\.\w+")
 _PER_DELETE: Final = 1000
 _CHUNK: Final = 1024 * 1024
 _ATTEMPTS: Final = 5
@@ -30,11 +33,13 @@ class S3Objects:
         self._client = client
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound, and Forbidden where S3 tells a reader without s3:ListBucket neither yes nor no."""
+        """Raises NotFound, and Forbidden where S3 tells a reader without s3:ListBucket neither yes nor no. What is not what
+        its name says is as good as not there."""
         try:
             body: bytes = self._open(key).read()
         except (HTTPClientError, ConnectionFailed) as error:
             raise Unwell(f"S3 get_object: {error}") from error
+        check_content(key, body)
         return body
 
     def _open(self, key: str) -> Any:
@@ -93,7 +98,7 @@ class S3Objects:
             resume = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
             page = self._call("list_objects_v2", Prefix=prefix, **resume)
             for entry in page.get("Contents", ()):
-                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"])
+                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return found
 
@@ -115,6 +120,14 @@ class S3Objects:
         except (HTTPClientError, ConnectionFailed) as error:
             raise Unwell(f"S3 {operation}: {error}") from error
         return answer
+
+
+def check_content(key: str, body: bytes) -> None:
+    """Raises NotFound where the key names a hash, and the content has another one: a parser runs strangers' code and may
+    write these."""
+    named = _CONTENT_ADDRESSED.fullmatch(key)
+    if named and sha256(body).hexdigest() != named[1]:
+        raise NotFound(f"no object {key!r}: what lies there has another content than its name says")
 
 
 def _code(error: ClientError) -> str:

@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how many tasks run at the same time (by memory, 200 MB each: at most 32, as Airflow's parallelism)",
     )
+    local.add_argument(
+        "--aws",
+        choices=["emulator", "real"],
+        default="emulator",
+        help="which AWS the tasks' SDKs call: the local emulator (default), or your account, with your shell's credentials",
+    )
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
     # What follows test, bench, record-golden and deploy is another program's, and does not come here but for `--help`: a
@@ -120,6 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _real_aws() -> str:
+    """Which credentials an SDK would use; nothing is asked of AWS."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        whose = f"the key {os.environ['AWS_ACCESS_KEY_ID']} of your environment"
+    else:
+        whose = f"profile {os.environ.get('AWS_PROFILE', 'default')}"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return f"{whose}, region {region or 'as the profile says'}"
+
+
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError("a number from 1 to 1000")
@@ -154,6 +170,7 @@ def local(options: argparse.Namespace) -> int:
         host=options.host,
         paused=options.paused,
         workers=options.workers,
+        real_aws=options.aws == "real",
         parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
         told=_say,
     )
@@ -168,6 +185,8 @@ def local(options: argparse.Namespace) -> int:
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
         print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
         print(f"  Logs  {stack.logs}")
+        if options.aws == "real":
+            print(f"  AWS   REAL: tasks call your account with {_real_aws()}. What they change there is changed.")
         print("  Ctrl-C ends it; the state stays.\n", flush=True)
         stack.run(stop)
     except Stopped:
@@ -295,8 +314,18 @@ def deploy(arguments: list[str]) -> int:
     if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
         print("gust: Lambda would refuse this. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
         return 1
+    _tell_of_concurrency(arguments)
     first = ["--guided"] if not arguments and not _is_configured() else []
     return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+
+
+def _tell_of_concurrency(arguments: list[str]) -> None:
+    from gust.cli import concurrency
+
+    limit = concurrency.account_limit(concurrency.region_of(arguments) or _deploy_settings().get("region"))
+    told = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
+    if limit is not None and (advice := concurrency.advice(limit, told=told)):
+        print(advice, file=sys.stderr)
 
 
 def reencrypt(stack: str) -> int:
@@ -314,7 +343,7 @@ def reencrypt(stack: str) -> int:
         "GUST_ENCRYPTION_SECRET": outputs["EncryptionSecretArn"],
     }
     done = reencrypt_settings(bootstrap.from_environment())
-    print(f"{done.written} variables and connections are encrypted with the first key.")
+    print(f"{done.written} variables, connections, triggers and the like are encrypted with the first key.")
     for name in done.unreadable:
         print(f"gust: no key fits {name}; it is as it was.", file=sys.stderr)
     return 1 if done.unreadable else 0
@@ -394,11 +423,14 @@ def check_access(file: Path) -> int:
 
 def _is_configured() -> bool:
     """Whether samconfig.toml knows a stack to deploy to."""
+    return "region" in _deploy_settings()
+
+
+def _deploy_settings() -> dict[str, Any]:
     file = ROOT / "samconfig.toml"
     if not file.exists():
-        return False
-    settings = tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {})
-    return "region" in settings
+        return {}
+    return dict(tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {}))
 
 
 if __name__ == "__main__":

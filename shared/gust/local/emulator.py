@@ -32,6 +32,8 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
 from gust.local.come_back import let_messages_come_back
@@ -43,7 +45,8 @@ from gust.local.storage import Storage, refuse_what_cannot_be_stored
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
-`POST /_gust/checkpoint` saves now and answers when it is done; `POST /_gust/waiting/<function>/<queue>` answers how many
+`POST /_gust/checkpoint` saves now and answers when it is done; `POST /_gust/storage` answers whether the disk is full and
+for how many seconds changes have not been saved; `POST /_gust/waiting/<function>/<queue>` answers how many
 messages the function has not begun, how old the oldest is (seconds), and how many it is at."""
 
 _CHECKPOINT_EVERY: Final = 4.0
@@ -51,7 +54,8 @@ _CHECKPOINT_EVERY: Final = 4.0
 promised ten."""
 
 _CHECKPOINT_PATIENCE: Final = 30.0
-"""Seconds until a child that writes a checkpoint is given up: it inherited a lock that nobody will release."""
+"""Seconds without any of the processor after which a child that writes a checkpoint is given up: it inherited a lock that no
+thread will release. One that gets on, however slowly, is waited for."""
 
 _LOOK_EVERY: Final = 0.25
 """Seconds, where nothing says that something came: a message that was held back comes by time alone, and so does another
@@ -154,6 +158,7 @@ class Emulator:
         self._door = door or FrontDoor()
         self._api_id: str | None = None
         self._requests = 0
+        self._unsaved_since: float | None = None
         self._closed = False
         self._saving = asyncio.Lock()
 
@@ -270,7 +275,8 @@ class Emulator:
                 await _answer(send, 200 if saved else 500, b"{}")
             case ["storage"]:
                 full = self._storage is not None and self._storage.is_full
-                state = {"full": full, "wanted": self._storage.wanted if self._storage else 0}
+                unsaved = time.monotonic() - self._unsaved_since if self._unsaved_since is not None else 0.0
+                state = {"full": full, "wanted": self._storage.wanted if self._storage else 0, "unsaved": unsaved}
                 await _answer(send, 200, json.dumps(state).encode())
             case ["waiting", function, queue] if self._pool:
                 await _answer(send, 200, json.dumps(_waiting(queue, function, self._pool)).encode())
@@ -286,8 +292,10 @@ class Emulator:
             if not changed and time.monotonic() < next_at:
                 continue
             seen = self._requests
+            if seen != saved_at and self._unsaved_since is None:
+                self._unsaved_since = time.monotonic()
             if (changed or seen != saved_at) and await self._checkpoint():
-                saved_at = seen
+                saved_at, self._unsaved_since = seen, None
             next_at = time.monotonic() + _CHECKPOINT_EVERY
 
     async def _checkpoint(self) -> bool:
@@ -370,13 +378,16 @@ def read_streams_apart(storage: Storage) -> None:
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
 
 
-def _wait_for(child: int) -> int:
+def _wait_for(child: int, *, patience: float = _CHECKPOINT_PATIENCE) -> int:
     """Its exit code."""
-    deadline = time.monotonic() + _CHECKPOINT_PATIENCE
-    while time.monotonic() < deadline:
+    used, used_at = 0.0, time.monotonic()
+    while time.monotonic() < used_at + patience:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
+        times = psutil.Process(child).cpu_times()
+        if times.user + times.system > used:
+            used, used_at = times.user + times.system, time.monotonic()
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

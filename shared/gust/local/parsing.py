@@ -69,10 +69,13 @@ class ParseProgress:
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
                 self._open[key] = _Told(plan, key, self._clock())
+        latest = {deployment_of(key): key for key in sorted(self._open, key=lambda key: self._open[key].made_at)}
         for key, parsing in list(self._open.items()):
             parsing.read(self._objects, listed)
+            parsing.is_round_over = latest[deployment_of(key)] != key
             self._tell(parsing)
-            if parsing.is_whole or turn is None or not key.startswith(f"{PARSES}{turn.holder}/"):
+            # A deployment that lost its turn to another, because it was silent for long, goes on parsing.
+            if parsing.is_whole or parsing.is_round_over or turn is None or not turn.holder:
                 self._over.add(key)
                 del self._open[key]
                 self._expected_since = self._clock()
@@ -88,6 +91,8 @@ class ParseProgress:
         if parsing.is_whole:
             if parsing.files:
                 self._told(parsing.summary(now))
+        elif parsing.is_round_over:
+            self._told(f"{parsing.so_far()}; the rest follows")
         elif now - parsing.told_at >= TELL_EVERY:
             self._told(parsing.so_far())
             parsing.told_at = now
@@ -97,33 +102,20 @@ class ParseProgress:
         return {key for key in keys if key.endswith("/plan.json")}
 
 
-def gather_progress(objects: Objects, deployment: str) -> None:
-    """Give a deployment the outcomes that others have for the same plans, and itself. Nothing parses meanwhile: which
-    file a parser was at is forgotten, and what ran out of time gets another try."""
-    found: dict[tuple[str, str], dict[str, FileOutcome]] = {}
-    for key in objects.list(PARSES):
-        _, _, plan, document = key.split("/")
-        if document != "plan.json":
-            outcomes = Progress.model_validate_json(objects.get(key)).outcomes
-            done = {each.relative_path: each for each in outcomes if not each.is_worth_another_try}
-            found.setdefault((plan, document), {}).update(done)
-    for (plan, document), done in found.items():
-        progress = Progress(outcomes=tuple(done.values()))
-        body = progress.model_dump_json().encode()
-        objects.put(f"{PARSES}{deployment}/{plan}/{document}", body, content_type="application/json")
-
-
 class _Told:
     """One plan, and what of it was told."""
 
     def __init__(self, plan: Plan, key: str, now: float) -> None:
         self.files = [path for batch in plan.batches for path in batch]
+        self.made_at = plan.made_at.timestamp() if plan.made_at else now
         self.told_at = now
         self._began = now
         self._batches = [progress_key(key, number) for number in range(len(plan.batches))]
         self._tags: dict[str, str] = {}
         self._progress: dict[str, Progress] = {}
         self._errors_told: set[str] = set()
+        self.is_round_over = False
+        """The deployment has gone on to another plan, for what is left of this one."""
 
     def read(self, objects: Objects, listed: dict[str, str]) -> None:
         for key in self._batches:
@@ -162,6 +154,10 @@ class _Told:
             + f": {_number(dags, 'DAG')}"
             + (f", {errors}" if self._errors_told else "")
         )
+
+
+def deployment_of(key: str) -> str:
+    return key.split("/")[1]
 
 
 def in_a_line(file: str, trace: str) -> str:

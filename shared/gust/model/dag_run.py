@@ -83,5 +83,10 @@ class DagRun:
         return self.held_until is not None and now < self.held_until
 
     @property
+    def can_be_due(self) -> bool:
+        """A run that has ended waits for nothing but its callbacks, and the rest of a person's action."""
+        return not self.is_finished or self.calls_back or self.edit is not None
+
+    @property
     def is_finished(self) -> bool:
         return self.state in FINISHED_RUN

@@ -23,7 +23,6 @@ class Scope(StrEnum):
     """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
     CONNECTION_TEST = "connection_test"
     """A worker's that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
-
     PARSE = "parse"
     """The parser's: reads variables and connections for DAG files that ask for them while they are parsed, and no more."""
 

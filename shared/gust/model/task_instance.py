@@ -19,6 +19,13 @@ class ParkedTrigger:
     next_kwargs: dict[str, Any] | str | None = None
     timeout_at: datetime | None = None
     queue: str | None = None
+    rests_until: datetime | None = None
+    """It sleeps for so long that no message waits with it: the scheduler sends it then, to go on as the rest says (see
+    `TriggerWorkload`)."""
+    sleeps_passed: int = 0
+    is_poller: bool = False
+    looks: int = 0
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,9 @@ class TaskInstance:
     due_at: datetime | None = None
     """When a waiting state is left (retry, reschedule, trigger timeout)."""
     hostname: str | None = None
-    """The worker's log stream: with start and end it tells where the try's log lies."""
+    """The worker's own log stream: with start and end it tells where the try's log lies, unless `log_stream` does."""
+    log_stream: str | None = None
+    """Of a try that goes on after it has given its worker back: the stream in which its log began, and goes on."""
     pid: int | None = None
     operator: str | None = None
     version_number: int | None = None

@@ -27,6 +27,8 @@ class _OfDispatch(_Message):
     dispatch_count: int
     token: str
     """JWT, good for starting this dispatch alone: with the start it is exchanged."""
+    log_stream: str | None = None
+    """Where the try's log has begun, if it has."""
 
     @property
     def key(self) -> TaskInstanceKey:

@@ -78,7 +78,7 @@ def _find(services: Services, request: Request, map_index: int, try_number: int)
 
 def _read(services: Services, view: InstanceView, token: str | None) -> tuple[list[Json], str | None]:
     """What there is, as far as it fits into one answer, and a token for the rest."""
-    lines = [] if token else _sources(view.instance.hostname)
+    lines = [] if token else _sources(services.logs.where(view.instance))
     at_once, size = LINES_AT_ONCE, 0
     while True:
         read, following = services.logs.read_try(view.instance, limit=at_once, token=token)
@@ -98,14 +98,14 @@ def _read(services: Services, view: InstanceView, token: str | None) -> tuple[li
 
 
 def _line(line: dict[str, Any]) -> Json:
-    """The line without the mark by which it was found; every line has an `event`."""
-    return {"event": ""} | {name: value for name, value in line.items() if name != "ti_id"}
+    """Every line has an `event`."""
+    return {"event": ""} | line
 
 
-def _sources(hostname: str | None) -> list[Json]:
+def _sources(ways: list[str]) -> list[Json]:
     """Airflow's folded heading: where the lines come from."""
-    source = [{"event": f"CloudWatch Logs stream {hostname}"}] if hostname else []
-    return [{"event": "::group::Log message source details"}, *source, {"event": "::endgroup::"}]
+    said = ["::group::Log message source details", *ways, "::endgroup::"]
+    return [{"event": event} for event in said]
 
 
 def _ending(view: InstanceView) -> list[Json]:
@@ -126,7 +126,7 @@ def _no_log(view: InstanceView) -> list[Json]:
         case _:
             event = "No logs available for this task."
     said = {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
-    return [*({"timestamp": None} | line for line in _sources(None)), said]
+    return [*({"timestamp": None} | line for line in _sources([])), said]
 
 
 def _sealed(position: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 from gust.model.asset import AssetKey, AssetReference
 from gust.model.dag import Dag
 from gust.model.logged_event import LoggedEvent
+from gust.rest_api.action_log import REFUSAL, SIGN_IN
 from gust.rest_api.dags import FAVORITES
 from gust.rest_api.permissions import forbidden, gives
 from gust.services.ports import Store, User
@@ -91,15 +92,19 @@ class ReadableStore:
 
     def logged_events(self, *args: Any, limit: int | None = None, **named: Any) -> list[Any]:
         """The limit counts what is seen."""
-        seen = (self._without_others(event) for event in self._store.logged_events(*args, **named) if self._sees(event))
+        seen = (
+            self._without_others(event)
+            for event in self._store.logged_events(*args, **named)
+            if self._sees_event(event)
+        )
         return list(islice(seen, limit))
 
     def walk_logged_events(self, *args: Any, **named: Any) -> Iterator[Any]:
-        return map(self._without_others, self._filtered(self._store.walk_logged_events(*args, **named)))
+        return map(self._without_others, filter(self._sees_event, self._store.walk_logged_events(*args, **named)))
 
     def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
         found = self._store.get_logged_event(event_log_id)
-        return self._without_others(found) if found is not None and self._sees(found) else None
+        return self._without_others(found) if found is not None and self._sees_event(found) else None
 
     def shares_file(self, dag: Dag) -> bool:
         """Whether the DAG's file holds others that the user may not read."""
@@ -109,6 +114,11 @@ class ReadableStore:
     @cached_property
     def _others(self) -> list[Dag]:
         return [dag for dag in self._store.list_dags() if dag.dag_id not in self.dag_ids]
+
+    def _sees_event(self, event: LoggedEvent) -> bool:
+        """Who else came in, and from where, is for those who have a role."""
+        of_sign_ins = event.event in (SIGN_IN, REFUSAL)
+        return self._sees(event) and (not of_sign_ins or event.owner == self._user.name)
 
     def _without_others(self, event: LoggedEvent) -> LoggedEvent:
         """What was asked of several DAGs at once names them all."""

@@ -174,6 +174,8 @@ def start_from_trigger(
         queued_at=None,
         start_date=at,
         end_date=None,
+        # No worker has begun a log: its trigger does, in a stream that is known before it runs.
+        log_stream=begun.log_stream or str(begun.key.uuid(begun.try_number)),
         trigger=trigger,
         due_at=trigger.timeout_at,
         reason=reason,
@@ -193,12 +195,11 @@ def queue_at_once(move: Transition, *, at: datetime) -> Transition:
     return replace(move, after=queue(move.after, at=at).after)
 
 
-def queue_trigger(before: TaskInstance, *, at: datetime, kwargs: dict[str, Any] | None = None) -> Transition:
+def queue_trigger(before: TaskInstance, *, at: datetime | None, trigger: ParkedTrigger | None = None) -> Transition:
     """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral. With
-    `kwargs`: these are the trigger's arguments from now on."""
+    `trigger`: that is what it waits for from now on, the same with other arguments."""
     _require("queue_trigger", before, before.state is S.DEFERRED)
-    trigger = replace(before.trigger, kwargs=kwargs) if before.trigger and kwargs is not None else before.trigger
-    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger))
+    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger or before.trigger))
 
 
 def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:
@@ -365,6 +366,7 @@ def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: 
         due_at=due_at,
         reschedule_count=before.reschedule_count + 1,
         first_start_date=before.first_start_date or before.start_date,
+        log_stream=before.log_stream or before.hostname,
     )
     return Transition("reschedule", before, after)
 
@@ -378,6 +380,7 @@ def defer(
         before,
         state=S.DEFERRED,
         queued_at=None,
+        log_stream=before.log_stream or before.hostname,
         trigger=trigger,
         next_method=None,
         next_kwargs=None,
@@ -402,6 +405,7 @@ def await_input(
         before,
         state=S.AWAITING_INPUT,
         queued_at=None,
+        log_stream=before.log_stream or before.hostname,
         next_method=next_method,
         next_kwargs=next_kwargs,
         due_at=due_at,
@@ -621,6 +625,7 @@ def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: 
         question=None,
         reschedule_count=0,
         first_start_date=None,
+        log_stream=None,
         retry_delay_override=None,
         is_deleted=False,
         stopped_others=False,

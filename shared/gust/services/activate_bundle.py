@@ -88,13 +88,17 @@ class Activation:
 
 
 def activate(services: Services, plan_key: str, deployment: str, *, paused_at_creation: bool = True) -> Activation:
-    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile."""
+    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile.
+
+    Files of the plan that have no outcome are the next plan's: their DAGs stay on the bundle of their last good version, and
+    what has no file any more is found only when none is left, because it may have moved into one of these.
+    """
     plan = Plan.model_validate_json(services.objects.get(plan_key))
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
     outcomes = outcomes_of(services, plan, plan_key)
-    keep_turn(services.store, deployment, services.clock.now(), files=0)
+    keep_turn(services.store, deployment, services.clock.now())
     alive = SignsOfLife(services.store, deployment, services.clock)
     changes = Deployment.of(services, plan, outcomes, paused_at_creation, active, alive=alive)
 
@@ -102,8 +106,9 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     left = [outcome for outcome in outcomes.values() if not changes.is_brought_in(outcome)]
     each(changes.bring_in, changes.dags_at_home(left))
     each(changes.conclude, left)
-    each(changes.make_stale, changes.without_a_file())
-    each(changes.forget, plan.removed)
+    if not changes.pending:
+        each(changes.make_stale, changes.without_a_file())
+        each(changes.forget, plan.removed)
     each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
     try:
@@ -124,18 +129,35 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
 
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
-    """File → outcome. Raises Unwell where a batch has not been parsed to its end: then parsing it must come first."""
+    """File → outcome, of those that have one. Raises Unwell where none has: parsing must come first."""
     bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
         outcome.relative_path: outcome
         for body, batch in zip(bodies, plan.batches, strict=True)
-        for outcome in Progress.model_validate_json(body).outcomes
+        for outcome in read_progress(body).outcomes
         if outcome.relative_path in batch
     }
-    planned = {path for batch in plan.batches for path in batch}
-    if missing := planned - outcomes.keys():
-        raise Unwell(f"{len(missing)} files of {plan_key} have not been parsed, {min(missing)} among them")
-    return {path: outcomes[path] for path in sorted(planned)}
+    planned = planned_in(plan)
+    if planned and not outcomes:
+        raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
+    return dict(sorted(outcomes.items()))
+
+
+def read_progress(body: bytes) -> Progress:
+    """Of one batch. What is none was written by a file: then no outcome of its batch is believed."""
+    try:
+        return Progress.model_validate_json(body)
+    except ValueError:
+        return Progress()
+
+
+def planned_in(plan: Plan) -> frozenset[str]:
+    return frozenset(path for batch in plan.batches for path in batch)
+
+
+def pending_of(plan: Plan, outcomes: Mapping[str, FileOutcome]) -> frozenset[str]:
+    """Files that must be parsed and have not been: the next plan's."""
+    return frozenset((planned_in(plan) - outcomes.keys()).union(plan.waiting))
 
 
 def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
@@ -169,6 +191,8 @@ class Deployment:
     """The same, by file."""
     listeners: tuple[str, ...]
     """Hooks that the bundle's plugins implement."""
+    pending: frozenset[str]
+    """`pending_of` the plan."""
     alive: Callable[[], None]
     """To be called between two pieces of work."""
     failures: dict[str, str] = field(default_factory=dict)
@@ -191,7 +215,8 @@ class Deployment:
             raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
         dags = {dag.dag_id: dag for dag in store.list_dags()}
         sources = {source.relative_path: source for source in store.list_source_files()}
-        home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused))
+        is_last = not pending_of(plan, outcomes)
+        home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused) if is_last else ())
         of_file: dict[str, list[str]] = {}
         for dag_id, path in home.items():
             of_file.setdefault(path, []).append(dag_id)
@@ -211,6 +236,7 @@ class Deployment:
             home=home,
             of_file=of_file,
             listeners=listeners_of(outcomes.values(), active),
+            pending=pending_of(plan, outcomes),
             alive=alive,
         )
 
@@ -293,7 +319,11 @@ class Deployment:
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
-        rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
+        rivals = {
+            parsed.dag_id: home
+            for parsed in outcome.dags
+            if (home := self.home[parsed.dag_id]) != path and not holds(home, parsed.made_in)
+        }
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
         settings = noted(outcome.settings)
@@ -306,12 +336,18 @@ class Deployment:
                 imports=imports,
                 settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
+                made_in={dag.dag_id: made for dag in outcome.dags if dag.dag_id in fresh and (made := self.maker(dag))},
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
         )
         self.alive()
+
+    def maker(self, parsed: ParsedDag) -> str | None:
+        """The file of the folder whose code made the DAG, where that is another one than it comes from."""
+        made_in = parsed.made_in
+        return made_in if made_in in self.files and not holds(self.home[parsed.dag_id], made_in) else None
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
@@ -541,6 +577,7 @@ class Deployment:
             dag_id
             for dag_id, path in self.home.items()
             if path not in self.outcomes
+            and path not in self.pending
             and (dag := self.dags.get(dag_id)) is not None
             and not dag.has_import_errors
             and dag.bundle_version != self.plan.bundle_version
@@ -629,21 +666,30 @@ def homes(
 ) -> dict[str, str]:
     """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
 
+    A DAG that a file has by importing another file, which gives it as well, comes from that other file.
+
     A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
     """
     gone = set(removed)
     good: dict[str, list[str]] = {}
     broken: dict[str, list[str]] = {}
+    by_import: list[tuple[str, str, str]] = []
     for path, source in sources.items():
         if path not in outcomes and path not in gone:
             for dag_id in source.dag_ids:
                 good.setdefault(dag_id, []).append(path)
+            by_import.extend((dag_id, path, made_in) for dag_id, made_in in source.made_in.items())
     for path, outcome in outcomes.items():
         for parsed in outcome.dags:
             good.setdefault(parsed.dag_id, []).append(path)
+            if not holds(path, parsed.made_in):
+                by_import.append((parsed.dag_id, path, parsed.made_in))
         if outcome.import_errors and path in sources:
             for dag_id in sources[path].dag_ids:
                 broken.setdefault(dag_id, []).append(path)
+    for dag_id, path, made_in in by_import:
+        if any(holds(claim, made_in) for claim in good[dag_id]):
+            good[dag_id].remove(path)
     home: dict[str, str] = {}
     for dag_id in good.keys() | broken.keys():
         claims = good.get(dag_id) or broken[dag_id]

@@ -9,12 +9,13 @@ one does the rest.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import file_digest, sha256
+from math import ceil
 from pathlib import Path
 from posixpath import dirname
 from shutil import copyfileobj
@@ -24,18 +25,24 @@ from typing import IO, Any, Final
 import gust
 from gust.errors import NotFound
 from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
-from gust.model.bundle import SourceFile
+from gust.model.bundle import DeploymentTurn, SourceFile
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
 from gust.services.context import Services
 from gust.services.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
-from gust.services.deployment_turn import SignsOfLife, give_up_turn, keep_turn, take_turn
+from gust.services.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
 from gust.services.fail_deployment import THE_FOLDER
 from gust.services.ports import Entry, Objects
 from gust.services.settings_read import versions_now
 
 BATCH: Final = 50
 """Files that one function parses in turn, at some 50 ms each: as long as a cold start with Airflow's import takes."""
+
+PARSERS: Final = 8
+"""How many functions parse at the same time."""
+
+RESOLUTION: Final = 2.0
+"""Seconds by which a file may seem older than it is: S3 tells whole ones, by a clock of its own."""
 
 PARALLEL: Final = 16
 """Requests to the bucket or table at a time."""
@@ -65,6 +72,8 @@ class Snapshot:
     """Its key."""
     batches: int = 0
     files: int = 0
+    is_of_newcomers: bool = False
+    """What had been planned before waits: nothing that came since shall wait for files that may never end."""
 
     def to_event(self) -> dict[str, Any]:
         return {
@@ -75,33 +84,42 @@ class Snapshot:
         }
 
 
-def snapshot(services: Services, deployment: str) -> Snapshot:
-    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name.
+def snapshot(services: Services, deployment: str, *, parsers: int = PARSERS) -> Snapshot:
+    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name, by so
+    many parsers at most.
 
     Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
     """
     while True:
-        if not take_turn(services.store, deployment, services.clock.now()):
+        turn = take_turn(services.store, deployment, services.clock.now())
+        if turn is None:
             return Snapshot(changed=False, busy=True)
-        taken = look(services, deployment)
+        began = services.clock.now()
+        taken = look(services, turn, parsers)
         if taken.changed:
-            keep_turn(services.store, deployment, services.clock.now(), files=taken.files)
+            begin_round(
+                services.store,
+                deployment,
+                services.clock.now(),
+                files=taken.files,
+                looked_at=None if taken.is_of_newcomers else began,
+            )
             return taken
         if give_up_turn(services.store, deployment):
             return taken
 
 
-def look(services: Services, deployment: str) -> Snapshot:
+def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
     services.store.set_alive("dag_processor", services.clock.now())
     active = services.store.active_bundle()
     before = manifest_of(services.objects, active.version) if active else None
     known = {source.relative_path: source for source in services.store.list_source_files()}
     settings = versions_now(services.store, (name for source in known.values() for name in source.settings))
     with TemporaryDirectory(prefix="gust-snapshot-", ignore_cleanup_errors=True) as place:
-        alive = SignsOfLife(services.store, deployment, services.clock)
+        alive = SignsOfLife(services.store, turn.holder, services.clock)
         folder = read_folder(services.objects, before, Path(place), alive)
         files = folder.manifest.files
-        to_parse = files_to_parse(files, known, settings, services.clock.now())
+        to_parse = files_to_parse(files, known, settings, turn.began or services.clock.now())
         refused = {
             path: why
             for path, why in folder.refused.items()
@@ -114,18 +132,23 @@ def look(services: Services, deployment: str) -> Snapshot:
             return Snapshot(changed=False)
         store_bundle(services.objects, folder, before, Path(place), alive)
 
+    now = newcomers_of(to_parse, folder.modified, turn) or to_parse
     plan = Plan(
         bundle_version=folder.manifest.version,
         replacing=active.version if active else None,
-        batches=tuple(tuple(to_parse[at : at + BATCH]) for at in range(0, len(to_parse), BATCH)),
+        batches=batches_of(sorted(now, key=lambda path: (-folder.modified[path], path)), turn.rounds, parsers),
+        waiting=tuple(path for path in to_parse if path not in now),
+        made_at=services.clock.now(),
         removed=tuple(removed),
         refused=refused,
     )
-    key = plan_key(plan, deployment)
+    key = plan_key(plan, turn.holder)
     if to_parse:
         services.objects.put(token_key(key), services.tokens.for_parser(now=services.clock.now()).encode())
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
-    return Snapshot(changed=True, plan=key, batches=len(plan.batches), files=len(to_parse))
+    return Snapshot(
+        changed=True, plan=key, batches=len(plan.batches), files=len(now), is_of_newcomers=bool(plan.waiting)
+    )
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -138,6 +161,8 @@ class Folder:
     """Contents that had to be fetched, on the disk; the others are in the bundle before."""
     refused: Mapping[str, str]
     """Files that are left out, and why, by their paths or by what is shown of those."""
+    modified: Mapping[str, float]
+    """When each file was uploaded."""
 
 
 def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: Callable[[], None]) -> Folder:
@@ -149,8 +174,8 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
     listed, refused = files_in(objects.entries(DAGS_PREFIX))
     known = {
         path: before.files[path]
-        for path, etag in listed.items()
-        if before is not None and before.etags.get(path) == etag
+        for path, entry in listed.items()
+        if before is not None and before.etags.get(path) == entry.etag
     }
     fresh = fetch_all(objects, [path for path in listed if path not in known], place, alive)
     after = files_in(objects.entries(DAGS_PREFIX))[0] if fresh else listed
@@ -158,13 +183,14 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
     manifest = Manifest(
         version=version_of(files),
         files=dict(sorted(files.items())),
-        etags={path: listed[path] for path in sorted(files) if listed[path] == after.get(path)},
+        etags={path: listed[path].etag for path in sorted(files) if listed[path] == after.get(path)},
     )
-    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused)
+    modified = {path: entry.modified for path, entry in listed.items()}
+    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified)
 
 
-def files_in(listing: Mapping[str, Entry]) -> tuple[dict[str, str], dict[str, str]]:
-    """Relative path → entity tag; without folder markers, compiled Python, and files in whose place is a folder. And what is
+def files_in(listing: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, str]]:
+    """By relative path; without folder markers, compiled Python, and files in whose place is a folder. And what is
     refused → why."""
     entries: dict[str, Entry] = {}
     refused: dict[str, str] = {}
@@ -188,7 +214,7 @@ def files_in(listing: Mapping[str, Entry]) -> tuple[dict[str, str], dict[str, st
             f"this is the largest of its files, with {size / 1e6:,.1f} MB.\n"
         )
         total -= size
-    return {path: entry.etag for path, entry in entries.items()}, refused
+    return entries, refused
 
 
 def is_file_of_a_bundle(path: str) -> bool:
@@ -314,20 +340,42 @@ def parseable(files: Iterable[str]) -> Iterable[str]:
 
 
 def files_to_parse(
-    files: Mapping[str, str], known: Mapping[str, SourceFile], settings: Mapping[str, str], now: datetime
+    files: Mapping[str, str], known: Mapping[str, SourceFile], settings: Mapping[str, str], began: datetime
 ) -> list[str]:
-    """`settings`: the versions that settings have now, by name."""
+    """Those whose outcome may be another one now. Where there are none: those that are worth another try, each once in a
+    deployment, which `began` then. They may take all the time that a file has, and no new file shall wait for that.
+
+    `settings`: the versions that settings have now, by name."""
     common = common_fingerprint(files)
 
     def holds(source: SourceFile) -> bool:
         """Whether parsing the file again would give what it gave."""
-        if source.is_worth_another_try and (source.parsed_at is None or source.parsed_at + ANOTHER_TRY_AFTER <= now):
-            return False
-        if any(settings[name] != version for name, version in source.settings.items()):
+        if source.parsed_at is None or any(settings[name] != version for name, version in source.settings.items()):
             return False
         return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
 
-    return [path for path in sorted(parseable(files)) if path not in known or not holds(known[path])]
+    def may_do_better(source: SourceFile) -> bool:
+        return source.is_worth_another_try and (
+            source.parsed_at is None or source.parsed_at + ANOTHER_TRY_AFTER <= began
+        )
+
+    candidates = sorted(parseable(files))
+    changed = [path for path in candidates if path not in known or not holds(known[path])]
+    return changed or [path for path in candidates if may_do_better(known[path])]
+
+
+def newcomers_of(paths: Sequence[str], modified: Mapping[str, float], turn: DeploymentTurn) -> list[str]:
+    """Those that came since the deployment looked last. None where it never looked, or where its last plan was of such."""
+    if turn.looked_at is None:
+        return []
+    return [path for path in paths if modified[path] >= turn.looked_at.timestamp() - RESOLUTION]
+
+
+def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[str, ...], ...]:
+    """The files, a batch for each parser. Few are one batch: another parser would take longer to start. What a round left
+    takes long: all parsers share it."""
+    size = max(BATCH if rounds == 0 else 1, ceil(len(paths) / parsers))
+    return tuple(tuple(paths[at : at + size]) for at in range(0, len(paths), size))
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:

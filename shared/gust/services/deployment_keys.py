@@ -9,7 +9,7 @@ from gust.model.deployment import Plan
 def plan_key(plan: Plan, deployment: str) -> str:
     """The same plan of the same deployment has the same key: a step that is repeated finds what its first try left.
     Another deployment has another: what is left by one that runs at the same time would look like one that died."""
-    return f"parses/{deployment}/{sha256(plan.model_dump_json().encode()).hexdigest()[:16]}/plan.json"
+    return f"parses/{deployment}/{sha256(plan.model_dump_json(exclude={'until'}).encode()).hexdigest()[:16]}/plan.json"
 
 
 def progress_key(plan_key: str, batch: int) -> str:

@@ -38,7 +38,7 @@ def fail_deployment(services: Services, deployment: str, error: Mapping[str, str
             timestamp=now,
         )
     )
-    keep_turn(services.store, deployment, now + RESTS, files=0)
+    keep_turn(services.store, deployment, now + RESTS)
 
 
 def what_happened(error: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ def put_off(services: Services, key: DagRunKey, error: Exception) -> bool:
     """Bringing the run forward failed with `error`. Writes when it is looked at again, or that it has failed. Returns True
     where that is all: then the message which asked for the look need not come again."""
     run, now = services.store.get_run(key), services.clock.now()
-    if run is None or (run.is_finished and not run.calls_back):
+    if run is None or not run.can_be_due:
         return False
     with suppress(StaleDagRun):
         if isinstance(error, OWN_FAILURES) and not run.is_finished:

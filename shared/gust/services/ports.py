@@ -158,7 +158,7 @@ class RunStore(Protocol):
         """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
         person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
-        run has no `due_at`, whatever `after` says, unless it `calls_back`. Where `last` says so, the DAG is paused and the
+        run has no `due_at`, whatever `after` says, unless it `can_be_due`. Where `last` says so, the DAG is paused and the
         event kept. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
@@ -836,6 +836,8 @@ class Entry(NamedTuple):
     etag: str
     size: int
     """Bytes."""
+    modified: float
+    """Seconds since 1970: when it was uploaded."""
 
 
 class Objects(Protocol):
@@ -1008,6 +1010,9 @@ class LogReader(Protocol):
         self, instance: TaskInstance, *, limit: int = 10_000, token: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
+
+    def where(self, instance: TaskInstance) -> list[str]:
+        """How a person finds the lines without Gust, a line for each way; nothing where there are none."""
 
 
 class Clock(Protocol):

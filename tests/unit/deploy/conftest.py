@@ -3,6 +3,7 @@
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
 asks <setting>               and asked for this variable, connection or list of keys (named as in services/settings_read.py)
+made-in <path> <dag_id>      and gives this DAG, which that file's code made
 error <text>                 and gives this import error
 error-of <path> <text>       and this one, of that file
 large <field>                the next DAG has more in that field than an item holds
@@ -86,12 +87,13 @@ class Stack:
     def snapshot(self) -> Snapshot:
         return snapshot(self.services, "test")
 
-    def parse(self, taken: Snapshot) -> None:
+    def parse(self, taken: Snapshot, *, most: int | None = None) -> None:
+        """`most`: so many files of each batch, then the round's time is up."""
         assert taken.plan is not None
         plan = Plan.model_validate_json(self.objects.get(taken.plan))
         with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
-                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch)
+                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch[:most])
                 outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
                 self.objects.put(progress_key(taken.plan, number), body)
@@ -137,6 +139,9 @@ class Stack:
                     large = rest
                 case "unreadable" | "elsewhere":
                     odd = kind
+                case "made-in":
+                    made_in, dag_id = rest.split()
+                    yield self.dag_in(path, text, dag_id).model_copy(update={"made_in": made_in})
                 case "dag":
                     parsed = self.dag_in(path, text, rest)
                     if large:

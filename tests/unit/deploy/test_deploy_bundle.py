@@ -13,7 +13,7 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.create_dag_run import create_dag_run
-from gust.services.deployment_keys import bundle_key
+from gust.services.deployment_keys import bundle_key, progress_key
 from gust.services.ports import Entry
 from gust.services.register_asset_event import register_asset_events
 
@@ -390,6 +390,67 @@ def test_the_rival_takes_over_when_the_first_goes(stack):
     assert stack.dag("d").version_number == 2
 
 
+# --- a file that imports another one's DAG ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("importer", ["a.py", "z.py"])
+def test_a_dag_that_came_by_an_import_is_its_own_files(stack, importer):
+    stack.upload("m.py", "dag helper")
+    stack.upload(importer, "dag mine\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
+    stack.upload(importer, "dag mine @daily\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
+
+
+def test_a_dag_goes_to_its_own_file_when_that_is_brought_in_later(stack):
+    """As where a folder's files are brought in some at a time."""
+    stack.upload("a.py", "dag mine\nmade-in m.py helper")
+    stack.upload("m.py", "")
+    stack.deploy()
+    assert stack.fresh() == {"helper": "a.py", "mine": "a.py"}
+    stack.upload("m.py", "dag helper")
+    assert stack.deploy() == ["m.py"]
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": "a.py"}, {})
+    stack.upload("other.py", "dag other")
+    stack.deploy()
+    assert stack.fresh() == {"helper": "m.py", "mine": "a.py", "other": "other.py"}
+
+
+def test_several_files_import_one_dag(stack):
+    stack.upload("m.py", "dag helper")
+    for name in "abc":
+        stack.upload(f"{name}.py", f"dag {name}\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert stack.errors() == {}
+    assert stack.fresh()["helper"] == "m.py"
+
+
+def test_a_dag_whose_own_file_is_not_searched_for_dags_is_the_importers(stack):
+    stack.upload("ignored.py", "")
+    stack.upload("a.py", "made-in ignored.py helper\nimports ignored.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "a.py"}, {})
+
+
+def test_two_files_that_have_one_dag_made_by_a_helper_are_rivals(stack):
+    stack.upload("helper.py", "")
+    stack.upload("a.py", "made-in helper.py d\nimports helper.py")
+    stack.upload("b.py", "made-in helper.py d\nimports helper.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"d": "a.py"}, {"b.py": IGNORED.format("b.py", "a.py")})
+
+
+def test_an_importer_keeps_the_dag_when_its_own_file_gives_it_no_more(stack):
+    stack.upload("m.py", "dag helper")
+    stack.upload("a.py", "dag mine\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    stack.upload("m.py", "")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "a.py", "mine": "a.py"}, {})
+
+
 # --- races ------------------------------------------------------------------------------------------------------------
 
 
@@ -484,7 +545,7 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.objects.put(spec_key, stack.objects.get(spec_key).replace(b"made-up", b"changed"))
     stack.activate(taken)
     assert stack.fresh() == {}
-    assert "is not the spec of a" in stack.errors()["a.py"]
+    assert "another content than its name says" in stack.errors()["a.py"]
 
 
 def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
@@ -743,3 +804,13 @@ def test_a_bundle_holds_what_changed_and_what_did_not(stack):
     stack.deploy()
     with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as bundle:
         assert {path: bundle.read(path) for path in bundle.namelist()} == {"a.py": b"dag a @daily", "data/b.txt": b"b"}
+
+
+def test_a_file_that_writes_into_its_batchs_progress_stops_no_other_batch(stack):
+    for number in range(60):
+        stack.upload(f"{number:02}.py", f"dag d{number}")
+    taken = stack.snapshot()
+    stack.parse(taken)
+    stack.objects.put(progress_key(taken.plan, 0), b"forged")
+    stack.activate(taken)
+    assert len(stack.fresh()) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Final
 from urllib.parse import unquote
 
 import pytest
+
+from tests.environment import of_a_user
 
 ROOT: Final = Path(__file__).parents[3]
 LINK: Final = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
@@ -19,7 +22,8 @@ SPAN: Final = re.compile(r"`[^`\n]*`")
 
 
 def pages() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    command = [shutil.which("git") or "git", "ls-files", "*.md"]
+    listed = subprocess.run(command, cwd=ROOT, env=of_a_user(), capture_output=True, text=True, check=True)  # noqa: S603
     return [ROOT / line for line in listed.stdout.splitlines()]
 
 

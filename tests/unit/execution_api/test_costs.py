@@ -19,7 +19,6 @@ END = "2026-03-01T12:00:05Z"
 READ_AND_MOVE = {"get_instance": 1, "move": 1}
 
 COSTS: list[tuple[str, str, Any, dict[str, int]]] = [
-    ("PUT", "heartbeat", {"hostname": "h", "pid": 1}, {"heartbeat": 1}),
     ("PUT", "rtif", {"a": "b"}, {"get_instance": 1, "put_rendered_fields": 1}),
     ("PATCH", "state", {"state": "success", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "failed", "end_date": END}, READ_AND_MOVE),
@@ -45,6 +44,19 @@ def test_reports(etl: World, method: str, operation: str, body: Any, calls: dict
     status, _ = etl.request(method, f"/task-instances/{ti.key.uuid(1)}/{operation}", token=token, body=body)
     assert status in {201, 204}
     assert dict(etl.store.calls) == calls
+
+
+def test_a_heartbeat_is_a_read_and_now_and_then_a_write(etl: World) -> None:
+    ti = etl.given_running("extract")
+    worker = etl.worker(ti)
+    costs = []
+    for _ in range(6):
+        etl.clock.advance(5)
+        etl.store.calls.clear()
+        worker.task_instances.heartbeat(ti.key.uuid(1), pid=1)
+        costs.append(dict(etl.store.calls))
+    quiet = {"get_instance": 1}
+    assert costs == [quiet, quiet, {**quiet, "heartbeat": 1}] * 2
 
 
 def test_start(etl: World) -> None:

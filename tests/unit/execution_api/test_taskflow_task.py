@@ -38,9 +38,9 @@ def test_a_task_from_start_to_success(etl: World) -> None:
     assert context.xcom_keys_to_clear == []
     assert context.next_method is None
 
-    etl.clock.advance(5)
+    etl.clock.advance(15)
     worker.task_instances.heartbeat(ti_id, pid=7)
-    assert etl.now(ti).heartbeat_at == NOW + timedelta(seconds=5)
+    assert etl.now(ti).heartbeat_at == NOW + timedelta(seconds=15)
 
     worker.task_instances.set_rtif(ti_id, {"bash_command": "echo 1"})
     worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", [1, 2], mapped_length=2)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gust.aws.memory import MemoryObjects
-from gust.local.parsing import QUIET_FOR, ParseProgress, gather_progress, in_a_line
+from gust.local.parsing import QUIET_FOR, ParseProgress, in_a_line
 from gust.model.bundle import DeploymentTurn
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.services.deployment_keys import plan_key, progress_key
@@ -99,6 +99,25 @@ def test_an_edit_is_told_by_its_name(terminal: Terminal) -> None:
     assert "parsed a.py: 1 DAG" in terminal.told()
 
 
+def test_what_a_round_leaves_is_told_with_the_next_plan(terminal: Terminal) -> None:
+    terminal.progress.expect()
+    terminal.parsed(terminal.given_plan("a.py", "b.py"), outcome("a.py", "a"))
+    terminal.told()
+    terminal.parsed(terminal.given_plan("b.py"), outcome("b.py", "b"))
+    assert terminal.told() == ["parsed 1 of 2 files; the rest follows", "parsed b.py: 1 DAG"]
+
+
+def test_a_deployment_that_another_was_held_to_replace_is_still_told(terminal: Terminal) -> None:
+    """On a busy machine it was silent for longer than its turn lasts."""
+    terminal.progress.expect()
+    plan = terminal.given_plan("a.py")
+    assert terminal.told() == []
+    terminal.given_plan("a.py", deployment="after-1")
+    assert terminal.told() == []
+    terminal.parsed(plan, outcome("a.py", "a"))
+    assert terminal.told() == ["parsed a.py in 2 s: 1 DAG"]
+
+
 def test_an_idle_stack_reads_nothing(terminal: Terminal) -> None:
     terminal.progress.expect()
     terminal.told(after=QUIET_FOR + 1)
@@ -122,18 +141,3 @@ def test_an_error_without_a_place_names_the_file() -> None:
         in_a_line("a.py", "a.py could not be parsed. It was killed.\n")
         == "a.py: a.py could not be parsed. It was killed."
     )
-
-
-def test_a_deployment_that_was_cut_off_has_what_any_has_parsed_for_its_plan(terminal: Terminal) -> None:
-    files = ("a.py", "b.py", "slow.py")
-    first = terminal.given_plan(*files)
-    terminal.parsed(first, outcome("a.py", "a"), outcome("b.py", "b"), at="slow.py")
-    second = terminal.given_plan(*files, deployment="after-1")
-    out_of_time = outcome("slow.py").model_copy(update={"is_worth_another_try": True})
-    terminal.parsed(second, outcome("a.py", "a"), out_of_time, at="b.py")
-
-    gather_progress(terminal.objects, "after-1")
-
-    progress = Progress.model_validate_json(terminal.objects.get(progress_key(second, 0)))
-    assert [each.relative_path for each in progress.outcomes] == ["a.py", "b.py"]
-    assert progress.parsing is None

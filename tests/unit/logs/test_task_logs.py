@@ -3,11 +3,15 @@
 # ruff: noqa: N803 - the double has the argument names of the service
 import itertools
 import json
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
@@ -16,11 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from gust.aws.logs import LATE, CloudWatchLogReader, LogShipper
+from gust.aws.logs import LATE, TRY, CloudWatchLogReader, LogShipper
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 
 GROUP, STREAM = "/gust/tasks", "2026/03/01/[$LATEST]abc"
+HOUR = timedelta(hours=1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -49,6 +54,8 @@ class StrictLogs:
     failures: list[ClientError] = field(default_factory=list)
     """What to answer first."""
     page_size: int = 10_000
+    region: str = "eu-central-1"
+    endpoint: str = "https://logs.eu-central-1.amazonaws.com"
     gate: threading.Event = field(default_factory=threading.Event)
     """Calls wait for it."""
 
@@ -69,7 +76,7 @@ class StrictLogs:
             raise NotThere
         assert 1 <= len(logEvents) <= 10_000
         sizes = [len(event["message"].encode()) + 26 for event in logEvents]
-        assert max(sizes) <= 256 * 1024
+        assert max(sizes) <= 1_048_576
         assert sum(sizes) <= 1_048_576
         times = [event["timestamp"] for event in logEvents]
         assert times == sorted(times)
@@ -88,14 +95,9 @@ class StrictLogs:
         page = found[begin : begin + self.page_size]
         return {"events": page, "nextForwardToken": f"f/{begin + len(page)}"}
 
-    def filter_log_events(self, *, logGroupName: str, filterPattern: str, **span: Any) -> dict[str, Any]:
-        wanted = filterPattern.removeprefix('{ $.ti_id = "').removesuffix('" }')
-        events = [event for stream in self.streams.values() for event in stream if _within(event, span)]
-        found = [e for e in sorted(events, key=lambda e: e["timestamp"]) if json.loads(e["message"])["ti_id"] == wanted]
-        begin = int(span.get("nextToken", "0"))
-        page = found[begin : begin + self.page_size]
-        more = {"nextToken": str(begin + len(page))} if begin + len(page) < len(found) else {}
-        return {"events": page, **more}
+    @property
+    def meta(self) -> SimpleNamespace:
+        return SimpleNamespace(region_name=self.region, endpoint_url=self.endpoint)
 
     @property
     def messages(self) -> list[str]:
@@ -152,30 +154,46 @@ def test_a_clock_that_goes_backwards_breaks_no_batch(logs: StrictLogs, clock: Cl
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, 400_000), min_size=1, max_size=12))
+@given(st.lists(st.integers(1, 1_400_000), min_size=1, max_size=12))
 def test_batches_keep_within_the_limits_whatever_the_lines(sizes: list[int]) -> None:
     logs = StrictLogs()
     ship = shipper(logs, Clock())
     for size in sizes:
-        ship.put(json.dumps({"event": "é" * (size // 2), "ti_id": "x"}, ensure_ascii=False).encode())
+        ship.put(json.dumps({"event": "é" * (size // 2), TRY: "x"}, ensure_ascii=False).encode())
 
     assert ship.flush()
     assert len(logs.messages) == len(sizes)
 
 
-def test_a_line_too_long_is_cut_and_says_so(logs: StrictLogs, clock: Clock) -> None:
+def test_a_line_up_to_what_the_service_takes_is_kept_whole(logs: StrictLogs, clock: Clock) -> None:
     ship = shipper(logs, clock)
-    line = {"timestamp": "t", "level": "error", "event": "x" * 500_000, "ti_id": "7", "error_detail": ["y" * 500_000]}
-    ship.put(json.dumps(line).encode())
-    ship.put(b"z" * 500_000)
+    line = json.dumps({"event": "x" * 1_048_000, TRY: "7"}).encode()
+    ship.put(line)
 
     assert ship.flush()
-    cut, raw = logs.messages
+    assert logs.messages == [line.decode()]
+
+
+def test_of_a_line_too_long_as_much_as_fits_is_kept_and_it_says_so(logs: StrictLogs, clock: Clock) -> None:
+    ship = shipper(logs, clock)
+    line = {"timestamp": "t", "level": "error", "event": "the beginning", TRY: "7", "rows": ["y" * 3_000_000]}
+    ship.put(json.dumps(line).encode())
+    ship.put(json.dumps({"event": 'é"' * 1_000_000, TRY: "7"}).encode())
+    ship.put(
+        json.dumps({f"field {number}": "z" * 20 for number in range(100_000)} | {"event": "many", TRY: "7"}).encode()
+    )
+    ship.put(b"z" * 2_000_000)
+
+    assert ship.flush()
+    cut, escaped, many, raw = logs.messages
+    assert 1_048_000 < len(cut) <= 1_048_576
     fields = json.loads(cut)
-    assert (fields["level"], fields["ti_id"]) == ("error", "7")
-    assert fields["event"].startswith("xxx")
-    assert fields["event"].endswith(f"[shortened: the line had {len(json.dumps(line))} bytes]")
-    assert raw.endswith("[shortened: the line had 500000 bytes]")
+    assert (fields["level"], fields["event"], fields[TRY]) == ("error", "the beginning", "7")
+    assert re.search(r"^\[\"yyy.*yyy… \[\d+ bytes are left out\]$", fields["rows"])
+    assert 1_048_000 < len(escaped.encode()) <= 1_048_576
+    assert re.search(r"é\"… \[\d+ bytes are left out\]$", json.loads(escaped)["event"])
+    assert json.loads(many) == {"event": "many [100002 fields of this line are left out]", TRY: "7"}
+    assert raw.endswith("bytes are left out]")
 
 
 def test_what_is_put_goes_out_by_itself(logs: StrictLogs, clock: Clock) -> None:
@@ -248,11 +266,20 @@ class Written:
     logs: StrictLogs
     clock: Clock = field(default_factory=Clock)
 
-    def write(self, *lines: str, ti_id: str = ID, stream: str = STREAM, at: float = 0, end: int | None = None) -> None:
+    def write(
+        self,
+        *lines: str,
+        ti_id: str = ID,
+        stream: str = STREAM,
+        to: str | None = None,
+        at: float = 0,
+        end: int | None = None,
+    ) -> None:
+        """By the worker whose own stream is `stream`."""
         self.clock.at = NOON + timedelta(seconds=at)
-        ship = LogShipper(self.logs, GROUP, stream, now=self.clock)
+        ship = LogShipper(self.logs, GROUP, stream, now=self.clock).of_stream(to)
         for line in lines:
-            ship.put(json.dumps({"event": line, "ti_id": ti_id}).encode())
+            ship.put(json.dumps({"event": line, TRY: ti_id}).encode())
         if end is not None:
             ship.mark_end(ti_id, end)
         assert ship.flush()
@@ -317,16 +344,77 @@ def test_a_long_log_is_read_in_pieces(written: Written) -> None:
     assert list(itertools.chain(*pieces)) == [f"{second}.{number}" for second in range(9) for number in range(5)]
 
 
-def test_a_try_that_ran_in_several_environments_is_read_from_all(written: Written) -> None:
-    sensor = replace(INSTANCE, dispatch_count=2, first_start_date=NOON - timedelta(hours=1))
+def test_a_try_that_goes_on_in_another_environment_goes_on_in_its_stream(written: Written) -> None:
+    """So one stream is read, and not a whole group of them."""
+    sensor = replace(INSTANCE, hostname="two", log_stream="one", dispatch_count=2, first_start_date=NOON - HOUR)
     written.write("first poke", stream="one", at=-3600, end=1)
     written.write("noise", stream="one", ti_id="another", at=-3000, end=1)
-    written.write("second poke", at=1, end=2)
+    written.write("second poke", stream="two", to="one", at=1, end=2)
 
-    assert written.reader().read_try(sensor) == (
-        [{"event": "first poke", "ti_id": ID}, {"event": "second poke", "ti_id": ID}],
-        None,
-    )
+    assert written.reader().read_try(sensor) == ([{"event": "first poke"}, {"event": "second poke"}], None)
+    assert "two" not in written.logs.streams
+
+
+def test_what_a_trigger_says_stands_behind_the_mark_of_the_worker_that_deferred(written: Written) -> None:
+    deferred = replace(INSTANCE, log_stream=STREAM)
+    written.write("defers", end=1)
+    written.write("the trigger ends the task", stream="a triggerer", to=STREAM, at=5)
+
+    lines, _ = written.reader().read_try(deferred)
+    assert events(lines) == ["defers", "the trigger ends the task"]
+
+
+def test_lines_of_several_streams_are_sent_to_each_in_order(logs: StrictLogs, clock: Clock) -> None:
+    ship = shipper(logs, clock)
+    other = ship.of_stream("other")
+    for number in range(6):
+        (other if number % 3 else ship).put(json.dumps({"event": number}).encode())
+
+    assert other.flush()
+    assert {name: [json.loads(each["message"])["event"] for each in found] for name, found in logs.streams.items()} == {
+        STREAM: [0, 3],
+        "other": [1, 2, 4, 5],
+    }
+    assert ship.of_stream(None) is ship
+    assert ship.of_stream(STREAM) is ship
+
+
+# --- where it lies ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-central-1", "eu-central-1.console.aws.amazon.com"),
+        ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("us-gov-west-1", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_a_person_is_given_a_link_into_awss_console(written: Written, region: str, host: str) -> None:
+    written.logs.region, written.logs.endpoint = region, f"https://logs.{region}.amazonaws.com"
+    named, link = written.reader().where(INSTANCE)
+
+    assert named == f"CloudWatch Logs group {GROUP}, stream {STREAM}"
+    url = urlsplit(link)
+    assert (url.netloc, url.query) == (host, f"region={region}")
+    # The console's own encoding: percent signs are dollars, and all is encoded twice.
+    *_, group, _, stream = [unquote(unquote(part.replace("$", "%"))) for part in url.fragment.split("/")]
+    assert (group, stream) == (GROUP, STREAM)
+
+
+def test_where_the_logs_lie_in_an_emulator_a_person_is_given_a_command(written: Written) -> None:
+    written.logs.endpoint = "http://127.0.0.1:4566"
+    _, command = written.reader().where(replace(INSTANCE, log_stream="began here"))
+    words = shlex.split(command)
+
+    assert words[:3] == ["aws", "logs", "get-log-events"]
+    options = dict(itertools.pairwise(words))
+    assert options["--endpoint-url"] == "http://127.0.0.1:4566"
+    assert (options["--log-group-name"], options["--log-stream-name"]) == (GROUP, "began here")
+
+
+def test_what_has_no_log_lies_nowhere(written: Written) -> None:
+    assert written.reader().where(replace(INSTANCE, hostname=None)) == []
 
 
 @pytest.mark.parametrize("changes", [{"hostname": None}, {"start_date": None}])
@@ -364,9 +452,9 @@ def wire() -> Iterator[Any]:
 def test_writer_and_reader_speak_the_services_language(wire: Any) -> None:
     began = datetime.now(tz=UTC)
     ship = LogShipper(wire, GROUP, "plain-stream")
-    ship.put(json.dumps({"event": "hello", "ti_id": ID}).encode())
+    ship.put(json.dumps({"event": "hello", TRY: ID}).encode())
     ship.mark_end(ID, 1)
     assert ship.flush()
     ran = replace(INSTANCE, hostname="plain-stream", start_date=began, end_date=began + timedelta(seconds=1))
 
-    assert CloudWatchLogReader(GROUP, wire).read_try(ran) == ([{"event": "hello", "ti_id": ID}], None)
+    assert CloudWatchLogReader(GROUP, wire).read_try(ran) == ([{"event": "hello"}], None)

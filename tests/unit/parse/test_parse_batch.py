@@ -1,5 +1,6 @@
 """A batch goes on where an earlier try ended, and a file that ends every try costs nobody else anything."""
 
+import itertools
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
 from gust.errors import NotFound, Unopenable
-from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
 from gust.services.deployment_keys import bundle_key, progress_key
 
 PLAN = "parses/plan/plan.json"
@@ -110,6 +111,24 @@ def test_it_ends_in_time_and_goes_on_later(batch):
 def test_the_first_file_is_parsed_however_little_time_is_left(batch):
     assert not batch.parse(time_left=lambda: 0.0)
     assert set(batch.outcomes()) == {"a.py"}
+
+
+def test_when_the_rounds_time_is_up_the_rest_is_left(batch):
+    moments = iter([100.0, 100.0 + ROUND, 100.1 + ROUND])
+    assert batch.parse(clock=lambda: next(moments))
+    assert set(batch.outcomes()) == {"a.py", "b.py"}
+
+
+def test_the_first_file_is_parsed_however_late_it_is(batch):
+    moments = itertools.count(100.0, 10 * ROUND)
+    assert batch.parse(clock=lambda: next(moments))
+    assert set(batch.outcomes()) == {"a.py"}
+
+
+def test_a_progress_that_is_none_is_begun_anew(batch):
+    batch.objects.put(progress_key(PLAN, 1), b"forged")
+    assert batch.parse()
+    assert set(batch.outcomes()) == set(FILES)
 
 
 def test_half_a_character_in_an_error_is_written_out(batch):

@@ -1,5 +1,6 @@
 """One file's outcome: DAGs, import errors as Airflow words them, and what it depends on."""
 
+import json
 import sys
 import time
 import zipfile
@@ -127,6 +128,28 @@ def test_variables_and_connections_of_the_environment(bundle, monkeypatch):
         """,
     )
     assert bundle.dag_ids("d.py") == ["by_default", "db.example.com", "from_environment"]
+
+
+def test_a_dag_knows_which_files_code_made_it(bundle):
+    bundle.write("helper.py", "from airflow.sdk import DAG\nwith DAG('helper') as dag: pass\n")
+    bundle.write("factory.py", "from airflow.sdk import DAG\ndef made(name): return DAG(name)\n")
+    bundle.write(
+        "d.py",
+        "from airflow.sdk import DAG\nimport helper\nfrom factory import made\nmine, theirs = DAG('mine'), made('x')\n",
+    )
+    made_in = {dag.dag_id: dag.made_in for dag in bundle.parse("d.py").dags}
+    assert made_in == {"mine": "d.py", "helper": "helper.py", "x": "factory.py"}
+    assert [dag.made_in for dag in bundle.parse("helper.py").dags] == ["helper.py"]
+
+
+def test_a_timetable_that_describes_itself_with_nothing(bundle):
+    """Airflow answers an empty text, which the UI's lists do not leave out."""
+    bundle.write(
+        "d.py", "from datetime import timedelta\nfrom airflow.sdk import DAG\ndag = DAG('d', schedule=timedelta(1))"
+    )
+    (dag,) = bundle.parse("d.py").dags
+    timetable = json.loads(bundle.objects.get(dag.spec_key))["timetable"]
+    assert (timetable["summary"], timetable["description"]) == ("1 day, 0:00:00", "")
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------

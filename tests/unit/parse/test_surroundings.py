@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 
 from gust.airflow_bridge import parse, surroundings
 from gust.airflow_bridge.child import run_in_child
+from tests.environment import of_a_user
 
 MEGABYTES = 1024 * 1024
 OF_THE_USER = "WHOSE = 'the user'\n"
@@ -117,15 +119,36 @@ def test_the_working_directory_is_empty_and_the_childs_own(bundle, tmp_path):
     assert first[0] == first[2] != second[0]
 
 
-def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_path):
+def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_path, monkeypatch):
+    # As Airflow's supervisor leaves it for a task.
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
+    monkeypatch.setenv("AIRFLOW__CORE__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
+
     def look() -> list[str]:
-        return [output_of("python", "-c", "import airflow; print(airflow.__file__)"), output_of("airflow", "version")]
+        as_here = dict(os.environ)
+        imported = output_of("python", "-c", "import airflow; print(airflow.__file__)", env=as_here)
+        return [imported, output_of("airflow", "version", env=as_here)]
 
     import airflow
 
     path, version = in_child(look, bundle, tmp_path)
     assert path.strip() == airflow.__file__
     assert version.strip().endswith(airflow.__version__)
+
+
+def test_bash_reads_no_persons_bashrc(bundle, tmp_path):
+    """As a task's stdin is, so is its commands': a socket, at which bash takes itself for a remote shell."""
+
+    def look() -> str:
+        (tmp_path / ".bashrc").write_text("echo read\n")
+        os.environ.pop("SHLVL", None)
+        os.environ["HOME"] = str(tmp_path)
+        surroundings.enter(bundle, tmp_path)
+        stdin, _ = socket.socketpair()
+        os.dup2(stdin.fileno(), 0)
+        return output_of("bash", "-c", "true", env=dict(os.environ))
+
+    assert in_child(look, bundle, tmp_path) == ""
 
 
 # --- of a DAG file ----------------------------------------------------------------------------------------------------
@@ -210,5 +233,72 @@ def run_command(opt: Path, *command: str) -> str:
     return output_of(str(opt / "bin" / command[0]), *command[1:])
 
 
-def output_of(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+def output_of(*command: str, env: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, env=env or of_a_user(), check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+
+def test_tasks_of_a_local_stack_see_the_real_aws_where_they_shall(bundle: Path, tmp_path: Path) -> None:
+    """The emulator's address and keys are our functions' alone then, and so is the session that holds them."""
+
+    def look() -> Any:
+        import boto3
+
+        found = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "GUST_", "_MINI"))}
+        return [found, boto3.client("sts").meta.endpoint_url, boto3.Session().get_credentials().access_key]
+
+    def wired(variables: dict[str, str]) -> Callable[[], bytes]:
+        def work() -> bytes:
+            import boto3
+
+            os.environ |= {
+                "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+                "AWS_ACCESS_KEY_ID": "000000000000",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_LAMBDA_FUNCTION_NAME": "gust-worker",
+                "_MINISTACK_INVOKE_DEPTH": "2",
+                **variables,
+            }
+            boto3.client("s3")
+            surroundings.enter(bundle, tmp_path)
+            return json.dumps(look()).encode()
+
+        return work
+
+    own = {"AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "eu-west-1"}
+    real = run_in_child(
+        wired({surroundings.AWS_OF_TASKS: json.dumps(own | {"AWS_DEFAULT_REGION": "eu-west-1"})}),
+        timeout=60,
+        memory=512 * MEGABYTES,
+    )
+    assert real.answer is not None, real
+    variables, endpoint, key = json.loads(real.answer)
+    assert endpoint == "https://sts.eu-west-1.amazonaws.com"
+    assert key == "AKIAREAL"
+    assert variables.keys() - {"AWS_LAMBDA_FUNCTION_NAME"} == own.keys() | {"AWS_DEFAULT_REGION"}
+
+    emulated = run_in_child(wired({}), timeout=60, memory=512 * MEGABYTES)
+    assert emulated.answer is not None
+    assert json.loads(emulated.answer)[1] == "http://127.0.0.1:1"
+
+
+def test_one_connection_may_call_the_real_aws(tmp_path: Path) -> None:
+    """As docs/local.md says: by its extra alone."""
+    look = """
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+print("ENDPOINT", *(S3Hook(aws_conn_id=name).get_conn().meta.endpoint_url for name in ("real", "plain")))
+"""
+    extra = {"region_name": "eu-west-1", "config_kwargs": {"ignore_configured_endpoint_urls": True}}
+    keys = {"conn_type": "aws", "login": "AKIAREAL", "password": "x"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(tmp_path),
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AIRFLOW_CONN_REAL": json.dumps(keys | {"extra": extra}),
+        "AIRFLOW_CONN_PLAIN": json.dumps(keys | {"extra": {"region_name": "eu-west-1"}}),
+    }
+    told = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", look], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "ENDPOINT https://s3.eu-west-1.amazonaws.com http://127.0.0.1:1" in told.stdout

@@ -51,6 +51,9 @@ class FakeLogs:
         ended = instance.state is not TaskInstanceState.RUNNING and stop == len(lines)
         return lines[start:stop], None if ended else str(stop)
 
+    def where(self, instance: TaskInstance) -> list[str]:
+        return [f"CloudWatch Logs stream {instance.hostname}"] if instance.hostname else []
+
 
 @dataclass
 class FakeInventory:

@@ -22,8 +22,7 @@ def run(world: World) -> DagRun:
     world.instance(run, "extract", state=S.RUNNING, try_number=2, start_date=NOW, end_date=None, hostname="two")
     for number in (1, 2):
         world.logs.lines["extract", -1, number] = [
-            {"ti_id": "x", "timestamp": "2026-03-04T12:00:00Z", "level": "info", "event": f"{number}.{line}"}
-            for line in (1, 2)
+            {"timestamp": "2026-03-04T12:00:00Z", "level": "info", "event": f"{number}.{line}"} for line in (1, 2)
         ]
     return run
 

@@ -138,6 +138,16 @@ def test_no_allowed_answer_says_anything_of_another_dag(
         assert SECRET not in reply.text, (url, query)
 
 
+def test_of_sign_ins_they_see_their_own(world: World, api: Api) -> None:
+    for number, owner in enumerate(("ada", "their_admin")):
+        for event in ("login", "refused"):
+            world.store.log_event(LoggedEvent(when=NOW + timedelta(hours=number), event=event, owner=owner, extra="{}"))
+    shown = [event["owner"] for event in api("GET", "/api/v2/eventLogs").json["event_logs"]]
+    assert shown.count("ada") == 2
+    assert "their_admin" not in shown
+    assert "their_admin" not in api("GET", "/api/v2/eventLogs", event_pattern="login").text
+
+
 def test_a_file_that_holds_others_too_is_not_shown(world: World, api: Api, related: None) -> None:
     url = "/api/v2/dagSources/ours"
     assert api("GET", url).json["content"] == "REDACTED - you do not have read permission on all Dags in the file"

@@ -191,7 +191,12 @@ def test_instances_are_marked(world: World, run: DagRunKey) -> None:
     marked = mark_task_instances(world.services, run, Mark(tasks=TASKS, state=S.FAILED))
     assert len(marked) == WIDE
     assert shown(world, run) == {S.FAILED: WIDE}
+    assert world.run(run).is_finished
+    world.queues.wakes.clear()  # a lost word: the run is due all the same
+    world.pass_time(minutes=1)
+    tick(world.services)
     the_scheduler_looks(world, run)
+    assert world.run(run).due_at is None
     assert states(world, run) == {S.FAILED: WIDE}
 
 

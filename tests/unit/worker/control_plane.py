@@ -83,6 +83,11 @@ class Lines:
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     ends: list[tuple[str, int]] = field(default_factory=list)
+    streams: dict[str, "Lines"] = field(default_factory=dict)
+    """Others that were asked for, by name; what they are given is among the lines, too."""
+
+    def of_stream(self, name: str | None) -> "Lines":
+        return self if name is None else self.streams.setdefault(name, type(self)(lines=self.lines, ends=self.ends))
 
     def put(self, line: bytes) -> None:
         self.lines.append(json.loads(line))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gust.airflow_bridge.task_log import stream_name
 from gust.model.callback import CallbackKind, CallbackState
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
@@ -95,6 +96,9 @@ def test_the_event_of_the_folders_own_trigger_reaches_the_next_method(whole: Who
     xcom = whole.store.get_xcom(key.task_instance("t"), "return_value")
     assert xcom is not None
     assert xcom.value == 7
+    # The trigger and whoever resumes write where the log began: here, as it happens, into the streams of one worker.
+    assert set(whole.log.streams) == {stream_name()}
+    assert whole.instance(key, "t").log_stream == stream_name()
 
 
 def test_it_may_defer_again_and_keeps_its_try(whole: Whole) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.task_log import stream_name
+from gust.aws.logs import END_MARK, TRY
 from gust.errors import StaleTaskInstance
 from tests.environment import of_a_user
 from tests.unit.worker.control_plane import ControlPlane, Site
@@ -53,13 +54,33 @@ def test_every_line_of_the_log_is_structured_and_names_its_try(run: Run, site: S
     run(dag("print('to stdout')\nimport logging; logging.getLogger('mine').warning('to the logger')"))
 
     ti_id = site.control_plane.requests[0].path.split("/")[1]
-    assert {line["ti_id"] for line in site.log.lines} == {ti_id}
+    assert {line[TRY] for line in site.log.lines} == {ti_id}
     assert all({"timestamp", "level", "event"} <= line.keys() for line in site.log.lines)
     (printed,) = [line for line in site.log.lines if line["event"] == "to stdout"]
     assert printed["logger"] == "task.stdout"
     (logged,) = [line for line in site.log.lines if line["event"] == "to the logger"]
     assert (logged["logger"], logged["level"]) == ("mine", "warning")
     assert site.log.ends == [(ti_id, 3)]
+
+
+FORGES = f"""
+import structlog
+log = structlog.get_logger("task")
+log.info("forged", {TRY}="of-another-try", ti_id="of-another-try")
+log.info("the end?", {END_MARK}=3)
+print('{{"event": "printed", "{TRY}": "of-another-try"}}')
+print("this must still be shown")
+"""
+
+
+def test_a_task_writes_into_no_log_but_its_own_and_does_not_end_it(run: Run, site: Site) -> None:
+    run(dag(FORGES))
+
+    ti_id = site.control_plane.requests[0].path.split("/")[1]
+    assert {line[TRY] for line in site.log.lines} == {ti_id}
+    assert not any(END_MARK in line for line in site.log.lines)
+    assert site.log.has("forged")
+    assert site.log.has("this must still be shown")
 
 
 def test_the_log_up_to_the_end_is_there_when_the_end_is_reported(run: Run, site: Site) -> None:
@@ -125,7 +146,8 @@ def test_a_child_that_dies_without_a_word_loses_its_try_once(
     run(dag(death))
 
     assert site.control_plane.reported == ["lost"]
-    assert site.log.has("ended without reporting a state")
+    [lost] = site.control_plane.asked("lost")
+    assert "ended without reporting a state" in lost.body["reason"]
 
 
 @pytest.mark.parametrize(("should_retry", "state"), [(True, "up_for_retry"), (False, "failed")])
@@ -205,6 +227,8 @@ def test_a_dispatch_that_is_no_longer_wanted_is_dropped(run: Run, site: Site, st
         run(dag("return 1"))
 
     assert [request.path.rsplit("/", 1)[-1] for request in site.control_plane.requests] == ["run"]
+    # The dispatch that is wanted writes the log of this try: nothing of ours may stand in it, nor end it.
+    assert (site.log.lines, site.log.ends) == ([], [])
 
 
 def test_an_end_that_somebody_else_wrote_already_is_not_argued_about(run: Run, site: Site) -> None:

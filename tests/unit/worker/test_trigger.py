@@ -14,6 +14,7 @@ import pytest
 
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.trigger import FEW_SLEEPS, End, run_trigger
+from gust.aws.logs import TRY
 from gust.errors import StaleTaskInstance
 from gust.model.workload import TriggerWorkload
 from tests.unit.worker.control_plane import Lines, Request, Site
@@ -137,7 +138,7 @@ def test_a_trigger_that_fires_resumes_its_task_with_the_event(waiting: Waiting) 
     assert parked is None
     assert waiting.reported == {"event": {"answer": 42}}
     ti_id = waiting.requests[0].path.split("/")[-1]
-    assert all(line["ti_id"] == ti_id for line in waiting.log.lines)
+    assert all(line[TRY] == ti_id for line in waiting.log.lines)
 
 
 def test_arguments_and_payload_travel_in_airflows_encoding(waiting: Waiting) -> None:

@@ -51,6 +51,7 @@ def _instance(instance: TaskInstance) -> dict[str, Any]:
         "try_number": instance.try_number,
         "max_tries": instance.max_tries,
         "hostname": instance.hostname,
+        "log_stream": instance.log_stream or instance.hostname,
         "state": instance.state,
         "start_date": moment(instance.start_date),
         "end_date": moment(instance.end_date),

@@ -395,8 +395,7 @@ def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = Non
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
-    waits = not after.is_finished or after.calls_back
-    waits_no_more: dict[str, Attribute | None] = {} if waits else {"due_pk": None, "due_sk": None}
+    waits_no_more: dict[str, Attribute | None] = {} if after.can_be_due else {"due_pk": None, "due_sk": None}
     still = Expression().exists().still(items.DAG_RUN.attributes(fence or fences.run_fence(before)))
     return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
 
@@ -405,7 +404,7 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dated = run.logical_date is not None
     dag_id = items.text(keyspace.escape(run.dag_id))
     order = items.text(keyspace.run_order(run.run_after, run.run_id, dated=dated))
-    is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
+    is_due = run.due_at is not None and run.can_be_due
     across = items.text(keyspace.recent_order(run.run_after, run.key, dated=dated))
     day = keyspace.day(run.run_after)
     is_listed = run.state in (DagRunState.QUEUED, DagRunState.FAILED)
