@@ -66,7 +66,7 @@ class Config:
     """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
     trigger_timeout: timedelta = timedelta(hours=1)
     """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
-    hour, and SQS brings a message that was lost with its function back after 16 minutes."""
+    hour, and SQS brings a message that was lost with its function back after a minute."""
     look_again: timedelta = timedelta(seconds=600)
     """A run that waits for anything is looked at again so often, whatever it waits for: no word is needed for good."""
 
