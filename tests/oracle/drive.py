@@ -210,8 +210,21 @@ def _begin(client: ApiClient, plan: Plan, dag_id: str) -> _Triggered | _Schedule
     if dag_id in plan.scheduled or dag_id in plan.targets:
         return _Scheduled(client, plan, dag_id)
     trigger = {"dag_run_id": RUN_ID, "logical_date": LOGICAL_DATE, **plan.bodies.get(dag_id, {})}
-    client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
+    try:
+        client.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body=trigger)
+    except ApiError:
+        # A request that was not answered in time is sent again, and finds the run that the first one made.
+        if dag_id in plan.refused or not _is_there(client, run_path(dag_id)):
+            raise
     return _Triggered(client, plan, dag_id)
+
+
+def _is_there(client: ApiClient, path: str) -> bool:
+    try:
+        client.call("GET", path)
+    except ApiError:
+        return False
+    return True
 
 
 class _Begun:

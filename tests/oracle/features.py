@@ -206,7 +206,7 @@ def plan(client: ApiClient, *, at_once: int = 10) -> Plan:
         targets=targets,
         once=frozenset(dag_id for dag_id in dag_ids if dag_id.startswith(MAKES_RUNS)),
         with_facts=True,
-        timeout=180,
+        timeout=600,
         at_once=at_once,
     )
 

@@ -46,7 +46,7 @@ def looks_at(how_it_waits, **how):
 
 with DAG("looks_at_tasks", schedule=None):
     looks_at("deferred", deferrable=True)
-    looks_at("rescheduled", mode="reschedule", deferrable=False)
+    looks_at("rescheduled", mode="reschedule")
 
 
 with DAG("sensors", schedule=None):

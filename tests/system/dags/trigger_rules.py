@@ -124,7 +124,6 @@ with DAG("rules_that_need_not_wait_for_all", schedule=None) as dag:
         external_dag_id=dag.dag_id,
         external_task_ids=rules,
         mode="reschedule",
-        deferrable=False,
         poke_interval=8,
         timeout=110,
     )
