@@ -39,7 +39,7 @@ from gust.services.advance import advance
 from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.create_dag_run import create_dag_run
-from gust.services.follow import follow
+from gust.services.follow import follow, ring
 from gust.store import items, keyspace
 from gust.store.memory import MemoryStore
 
@@ -232,7 +232,7 @@ class Bench:
             now = self.clock.now()
             if run.due_at is not None and run.due_at <= now:
                 with self.scheduler():
-                    advance(self.services, self.key)
+                    ring(self.services, self.key)
             if running:
                 instance = running.popleft()
                 self.store.move(transition.succeed(instance, at=now))

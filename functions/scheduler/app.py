@@ -38,7 +38,7 @@ from gust.services.advance import advance
 from gust.services.advance_backfill import advance_backfill
 from gust.services.create_dag_run import create_due_runs
 from gust.services.deployment_turn import request_deployment
-from gust.services.follow import follow
+from gust.services.follow import follow, ring
 from gust.services.give_up import put_off
 from gust.services.grant_slots import grant_slots
 from gust.services.settings_read import setting_changed
@@ -190,7 +190,8 @@ def look(at: Wake, time_left: TimeLeft) -> None:
             have_worker_tell(services, at)
         case WakeRun(key=key):
             try:
-                advance(services, key, goes_on_with_edits=not time_left.is_over)
+                bring_forward = ring if at.is_timer else advance
+                bring_forward(services, key, goes_on_with_edits=not time_left.is_over)
             except Exception as error:
                 if not put_off(services, key, error):
                     raise

@@ -32,7 +32,7 @@ from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.services import report_task_instance, report_trigger
 from gust.services.advance import advance
-from gust.services.follow import follow
+from gust.services.follow import follow, ring
 from gust.services.grant_slots import grant_slots
 from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.ports import XCom
@@ -142,8 +142,8 @@ class Queues:
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         match wake:
-            case WakeRun(key=key):
-                self._day.deliver(lambda: self._day.look(key), delay=delay)
+            case WakeRun(key=key, is_timer=is_timer):
+                self._day.deliver(lambda: self._day.look(key, is_timer=is_timer), delay=delay)
             case WakeLimit(limit=limit):
                 self._day.deliver(lambda: self._day.on_given_back(limit), delay=delay)
         self._day.may_die()
@@ -224,9 +224,10 @@ class Day:
 
     # -- who lives in it -----------------------------------------------------------------------------------------------
 
-    def look(self, key: DagRunKey) -> None:
+    def look(self, key: DagRunKey, *, is_timer: bool) -> None:
         with suppress(Died):
-            self._advance(key)
+            self._any_process()
+            (ring if is_timer else advance)(self.world.services, key)
 
     def _advance(self, key: DagRunKey) -> None:
         self._any_process()

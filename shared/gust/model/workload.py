@@ -154,6 +154,8 @@ class WakeRun(_Message):
     dag_id: str
     run_id: str
     at: datetime
+    is_timer: bool = False
+    """It tells of nothing but the time: the run's `due_at` may have come. Any other may follow from what was written."""
 
     @property
     def key(self) -> DagRunKey:

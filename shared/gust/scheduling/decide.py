@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
@@ -43,6 +43,7 @@ from gust.scheduling.dependency import Dependency
 from gust.scheduling.past import Past
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.run_view import InstanceId, RunView
+from gust.scheduling.timers import DEFAULTS, Config, is_overdue, looked_after_at, run_deadline
 from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
 
@@ -56,28 +57,13 @@ SOON: Final = timedelta(milliseconds=1)
 """After `now`, and before anything else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    heartbeat_timeout: timedelta = timedelta(seconds=60)
-    """A running worker that was silent for longer is lost."""
-    queued_timeout: timedelta = timedelta(seconds=600)
-    """A message that no worker took for longer is sent again. Airflow's `[scheduler] task_queued_timeout`."""
-    most_requeues: int = 2
-    """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
-    trigger_timeout: timedelta = timedelta(hours=1)
-    """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
-    hour, and SQS brings a message that was lost with its function back after a minute."""
-    look_again: timedelta = timedelta(seconds=600)
-    """A run that waits for anything is looked at again so often, whatever it waits for: no word is needed for good."""
-
-
 def decide(
     spec: DagSpec,
     run: DagRun,
     instances: Mapping[InstanceId, TaskInstance],
     *,
     now: datetime,
-    config: Config = Config(),
+    config: Config = DEFAULTS,
     past: Past | None = None,
     callbacks: Sequence[Callback] = (),
     pools: slots.Pools | None = None,
@@ -126,7 +112,7 @@ def look_after(
     instances: Mapping[InstanceId, TaskInstance],
     *,
     now: datetime,
-    config: Config = Config(),
+    config: Config = DEFAULTS,
 ) -> Decision:
     """For a running run whose DAG has no file any more: nothing goes on, but a worker may be lost, or a trigger's time be
     up, and what they hold of pools others wait for. `due_at` is the next moment that such a thing may happen at."""
@@ -243,13 +229,8 @@ class _Deciding:
     # --- timers -------------------------------------------------------------------------------------------------------
 
     def _is_timed_out(self) -> bool:
-        deadline = self._run_deadline()
+        deadline = run_deadline(self.spec, self.run)
         return deadline is not None and deadline <= self.now
-
-    def _run_deadline(self) -> datetime | None:
-        if self.spec.dagrun_timeout is None or self.run.start_date is None:
-            return None
-        return later(self.run.start_date, self.spec.dagrun_timeout)
 
     def _time_out(self) -> Decision:
         reason = f"The run took longer than its dagrun_timeout of {timedelta(seconds=self.spec.dagrun_timeout or 0)}."
@@ -263,9 +244,9 @@ class _Deciding:
             if self.view.has_moved(instance):
                 continue
             match instance.state:
-                case S.RUNNING | S.RESTARTING if self._lost_at(instance) <= self.now:
+                case S.RUNNING | S.RESTARTING if is_overdue(instance, now=self.now, config=self.config):
                     self._lose(task, instance)
-                case S.QUEUED if self._stuck_at(instance) <= self.now:
+                case S.QUEUED if is_overdue(instance, now=self.now, config=self.config):
                     self._requeue(task, instance)
                 case S.DEFERRED if instance.trigger is not None:
                     self._ring_trigger(instance, instance.trigger)
@@ -284,13 +265,6 @@ class _Deciding:
         reason = f"Task was requeued more than {self.config.most_requeues} times and will be failed."
         lost = transition.lose(instance, at=self.now, reason=reason, retry_at=None)
         self.view.move(callback.with_task_callback(task, lost, emails=False))
-
-    def _lost_at(self, instance: TaskInstance) -> datetime:
-        signs = [sign for sign in (instance.start_date, instance.heartbeat_at) if sign is not None]
-        return later(max(signs, default=self.now), self.config.heartbeat_timeout)
-
-    def _stuck_at(self, instance: TaskInstance) -> datetime:
-        return (instance.queued_at or instance.scheduled_at or self.now) + self.config.queued_timeout
 
     def _lose(self, task: TaskSpec, instance: TaskInstance) -> None:
         reason = f"The worker was silent for more than {self.config.heartbeat_timeout}; the try is lost."
@@ -510,7 +484,9 @@ class _Deciding:
         waiting = [(task, i) for task, i in self.view.all_instances() if slots.waits(i)]
         kept_back = [(task, i) for task, i in waiting if self._waits_for_its_run(i)]
         everything = [instance for _, instance in self.view.all_instances()]
-        self.is_never_full = slots.can_never_be_full(self.spec, self.max_active_tasks, everything)
+        self.is_never_full = not self.run.keeps_back and slots.can_never_be_full(
+            self.spec, self.max_active_tasks, everything
+        )
         if self.is_never_full:
             for task, instance in to_workers:
                 self._let_go(task, instance)
@@ -827,8 +803,8 @@ class _Deciding:
 
     def _deadlines(self, unfinished: list[TaskInstance]) -> tuple[datetime | None, datetime]:
         """The earliest moment that something is due at, and the earliest at which somebody may be found lost."""
-        run_deadline = None if self.is_paused else self._run_deadline()
-        exact = [run_deadline, callback.next_deadline(self.callbacks)]
+        deadline = None if self.is_paused else run_deadline(self.spec, self.run)
+        exact = [deadline, callback.next_deadline(self.callbacks)]
         lost = [self.now + self.config.look_again]
         for instance in unfinished:
             match instance.state:
@@ -843,13 +819,10 @@ class _Deciding:
                 case S.DEFERRED if instance.trigger is not None:
                     wait = pure_wait(instance.trigger, since=instance.start_date)
                     exact += [instance.due_at, wait.until if wait else None, instance.trigger.rests_until]
-                case S.RUNNING | S.RESTARTING:
-                    lost.append(self._lost_at(instance))
                 case S.SCHEDULED if not self._may_be_sent(instance):
                     pass
-                case S.SCHEDULED | S.QUEUED:
-                    # It may be running before anybody looks here again: a worker's start wakes no one.
-                    lost.append(min(self._stuck_at(instance), self.now + self.config.heartbeat_timeout))
+                case S.SCHEDULED | S.QUEUED | S.RUNNING | S.RESTARTING:
+                    lost.append(looked_after_at(instance, now=self.now, config=self.config))
                 case _:
                     pass
         return min((at for at in exact if at is not None and at > self.now), default=None), min(lost)

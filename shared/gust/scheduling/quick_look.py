@@ -11,17 +11,21 @@ A run that keeps instances back for its own limit (`max_active_tasks`) gives the
 them. Who is under way and who is next is remembered too. It holds as long as the run's item says that nobody else was let
 go (`admitted`), and the next one is let go by the same conditional write as in a full look.
 
-docs/adr/0029 argues why no success is overlooked.
+A run's moment comes about once a minute while anything runs: the earliest at which a worker could be lost. Then only
+those under way are read, and where none is overdue the moment moves on.
+
+docs/adr/0029 argues why no success and no timer is overlooked.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from gust.model.callback import Callback, CallbackState
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.pool import THE_RUN
@@ -29,10 +33,12 @@ from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import slots
+from gust.scheduling.callback import next_deadline
 from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.past import is_needed
 from gust.scheduling.run_view import InstanceId, RunView
 from gust.scheduling.slots import Admission
+from gust.scheduling.timers import DEFAULTS, looked_after_at, run_deadline
 from gust.scheduling.trigger_rule import Verdict
 from gust.scheduling.upstream import Upstream
 
@@ -52,6 +58,10 @@ PATIENT: Final = frozenset(
 
 SUCCEEDED: Final = "succeed"
 """The only edge that a quick look is for. A failure, a skip or a deferral may have other consequences."""
+
+
+HAS_A_MOMENT: Final = frozenset({S.QUEUED, S.RUNNING, S.RESTARTING})
+"""Whom a quick look at the timers knows. What rests, or is still to be sent, needs a full look."""
 
 
 Pick = Callable[[int], int]
@@ -92,6 +102,12 @@ class Remembered:
     """With its `dispatch_count`, every instance that takes a place in the run, and maybe some that do not any more."""
     candidates: deque[InstanceId]
     """Those that only the run keeps back, the next one first."""
+    looked_at: datetime
+    """When the last full look was."""
+    deadline: datetime | None = None
+    """When the run misses the next deadline."""
+    may_ring: bool = False
+    """Whether everything that begins is let go by a write to the run, and only that can have a moment."""
     on_the_way: frozenset[Admission] = frozenset()
     """Let go by the last write, and perhaps not queued."""
     is_sure: bool = True
@@ -123,8 +139,11 @@ class Remembered:
     # --- what is asked --------------------------------------------------------------------------------------------
 
     def follows(self, run: DagRun, now: datetime) -> bool:
-        """Whether what is remembered is of the run as it is stored now, with what other processes have let go since. A timer
-        that is due needs a full look."""
+        """Whether what is remembered is of the run as it is stored now, and no timer is due."""
+        return not is_due(run, now) and self.catches_up(run, now)
+
+    def catches_up(self, run: DagRun, now: datetime) -> bool:
+        """Whether what is remembered is of the run as it is stored now, with what other processes have let go since."""
         if not self._is_of(run, now):
             return False
         new = slots.admissions(run) - slots.admissions(self.run)
@@ -146,7 +165,6 @@ class Remembered:
             run.state is DagRunState.RUNNING
             and not run.is_held(now)
             and run.edit is None
-            and (run.due_at is None or run.due_at > now)
             and (run.spec_key, run.clear_number, run.held_by) == (seen.spec_key, seen.clear_number, seen.held_by)
             and run.keeps_back == seen.keeps_back
         )
@@ -165,6 +183,42 @@ class Remembered:
             if instance is None or instance.state in FINISHED:
                 self.unfinished.get(key[0], {}).pop(key[1], None)
         self.is_sure = True
+
+    def under_way(self) -> set[InstanceId]:
+        """Every instance that may have a moment."""
+        known = {(task_id, index) for task_id, of_task in self.unfinished.items() for index in of_task}
+        return known.difference(self.candidates)
+
+    def how_many_are_under_way(self) -> int:
+        return sum(map(len, self.unfinished.values())) - len(self.candidates)
+
+    def next_moment(
+        self, found: Mapping[InstanceId, TaskInstance], *, max_active_tasks: int, now: datetime
+    ) -> datetime | None:
+        """When the run is to be looked at again, by those under way as they were read; no later than a full look would say.
+        `None`: something may be due, or a word was lost, and a full look must tell."""
+        if max_active_tasks != self.max_active_tasks:
+            return None
+        moments = [run_deadline(self.spec, self.run), self.deadline]
+        for key in self.under_way():
+            instance = found.get(key)
+            if instance is None:
+                return None
+            if instance.state in FINISHED:
+                if instance.end_date is None or instance.end_date + DEFAULTS.heartbeat_timeout <= now:
+                    return None  # The word of its end should have come long ago.
+            elif instance.state not in HAS_A_MOMENT:
+                return None
+            else:
+                moments.append(looked_after_at(instance, now=now, config=DEFAULTS))  # passed, if it is overdue
+        # Nothing that began since it was read can be overdue before this.
+        moments.append(now + DEFAULTS.heartbeat_timeout)
+        first = min(moment for moment in moments if moment is not None)
+        return first if first > now else None
+
+    def rings(self, now: datetime) -> bool:
+        """Whether a quick look may tell that no timer is due. Now and then a full look makes up for words that were lost."""
+        return self.may_ring and not self.run.stumbles and now < self.looked_at + DEFAULTS.look_again
 
     def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
         """Who could be decided about now, and must be blocked by an instance that is unfinished. `None`: a full look must
@@ -216,6 +270,10 @@ class Remembered:
         return [self.candidates[number] for number in range(max(0, min(free, len(self.candidates))))]
 
 
+def is_due(run: DagRun, now: datetime) -> bool:
+    return run.due_at is not None and run.due_at <= now
+
+
 def remember(
     spec: DagSpec,
     seen: DagRun,
@@ -224,9 +282,11 @@ def remember(
     *,
     pools: slots.Pools,
     max_active_tasks: int,
+    callbacks: Sequence[Callback] = (),
     now: datetime,
 ) -> Remembered | None:
-    """What a full look that was carried out leaves for quick looks. `seen` and `instances` are what it was decided on.
+    """What a full look that was carried out leaves for quick looks. `seen`, `instances` and `callbacks` are what it was
+    decided on.
     `None` where a success can have consequences that a quick look does not know."""
     run = decision.run or seen
     begins_to_keep_back = run.keeps_back and not seen.keeps_back
@@ -240,7 +300,15 @@ def remember(
     if not _is_regular(spec, run, after, now):
         return None
     sent = {(e.instance.task_id, e.instance.map_index) for e in decision.effects if isinstance(e, SendTask)}
-    return _remembered(spec, run, after, sent=sent, pools=pools, max_active_tasks=max_active_tasks)
+    left = _remembered(spec, run, after, sent=sent, pools=pools, max_active_tasks=max_active_tasks, now=now)
+    left.deadline = next_deadline(callbacks)
+    left.may_ring = (
+        run.keeps_back
+        and run.bundle_version is not None
+        and not any(task.start_from_trigger for task in spec.tasks.values())
+        and all(callback.has_ended or callback.state is CallbackState.SCHEDULED for callback in callbacks)
+    )
+    return left
 
 
 def is_simple(spec: DagSpec) -> bool:
@@ -291,6 +359,7 @@ def _remembered(
     sent: Collection[InstanceId],
     pools: slots.Pools,
     max_active_tasks: int,
+    now: datetime,
 ) -> Remembered:
     admitted = slots.admissions(run)
     unfinished: dict[str, dict[int, int]] = {}
@@ -320,6 +389,7 @@ def _remembered(
         unfinished=unfinished,
         in_flight=in_flight,
         candidates=deque((instance.task_id, instance.map_index) for _, instance in waiting),
+        looked_at=now,
         on_the_way=admitted,
         may_admit=may_admit,
     )

@@ -111,7 +111,14 @@ def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = Fa
             if not carry_out(services, spec, run, decision, now=now) or needs_another_look(run, decision):
                 continue
             left = remember(
-                spec, run, state.instances, decision, pools=pools, max_active_tasks=dag.max_active_tasks, now=now
+                spec,
+                run,
+                state.instances,
+                decision,
+                pools=pools,
+                max_active_tasks=dag.max_active_tasks,
+                callbacks=callbacks,
+                now=now,
             )
             if left is not None:
                 services.memory.put(key, left)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
 from random import randrange
@@ -17,18 +18,19 @@ from gust.model.keys import DagRunKey
 from gust.model.state import FINISHED
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import slots
-from gust.scheduling.decide import Config
-from gust.scheduling.quick_look import Change, Downstream, Remembered
+from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due
+from gust.scheduling.timers import DEFAULTS
 from gust.services.advance import advance, send_tasks
 from gust.services.context import Services
+from gust.services.wake import wake_run
 
 READS: Final = 4
 """Calls, each of which finds out which of those asked for have ended."""
 
 MOST_READ: Final = 100
-"""Instances in flight that are read to find out which of them have ended. Of more a full look tells."""
+"""Instances in flight that are read to find out which of them have ended, or are overdue. Of more a full look tells."""
 
-LOST_WITHIN: Final = Config().heartbeat_timeout * 1.25
+LOST_WITHIN: Final = DEFAULTS.heartbeat_timeout * 1.25
 """What is let go may be lost. A full look that lets it go makes sure that the run is looked at no later than this."""
 
 log = Logger(service="scheduler", child=True)
@@ -52,6 +54,57 @@ def follow(services: Services, key: DagRunKey, changes: Collection[Change] | Non
         advance(services, key)
 
 
+def ring(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False) -> None:
+    """Bring the run forward, where its moment has come. Raises what `advance` raises."""
+    if not quick_ring(services, key):
+        advance(services, key, goes_on_with_edits=goes_on_with_edits)
+
+
+def quick_ring(services: Services, key: DagRunKey) -> bool:
+    """Whether time alone brings nothing about now. Then the run's `due_at` is still to come. It says nothing of what was
+    written: whoever wrote that has the run looked at."""
+    remembered, now = services.memory.take(key), services.clock.now()
+    if remembered is None or not _move_on(services, key, remembered, now=now):
+        return False
+    services.memory.put(key, remembered)
+    return True
+
+
+def _move_on(services: Services, key: DagRunKey, remembered: Remembered, *, now: datetime) -> bool:
+    """Reads those under way, and moves a `due_at` that has passed to the earliest moment at which one of them may be
+    overdue. False where something may be due, or others were faster."""
+    if not remembered.rings(now):
+        return False
+    dag = services.store.get_dag(key.dag_id)
+    if dag is None or dag.is_paused or dag.is_stale:
+        return False
+    for _ in range(READS):
+        if not 0 < remembered.how_many_are_under_way() <= MOST_READ:
+            return False
+        asked = remembered.under_way()
+        run, found = services.store.get_run_and_instances(key, list(asked))
+        if run is None or not remembered.catches_up(run, now):
+            return False
+        if remembered.under_way() == asked:
+            at = remembered.next_moment(found, max_active_tasks=dag.max_active_tasks, now=now)
+            return at is not None and _puts_off(services, remembered, run, at, now=now)
+    return False
+
+
+def _puts_off(services: Services, remembered: Remembered, run: DagRun, at: datetime, *, now: datetime) -> bool:
+    """The same write and wake-up as a full look's."""
+    if run.due_at is None or run.due_at > now:
+        return run.due_at is not None
+    wake_run(services, run.key, at, now=now)
+    put_off = replace(run, due_at=at, last_scheduling_decision=now)
+    try:
+        services.store.update_run(run, put_off)
+    except StaleDagRun:
+        return False
+    remembered.run = put_off
+    return True
+
+
 def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) -> Told:
     """Answers without reading the whole run, as far as this process remembers enough of it. Called twice, it lets nobody go
     twice."""
@@ -64,6 +117,8 @@ def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) 
     if waiting is None:
         return Told.LOOK
     now = services.clock.now()
+    if is_due(remembered.run, now) and not _move_on(services, key, remembered, now=now):
+        return Told.LOOK
     told = _look(services, key, remembered, waiting, now=now)
     if told is not Told.LOOK:
         services.memory.put(key, remembered)

@@ -22,7 +22,10 @@ def tick(services: Services) -> int:
     backfills, watchers = services.store.due_backfills_and_watchers(until)
     wakes: list[WakeRun | WakeDag | WakeBackfill | WakeWatcher] = [
         *(WakeDag(dag_id=dag_id, at=at) for dag_id, at in services.store.due_dags(until)),
-        *(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at) for key, at in services.store.due_runs(until)),
+        *(
+            WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at, is_timer=True)
+            for key, at in services.store.due_runs(until)
+        ),
         *(WakeBackfill(backfill_id=backfill_id, at=at) for backfill_id, at in backfills),
         *(WakeWatcher(watcher_id=watcher_id, at=at) for watcher_id, at in watchers),
     ]

@@ -18,7 +18,7 @@ HORIZON: Final = timedelta(seconds=60)
 
 def wake_run(services: Services, key: DagRunKey, at: datetime, *, now: datetime) -> None:
     if at < now + HORIZON:
-        wake = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at)
+        wake = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=at, is_timer=True)
         services.queues.wake(wake, delay=max(0.0, (at - now).total_seconds()))
 
 

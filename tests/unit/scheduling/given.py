@@ -30,10 +30,11 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.rest_api.run_view import RunView
 from gust.scheduling import retry, transition
-from gust.scheduling.decide import Config, decide
+from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger
 from gust.scheduling.past import Past
 from gust.scheduling.run_view import NO_STATUS, state_name
+from gust.scheduling.timers import Config
 from gust.scheduling.transition import Transition
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -12,10 +12,11 @@ from gust.model.state import DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import transition
-from gust.scheduling.decide import Config, decide
+from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import Past, is_needed
 from gust.scheduling.pure_wait import encoded_moment
+from gust.scheduling.timers import Config
 from tests.unit.scheduling.given import NOW, Play, dag, over, over_literal, over_xcom, run_of, ti
 
 SUCCESS, FAILED = DagRunState.SUCCESS, DagRunState.FAILED

@@ -255,7 +255,7 @@ def test_a_retry_is_woken_at_its_exact_second(world: World) -> None:
     due = world.clock.now() + timedelta(seconds=20)
     world.work(run, "extract", lambda ti: transition.retry(ti, at=world.clock.now(), due_at=due))
     world.advance(run)
-    assert (WakeRun(dag_id="etl", run_id="r", at=due), 20.0) in world.queues.wakes
+    assert (WakeRun(dag_id="etl", run_id="r", at=due, is_timer=True), 20.0) in world.queues.wakes
 
     world.pass_time(seconds=20)
     world.advance(run)
@@ -298,7 +298,7 @@ def test_a_run_for_later_waits_for_its_run_after(world: World) -> None:
 
     world.pass_time(seconds=60)
     assert tick(world.services) == 1
-    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=later), 30.0)]
+    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=later, is_timer=True), 30.0)]
     world.pass_time(seconds=30)
     assert world.advance(run).state is RUNNING
 
@@ -317,7 +317,7 @@ def test_nothing_runs_before_the_logical_date(world: World) -> None:
     assert world.advance(run).due_at == date
     world.queues.wakes.clear()
     tick(world.services)
-    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=date), 50.0)]
+    assert world.queues.wakes == [(WakeRun(dag_id="etl", run_id="r", at=date, is_timer=True), 50.0)]
     world.pass_time(seconds=50)
     world.advance(run)
     assert world.state(run, "extract") is S.QUEUED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from typing import Any
 
@@ -17,14 +18,14 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
-from gust.scheduling.decision import SendTask
+from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.quick_look import PATIENT, SUCCEEDED, Change
 from gust.scheduling.slots import HAS_A_WORKER, admissions, is_on_its_way
 from gust.scheduling.transition import Transition
 from gust.scheduling.trigger_rule import UpstreamCounts, evaluate
 from gust.services.advance import advance, decide_on
 from gust.services.context import Services
-from gust.services.follow import Told, follow, quick_look
+from gust.services.follow import Told, follow, quick_look, quick_ring, ring
 from gust.services.memory_of_runs import MemoryOfRuns
 from gust.store.memory import MemoryStore
 from tests.unit.scheduling.given import over_literal, over_xcom
@@ -110,6 +111,26 @@ class Play:
         end = transition.fail if outcome == "fail" else transition.succeed
         self.stream.move(end(instance, at=now))
 
+    def begin(self, instance: TaskInstance) -> None:
+        """A worker takes its message."""
+        self.stream.move(transition.start(instance, at=self.world.clock.now(), hostname="w", pid=1))
+
+    def beat(self, instance: TaskInstance) -> None:
+        self.stream.heartbeat(
+            instance.key,
+            at=self.world.clock.now(),
+            try_number=instance.try_number,
+            dispatch_count=instance.dispatch_count,
+        )
+
+    def full_look(self) -> Decision:
+        """What one would decide now."""
+        state = MemoryStore.load_run(self.stream, self.key)
+        dag, pools = self.stream.get_dag_and_pools(self.key.dag_id, ["default_pool"])
+        assert state is not None
+        assert dag is not None
+        return decide_on(self.world.services, state, dag, pools, now=self.world.clock.now())
+
     def tell(self, batch: list[Change]) -> Told:
         """A batch of the stream comes to a process."""
         services = self.process()
@@ -127,13 +148,9 @@ class Play:
 
     def what_follows(self) -> tuple[Any, set[tuple[str, int]], bool]:
         """What a full look would do now: moves, whom it sends, and whether the run ends."""
-        state = MemoryStore.load_run(self.stream, self.key)
-        dag, pools = self.stream.get_dag_and_pools(self.key.dag_id, ["default_pool"])
-        assert state is not None
-        assert dag is not None
-        if state.run.is_finished:
+        if self.run.is_finished:
             return (), set(), False
-        full = decide_on(self.world.services, state, dag, pools, now=self.world.clock.now())
+        full = self.full_look()
         sent = {(e.instance.task_id, e.instance.map_index) for e in full.effects if isinstance(e, SendTask)}
         return full.transitions, sent, full.run is not None and full.run.is_finished
 
@@ -247,6 +264,161 @@ def test_whom_another_process_has_let_go_is_counted() -> None:
         assert quick_look((other, one)[number % 2], play.key, [change]) is Told.NOTHING, "the place is taken"
         assert {i.task_id for i in play.in_flight()} == {f"t{n:03}" for n in range(number + 1, number + 17)}
     assert play.stream.full_looks == 0
+
+
+# --- its timers -------------------------------------------------------------------------------------------------------
+
+
+def long_tasks(**fields: Any) -> Play:
+    """More than the run lets go at once, and those run."""
+    play = Play(layers(["first"], [f"t{n:03}" for n in range(40)], ["last"], max_active_tasks=16, **fields))
+    play.work(play.in_flight()[0])
+    play.tell([play.stream.records.pop()])
+    for instance in play.in_flight():
+        play.begin(instance)
+    play.stream.full_looks = 0
+    return play
+
+
+def wait_until_due(play: Play, *, silent: int = 0) -> None:
+    """All but so many of the workers are heard of meanwhile."""
+    play.world.clock.advance((play.run.due_at - play.world.clock.now()).total_seconds())
+    for instance in sorted(play.in_flight(), key=lambda i: i.task_id)[silent:]:
+        play.beat(instance)
+
+
+def test_workers_that_are_heard_of_cost_no_full_look() -> None:
+    play = long_tasks()
+    for _ in range(5):
+        wait_until_due(play)
+        full, due_at = play.full_look(), play.run.due_at
+        assert quick_ring(play.processes[0], play.key)
+        assert due_at < play.run.due_at <= (full.due_at or due_at)
+        assert quick_ring(play.processes[0], play.key), "called again, it moves nothing"
+    assert play.stream.full_looks == 0
+
+
+def test_a_silent_worker_is_found_lost_by_a_full_look() -> None:
+    play = long_tasks()
+    play.world.clock.advance(30)
+    wait_until_due(play, silent=1)
+    assert not quick_ring(play.processes[0], play.key)
+    ring(play.processes[0], play.key)
+    assert play.world.state(play.key, "t000") is S.FAILED
+
+
+def test_a_success_that_comes_when_the_timer_is_due_lets_the_next_one_go() -> None:
+    play = long_tasks()
+    wait_until_due(play)
+    due_at = play.run.due_at
+    play.work(play.in_flight()[0])
+    assert play.tell([play.stream.records.pop()]) is Told.LET_GO
+    assert play.run.due_at > due_at
+    assert len(play.in_flight()) == 16
+
+
+def test_whom_another_process_has_let_go_is_looked_after() -> None:
+    play = long_tasks()
+    other = replace(play.world.services, memory=MemoryOfRuns())
+    advance(other, play.key)
+    play.work(play.in_flight()[0])
+    assert quick_look(other, play.key, [play.stream.records.pop()]) is Told.LET_GO
+    new = next(i for i in play.in_flight() if i.task_id == "t016")
+    play.begin(new)
+    play.world.clock.advance(60)
+    for instance in play.in_flight():
+        if instance.key != new.key:
+            play.beat(instance)
+    assert not quick_ring(play.processes[0], play.key), "the new one is silent"
+
+
+def test_what_has_another_moment_needs_a_full_look() -> None:
+    def retried(play: Play) -> None:
+        now = play.world.clock.now()
+        play.stream.move(transition.retry(play.in_flight()[0], at=now, due_at=now + timedelta(hours=1)))
+
+    def paused(play: Play) -> None:
+        dag = play.world.dag()
+        play.stream.put_dag(dag, replace(dag, is_paused=True))
+
+    def ended_long_ago(play: Play) -> None:
+        play.work(play.in_flight()[0])
+        play.world.clock.advance(60)
+        for instance in play.in_flight():
+            play.beat(instance)
+
+    def forgotten(play: Play) -> None:
+        play.processes[0] = replace(play.world.services, memory=MemoryOfRuns())
+
+    for change in (retried, paused, ended_long_ago, forgotten):
+        play = long_tasks()
+        wait_until_due(play)
+        change(play)
+        assert not quick_ring(play.processes[0], play.key), change.__name__
+
+
+def test_a_run_is_looked_at_as_a_whole_every_ten_minutes() -> None:
+    play = long_tasks()
+    began = play.world.clock.now()
+    while play.stream.full_looks == 0:
+        wait_until_due(play)
+        ring(play.processes[0], play.key)
+    assert timedelta(minutes=9) < play.world.clock.now() - began < timedelta(minutes=12)
+
+
+def test_a_runs_own_timeout_is_not_put_off() -> None:
+    play = long_tasks(dagrun_timeout=90)
+    wait_until_due(play)
+    assert quick_ring(play.processes[0], play.key)
+    assert play.run.due_at == play.run.start_date + timedelta(seconds=90)
+    wait_until_due(play)
+    assert not quick_ring(play.processes[0], play.key)
+    ring(play.processes[0], play.key)
+    assert play.run.state is DagRunState.FAILED
+
+
+TIMERS = {"lose", "resend", "time_out", "time_out_trigger", "time_out_input"}
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_where_no_timer_is_due_a_full_look_finds_none_and_would_look_no_earlier(seed: int) -> None:
+    """Any run and process; workers come late, go on, fall silent, end, fail and are tried again, and some records of that
+    have not come yet."""
+    chance = random.Random(seed)  # noqa: S311
+    spec = random_spec(chance)
+    play = Play(spec, processes=2, seed=seed)
+    for _ in range(600):
+        if play.run.is_finished:
+            break
+        now = play.world.clock.now()
+        for instance in play.in_flight():
+            dice = chance.random()
+            if instance.state is S.QUEUED and dice < 0.4:
+                play.begin(instance)
+            elif instance.state is S.RUNNING and dice < 0.05:
+                play.stream.move(transition.retry(instance, at=now, due_at=now + timedelta(seconds=40)))
+            elif instance.state is S.RUNNING and dice < 0.2:
+                play.work(pushing(instance), outcome="fail" if chance.random() < 0.05 else "succeed")
+            elif instance.state is S.RUNNING and dice < 0.98:
+                play.beat(instance)
+        late = chance.random() < 0.3
+        if play.stream.records and not late:
+            batch, play.stream.records = play.stream.records, []
+            play.tell(batch)
+            play.take_wakes()
+        play.world.clock.advance(chance.choice([1, 5, 20]))
+        run = play.run
+        if run.is_finished or run.due_at is None or run.due_at > play.world.clock.now():
+            continue
+        full, process = play.full_look(), play.process()
+        if not quick_ring(process, play.key):
+            advance(process, play.key)
+            play.take_wakes()
+            continue
+        assert not TIMERS.intersection(moved.edge for moved in full.transitions)
+        assert play.stream.records or not full.transitions
+        assert play.world.clock.now() < play.run.due_at
+        assert full.due_at is None or play.run.due_at <= full.due_at
 
 
 # --- any run, any process ---------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""When time alone changes something in a run: what `decide` and a quick look at its timers both go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.moment import later
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    heartbeat_timeout: timedelta = timedelta(seconds=60)
+    """A running worker that was silent for longer is lost."""
+    queued_timeout: timedelta = timedelta(seconds=600)
+    """A message that no worker took for longer is sent again. Airflow's `[scheduler] task_queued_timeout`."""
+    most_requeues: int = 2
+    """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
+    trigger_timeout: timedelta = timedelta(hours=1)
+    """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
+    hour, and SQS brings a message that was lost with its function back after a minute."""
+    look_again: timedelta = timedelta(seconds=600)
+    """A run that waits for anything is looked at again so often, whatever it waits for: no word is needed for good."""
+
+
+DEFAULTS: Final = Config()
+
+
+def run_deadline(spec: DagSpec, run: DagRun) -> datetime | None:
+    """When the run's `dagrun_timeout` is over."""
+    if spec.dagrun_timeout is None or run.start_date is None:
+        return None
+    return later(run.start_date, spec.dagrun_timeout)
+
+
+def is_overdue(instance: TaskInstance, *, now: datetime, config: Config) -> bool:
+    """Whether its worker is lost, or no worker has taken its message. Never of one that neither is to run nor runs."""
+    match instance.state:
+        case S.RUNNING | S.RESTARTING:
+            return _lost_at(instance, now, config) <= now
+        case S.QUEUED:
+            return _stuck_at(instance, now, config) <= now
+        case _:
+            return False
+
+
+def looked_after_at(instance: TaskInstance, *, now: datetime, config: Config) -> datetime:
+    """The earliest moment at which one that is sent, or runs, may be overdue."""
+    if instance.state in {S.RUNNING, S.RESTARTING}:
+        return _lost_at(instance, now, config)
+    # It may be running before the scheduler looks here again: a worker's start wakes no one.
+    return min(_stuck_at(instance, now, config), now + config.heartbeat_timeout)
+
+
+def _lost_at(instance: TaskInstance, now: datetime, config: Config) -> datetime:
+    signs = [sign for sign in (instance.start_date, instance.heartbeat_at) if sign is not None]
+    return later(max(signs, default=now), config.heartbeat_timeout)
+
+
+def _stuck_at(instance: TaskInstance, now: datetime, config: Config) -> datetime:
+    return (instance.queued_at or instance.scheduled_at or now) + config.queued_timeout
