@@ -18,7 +18,7 @@ from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge import immortal  # noqa: E402
-from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
+from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.aws.invoke import LambdaInvoker  # noqa: E402
@@ -29,7 +29,7 @@ from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWor
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = BundleFolder(objects, bundles_root)
+bundles = SealedBundleFolder(objects, bundles_root)
 invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 tasks = itertools.count(1)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gust.airflow_bridge import leftovers
+
 OUTPUT_KEPT: Final = 16_384
 """Bytes of the end of stdout and stderr."""
 
@@ -69,6 +71,7 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
     code = 70
     try:
         os.setsid()
+        leftovers.be_ordinary()
         _speak_into(output)
         _limit_memory(memory)
         unfinished = answer.with_suffix(".part")

@@ -229,11 +229,14 @@ def _task_main(bundle: Path, workspace: Path) -> None:
 
 def enter_child(bundle: Path | None, workspace: Path) -> None:
     """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
+    leftovers.be_ordinary()
     _die_first()
     speech.in_the_order_said()
     for name in [name for name in os.environ if name.startswith("GUST_")]:
         del os.environ[name]
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
+    # Bytecode in a bundle would be run by later tries.
+    sys.dont_write_bytecode = True
     os.chdir(workspace)
     logging.getLogger("httpx").setLevel(logging.NOTSET)
     if bundle is not None:

@@ -20,11 +20,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import collector, compat
+from gust.airflow_bridge import collector, compat, leftovers
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
-BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
-"""Where bundles are unpacked."""
+BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
+"""Where this process unpacks bundles."""
 
 SETTINGS: Final = {
     "CORE__HOSTNAME_CALLABLE": "gust.airflow_bridge.task_log.stream_name",
@@ -103,7 +103,8 @@ def warm_up_for_tasks(bundles: Path) -> None:
 
 
 def import_once(modules: Iterable[str]) -> None:
-    """Import, and quieten this process."""
+    """Import, and quieten this process and close it to its children."""
+    leftovers.keep_to_itself()
     with warnings.catch_warnings():
         # Airflow's own deprecations in its own providers: nobody here can act on them.
         warnings.simplefilter("ignore")
