@@ -11,9 +11,12 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
+from gust.aws.invoke import LambdaInvoker
+from gust.services import deploy_bundle
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import snapshot
 from gust.services.deployment_turn import request_deployment
+from gust.services.fail_deployment import fail_deployment
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
@@ -21,18 +24,23 @@ services = cache(bootstrap.from_environment)
 PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
 """What a new DAG that does not say so itself is; Airflow's `[core] dags_are_paused_at_creation`."""
 
+PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
+
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """SQS's batch of bucket events, or one step of the state machine: `{"step": "snapshot" | "activate", …}`."""
+    """SQS's batch of bucket events, or one step of the state machine: `{"step": "snapshot" | "activate" | "fail", …}`."""
     if "Records" in event:
         return on_upload(event)
     match event["step"]:
         case "snapshot":
-            answer = snapshot(services(), event["deployment"]).to_event()
+            answer = snapshot(services(), event["deployment"], parsers=PARSERS).to_event()
         case "activate":
             answer = activate(
                 services(), event["plan"], event["deployment"], paused_at_creation=PAUSED_AT_CREATION
             ).to_event()
+        case "fail":
+            fail_deployment(services(), event["deployment"], event["error"])
+            answer = {}
         case step:
             raise ValueError(f"deploy_bundle has no step {step!r}")
     log.info("deploying", step=event["step"], answer=answer)
@@ -67,6 +75,7 @@ def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         event["batch"],
         give_up=event.get("give_up", False),
         time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        invoke=LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda")),
     )
     log.info("parsed", plan=event["plan"], batch=event["batch"], finished=finished)
     return {"plan": event["plan"], "batch": event["batch"], "finished": finished}

@@ -23,8 +23,8 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
-from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
+from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import StaleTaskInstance, StaleWatcher  # noqa: E402
 from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload  # noqa: E402
 
@@ -32,7 +32,8 @@ log = Logger(service="triggerer", stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
 bundles = SealedBundleFolder(objects, bundles_root)
-invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
+invoke = bootstrap.execution_api()
+sqs, queue_url = bootstrap.client("sqs"), os.environ["GUST_TRIGGER_QUEUE_URL"]
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.import_once(warm.TRIGGER_MODULES)
@@ -42,38 +43,42 @@ collector.settle()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
+        receipt = Receipt.of(record, sqs, queue_url)
+        receipt.hide()
         try:
-            work(for_triggerer.validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
+            work(for_triggerer.validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000, receipt)
         except Exception:
             log.exception("A trigger's message could not be worked off", message_id=record["messageId"])
+            receipt.give_back()
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 
 
-def work(workload: ForTriggerer, remaining: float) -> None:
+def work(workload: ForTriggerer, remaining: float, receipt: Receipt) -> None:
+    how = {"invoke": invoke, "objects": objects, "bundles": bundles, "sink": sink, "remaining": remaining}
     match workload:
         case TriggerWorkload():
-            run(workload, remaining)
+            run(workload, hide=receipt.hide, **how)
         case WatcherWorkload():
-            watch(workload, remaining)
+            watch(workload, hide=receipt.hide, **how)
 
 
-def watch(workload: WatcherWorkload, remaining: float) -> None:
+def watch(workload: WatcherWorkload, **how: Any) -> None:
     from gust.airflow_bridge.watcher import run_watcher  # few stacks have any
 
     names = workload.model_dump(include={"watcher_id", "life"})
     try:
-        end = run_watcher(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+        end = run_watcher(workload, **how)
     except StaleWatcher as stale:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info(end, **names)
 
 
-def run(workload: TriggerWorkload, remaining: float) -> None:
+def run(workload: TriggerWorkload, **how: Any) -> None:
     names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
     try:
-        end = run_trigger(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+        end = run_trigger(workload, **how)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:

@@ -1,4 +1,7 @@
-"""The worker's door: one message, one dispatch of one try, or of one callback, or one test of a connection."""
+"""The worker's door: one message, one dispatch of one try, or of one callback, or one test of a connection.
+
+What cannot be worked off comes again after seconds, and what a function dies upon after a minute (`Receipt`).
+"""
 
 from typing import Any
 
@@ -21,8 +24,8 @@ from gust.airflow_bridge import immortal  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
-from gust.aws.invoke import LambdaInvoker  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
+from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import Stale, StaleCallback, StaleTaskInstance  # noqa: E402
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload  # noqa: E402
 
@@ -30,7 +33,7 @@ log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
 bundles = SealedBundleFolder(objects, bundles_root)
-invoke = LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda"))
+invoke = bootstrap.execution_api()
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
@@ -40,28 +43,38 @@ warm.warm_up_for_tasks(bundles_root)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
+        receipt = Receipt.of(record, bootstrap.client("sqs"), os.environ["GUST_TASK_QUEUE_URL"])
         try:
-            work(for_worker.validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000)
+            work(for_worker.validate_json(record["body"]), receipt, context.get_remaining_time_in_millis() / 1000)
         except Exception:
             log.exception("A task's message could not be worked off", message_id=record["messageId"])
+            receipt.give_back()
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}
 
 
-def work(workload: ForWorker, remaining: float) -> None:
+def work(workload: ForWorker, receipt: Receipt, remaining: float) -> None:
     match workload:
         case TaskWorkload():
-            run(workload, remaining)
+            run(workload, receipt, remaining)
         case CallbackWorkload():
-            call(workload, remaining)
+            call(workload, receipt, remaining)
         case ConnectionTestWorkload():
             test(workload, remaining)
 
 
-def run(workload: TaskWorkload, remaining: float) -> None:
+def run(workload: TaskWorkload, receipt: Receipt, remaining: float) -> None:
     names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
     try:
-        exit_code = run_try(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+        exit_code = run_try(
+            workload,
+            invoke=invoke,
+            objects=objects,
+            bundles=bundles,
+            sink=sink,
+            remaining=remaining,
+            hide=receipt.hide,
+        )
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:
@@ -70,12 +83,20 @@ def run(workload: TaskWorkload, remaining: float) -> None:
             immortal.mark_all()
 
 
-def call(workload: CallbackWorkload, remaining: float) -> None:
+def call(workload: CallbackWorkload, receipt: Receipt, remaining: float) -> None:
     from gust.airflow_bridge.callback import run_callback  # most workers never need it
 
     names = workload.model_dump(include={"dag_id", "run_id", "callback_id"})
     try:
-        output = run_callback(workload, invoke=invoke, objects=objects, bundles=bundles, sink=sink, remaining=remaining)
+        output = run_callback(
+            workload,
+            invoke=invoke,
+            objects=objects,
+            bundles=bundles,
+            sink=sink,
+            remaining=remaining,
+            hide=receipt.hide,
+        )
     except StaleCallback as stale:
         log.info("stale", reason=str(stale), **names)
     else:

@@ -45,10 +45,22 @@ CONFIG: Final = Config(
 )
 
 
+PATIENCE_WITH_PARSER: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=25)
+)
+"""Less than the API has time for. Asked again because it is slow, the parser would do the same work twice at a time."""
+
+PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=35)
+)
+"""Longer than its function may run, so that a slow request is not worked off twice at a time. The Task SDK's client tries
+again on top."""
+
+
 def from_environment() -> Services:
     """For functions that have the table. What the environment does not name is refused by AWS when it is used."""
     objects = bucket()
-    parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda"))
+    parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda", PATIENCE_WITH_PARSER))
     return Services(
         store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
         objects=objects,
@@ -61,6 +73,10 @@ def from_environment() -> Services:
         inventory=ParserInventory(parser),
         deployments=deployments(),
     )
+
+
+def execution_api() -> LambdaInvoker:
+    return LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], client("lambda", PATIENCE_WITH_EXECUTION_API))
 
 
 def bucket() -> S3Objects:
@@ -112,18 +128,19 @@ def identity_provider() -> IdentityProvider | None:
 
 
 @cache
-def client(service: str) -> Any:
-    """The process's only client of a service. Calls may come from several threads."""
-    return _MadeByFirstCall(service)
+def client(service: str, config: Config = CONFIG) -> Any:
+    """The process's only client of a service with that much patience. Calls may come from several threads."""
+    return _MadeByFirstCall(service, config)
 
 
 class _MadeByFirstCall:
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, config: Config) -> None:
         self._service = service
+        self._config = config
 
     @cached_property
     def _made(self) -> Any:
-        return cast("Any", boto3).client(self._service, config=CONFIG)
+        return cast("Any", boto3).client(self._service, config=self._config)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

@@ -23,7 +23,9 @@ GustError
 │   └── StaleSigningKeys
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
+├── Unopenable               this bundle cannot be had here, now or ever: tell who waits for what is in it
 └── Unwell                   something we depend on answered badly: let the message come again
+    └── Throttled            … and has done nothing of what it was asked
 """
 
 from __future__ import annotations
@@ -113,6 +115,12 @@ class Forbidden(Rejected):
     status = 403
 
 
+class Unfinished(Rejected):
+    """A part of what was asked for is done, and the time that a request has is over. Asking again does the rest."""
+
+    status = 503
+
+
 class NotSupportedYet(Rejected):
     """The operation belongs to a feature this release does not have; the message names the feature."""
 
@@ -193,5 +201,13 @@ class LimitReached(GustError):
     """A concurrency limit has no room; the message names the limit and its size."""
 
 
+class Unopenable(GustError):
+    """A bundle of DAGs is not there, is not what its name says, or the disk has no room for it."""
+
+
 class Unwell(GustError):
     """A service we depend on failed; the work is repeated later."""
+
+
+class Throttled(Unwell):
+    """The service is asked for more at once than it may do; of this request it has done nothing."""

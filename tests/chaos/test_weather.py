@@ -27,11 +27,14 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
+from gust.scheduling.quick_look import Change
 from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.services import report_task_instance, report_trigger
 from gust.services.advance import advance
+from gust.services.follow import follow
 from gust.services.grant_slots import grant_slots
+from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.ports import XCom
 from gust.services.run_callback import claim_callback, end_callback
 from gust.services.specs import load_spec
@@ -82,7 +85,10 @@ class Table:
             self._day.lost.add((change.after.run_id, change.callback.callback_id.removeprefix("task/")))
         after = self._store.get_instance(change.before.key)
         if change.edge in WAKING and after != before:
-            self._day.on_change(change.after.key.run)
+            moved = change.after
+            self._day.on_change(
+                moved.key.run, Change(moved.task_id, moved.map_index, change.edge, moved.dispatch_count)
+            )
         for limit, change_of_slots in changes_of_limits(before or change.before, after).items():
             if change_of_slots < 0:
                 self._day.on_given_back(limit)
@@ -117,6 +123,9 @@ class Queues:
                 self._day.deliver(lambda workload=workload: self._day.work(workload))
         self._day.may_die()
         return refused
+
+    def has_backlog(self) -> bool:
+        return True
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         refused = [workload for workload in workloads if self._day.happens(0.05)]
@@ -154,6 +163,7 @@ class Day:
             self.world.store.put_pool(None, pool)
         self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self.memories = [MemoryOfRuns(), MemoryOfRuns()]
         self.started: Counter[tuple[str, str, int, int, int]] = Counter()
         """(run, task, map index, try, dispatch) → how often a worker began it."""
         self.succeeded: set[tuple[str, str, int]] = set()
@@ -178,18 +188,20 @@ class Day:
         if self.happens(0.02):
             raise Died
 
-    def on_change(self, key: DagRunKey) -> None:
-        """The stream tells the scheduler; a batch that its function died on comes again, until it is given up."""
+    def on_change(self, key: DagRunKey, change: Change | None = None) -> None:
+        """The stream tells any of the scheduler's processes. A batch that its function died on comes again, until it is
+        given up."""
 
         def told() -> None:
+            self._any_process()
             try:
-                self._advance(key)
+                follow(self.world.services, key, None if change is None else [change])
             except Died:
                 if not self.happens(0.3):
                     self.at(1.0, told)
 
-        if not self.happens(0.15):
-            self.at(0.01, told)
+        for _ in range(0 if self.happens(0.15) else 2 if self.happens(0.1) else 1):
+            self.at(0.01 + (self.chance.random() * 5 if self.happens(0.1) else 0), told)
 
     def on_given_back(self, limit: str) -> None:
         def told() -> None:
@@ -217,7 +229,15 @@ class Day:
             self._advance(key)
 
     def _advance(self, key: DagRunKey) -> None:
+        self._any_process()
         advance(self.world.services, key)
+
+    def _any_process(self) -> None:
+        """One of two, which remember each what they saw. Now and then it has just begun, and remembers nothing."""
+        number = self.chance.randrange(len(self.memories))
+        if self.happens(0.1):
+            self.memories[number] = MemoryOfRuns()
+        object.__setattr__(self.world.services, "memory", self.memories[number])
 
     def tick_every_minute(self) -> None:
         with suppress(Died):

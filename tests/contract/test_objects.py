@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from gust.aws.objects import S3Objects
 from gust.errors import Forbidden, NotFound, Unwell
 from gust.services.ports import Objects
 from tests.contract.conftest import Aws
+from tests.contract.given import NOW
 
 
 @pytest.fixture
@@ -52,6 +54,31 @@ def test_content_addressed_objects_are_written_once(objects: Objects) -> None:
     objects.put_once("specs/1.json", b"first")
     objects.put_once("specs/1.json", b"second")
     assert objects.get("specs/1.json") == b"first"
+
+
+@pytest.mark.parametrize("folder", ["specs", "serialized", "sources"])
+def test_what_is_not_what_its_name_says_is_not_there(objects: Objects, folder: str) -> None:
+    key = f"{folder}/{hashlib.sha256(b'true').hexdigest()}.json"
+    objects.put(key, b"true")
+    assert objects.get(key) == b"true"
+    objects.put(key, b"forged")
+    with pytest.raises(NotFound, match="another content than its name says"):
+        objects.get(key)
+
+
+def test_a_file_goes_up_and_comes_down_in_chunks(objects: Objects) -> None:
+    body = bytes(range(256)) * 10_000
+    with TemporaryFile() as file:
+        file.write(body)
+        objects.put_once("large", file)
+    with TemporaryFile() as file:
+        objects.put_once("large", file)
+        objects.download("large", file)
+        file.seek(0)
+        assert file.read() == body
+    assert objects.entries("la")["large"].size == len(body)
+    with TemporaryFile() as file, pytest.raises(NotFound):
+        objects.download("nowhere", file)
 
 
 def test_a_list_tells_the_hash_of_the_content(objects: Objects) -> None:
@@ -100,9 +127,10 @@ def refusal(code: str, status: int) -> ClientError:
 
 
 def test_every_page_of_a_list_is_read(aws: Aws, bucket: str) -> None:
+    first, second = ({"Key": key, "ETag": f'"{tag}"', "Size": 1, "LastModified": NOW} for key, tag in ("a1", "b2"))
     pages = [
-        {"Contents": [{"Key": "a", "ETag": '"1"'}], "IsTruncated": True, "NextContinuationToken": "t"},
-        {"Contents": [{"Key": "b", "ETag": '"2"'}], "IsTruncated": False},
+        {"Contents": [first], "IsTruncated": True, "NextContinuationToken": "t"},
+        {"Contents": [second], "IsTruncated": False},
     ]
     wire = Wire(aws.s3, list_objects_v2=pages)
     assert S3Objects(bucket, wire).list("") == {"a": "1", "b": "2"}

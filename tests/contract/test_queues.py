@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from gust.aws.memory import MemoryQueues
-from gust.aws.queues import SqsQueues
+from gust.aws.queues import COMES_BACK_AFTER, HIDDEN_FOR, Receipt, SqsQueues
 from gust.errors import Unwell
 from gust.model.workload import ConnectionTestWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
 from tests.contract.conftest import Aws
@@ -57,6 +58,12 @@ class Wire:
         return self._answer(arguments)
 
     def send_message(self, **arguments: Any) -> Any:
+        return self._answer(arguments)
+
+    def get_queue_attributes(self, **arguments: Any) -> Any:
+        return self._answer(arguments)
+
+    def change_message_visibility(self, **arguments: Any) -> Any:
         return self._answer(arguments)
 
     def _answer(self, arguments: dict[str, Any]) -> Any:
@@ -174,6 +181,15 @@ def test_a_queue_that_does_not_exist_is_our_bug() -> None:
         sqs(Wire([missing])).wake(WakeDag(dag_id="etl", at=NOW))
 
 
+@pytest.mark.parametrize(("waiting", "is_busy"), [("0", False), ("3", True)])
+def test_messages_that_wait_for_a_worker_are_a_backlog(waiting: str, is_busy: bool) -> None:
+    assert sqs(Wire([{"Attributes": {"ApproximateNumberOfMessages": waiting}}])).has_backlog() is is_busy
+
+
+def test_where_sqs_does_not_say_there_may_be_a_backlog() -> None:
+    assert sqs(Wire([refusal("RequestThrottled", 403)])).has_backlog()
+
+
 @pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (-5, 0), (0.01, 1), (59.0, 59), (900, 900), (100_000, 900)])
 def test_delays_are_whole_seconds_and_never_too_long(delay: float, seconds: int) -> None:
     wire = Wire()
@@ -181,6 +197,52 @@ def test_delays_are_whole_seconds_and_never_too_long(delay: float, seconds: int)
     sqs(wire).send_triggers([a_trigger(1)], delay=delay)
     assert wire.sent[0]["DelaySeconds"] == seconds
     assert wire.sent[1]["Entries"][0]["DelaySeconds"] == seconds
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+
+
+def a_receipt(client: Any, *, queue_url: str = "tasks", handle: str = "AQEB", received: int = 1) -> Receipt:
+    record = {"receiptHandle": handle, "attributes": {"ApproximateReceiveCount": str(received)}}
+    return Receipt.of(record, client, queue_url)
+
+
+def test_a_message_comes_again_when_its_receiver_no_longer_hides_it(aws: Aws, queue_url: str) -> None:
+    """As Lambda's poller receives it: hidden for longer than a function may run."""
+    aws.sqs.send_message(QueueUrl=queue_url, MessageBody="{}")
+    received = partial(aws.sqs.receive_message, QueueUrl=queue_url, VisibilityTimeout=960)
+    (first,) = received()["Messages"]
+    receipt = a_receipt(aws.sqs, queue_url=queue_url, handle=first["ReceiptHandle"])
+    assert receipt.hide()
+    assert "Messages" not in received()
+    assert receipt.hide(0)
+    (again,) = received()["Messages"]
+    assert again["MessageId"] == first["MessageId"]
+
+
+def test_a_message_is_hidden_for_a_minute_unless_told_otherwise() -> None:
+    wire = Wire()
+    for seconds in (HIDDEN_FOR, 0.2, -1, 10**9):
+        assert a_receipt(wire).hide(seconds)
+    assert a_receipt(wire).hide()
+    assert [sent["VisibilityTimeout"] for sent in wire.sent] == [60, 1, 0, 43_200, 60]
+    assert {(sent["QueueUrl"], sent["ReceiptHandle"]) for sent in wire.sent} == {("tasks", "AQEB")}
+
+
+def test_a_message_that_fails_again_and_again_comes_back_ever_later() -> None:
+    wire = Wire()
+    for received in range(1, 8):
+        a_receipt(wire, received=received).give_back()
+    assert COMES_BACK_AFTER == (5, 10, 20, 40, 60)
+    assert [sent["VisibilityTimeout"] for sent in wire.sent] == [*COMES_BACK_AFTER, 60, 60]
+
+
+@pytest.mark.parametrize(
+    "error", [refusal("ReceiptHandleIsInvalid", 400), EndpointConnectionError(endpoint_url="x")], ids=["gone", "away"]
+)
+def test_a_message_that_sqs_does_not_hide_harms_nobody(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    assert not a_receipt(Wire([error])).hide(60)
+    assert "does not hide a message for 60 seconds" in caplog.text
 
 
 # --- the twin ---------------------------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from gust.errors import AlreadyExists, Stale, StaleDag
+from gust.errors import AlreadyExists, Invalid, Stale, StaleDag
+from gust.model.asset import Asset
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import DagVersion
+from gust.model.watcher import Watcher
 from gust.services.ports import Store
 from tests.contract.given import NOW, a_dag, at, given_dag, given_running_run
 
@@ -243,3 +245,24 @@ def test_the_last_sign_of_life_counts(store: Store) -> None:
     store.set_alive("triggerer", at(1))
     store.set_alive("scheduler", at(2))
     assert store.last_alive() == {"scheduler": at(2), "triggerer": at(1)}
+
+
+def test_what_no_item_holds_is_refused(store: Store) -> None:
+    huge = "x" * 420_000
+    problem = ImportProblem(
+        import_error_id=7, filename="a.py", bundle_name="dags-folder", stack_trace=huge, timestamp=NOW
+    )
+    watcher = Watcher(watcher_id="w", classpath="c", wanted_by=(huge,))
+    for write in (
+        lambda: store.put_import_problem(problem),
+        lambda: store.put_dag(None, replace(a_dag("etl"), description=huge)),
+        lambda: store.put_source_file(
+            SourceFile(relative_path="a.py", bundle_name="dags-folder", fingerprint="f", imports=(huge,))
+        ),
+        lambda: store.put_warning(DagWarning(dag_id="etl", warning_type="w", message=huge, timestamp=NOW)),
+        lambda: store.put_asset(Asset(name="a", uri="u", extra={"x": huge})),
+        lambda: store.put_asset(Asset(name="a", uri="u" * 1100)),
+        lambda: store.put_watcher(None, watcher),
+    ):
+        with pytest.raises(Invalid):
+            write()

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from gust.errors import StaleHITLDetail, StaleTaskInstance
+from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.hitl import HITLAnswer, HITLDetail, ParkedQuestion, parked
 from gust.model.keys import TaskInstanceKey
+from gust.model.pool import Pool
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.decide import decide
 from gust.scheduling.transition import answer, await_input
 from gust.services.ports import Store
-from tests.contract.given import NOW, a_run, at, given_run, given_running_instance
+from tests.contract.given import NOW, a_run, at, given_dag, given_run, given_running_instance, given_running_run
 
 KEY = a_run().key.task_instance("extract")
 
@@ -232,3 +235,29 @@ def test_deleting_does_not_bring_the_state_back(store: Store) -> None:
     stored = store.get_instance(KEY)
     assert stored is not None
     assert stored.state is TaskInstanceState.AWAITING_INPUT
+
+
+def test_a_question_whose_time_is_up_is_answered_where_its_task_waits_for_slots_next(store: Store) -> None:
+    """One decision resumes it and has it stand in the line of its pool: one write, which must answer the question too."""
+    given_dag(store)
+    run = given_running_run(store)
+    question = a_question()
+    store.put_hitl_detail(question)
+    waits = awaiting(given_running_instance(store), question)
+    store.move(waits)
+
+    task = TaskSpec(task_id="extract", pool="p")
+    spec = DagSpec(dag_id=run.dag_id, timetable=TimetableSpec(type="x"), tasks={"extract": task})
+    pools = {"p": Pool(name="p", slots=1)}
+    stored = {("extract", -1): waits.after}
+    decision = decide(spec, run, stored, now=at(61), pools=pools)
+    assert store.move_all((*decision.transitions, *decision.waiting)) == []
+
+    answered = store.get_hitl_detail(KEY)
+    assert answered is not None
+    assert answered.answer == HITLAnswer(chosen_options=["no"], params_input={"n": 3, "m": 1}, responded_at=at(61))
+    waiting = store.get_instance(KEY)
+    assert waiting is not None
+    assert (waiting.state, waiting.waits_for) == (TaskInstanceState.SCHEDULED, "pool:p")
+    with pytest.raises(StaleHITLDetail):
+        store.answer_hitl_detail(KEY, 1, YES, seen=waiting)

@@ -48,6 +48,9 @@ def test_a_run_is_read_as_it_was_written(store: Store) -> None:
         clear_number=2,
         due_at=at(60),
         reason="waits",
+        held_by="me",
+        held_until=at(30),
+        edit='{"action": "Clear"}',
         last_scheduling_decision=at(1),
     )
     store.create_run(run)
@@ -347,6 +350,18 @@ def test_a_run_leaves_the_due_index_when_it_finishes(store: Store) -> None:
     finished = store.get_run(seen.key)
     assert finished is not None
     assert finished.due_at is None
+
+
+def test_a_run_that_has_ended_is_due_while_an_edit_of_it_is_not_done(store: Store) -> None:
+    given_dag(store)
+    run = given_running_run(store)
+    ended = replace(run, state=SUCCESS, due_at=None)
+    store.finish_run(run, ended)
+    pending = replace(ended, held_by="me", edit="{}", due_at=at(60))
+    store.update_run(ended, pending)
+    assert [key for key, _ in store.due_runs(at(60))] == [run.key]
+    store.update_run(pending, replace(pending, edit=None, due_at=None))
+    assert list(store.due_runs(at(60))) == []
 
 
 def test_the_end_of_a_run_that_pauses_its_dag(store: Store) -> None:

@@ -193,6 +193,7 @@ def test_a_try_that_ends_is_kept(store: Store) -> None:
     store.move(transition(again.after, state=S.UP_FOR_RETRY))
     store.move(transition(second, keeps_try=True, state=S.SCHEDULED, try_number=3))
     assert store.list_tries(first.key) == [again.finished_try, replace(second, state=S.FAILED)]
+    assert store.tries_of_run(first.key.run) == {(first.task_id, first.map_index): store.list_tries(first.key)}
     current = store.get_instance(first.key)
     assert current is not None
     assert current.try_number == 3
@@ -288,3 +289,7 @@ def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     given = given_instance(store, an_instance("extract", state=S.QUEUED))
     assert store.get_instance_and_run(key) == (given, store.get_run(run.key))
     assert store.get_instance_and_run(replace(key, run_id="other")) == (None, None)
+    both = [("extract", -1), ("load", 3)]
+    assert store.get_run_and_instances(run.key, both) == (store.get_run(run.key), {("extract", -1): given})
+    assert store.get_run_and_instances(run.key, []) == (store.get_run(run.key), {})
+    assert store.get_run_and_instances(replace(run.key, run_id="other"), both) == (None, {})

@@ -129,3 +129,29 @@ def test_what_is_given_is_not_shared(store: Store) -> None:
     assert again is not None
     assert again.value == {"a": [1]}
     assert again.timestamp == at(0)
+
+
+def test_what_a_later_dispatch_pushed_is_neither_replaced_nor_deleted_by_an_earlier_one(store: Store) -> None:
+    key = an_instance().key
+    store.put_xcom(an_xcom("first", dispatch_count=1))
+    store.put_xcom(an_xcom("second", dispatch_count=2))
+    with pytest.raises(StaleTaskInstance):
+        store.put_xcom(an_xcom("late", dispatch_count=1))
+    with pytest.raises(StaleTaskInstance):
+        store.delete_xcom(key, "return_value", dispatch_count=1)
+    assert store.get_xcom(key, "return_value") == an_xcom("second", dispatch_count=2)
+    store.put_xcom(an_xcom("by a person"))
+    store.delete_xcom(key, "return_value", dispatch_count=2)
+    store.delete_xcom(key, "return_value", dispatch_count=2)
+    assert store.get_xcom(key, "return_value") is None
+
+
+def test_a_length_is_noted_for_the_dispatch_that_runs(store: Store) -> None:
+    current = given_running_instance(store)
+    with pytest.raises(StaleTaskInstance):
+        store.put_xcom(an_xcom([1], mapped_length=1, dispatch_count=current.dispatch_count - 1))
+    assert store.get_instance(current.key) == current
+    store.put_xcom(an_xcom([1], mapped_length=1, dispatch_count=current.dispatch_count))
+    noted = store.get_instance(current.key)
+    assert noted is not None
+    assert noted.xcom_lengths == {"return_value": 1}

@@ -15,6 +15,7 @@ from copy import deepcopy
 from pathlib import Path
 
 from tests.differential import alone  # noqa: F401 - settings, before Airflow is imported
+from tests.differential.gust_side import GustSide
 from tests.differential.plan import Case
 from tests.differential.play import Stage
 
@@ -60,6 +61,7 @@ def play(cases: int, seed: int, *, keep: Path, most: int) -> int:
         if differ >= most:
             break
     print("seen:", ", ".join(f"{count} {state}" for state, count in seen.most_common()))
+    print("quick looks:", ", ".join(f"{count} {told.name}" for told, count in GustSide.quick_looks.most_common()))
     print(f"seed {seed}: {number + 1} cases, {steps} steps, {differ} differ, {time.monotonic() - begun:.0f} s")
     return 1 if differ else 0
 

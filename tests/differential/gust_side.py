@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
@@ -17,12 +18,17 @@ from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
+from gust.scheduling.decision import Decision, SendTask
+from gust.scheduling.quick_look import SUCCEEDED, Change
 from gust.scheduling.run_view import RunView
-from gust.services.advance import advance
+from gust.scheduling.transition import Transition
+from gust.services.advance import advance, decide_on
 from gust.services.clear_task_instances import Clear, clear_task_instances
 from gust.services.clock import ManualClock
 from gust.services.context import Services
+from gust.services.follow import Told, quick_look
 from gust.services.pause_dag import set_paused
+from gust.services.ports import RunState
 from gust.services.push_xcom import push_xcom
 from gust.services.report_task_instance import (
     report_deferral,
@@ -43,18 +49,34 @@ from tests.differential.plan import Case, Event
 from tests.differential.worker import cleared, mapped_over, run_id, skips
 
 
+class Stream(MemoryStore):
+    """Notes what others than the scheduler write, as the table's stream tells of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: dict[DagRunKey, list[Transition]] = {}
+
+    def move(self, transition: Transition) -> None:
+        super().move(transition)
+        self.records.setdefault(transition.after.key.run, []).append(transition)
+
+
 class GustSide:
+    quick_looks: ClassVar[Counter[Told]] = Counter()
+    """Of all cases: what quick looks told."""
+
     def begin(self, case: Case, spec: DagSpec, serialized: dict[str, Any]) -> None:
         self.case, self.spec = case, spec
         self.clock = ManualClock(FIRST_RUN + timedelta(days=10))
         self.services = Services(
-            store=MemoryStore(),
+            store=(store := Stream()),
             objects=MemoryObjects(),
             queues=MemoryQueues(),
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type] # nobody reads them here
         )
+        self.stream = store
         key = f"specs/{hash(spec.model_dump_json())}.json"
         self.services.objects.put(key, spec.model_dump_json().encode())
         dag = Dag(
@@ -92,15 +114,55 @@ class GustSide:
     # --- the scheduler ------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Everybody is woken until nothing moves: the table's stream and the wakes queue, in one."""
+        """Everybody is woken until nothing moves: the table's stream and the wakes queue, in one. Where all records of a run
+        tell of successes, they are followed first, by quick looks where that is possible."""
         seen = self._snapshot()
+        records, self.stream.records = self.stream.records, {}
+        for key, moves in records.items():
+            if moves and all(moved.edge in (SUCCEEDED, "start") for moved in moves):
+                ends = [moved.after for moved in moves if moved.edge == SUCCEEDED]
+                self._follow(key, [Change(i.task_id, i.map_index, SUCCEEDED, i.dispatch_count) for i in ends])
         while True:
             for number in range(self.case.runs):
                 advance(self.services, self._run_key(number))
             now = self._snapshot()
             if now == seen:
-                return
+                break
             seen = now
+        self.stream.records.clear()  # what is left the scheduler has written itself
+
+    def _follow(self, key: DagRunKey, changes: list[Change]) -> None:
+        """All in one batch, or one after the other: whatever was told, a full look finds nothing more to do."""
+        batches = [changes] if len(changes) % 2 else [[change] for change in changes[::-1]]
+        for batch in batches:
+            before, expected = self._full_look(key)
+            told = quick_look(self.services, key, batch)
+            self.quick_looks[told] += 1
+            if told is Told.LOOK:
+                advance(self.services, key)
+            elif len(batches) == 1:
+                self._check(told, before, expected, self._full_look(key)[0])
+        if changes:
+            state, left = self._full_look(key)
+            self._check(Told.NOTHING, state, left, state)
+
+    def _full_look(self, key: DagRunKey) -> tuple[RunState, Decision]:
+        state = self.services.store.load_run(key)
+        dag, pools = self.services.store.get_dag_and_pools(key.dag_id, ["default_pool"])
+        assert state is not None
+        assert dag is not None
+        if state.run.is_finished or dag.is_paused:
+            return state, Decision()
+        return state, decide_on(self.services, state, dag, pools, now=self.clock.now())
+
+    def _check(self, told: Told, before: RunState, full: Decision, after: RunState) -> None:
+        """The full look says the same as the quick one."""
+        assert (full.transitions, full.stopped, full.waiting) == ((), (), ()), (told, full)
+        assert full.run is None or not full.run.is_finished, (told, full)
+        sent = {(e.instance.task_id, e.instance.map_index) for e in full.effects if isinstance(e, SendTask)}
+        assert len(sent) == len(full.effects), (told, full)
+        moved = {key for key, instance in after.instances.items() if instance != before.instances.get(key)}
+        assert sent == moved, (told, full)
 
     def _snapshot(self) -> Picture:
         return self.picture()

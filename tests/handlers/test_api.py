@@ -151,9 +151,12 @@ def test_long_answers_are_compressed_for_those_who_can_read_it(handler: LambdaHa
 def test_an_answer_that_lambda_could_not_return_is_refused_with_the_reason(
     handler: LambdaHandler, store: MemoryStore
 ) -> None:
-    store.put_dag(None, Dag(dag_id="huge", description="é" * LARGEST_ANSWER))
-    answer = handler(event(rawPath="/api/v2/dags/huge", headers={"accept-encoding": "identity"}), None)
-    assert answer["statusCode"] == 500
+    for number in range(100):
+        store.put_dag(None, Dag(dag_id=f"huge_{number}", description="é" * (LARGEST_ANSWER // 100)))
+    answer = handler(
+        event(rawPath="/api/v2/dags", rawQueryString="limit=100", headers={"accept-encoding": "identity"}), None
+    )
+    assert answer["statusCode"] == 406
     assert "bytes" in json.loads(answer["body"])["detail"]
 
 

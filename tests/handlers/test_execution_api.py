@@ -102,7 +102,9 @@ def test_a_try_starts_and_lives(door: ModuleType, services: Services, queued: Ta
     assert started is not None
     assert (started.state, started.hostname, started.pid) == (S.RUNNING, "2026/03/01/[$LATEST]0123456789abcdef", 17)
 
-    assert door.lambda_handler(event("heartbeat", token), None)["statusCode"] == 204
+    assert door.lambda_handler(event("heartbeat", token), None)["statusCode"] == 403
+    exchanged = answer["headers"]["Refreshed-API-Token"]
+    assert door.lambda_handler(event("heartbeat", exchanged), None)["statusCode"] == 204
     alive = services.store.get_instance(queued.key)
     assert alive is not None
     assert alive.heartbeat_at is not None

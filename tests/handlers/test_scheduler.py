@@ -23,6 +23,7 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.services.create_dag_run import create_dag_run
+from gust.services.settings_read import note_read
 from gust.store import keyspace
 from gust.store.keyspace import TABLE_DEFINITION
 
@@ -125,6 +126,38 @@ def test_a_record_that_is_none_is_dropped(door: ModuleType, keys: Any) -> None:
     assert state_of(door, good) is S.QUEUED
 
 
+def test_a_setting_that_a_file_has_read_has_a_deployment_look(
+    door: ModuleType, queues: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = boto3.client("stepfunctions").create_state_machine(
+        name="deploy",
+        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+        roleArn="arn:aws:iam::123456789012:role/deploy",
+    )["stateMachineArn"]
+    note_read(door.services.store, ["variables/a#b"])
+    records = [
+        {
+            "eventSource": "aws:dynamodb",
+            "dynamodb": {
+                "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}},
+                "SequenceNumber": f"{number:021}",
+            },
+        }
+        for number, key in enumerate(keyspace.setting("variables", name) for name in ("a#b", "unread", "a#b"))
+    ]
+
+    assert door.lambda_handler({"Records": records}, None) == {"batchItemFailures": []}
+
+    sqs = boto3.client("sqs")
+    (wake,) = sqs.receive_message(QueueUrl=queues["wake"], MaxNumberOfMessages=10)["Messages"]
+    deployments = bootstrap.StepFunctionsDeployments(machine, boto3.client("stepfunctions"))
+    monkeypatch.setattr(door, "services", replace(door.services, deployments=deployments))
+    for _ in "twice":
+        assert door.lambda_handler({"Records": [message(wake["Body"], 1)]}, None) == {"batchItemFailures": []}
+    started = boto3.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    assert len([each for each in started if each["name"].startswith("settings-")]) == 1
+
+
 @pytest.mark.parametrize("poison", ["", "{", "[]", '{"kind": "wake_moon"}', '{"kind": "wake_run", "dag_id": 7}'])
 def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str) -> None:
     good = given_run(door, "good")
@@ -136,17 +169,12 @@ def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str)
     assert state_of(door, good) is S.QUEUED
 
 
-def test_a_run_that_fails_again_and_again_is_put_off(door: ModuleType) -> None:
-    """One that stays overdue would make the stack look unwell, and keep `gust local` from starting."""
+def test_a_run_that_fails_of_its_own_is_looked_at_later(door: ModuleType) -> None:
+    """One that stays overdue would make the stack look unwell, and keep `gust local` from starting. The look that comes
+    later is written down, so the message need not come again."""
     bad = given_run(door, "bad", spec_is_lost=True)
     wake = json.dumps({"kind": "wake_run", "dag_id": "bad", "run_id": "r", "at": "2026-03-01T00:00:00Z"})
-    run = door.services.store.get_run(bad)
     now = door.services.clock.now()
 
-    assert door.lambda_handler({"Records": [message(wake, 1)]}, None)["batchItemFailures"]
-    assert door.services.store.get_run(bad).due_at == run.due_at, "what failed once is tried again by the next tick"
-
-    run = door.services.store.get_run(bad)
-    door.services.store.update_run(run, replace(run, due_at=now - timedelta(minutes=3)))
-    assert door.lambda_handler({"Records": [message(wake, 1)]}, None)["batchItemFailures"]
-    assert door.services.store.get_run(bad).due_at > now + timedelta(minutes=9)
+    assert door.lambda_handler({"Records": [message(wake, 1)]}, None) == {"batchItemFailures": []}
+    assert door.services.store.get_run(bad).due_at > now + timedelta(seconds=55)

@@ -70,7 +70,7 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
         with _postgres(home / "postgres") as database:
             variables = {
                 **of_a_user(),
-                **_settings(home, dags, port, database, parallelism),
+                **settings(home, dags, port, database, parallelism),
                 **(environment or {}),
                 "PATH": f"{python.parent}:{os.environ['PATH']}",
             }
@@ -99,7 +99,8 @@ def free_port() -> int:
         return port
 
 
-def _settings(home: Path, dags: Path, port: int, database: str, parallelism: int) -> dict[str, str]:
+def settings(home: Path, dags: Path, port: int, database: str, parallelism: int) -> dict[str, str]:
+    """Where this Airflow stands, and how fast it looks: what DAGs mean is left at Airflow's defaults (docs/oracle.md)."""
     url = f"http://127.0.0.1:{port}"
     return {
         "AIRFLOW_HOME": str(home),
@@ -109,7 +110,6 @@ def _settings(home: Path, dags: Path, port: int, database: str, parallelism: int
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(dags.resolve() / "plugins"),
         "AIRFLOW__CORE__PARALLELISM": str(parallelism),
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -117,7 +117,6 @@ def _settings(home: Path, dags: Path, port: int, database: str, parallelism: int
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
     }
 
 

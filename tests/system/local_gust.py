@@ -97,6 +97,11 @@ class AnyAirflow:
             lambda: self.import_errors().get(filename), within, lambda: f"no import error, but {self.import_errors()}"
         )
 
+    def await_variable(self, key: str, *, within: float = PATIENCE) -> str:
+        """Its value, once a task or a callback has stored it."""
+        path = f"/api/v2/variables/{quote(key)}"
+        return str(self._await(lambda: self._find(path), within, lambda: f"no variable {key}")["value"])
+
     def await_state(
         self,
         dag_id: str,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 from gust.local import processes
 from gust.local.checkpoint import Checkpoints
 from gust.services.deployment_turn import LEASE
-from tests.system.local_gust import ROOT, LocalGust
+from tests.system.local_gust import ROOT, AnyAirflow, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -45,6 +46,39 @@ CHAIN = """
 
     chain()
 """
+
+
+SENSORS = """
+    import pathlib
+    from datetime import datetime
+    from airflow.sdk import dag, task
+
+    FREED = pathlib.Path("{freed}")
+
+    @dag(schedule=None, start_date=datetime(2026, 1, 1))
+    def starving():
+        @task.sensor(poke_interval=1, mode="poke")
+        def waits(number):
+            return FREED.exists()
+
+        @task(priority_weight=1)
+        def frees():
+            FREED.touch()
+
+        waits.override(priority_weight=9).expand(number=list(range({number})))
+        frees()
+
+    starving()
+"""
+
+
+def test_sensors_do_not_starve_the_task_that_frees_them(gust: LocalGust, tmp_path: Path) -> None:
+    """More of them than two per processor, and before it in the queue."""
+    number = 2 * (os.cpu_count() or 1) + 1
+    gust.upload("starving.py", SENSORS.format(freed=tmp_path / "freed", number=number))
+    gust.await_dag("starving")
+    run_id = gust.trigger("starving")
+    gust.await_state("starving", run_id, "success", within=180)
 
 
 def test_a_saved_file_shows_an_edit_shows_and_a_deleted_one_goes(gust: LocalGust) -> None:
@@ -96,6 +130,42 @@ def test_what_was_done_is_on_disk_within_ten_seconds(own_gust: LocalGust) -> Non
     own_gust.start()
 
     assert own_gust.run("chain", "kept")["state"] in {"queued", "running", "success"}
+
+
+WAITS = """
+    import pathlib, time
+    from airflow.sdk import DAG
+
+    while not pathlib.Path("{gate}").exists():
+        time.sleep(0.1)
+    with DAG("waits_to_be_parsed", schedule=None):
+        pass
+"""
+
+
+def test_a_folder_that_is_still_parsed_lets_people_in_and_what_was_parsed_stays(
+    own_gust: LocalGust, tmp_path: Path
+) -> None:
+    """The second file is not parsed before the first stack has ended."""
+    gate = tmp_path / "gate"
+    AnyAirflow.upload(own_gust, "a_quick.py", "from airflow.sdk import DAG\nwith DAG('quick', schedule=None): pass\n")
+    AnyAirflow.upload(own_gust, "b_waits.py", WAITS.format(gate=gate))
+    own_gust.start()
+    assert own_gust.api.call("GET", "/api/v2/monitor/health")["dag_processor"]["status"] == "unhealthy"
+    _wait_until(lambda: '"parsing":"b_waits.py"' in _progress(own_gust), within=120)
+    own_gust.stop()
+    stopped = datetime.now(UTC).isoformat()
+
+    gate.touch()
+    own_gust.start()
+
+    assert own_gust.await_dag("waits_to_be_parsed", within=120)["last_parsed_time"] > stopped
+    assert own_gust.await_dag("quick")["last_parsed_time"] < stopped
+
+
+def _progress(gust: LocalGust) -> str:
+    objects = gust.services().objects
+    return "".join(objects.get(key).decode() for key in objects.list("parses/") if not key.endswith("/plan.json"))
 
 
 def test_an_orderly_stop_leaves_no_process_and_everything_in_place(own_gust: LocalGust) -> None:

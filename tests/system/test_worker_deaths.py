@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -173,6 +174,42 @@ def test_a_worker_that_is_killed_with_its_environment_costs_one_try(gust: LocalG
     )  # 60 s of silence, up to 15 s until somebody looks; twice that on a busy machine
 
 
+MANY = """
+    import os
+    from datetime import datetime, timedelta
+    from pathlib import Path
+    from airflow.sdk import dag, task, get_current_context
+
+    @dag(schedule=None, start_date=datetime(2026, 1, 1))
+    def many():
+        @task(retries=2, retry_delay=timedelta(seconds=1))
+        def one(number):
+            context = get_current_context()
+            with (Path(context["dag_run"].conf["folder"]) / "executions").open("a") as executions:
+                executions.write(f"{context['ti'].try_number} {os.getpid()} {os.getppid()}\\n")
+
+        one.expand(number=list(range(60)))
+
+    many()
+"""
+
+
+def test_all_workers_killed_at_once_cost_a_minute_or_two(gust: LocalGust, tmp_path: Path) -> None:
+    """Most of them have a message in hand and have started nothing: nothing but the message tells of these."""
+    gust.upload("many.py", MANY)
+    gust.await_dag("many", within=240)
+    run_id = gust.trigger("many", conf={"folder": str(tmp_path)})
+    for _ in range(3):
+        environments = {environment for _, _, environment in await_executions(tmp_path, 4)}
+        for environment in environments:
+            with suppress(ProcessLookupError):
+                os.kill(environment, signal.SIGKILL)
+    killed = time.monotonic()
+    gust.await_state("many", run_id, "success", within=400)
+    print(f"the run succeeded {time.monotonic() - killed:.0f} s after the last kill")
+    assert time.monotonic() - killed < 240  # a minute, up to 15 s until somebody looks; twice that on a busy machine
+
+
 def test_messages_that_come_twice_start_nothing_twice(gust: LocalGust, tmp_path: Path) -> None:
     gust.upload("duplicates.py", HELD.format(dag_id="duplicates"))
     gust.await_dag("duplicates")
@@ -235,7 +272,7 @@ def await_drained(gust: LocalGust, held: int) -> None:
 
 
 def held_messages(gust: LocalGust) -> int:
-    """Those with workers, also with such as were killed: they come back after 16 minutes."""
+    """Those with workers, also with such as were killed."""
     return queue_attribute(gust, "ApproximateNumberOfMessagesNotVisible")
 
 

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from gust import bootstrap
+from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -95,11 +98,34 @@ def test_a_message_stays_hidden_longer_than_its_function_may_run(resources: Reso
         assert queue["Properties"]["VisibilityTimeout"] > function["Properties"]["Timeout"], name
 
 
+def test_a_worker_can_hide_its_message_and_failing_does_not_use_it_up(resources: Resources) -> None:
+    """What fails comes again after seconds: few receives would be over before a service is well again."""
+    assert resources["WorkerFunction"]["Properties"]["Environment"]["Variables"]["GUST_TASK_QUEUE_URL"]
+    (hides,) = [s for s in statements(resources["WorkerRole"]) if "sqs:ChangeMessageVisibility" in as_list(s["Action"])]
+    assert logical_id(hides["Resource"]) == "TasksQueue"
+    receives = resources["TasksQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"]
+    assert sum(COMES_BACK_AFTER[min(n, len(COMES_BACK_AFTER) - 1)] for n in range(receives)) > 300
+
+
+def test_who_invokes_a_function_is_neither_more_nor_less_patient_than_it_must_be(resources: Resources) -> None:
+    """A question that is asked again while it is being answered is worked off twice at a time."""
+    with_execution_api = bootstrap.PATIENCE_WITH_EXECUTION_API.read_timeout
+    assert with_execution_api > resources["ExecutionApiFunction"]["Properties"]["Timeout"]
+    with_parser = bootstrap.PATIENCE_WITH_PARSER
+    assert with_parser.retries["total_max_attempts"] == 1
+    for asks in ("ApiFunction", "ExecutionApiFunction", "SchedulerFunction", "DagProcessorFunction"):
+        assert with_parser.read_timeout + with_parser.connect_timeout < resources[asks]["Properties"]["Timeout"], asks
+
+
 def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:
     """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
-        if resources[logical_id(mapping["Properties"]["EventSourceArn"])]["Type"] == "AWS::SQS::Queue":
-            assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
+        source = resources[logical_id(mapping["Properties"]["EventSourceArn"])]
+        if (
+            source["Type"] != "AWS::SQS::Queue" or mapping["Properties"]["BatchSize"] >= 1000
+        ):  # few invocations, however many
+            continue
+        assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
 
 
 @pytest.mark.parametrize(("function", "role"), RUNS_STRANGERS_CODE.items())
@@ -111,6 +137,17 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
     assert not {"sqs:SendMessage", "s3:DeleteObject"} & allowed
     names = resources[function]["Properties"]["Environment"]["Variables"]
     assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & set(names)
+
+
+@pytest.mark.parametrize("function", RUNS_STRANGERS_CODE)
+def test_links_that_users_code_makes_lead_to_the_api_or_to_the_domain_before_it(
+    source: dict[str, Any], function: str
+) -> None:
+    api = {"Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    variables = source["Resources"][function]["Properties"]["Environment"]["Variables"]
+    assert variables["AIRFLOW__API__BASE_URL"] == {"Fn::If": ["HasBaseUrl", {"Ref": "BaseUrl"}, api]}
+    assert source["Outputs"]["ApiUrl"]["Value"] == api
+    assert "ApiFunction" not in json.dumps(source["Resources"]["HttpApi"]), "else each would wait for the other"
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -134,10 +171,35 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
     }
 
 
+def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Resources) -> None:
+    invoked = [s["Resource"] for s in statements(resources["ParseRole"]) if s["Action"] == "lambda:InvokeFunction"]
+    assert [logical_id(arn) for arn in invoked] == ["ExecutionApiFunction"]
+    assert resources["ExecutionApiFunction"]["Properties"]["FunctionName"] == {
+        "Fn::Sub": "${AWS::StackName}-execution-api"
+    }
+
+
+@pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
+def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
+    """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
+    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
+    assert disk > 3 * LARGEST_FOLDER
+
+
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
-    writes = [s for s in statements(resources["ParseRole"]) if "s3:PutObject" in as_list(s["Action"])]
-    prefixes = {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for s in writes for resource in s["Resource"]}
-    assert prefixes == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+    assert prefixes_of(resources["ParseRole"], "s3:PutObject") == {"parses/*", "specs/*", "serialized/*", "sources/*"}
+
+
+def test_the_parser_replaces_nothing_that_lies_under_a_hash(resources: Resources) -> None:
+    """A DAG file that has the parser's credentials must not change what has been activated."""
+    conditions = {
+        resource["Fn::Sub"].removeprefix("${Bucket.Arn}/"): statement.get("Condition")
+        for statement in statements(resources["ParseRole"])
+        if "s3:PutObject" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+    only_new = {"Null": {"s3:if-none-match": "false"}}
+    assert conditions == {"parses/*": None, "specs/*": only_new, "serialized/*": only_new, "sources/*": only_new}
 
 
 def test_the_parser_reads_neither_results_of_tasks_nor_what_is_on_its_way_to_them(resources: Resources) -> None:
@@ -169,6 +231,7 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
+        "DagProcessorRole": {"SigningSecret"},  # signs the parser's token
         "KeyRotationRole": {"SigningSecret"},
     }
 
@@ -262,6 +325,47 @@ def test_the_table_is_the_one_that_the_store_speaks_to(resources: Resources) -> 
     assert table["TimeToLiveSpecification"] == {"AttributeName": TTL_ATTRIBUTE, "Enabled": True}
 
 
+def test_lambda_lets_those_functions_loop_that_call_each_other_in_circles_and_no_others(resources: Resources) -> None:
+    """A message of a chain that has come to a function some sixteen times is dropped, unless the function allows it."""
+    calls = {name: called_by(resources, name) for name, _ in of_type(resources, "AWS::Lambda::Function")}
+    in_a_loop = {name for name in calls if name in reached(calls, calls[name])}
+    # Who is called from a loop is called at each turn, in the same chain.
+    meant = in_a_loop | reached(calls, in_a_loop)
+    allowed = {
+        name
+        for name, function in of_type(resources, "AWS::Lambda::Function")
+        if function["Properties"].get("RecursiveLoop") == "Allow"
+    }
+    assert {"SchedulerFunction", "TriggererFunction", "ExecutionApiFunction", "WorkerFunction"} <= in_a_loop
+    assert allowed == meant
+
+
+def called_by(resources: Resources, name: str) -> set[str]:
+    """The functions that it may invoke, or whose queues it may send to. (What comes out of the table's stream begins a new
+    chain, and no function may write where uploads are noticed.)"""
+    role = resources[logical_id(resources[name]["Properties"]["Role"])]
+    mapped = {
+        logical_id(mapping["Properties"]["EventSourceArn"]): mapping["Properties"]["FunctionName"]["Ref"]
+        for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
+    }
+    called: set[str] = set()
+    for statement in statements(role):
+        for resource in as_list(statement["Resource"]):
+            if "lambda:InvokeFunction" in as_list(statement["Action"]):
+                called.add(logical_id(resource))
+            if "sqs:SendMessage" in as_list(statement["Action"]):
+                called |= {mapped[queue] for queue in [logical_id(resource)] if queue in mapped}
+    return called
+
+
+def reached(calls: dict[str, set[str]], names: set[str]) -> set[str]:
+    found: set[str] = set()
+    while names := names - found:
+        found |= names
+        names = {called for name in names for called in calls[name]}
+    return found
+
+
 def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
     billed_by_the_hour = (
         "AWS::EC2::",
@@ -289,7 +393,31 @@ def test_the_routes_that_check_signatures_are_those_whose_signers_are_believed(s
         route["Properties"]["RouteKey"]: route["Properties"]["AuthorizationType"]
         for _, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route")
     }
-    assert routes == {"$default": "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+    assert routes == {"$default": "NONE", STATIC_FILES: "NONE"} | dict.fromkeys(SIGNED_ROUTES, "AWS_IAM")
+
+
+STATIC_FILES = "GET /static/{proxy+}"
+
+
+def test_what_anybody_may_ask_of_the_api_has_a_price_limit(resources: Resources, source: dict[str, Any]) -> None:
+    stage = resources["HttpApiStage"]["Properties"]
+    for settings in (stage["DefaultRouteSettings"], stage["RouteSettings"][STATIC_FILES]):
+        assert settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"]
+    dollars_a_gigabyte, largest = 0.09, 0.0021
+    rate = stage["RouteSettings"][STATIC_FILES]["ThrottlingRateLimit"]
+    assert rate * largest * 3600 * dollars_a_gigabyte < 10
+    assert (
+        "StaticFilesRoute" in source["Resources"]["HttpApiStage"]["DependsOn"]
+    )  # else CloudFormation knows no such route
+    assert source["Parameters"]["ApiConcurrency"]["Default"] == 0  # a new account has none to reserve
+
+
+def test_every_request_leaves_a_line_without_what_is_secret_in_its_query(resources: Resources) -> None:
+    log = resources["HttpApiStage"]["Properties"]["AccessLogSettings"]
+    assert logical_id(log["DestinationArn"]) == "AccessLogs"
+    line = json.loads(log["Format"])
+    assert {"time", "ip", "signer", "method", "path", "status"} <= line.keys()
+    assert "querystring" not in log["Format"].lower()
 
 
 def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:
@@ -318,6 +446,10 @@ def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def logical_id(arn: dict[str, Any]) -> str:
+    if "Fn::Sub" in arn:  # by its name, where two refer to each other
+        return (
+            "".join(part.capitalize() for part in arn["Fn::Sub"].split("${AWS::StackName}-")[1].split("-")) + "Function"
+        )
     return arn["Fn::GetAtt"][0]
 
 
@@ -362,7 +494,8 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
         for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
         if "FilterCriteria" in mapping["Properties"]
     )
-    patterns = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in mapping["FilterCriteria"]["Filters"]]
+    records = [json.loads(each["Pattern"])["dynamodb"] for each in mapping["FilterCriteria"]["Filters"]]
+    patterns = [record["NewImage"] for record in records if "NewImage" in record]
     edges = {edge for pattern in patterns if "edge" in pattern for edge in pattern["edge"]["S"]}
     assert edges == WOKEN_BY_OTHERS | {GIVEN_BACK, CHANGED, asset_queues.EDGE, EDITED}
 
@@ -370,3 +503,10 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
     made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
     assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE
+
+
+def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources) -> None:
+    """AWS writes a number as text, the emulator does not start the function."""
+    for name, function in of_type(resources, "AWS::Lambda::Function"):
+        told = function["Properties"].get("Environment", {}).get("Variables", {})
+        assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name

@@ -1,22 +1,33 @@
-"""Bundles on a function's disk: fetched and extracted once per version, found again by the next invocation."""
+"""Bundles on a function's disk: fetched and extracted once per version, found again by the next invocation.
+
+Several functions may share a disk (the local stack). Who uses a version holds a shared lock on its lock file, from `fetch`
+until it fetches another one or dies; who extracts a version, or takes it from the disk, holds the lock alone.
+"""
 
 from __future__ import annotations
 
 import compileall
+import errno
+import fcntl
 import os
+import re
 import shutil
 import tempfile
-import time
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from hashlib import sha256
 from pathlib import Path
 from py_compile import PycInvalidationMode
-from typing import Final
+from threading import Lock
+from typing import IO, Final
 from uuid import uuid4
 
 from gust.airflow_bridge.child import run_in_child
-from gust.services.deployment_keys import bundle_key
+from gust.errors import Forbidden, NotFound, Unopenable
+from gust.services.deployment_keys import bundle_key, version_of
 from gust.services.ports import Objects
 
 COMPILES_FOR: Final = 2.0
@@ -24,11 +35,28 @@ COMPILES_FOR: Final = 2.0
 COMPILES_IN: Final = 256 * 2**20
 
 KEPT: Final = 3
-"""Versions that stay at least, the most lately used."""
+"""Versions that stay, the most lately used, while there is room for another one."""
 
-UNUSED_FOR: Final = 1200
-"""Seconds without use before a version may go: longer than an invocation of Lambda can last, because where several
-functions share a disk (the local stack) another one may still be reading it."""
+SPARE: Final = 16 * 1024 * 1024
+"""Bytes of the disk that no bundle takes: what is parsed or run writes something, too."""
+
+_UNREADABLE: Final = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What `zipfile` and the disk raise."""
+
+_HASH: Final = re.compile("[0-9a-f]{64}")
+_CHUNK: Final = 1024 * 1024
+
+_in_use: dict[Path, tuple[str, int]] = {}
+"""By root: the version that this process uses, and the descriptor that holds its lock."""
+_fetching: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +66,138 @@ class BundleFolder:
     objects: Objects
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
 
+    def has(self, version: str) -> bool:
+        """It was fetched before."""
+        return (self.root / version).is_dir()
+
     def fetch(self, version: str) -> Path:
-        """The folder that holds the bundle's files. Raises NotFound where the bucket has no such bundle."""
+        """The folder that holds the bundle's files. It stays until this process fetches another version. Raises Unopenable
+        where the bucket has no such bundle, or it cannot be unpacked here."""
         folder = self.root / version
         try:
-            os.utime(folder)
-        except FileNotFoundError:
-            self._extract(version, folder)
-        self._forget_old(folder)
+            with _fetching:
+                self._use(version)
+                if not folder.is_dir():
+                    self._extract(version, folder)
+                os.utime(folder)
+                self._forget(needed=0)
+        except (NotFound, Forbidden) as error:
+            raise Unopenable(f"Version {version} of the DAGs cannot be read: {error}") from error
+        except _UNREADABLE as error:
+            told = self._told(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise Unopenable(f"Version {version} of the DAGs cannot be unpacked: {told}") from error
         return folder
 
-    def _extract(self, version: str, folder: Path) -> None:
-        """All or nothing: extracted beside, then renamed. Whoever comes second finds it done."""
-        body = self.objects.get(bundle_key(version))
+    def _use(self, version: str) -> None:
+        """Hold the version's lock, and no other's any more."""
+        held = _in_use.get(self.root)
+        if held is not None and held[0] == version:
+            return
         self.root.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{version[:12]}-", dir=self.root))
-        try:
-            with zipfile.ZipFile(BytesIO(body)) as archive:
-                archive.extractall(beside)
-            beside.chmod(0o755)
-            try:
-                beside.rename(folder)
-            except OSError:
-                if not folder.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        descriptor = os.open(self._lock_file(version), os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        _in_use[self.root] = version, descriptor
+        if held is not None:
+            os.close(held[1])
 
-    def _forget_old(self, current: Path) -> None:
-        others = [(used_at(path), path) for path in self.root.iterdir() if path != current]
-        others.sort(reverse=True)
-        oldest_kept = time.time() - UNUSED_FOR
-        for used, path in others[KEPT - 1 :]:
-            if used < oldest_kept:
-                shutil.rmtree(path, ignore_errors=True)
+    def _extract(self, version: str, folder: Path) -> None:
+        """All or nothing: extracted beside, then renamed. Who comes second finds it done."""
+        _, descriptor = _in_use[self.root]
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if folder.is_dir():
+                return
+            beside = self._beside(version)
+            shutil.rmtree(beside, ignore_errors=True)  # of one that died at it
+            with tempfile.TemporaryFile(dir=self.root) as body:
+                self._forget(needed=SPARE)
+                self.objects.download(bundle_key(version), body)
+                with zipfile.ZipFile(body) as archive:
+                    self._forget(needed=SPARE + sum(entry.file_size for entry in archive.infolist()))
+                    beside.mkdir()
+                    try:
+                        check(version, unpack(archive, beside))
+                        beside.rename(folder)
+                    finally:
+                        shutil.rmtree(beside, ignore_errors=True)
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+    def _forget(self, *, needed: int) -> None:
+        """Take versions that no process uses from the disk, the longest unused first: all but `KEPT`, and as many more as
+        hold what is `needed` (bytes). Raises OSError where the disk has no room for that even so."""
+        unused = sorted(self._others(), key=used_at)
+        while unused and (len(unused) >= KEPT or self._free() < needed):
+            self._take_away(unused.pop(0))
+        if needed and (free := self._free()) < needed:
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
+
+    def _others(self) -> list[Path]:
+        version, _ = _in_use[self.root]
+        locks = (path.stem for path in self.root.glob("*.lock"))
+        return [folder for other in locks if other != version and (folder := self.root / other).is_dir()]
+
+    def _take_away(self, folder: Path) -> None:
+        with alone(self._lock_file(folder.name)) as is_unused:
+            if is_unused:
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(self._beside(folder.name), ignore_errors=True)
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def _told(self, error: OSError) -> str:
+        if error.errno != errno.ENOSPC:
+            return f"{type(error).__name__}: {error}"
+        return f"the disk at {self.root.parent} is full ({error.strerror})"
+
+    def _lock_file(self, version: str) -> Path:
+        return self.root / f"{version}.lock"
+
+    def _beside(self, version: str) -> Path:
+        return self.root / f".{version}"
+
+
+@contextmanager
+def alone(lock_file: Path) -> Iterator[bool]:
+    """Whether no process uses the version; none begins to, meanwhile."""
+    descriptor = os.open(lock_file, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def unpack(archive: zipfile.ZipFile, into: Path) -> dict[str, str]:
+    """Path → hash of the content, of all files in it."""
+    hashes: dict[str, str] = {}
+    for entry in archive.infolist():
+        if entry.is_dir():
+            continue
+        file = into / entry.filename
+        if not file.resolve().is_relative_to(into.resolve()):
+            raise ValueError(f"{entry.filename} lies outside of the bundle")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as content, file.open("wb") as copy:
+            hashes[entry.filename] = copied(content, copy)
+    return hashes
+
+
+def copied(content: IO[bytes], copy: IO[bytes]) -> str:
+    digest = sha256()
+    while chunk := content.read(_CHUNK):
+        digest.update(chunk)
+        copy.write(chunk)
+    return digest.hexdigest()
+
+
+def check(version: str, hashes: dict[str, str]) -> None:
+    """A bundle is named by the hash of its content."""
+    if _HASH.fullmatch(version) and version_of(hashes) != version:
+        raise ValueError("its content is another one than its name says")
 
 
 @dataclass(frozen=True, slots=True)

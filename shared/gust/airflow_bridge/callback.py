@@ -11,13 +11,11 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 import traceback
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -27,15 +25,17 @@ import httpx
 import structlog
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
-from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.execution_time import comms, task_runner
 
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, SupervisedTry, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
+from gust.airflow_bridge.supervised import Signs, SupervisedChild
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import Forbidden, NotFound, StaleCallback
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
+from gust.airflow_bridge.trigger import made_trigger
+from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
@@ -49,22 +49,35 @@ LONGEST_OUTPUT: Final = 2_000
 
 
 def run_callback(
-    workload: CallbackWorkload, *, invoke: Invoke, objects: Objects, bundles: BundleFolder, sink: Sink, remaining: float
+    workload: CallbackWorkload,
+    *,
+    invoke: Invoke,
+    objects: Objects,
+    bundles: BundleFolder,
+    sink: Sink,
+    remaining: float,
+    hide: Callable[[], object] = lambda: None,
 ) -> str | None:
     """Claim the callback, run it and report how it ended; returns what went wrong. `remaining`: seconds that the function
-    has left.
+    has left. `hide` is called again and again meanwhile: the message stays hidden from other functions.
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
     transport = LambdaTransport(invoke, objects)
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/callbacks/{workload.id}"
+
+    def claim() -> dict[str, Any]:
+        return dict(client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json())
+
     try:
+        hide()
+        what = claim()
+        # Claimed again and again: a worker that dies is missed soon, and another may claim the callback.
+        signs = Signs(hide=hide, ask=claim)
+        output = _run(workload, what, client, transport, signs, bundles=bundles, sink=sink, remaining=remaining)
         if workload.call is not None:
-            what = {"kind": CallbackKind.HOOK, "ti": None}
-            return _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
-        what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
-        output = _run(workload, what, client, transport, bundles=bundles, sink=sink, remaining=remaining)
+            return output
         client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
@@ -82,6 +95,7 @@ def _run(
     what: Mapping[str, Any],
     client: Client,
     transport: LambdaTransport,
+    signs: Signs,
     *,
     bundles: BundleFolder,
     sink: Sink,
@@ -89,8 +103,8 @@ def _run(
 ) -> str | None:
     try:
         bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return f"Version {workload.bundle_version} of the DAGs cannot be read: {error}"
+    except Unopenable as error:
+        return str(error)
     compat.prepare_callbacks()
     leftovers.adopt_orphans()
     reads, writes = os.pipe()
@@ -106,6 +120,7 @@ def _run(
             target=lambda: _callback_main(workload, what, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT),
             said=Pipe(reads),
+            signs=signs,
         )
         os.close(writes)
         exit_code = process.wait()
@@ -144,32 +159,11 @@ def _logger(sink: Sink, workload: CallbackWorkload, what: Mapping[str, Any]) -> 
 
 
 @attrs.define(kw_only=True)
-class SupervisedCallback(SupervisedTry):
-    """Serves a callback's requests as a task's, and takes no report of a state."""
-
-    said: Pipe
-    was_stopped: bool = attrs.field(default=False, init=False)
-
-    def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
-        super()._register_pipe_readers(*args, **kwargs)
-        self.selector.register(
-            self.said, supervisor.selectors.EVENT_READ, (self.said.receive, self.selector.unregister)
-        )
-
-    def _on_child_started(self, **kwargs: Any) -> None:
-        """The child knows what to do."""
-
-    def _send_heartbeat_if_needed(self) -> None:
-        """Nobody asks whether a callback lives."""
-
+class SupervisedCallback(SupervisedChild):
     def _stop_at_limit(self) -> None:
         if not self.was_stopped:
-            self.was_stopped = True
             self.process_log.error("The callback is stopped: the function has no time left.")
-            self.kill(signal.SIGKILL, force=True)
-
-    def update_task_state_if_needed(self) -> None:
-        """How it ended is reported once it is gone."""
+        self._stop()
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
@@ -179,8 +173,6 @@ def _callback_main(
     workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
 ) -> None:
     enter_child(bundle, workspace)
-    if str(bundle) not in sys.path:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="callback")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     noting = _NotingErrors(log)
@@ -215,8 +207,6 @@ def kill_trigger(ti: TaskInstance, definition: Mapping[str, Any], log: Any) -> N
     """The trigger's `on_kill`, then its `cleanup`, on a new one made from the same arguments: Airflow promises triggers no
     more than that."""
     from airflow.configuration import conf
-
-    from gust.airflow_bridge.trigger import made_trigger
 
     trigger = made_trigger(definition, ti)
 

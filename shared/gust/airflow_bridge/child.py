@@ -1,11 +1,12 @@
 """Run a function in a forked child that may crash, hang, exit, flood its output or eat memory without harming anybody.
 
-The child gets its own process group, a memory limit and no way back but a file with its answer. Whatever ends it, the
-parent learns what happened and the group is killed, so that nothing of it lives on.
+The child gets its own process group, a memory limit and no way back but a file with its answer, which has no name. Whatever
+ends it, the parent learns what happened, and everything that it started is killed, so that nothing of it lives on.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import resource
@@ -15,20 +16,29 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gust.airflow_bridge import leftovers
+from gust.airflow_bridge.questions import FD, Questions
+from gust.model.bounds import LARGEST_ANSWER
 
 OUTPUT_KEPT: Final = 16_384
 """Bytes of the end of stdout and stderr."""
 
 NAMES: Final = {int(number): number.name for number in signal.Signals}
 
+_ANSWER: Final = FD + 1
+"""The child's descriptor of the file that it answers in."""
+
+_WHOLE: Final = b"\n\0"
+"""What stands behind an answer that has been written to its end."""
+
 _POLL: Final = 0.05
+_LOOK: Final = 0.2
 _CHUNK: Final = 65_536
 _PIPE: Final = 16 * _CHUNK
 """The most that a pipe holds."""
@@ -46,37 +56,68 @@ class Ended:
     """It was killed when its time was up."""
 
 
-def run_in_child(work: Callable[[], bytes], *, timeout: float, memory: int) -> Ended:
-    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with."""
-    with tempfile.TemporaryDirectory(prefix="gust-child-") as folder:
-        answer = Path(folder) / "answer"
+def run_in_child(
+    work: Callable[[], bytes],
+    *,
+    timeout: float,
+    memory: int,
+    largest: int = LARGEST_ANSWER,
+    questions: Questions | None = None,
+) -> Ended:
+    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with, of it and all
+    that it starts; `largest`: bytes that it may answer; `questions`: what it may ask this process."""
+    leftovers.adopt_orphans()
+    others = leftovers.children()
+    with tempfile.TemporaryFile(prefix="gust-answer-") as answer:
         out_read, out_write = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(out_read)
-            _be_the_child(work, answer, out_write, memory)
+            _be_the_child(work, answer.fileno(), out_write, timeout=timeout, memory=memory, questions=questions)
         os.close(out_write)
+        if questions is not None:
+            questions.in_parent()
+        watched = _Watched(pid, memory)
         try:
-            status, output = _wait(pid, out_read, until=time.monotonic() + timeout)
+            status, output = _wait(watched, out_read, until=time.monotonic() + timeout, questions=questions)
         finally:
             os.close(out_read)
+            if questions is not None:
+                questions.close()
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-        body = answer.read_bytes() if status == 0 and answer.exists() else None
-        return Ended(answer=body, how=_how(status, timeout), output=output, took_too_long=status is None)
+            leftovers.end(but=others)
+        size = answer.seek(0, os.SEEK_END)
+        body: bytes | None = None
+        how = _how(status, timeout, watched)
+        if status == 0 and size > largest:
+            how = f"It gave {size:,} bytes; {largest:,} are possible."
+        elif status == 0:
+            answer.seek(0)
+            body = _whole(answer.read(size))
+        return Ended(answer=body, how=how, output=output, took_too_long=status is None and not watched.is_too_large)
 
 
-def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: int) -> None:
+def _whole(answer: bytes) -> bytes | None:
+    """The answer, or None where the process ended itself before it had written all of it."""
+    return answer.removesuffix(_WHOLE) if answer.endswith(_WHOLE) else None
+
+
+def _be_the_child(
+    work: Callable[[], bytes], answer: int, output: int, *, timeout: float, memory: int, questions: Questions | None
+) -> None:
     """Never returns."""
     code = 70
     try:
         os.setsid()
         leftovers.be_ordinary()
-        _speak_into(output)
+        _speak_into(output, answer, questions)
         _limit_memory(memory)
-        unfinished = answer.with_suffix(".part")
-        unfinished.write_bytes(work())
-        unfinished.rename(answer)
+        # Where it hangs is worth more than that it hangs.
+        faulthandler.dump_traceback_later(max(timeout - 0.5, timeout * 0.8), file=sys.stderr)
+        body = work()
+        with open(_ANSWER, "wb", closefd=False) as file:
+            file.write(body + _WHOLE)
         code = 0
     except BaseException:
         # Whatever it is: the parent tells what happened, and this process must not become a second parent.
@@ -88,13 +129,21 @@ def _be_the_child(work: Callable[[], bytes], answer: Path, output: int, memory: 
         os._exit(code)
 
 
-def _speak_into(output: int) -> None:
-    """Everything that is printed or logged goes to `output`; whatever else is open is the parent's (its connections,
-    the runtime's pipes, what stands in for stdout there) and is closed."""
+def _speak_into(output: int, answer: int, questions: Questions | None) -> None:
+    """Everything that is printed or logged goes to `output`; whatever else is open but the `answer` and what `questions` are
+    asked through is the parent's (its connections, the runtime's pipes, what stands in for stdout there) and is closed."""
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.closerange(3, 4096)
+    kept = os.dup(answer)
+    while kept <= _ANSWER:  # out of the way of what `questions` and the next line put there
+        kept = os.dup(kept)
+    if questions is not None:
+        questions.in_child()
+    else:
+        os.closerange(FD, FD + 1)
+    os.dup2(kept, _ANSWER, inheritable=False)
+    os.closerange(_ANSWER + 1, 4096)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
@@ -113,28 +162,87 @@ def _limit_memory(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _wait(pid: int, output: int, *, until: float) -> tuple[int | None, str]:
-    """The exit status (`None`: had to be killed at `until`) and the end of the output.
+class _Watched:
+    """The memory of a process and of all that it started: what is shared with others, or held by many processes together,
+    passes every limit that the kernel sets for one."""
+
+    def __init__(self, pid: int, memory: int) -> None:
+        self.pid = pid
+        self.memory = memory
+        self.is_too_large = False
+        self._most = memory + _resident("self")
+        self._next = 0.0
+
+    def look(self) -> bool:
+        """Whether it has become too large; asks at most some times a second."""
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + _LOOK
+            everyone = list(_descendants(self.pid))
+            # Pages that several share count for each in the first sum, which is the quicker one, and once in the second.
+            self.is_too_large = sum(map(_resident, everyone)) > self._most < sum(map(_proportional, everyone))
+        return self.is_too_large
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    yield pid
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as listed:
+                for child in listed.read().split():
+                    yield from _descendants(int(child))
+
+
+def _resident(pid: int | str) -> int:
+    """Bytes of physical memory; 0 of a process that is gone."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    """Bytes, with its share of what others hold too."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return _resident(pid)
+
+
+def _wait(
+    watched: _Watched, output: int, *, until: float, questions: Questions | None = None
+) -> tuple[int | None, str]:
+    """The exit status (`None`: had to be killed, at `until` or because it became too large) and the end of the output.
 
     The pipe's end tells of the child's, at once; looking now and then as well covers a grandchild that keeps it open.
     """
     kept = bytearray()
     is_open = True
     while True:
-        if is_open:
+        if questions is not None and questions.fileno() >= 0:
+            is_open = _read_some_or_answer(output if is_open else None, kept, questions)
+        elif is_open:
             is_open = _read_some(output, kept, _POLL)
         else:
             time.sleep(_POLL / 10)
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended or time.monotonic() > until:
+        ended, status = os.waitpid(watched.pid, os.WNOHANG)
+        if ended or time.monotonic() > until or watched.look():
             break
     if not ended:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        os.kill(watched.pid, signal.SIGKILL)
+        os.waitpid(watched.pid, 0)
     for _ in range(_PIPE // _CHUNK):
         if not _read_some(output, kept, 0):
             break
     return (status if ended else None), kept.decode(errors="replace")
+
+
+def _read_some_or_answer(output: int | None, kept: bytearray, questions: Questions) -> bool:
+    """Whether more output may come."""
+    asked = questions.fileno()
+    ready = select.select([asked] if output is None else [asked, output], [], [], _POLL)[0]
+    if asked in ready:
+        questions.serve()
+    return output is not None and (output not in ready or _read_some(output, kept, 0))
 
 
 def _read_some(output: int, kept: bytearray, patience: float) -> bool:
@@ -147,7 +255,9 @@ def _read_some(output: int, kept: bytearray, patience: float) -> bool:
     return patience > 0
 
 
-def _how(status: int | None, timeout: float) -> str:
+def _how(status: int | None, timeout: float, watched: _Watched) -> str:
+    if watched.is_too_large:
+        return f"It took more than {watched.memory // 2**20:,} MB of memory, with all that it started, and was killed."
     if status is None:
         return f"It did not end within {timeout:g} seconds and was killed."
     if os.WIFSIGNALED(status):

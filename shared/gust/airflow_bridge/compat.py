@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,6 @@ def prepare_environment() -> None:
         "AIRFLOW__CORE__PLUGINS_FOLDER": f"{home}/plugins",
         # Nothing ever connects; Airflow wants to see an address.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/unused.db",
-        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         # Secrets are looked up as a worker does it, not as the scheduler does it (which reads the database).
         "_AIRFLOW_PROCESS_CONTEXT": "client",
     }.items():
@@ -48,6 +47,13 @@ def log_here() -> None:
     from airflow.sdk.log import configure_logging
 
     configure_logging(output=sys.stderr.buffer)
+
+
+def use_dags_folder(folder: Path) -> None:
+    """Make it Airflow's DAGS_FOLDER in this process, by which DAG files find what lies beside them."""
+    from airflow import settings
+
+    os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(folder)
 
 
 def use_plugins_of(bundle: Path) -> None:
@@ -81,6 +87,7 @@ def use_plugins_of(bundle: Path) -> None:
 def preload() -> None:
     """Import what nearly every DAG file imports, so that children forked from here need not."""
     import airflow.dag_processing.dagbag
+    import airflow.dag_processing.importers
     import airflow.models.dagwarning
     import airflow.providers.standard.decorators.bash
     import airflow.providers.standard.decorators.branch_python
@@ -93,23 +100,30 @@ def preload() -> None:
     import airflow.providers.standard.operators.python
     import airflow.providers.standard.operators.trigger_dagrun
     import airflow.sdk
+    import airflow.sdk.execution_time.supervisor
     import airflow.serialization.serialized_objects
     import airflow.utils.dag_version_inflation_checker  # noqa: F401
 
 
-def preimport_of(file: Path) -> None:
-    """Import the `airflow.…` modules that a DAG file names, so that every later child finds them done."""
+def airflow_modules() -> frozenset[str]:
+    """Airflow's modules, providers among them, that this process has imported."""
+    return frozenset(name for name in list(sys.modules) if name.startswith("airflow."))
+
+
+def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
+    """Import modules of Airflow's that a DAG file imported, so that every later child finds them done. Nothing of the file
+    is read for that; what is not installed here is left to the child."""
     import importlib
 
-    from airflow.utils.file import iter_airflow_imports
-
-    if b"Asset" in file.read_bytes():
+    if asset_handlers:
         # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.
         from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
         _ = ProvidersManagerTaskRuntime().asset_uri_handlers
 
-    for module in iter_airflow_imports(str(file)):
+    for module in sorted(modules):
+        if module in sys.modules or not all(part.isidentifier() for part in module.split(".")):
+            continue
         try:
             importlib.import_module(module)
         except Exception as error:
@@ -117,13 +131,22 @@ def preimport_of(file: Path) -> None:
             log.debug("%s cannot be imported: %s", module, error)
 
 
-def find_dag_files(bundle: Path) -> set[str]:
-    """Relative paths of the files that Airflow's own search finds, with its `.airflowignore`, zips and safe mode."""
+def is_dag_file(bundle: Path, path: str, place: Path) -> bool:
+    """Whether Airflow's own search finds the file, with its `.airflowignore`, zips and safe mode. It is shown the one file,
+    in an empty folder below `place`, with what decides about it."""
     from airflow.configuration import conf
     from airflow.dag_processing.importers import get_importer_registry
 
-    found = get_importer_registry().list_dag_files(bundle, safe_mode=conf.getboolean("core", "dag_discovery_safe_mode"))
-    return {Path(path).relative_to(bundle).as_posix() for path in found}
+    shadow = place / "searched"
+    file = shadow / path
+    file.parent.mkdir(parents=True)
+    file.symlink_to(bundle / path)
+    for folder in Path(path).parents:
+        if (ignore := bundle / folder / ".airflowignore").is_file():
+            (shadow / folder / ".airflowignore").symlink_to(ignore)
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
+    found = get_importer_registry().list_dag_files(shadow, safe_mode=safe_mode)
+    return any(Path(one) == file for one in found)
 
 
 def import_timeout(file: Path) -> float:
@@ -140,12 +163,37 @@ def module_name_of(path: str) -> str:
     return str(get_unique_dag_module_name(path))
 
 
-def import_dags(file: Path, bundle: Path, bundle_name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """DAG objects by dag_id, and Airflow's import errors by file."""
+def import_dags(file: Path, bundle: Path, bundle_name: str) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """DAG objects by dag_id, Airflow's import errors by file, and by dag_id the file whose code made the DAG: a file gives
+    those of modules that it imports, too, under its own name."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
-    bag = BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
-    return dict(bag.dags), dict(bag.import_errors)
+    with _places_noted() as made_in:
+        bag = BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
+    return dict(bag.dags), dict(bag.import_errors), made_in
+
+
+@contextlib.contextmanager
+def _places_noted() -> Iterator[dict[str, str]]:
+    """Note where DAGs say that they were made, before Airflow's importer writes the parsed file's name over it."""
+    from airflow.dag_processing.importers.python_importer import PythonDagImporter
+    from airflow.sdk import DAG
+    from airflow.sdk.definitions._internal.contextmanager import DagContext
+
+    made_in: dict[str, str] = {}
+    process_modules = PythonDagImporter._process_modules
+
+    def noting(self: Any, filepath: str, mods: list[Any], *args: Any, **kwargs: Any) -> Any:
+        named = (thing for mod in mods for thing in vars(mod).values() if isinstance(thing, DAG))
+        for dag in (*named, *(dag for dag, _ in DagContext.autoregistered_dags)):
+            made_in[dag.dag_id] = dag.fileloc
+        return process_modules(self, filepath, mods, *args, **kwargs)
+
+    PythonDagImporter._process_modules = noting
+    try:
+        yield made_in
+    finally:
+        PythonDagImporter._process_modules = process_modules
 
 
 def serialized(dag: Any) -> dict[str, Any]:
@@ -297,6 +345,27 @@ def _moment(text: Any) -> Any:
     return pendulum.parse(text)
 
 
+def ask_through(comms: Any) -> None:
+    """Have Airflow ask for variables and connections through `comms`, in this process, as it does in a task."""
+    from airflow.sdk.execution_time import task_runner
+
+    task_runner.SUPERVISOR_COMMS = comms
+
+
+def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
+    """The text with `***` for what Airflow hides: values without a name, and those whose name is one of a secret."""
+    from airflow.sdk._shared.secrets_masker import SecretsMasker, _secrets_masker
+
+    configured, masker = _secrets_masker(), SecretsMasker()
+    masker.min_length_to_mask = configured.min_length_to_mask
+    masker.sensitive_variables_fields = configured.sensitive_variables_fields
+    masker.secret_mask_adapter = configured.secret_mask_adapter
+    masker.hide_sensitive_var_conn_fields = configured.hide_sensitive_var_conn_fields
+    for value, name in secrets:
+        masker.add_mask(value, name)
+    return str(masker.redact(text))
+
+
 def traceback_depth() -> int:
     from airflow.configuration import conf
 
@@ -316,6 +385,7 @@ def stability(file: Path, bundle: Path) -> tuple[str | None, str | None]:
 
 
 RUN_HOOKS: Final = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed")
+HOOKS: Final = (*RUN_HOOKS, *Hook)
 
 
 def listeners() -> tuple[str, ...]:
@@ -325,7 +395,7 @@ def listeners() -> tuple[str, ...]:
     manager = get_listener_manager()
     if not manager.has_listeners:
         return ()
-    return tuple(name for name in (*RUN_HOOKS, *Hook) if getattr(manager.hook, name).get_hookimpls())
+    return tuple(name for name in HOOKS if getattr(manager.hook, name).get_hookimpls())
 
 
 # --- callbacks: Airflow's own code of its dag processor, triggerer and scheduler, without their database -----------------

@@ -20,9 +20,9 @@ from airflow.sdk.api.datamodels._generated import ConnectionTestState
 
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.child import run_in_child
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.parse import memory_for_child
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.errors import Stale
 from gust.model.workload import ConnectionTestWorkload
 from gust.services.ports import Objects

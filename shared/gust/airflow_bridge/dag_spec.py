@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sized
 from datetime import datetime, timedelta
 from graphlib import TopologicalSorter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from airflow.configuration import conf
 from airflow.sdk.serde import serialize
@@ -37,7 +37,14 @@ from gust.model.dag_spec import (
     XComLength,
     ZipLength,
 )
+from gust.model.moment import MOST_SECONDS
 from gust.model.state import TriggerRule
+
+MOST_DEADLINES: Final = 80
+"""Per DAG. A run and its deadlines are one transaction, of at most 100 items."""
+
+DEADLINES_SIZE: Final = 200_000
+"""Bytes of a DAG's deadlines in all. Each is an item of at most 400 KB."""
 
 
 def build_spec(serialized: str, *, bundle_name: str) -> tuple[DagSpec, tuple[AssetRef, ...]]:
@@ -80,7 +87,7 @@ def build_spec(serialized: str, *, bundle_name: str) -> tuple[DagSpec, tuple[Ass
         access_control=jsonable(dag.access_control),
         has_on_success_callback=bool(dag.has_on_success_callback),
         has_on_failure_callback=bool(dag.has_on_failure_callback),
-        deadline=raw.get("deadline"),
+        deadline=deadlines_of(raw),
         listeners=compat.listeners(),
         watchers=watchers_of(dag),
         tasks={task_id: task_spec(dag.task_dict[task_id], upstreams[task_id]) for task_id in in_order(dag, upstreams)},
@@ -125,7 +132,7 @@ def timetable_spec(timetable: Any, raw: Mapping[str, Any]) -> TimetableSpec:
         type=raw["__type"],
         data=raw["__var"],
         summary=None if timetable.summary in (None, "None") else str(timetable.summary),
-        description=timetable.description or None,
+        description=timetable.description,
         can_be_scheduled=timetable.can_be_scheduled,
         periodic=timetable.periodic,
         partitioned=timetable.partitioned,
@@ -370,6 +377,19 @@ def watchers_of(dag: Any) -> tuple[WatcherSpec, ...]:
     )
 
 
+def deadlines_of(raw: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Raises ValueError where they are more than one write can hold: a run is stored together with its deadlines."""
+    alerts: list[dict[str, Any]] | None = raw.get("deadline")
+    if alerts is None:
+        return None
+    if len(alerts) > MOST_DEADLINES:
+        raise ValueError(f"The DAG has {len(alerts)} deadline alerts; Gust allows {MOST_DEADLINES} per DAG.")
+    size = len(json.dumps(alerts))
+    if size > DEADLINES_SIZE:
+        raise ValueError(f"The DAG's deadline alerts take {size} bytes; Gust allows {DEADLINES_SIZE} per DAG.")
+    return alerts
+
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
@@ -378,9 +398,11 @@ def ids(of: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def seconds(value: timedelta | float | None) -> float | None:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return None if value is None else float(value)
+    """As many as a `timedelta` can hold, and no more."""
+    if value is None:
+        return None
+    given = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    return min(max(given, -MOST_SECONDS), MOST_SECONDS)
 
 
 def multiplier(value: Any) -> float:

@@ -11,13 +11,14 @@ coordinators` setting, which starts our `SupervisedTry` in place of the plain su
   remains;
 - shortly before the function's time is up the child is stopped, so that the try ends with a log line and not with
   silence;
-- the log is drained before the end is reported, and shipped right after.
+- the log is drained before the end is reported, and shipped right after;
+- its message is hidden from other workers for a minute while the start is asked for, and with the first heartbeat for the
+  function's whole time: from then on heartbeats tell whether the worker lives.
 """
 
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import json
 import logging
 import os
@@ -27,10 +28,10 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
-import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -39,25 +40,22 @@ from uuid import UUID, uuid5
 
 import attrs
 import httpx
-from airflow import settings
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
-from airflow.policies import hookimpl as policy_hook
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import BundleInfo, TaskInstance, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import compat, leftovers, speech
+from gust.airflow_bridge import crashes, leftovers, speech, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Held, Sink, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
-from gust.errors import Forbidden, NotFound, StaleTaskInstance
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
+from gust.aws.queues import HIDDEN_FOR
+from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
 from gust.services.ports import Objects
-
-EXECUTION_API: Final = "http://gust/execution/"
 
 COORDINATED_QUEUE: Final = "gust"
 """The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact
@@ -67,14 +65,24 @@ it."""
 STOP_BEFORE_LIMIT: Final = 15.0
 """Seconds before the function's end at which the child is stopped, `on_kill` and the last report included."""
 
+LONGEST_FUNCTION: Final = 900.0
+"""Seconds that Lambda gives a function at most."""
+
 TERMINATION_GRACE: Final = 5.0
 """Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
 
 _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
 
+Hide = Callable[[float], object]
+"""Has SQS give the message to nobody else for so many seconds."""
+
 GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
 """Answers of the execution API that say: this dispatch is no longer wanted."""
+
+
+def do_not_hide(seconds: float) -> None:
+    """For where no queue is."""
 
 
 def run_try(
@@ -85,14 +93,16 @@ def run_try(
     bundles: BundleFolder,
     sink: Sink,
     remaining: float | None = None,
+    hide: Hide = do_not_hide,
 ) -> int:
     """Run one dispatch of one try to its end and report it; returns the exit code of the task's process.
 
-    `remaining` is the time in seconds that the function has left. Raises StaleTaskInstance where the dispatch is no
-    longer wanted (nothing was run). Any other error comes from before the try was started, or its end could not be
-    reported: the message may come again, and finds out."""
+    `remaining` is the time in seconds that the function has left; `hide` keeps the message from other workers. Raises
+    StaleTaskInstance where the dispatch is no longer wanted (nothing was run). Any other error comes from before the try
+    was started, or its end could not be reported: the message may come again, and finds out."""
     deadline = None if remaining is None else time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT)
-    client = TryClient(LambdaTransport(invoke, objects), workload, sink.of_stream(workload.log_stream), deadline)
+    log = sink.of_stream(workload.log_stream)
+    client = TryClient(LambdaTransport(invoke, objects), workload, log, deadline, hide)
     try:
         return _run(workload, client, bundles)
     except TaskAlreadyRunningError as error:
@@ -108,10 +118,12 @@ def run_try(
 
 def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> int:
     ti = _task_instance(workload)
+    if not bundles.has(str(workload.bundle_version)):
+        client.hide(HIDDEN_FOR)  # fetching takes a while
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
-        return _fail(client, ti, f"Version {workload.bundle_version} of the DAGs cannot be read: {error}")
+    except Unopenable as error:
+        return _fail(client, ti, str(error))
     exit_code: int = supervisor.supervise_task(
         ti=ti,
         bundle_info=BundleInfo(name=workload.bundle_name, version=workload.bundle_version),
@@ -162,12 +174,20 @@ class TryClient(Client):  # type: ignore[misc]  # untyped to us
     """Airflow's client of one try. `supervise_task` hands it through untouched, so it carries what our supervisor
     needs."""
 
-    def __init__(self, transport: LambdaTransport, workload: TaskWorkload, sink: Sink, limit: float | None) -> None:
+    def __init__(
+        self,
+        transport: LambdaTransport,
+        workload: TaskWorkload,
+        sink: Sink,
+        limit: float | None,
+        hide: Hide = do_not_hide,
+    ) -> None:
         super().__init__(base_url=EXECUTION_API, token=workload.token, transport=transport)
         self.transport = transport
         self.workload = workload
         self.sink = Held(sink)
         self.limit = limit
+        self.hide = hide
         self.bundle = Path()
 
     def mark_end_of_log(self) -> None:
@@ -211,6 +231,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
                 target=lambda: _task_main(bundle, workspace),
                 transport=client.transport,
                 deadline=client.limit,
+                hide=client.hide,
                 **kwargs,
             )
             exit_code = process.wait()
@@ -232,16 +253,10 @@ def enter_child(bundle: Path | None, workspace: Path) -> None:
     leftovers.be_ordinary()
     _die_first()
     speech.in_the_order_said()
-    for name in [name for name in os.environ if name.startswith("GUST_")]:
-        del os.environ[name]
-    os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     # Bytecode in a bundle would be run by later tries.
     sys.dont_write_bytecode = True
-    os.chdir(workspace)
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    if bundle is not None:
-        os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(bundle)
-        compat.use_plugins_of(bundle)
+    surroundings.enter(bundle, workspace)
 
 
 def _die_first() -> None:
@@ -250,25 +265,7 @@ def _die_first() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")
-    policies = settings.get_policy_plugin_manager()
-    if not policies.has_plugin(_CrashesAreFatal.__name__):
-        policies.register(_CrashesAreFatal, _CrashesAreFatal.__name__)
-
-
-class _CrashesAreFatal:
-    """Airflow handles SIGSEGV in Python while it imports a DAG file and leaves the handler in place: a task that
-    crashes in native code then faults forever, on a full core. This policy is asked for the import's timeout just
-    after; it has none of its own to give, but puts in the interpreter's handler, which writes a trace and lets the
-    process die."""
-
-    @staticmethod
-    @policy_hook  # type: ignore[untyped-decorator]
-    def get_dagbag_import_timeout(dag_file_path: str) -> None:  # noqa: ARG004
-        faulthandler.disable()
-        with suppress(ValueError):  # not in the main thread: then Airflow has put in none either
-            # The interpreter's handler ends by handing over to the one before it, which must not be Airflow's.
-            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-        faulthandler.enable(sys.stderr)
+    crashes.make_fatal()
 
 
 @attrs.define(kw_only=True)
@@ -279,8 +276,10 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     transport: LambdaTransport
     deadline: float | None = None
     """On the monotonic clock: when to stop the child, lest the function is cut off."""
+    hide: Hide = attrs.field(default=do_not_hide)
     _stopping: bool = attrs.field(default=False, init=False)
     _is_swept: bool = attrs.field(default=False, init=False)
+    _is_hidden_for_good: bool = attrs.field(default=False, init=False)
     _others: frozenset[int] = attrs.field(factory=leftovers.children, init=False)
     """Children of this process that are not the try's."""
 
@@ -295,7 +294,8 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             self.selector.modify(sock, supervisor.selectors.EVENT_READ, (_unless_drained(read), close))
 
     def _on_child_started(self, **kwargs: Any) -> None:
-        super()._on_child_started(**kwargs)
+        with _meanwhile(self.hide, HIDDEN_FOR):
+            super()._on_child_started(**kwargs)
         self.client.sink.let_go()
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
@@ -315,6 +315,17 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         if exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
             self._stop_at_limit()
         return exit_code
+
+    def _send_heartbeat_if_needed(self) -> None:
+        before = self._last_successful_heartbeat
+        super()._send_heartbeat_if_needed()
+        if not self._is_hidden_for_good and self._last_successful_heartbeat > before:
+            self._is_hidden_for_good = True
+            self.hide(self._time_left())
+
+    def _time_left(self) -> float:
+        """Seconds until the function is certainly gone."""
+        return LONGEST_FUNCTION if self.deadline is None else self.deadline - time.monotonic() + 2 * STOP_BEFORE_LIMIT
 
     def _stop_at_limit(self) -> None:
         if self._stopping:
@@ -391,6 +402,17 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             os.killpg(self.pid, signal.SIGKILL)
         if count := leftovers.end(but=self._others):
             self.process_log.warning("The task left processes running; they were killed", count=count)
+
+
+@contextmanager
+def _meanwhile(do: Callable[[float], object], argument: float) -> Iterator[None]:
+    """In a thread, which has ended afterwards: the next try's process is forked, and a thread may hold a lock then."""
+    thread = threading.Thread(target=do, args=(argument,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _unless_drained(read: Callable[[socket.socket], bool]) -> Callable[[socket.socket], bool]:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.parse import memory_for_child, ready, shown
@@ -22,20 +22,22 @@ def tell(objects: Objects, question: dict[str, Any], folder: Path | None = None)
     ready()
     version = question["bundle_version"]
     bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
-    ended = run_in_child(
-        lambda: answer_here(bundle, question["inventory"]), timeout=PATIENCE, memory=memory_for_child()
-    )
+    with surroundings.workspace("inventory") as workspace:
+        ended = run_in_child(
+            lambda: answer_here(bundle, question["inventory"], workspace),
+            timeout=PATIENCE,
+            memory=memory_for_child(),
+        )
     if ended.answer is None:
         last_line = (ended.output.strip().splitlines() or [""])[-1]
         return {"error": f"{ended.how} {last_line}".strip()}
     return {"answer": json.loads(ended.answer)}
 
 
-def answer_here(bundle: Path | None, what: str) -> bytes:
+def answer_here(bundle: Path | None, what: str, workspace: Path) -> bytes:
     """Look in this process: the child's work."""
     compat.log_here()
-    if bundle is not None:
-        compat.use_plugins_of(bundle)
+    surroundings.enter(bundle, workspace)
     answer: Any
     match what:
         case "plugins":
@@ -48,7 +50,10 @@ def answer_here(bundle: Path | None, what: str) -> bytes:
         case "providers":
             answer = compat.providers()
         case "configuration":
-            answer = compat.configuration()
+            answer = {
+                section: {option: _placeless(value, bundle) for option, value in options.items()}
+                for section, options in compat.configuration().items()
+            }
         case _:
             raise ValueError(f"The inventory has no {what}")
     return json.dumps(answer).encode()
@@ -56,3 +61,7 @@ def answer_here(bundle: Path | None, what: str) -> bytes:
 
 def _shown(text: str, bundle: Path | None) -> str:
     return text if bundle is None else shown(text, bundle)
+
+
+def _placeless(text: str, bundle: Path | None) -> str:
+    return text if bundle is None else text.replace(str(bundle), compat.DAGS_ROOT)

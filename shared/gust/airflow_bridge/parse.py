@@ -1,8 +1,9 @@
 """Parse DAG files, each in a child of its own, and put what they give into the bucket.
 
-The process that answers to Lambda imports Airflow once and never runs a line of a bundle. It keeps a batch's `Progress`
-in the bucket file by file: should the whole function die all the same, the next try knows which file it was at, gives
-that file an import error at the third try, and does the rest.
+The process that answers to Lambda imports Airflow once, never runs a line of a bundle, and reads none: what
+`.airflowignore` says of a file, and what the file imports, its child finds out. It keeps a batch's `Progress` in the bucket
+file by file: should the whole function die all the same, the next try knows which file it was at, gives that file an import
+error at the third try, and does the rest.
 """
 
 from __future__ import annotations
@@ -15,26 +16,41 @@ import os
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import collector, compat
+from gust.airflow_bridge import collector, compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
+from gust.airflow_bridge.questions import Questions
+from gust.airflow_bridge.settings_reader import AskedByFile, Find, ParserComms, SettingsReader, nothing_stored
+from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
+from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.deployment import PLUGINS_PREFIX, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
-from gust.services.deployment_keys import progress_key
+from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.services.deployment_keys import progress_key, token_key
 from gust.services.ports import Objects
 
 log = logging.getLogger(__name__)
 
 MOST_DEATHS: Final = 2
 """So often may the whole function die at a file before the file is held to be the cause."""
+
+NO_DAG_FILE: Final[dict[str, Any]] = {
+    "dags": [],
+    "import_errors": {},
+    "warnings": [],
+    "listeners": None,
+    "touched": [],
+    "imported": [],
+    "has_assets": False,
+}
+"""A child's answer about a file that Airflow's search does not find."""
 
 GRACE: Final = 10.0
 """Seconds beyond `dagbag_import_timeout` for what comes after the import: plugins, serialization, our spec."""
@@ -53,34 +69,50 @@ def parse_batch(
     *,
     give_up: bool = False,
     time_left: Callable[[], float] = lambda: math.inf,
+    clock: Callable[[], float] = time.monotonic,
     folder: Path | None = None,
+    invoke: Invoke | None = None,
 ) -> bool:
-    """Parse a batch of a plan. Returns whether all its files have an outcome now; called again, it goes on.
+    """Parse a batch of a plan, as far as a round's time goes. Returns whether that is done; called again, it goes on.
 
     It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
-    one more. `give_up` runs nothing: the files that have no outcome yet get import errors.
+    one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
+    API, which knows the variables and connections; without it there are none. Raises Unopenable, also where it gives up:
+    what no worker could open must not become active.
     """
     plan = Plan.model_validate_json(objects.get(plan_key))
     key = progress_key(plan_key, batch)
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
-    bundle: Path | None = None
+    find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
+    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
     finished = True
+    if not give_up:
+        ready()
+    began = clock()
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
+        if number > 0 and clock() - began > ROUND and not give_up:
+            break  # the rest is the next plan's
         if number > 0 and time_left() < LONGEST_FILE:
             finished = False
             break
         if give_up or progress.deaths.get(path, 0) >= MOST_DEATHS:
             outcome = lost(path)
         else:
-            if bundle is None:
-                bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
             progress = progress.model_copy(update={"parsing": path})
             keep(objects, key, progress)
-            outcome = parse_file(objects, bundle, path, plan.bundle_name)
+            outcome = parse_file(objects, bundle, path, plan.bundle_name, find)
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
     keep(objects, key, progress)
     return finished
+
+
+def token_of(objects: Objects, plan_key: str) -> str:
+    """Empty where the plan has none: an older Gust made it. What a file asks for is then refused, and told with the file."""
+    try:
+        return objects.get(token_key(plan_key)).decode()
+    except NotFound:
+        return ""
 
 
 def keep(objects: Objects, key: str, progress: Progress) -> None:
@@ -109,54 +141,107 @@ def lost(path: str) -> FileOutcome:
     )
 
 
-def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str) -> FileOutcome:
-    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome."""
+def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find: Find = nothing_stored) -> FileOutcome:
+    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome. `find`
+    answers when it asks for variables and connections."""
     ready()
     started = time.monotonic()
-    if path not in dag_files(bundle):
-        return FileOutcome(relative_path=path, parsed_at=datetime.now(UTC), parse_duration=0.0)
-    file = bundle / path
-    compat.preimport_of(file)
-    limit = compat.import_timeout(file)
+    limit = compat.import_timeout(bundle / path)
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
-    ended = run_in_child(lambda: parse_here(bundle, path, bundle_name), timeout=timeout, memory=memory_for_child())
+    asked = AskedByFile(find)
+    questions = Questions(asked.answer)
+    with surroundings.workspace("parse") as workspace:
+        ended = run_in_child(
+            lambda: parse_here(bundle, path, bundle_name, workspace, questions.ask),
+            timeout=timeout,
+            memory=memory_for_child(),
+            questions=questions,
+        )
     duration = time.monotonic() - started
-    if ended.answer is None:
+    output = asked.masked(ended.output)
+    if asked.unanswered or ended.answer is None:
+        problem = asked.unanswered or f"{ended.how}\n{output}"
         return FileOutcome(
             relative_path=path,
-            import_errors={path: shown(f"{path} could not be parsed. {ended.how}\n{ended.output}", bundle)},
+            import_errors={path: shown(f"{path} could not be parsed. {problem}", bundle)},
             is_worth_another_try=True,
+            settings=asked.versions,
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
-    outcome = stored(objects, path, json.loads(ended.answer), duration)
+    try:
+        answer = readable(json.loads(ended.answer))
+        answer["import_errors"] = {name: asked.masked(trace) for name, trace in answer["import_errors"].items()}
+        outcome = stored(objects, path, answer, duration).model_copy(update={"settings": asked.versions})
+        imported, has_assets = {str(name) for name in answer["imported"]}, bool(answer["has_assets"])
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        told = f"{path} could not be parsed. Its process gave an answer that is none: {type(error).__name__}.\n{output}"
+        return FileOutcome(
+            relative_path=path,
+            import_errors={path: shown(told, bundle)},
+            parsed_at=datetime.now(UTC),
+            parse_duration=duration,
+        )
+    compat.preimport(imported, asset_handlers=has_assets)
     if outcome.import_errors and 0 < limit <= duration:
         outcome = outcome.model_copy(update={"is_worth_another_try": True})
-    log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, ended.output)
+    log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, output)
     return outcome
+
+
+def readable(value: Any) -> Any:
+    """What a child answered, with each half of a surrogate pair written out: no store holds what UTF-8 cannot."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list():
+            return [readable(part) for part in value]
+        case dict():
+            return {readable(name): readable(part) for name, part in value.items()}
+    return value
 
 
 def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float) -> FileOutcome:
     """Put what a child answered where its hashes say, and tell where that is."""
-    return FileOutcome(
-        relative_path=path,
-        dags=tuple(
+    import_errors = {name: bounds.cut(trace) for name, trace in answer["import_errors"].items()}
+    dags: list[ParsedDag] = []
+    for dag in answer["dags"]:
+        if too_large := what_is_too_large(dag):
+            told = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
+            import_errors[path] = bounds.cut(import_errors.get(path, "") + told)
+            continue
+        dags.append(
             ParsedDag(
                 dag_id=dag["dag_id"],
                 spec_key=put_hashed(objects, "specs", dag["spec"], "json"),
                 serialized_key=put_hashed(objects, "serialized", dag["serialized"], "json"),
                 source_key=put_hashed(objects, "sources", dag["source"], "txt"),
                 assets=dag["assets"],
+                made_in=dag["made_in"],
             )
-            for dag in answer["dags"]
-        ),
-        import_errors=answer["import_errors"],
+        )
+    return FileOutcome(
+        relative_path=path,
+        dags=tuple(dags),
+        import_errors=import_errors,
         warnings=tuple(ParseWarning(**warning) for warning in answer["warnings"]),
         touched=tuple(answer["touched"]),
-        listeners=answer["listeners"],
+        listeners=None if answer["listeners"] is None else tuple(n for n in answer["listeners"] if n in compat.HOOKS),
         parsed_at=datetime.now(UTC),
         parse_duration=duration,
     )
+
+
+def what_is_too_large(dag: dict[str, Any]) -> str | None:
+    """The scheduler keeps many structures in memory at once, and the API answers with a source."""
+    for name, text, most in (
+        ("structure", dag["spec"], bounds.LARGEST_SPEC),
+        ("serialized form", dag["serialized"], bounds.LARGEST_SERIALIZED),
+        ("file", dag["source"], bounds.LARGEST_SPEC),
+    ):
+        if (size := len(text.encode())) > most:
+            return f"Its {name} takes {size:,} bytes; {most:,} are possible."
+    return None
 
 
 def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
@@ -172,14 +257,10 @@ def ready() -> None:
     collector.rest()
     compat.prepare_environment()
     compat.preload()
+    import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec  # noqa: F401
 
     collector.settle()
-
-
-@cache
-def dag_files(bundle: Path) -> frozenset[str]:
-    return frozenset(path for path in compat.find_dag_files(bundle) if not path.startswith(PLUGINS_PREFIX))
 
 
 def memory_for_child() -> int:
@@ -191,22 +272,33 @@ def memory_for_child() -> int:
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
+def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: Callable[[Any], Any]) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
+    from gust.airflow_bridge import crashes
+    from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
+
     compat.log_here()
+    compat.ask_through(ParserComms(ask))
+    surroundings.enter(bundle, workspace)
+    crashes.make_fatal()
+    known = compat.airflow_modules()
+    if not compat.is_dag_file(bundle, path, workspace):
+        return json.dumps(NO_DAG_FILE).encode()
+    places = {str(bundle): compat.DAGS_ROOT, str(workspace): surroundings.WORKSPACE}
     footprint = Footprint(bundle)
-    compat.use_plugins_of(bundle)
     file = bundle / path
     warning, error = compat.stability(file, bundle)
     if error is not None:
         dags: dict[str, Any] = {}
+        made_in: dict[str, str] = {}
         import_errors = {path: error}
     else:
-        dags, import_errors = compat.import_dags(file, bundle, bundle_name)
+        dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            parsed.append(parsed_dag(dag, bundle, bundle_name))
+            form = parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name))
+            parsed.append({**form, "made_in": relative(made_in.get(dag.dag_id, ""), bundle)})
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())
     return json.dumps(
@@ -216,20 +308,20 @@ def parse_here(bundle: Path, path: str, bundle_name: str) -> bytes:
             "warnings": [{"warning_type": "runtime varying value", "message": warning}] if warning else [],
             "listeners": compat.listeners(),
             "touched": dependencies(footprint.touched(), path),
+            "imported": sorted(compat.airflow_modules() - known),
+            "has_assets": any(dag["assets"] for dag in parsed),
         }
     ).encode()
 
 
-def parsed_dag(dag: Any, bundle: Path, bundle_name: str) -> dict[str, Any]:
-    from gust.airflow_bridge.dag_spec import build_spec
-
+def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], Any]) -> dict[str, Any]:
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
     # Params are checked in the order of the file, and what is wrong is told with the schema as it was written.
-    spec, assets = build_spec(placeless(json.dumps(data), bundle, dag.fileloc), bundle_name=bundle_name)
+    spec, assets = build_spec(placeless(json.dumps(data), places, dag.fileloc))
     return {
         "dag_id": dag.dag_id,
-        "serialized": placeless(json.dumps(data, sort_keys=True), bundle, dag.fileloc),
+        "serialized": placeless(json.dumps(data, sort_keys=True), places, dag.fileloc),
         "spec": compact(spec),
         "source": source_text(Path(dag.fileloc)),
         "assets": [asset.model_dump(mode="json") for asset in assets],
@@ -246,13 +338,17 @@ def compact(spec: DagSpec) -> str:
     return json.dumps(data)
 
 
-def placeless(text: str, bundle: Path, fileloc: str) -> str:
-    """The text with the bundle's folder replaced by one that is the same for all versions, also where Airflow hashed it
-    into the name of the file's module. Without this, every upload would make a new version of every DAG."""
-    stable = fileloc.replace(str(bundle), compat.DAGS_ROOT, 1)
-    return text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable)).replace(
-        str(bundle), compat.DAGS_ROOT
-    )
+def placeless(text: str, places: Mapping[str, str], fileloc: str) -> str:
+    """The text with folders of this parse (the bundle's, the child's workspace) replaced by names that are the same for all
+    parses, also where Airflow hashed one into the name of the file's module. Without this, every upload would make a new
+    version of every DAG."""
+    stable = fileloc
+    for folder, name in places.items():
+        stable = stable.replace(folder, name, 1)
+    text = text.replace(compat.module_name_of(fileloc), compat.module_name_of(stable))
+    for folder, name in places.items():
+        text = text.replace(folder, name)
+    return text
 
 
 def source_text(file: Path) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.parse import memory_for_child, ready
@@ -21,18 +21,20 @@ def ask(objects: Objects, question: dict[str, Any], folder: Path | None = None) 
     ready()
     version = question["bundle_version"]
     bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
-    ended = run_in_child(lambda: answer_here(bundle, question), timeout=PATIENCE, memory=memory_for_child())
+    with surroundings.workspace("timetable") as workspace:
+        ended = run_in_child(
+            lambda: answer_here(bundle, question, workspace), timeout=PATIENCE, memory=memory_for_child()
+        )
     if ended.answer is None:
         last_line = (ended.output.strip().splitlines() or [""])[-1]
         return {"error": f"{ended.how} {last_line}".strip()}
     return {"answer": json.loads(ended.answer)}
 
 
-def answer_here(bundle: Path | None, question: dict[str, Any]) -> bytes:
+def answer_here(bundle: Path | None, question: dict[str, Any], workspace: Path) -> bytes:
     """Run the timetable in this process: the child's work."""
     compat.log_here()
-    if bundle is not None:
-        compat.use_plugins_of(bundle)
+    surroundings.enter(bundle, workspace)
     if reference := question.get("deadline"):
         return json.dumps(compat.deadline_moment(reference, **question["of"])).encode()
     if mapper := question.get("mapper"):

@@ -3,6 +3,10 @@
 The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a
 worker from a browser. Lambda carries 6 MB each way; larger bodies take the way that `gust.model.transfer` describes.
 
+Who has not been answered yet has begun nothing. Where the function is throttled then, nothing is tried again, as the SDK's
+client would for minutes: the caller gives its message back, and its place to others. Otherwise workers that wait for the
+execution API hold the very concurrency that it lacks.
+
 Every invocation is paid for and waited for. A task's rendered fields, which nobody waits for, therefore travel with the
 next request, in its event's `carried`.
 """
@@ -21,9 +25,12 @@ from typing import Any, Final
 
 import httpx
 
-from gust.errors import Unwell
+from gust.errors import Throttled, Unwell
 from gust.model import transfer
 from gust.services.ports import Objects
+
+EXECUTION_API: Final = "http://gust/execution/"
+"""Where clients think they send to."""
 
 HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
 LARGEST_HELD: Final = 64 * 1024
@@ -46,9 +53,11 @@ class LambdaTransport(httpx.BaseTransport):
         self._objects = objects
         self._held: dict[str, Any] | None = None
         self._send_held_at = math.inf
+        self._has_begun = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises httpx.TransportError where the function could not be reached: the SDK's client tries again."""
+        """Raises httpx.TransportError where the function could not be reached: the SDK's client tries again. Raises
+        Throttled, which it does not try again, where the first request finds no concurrency left."""
         if request.method == "PUT" and HOLDABLE.search(request.url.path) and len(request.read()) <= LARGEST_HELD:
             return self._hold(request)
         event = self._event(request)
@@ -58,9 +67,12 @@ class LambdaTransport(httpx.BaseTransport):
             answer = self._invoke(event)
             body = self._body(answer)
         except Unwell as error:
+            if isinstance(error, Throttled) and not self._has_begun:
+                raise
             raise httpx.TransportError(str(error), request=request) from error
         status = int(answer["statusCode"])
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._has_begun = True
             self._let_go()
         return httpx.Response(
             status,

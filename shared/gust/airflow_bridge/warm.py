@@ -57,6 +57,7 @@ TASK_MODULES: Final = (
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.bundles.manager",
     "airflow.dag_processing.importers.python_importer",
     "airflow.providers.standard.operators.bash",

@@ -12,10 +12,8 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,10 +34,11 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import leftovers
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import EXECUTION_API, GONE, enter_child
+from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
+from gust.airflow_bridge.supervised import Signs
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import Invoke, LambdaTransport
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import (
     CLEANUP_TIME,
     STOP_BEFORE_LIMIT,
@@ -49,7 +48,7 @@ from gust.airflow_bridge.trigger import (
     SupervisedTrigger,
     paced_loop,
 )
-from gust.errors import Forbidden, NotFound, StaleWatcher
+from gust.errors import StaleWatcher, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import WatcherWorkload
 from gust.services.ports import Objects
@@ -70,19 +69,27 @@ def run_watcher(
     sink: Sink,
     remaining: float,
     now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+    hide: Callable[[], object] = lambda: None,
 ) -> End:
-    """Run it, report its events and have it parked. Raises StaleWatcher where it is not this message's to run."""
+    """Run it, report its events and have it parked. Raises StaleWatcher where it is not this message's to run. `hide` is
+    called again and again meanwhile: the message stays hidden from other functions."""
     transport = LambdaTransport(invoke, objects)
     client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
     url = f"gust/watchers/{workload.id}"
     events: list[Any] = []
+
+    def claim() -> dict[str, Any]:
+        return dict(client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json())
+
     try:
         if workload.wake_at is not None and (early := (workload.wake_at - now()).total_seconds()) > 1:
             parked = Parked(early, workload.sleeps_passed, workload.is_poller)
         else:
-            what = client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json()
+            what = claim()
+            # Claimed anew each time: who dies is missed soon, and another may claim it.
+            signs = Signs(hide=hide, ask=claim)
             events, parked = _run(
-                workload, what, client, transport, url, bundles=bundles, sink=sink, remaining=remaining
+                workload, what, client, transport, signs, bundles=bundles, sink=sink, remaining=remaining
             )
         for number, payload in enumerate(events):
             _report(client, url, number, payload, log=try_logger(sink, str(workload.id)))
@@ -111,7 +118,7 @@ def _run(
     what: Mapping[str, Any],
     client: Client,
     transport: LambdaTransport,
-    url: str,
+    signs: Signs,
     *,
     bundles: BundleFolder,
     sink: Sink,
@@ -121,7 +128,7 @@ def _run(
     log = try_logger(sink, str(workload.id)).bind(watcher=what["classpath"])
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-    except (NotFound, Forbidden, zipfile.BadZipFile) as error:
+    except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
     time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
@@ -142,7 +149,7 @@ def _run(
             target=lambda: _watcher_main(what, pace, bundle=bundle, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),
-            asks=url,
+            signs=signs,
         )
         os.close(writes)
         exit_code = process.wait()
@@ -176,8 +183,6 @@ def _nobody(workload: WatcherWorkload) -> TaskInstance:
 
 def _watcher_main(what: Mapping[str, Any], pace: Pace, *, bundle: Path | None, workspace: Path, writes: int) -> None:
     enter_child(bundle, workspace)
-    if bundle is not None:
-        sys.path.append(str(bundle))
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     loop = paced_loop(pace)
@@ -209,6 +214,7 @@ async def _watch(what: Mapping[str, Any], pace: Pace, events: list[Any], log: An
     except Exception:
         log.exception("The watcher cannot be made", classpath=what["classpath"])
         return AFTER_ERROR
+    pace.trigger = trigger
     try:
         async for event in _stream(trigger, what, log):
             log.info("Trigger fired event", result=repr(event))

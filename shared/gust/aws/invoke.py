@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gust.errors import Unwell
+from gust.errors import Throttled, Unwell
+
+THROTTLED: Final = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "EC2ThrottledException"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +20,20 @@ class LambdaInvoker:
     client: Any
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The function's answer. Raises Unwell where it is throttled, cannot be reached or died: the call may have had
-        its effect all the same."""
+        """The function's answer. Raises Throttled where the account or the function has no concurrency left, and Unwell
+        where it cannot be reached or died: then the call may have had its effect all the same."""
         payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         try:
             answer = self.client.invoke(FunctionName=self.function_name, Payload=payload)
             result = json.loads(answer["Payload"].read())
         except (BotoCoreError, ClientError, ValueError) as error:
+            if _code(error) in THROTTLED:
+                raise Throttled(f"{self.function_name} runs as often at once as it may: {error}") from error
             raise Unwell(f"{self.function_name} cannot be invoked: {error}") from error
         if "FunctionError" in answer:
             raise Unwell(f"{self.function_name} died: {result.get('errorMessage', result)}")
         return dict(result)
+
+
+def _code(error: Exception) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""

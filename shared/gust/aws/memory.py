@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import BinaryIO
 
+from gust.aws.objects import check_content
 from gust.errors import NotFound
 from gust.model.workload import (
     CallbackWorkload,
@@ -15,12 +18,15 @@ from gust.model.workload import (
     Wake,
     WatcherWorkload,
 )
+from gust.services.ports import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
     body: bytes
     content_type: str
+    modified: float = field(default_factory=count(1.0).__next__)
+    """Its place in the order of writing."""
 
 
 class MemoryObjects:
@@ -32,23 +38,38 @@ class MemoryObjects:
     def get(self, key: str) -> bytes:
         """Raises NotFound."""
         try:
-            return self._objects[key].body
+            body = self._objects[key].body
         except KeyError:
             raise NotFound(f"no object {key!r}") from None
+        check_content(key, body)
+        return body
+
+    def download(self, key: str, file: BinaryIO) -> None:
+        file.write(self.get(key))
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._objects[key] = _Object(bytes(body), content_type)
 
-    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        self._objects.setdefault(key, _Object(bytes(body), content_type))
+    def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        if not isinstance(body, bytes):
+            body.seek(0)
+            body = body.read()
+        self._objects.setdefault(key, _Object(body, content_type))
+
+    def touch(self, key: str, modified: float) -> None:
+        """For a test: the object was uploaded then."""
+        self._objects[key] = replace(self._objects[key], modified=modified)
 
     def exists(self, key: str) -> bool:
         return key in self._objects
 
     def list(self, prefix: str) -> dict[str, str]:
         """Key → entity tag, in order of the keys."""
+        return {key: entry.etag for key, entry in self.entries(prefix).items()}
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
         return {
-            key: hashlib.md5(stored.body, usedforsecurity=False).hexdigest()
+            key: Entry(hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body), stored.modified)
             for key, stored in sorted(self._objects.items())
             if key.startswith(prefix)
         }
@@ -64,6 +85,8 @@ class MemoryQueues:
     def __init__(self, *, refuses: Callable[[TaskWorkload], bool] = lambda _: False) -> None:
         self.refuses = refuses
         """Asked for every task; may be replaced during a test."""
+        self.is_busy = False
+        """Whether messages wait for a free worker; may be set during a test."""
         self.tasks: list[TaskWorkload] = []
         self.callbacks: list[CallbackWorkload] = []
         self.connection_tests: list[ConnectionTestWorkload] = []
@@ -76,6 +99,9 @@ class MemoryQueues:
         refused = [workload for workload in workloads if self.refuses(workload)]
         self.tasks += [workload for workload in workloads if workload not in refused]
         return refused
+
+    def has_backlog(self) -> bool:
+        return self.is_busy
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         self.callbacks += workloads

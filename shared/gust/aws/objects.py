@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from hashlib import sha256
+from typing import Any, BinaryIO, Final
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from gust.errors import Forbidden, NotFound, Unwell
+from gust.services.ports import Entry
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _HIDDEN: Final = frozenset({"403", "AccessDenied"})
@@ -16,7 +19,9 @@ _HIDDEN: Final = frozenset({"403", "AccessDenied"})
 _IN_PLACE: Final = frozenset({"412", "PreconditionFailed"})
 _RACING: Final = frozenset({"409", "ConditionalRequestConflict"})
 """Two writers of the same new key at once: one of them is told to try again."""
+_CONTENT_ADDRESSED: Final = re.compile(r"(?:specs|serialized|sources)/([0-9a-f]{64})\.\w+")
 _PER_DELETE: Final = 1000
+_CHUNK: Final = 1024 * 1024
 _ATTEMPTS: Final = 5
 
 
@@ -28,23 +33,41 @@ class S3Objects:
         self._client = client
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound, and Forbidden where S3 tells a reader without s3:ListBucket neither yes nor no."""
+        """Raises NotFound, and Forbidden where S3 tells a reader without s3:ListBucket neither yes nor no. What is not what
+        its name says is as good as not there."""
         try:
-            answer = self._call("get_object", Key=key)
+            body: bytes = self._open(key).read()
+        except (HTTPClientError, ConnectionFailed) as error:
+            raise Unwell(f"S3 get_object: {error}") from error
+        check_content(key, body)
+        return body
+
+    def _open(self, key: str) -> Any:
+        try:
+            return self._call("get_object", Key=key)["Body"]
         except ClientError as error:
             if _code(error) in _MISSING:
                 raise NotFound(f"no object {key!r}") from error
             if _code(error) in _HIDDEN:
                 raise Forbidden(f"no object {key!r}, or none that may be read here") from error
             raise
-        body: bytes = answer["Body"].read()
-        return body
+
+    def download(self, key: str, file: BinaryIO) -> None:
+        """Raises as `get`."""
+        body = self._open(key)
+        try:
+            for chunk in body.iter_chunks(_CHUNK):
+                file.write(chunk)
+        except (HTTPClientError, ConnectionFailed) as error:
+            raise Unwell(f"S3 get_object: {error}") from error
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._call("put_object", Key=key, Body=body, ContentType=content_type)
 
-    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+    def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
         for _ in range(_ATTEMPTS):
+            if not isinstance(body, bytes):
+                body.seek(0)
             try:
                 self._call("put_object", Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
             except ClientError as error:
@@ -66,12 +89,16 @@ class S3Objects:
 
     def list(self, prefix: str) -> dict[str, str]:
         """Key → entity tag, in order of the keys."""
-        found: dict[str, str] = {}
+        return {key: entry.etag for key, entry in self.entries(prefix).items()}
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
         page: Mapping[str, Any] = {}
         while True:
             resume = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
             page = self._call("list_objects_v2", Prefix=prefix, **resume)
-            found |= {entry["Key"]: entry["ETag"].strip('"') for entry in page.get("Contents", ())}
+            for entry in page.get("Contents", ()):
+                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return found
 
@@ -93,6 +120,14 @@ class S3Objects:
         except (HTTPClientError, ConnectionFailed) as error:
             raise Unwell(f"S3 {operation}: {error}") from error
         return answer
+
+
+def check_content(key: str, body: bytes) -> None:
+    """Raises NotFound where the key names a hash, and the content has another one: a parser runs strangers' code and may
+    write these."""
+    named = _CONTENT_ADDRESSED.fullmatch(key)
+    if named and sha256(body).hexdigest() != named[1]:
+        raise NotFound(f"no object {key!r}: what lies there has another content than its name says")
 
 
 def _code(error: ClientError) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
@@ -22,12 +24,68 @@ from gust.model.workload import (
 
 LONGEST_DELAY: Final = 900
 """Seconds that SQS holds a message back at most; who waits longer wakes, looks and waits again."""
+_WAITING: Final = "ApproximateNumberOfMessages"
+"""Messages that no consumer has taken; those in flight are not among them."""
 _PER_BATCH: Final = 10
 _BYTES_PER_BATCH: Final = 1024 * 1024
 
 _THROTTLED: Final = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "OverLimit"})
 
+HIDDEN_FOR: Final = 60
+"""Seconds until SQS gives a message to another function, after the last sign of the one that works on it."""
+
+RENEWED_EVERY: Final = 20
+"""Seconds between two signs of a function that works on a message for long."""
+
+LONGEST_HIDDEN: Final = 12 * 3600
+"""Seconds for which SQS hides a message at most."""
+
+COMES_BACK_AFTER: Final = (5, 10, 20, 40, 60)
+"""Seconds until a message is tried again that a function could not work off, by how often it was received."""
+
+log = logging.getLogger(__name__)
+
 Message = TypeVar("Message", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One delivery of one message to a function that an event source mapping feeds.
+
+    Lambda's poller receives and deletes the message. Lambda wants a queue to hide its messages for longer than the
+    function may run, so a function that dies would be missed for that long. The function therefore hides the message for
+    `HIDDEN_FOR` seconds when it gets it, and again every `RENEWED_EVERY` seconds while it needs it. A function that fails
+    gives the message back. What SQS refuses is logged and harmless: the message then comes when it would have come
+    anyway."""
+
+    client: Any
+    """A boto3 SQS client."""
+    queue_url: str
+    handle: str
+    received: int = 1
+    """How often the message was received, this time included."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], client: Any, queue_url: str) -> Self:
+        """`record` is one of the event that Lambda's poller hands to the function."""
+        received = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+        return cls(client, queue_url, record["receiptHandle"], received)
+
+    def hide(self, seconds: float = HIDDEN_FOR) -> bool:
+        """Hide the message for so long from now on. Returns whether SQS has done so."""
+        visible_in = min(max(math.ceil(seconds), 0), LONGEST_HIDDEN)
+        try:
+            self.client.change_message_visibility(
+                QueueUrl=self.queue_url, ReceiptHandle=self.handle, VisibilityTimeout=visible_in
+            )
+        except (ClientError, HTTPClientError, ConnectionFailed) as error:
+            log.warning("SQS does not hide a message for %d seconds: %s", visible_in, error)
+            return False
+        return True
+
+    def give_back(self) -> bool:
+        """Have the message come again after seconds. For a function that reports it as failed."""
+        return self.hide(COMES_BACK_AFTER[min(self.received, len(COMES_BACK_AFTER)) - 1])
 
 
 class SqsQueues:
@@ -43,6 +101,15 @@ class SqsQueues:
         """A batch that SQS does not answer counts as refused: its messages may have arrived nevertheless, which is
         harmless, because a dispatch starts once."""
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
+
+    def has_backlog(self) -> bool:
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self._task_queue_url, AttributeNames=[_WAITING])
+        except (ClientError, HTTPClientError, ConnectionFailed) as error:
+            if not _passes(error):
+                raise
+            return True
+        return int(answer["Attributes"][_WAITING]) > 0
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])

@@ -1,8 +1,9 @@
 """Who speaks: tokens of workers and the triggerer, each for one dispatch of one try, and tokens of people.
 
-JWTs, HS256, signed with keys that only the control plane's functions may read (`signing_keys`). A dispatch's token proves
-who speaks, not that they may still speak: whether the dispatch is the current one is checked by the conditional write
-it asks for.
+JWTs, HS256, signed with keys that only the control plane's functions may read (`signing_keys`). As in Airflow a dispatch has
+two tokens. The one in its message lasts as long as a message may wait, and is good for starting alone. With the start it
+is exchanged for a short one, which heartbeats renew. Both prove who speaks, not that they may still speak: that is checked
+with each write (docs/adr/0030-two-tokens-for-a-dispatch.md).
 """
 
 import time
@@ -16,7 +17,7 @@ from gust.aws.signing_keys import SigningKeys
 from gust.errors import Forbidden, Unauthorized
 from gust.model.access import Role
 from gust.model.callback import Callback
-from gust.model.dispatch import Dispatch, Scope
+from gust.model.dispatch import UNBEGUN, Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
@@ -28,17 +29,29 @@ USER_AUDIENCE: Final = "apache-airflow"
 
 ALGORITHM: Final = "HS256"
 
-DISPATCH_LIFETIME: Final = {
+MESSAGE_LIFETIME: Final = {
     Scope.EXECUTION: timedelta(hours=1),
     Scope.TRIGGER: timedelta(days=8),
     Scope.WATCHER: timedelta(days=8),
     Scope.CALLBACK: timedelta(hours=2),
-    Scope.CONNECTION_TEST: timedelta(minutes=5),
 }
-"""Longer than a message may wait (a task's 10 minutes; a trigger's message is sent again and again while its task is
-deferred) plus the longest time between two renewals (a heartbeat, a look at the trigger)."""
+"""Of tokens in messages, by what they start: longer than a message may wait (a task's 10 minutes; a trigger's message is
+sent again and again while its task is deferred)."""
 
-LONGEST_LIFETIME: Final = max(DISPATCH_LIFETIME.values())
+LIFETIME: Final = {
+    Scope.EXECUTION: timedelta(minutes=10),
+    Scope.TRIGGER: timedelta(minutes=10),
+    Scope.WATCHER: timedelta(minutes=10),
+    Scope.CALLBACK: timedelta(minutes=20),
+    Scope.CONNECTION_TEST: timedelta(minutes=5),
+    Scope.PARSE: timedelta(hours=6),
+}
+"""Of tokens of what has begun. A try's is renewed by its heartbeats, every few seconds; a trigger's and a watcher's when it
+is asked, every minute, whether they are still wanted. A callback has no heartbeat, so its token lasts as long as its
+worker's function may run; nor has the test of a connection, whose token comes in its message and opens that connection
+alone. Ten minutes is Airflow's default."""
+
+LONGEST_LIFETIME: Final = max(MESSAGE_LIFETIME.values())
 """Of any token. Those of people last for hours."""
 
 
@@ -50,44 +63,41 @@ class JwtTokens:
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
         deferred = instance.state is TaskInstanceState.DEFERRED
-        return self.renewed(Dispatch.of(instance, Scope.TRIGGER if deferred else Scope.EXECUTION), now=now)
+        return self.in_message(Dispatch.of(instance, Scope.TRIGGER if deferred else Scope.EXECUTION), now=now)
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
         shown = callback.run_key.task_instance(callback.task_id or "", callback.map_index)
         dispatch = Dispatch(
             shown, callback.try_number, callback.dispatch_count, Scope.CALLBACK, callback_id=callback.callback_id
         )
-        return self.renewed(dispatch, now=now)
+        return self.in_message(dispatch, now=now)
 
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
         nobody = TaskInstanceKey("", "", "")
         return self.renewed(Dispatch(nobody, 0, 0, Scope.CONNECTION_TEST, callback_id=test_id), now=now)
 
+    def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
+        claims = {**_claims_of(dispatch), "scope": UNBEGUN, "starts": dispatch.scope.value}
+        return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=MESSAGE_LIFETIME[dispatch.scope])
+
+    def for_parser(self, *, now: datetime) -> str:
+        return self.renewed(Dispatch(TaskInstanceKey("", "", ""), 0, 0, Scope.PARSE), now=now)
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
-        claims = {
-            "sub": str(dispatch.id),
-            "scope": dispatch.scope.value,
-            "dag_id": dispatch.key.dag_id,
-            "run_id": dispatch.key.run_id,
-            "task_id": dispatch.key.task_id,
-            "map_index": dispatch.key.map_index,
-            "try_number": dispatch.try_number,
-            "dispatch_count": dispatch.dispatch_count,
-            **({"scheduled_at": dispatch.scheduled_at.isoformat()} if dispatch.scheduled_at else {}),
-            **({"callback_id": dispatch.callback_id} if dispatch.callback_id else {}),
-        }
-        return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=DISPATCH_LIFETIME[dispatch.scope])
+        return self._sign(_claims_of(dispatch), DISPATCH_AUDIENCE, now=now, lifetime=LIFETIME[dispatch.scope])
 
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
         claims = self._claims(token, DISPATCH_AUDIENCE)
         try:
+            is_begun = claims["scope"] != UNBEGUN
             dispatch = Dispatch(
                 TaskInstanceKey(claims["dag_id"], claims["run_id"], claims["task_id"], claims["map_index"]),
                 claims["try_number"],
                 claims["dispatch_count"],
-                Scope(claims["scope"]),
+                Scope(claims["scope"] if is_begun else claims["starts"]),
                 scheduled_at=datetime.fromisoformat(said) if (said := claims.get("scheduled_at")) else None,
                 callback_id=claims.get("callback_id", ""),
+                is_begun=is_begun,
             )
         except (KeyError, ValueError) as problem:
             raise Forbidden("Invalid auth token") from problem
@@ -154,6 +164,21 @@ class JwtTokens:
         if key is None:
             raise jwt.DecodeError("it is not a key of ours")
         return key
+
+
+def _claims_of(dispatch: Dispatch) -> dict[str, Any]:
+    return {
+        "sub": str(dispatch.id),
+        "scope": dispatch.scope.value,
+        "dag_id": dispatch.key.dag_id,
+        "run_id": dispatch.key.run_id,
+        "task_id": dispatch.key.task_id,
+        "map_index": dispatch.key.map_index,
+        "try_number": dispatch.try_number,
+        "dispatch_count": dispatch.dispatch_count,
+        **({"scheduled_at": dispatch.scheduled_at.isoformat()} if dispatch.scheduled_at else {}),
+        **({"callback_id": dispatch.callback_id} if dispatch.callback_id else {}),
+    }
 
 
 def _moment(seconds: float) -> datetime:

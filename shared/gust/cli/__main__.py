@@ -23,25 +23,29 @@ ROOT = Path(__file__).parents[3]
 
 TEST_CONNECTION = "AIRFLOW__CORE__TEST_CONNECTION"
 """Airflow's setting: whether connections may be tested. On AWS it is the parameter TestConnection."""
+DEFAULT_DEFERRABLE = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
+"""Airflow's setting: whether operators that can defer do so unasked. On AWS it is the parameter DefaultDeferrable."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, rest = _parser().parse_known_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    match given:
+        case ["bench", *theirs]:
+            return run_module("benches", theirs)
+        case ["record-golden", *theirs]:
+            return run_module("tests.oracle.record", theirs)
+        case ["test" | "deploy", "-h" | "--help", *_]:
+            pass
+        case ["test", "differential", _, *_]:
+            return run_module("tests.differential", given[2:])
+        case ["test", *theirs]:
+            return test(theirs)
+        case ["deploy", *theirs]:
+            return deploy(theirs)
+    options = _parser().parse_args(given)
     match options.command:
         case "local":
-            if rest:
-                _parser().error(f"unrecognized arguments: {' '.join(rest)}")
             return local(options)
-        case "test" if options.pytest[:1] == ["differential"] and (rest or options.pytest[1:]):
-            return run_module("tests.differential", [*options.pytest[1:], *rest])
-        case "test":
-            return test([*options.pytest, *rest])
-        case "bench":
-            return run_module("benches", rest)
-        case "record-golden":
-            return run_module("tests.oracle.record", rest)
-        case "deploy":
-            return deploy([*options.sam, *rest])
         case "reencrypt":
             return reencrypt(options.stack)
         case "login":
@@ -68,21 +72,34 @@ def _parser() -> argparse.ArgumentParser:
         help="the address to listen on (%(default)s, where everybody is administrator); any other demands a login",
     )
     local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
+    local.add_argument(
+        "--workers",
+        type=_at_least_one,
+        metavar="N",
+        help="how many tasks run at the same time (by memory, 200 MB each: at most 32, as Airflow's parallelism)",
+    )
+    local.add_argument(
+        "--aws",
+        choices=["emulator", "real"],
+        default="emulator",
+        help="which AWS the tasks' SDKs call: the local emulator (default), or your account, with your shell's credentials",
+    )
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
+    # What follows test, bench, record-golden and deploy is another program's, and does not come here but for `--help`: a
+    # parser would tear options and their values apart.
     test = commands.add_parser("test", help="run the checks and the tests")
     test.add_argument(
         "pytest",
-        nargs="*",
+        nargs=argparse.REMAINDER,
         help="a tier (unit, system, …), or arguments for pytest; `differential --cases N --seed S`: random DAGs",
     )
 
-    # Their own parsers take the arguments; a positional one here would tear options and their values apart.
     commands.add_parser("bench", help="measure against real Airflow", add_help=False)
     commands.add_parser("record-golden", help="record what real Airflow makes of the examples", add_help=False)
 
     deploy = commands.add_parser("deploy", help="sam build && sam deploy, to your AWS account")
-    deploy.add_argument("sam", nargs="*", help="arguments for sam deploy")
+    deploy.add_argument("sam", nargs=argparse.REMAINDER, help="arguments for sam deploy, as they are")
 
     reencrypt = commands.add_parser(
         "reencrypt", help="encrypt variables and connections with the first key of the stack"
@@ -109,6 +126,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _real_aws() -> str:
+    """Which credentials an SDK would use; nothing is asked of AWS."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        whose = f"the key {os.environ['AWS_ACCESS_KEY_ID']} of your environment"
+    else:
+        whose = f"profile {os.environ.get('AWS_PROFILE', 'default')}"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return f"{whose}, region {region or 'as the profile says'}"
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("a number from 1 to 1000")
+    return int(text)
+
+
 def local(options: argparse.Namespace) -> int:
     from gust.local.deployment import DeploymentError
     from gust.local.processes import InUseError
@@ -121,6 +154,10 @@ def local(options: argparse.Namespace) -> int:
     if testing not in ("Disabled", "Enabled", "Hidden"):
         print(f"gust: {TEST_CONNECTION} is Disabled, Enabled or Hidden, not {testing}.", file=sys.stderr)
         return 2
+    deferrable = os.environ.get(DEFAULT_DEFERRABLE, "False").strip().lower()
+    if deferrable not in ("true", "false"):
+        print(f"gust: {DEFAULT_DEFERRABLE} is True or False, not {deferrable}.", file=sys.stderr)
+        return 2
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -132,7 +169,9 @@ def local(options: argparse.Namespace) -> int:
         port=options.port,
         host=options.host,
         paused=options.paused,
-        parameters={"TestConnection": testing},
+        workers=options.workers,
+        real_aws=options.aws == "real",
+        parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
         told=_say,
     )
     try:
@@ -144,7 +183,10 @@ def local(options: argparse.Namespace) -> int:
             print(f"  Sign in  {stack.login_link()}")
             print("           one minute, one use; another one: ./gust login --local   (plain HTTP: trust the network)")
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
+        print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
         print(f"  Logs  {stack.logs}")
+        if options.aws == "real":
+            print(f"  AWS   REAL: tasks call your account with {_real_aws()}. What they change there is changed.")
         print("  Ctrl-C ends it; the state stays.\n", flush=True)
         stack.run(stop)
     except Stopped:
@@ -259,12 +301,31 @@ def deploy(arguments: list[str]) -> int:
     if shutil.which("make") is None:
         print("gust: make is missing; the layers are built with it.", file=sys.stderr)
         return 1
-    built = subprocess.run([sam, "build"], cwd=ROOT, check=False).returncode
+    from samtranslator.yaml_helper import yaml_parse
+
+    from gust.cli import layers
+
+    layers.note_inputs(ROOT)
+    built = subprocess.run([sam, "build", "--cached"], cwd=ROOT, check=False).returncode
     if built:
         print("gust: sam build failed, see above. Nothing was deployed.", file=sys.stderr)
         return built
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
+        print("gust: Lambda would refuse this. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
+        return 1
+    _tell_of_concurrency(arguments)
     first = ["--guided"] if not arguments and not _is_configured() else []
     return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+
+
+def _tell_of_concurrency(arguments: list[str]) -> None:
+    from gust.cli import concurrency
+
+    limit = concurrency.account_limit(concurrency.region_of(arguments) or _deploy_settings().get("region"))
+    told = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
+    if limit is not None and (advice := concurrency.advice(limit, told=told)):
+        print(advice, file=sys.stderr)
 
 
 def reencrypt(stack: str) -> int:
@@ -362,11 +423,14 @@ def check_access(file: Path) -> int:
 
 def _is_configured() -> bool:
     """Whether samconfig.toml knows a stack to deploy to."""
+    return "region" in _deploy_settings()
+
+
+def _deploy_settings() -> dict[str, Any]:
     file = ROOT / "samconfig.toml"
     if not file.exists():
-        return False
-    settings = tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {})
-    return "region" in settings
+        return {}
+    return dict(tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {}))
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ from gust.errors import Forbidden, Rejected, Stale, Unauthorized
 from gust.execution_api.datamodels.base import Query
 from gust.execution_api.problems import Malformed, answer_malformed, answer_rejected, answer_stale
 from gust.execution_api.routes import ROUTES
-from gust.execution_api.routing import Access, Answer, Call, Route
+from gust.execution_api.routing import Access, Answer, Call, Fence, Route
 from gust.model import transfer
-from gust.model.dispatch import Dispatch
+from gust.model.dispatch import UNBEGUN, Dispatch
 from gust.model.json_text import half_character, shown
 from gust.model.keys import TaskInstanceKey
+from gust.services.check_caller import check_caller
 from gust.services.context import Services
 
 BASE_PATH: Final = "/execution"
@@ -101,13 +102,17 @@ class ExecutionApi:
             return Answer(500, {"message": "Internal server error"})
 
     def _checked(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Call[Any, Any]:
-        """Who asks, then what: a stranger learns nothing about what would have been acceptable."""
+        """Who asks, then what: a stranger learns nothing about what would have been acceptable. Then whether the caller may
+        still speak, which costs a read."""
         headers = _headers(event)
         caller = NOBODY if route.access is Access.OPEN else _caller(self._services, headers)
         _authorize(route, caller, path)
         _check_version(headers)
         query = None if route.query is None else _parsed_query(route.query, event.get("rawQueryString") or "")
-        return Call(self._services, caller, path, query, _parsed_body(self._services, route, event, headers))
+        body = _parsed_body(self._services, route, event, headers)
+        if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS):
+            check_caller(self._services, caller, last_words=route.fence is Fence.LAST_WORDS)
+        return Call(self._services, caller.begun(), path, query, body)
 
 
 # --- who --------------------------------------------------------------------------------------------------------------
@@ -123,9 +128,9 @@ def _caller(services: Services, headers: Mapping[str, str]) -> Dispatch:
 def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
     if route.access is Access.OPEN:
         return
-    if caller.scope not in route.scopes:
-        allowed = ", ".join(sorted(route.scopes))
-        raise Forbidden(f"Token type '{caller.scope}' not allowed for this endpoint. Allowed types: {allowed}")
+    if caller.scope not in route.scopes or not (caller.is_begun or route.begins):
+        allowed = ", ".join(sorted({*route.scopes, *([UNBEGUN] if route.begins else [])}))
+        raise Forbidden(f"Token type '{caller.token_type}' not allowed for this endpoint. Allowed types: {allowed}")
     if route.access is Access.OWN and next(iter(path.values())).lower() != str(caller.id):
         whose = "connection test" if "connection_test_id" in path else "task instance"
         raise Forbidden(f"Token subject does not match {whose} ID")

@@ -17,6 +17,19 @@ Params = TypeVar("Params")
 READING = ("GET", "HEAD")
 
 
+class Fence(Enum):
+    """What of a caller must still hold when a request is worked off. A token only proves who asks."""
+
+    NONE = "none"
+    """It only reads."""
+    ITSELF = "itself"
+    """The handler's own verb checks it, with its write or with what it reads anyway."""
+    AT_WORK = "at work"
+    """The caller does what it was given: its try runs, its trigger is waited for, …"""
+    LAST_WORDS = "last words"
+    """As AT_WORK; and what Airflow's task runner sends when it has reported the end of its try."""
+
+
 class Access(Enum):
     OPEN = "open"
     """Without a token."""
@@ -47,6 +60,13 @@ class Answer:
 
 NO_CONTENT = Answer(204)
 
+
+def renewed_token(call: Call[Any, Any]) -> dict[str, str]:
+    """The header by which the Task SDK's client goes on with another token, made for the same caller now."""
+    services = call.services
+    return {"Refreshed-API-Token": services.tokens.renewed(call.caller, now=services.clock.now())}
+
+
 Handler = Callable[[Any], Answer]
 
 
@@ -63,6 +83,9 @@ class Route:
     needs_body: bool
     """Whether a request without a body is refused; else it counts as `null`."""
     query: type[Query] | None
+    fence: Fence
+    begins: bool
+    """Whether a token that came in a message is good for it."""
 
 
 class Routes:
@@ -100,12 +123,28 @@ class Routes:
         body: Any = None,
         needs_body: bool = True,
         query: type[Query] | None = None,
+        fence: Fence | None = None,
+        begins: bool = False,
     ) -> Callable[[Handler], Handler]:
         allowed = scopes or (OF_DAGS if method in READING else frozenset({Scope.EXECUTION}))
+        checked = fence or (Fence.NONE if method in READING else Fence.AT_WORK)
 
         def register(handler: Handler) -> Handler:
             make_body = None if body is None else lambda: TypeAdapter(body)
-            self.table.append(Route(method, self.prefix + path, handler, access, allowed, make_body, needs_body, query))
+            self.table.append(
+                Route(
+                    method,
+                    self.prefix + path,
+                    handler,
+                    access,
+                    allowed,
+                    make_body,
+                    needs_body,
+                    query,
+                    fence=checked,
+                    begins=begins,
+                )
+            )
             return handler
 
         return register

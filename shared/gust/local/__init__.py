@@ -2,11 +2,15 @@
 
 stack.py       one running stack: starts what follows in order, and ends it
 emulator.py    the emulator's process, with what it lacks: a front door and checkpoints
+function_pool.py  how many processes a function has
 front_door.py  whom the address that people open answers
 sign_in.py     links and tokens for a stack that others reach, too
+log_files.py   log streams in files
+storage.py     whether what is acknowledged can be stored
 checkpoint.py  saves the emulator's state while it runs, and repairs what its restart would lose
 deployment.py  template.yaml → the emulator's CloudFormation
 web.py         layer `web`, packed from the installed Airflow
 dag_folder.py  keeps the bucket's dags/ in step with a folder
+parsing.py     tells the terminal how far the folder's parsing is
 processes.py   locks, ports, and processes that must not outlive us
 """

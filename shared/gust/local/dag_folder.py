@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,9 @@ _ALSO: Final = frozenset({".airflowignore"})
 """Hidden files that mean something to Airflow; all others are an editor's or a version control's business."""
 
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
+_LONGEST_KEY: Final = 1024
+"""Bytes of an object's key in S3."""
+
 _LONGEST_WAIT: Final = 4
 """Looks after which changes are uploaded although files are still being written."""
 
@@ -33,6 +37,8 @@ class DagFolder:
         self._told = told
         self._uploaded: dict[str, Stamp] = {}
         self._seen: dict[str, Stamp] = {}
+        self._left_out: dict[str, str] = {}
+        """What cannot be uploaded, and why: told once."""
         self._waited = 0
 
     def align(self) -> None:
@@ -61,29 +67,40 @@ class DagFolder:
             return False
         self._waited = 0
         changed = [name for name, stamp in found.items() if self._uploaded.get(name) != stamp]
-        self._send(changed, found, sorted(self._uploaded.keys() - found.keys()))
-        return True
+        return self._send(changed, found, sorted(self._uploaded.keys() - found.keys()))
 
-    def _send(self, changed: list[str], found: dict[str, Stamp], gone: list[str]) -> None:
+    def _send(self, changed: list[str], found: dict[str, Stamp], gone: list[str]) -> bool:
+        """Whether something was uploaded or deleted. A file that cannot be read is tried again by each look."""
         self._uploaded = {name: stamp for name, stamp in found.items() if name not in changed}
+        sent = []
         for name in sorted(changed):
             try:
                 body = (self._folder / name).read_bytes()
-            except OSError as problem:  # gone or unreadable between two looks; the next look will tell
-                log.warning("cannot read %s: %s", name, problem)
+            except OSError as problem:
+                if (self._folder / name).exists():  # else it has gone between two looks
+                    self._leave_out(name, problem.strerror or str(problem))
                 continue
             self._s3.put_object(Bucket=self._bucket, Key=PREFIX + name, Body=body)
             self._uploaded[name] = found[name]
+            self._left_out.pop(name, None)
+            sent.append(name)
         for start in range(0, len(gone), 1000):  # S3 takes a thousand at a time
             self._s3.delete_objects(
                 Bucket=self._bucket,
                 Delete={"Objects": [{"Key": PREFIX + name} for name in gone[start : start + 1000]], "Quiet": True},
             )
-        if changed or gone:
-            self._told(_sentence(changed, gone))
+        if sent or gone:
+            self._told(_sentence(sent, gone))
+        return bool(sent or gone)
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if self._left_out.get(name) != why:
+            self._left_out[name] = why
+            self._told(f"left out {_shown(name)}: {why}")
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
-        """Relative names with `/`, and stamps. Follows links as Airflow does, each folder once."""
+        """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as Airflow
+        does, each folder once."""
         visited = set()
         for folder, folders, files in os.walk(self._folder, followlinks=True):
             real = os.path.realpath(folder)
@@ -100,7 +117,11 @@ class DagFolder:
                     status = os.stat(path)
                 except OSError:  # a dangling link, or deleted since
                     continue
-                yield os.path.relpath(path, self._folder).replace(os.sep, "/"), (status.st_mtime_ns, status.st_size)
+                relative = os.path.relpath(path, self._folder).replace(os.sep, "/")
+                if objection := _objection(relative):
+                    self._leave_out(relative, objection)
+                elif stat.S_ISREG(status.st_mode):
+                    yield relative, (status.st_mtime_ns, status.st_size)
 
     def _list(self) -> dict[str, str]:
         """Name → MD5 of what the bucket holds."""
@@ -116,6 +137,19 @@ class DagFolder:
             return hashlib.md5((self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
         except OSError:
             return ""
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _objection(name: str) -> str | None:
+    """Why S3 takes no object of that name."""
+    try:
+        length = len((PREFIX + name).encode())
+    except UnicodeEncodeError:  # a byte that is no UTF-8 stands in the name as half of a surrogate pair
+        return "its name is not UTF-8, which names in the bucket are"
+    return "its path is too long for the bucket" if length > _LONGEST_KEY else None
 
 
 def _sentence(changed: list[str], gone: list[str]) -> str:

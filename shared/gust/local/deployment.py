@@ -27,6 +27,7 @@ from gust.errors import GustError
 
 STACK_NAME: Final = "gust"
 _ARTIFACTS: Final = "gust-artifacts"
+_TEMPLATE: Final = "template.json"
 _FINGERPRINT_TAG: Final = "gust:fingerprint"
 _REGION: Final = "us-east-1"
 
@@ -59,9 +60,10 @@ def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deplo
         cloudformation.delete_stack(StackName=STACK_NAME)
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK_NAME, WaiterConfig={"Delay": 1})
         stack = None
-    _upload(clients("s3"), packages)
-    body = json.dumps(_transform(template, parameters))
-    _apply(cloudformation, body, parameters, fingerprint, exists=stack is not None)
+    # By way of the bucket, as `sam deploy` does: in a request CloudFormation takes no template over 51,200 bytes.
+    written = {_TEMPLATE: json.dumps(_transform(template, parameters)).encode()}
+    _upload(clients("s3"), packages | written)
+    _apply(cloudformation, parameters, fingerprint, exists=stack is not None)
     stack = _describe(cloudformation)
     assert stack is not None  # noqa: S101  it has just been waited for
     return Deployment(_outputs(stack), changed=True)
@@ -150,10 +152,10 @@ def _upload(s3: Any, packages: Mapping[str, bytes]) -> None:
         s3.put_object(Bucket=_ARTIFACTS, Key=key, Body=package)
 
 
-def _apply(cloudformation: Any, body: str, parameters: Mapping[str, str], fingerprint: str, *, exists: bool) -> None:
+def _apply(cloudformation: Any, parameters: Mapping[str, str], fingerprint: str, *, exists: bool) -> None:
     arguments = {
         "StackName": STACK_NAME,
-        "TemplateBody": body,
+        "TemplateURL": f"https://s3.amazonaws.com/{_ARTIFACTS}/{_TEMPLATE}",
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         "Tags": [{"Key": _FINGERPRINT_TAG, "Value": fingerprint}],

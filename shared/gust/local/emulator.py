@@ -3,9 +3,12 @@
 - A front door: a second port, perhaps on another address, on which there is nothing but the stack's HTTP API, at `/`
   (see `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
-- What functions print goes to a file for each, and not into the emulator's memory.
+- What functions print goes to a file for each, and what tasks print to others (see `log_files`), not into the emulator's
+  memory.
 - A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
-- Streams and queues are read side by side.
+- Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
+- What cannot be stored is not acknowledged (see `storage`).
+- A function has no more processes than it was given (see `function_pool`).
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
 
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -28,25 +32,49 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
-from gust.local.checkpoint import Checkpoints, repair
+from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
+from gust.local.come_back import let_messages_come_back
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
+from gust.local.function_pool import FunctionPool, limit_processes
+from gust.local.log_files import LogFiles, keep_logs_in_files
 from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
+from gust.local.storage import Storage, refuse_what_cannot_be_stored
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
-`POST /_gust/checkpoint` saves now and answers when it is done."""
+`POST /_gust/checkpoint` saves now and answers when it is done; `POST /_gust/storage` answers whether the disk is full and
+for how many seconds changes have not been saved; `POST /_gust/waiting/<function>/<queue>` answers how many
+messages the function has not begun, how old the oldest is (seconds), and how many it is at."""
 
 _CHECKPOINT_EVERY: Final = 4.0
 """Seconds from one checkpoint to the next while things change. With the time to write one it stays far under the
 promised ten."""
 
 _CHECKPOINT_PATIENCE: Final = 30.0
-"""Seconds until a child that writes a checkpoint is given up: it inherited a lock that nobody will release."""
+"""Seconds without any of the processor after which a child that writes a checkpoint is given up: it inherited a lock that no
+thread will release. One that gets on, however slowly, is waited for."""
 
 _LOOK_EVERY: Final = 0.25
 """Seconds, where nothing says that something came: a message that was held back comes by time alone, and so does another
 attempt at what failed."""
+
+_LOOK_AT_DISK_EVERY: Final = 1.0
+"""Seconds."""
+
+HEALTH: Final = "/api/v2/monitor/health"
+UNHEALTHY: Final = {
+    "metadatabase": {"status": "unhealthy"},
+    **{
+        part: {"status": "unhealthy", f"latest_{part}_heartbeat": None}
+        for part in ("scheduler", "triggerer", "dag_processor")
+    },
+}
+"""What Airflow answers of itself where its database does not."""
+
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log starts anew; the one before is kept."""
@@ -77,14 +105,22 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
 
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
     write_function_logs(data / "logs")
+    log_files = keep_logs_in_files(data / "task-logs")
     parse_expressions_once()
-    read_streams_apart()
+    storage = Storage(data / "state")
+    read_streams_apart(storage)
+    refuse_what_cannot_be_stored(storage)
+    let_messages_come_back()
+    pool = limit_processes(json.loads(options.processes))
     emulator = Emulator(
         wrap(straight_to_the_service(ministack.app)),
         checkpoints,
         restored=newest,
         public_port=options.public_port,
         door=FrontDoor(options.public_host),
+        pool=pool,
+        storage=storage,
+        log_files=log_files,
     )
     asyncio.run(emulator.serve(options.port))
 
@@ -95,6 +131,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--public-port", type=int, required=True)
     parser.add_argument("--public-host", default="127.0.0.1")
     parser.add_argument("--data", required=True)
+    parser.add_argument("--processes", default="{}", help="JSON: function → how many at most")
     return parser.parse_args(arguments)
 
 
@@ -107,7 +144,13 @@ class Emulator:
         restored: Path | None,
         public_port: int,
         door: FrontDoor | None = None,
+        pool: FunctionPool | None = None,
+        storage: Storage | None = None,
+        log_files: LogFiles | None = None,
     ) -> None:
+        self._log_files = log_files
+        self._pool = pool
+        self._storage = storage
         self._application = application
         self._checkpoints = checkpoints
         self._restored = restored
@@ -115,6 +158,7 @@ class Emulator:
         self._door = door or FrontDoor()
         self._api_id: str | None = None
         self._requests = 0
+        self._unsaved_since: float | None = None
         self._closed = False
         self._saving = asyncio.Lock()
 
@@ -166,6 +210,8 @@ class Emulator:
                 await _answer(send, 503, b"{}")
             case "http" if self._is_refused(scope):
                 await _answer(send, 403, b'{"detail": "A page or a name from elsewhere is not answered"}')
+            case "http" if (answer := self._cannot_be_stored(scope)) is not None:
+                await _answer(send, *answer)
             case "http" if scope["server"][1] == self._public_port:
                 self._requests += 1
                 await self._enter(scope, receive, send)
@@ -174,6 +220,19 @@ class Emulator:
             case "http":
                 self._requests += 1
                 await self._application(scope, receive, send)
+
+    def _cannot_be_stored(self, scope: Scope) -> tuple[int, bytes] | None:
+        """What to answer in place of the API, or of S3, while the disk is full."""
+        if self._storage is None or not self._storage.is_full:
+            return None
+        is_public = scope["server"][1] == self._public_port
+        if is_public and scope["path"] == HEALTH:
+            return 200, json.dumps(UNHEALTHY).encode()
+        if is_public and scope["method"] not in _READING:
+            said = f"The disk is full: nothing is accepted until {self._storage.wanted // 1_000_000} MB are free"
+            return 507, json.dumps({"detail": said}).encode()
+        is_object = scope["method"] == "PUT" and not scope["path"].startswith(CONTROL)
+        return (503, b"<Error><Code>SlowDown</Code><Message>The disk is full</Message></Error>") if is_object else None
 
     def _is_refused(self, scope: Scope) -> bool:
         is_public = scope["server"][1] == self._public_port
@@ -188,6 +247,8 @@ class Emulator:
                 app.PERSIST_STATE = False
                 if self._restored:
                     repair(self._restored)
+                if self._log_files:
+                    self._log_files.adopt_all()
             await send(message)
 
         return after_start
@@ -212,16 +273,30 @@ class Emulator:
             case ["checkpoint"]:
                 saved = await self._checkpoint()
                 await _answer(send, 200 if saved else 500, b"{}")
+            case ["storage"]:
+                full = self._storage is not None and self._storage.is_full
+                unsaved = time.monotonic() - self._unsaved_since if self._unsaved_since is not None else 0.0
+                state = {"full": full, "wanted": self._storage.wanted if self._storage else 0, "unsaved": unsaved}
+                await _answer(send, 200, json.dumps(state).encode())
+            case ["waiting", function, queue] if self._pool:
+                await _answer(send, 200, json.dumps(_waiting(queue, function, self._pool)).encode())
             case _:
                 await _answer(send, 404, b"{}")
 
     async def _keep_checkpoints(self) -> None:
         saved_at = self._requests
+        next_at = time.monotonic() + _CHECKPOINT_EVERY
         while True:
-            await asyncio.sleep(_CHECKPOINT_EVERY)
+            await asyncio.sleep(_LOOK_AT_DISK_EVERY)
+            changed = self._storage is not None and self._storage.look(checkpoint=self._checkpoints.size())
+            if not changed and time.monotonic() < next_at:
+                continue
             seen = self._requests
-            if seen != saved_at and await self._checkpoint():
-                saved_at = seen
+            if seen != saved_at and self._unsaved_since is None:
+                self._unsaved_since = time.monotonic()
+            if (changed or seen != saved_at) and await self._checkpoint():
+                saved_at, self._unsaved_since = seen, None
+            next_at = time.monotonic() + _CHECKPOINT_EVERY
 
     async def _checkpoint(self) -> bool:
         """Whether it was written."""
@@ -229,7 +304,10 @@ class Emulator:
             started = time.monotonic()
             child = self._checkpoints.save_in_fork()
             paused = time.monotonic() - started
-            saved = await asyncio.to_thread(_wait_for, child)
+            code = await asyncio.to_thread(_wait_for, child)
+            saved = code == 0
+            if code == NO_ROOM and self._storage:
+                self._storage.fill()
             what = "checkpoint %s: paused %.0f ms, took %.0f ms"
             numbers = paused * 1000, (time.monotonic() - started) * 1000
             if saved:
@@ -257,19 +335,32 @@ def write_function_logs(folder: Path) -> None:
     lambda_svc._emit_lambda_logs = write
 
 
-def read_streams_apart() -> None:
+def _waiting(queue: str, function: str, pool: FunctionPool) -> dict[str, float]:
+    """Messages of a queue that the function has not begun."""
+    from ministack.services import sqs
+
+    now = time.time()
+    messages = [each for url, held in sqs._queues._data.items() if queue in str(url) for each in held["messages"]]
+    visible = [each for each in messages if each["visible_at"] <= now]
+    oldest = min((each["visible_at"] for each in visible), default=now)
+    return {"number": len(visible) + pool.waiting(function), "seconds": now - oldest, "busy": pool.busy(function)}
+
+
+def read_streams_apart(storage: Storage) -> None:
     """One thread of MiniStack's reads all queues and streams in turn, and waits for the function that a stream feeds: while
-    the scheduler runs, no worker would be given a task, and none in the 50 ms after a look that found nothing."""
+    the scheduler runs, no worker would be given a task, and none in the 50 ms after a look that found nothing. While the
+    disk is full, nothing is read: no task is begun whose end could not be stored."""
     from ministack.services import dynamodb, lambda_svc
 
     something_came = threading.Event()
     read, keep_looking = lambda_svc._poll_dynamodb_streams, lambda_svc._poll_loop
+    read_queues = lambda_svc._poll_sqs
 
     def keep_reading() -> None:
         while True:
             something_came.clear()
             try:
-                has_read = read()
+                has_read = not storage.is_full and read()
             except Exception:
                 log.exception("The streams could not be read")
                 has_read = False
@@ -282,20 +373,25 @@ def read_streams_apart() -> None:
 
     dynamodb.esm_wake = something_came
     lambda_svc._poll_dynamodb_streams = lambda: False
+    lambda_svc._poll_sqs = lambda: not storage.is_full and read_queues()
     lambda_svc._poll_loop = keep_looking_at_both  # not before MiniStack has its state back
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
 
 
-def _wait_for(child: int) -> bool:
-    deadline = time.monotonic() + _CHECKPOINT_PATIENCE
-    while time.monotonic() < deadline:
+def _wait_for(child: int, *, patience: float = _CHECKPOINT_PATIENCE) -> int:
+    """Its exit code."""
+    used, used_at = 0.0, time.monotonic()
+    while time.monotonic() < used_at + patience:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) == 0
+            return os.waitstatus_to_exitcode(status)
+        times = psutil.Process(child).cpu_times()
+        if times.user + times.system > used:
+            used, used_at = times.user + times.system, time.monotonic()
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False
+    return 1
 
 
 def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -29,6 +29,9 @@ _HOST: Final = re.compile(r"(?:\[[^]/?#@]+\]|[^]\[:/?#@\\\s]+)(?::\d+)?")
 """A name or an address, and perhaps a port. With more in it, one might be read here and another one by the emulator, which
 looks at how it begins."""
 
+_FROM_US: Final = frozenset({"same-origin", "none"})
+"""Of `Sec-Fetch-Site`. For a browser all ports of this machine are one site."""
+
 _TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-mode"})
 """The headers that tell where a request comes from."""
 
@@ -71,7 +74,7 @@ class FrontDoor:
             return True
         if origin is not None:
             return not _name(origin) or urlsplit(origin).netloc != host
-        return headers.get(b"sec-fetch-site", "none") not in {"same-origin", "none"} and not _is_link(headers)
+        return headers.get(b"sec-fetch-site", "none") not in _FROM_US and not _is_link(headers)
 
     def inner(self, headers: Headers) -> Headers:
         """What the emulator gets to see: nothing that it takes for AWS's. It verifies no signature, but believes the name
@@ -93,8 +96,8 @@ class FrontDoor:
 
 
 def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
-    """Whether a browser sends it for a page that is not this machine's. Nothing here asks for credentials, and MiniStack
-    allows every origin.
+    """Whether a browser sends it for a page that is not of this very address, be it another port of this machine: nothing
+    here asks for credentials, and MiniStack allows every origin.
 
     A page's origin is in `Origin` where a script or a form asks, and `Sec-Fetch-Site` tells of images and links; `links`
     are let in where asking changes nothing. A page that lets its own name point to 127.0.0.1 gives itself away by `Host`.
@@ -106,8 +109,8 @@ def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
     if host is not None and not _is_here(f"//{host}"):
         return True
     if origin is not None:
-        return not _is_here(origin)
-    return headers.get(b"sec-fetch-site") == "cross-site" and not (links and _is_link(headers))
+        return not _is_here(origin) or urlsplit(origin).netloc != host
+    return headers.get(b"sec-fetch-site", "none") not in _FROM_US and not (links and _is_link(headers))
 
 
 def _is_link(headers: Mapping[bytes, str]) -> bool:

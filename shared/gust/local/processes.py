@@ -18,18 +18,36 @@ from gust.errors import GustError
 
 MARK: Final = "_GUST_LOCAL_DATA"
 """Environment variable that every process under the emulator inherits, tasks and what they start included. Its value
-is the data directory, so that whatever is left over after `kill -9` is found by the next start."""
+is the data directory, so that what is left over after `kill -9` is found by the next start. A process that gives itself a
+title may overwrite its environment; it is found by the session it lives in."""
 
 
 class InUseError(GustError):
     """Somebody else holds the data directory or the port; the message says who, as far as that is known."""
 
 
+def private_folder(folder: Path, *, is_ours: bool = True) -> Path:
+    """Make the folder so that no other user of the machine looks into it. One that is there already is closed to them
+    where it `is_ours` alone, and not one that a person named."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_new or is_ours:
+        folder.chmod(0o700)
+    return folder
+
+
+def private_file(path: Path) -> Path:
+    """Make the file, if it is not there, so that no other user reads it."""
+    path.touch(0o600)
+    path.chmod(0o600)
+    return path
+
+
 @contextlib.contextmanager
 def hold(data: Path, **about: Any) -> Iterator[None]:
     """Hold the data directory. The lock goes with the process, however it ends. Raises InUseError."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
+    private_folder(data, is_ours=False)
+    with private_file(data / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
@@ -88,6 +106,12 @@ def holder(data: Path) -> dict[str, Any] | None:
     return None
 
 
+def remember_session(data: Path, leader: int) -> None:
+    """Note that the process `leader` has begun the session that everything under the emulator lives in."""
+    about = {"pid": leader, "created": psutil.Process(leader).create_time()}
+    private_file(data / "session").write_text(json.dumps(about))
+
+
 def end_left_over(data: Path, *, grace: float = 2.0) -> int:
     """End every process that carries the mark of `data`, except this one. Returns how many there were."""
     doomed = list(_marked(data))
@@ -103,10 +127,38 @@ def end_left_over(data: Path, *, grace: float = 2.0) -> int:
 
 
 def _marked(data: Path) -> Iterator[psutil.Process]:
+    """What carries the mark, and all that descends from it: a task may have given its own child another environment."""
+    session = _session(data)
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(data) and _lives(process):
-                yield process
+            if _is_marked(process, data, session):
+                found[process.pid] = process
+                found |= {each.pid: each for each in process.children(recursive=True)}
+    found.pop(os.getpid(), None)
+    yield from (process for process in found.values() if _lives(process))
+
+
+def _is_marked(process: psutil.Process, data: Path, session: int | None) -> bool:
+    """By its environment; by the emulator's session where a title that the process gave itself has overwritten that, as
+    Airflow's workers and tasks do. In a session of somebody else's environments are whole."""
+    environment = process.environ()
+    if MARK in environment:
+        return bool(environment[MARK] == str(data))
+    return "PATH" not in environment and session is not None and os.getsid(process.pid) == session
+
+
+def _session(data: Path) -> int | None:
+    """The last emulator's session. `None` where its number is another process's by now."""
+    try:
+        about = json.loads((data / "session").read_text())
+        leader, created = int(about["pid"]), float(about["created"])
+    except (OSError, ValueError, KeyError):
+        return None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if abs(psutil.Process(leader).create_time() - created) > 1:
+            return None
+    return leader
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -13,27 +13,53 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import boto3
+import psutil
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from gust.errors import GustError
+from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.objects import S3Objects
+from gust.errors import GustError, Stale, Unwell
 from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
+from gust.local.function_pool import default_workers, limits
+from gust.local.parsing import ParseProgress, gather_progress
 from gust.local.web import packed_web
+from gust.store.dynamodb import DynamoDBStore
 
 _REGION: Final = "us-east-1"
 _ACCOUNT: Final = "000000000000"
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the DAG folder."""
 
-_PATIENCE: Final = 60.0
-"""Seconds until a start that does not get ready has failed."""
+_PATIENCE: Final = 300.0
+"""Seconds until a start has failed whose emulator or API does not answer. Parsing is no part of it."""
+
+_PATIENCE_IN_TROUBLE: Final = 60.0
+"""Seconds, where a function has failed already."""
+
+_LOOK_AT_DISK_EVERY: Final = 2.0
+"""Seconds between two questions whether the emulator's disk is full."""
+
+_UNSAVED_LONG: Final = 60.0
+"""Seconds without a checkpoint, while things change, that are told, and how many more are told again."""
+
+_LOOK_FOR_WAITING_EVERY: Final = 5.0
+"""Seconds between two looks at the queue of tasks."""
+
+WAITS_LONG: Final = 10.0
+"""Seconds that a task may wait for a worker before it is told."""
+
+_TURN_OF_CUT_OFF: Final = timedelta(minutes=2)
+"""How long a deployment that the end of the stack cut off has to give a sign of life."""
 
 _STOP_PATIENCE: Final = 15.0
 
@@ -46,7 +72,8 @@ class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
     those of the template that shall differ. `environment`: variables that the emulator, its functions and their tasks
-    inherit, but for those that could lead to a real account. On any other `host` than 127.0.0.1 a login is demanded."""
+    inherit, but for those that could lead to a real account. `workers` is how many tasks run at once, by memory if not
+    given. With `real_aws`, tasks call AWS as this process would. On any other `host` than 127.0.0.1 a login is demanded."""
 
     def __init__(
         self,
@@ -57,7 +84,8 @@ class LocalStack:
         port: int = 0,
         host: str = "127.0.0.1",
         paused: bool = False,
-        concurrency: int | None = None,
+        workers: int | None = None,
+        real_aws: bool = False,
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -68,23 +96,33 @@ class LocalStack:
         self._dags = dags
         self._port = port
         self._door = FrontDoor(host)
-        few = max(2, min(16, 2 * (os.cpu_count() or 2)))
+        processors = os.cpu_count() or 1
+        self.workers = workers or default_workers(psutil.virtual_memory().total, processors)
+        """Tasks at the same time, at most."""
+        triggerers = max(2, min(16, 2 * processors))
+        processes_of = limits(self.workers, triggerers, processors)
+        self._processes = {f"{deployment.STACK_NAME}-{name}": most for name, most in processes_of.items()}
         self._parameters = {
-            # A worker is a process here; more than a few per core only queue for the processor. So is a triggerer, and
-            # many that start at once, each importing Airflow, keep all of them from getting anywhere.
-            "WorkerConcurrency": str(concurrency or few),
-            "TriggererConcurrency": str(few),
+            "WorkerConcurrency": str(max(2, self.workers)),
+            "TriggererConcurrency": str(triggerers),
+            "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
             **(parameters or {}),
             # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._environment_around = environment
+        self._aws_of_tasks = own_aws_variables() if real_aws else None
         self._told = told
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
+        self._parsing: ParseProgress | None = None
         self._trouble: list[str] = []
+        self._look_for_waiting_at = 0.0
+        self._look_at_disk_at = 0.0
+        self._unsaved_told = 0.0
+        self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
         """Where the emulator answers, as AWS."""
@@ -117,7 +155,8 @@ class LocalStack:
         return emulator_client(service, self.endpoint)
 
     def start(self) -> None:
-        """Returns when the stack is ready. Raises InUseError, LocalStackError or DeploymentError."""
+        """Returns when the API answers; files are still being parsed then, and `run` tells how far that is. Raises
+        InUseError, LocalStackError or DeploymentError."""
         try:
             self._start()
         except BaseException:
@@ -131,23 +170,86 @@ class LocalStack:
             self._told(f"Ended {left_over} processes that a killed stack had left behind.")
         self._start_emulator()
         self._told("Emulator is up. Deploying template.yaml …")
-        deployed = deployment.deploy(self._root, self.client, self._parameters)
+        deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)
         self.outputs = deployed.outputs
         self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")
+        objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
+        store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
+        self._parsing = ParseProgress(store, objects, self._told)
+        self._go_on_parsing(store, objects)
         if self._dags:
             self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
             self._folder.align()
+            self._parsing.expect()
         self._warm()
-        self._await_healthy()
+        self._await(self._is_answering, "The API did not answer", meanwhile=self._parsing.look)
         self._warm_workers()
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the folder in step until `stop` is set. Raises LocalStackError if the emulator dies."""
+        """Keep the folder in step, and tell of its parsing, until `stop` is set. Raises LocalStackError if the emulator
+        dies."""
         while not stop.wait(_LOOK_EVERY):
             self._require_emulator()
-            if self._folder:
-                self._folder.look()
+            self._look_at_the_disk()
+            if self._is_full:
+                continue
+            with self._as_long_as_there_is_room():
+                if self._folder and self._folder.look() and self._parsing:
+                    self._parsing.expect()
+                if self._parsing:
+                    self._parsing.look()
+            self._tell_of_waiting_tasks()
+
+    def _look_at_the_disk(self) -> None:
+        """Tell that it is full, and that it no longer is; then a deployment that found no room is made up for."""
+        now = time.monotonic()
+        if now < self._look_at_disk_at:
+            return
+        self._look_at_disk_at = now + _LOOK_AT_DISK_EVERY
+        state = self._control("storage")
+        was_full, self._is_full = self._is_full, bool(state["full"])
+        if self._is_full and not was_full:
+            self._told(
+                f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
+                f"task begun until {state['wanted'] // 1_000_000} MB are free."
+            )
+        if not self._is_full and state["unsaved"] > self._unsaved_told + _UNSAVED_LONG:
+            self._told(
+                f"The state has not been saved for {state['unsaved']:.0f} s: kill -9 would lose that. See {self.logs}."
+            )
+            self._unsaved_told = state["unsaved"]
+        elif not state["unsaved"]:
+            self._unsaved_told = 0.0
+        if was_full and not self._is_full:
+            self._told("There is room on the disk again: going on.")
+            with self._as_long_as_there_is_room():
+                if self._folder and self._parsing:
+                    self._folder.align()
+                    self._parsing.expect()
+
+    @contextlib.contextmanager
+    def _as_long_as_there_is_room(self) -> Iterator[None]:
+        """The bucket takes nothing while the disk is full; the folder is aligned with it afterwards."""
+        try:
+            yield
+        except (ClientError, Unwell):
+            self._look_at_disk_at = 0.0
+            self._look_at_the_disk()
+            if not self._is_full:
+                raise
+
+    def _tell_of_waiting_tasks(self) -> None:
+        """Why queued tasks do not start, once a minute while there are such."""
+        now = time.monotonic()
+        if now < self._look_for_waiting_at:
+            return
+        self._look_for_waiting_at = now + _LOOK_FOR_WAITING_EVERY
+        queue = self.outputs["TaskQueueUrl"].rpartition("/")[2]
+        waiting = self._control(f"waiting/{deployment.STACK_NAME}-worker/{queue}")
+        if line := waiting_line(**waiting, workers=self.workers):
+            self._told(line)
+            self._look_for_waiting_at = now + 60
 
     def stop(self) -> None:
         """End everything that this stack started; its state is saved. Calling it again does nothing."""
@@ -160,6 +262,8 @@ class LocalStack:
             except subprocess.TimeoutExpired:
                 emulator.kill()
                 emulator.wait()
+            if emulator.returncode:
+                self._told("The state could not be saved at the end: what the last checkpoint does not hold is lost.")
             processes.end_left_over(self._data)
         self._held.close()
 
@@ -196,8 +300,8 @@ class LocalStack:
         self.endpoint = f"http://127.0.0.1:{port}"
         temporary = self._data / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        for folder in (temporary, self.logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (temporary, self.logs, *(self._data / name for name in ("state", "s3", "task-logs", "airflow"))):
+            processes.private_folder(folder)
         for log in self.logs.glob("*.log"):
             log.replace(log.with_suffix(".log.1"))
         with (self.logs / "emulator.log").open("wb") as output:
@@ -208,6 +312,7 @@ class LocalStack:
                     self._emulator_module,
                     *("--port", str(port), "--data", str(self._data)),
                     *("--public-host", self._door.host, "--public-port", str(self._port)),
+                    *("--processes", json.dumps(self._processes)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
                 stdout=output,
@@ -216,6 +321,7 @@ class LocalStack:
                 cwd=self._root,
                 start_new_session=True,  # Ctrl-C is for us; the emulator is told in our own time
             )
+        processes.remember_session(self._data, self._emulator.pid)
         self._await(self._emulator_answers, "The emulator did not start")
 
     def _emulator_port(self, newest: Path | None) -> int:
@@ -225,11 +331,12 @@ class LocalStack:
         port = processes.free_port(before, but=self._port)
         if newest and before and port != before:
             checkpoint.move_port(newest, before, port)
-        file.write_text(str(port))
+        processes.private_file(file).write_text(str(port))
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
-        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account."""
+        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where tasks
+        were given one."""
         environment = {
             name: value
             for name, value in self._environment_around.items()
@@ -237,7 +344,9 @@ class LocalStack:
         }
         return environment | {
             processes.MARK: str(self._data),
-            "PYTHONPATH": f"{self._root / 'shared'}{os.pathsep}{self._root}",
+            "PYTHONPATH": str(
+                self._root / "shared"
+            ),  # the root's folders would be namespaces that DAG files can import
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(temporary),
             "AWS_ACCESS_KEY_ID": _ACCOUNT,
@@ -249,6 +358,7 @@ class LocalStack:
             # Airflow writes a configuration file into its home on import.
             "AIRFLOW_HOME": str(self._data / "airflow"),
             "GUST_WEB": str(packed_web(self._root)),
+            **({"GUST_AWS_OF_TASKS": json.dumps(self._aws_of_tasks)} if self._aws_of_tasks is not None else {}),
         }
 
     def _emulator_answers(self) -> bool:
@@ -282,33 +392,52 @@ class LocalStack:
         if answer.get("FunctionError"):
             self._trouble.append(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
 
-    def _await_healthy(self) -> None:
-        self._await(self._is_healthy, "The stack did not get healthy")
-
-    def _is_healthy(self) -> bool:
+    def _is_answering(self) -> bool:
+        """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that are
+        overdue since the stack was last up, take as long as they take."""
         self._require_emulator()
-        health = self._get(self.url, "/api/v2/monitor/health")
-        return bool(health) and all(part.get("status") == "healthy" for part in health.values())  # type: ignore[union-attr]
+        health = self._get(self.url, "/api/v2/monitor/health") or {}
+        return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
 
-    def _await(self, condition: Callable[[], bool], otherwise: str) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _go_on_parsing(self, store: DynamoDBStore, objects: S3Objects) -> None:
+        """A deployment that the end of the stack cut off goes on under its own name, with all files that were parsed for
+        the same plan. The file that it was at has not killed its parser: the stack's end has."""
+        turn = store.deployment_turn()
+        if turn is None or not turn.holder:
+            return
+        gather_progress(objects, turn.holder)
+        # Until a function has started, which takes a while on a busy machine, no upload takes the turn for a dead one's.
+        until = datetime.now(UTC) + _TURN_OF_CUT_OFF
+        with contextlib.suppress(Stale):
+            store.move_deployment_turn(turn, replace(turn, until=until))
+        machine = StepFunctionsDeployments(self.outputs["DeployBundleArn"], self.client("stepfunctions"))
+        machine.start(turn.holder)
+
+    def _await(
+        self, condition: Callable[[], bool], otherwise: str, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        started = time.monotonic()
         while not condition():
-            if time.monotonic() > deadline:
+            patience = _PATIENCE_IN_TROUBLE if self._trouble else _PATIENCE
+            if time.monotonic() > started + patience:
                 trouble = "".join(f"\n  {line}" for line in self._trouble)
-                raise LocalStackError(f"{otherwise} in {_PATIENCE:.0f} seconds. See {self.logs}.{trouble}")
+                raise LocalStackError(f"{otherwise} in {patience:.0f} seconds. See {self.logs}.{trouble}")
+            meanwhile()
             time.sleep(0.1)
 
     def _require_emulator(self) -> None:
         if self._emulator and self._emulator.poll() is not None:
             raise LocalStackError(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
 
-    def _control(self, what: str) -> None:
+    def _control(self, what: str) -> dict[str, Any]:
         host = self.endpoint.removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=60)
         with contextlib.closing(connection):
             connection.request("POST", CONTROL + what)
-            if connection.getresponse().status != 200:
+            answer = connection.getresponse()
+            if answer.status != 200:
                 raise LocalStackError(f"The emulator could not do this: {what}. See {self.logs}.")
+            return dict(json.loads(answer.read()))
 
     @staticmethod
     def _get(base: str, path: str) -> dict[str, Any] | None:
@@ -332,6 +461,20 @@ def running(**options: Any) -> Iterator[LocalStack]:
         stack.stop()
 
 
+def own_aws_variables() -> dict[str, str]:
+    """This process's settings of AWS's SDKs; beside them they read ~/.aws."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str | None:
+    """What to say of queued tasks that no worker has taken; `None` where that is nothing unusual."""
+    if not number or seconds < WAITS_LONG:
+        return None
+    what = "1 task waits" if number == 1 else f"{number} tasks wait"
+    full = f"all {workers} run other tasks; `--workers N` lets more run at once"
+    return f"{what} for a worker since {seconds:.0f} s: {full if busy >= workers else 'more workers are starting'}."
+
+
 def emulator_client(service: str, endpoint: str) -> Any:
     """boto3 client of the emulator at `endpoint`."""
     return boto3.client(  # type: ignore[call-overload]  # its types want a literal
@@ -347,7 +490,7 @@ def emulator_client(service: str, endpoint: str) -> Any:
 def require_room(data: Path, *, megabytes: int = 200) -> None:
     """Raises LocalStackError if the disk is full, or the directory cannot be written to."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        processes.private_folder(data, is_ours=False)
         free = shutil.disk_usage(data).free // 2**20
     except OSError as problem:
         raise LocalStackError(f"Cannot use {data}: {problem.strerror}.") from problem

@@ -84,7 +84,7 @@ class AssetReference:
 class AssetQueue:
     """What has happened to the assets of one DAG since it last ran because of them: Airflow's AssetDagRunQueue.
 
-    A run consumes the events after `consumed_until`, up to the moment of the latest entry. No event of these assets is
+    A run consumes the events after `consumed_until`, up to the latest that has come. No event of these assets is
     stored with a moment that a run has closed, so none is consumed twice and none is passed over.
     """
 

@@ -25,6 +25,12 @@ class DeploymentTurn:
     """Something came since its last snapshot: it must take another one before it ends."""
     until: datetime
     """When it is held for dead, if it gives none: then the turn is anybody's."""
+    began: datetime | None = None
+    """When the holder got the turn."""
+    rounds: int = 0
+    """How many plans it has made since."""
+    looked_at: datetime | None = None
+    """When it looked last; `None` where its last plan was of nothing but what had come since the look before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +45,13 @@ class SourceFile:
     imports: tuple[str, ...] = ()
     """What of the folder decided its outcome, relative paths: files imported or read while it was parsed, `folder/` for a
     folder that was listed, and files that were looked for in vain."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Variables and connections that it was given while it was parsed → their versions, see `services.settings_read`."""
     dag_ids: tuple[str, ...] = ()
     """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
     is_worth_another_try: bool = False
     """It ran out of time, or its process died: perhaps for want of a calmer moment. Equal fingerprint or not, a later
-    deployment parses it again."""
+    deployment parses it again, once there is nothing else to parse."""
     parsed_at: datetime | None = None
     parse_duration: float | None = None
     """Seconds."""

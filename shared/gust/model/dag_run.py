@@ -49,23 +49,40 @@ class DagRun:
     admitted: tuple[str, ...] = ()
     """Instances among those that waited for the run's own limits which may be sent now (`slots.written`), some of them
     sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
+    keeps_back: bool = False
+    """Instances of the run wait for a limit, its own or another, or once did: a success may let another instance go. Never
+    unset: see docs/adr/0029."""
     instance_states: dict[str, int] = field(default_factory=dict)
     """How many of its instances are in each state (`no_status`: `None`), for who counts many runs. Written when it ends,
     or was changed by a person afterwards; empty where something may still move, meaningless in a run that has not ended."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
+    stumbles: int = 0
+    """How often in a row a look at the run failed for what is in the run itself, and would fail again: see `give_up`."""
     held_by: str | None = None
     """The action of a person that is changing many instances of the run, or was the last to: nobody decides about half of
     it, nor by what was before it."""
     held_until: datetime | None = None
     """When the hold ends by itself, should its holder have died; `None` where nobody holds the run."""
+    edit: str | None = None
+    """What that action has still to do, where it is more than one request has time for: JSON of `services/edit_run.py`.
+    The run is held until it is done; after `held_until` (`None`: at once) the scheduler goes on with it."""
 
     @property
     def key(self) -> DagRunKey:
         return DagRunKey(self.dag_id, self.run_id)
 
     def is_held(self, now: datetime) -> bool:
+        return self.edit is not None or self.is_in_hands(now)
+
+    def is_in_hands(self, now: datetime) -> bool:
+        """Whether somebody is at it right now."""
         return self.held_until is not None and now < self.held_until
+
+    @property
+    def can_be_due(self) -> bool:
+        """A run that has ended waits for nothing but its callbacks, and the rest of a person's action."""
+        return not self.is_finished or self.calls_back or self.edit is not None
 
     @property
     def is_finished(self) -> bool:

@@ -18,6 +18,10 @@ PLUGINS_PREFIX: Final = "plugins/"
 
 BUNDLE_NAME: Final = "dags-folder"
 
+ROUND: Final = 15.0
+"""Seconds in which a parser begins files, from when it is ready. What they gave is activated before it goes on: the first
+DAGs of a thousand files need not wait for the last, and a file that never ends is waited for once in a round."""
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,8 +45,13 @@ class Plan(_Document):
     """Version of the bundle that was active; `None`: there was none."""
     batches: tuple[tuple[str, ...], ...]
     """Files to parse, relative paths."""
+    waiting: tuple[str, ...] = ()
+    """Files that must be parsed, too, and are the next plan's."""
+    made_at: datetime | None = None
     removed: tuple[str, ...] = ()
     """Files that were known and are gone."""
+    refused: dict[str, str] = {}
+    """Files that the bundle does not hold, and why: no disk takes their names, or the folder is too large."""
 
 
 class ParsedDag(_Document):
@@ -54,6 +63,9 @@ class ParsedDag(_Document):
     source_key: str
     assets: tuple[AssetRef, ...] = ()
     """The assets (no aliases, no references) of its schedule, inlets and outlets, with their extras."""
+    made_in: str = ""
+    """Relative path of the file whose code made it: another one than was parsed where that imports it, or has it made by a
+    helper's function. Empty: not known."""
 
 
 class ParseWarning(_Document):
@@ -74,8 +86,10 @@ class FileOutcome(_Document):
     touched: tuple[str, ...] = ()
     """What of the folder it depends on beside itself, relative paths: files it imported or read, `folder/` for a folder
     whose names it listed, and files that it looked for in vain."""
+    settings: dict[str, str] = {}
+    """Variables and connections that it asked for → the versions that it was given, see `services.settings_read`."""
     is_worth_another_try: bool = False
-    """It ran out of time, or its process died."""
+    """It ran out of time, its process died, or what it asked for could not be read."""
     listeners: tuple[str, ...] | None = None
     """Hooks that a listener of the bundle's plugins implements; `None`: the file's process did not come to say."""
     parsed_at: datetime

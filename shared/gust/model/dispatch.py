@@ -1,6 +1,6 @@
 """One dispatch of one try: what a token speaks for, and what a report must come from to be believed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from gust.model.callback import callback_uuid
 from gust.model.keys import TaskInstanceKey
+from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 
 
@@ -22,10 +23,18 @@ class Scope(StrEnum):
     """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
     CONNECTION_TEST = "connection_test"
     """A worker's that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
+    PARSE = "parse"
+    """The parser's: reads variables and connections for DAG files that ask for them while they are parsed, and no more."""
 
 
-OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST}
+UNBEGUN: Final = "workload"
+"""Airflow's name of the type of a token that came in a message."""
+
+OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST, Scope.PARSE}
 """Of those who run something of a DAG, who may read what DAGs may read."""
+
+OF_FILES: Final = OF_DAGS | {Scope.PARSE}
+"""And of those who run a DAG file only to see what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +49,20 @@ class Dispatch:
     callback_id: str = ""
     """With scope `callback`: which of the run's; the task instance is then the one it shows, if any. With scope `watcher`:
     the watcher, of which `dispatch_count` is the life. With scope `connection_test`: the test."""
+    is_begun: bool = True
+    """The control plane has heard of its start. `False`: the token came in a message and is good for starting alone."""
 
     @classmethod
     def of(cls, instance: TaskInstance, scope: Scope = Scope.EXECUTION) -> Self:
         return cls(instance.key, instance.try_number, instance.dispatch_count, scope, instance.scheduled_at)
+
+    @property
+    def token_type(self) -> str:
+        """As Airflow names it."""
+        return self.scope.value if self.is_begun else UNBEGUN
+
+    def begun(self) -> Self:
+        return self if self.is_begun else replace(self, is_begun=True)
 
     @property
     def id(self) -> UUID:
@@ -53,6 +72,15 @@ class Dispatch:
         if self.scope is Scope.CALLBACK:
             return callback_uuid(self.key.run, self.callback_id)
         return self.key.uuid(self.try_number)
+
+    @property
+    def is_owed(self) -> bool:
+        """Of scope `callback`: a run owes it. Calls of listeners that no run owes are stored nowhere."""
+        return bool(self.key.run_id)
+
+    def runs(self, instance: TaskInstance) -> bool:
+        """It is current, and its worker is at work."""
+        return self.is_current(instance) and instance.state is TaskInstanceState.RUNNING
 
     def is_current(self, instance: TaskInstance) -> bool:
         """No later try and no later dispatch has taken its place."""

@@ -1,7 +1,7 @@
 """One task instance: an item of at most 1 KB, so that every transition costs one write unit."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from gust.model.hitl import ParkedQuestion
@@ -37,6 +37,8 @@ class TaskInstance:
     dispatch_count: int = 0
     """How many times the instance was sent to a worker. Fences: a message or report of an earlier dispatch is stale,
     also where the try is the same (reschedule, resuming from a trigger)."""
+    times_requeued: int = 0
+    """How often it was sent again because no worker had started it; none since one did."""
     is_try_kept: bool = False
     """The try of that number is in the history already, and no other has begun: it was cleared. Whatever becomes of the
     instance until the next one begins is no try."""
@@ -98,6 +100,12 @@ class TaskInstance:
     @property
     def key(self) -> TaskInstanceKey:
         return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+    @property
+    def last_heard_of(self) -> datetime:
+        """The last sign of its worker: start, heartbeat or end."""
+        signs = [sign for sign in (self.start_date, self.heartbeat_at, self.end_date) if sign is not None]
+        return max(signs, default=datetime.min.replace(tzinfo=UTC))
 
     @property
     def duration(self) -> float | None:

@@ -26,7 +26,7 @@ class _OfDispatch(_Message):
     try_number: int
     dispatch_count: int
     token: str
-    """JWT, valid for this dispatch alone."""
+    """JWT, good for starting this dispatch alone: with the start it is exchanged."""
     log_stream: str | None = None
     """Where the try's log has begun, if it has."""
 
@@ -40,7 +40,7 @@ class _OfDispatch(_Message):
 
 
 class TaskWorkload(_OfDispatch):
-    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but its own short-lived token."""
+    """Run one dispatch of one try. Everything a worker needs to begin; nothing secret but a token to begin with."""
 
     kind: Literal["task"] = "task"
     max_tries: int
@@ -118,6 +118,9 @@ class TriggerWorkload(_OfDispatch):
     """How many sleeps the trigger has slept already; it passes through them when it runs again."""
     is_poller: bool = False
     """It looks at something, sleeps, and looks again: it may start afresh after any sleep."""
+    looks: int = 0
+    """How often it has looked and slept where it sleeps (`place`): its attempts may be limited."""
+    place: str = ""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
 
@@ -194,6 +197,13 @@ class TellListeners(_Message):
     """Whose plugins."""
 
 
+class WakeDeployment(_Message):
+    """Have deployment `name` look at the folder, or the one that is at it look again."""
+
+    kind: Literal["wake_deployment"] = "wake_deployment"
+    name: str
+
+
 class WakeWatcher(_Message):
     """Look after a watcher of assets."""
 
@@ -203,6 +213,7 @@ class WakeWatcher(_Message):
 
 
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeWatcher | TellListeners, Field(discriminator="kind")
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeWatcher | TellListeners,
+    Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from gust.errors import Invalid
 from gust.model.access import Role
+from gust.rest_api.like import Like, literal
 from gust.services.ports import User
 
 ASK_AGAIN_AFTER: Final = 60.0
@@ -89,7 +90,7 @@ class AccessDocument(BaseModel):
 
     def of_principal(self, arn: str, tag: str | None = None) -> User | None:
         """Of whom a tag is said, entries with that tag count and no others."""
-        fitting = (e for e in self.iam if e.tag == tag and _compiled(e.principal).fullmatch(arn))
+        fitting = (e for e in self.iam if e.tag == tag and _compiled(e.principal).matches(arn))
         return _merged(arn, fitting)
 
     def of_groups(self, name: str, groups: Iterable[str]) -> User | None:
@@ -136,5 +137,5 @@ def _merged(name: str, entries: Iterable[_Entry]) -> User | None:
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))
+def _compiled(pattern: str) -> Like:
+    return Like("%".join(map(literal, pattern.split("*"))))

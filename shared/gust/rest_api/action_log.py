@@ -7,16 +7,18 @@ A call that cannot be logged is not worked off.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from gust.model.json_text import half_character
 from gust.model.logged_event import LoggedEvent
+from gust.rest_api.body_fields import FIELDS
 from gust.rest_api.masking import MASK, redact
 from gust.rest_api.request import Json, Request
 from gust.services.context import Services
+from gust.services.ports import User
 
 EVENTS: Final[dict[str, str]] = {
     operation_id: operation_id
@@ -71,7 +73,69 @@ def log_action(services: Services, operation_id: str, request: Request, method: 
         return
     if isinstance(body, dict) and event in DRY_RUNS and body.get("dry_run", True):
         return
+    if (fields := FIELDS.get(operation_id)) is not None:
+        body = _with_values_of(fields, body)
     services.store.log_event(_entry(event, request, method, body))
+
+
+SIGN_IN: Final = "login"
+REFUSAL: Final = "refused"
+
+
+def log_sign_in(services: Services, request: Request, user: User) -> None:
+    """Keep who came in, from where, and how: a token was given for a signature, or a browser was let in."""
+    how: Json = {"path": request.event.get("rawPath"), "ip": _address(request.event)}
+    services.store.log_event(
+        LoggedEvent(
+            when=request.now, event=SIGN_IN, owner=user.name, owner_display_name=user.name, extra=json.dumps(how)
+        )
+    )
+
+
+class Refusals:
+    """Keeps that callers were refused: at once, and then no more than one entry a minute and process, which says how many
+    there were. Who floods the API with wrong tokens must not fill the table, too."""
+
+    EVERY: Final = timedelta(minutes=1)
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._quiet_until: datetime | None = None
+
+    def note(self, services: Services, event: Mapping[str, Any], operation_id: str, refusal: Json, user: User) -> None:
+        now = services.clock.now()
+        self._count += 1
+        if self._quiet_until is not None and now < self._quiet_until:
+            return
+        since, self._count, self._quiet_until = self._count, 0, now + self.EVERY
+        said: Json = {**refusal, "operation": operation_id, "ip": _address(event), "refusals": since}
+        name = user.name or None
+        services.store.log_event(
+            LoggedEvent(when=now, event=REFUSAL, owner=name, owner_display_name=name, extra=json.dumps(said))
+        )
+
+
+def _address(event: Mapping[str, Any]) -> str | None:
+    address: str | None = event.get("requestContext", {}).get("http", {}).get("sourceIp")
+    return address
+
+
+def _with_values_of(fields: frozenset[str], body: Any) -> Any:
+    """The body with no values but those of fields that the call has: another one is refused, but its value may be a
+    password under a wrong name. What such a field holds is the caller's own matter, but for lists of more fields."""
+    match body:
+        case dict():
+            return {
+                name: MASK
+                if name not in fields
+                else _with_values_of(fields, value)
+                if isinstance(value, list)
+                else value
+                for name, value in body.items()
+            }
+        case list():
+            return [_with_values_of(fields, one) if isinstance(one, dict) else one for one in body]
+    return body
 
 
 def _body(request: Request) -> Any:

@@ -54,15 +54,16 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     version,
     xcom,
 )
-from gust.rest_api.action_log import log_action
-from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller
+from gust.rest_api.action_log import Refusals, log_action
+from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller, brings_something
+from gust.rest_api.browser_policy import security_headers
 from gust.rest_api.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
 from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.permissions import PERMISSIONS, authorize
 from gust.rest_api.readable import readable
 from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
 from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
-from gust.rest_api.web import base_path, web_files
+from gust.rest_api.web import accepts_gzip, base_path, web_files
 from gust.services.context import Services
 from gust.services.ports import User
 
@@ -86,14 +87,14 @@ SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", 
 
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0)."""
-    resolver = _Resolver()
+    resolver, refusals = _Resolver(), Refusals()
     table = {**OPERATIONS, **UI_OPERATIONS, **DOCS_OPERATIONS, **AUTH_OPERATIONS}
     handlers = {**HANDLERS, **UI_HANDLERS, **DOCS_HANDLERS, **authenticator.handlers()}
     for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
         operation = table[operation_id]
         handler = handlers.get(operation_id) or not_yet(operation_id, operation)
         resolver.route(_rule(operation.path), operation.method)(
-            _bind(resolver, services, authenticator, operation_id, handler)
+            _bind(resolver, services, authenticator, operation_id, handler, refusals=refusals)
         )
     resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
     return lambda event, context: _logged(resolver, _without_prefix(event), context)
@@ -110,6 +111,9 @@ def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
 class _Resolver(APIGatewayHttpResolver):
     """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes. Line breaks, too: in
     Airflow a variable with one in its key is out of reach once it is made."""
+
+    asked_by = ""
+    """Who asks what is being answered, for the log. A function answers one request at a time."""
 
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
@@ -131,7 +135,13 @@ def _specific_first(path: str) -> tuple[int, ...]:
 
 
 def _bind(
-    resolver: _Resolver, services: Services, authenticator: Authenticator, operation_id: str, handler: Handler
+    resolver: _Resolver,
+    services: Services,
+    authenticator: Authenticator,
+    operation_id: str,
+    handler: Handler,
+    *,
+    refusals: Refusals,
 ) -> Callable[..., Response[str]]:
     reads = all(permission.method == "GET" for permission in PERMISSIONS.get(operation_id, ()))
 
@@ -143,15 +153,29 @@ def _bind(
 
     open_to_all = AUTH_OPERATIONS.keys() | DOCS_PAGES | authenticator.public
 
+    def note(refusal: Problem | Rejected, user: User) -> None:
+        """Who was refused as somebody, or for what they came in with: who brings nothing stands in the access log."""
+        event = resolver.current_event.raw_event
+        comes_as_somebody = user.names or operation_id in AUTH_OPERATIONS or brings_something(event)
+        if refusal.status not in (401, 403) or not comes_as_somebody:
+            return
+        detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
+        try:
+            refusals.note(services, event, operation_id, {"status": refusal.status, "detail": detail}, user)
+        except Exception:
+            logger.exception("a refusal could not be kept", operation=operation_id)
+
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
         headers = {name.lower(): value for name, value in (event.headers or {}).items()}
+        caller, is_let_in = Caller(NOBODY), False
         try:
             now = services.clock.now()
             if operation_id in open_to_all:
                 caller = Caller(authenticator.signer_of(event.raw_event) or NOBODY)
             else:
                 caller = authenticator.authenticate(services.tokens, event.raw_event, now)
+            resolver.asked_by = caller.user.name
             if len(event.get("body") or "") > LARGEST_BODY:
                 raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
             request = Request(
@@ -169,12 +193,15 @@ def _bind(
             _check_lengths(request.path)
             if operation_id not in open_to_all:
                 authorize(services, caller.user, PERMISSIONS[operation_id], request)
+            is_let_in = operation_id not in AUTH_OPERATIONS
             log_action(services, operation_id, request, event.http_method)
             answer = handler(seen_by(caller.user), request)
             if cookie := authenticator.renewed_cookie(services.tokens, caller, event.raw_event, now):
                 answer = answer if isinstance(answer, Answer) else Answer(body=answer)
                 answer = replace(answer, headers={"Set-Cookie": cookie, **answer.headers})
         except (Problem, Rejected) as refusal:
+            if not is_let_in:
+                note(refusal, caller.user)
             answer = _refusal(refusal)
         except RecursionError:
             answer = _refusal(Invalid("The body is nested too deeply", field=("body",)))
@@ -233,17 +260,25 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
     headers = dict(answer.headers)
     if len(body) <= COMPRESS_FROM:
         return Response(answer.status, answer.content_type, body, headers)
-    if "gzip" in request_headers.get("accept-encoding", ""):
+    takes_gzip = accepts_gzip(request_headers)
+    if takes_gzip:
         packed = base64.b64encode(gzip.compress(body.encode(), compresslevel=5)).decode()
         if len(packed) < LARGEST_ANSWER:
             response = Response(answer.status, answer.content_type, packed, headers | {"Content-Encoding": "gzip"})
             response.base64_encoded = True
             return response
-    size = wire_size(body)
-    if size > LARGEST_ANSWER:
-        message = f"The answer has {size} bytes; a Lambda function can return no more than {LARGEST_ANSWER}"
-        return Response(500, "application/json", encode({"detail": message}))
+    if (size := wire_size(body)) > LARGEST_ANSWER:
+        return _too_large(size, takes_gzip=takes_gzip)
     return Response(answer.status, answer.content_type, body, headers)
+
+
+def _too_large(size: int, *, takes_gzip: bool) -> Response[str]:
+    what = f"The answer has {size} bytes, and no more than {LARGEST_ANSWER} can be sent"
+    if takes_gzip:
+        detail = f"{what}, even compressed: ask for less at a time, or read a value this large in a task"
+        return Response(413, "application/json", encode({"detail": detail}))
+    detail = f"{what} without compression: send 'Accept-Encoding: gzip' (curl --compressed), or ask for less at a time"
+    return Response(406, "application/json", encode({"detail": detail}), {"Vary": "Accept-Encoding"})
 
 
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
@@ -290,14 +325,16 @@ def _web(event: dict[str, Any], path: str) -> Response[str]:
 
 def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
     """One line for each invocation, on stderr: what was asked, what came of it, how long it took."""
-    started = time.perf_counter()
+    started, resolver.asked_by = time.perf_counter(), ""
     response = resolver.resolve(event, context)
+    response["headers"] = {**security_headers(event, response), **(response.get("headers") or {})}
     http = event.get("requestContext", {}).get("http", {})
     logger.info(
         "answered",
         method=http.get("method"),
         path=event.get("rawPath"),
         status=response.get("statusCode"),
+        user=resolver.asked_by or None,
         milliseconds=round((time.perf_counter() - started) * 1000, 1),
     )
     return response

@@ -29,6 +29,7 @@ from gust.errors import Forbidden, Invalid, Unauthorized
 from gust.model.access import Role
 from gust.rest_api import oidc
 from gust.rest_api.access import Access
+from gust.rest_api.action_log import log_sign_in
 from gust.rest_api.operations import Operation
 from gust.rest_api.permissions import PUBLIC
 from gust.rest_api.request import Answer, Body, Json, Problem, Request
@@ -232,6 +233,7 @@ class Authenticator:
         ):
             raise Problem(403, "The link was used already, or is too old. Run gust login again")
         user = User(who["name"], None if who["role"] is None else Role.of(who["role"]), tuple(who["dag_roles"]))
+        log_sign_in(services, request, user)
         cookie = self.cookie(services.tokens, user, request.event, request.now, request.now)
         return Answer(307, headers={"Location": who["next"], "Set-Cookie": cookie, **oidc.NOT_KEPT})
 
@@ -250,6 +252,7 @@ class Authenticator:
             user, page = oidc.come_back(services, request, self._known_provider(), self.access, kept=kept)
         except Invalid as wrong:
             raise Problem(503, str(wrong)) from wrong
+        log_sign_in(services, request, user)
         cookie = self.cookie(services.tokens, user, request.event, request.now, request.now)
         return Answer(307, headers={"Location": page, "Set-Cookie": cookie, **oidc.NOT_KEPT})
 
@@ -262,6 +265,8 @@ class Authenticator:
         if request.user == NOBODY and self.mode != ALL_ADMINS:
             raise Problem(401, "Not authenticated: this stack knows no passwords. Sign the request with IAM")
         user = ANONYMOUS if request.user == NOBODY else request.user
+        if user != ANONYMOUS:
+            log_sign_in(services, request, user)
         return {"access_token": services.tokens.for_user(user, now=request.now, **lasting(None, lifetime, request.now))}
 
     def _check_login(self, request: Request) -> None:
@@ -342,6 +347,12 @@ def cookie_of(event: Mapping[str, Any], wanted: str = COOKIE) -> str:
     cookies: Iterable[str] = event.get("cookies") or left
     pairs = (part.strip().partition("=") for line in cookies for part in line.split(";"))
     return next((value for name, _, value in pairs if name == wanted), "")
+
+
+def brings_something(event: Mapping[str, Any]) -> bool:
+    """Whether the request has anything to come in with."""
+    named = any(name.lower() == "authorization" for name in event.get("headers") or {})
+    return named or bool(cookie_of(event)) or _principal(event) is not None
 
 
 def page_of(url: str, host: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
-from gust.errors import Rejected
+from gust.errors import Rejected, Unfinished
 from gust.rest_api.request import Body, Json, Problem, Request
+from gust.services.time_left import TimeLeft
 
+T = TypeVar("T")
 BodyT = TypeVar("BodyT", bound=Body)
 
 ACTIONS: Final = ("create", "update", "delete")
@@ -75,6 +77,8 @@ class Named(Generic[Entity]):
     update: Callable[[Entity, list[str] | None], object]
     delete: Callable[[str], object]
 
+    time_left: TimeLeft
+
     def answer(self, actions: Iterable[BulkCreateNamed[Entity] | BulkUpdateNamed[Entity] | BulkDeleteNamed]) -> Json:
         results: dict[str, BulkResult] = {}
         for action in actions:
@@ -92,7 +96,7 @@ class Named(Generic[Entity]):
         taken = {self.name(entity) for entity in action.entities} & set(self.names())
         if taken and action.action_on_existence == "fail":
             raise Problem(409, f"The {self.told}: {taken} already exist.")
-        for entity in action.entities:
+        for entity in in_time(action.entities, self.time_left):
             if self.name(entity) not in taken:
                 self.create(entity)
             elif action.action_on_existence == "overwrite":
@@ -103,14 +107,14 @@ class Named(Generic[Entity]):
 
     def _update(self, action: BulkUpdateNamed[Entity], done: list[str]) -> None:
         missing = self._missing((self.name(entity) for entity in action.entities), action.action_on_non_existence)
-        for entity in action.entities:
+        for entity in in_time(action.entities, self.time_left):
             if self.name(entity) not in missing:
                 self.update(entity, action.update_mask)
                 done.append(self.name(entity))
 
     def _delete(self, action: BulkDeleteNamed, done: list[str]) -> None:
         missing = self._missing(action.entities, action.action_on_non_existence)
-        for name in dict.fromkeys(action.entities):
+        for name in in_time(list(dict.fromkeys(action.entities)), self.time_left):
             if name not in missing:
                 self.delete(name)
                 done.append(name)
@@ -120,6 +124,18 @@ class Named(Generic[Entity]):
         if missing and otherwise == "fail":
             raise Problem(404, f"The {self.told}: {missing} were not found.")
         return missing
+
+
+def in_time(entities: Collection[T], time_left: TimeLeft) -> Iterator[T]:
+    """One after the other, while there is time. Raises Unfinished, which says how many are left: what the answer lists as
+    done is done, and the rest is not begun."""
+    for done, entity in enumerate(entities):
+        if time_left.is_over:
+            left = len(entities) - done
+            raise Unfinished(
+                f"A request has no more time. The last {left} of {len(entities)} were not begun: ask for them again"
+            )
+        yield entity
 
 
 def read(request: Request, model: type[BodyT]) -> BodyT:

@@ -37,6 +37,7 @@ from gust.services.enqueue_connection_test import (
     find_connection_test,
 )
 from gust.services.ports import User
+from gust.services.time_left import TimeLeft
 
 TEST_CONNECTION: Final = "AIRFLOW__CORE__TEST_CONNECTION"
 """Airflow's setting, in the function's environment; `TestConnection` in `template.yaml`."""
@@ -288,6 +289,7 @@ def bulk_connections(services: Services, request: Request) -> Json:
         overwrite=overwrite,
         update=overwrite,
         delete=partial(connections.delete_connection, services),
+        time_left=TimeLeft.of(services.clock, since=request.now),
     )
     return named.answer(bulk.read(request, BulkConnections).actions)
 

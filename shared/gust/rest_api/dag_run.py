@@ -18,6 +18,7 @@ from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.history import Scope, page_of_runs
 from gust.rest_api.listing import (
+    MAXIMUM_BATCH,
     Ordering,
     Page,
     Paging,
@@ -313,7 +314,7 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
         by_time=order.is_by(_place),
         limit=body.page_limit,
         offset=body.page_offset,
-        most=None,  # Airflow's batch lists have no maximum page.
+        most=MAXIMUM_BATCH,
         states=body.states or (),
         wants_all_of_states=not asked_beside(body, "states", "dag_ids", "order_by"),
     )

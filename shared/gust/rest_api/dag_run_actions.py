@@ -16,7 +16,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
-from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer
+from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
 from gust.rest_api.dag_run import dag_run_response, versions_reader
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
@@ -38,6 +38,7 @@ from gust.services.delete_dag_run import delete_dag_run
 from gust.services.partition_runs import PartitionWindow, forget_partition, runs_in_window, runs_of_key
 from gust.services.set_state import set_dag_run_state
 from gust.services.specs import load_spec
+from gust.services.time_left import TimeLeft
 
 Note = Annotated[str, Field(max_length=1000)]
 
@@ -285,6 +286,7 @@ class BulkRunsBody(Body):
 @operation("bulk_dag_runs")
 def bulk_dag_runs(services: Services, request: Request) -> Json:
     results: dict[str, BulkResult] = {}
+    time_left = TimeLeft.of(services.clock, since=request.now)
     for action in request.body(BulkRunsBody).actions:
         result = results.setdefault(action.action, BulkResult())
         if action.action == "create":
@@ -292,7 +294,7 @@ def bulk_dag_runs(services: Services, request: Request) -> Json:
             continue
         wanted = _wanted(request.path["dag_id"], action.entities, result)
         work = _delete_one if isinstance(action, BulkDelete) else _update_one
-        result.guard(partial(_each, services, action, wanted, result, work))
+        result.guard(partial(_each, services, action, wanted, result=result, work=work, time_left=time_left))
     return answer(results)
 
 
@@ -316,13 +318,15 @@ def _each(
     services: Services,
     action: BulkAction,
     wanted: Mapping[DagRunKey, Any],
+    *,
     result: BulkResult,
     work: Callable[[Services, DagRunKey, Any, BulkResult], None],
+    time_left: TimeLeft,
 ) -> None:
     missing = sorted((key.dag_id, key.run_id) for key in wanted if services.store.get_run(key) is None)
     if missing and not action.skips_missing:
         raise not_found(f"The DagRuns with these identifiers: {missing} were not found")
-    for key, body in wanted.items():
+    for key, body in in_time(wanted.items(), time_left):
         if (key.dag_id, key.run_id) not in missing:
             work(services, key, body, result)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gust.errors import NotFound
+from gust.rest_api.readable import is_hidden_in_part
 from gust.rest_api.request import Answer, Json, Query, Request, not_found
 from gust.rest_api.routing import operation
 from gust.services.context import Services
+
+HIDDEN: Final = "REDACTED - you do not have read permission on all Dags in the file"
+"""As in Airflow, instead of a text that defines other DAGs, too."""
 
 
 class DagSourceQuery(Query):
@@ -29,6 +35,8 @@ def get_dag_source(services: Services, request: Request) -> Json | Answer:
         content = services.objects.get(source_key).decode("utf-8", "replace")
     except NotFound as gone:
         raise not_found(f"Code not found. dag_id='{dag_id}' version_number='{wanted}'") from gone
+    if dag is not None and is_hidden_in_part(services.store, dag):
+        content = HIDDEN
     if content_type == "text/plain":
         return Answer(body=content, content_type="text/plain; charset=utf-8")
     return {

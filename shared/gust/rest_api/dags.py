@@ -24,6 +24,9 @@ from gust.services.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.pause_dag import set_paused
 from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
+from gust.store.parallel import Parallel
+
+_together: Final = Parallel()
 
 FAVORITES: Final = "favorite_dags"
 """Namespace of settings: one of a user for each DAG they marked."""
@@ -239,8 +242,8 @@ def patch_dags(services: Services, request: Request) -> Json:
     names_dags = query.dag_id_pattern is not None or query.dag_id_prefix_pattern is not None
     dags = services.store.list_dags() if names_dags else []
     matched = [dag for dag in dags if passes(dag, query) and may_edit(request.user, dag)]
-    patched = [set_paused(services, dag.dag_id, body.is_paused) for dag in matched]
-    shown = patched[query.offset : query.offset + query.limit]
+    patched = _together.map(lambda dag: set_paused(services, dag.dag_id, body.is_paused), matched)
+    shown = patched[query.offset : query.offset + query.page_size]
     return {"dags": [dag_response(dag) for dag in shown], "total_entries": len(patched)}
 
 

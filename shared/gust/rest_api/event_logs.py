@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from gust.model.logged_event import LoggedEvent
 from gust.rest_api.history import COUNTED, page_of_walk
-from gust.rest_api.listing import MAXIMUM_LIMIT, Ordering, Page, Paging, contains, page, starts_with
-from gust.rest_api.request import Json, Problem, Request, not_found
+from gust.rest_api.listing import LOOKED_THROUGH, MAXIMUM_LIMIT, Ordering, Page, Paging, contains, page, starts_with
+from gust.rest_api.request import Json, Problem, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.services.context import Services
 
@@ -137,6 +137,8 @@ def get_event_log(services: Services, request: Request) -> Json:
 
 def _in_order_of_time(services: Services, query: EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
+    if query.offset > LOOKED_THROUGH:
+        raise bad_request(f"An offset over {LOOKED_THROUGH} is not looked for: ask for a shorter time")
     total = services.store.count_logged_events(**query.found_by_store, most=query.offset + COUNTED)
     if not limit or total <= query.offset:
         return Page([], total)

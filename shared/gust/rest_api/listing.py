@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, NonNegativeInt, create_model
 
+from gust.rest_api.like import SPECIAL, Like, folded
 from gust.rest_api.request import Json, Problem, Query, bad_request
 
 RowT = TypeVar("RowT")
@@ -22,6 +22,9 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 DEFAULT_LIMIT: Final = 50
 MAXIMUM_LIMIT: Final = 100
 """A larger `limit` is lowered to this without a word, as Airflow does."""
+MAXIMUM_BATCH: Final = 10_000
+"""A larger `page_limit` of a batch list, which has no maximum in Airflow, is lowered to this: an answer has to be made in
+time, and to fit into what a Lambda function returns."""
 COUNT_LIMIT: Final = 50_000
 """`total_entries` of a list read by cursor is not counted beyond this."""
 MAXIMUM_SORT_CRITERIA: Final = 10
@@ -42,14 +45,16 @@ class Paging(Query):
 
 
 def contains(value: str | None, pattern: str | None, *, alternatives: bool = True) -> bool:
-    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`; `a|b` is either; `~` is all.
+    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`, which a backslash takes literally; `a|b`
+    is either; `~` is all.
 
     `None` as pattern lets everything pass."""
     if pattern is None:
         return True
     if value is None:
         return False
-    return any(_like(term).search(value) for term in _terms("%" if pattern == "~" else pattern, alternatives))
+    found_in = folded(value)
+    return any(_holds(found_in, term) for term in _terms(folded("%" if pattern == "~" else pattern), alternatives))
 
 
 def starts_with(value: str | None, prefix: str | None, *, alternatives: bool = True) -> bool:
@@ -66,16 +71,20 @@ def holds(value: str, literal: str) -> bool:
     return literal.casefold() in value.casefold()
 
 
-def _terms(pattern: str, alternatives: bool) -> list[str]:
+@lru_cache(maxsize=64)
+def _terms(pattern: str, alternatives: bool) -> Sequence[str]:
     if alternatives and "|" in pattern:
-        return [term.strip() for term in pattern.split("|") if term.strip()] or [pattern]
-    return [pattern]
+        return tuple(dict.fromkeys(term.strip() for term in pattern.split("|") if term.strip())) or (pattern,)
+    return (pattern,)
+
+
+def _holds(value: str, term: str) -> bool:
+    return term in value if SPECIAL.isdisjoint(term) else _like(term).matches(value)
 
 
 @lru_cache(maxsize=64)
-def _like(term: str) -> re.Pattern[str]:
-    parts = {"%": ".*", "_": "."}
-    return re.compile("".join(parts.get(c, re.escape(c)) for c in term), re.IGNORECASE | re.DOTALL)
+def _like(term: str) -> Like:
+    return Like(f"%{term}%")
 
 
 def _strip_end(term: str) -> str:
@@ -284,9 +293,14 @@ class Position:
         return compared < 0 if self.backward else compared > 0
 
 
+LOOKED_THROUGH: Final = 100_000
+"""Rows that a walk reads for one page at most: some seconds of the thirty that an HTTP API waits."""
+
+
 class Walk(Generic[RowT]):
     """Rows in order, read as they are asked for; those that are wanted come out. A walk gives up after so many that were
-    not, and then says where it stands: a page need not be full to be followed by another."""
+    not, and then says where it stands: a page need not be full to be followed by another. Without such patience it refuses
+    to go on after `LOOKED_THROUGH` rows: Problem 400."""
 
     def __init__(self, rows: Iterable[RowT], wants: Callable[[RowT], bool], *, patience: int | None) -> None:
         self._rows = rows
@@ -297,7 +311,12 @@ class Walk(Generic[RowT]):
 
     def __iter__(self) -> Iterator[RowT]:
         passed = 0
-        for row in self._rows:
+        for read, row in enumerate(self._rows):
+            if read == LOOKED_THROUGH:
+                raise bad_request(
+                    f"{LOOKED_THROUGH} rows were looked through and the page is not full yet: "
+                    "ask for a shorter time, for a smaller offset, or with fewer filters"
+                )
             if self._wants(row):
                 yield row
                 continue

@@ -17,6 +17,7 @@ from gust.rest_api.routing import operation
 from gust.services import pools
 from gust.services.context import Services
 from gust.services.pools import PoolUse
+from gust.services.time_left import TimeLeft
 
 CHANGEABLE_OF_DEFAULT: Final = {"slots", "include_deferred"}
 Slots = Annotated[Whole, Field(ge=UNLIMITED)]
@@ -211,6 +212,7 @@ def bulk_pools(services: Services, request: Request) -> Json:
         overwrite=overwrite,
         update=update,
         delete=partial(pools.delete_pool, services),
+        time_left=TimeLeft.of(services.clock, since=request.now),
     )
     return named.answer(_complete(services, bulk.read(request, BulkPools).actions))
 

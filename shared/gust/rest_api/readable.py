@@ -6,12 +6,17 @@ has thought about what it would show. Who has one of Airflow's roles reads every
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final, cast
 
 from gust.model.asset import AssetKey, AssetReference
+from gust.model.dag import Dag
+from gust.model.logged_event import LoggedEvent
+from gust.rest_api.action_log import REFUSAL, SIGN_IN
 from gust.rest_api.dags import FAVORITES
 from gust.rest_api.permissions import forbidden, gives
 from gust.services.ports import Store, User
@@ -34,23 +39,25 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     **dict.fromkeys(("list_tries", "list_callbacks", "list_xcoms", "list_task_state", "pending_partitions"), ()),
     **dict.fromkeys(("list_backfills", "consumed_events"), ()),
     "list_rendered_fields": {},
+    "tries_of_run": {},
     "get_instance_and_run": (None, None),
+    "get_run_and_instances": (None, {}),
     "get_dag_and_pools": (None, {}),
 }
 """Calls whose first argument is a DAG's id or the key of something in it → what they answer of a DAG that is not theirs."""
 
 LISTS: Final = frozenset(
     {
-        *("list_dags", "list_hitl_details", "list_warnings", "logged_events", "walk_runs", "walk_failed_instances"),
+        *("list_dags", "list_hitl_details", "list_warnings", "walk_runs", "walk_failed_instances"),
         *("get_runs", "load_runs", "get_instances", "due_runs", "walk_failed_runs", "latest_runs", "summaries_of_runs"),
         *("all_backfills", "consumed_events_of"),
-        *("walk_deadlines", "walk_logged_events", "walk_hitl_details"),
+        *("walk_deadlines", "walk_hitl_details"),
         *("get_dags", "get_versions", "get_many_rendered_fields"),
     }
 )
 """Calls that answer with things of many DAGs, each of which says which one it belongs to, or, in a dict, its key."""
 
-SINGLE: Final = frozenset({"get_backfill", "get_logged_event"})
+SINGLE: Final = frozenset({"get_backfill"})
 """Calls for one thing by a number, which says itself which DAG it belongs to."""
 
 OF_NO_DAG: Final = frozenset(
@@ -85,8 +92,40 @@ class ReadableStore:
 
     def logged_events(self, *args: Any, limit: int | None = None, **named: Any) -> list[Any]:
         """The limit counts what is seen."""
-        seen = [event for event in self._store.logged_events(*args, **named) if self._sees(event)]
-        return seen if limit is None else seen[:limit]
+        seen = (
+            self._without_others(event)
+            for event in self._store.logged_events(*args, **named)
+            if self._sees_event(event)
+        )
+        return list(islice(seen, limit))
+
+    def walk_logged_events(self, *args: Any, **named: Any) -> Iterator[Any]:
+        return map(self._without_others, filter(self._sees_event, self._store.walk_logged_events(*args, **named)))
+
+    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
+        found = self._store.get_logged_event(event_log_id)
+        return self._without_others(found) if found is not None and self._sees_event(found) else None
+
+    def shares_file(self, dag: Dag) -> bool:
+        """Whether the DAG's file holds others that the user may not read."""
+        file = dag.bundle_name, dag.relative_fileloc
+        return any((other.bundle_name, other.relative_fileloc) == file for other in self._others)
+
+    @cached_property
+    def _others(self) -> list[Dag]:
+        return [dag for dag in self._store.list_dags() if dag.dag_id not in self.dag_ids]
+
+    def _sees_event(self, event: LoggedEvent) -> bool:
+        """Who else came in, and from where, is for those who have a role."""
+        of_sign_ins = event.event in (SIGN_IN, REFUSAL)
+        return self._sees(event) and (not of_sign_ins or event.owner == self._user.name)
+
+    def _without_others(self, event: LoggedEvent) -> LoggedEvent:
+        """What was asked of several DAGs at once names them all."""
+        extra = event.extra or ""
+        if not any(json.dumps(dag.dag_id) in extra for dag in self._others):
+            return event
+        return replace(event, extra=json.dumps({"left_out": "It names Dags that you may not read"}))
 
     def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
         found = self._store.references_to_assets(assets)
@@ -130,6 +169,16 @@ class ReadableStore:
 
 def readable(store: Store, user: User) -> Store:
     return store if user.role is not None else cast("Store", ReadableStore(store, user))
+
+
+def readable_dag_ids(store: Store) -> frozenset[str] | None:
+    """Of the DAGs that are seen in the store; `None`: all."""
+    return store.dag_ids if isinstance(store, ReadableStore) else None
+
+
+def is_hidden_in_part(store: Store, dag: Dag) -> bool:
+    """Whether the text of the DAG's file says something of DAGs that are not seen in the store."""
+    return isinstance(store, ReadableStore) and store.shares_file(dag)
 
 
 def _dag_id(one: Any) -> str | None:

@@ -13,6 +13,7 @@ from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import instances_by_task, is_gone
 from gust.services.context import Services
+from gust.services.pending_edit import as_it_will_be
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
 
@@ -109,6 +110,8 @@ def load_view(services: Services, key: DagRunKey) -> RunView | None:
 
 
 def view_of(services: Services, state: RunState) -> RunView:
+    """As it will be, where a person's action on it is still being carried out."""
+    state = as_it_will_be(services, state)
     return RunView(state.run, state.instances, find_spec(services, state.run))
 
 

@@ -19,7 +19,18 @@ from gust.rest_api.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.dag_versions import dag_version_response
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.history import Direction, Scope, page_of_instances
-from gust.rest_api.listing import Order, Ordering, Page, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.listing import (
+    MAXIMUM_BATCH,
+    Order,
+    Ordering,
+    Page,
+    Paging,
+    contains,
+    page,
+    starts_with,
+    with_ranges,
+    within,
+)
 from gust.rest_api.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, RunView, load_view, view_of
@@ -463,7 +474,9 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
         wanted = [
             v for state in services.store.load_runs(named) for v in view_of(services, state).instances if wants(v)
         ]
-        return _collection(services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=None))
+        return _collection(
+            services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=MAXIMUM_BATCH)
+        )
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
         services,
@@ -475,7 +488,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
         direction=_direction(order),
         limit=body.page_limit,
         offset=body.page_offset,
-        most=None,
+        most=MAXIMUM_BATCH,
         states=body.state or (),
     )
     return _collection(services, found)

@@ -14,15 +14,15 @@ from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer
+from gust.rest_api.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
 from gust.rest_api.dags import existing_dag
 from gust.rest_api.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.routing import operation
 from gust.rest_api.run_view import InstanceView, find_spec, load_view
 from gust.rest_api.task_instances import MapIndex, no_instance, task_instance_responses
-from gust.scheduling import transition
 from gust.scheduling.relatives import Marker
 from gust.scheduling.run_view import RunView
+from gust.services.annotate_task_instances import Annotate
 from gust.services.clear_task_instances import (
     Clear,
     clear_task_instances,
@@ -33,11 +33,13 @@ from gust.services.clear_task_instances import (
 )
 from gust.services.context import Services
 from gust.services.delete_dag_run import delete_task_instance
-from gust.services.edit_run import Edit, edit_run
+from gust.services.edit_run import edit_run
 from gust.services.find_task_instances import all_instances, tasks_of_group
+from gust.services.pending_edit import as_it_will_be, written
 from gust.services.ports import RunState
 from gust.services.set_state import Mark, mark_task_instances, to_be_marked
 from gust.services.specs import load_spec
+from gust.services.time_left import TimeLeft
 
 Note = Annotated[str, StringConstraints(max_length=1000)]
 
@@ -109,7 +111,8 @@ def post_clear_task_instances(services: Services, request: Request) -> Json:
     )
     if body.dry_run:
         return collection(services, [instance for key in keys for instance in selected(services, key, asked)])
-    return collection(services, clear_task_instances(services, keys, asked))
+    time_left = TimeLeft.of(services.clock, since=request.now)
+    return collection(services, clear_task_instances(services, keys, asked, time_left=time_left))
 
 
 def _runs_around(services: Services, run: DagRun, body: ClearBody) -> list[DagRunKey]:
@@ -233,13 +236,8 @@ def update(
 
 
 def annotate(services: Services, key: DagRunKey, instances: Collection[TaskInstance], note: str | None) -> None:
-    wanted = {(instance.task_id, instance.map_index) for instance in instances}
-
-    def plan(state: RunState) -> Edit:
-        found = [i for i in _of_run(services, state) if (i.task_id, i.map_index) in wanted and i.note != (note or None)]
-        return Edit(moves=[[transition.annotate(instance, note=note or None) for instance in found]])
-
-    edit_run(services, key, plan)
+    asked = Annotate(frozenset((instance.task_id, instance.map_index) for instance in instances), note)
+    edit_run(services, key, partial(asked.plan, services), action=partial(written, asked))
 
 
 def _existing(services: Services, key: DagRunKey, task_id: str, map_index: int | None) -> list[TaskInstance]:
@@ -340,6 +338,7 @@ Wanted = tuple[DagRunKey, str, int | None]
 @operation("bulk_task_instances")
 def bulk_task_instances(services: Services, request: Request) -> Json:
     results: dict[str, BulkResult] = {}
+    time_left = TimeLeft.of(services.clock, since=request.now)
     for action in request.body(BulkTaskInstancesBody).actions:
         result = results.setdefault(action.action, BulkResult())
         if action.action == "create":
@@ -347,9 +346,9 @@ def bulk_task_instances(services: Services, request: Request) -> Json:
             continue
         wanted = _wanted(request, action.entities, result)
         if isinstance(action, BulkDelete):
-            result.guard(partial(_bulk_delete, services, action, wanted, result))
+            result.guard(partial(_bulk_delete, services, action, wanted, result, time_left))
         else:
-            result.guard(partial(_bulk_update, services, action, wanted, result))
+            result.guard(partial(_bulk_update, services, action, wanted, result, time_left))
     return answer(results)
 
 
@@ -380,8 +379,11 @@ def _found(
     """The instances of each. Problem 404 where some do not exist and are not to be skipped."""
     found: list[tuple[Wanted, list[TaskInstance]]] = []
     missing = []
+    of_run: dict[DagRunKey, list[TaskInstance]] = {}
     for key, task_id, map_index in wanted:
-        instances = [i for i in _instances(services, key) if i.task_id == task_id and map_index in (None, i.map_index)]
+        if key not in of_run:
+            of_run[key] = _instances(services, key)
+        instances = [i for i in of_run[key] if i.task_id == task_id and map_index in (None, i.map_index)]
         found.append(((key, task_id, map_index), instances))
         if instances or action.skips_missing:
             continue
@@ -396,23 +398,34 @@ def _found(
 
 
 def _bulk_update(
-    services: Services, action: BulkUpsert[BulkTaskInstance], wanted: Mapping[Wanted, Any], result: BulkResult
+    services: Services,
+    action: BulkUpsert[BulkTaskInstance],
+    wanted: Mapping[Wanted, Any],
+    result: BulkResult,
+    time_left: TimeLeft,
 ) -> None:
-    for (key, task_id, map_index), instances in _found(services, action, wanted):
-        body = wanted[key, task_id, map_index]
-        for instance in instances:
-            _existing(services, key, task_id, instance.map_index)
-            update(services, key, (task_id, instance.map_index), [instance], (body, action.update_mask))
-            result.success.append(f"{key.dag_id}.{key.run_id}.{task_id}[{instance.map_index}]")
+    for named, instance in in_time(_each(_found(services, action, wanted)), time_left):
+        key, task_id, _ = named
+        _existing(services, key, task_id, instance.map_index)
+        asked = wanted[named], action.update_mask
+        update(services, key, (task_id, instance.map_index), [instance], asked)
+        result.success.append(f"{key.dag_id}.{key.run_id}.{task_id}[{instance.map_index}]")
 
 
 def _bulk_delete(
-    services: Services, action: BulkDelete[BulkTaskInstance], wanted: Mapping[Wanted, Any], result: BulkResult
+    services: Services,
+    action: BulkDelete[BulkTaskInstance],
+    wanted: Mapping[Wanted, Any],
+    result: BulkResult,
+    time_left: TimeLeft,
 ) -> None:
-    for (key, task_id, _), instances in _found(services, action, wanted):
-        for instance in instances:
-            delete_task_instance(services, instance.key)
-            result.success.append(f"{key.dag_id}.{key.run_id}.{task_id}[{instance.map_index}]")
+    for (key, task_id, _), instance in in_time(_each(_found(services, action, wanted)), time_left):
+        delete_task_instance(services, instance.key)
+        result.success.append(f"{key.dag_id}.{key.run_id}.{task_id}[{instance.map_index}]")
+
+
+def _each(found: Iterable[tuple[Wanted, list[TaskInstance]]]) -> list[tuple[Wanted, TaskInstance]]:
+    return [(wanted, instance) for wanted, instances in found for instance in instances]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -435,6 +448,7 @@ def shown(services: Services, instances: Iterable[TaskInstance], *, again: bool 
         state = services.store.load_run(key)
         if state is None:
             continue
+        state = as_it_will_be(services, state)
         spec = find_spec(services, state.run)
         for given in of_run:
             instance = state.instances.get((given.task_id, given.map_index), given) if again else given

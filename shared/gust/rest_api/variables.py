@@ -20,6 +20,7 @@ from gust.rest_api.request import Answer, Body, Json, Problem, Query, Request, b
 from gust.rest_api.routing import operation
 from gust.services import variables
 from gust.services.context import Services
+from gust.services.time_left import TimeLeft
 
 LONGEST_KEY: Final = 250
 IMMUTABLE: Final = {"key"}
@@ -220,5 +221,6 @@ def bulk_variables(services: Services, request: Request) -> Json:
         overwrite=put,
         update=lambda body, mask: variables.change_variable(services, body.key, _change(body, mask)),
         delete=partial(variables.delete_variable, services),
+        time_left=TimeLeft.of(services.clock, since=request.now),
     )
     return named.answer(bulk.read(request, BulkVariables).actions)

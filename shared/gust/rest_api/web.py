@@ -70,7 +70,7 @@ class WebFiles:
         body = self._read(f"files/{entry['file']}")
         if entry["file"].endswith(".gz"):
             caching["Vary"] = "Accept-Encoding"
-            if "gzip" in headers.get("accept-encoding", ""):
+            if accepts_gzip(headers):
                 caching["Content-Encoding"] = "gzip"
             else:
                 body = gzip.decompress(body)
@@ -106,6 +106,16 @@ class WebFiles:
 def web_files() -> WebFiles:
     """The layer's, or those in the folder that `GUST_WEB` names."""
     return WebFiles(Path(os.environ.get("GUST_WEB") or LAYER))
+
+
+def accepts_gzip(headers: Mapping[str, str]) -> bool:
+    """Whether a request with these headers (lower-case names) takes gzip. One that says nothing is taken at its word: the
+    programs that send no such header do not decompress."""
+    for part in headers.get("accept-encoding", "").lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
 def base_path(event: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 A value is stored as the Task SDK sent it: a JSON value in which anything richer is an object with `__classname__`,
 `__version__` and `__data__`. It is answered like that, or with `deserialize=true` as Airflow shows it to people: its
-`stringify`, which turns such objects into one line of text and leaves the rest alone.
+`stringify`, which turns such objects into one line of text and leaves the rest alone; it refuses a value that holds an
+object of one of Airflow's own classes.
 """
 
 from __future__ import annotations
@@ -309,14 +310,22 @@ _SEQUENCES: Final = frozenset({"builtins.tuple", "builtins.set", "builtins.froze
 def readable(value: Any) -> Any:
     """The value as Airflow shows it with `deserialize=true`.
 
-    A string that is JSON is read as JSON first, as Airflow does. Airflow goes further than this for its own classes
-    (`airflow.…`), which it loads and prints; without Airflow they are printed like any other class."""
+    A string that is JSON is read as JSON first, as Airflow does. A value that holds an object of one of Airflow's own
+    classes is answered as it is stored: Airflow makes no text of these, and decodes them in strings alone."""
+    parsed = value
     if isinstance(value, str):
         try:
-            value = json.loads(value, parse_constant=_no_constant)
+            parsed = json.loads(value, parse_constant=_no_constant)
         except ValueError:
             return value
-    return _readable(value)
+    try:
+        return _readable(parsed)
+    except _OfAirflow:
+        return value
+
+
+class _OfAirflow(Exception):
+    """It holds an object of a class of Airflow's."""
 
 
 def _readable(value: Any) -> Any:
@@ -336,6 +345,9 @@ def _readable(value: Any) -> Any:
 
 
 def _as_text(classname: str, version: int, data: Any) -> str:
+    """Raises _OfAirflow."""
+    if classname.startswith("airflow."):
+        raise _OfAirflow(classname)
     if classname in _SEQUENCES and isinstance(data, list):
         return f"({','.join(str(_readable(item)) for item in data)})"
     match data:

@@ -23,8 +23,9 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.transition import Transition
 
-LEASE: Final = timedelta(seconds=900)
-"""How long a worker can live: a callback that was claimed longer ago has no worker any more."""
+LEASE: Final = timedelta(seconds=45)
+"""A worker claims the callback that it runs again every 20 seconds: one whose claim is older has no worker any more. Shorter
+than the message stays hidden after such a sign: the worker that gets it next may run the callback."""
 
 SENT_AGAIN_AFTER: Final = timedelta(seconds=960 + 60)
 """SQS brings a message back before this, once its worker is gone; later it must be lost."""

@@ -18,10 +18,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
+from gust.model.bounds import listed
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
+from gust.model.moment import later
 from gust.model.pool import THE_RUN, pool_of
 from gust.model.state import FAILED_STATES, SCHEDULABLE, UNFINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
@@ -59,7 +61,9 @@ class Config:
     heartbeat_timeout: timedelta = timedelta(seconds=60)
     """A running worker that was silent for longer is lost."""
     queued_timeout: timedelta = timedelta(seconds=600)
-    """A message that no worker took for longer is sent again."""
+    """A message that no worker took for longer is sent again. Airflow's `[scheduler] task_queued_timeout`."""
+    most_requeues: int = 2
+    """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
     trigger_timeout: timedelta = timedelta(hours=1)
     """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
     hour, and SQS brings a message that was lost with its function back after 16 minutes."""
@@ -80,6 +84,7 @@ def decide(
     used: Mapping[str, int] | None = None,
     max_active_tasks: int | None = None,
     is_paused: bool = False,
+    has_backlog: bool = True,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
@@ -90,6 +95,7 @@ def decide(
     that of the run's version.
     `is_paused`: the DAG is. Then nothing goes to a worker and the run's own timeout waits, but what has begun may end, what
     follows from that is certain all the same, and a run with nothing left to do is over.
+    `has_backlog`: messages may wait for a free worker, so none is given up because no worker took it.
     """
     match run.state:
         case DagRunState.QUEUED:
@@ -109,6 +115,7 @@ def decide(
         used=used or {},
         most=most,
         is_paused=is_paused,
+        has_backlog=has_backlog,
     )
     return deciding.decide()
 
@@ -146,6 +153,7 @@ class _Deciding:
         used: Mapping[str, int],
         most: int,
         is_paused: bool = False,
+        has_backlog: bool = True,
     ) -> None:
         self.spec = spec
         self.run = run
@@ -158,6 +166,7 @@ class _Deciding:
         self.used = used
         self.max_active_tasks = most
         self.is_paused = is_paused
+        self.has_backlog = has_backlog
         self.admitted = slots.admissions(run)
         """The run's, and whom this decision lets go besides."""
         self.run_admitting = run
@@ -240,7 +249,7 @@ class _Deciding:
     def _run_deadline(self) -> datetime | None:
         if self.spec.dagrun_timeout is None or self.run.start_date is None:
             return None
-        return self.run.start_date + timedelta(seconds=self.spec.dagrun_timeout)
+        return later(self.run.start_date, self.spec.dagrun_timeout)
 
     def _time_out(self) -> Decision:
         reason = f"The run took longer than its dagrun_timeout of {timedelta(seconds=self.spec.dagrun_timeout or 0)}."
@@ -257,8 +266,7 @@ class _Deciding:
                 case S.RUNNING | S.RESTARTING if self._lost_at(instance) <= self.now:
                     self._lose(task, instance)
                 case S.QUEUED if self._stuck_at(instance) <= self.now:
-                    reason = f"No worker took it for {self.config.queued_timeout}; sent again."
-                    self.view.move(transition.resend(instance, at=self.now, reason=reason))
+                    self._requeue(task, instance)
                 case S.DEFERRED if instance.trigger is not None:
                     self._ring_trigger(instance, instance.trigger)
                 case S.AWAITING_INPUT if instance.due_at is not None and instance.due_at <= self.now:
@@ -266,9 +274,20 @@ class _Deciding:
                 case _:
                     pass
 
+    def _requeue(self, task: TaskSpec, instance: TaskInstance) -> None:
+        """What no worker took is sent again; what none took again and again, although there were workers, fails for good as
+        in Airflow (`_maybe_requeue_stuck_ti`)."""
+        if instance.times_requeued < self.config.most_requeues or self.has_backlog:
+            reason = f"No worker took it for {self.config.queued_timeout}; sent again."
+            self.view.move(transition.resend(instance, at=self.now, reason=reason, is_stuck=True))
+            return
+        reason = f"Task was requeued more than {self.config.most_requeues} times and will be failed."
+        lost = transition.lose(instance, at=self.now, reason=reason, retry_at=None)
+        self.view.move(callback.with_task_callback(task, lost, emails=False))
+
     def _lost_at(self, instance: TaskInstance) -> datetime:
         signs = [sign for sign in (instance.start_date, instance.heartbeat_at) if sign is not None]
-        return max(signs, default=self.now) + self.config.heartbeat_timeout
+        return later(max(signs, default=self.now), self.config.heartbeat_timeout)
 
     def _stuck_at(self, instance: TaskInstance) -> datetime:
         return (instance.queued_at or instance.scheduled_at or self.now) + self.config.queued_timeout
@@ -483,7 +502,8 @@ class _Deciding:
 
         Two schedulers may look at the same run. Where all fits that there is, whatever they do fits. Where it does not,
         everything waits first, and is let go by a write to the run (`admitted`) that only one of them can make: see
-        docs/adr on limits.
+        docs/adr on limits. A run that once kept instances back lets all go by that write from then on, so that who has seen
+        its item knows who can be under way (`quick_look`).
         """
         self._count_what_pools_count()
         to_workers = [(task, i) for task, i in ready if not self._start_from_trigger(task, i)]
@@ -496,7 +516,7 @@ class _Deciding:
                 self._let_go(task, instance)
             for task, instance in kept_back:
                 self._stand_in_line(task, instance)
-        elif not kept_back and self._all_fits(everything, to_workers + waiting):
+        elif not kept_back and not self.run.keeps_back and self._all_fits(everything, to_workers + waiting):
             for task, instance in to_workers:
                 self._let_go(task, instance)
         else:
@@ -527,6 +547,9 @@ class _Deciding:
 
     def _waits_for_its_run(self, instance: TaskInstance) -> bool:
         return instance.waits_for == THE_RUN and not slots.is_on_its_way(instance, self.admitted)
+
+    def _is_kept_back(self, instance: TaskInstance) -> bool:
+        return slots.waits(instance) and not self._may_be_sent(instance)
 
     def _all_fits(self, everything: list[TaskInstance], more: list[tuple[TaskSpec, TaskInstance]]) -> bool:
         room = slots.Room(self.max_active_tasks, everything, self.admitted)
@@ -640,6 +663,8 @@ class _Deciding:
             return self._conclude_paused()
         for task, instance in unfinished:
             self._explain(task, instance)
+        if not self.run.keeps_back and any(self._is_kept_back(instance) for _, instance in unfinished):
+            self.run_admitting = replace(self.run_admitting, keeps_back=True)
         exact, lazy = self._deadlines([instance for _, instance in unfinished])
         moves = self._transitions()
         return Decision(
@@ -708,7 +733,7 @@ class _Deciding:
         states = {t: [i.state for i in self.view.instances_of(t).values()] for t in self._deciding_tasks()}
         failed = sorted(t for t, of_task in states.items() if FAILED_STATES.intersection(of_task))
         if failed:
-            return DagRunState.FAILED, f"Leaf tasks did not succeed: {', '.join(failed)}."
+            return DagRunState.FAILED, f"Leaf tasks did not succeed: {listed(failed)}."
         return DagRunState.SUCCESS, "All leaf tasks succeeded or were skipped."
 
     def _deciding_tasks(self) -> list[str]:
@@ -864,6 +889,11 @@ def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetim
     return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
 
 
+def gives_up(decision: Decision) -> bool:
+    """Whether a message is given up because no worker took it."""
+    return any(moved.edge == "lose" and moved.before.state is S.QUEUED for moved in decision.transitions)
+
+
 def missing_worker(task: TaskSpec) -> str | None:
     """Why no worker can run the task; `None` if one can."""
     asked_for = task.executor_config.get("gust")
@@ -887,7 +917,7 @@ def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
         kwargs=arguments.get("trigger_kwargs") or {},
         next_method=arguments["next_method"],
         next_kwargs=arguments.get("next_kwargs"),
-        timeout_at=now + timedelta(seconds=min(timeouts)) if timeouts else None,
+        timeout_at=later(now, min(timeouts)) if timeouts else None,
     )
 
 

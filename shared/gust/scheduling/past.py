@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gust.model.bounds import listed
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.state import SUCCESSFUL
@@ -46,7 +47,7 @@ class Past:
         if task.wait_for_downstream:
             waiting = [t for t in task.downstream_task_ids if t in self.known_tasks and not self._succeeded(t)]
             if waiting:
-                return f"It waits for tasks downstream of itself in run {self.previous.run_id}: {', '.join(waiting)}."
+                return f"It waits for tasks downstream of itself in run {self.previous.run_id}: {listed(waiting)}."
         return None
 
     def _succeeded(self, task_id: str) -> bool:

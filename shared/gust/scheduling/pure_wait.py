@@ -37,12 +37,20 @@ def pure_wait(trigger: ParkedTrigger, *, since: datetime | None) -> PureWait | N
     kwargs = trigger.kwargs
     if not isinstance(kwargs, dict):
         return None
-    until = _moment(kwargs.get("moment")) or _moment(kwargs.get("target_time"))
-    if until is None and since is not None and (delta := _delta(kwargs.get("delta"))) is not None:
-        until = since + delta
+    try:
+        until = _until(kwargs, since)
+    except (OverflowError, ValueError, OSError):
+        return None  # No calendar has the moment. The trigger itself says so when it is run, and its task fails.
     if until is None:
         return None
     return PureWait(until=until, event=encoded_moment(until), ends_task=kwargs.get("end_from_trigger") is True)
+
+
+def _until(kwargs: dict[str, Any], since: datetime | None) -> datetime | None:
+    until = _moment(kwargs.get("moment")) or _moment(kwargs.get("target_time"))
+    if until is None and since is not None and (delta := _delta(kwargs.get("delta"))) is not None:
+        until = since + delta
+    return until
 
 
 def encoded_moment(moment: datetime, *, classname: str = "pendulum.datetime.DateTime") -> dict[str, Any]:

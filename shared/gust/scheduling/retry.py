@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from gust.model.dag_spec import TaskSpec
+from gust.model.moment import later
 from gust.model.task_instance import TaskInstance
 
 MAX_RETRY_DELAY: Final = 24 * 60 * 60
@@ -29,8 +30,8 @@ def next_retry_at(
 ) -> datetime:
     """When the try after `instance`'s may start. `delay_override` (seconds) is what a retry policy said."""
     if delay_override is not None:
-        return failed_at + timedelta(seconds=delay_override)
-    return failed_at + timedelta(seconds=retry_delay(task, instance, logical_date=logical_date))
+        return later(failed_at, delay_override)
+    return later(failed_at, retry_delay(task, instance, logical_date=logical_date))
 
 
 def retry_delay(task: TaskSpec, instance: TaskInstance, *, logical_date: datetime | None) -> float:

@@ -21,7 +21,7 @@ from gust.model.state import FINISHED, UNFINISHED, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import expansion, transition
-from gust.scheduling.transition import Transition
+from gust.scheduling.transition import Transition, followed_by
 
 InstanceId = tuple[str, int]
 
@@ -120,13 +120,13 @@ class RunView:
         return changed
 
     def move(self, moved: Transition) -> None:
-        """What moved in this decision already and moves on at once is written once: by its first edge, to its last place."""
+        """What moved in this decision already and moves on at once is written once: by its first edge, with all that it
+        does, to its last place."""
         moved = self._telling_length(moved)
         first = self.moves.get((moved.after.task_id, moved.after.map_index))
         if first is not None:
-            moved = Transition(first.edge, first.before, moved.after, first.keeps_try)
             self._replace(first.after, moved.after)
-            self.moves[moved.after.task_id, moved.after.map_index] = moved
+            self.moves[moved.after.task_id, moved.after.map_index] = followed_by(first, moved)
             return
         self._replace(moved.before, moved.after)
         self.moves[moved.after.task_id, moved.after.map_index] = moved

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from gust.model.bounds import LONGEST_KEY
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
@@ -155,11 +156,13 @@ def waits(instance: TaskInstance) -> bool:
 
 
 def waiting_order(task: TaskSpec, run: DagRun, map_index: int) -> str:
-    """Airflow's order among all that wait: priority weight, logical date, map index; then whatever makes it total."""
+    """Airflow's order among all that wait: priority weight, logical date, map index; then whatever makes it total, cut to
+    what a sort key holds."""
     weight = _LARGEST_WEIGHT - task.priority_weight
     date = _LAST + run.run_after.isoformat() if run.logical_date is None else run.logical_date.isoformat()
     index = "-1" if map_index == UNMAPPED else f"{map_index:06d}"
-    return f"{weight:011d}#{date}#{index}#{run.run_id}#{task.task_id}"
+    whole = f"{weight:011d}#{date}#{index}#{run.run_id}#{task.task_id}"
+    return whole.encode()[:LONGEST_KEY].decode(errors="ignore")
 
 
 def order_in_run(task: TaskSpec, instance: TaskInstance) -> tuple[int, int]:
@@ -218,6 +221,11 @@ def admitting(run: DagRun, more: Iterable[Admission], instances: Iterable[TaskIn
     before = admissions(run)
     under_way = {admission(instance) for instance in instances if is_on_its_way(instance, before)}
     return replace(run, admitted=written({*(under_way & before), *more}))
+
+
+def admitting_next(run: DagRun, more: Iterable[Admission], *, on_the_way: Iterable[Admission]) -> DagRun:
+    """As `admitting`, by who knows without a look at the instances which of those let go before may not be queued."""
+    return replace(run, admitted=written({*(admissions(run) & frozenset(on_the_way)), *more}))
 
 
 class Room:

@@ -67,6 +67,16 @@ class Transition:
         return replace(self.before, state=S.FAILED, end_date=ended_at, due_at=None, trigger=None)
 
 
+def followed_by(first: Transition, second: Transition) -> Transition:
+    """One transition that does what both do. `second` begins where `first` ends."""
+    return replace(
+        first,
+        after=second.after,
+        callback=second.callback or first.callback,
+        hitl=second.hitl or first.hitl,
+    )
+
+
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 
@@ -185,19 +195,23 @@ def queue_at_once(move: Transition, *, at: datetime) -> Transition:
     return replace(move, after=queue(move.after, at=at).after)
 
 
-def queue_trigger(before: TaskInstance, *, at: datetime) -> Transition:
-    """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral."""
+def queue_trigger(before: TaskInstance, *, at: datetime, kwargs: dict[str, Any] | None = None) -> Transition:
+    """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral. With
+    `kwargs`: these are the trigger's arguments from now on."""
     _require("queue_trigger", before, before.state is S.DEFERRED)
-    return Transition("queue_trigger", before, replace(before, queued_at=at))
+    trigger = replace(before.trigger, kwargs=kwargs) if before.trigger and kwargs is not None else before.trigger
+    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger))
 
 
-def resend(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
-    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale."""
+def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:
+    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale. `is_stuck`:
+    that counts towards giving it up."""
     _require("resend", before, before.state is S.QUEUED)
     after = replace(
         before,
         state=S.SCHEDULED,
         dispatch_count=before.dispatch_count + 1,
+        times_requeued=before.times_requeued + is_stuck,
         scheduled_at=at,
         queued_at=None,
         reason=reason,
@@ -257,7 +271,8 @@ def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime 
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any unfinished → skipped.
 
-    The run's `dagrun_timeout` has passed; a worker that still runs is told at its heartbeat.
+    The run has ended before it: the run's `dagrun_timeout` has passed, or no scheduler can decide about the run. A worker
+    that still runs is told at its heartbeat.
     """
     _require("time_out", before, before.state in UNFINISHED)
     return Transition("time_out", before, _ended(before, S.SKIPPED, at, reason))
@@ -282,6 +297,7 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
         heartbeat_at=at,
         hostname=hostname,
         pid=pid,
+        times_requeued=0,
         retry_delay_override=None,
         pushed_keys=before.pushed_keys if before.next_method else (),
         skip_decision=before.skip_decision if before.next_method else {},

@@ -12,8 +12,9 @@ from typing import Final
 
 from gust.model.watcher import Watcher
 
-LEASE: Final = timedelta(seconds=900 + 60)
-"""How long a triggerer can live: a life that was claimed longer ago is nobody's any more."""
+LEASE: Final = timedelta(seconds=45)
+"""A triggerer claims the life that it runs again every 20 seconds: one whose claim is older runs nowhere. Shorter than the
+message stays hidden after such a sign: the triggerer that gets it next may run the life."""
 
 LATE: Final = timedelta(seconds=120)
 """A message that comes so much after its time must be lost."""
@@ -36,7 +37,7 @@ def send(before: Watcher, *, now: datetime, wake_at: datetime | None = None) -> 
 
 
 def claim(before: Watcher, *, by: str, now: datetime) -> Watcher:
-    """sent | claimed by the same, or by who is dead → claimed."""
+    """sent | claimed by the same, or by a triggerer that is dead → claimed."""
     return replace(before, claimed_by=by, claimed_at=now, due_at=now + LEASE + LATE)
 
 

@@ -1,25 +1,29 @@
 """Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
 
-First it is settled which file each DAG comes from; then every file is brought in on its own, its fingerprint last; then
-the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be repeated, and whoever
-died on the way left a fingerprint or the active bundle behind that sends the next deployment over the same ground.
+First it is settled which file each DAG comes from; then every DAG is brought in on its own, and each file's fingerprint
+when its DAGs are; then the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be
+repeated, and an activation that died on the way left a fingerprint or the active bundle behind that sends the next one over
+the same ground, but for the files that it had concluded.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
 from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
+from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
@@ -27,13 +31,24 @@ from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.model.listener import Hook
 from gust.scheduling import timetable
 from gust.services.asset_references import aliases_of, change_references
+from gust.services.check_dag import check_dag
 from gust.services.context import Services
-from gust.services.deploy_bundle import PARALLEL, common_fingerprint, fingerprint, manifest_of
+from gust.services.deploy_bundle import (
+    PARALLEL,
+    WHOLE,
+    common_fingerprint,
+    fingerprint,
+    fingerprint_of_refused,
+    manifest_of,
+)
 from gust.services.deployment_keys import progress_key
-from gust.services.deployment_turn import keep_turn
+from gust.services.deployment_turn import SignsOfLife, keep_turn
+from gust.services.fail_deployment import THE_FOLDER
+from gust.services.import_error_id import import_error_id
 from gust.services.load_past import last_automated_run
 from gust.services.next_run import with_next_run
 from gust.services.pause_dag import wake_runs
+from gust.services.settings_read import note_read
 from gust.services.specs import load_spec
 from gust.services.tell_listeners import tell_of_import_error, tell_of_new_assets
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -43,6 +58,20 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 10
 """How often a DAG's item is read and written anew because a run, or a person, moved it in between."""
+
+LONGEST_TYPE: Final = 100
+"""Bytes of a warning's type; a key holds it."""
+
+MOST_PROBLEMS: Final = 200
+"""Import errors that one file may have: a zip has one for each file in it."""
+
+CAUSED_BY_A_FILE: Final = (Rejected, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What goes wrong because of what a file gave, and goes wrong again however often it is repeated. It is told as the file's
+import error, and the other files are activated."""
+
+SERIALIZED: Final = re.compile(r"serialized/[0-9a-f]{64}\.json")
+SOURCE: Final = re.compile(r"sources/[0-9a-f]{64}\.txt")
+"""The API shows what lies there to who may read the DAG: it must be nothing else of the bucket."""
 
 T = TypeVar("T")
 Change = Callable[[Dag], Dag]
@@ -59,19 +88,28 @@ class Activation:
 
 
 def activate(services: Services, plan_key: str, deployment: str, *, paused_at_creation: bool = True) -> Activation:
-    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile."""
+    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile.
+
+    Files of the plan that have no outcome are the next plan's: their DAGs stay on the bundle of their last good version, and
+    what has no file any more is found only when none is left, because it may have moved into one of these.
+    """
     plan = Plan.model_validate_json(services.objects.get(plan_key))
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
     outcomes = outcomes_of(services, plan, plan_key)
-    keep_turn(services.store, deployment, services.clock.now(), files=len(outcomes))
-    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active)
+    keep_turn(services.store, deployment, services.clock.now())
+    alive = SignsOfLife(services.store, deployment, services.clock)
+    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active, alive=alive)
 
     changes.tell_of_new_assets()
-    each(changes.bring_in, outcomes.values())
-    each(changes.make_stale, changes.without_a_file())
-    each(changes.forget, plan.removed)
+    left = [outcome for outcome in outcomes.values() if not changes.is_brought_in(outcome)]
+    each(changes.bring_in, changes.dags_at_home(left))
+    each(changes.conclude, left)
+    if not changes.pending:
+        each(changes.make_stale, changes.without_a_file())
+        each(changes.forget, plan.removed)
+    each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
     try:
         services.store.activate_bundle(
@@ -86,19 +124,32 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     except Stale:
         return Activation(stale=True)
     services.store.set_alive("dag_processor", services.clock.now())
+    services.store.delete_import_problem(THE_FOLDER)
     return Activation(files=len(outcomes))
 
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
-    """File → outcome. Raises Unwell where a batch has not been parsed to its end: then parsing it must come first."""
+    """File → outcome, of those that have one. Raises Unwell where none has: parsing must come first."""
     bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
-        outcome.relative_path: outcome for body in bodies for outcome in Progress.model_validate_json(body).outcomes
+        outcome.relative_path: outcome
+        for body, batch in zip(bodies, plan.batches, strict=True)
+        for outcome in Progress.model_validate_json(body).outcomes
+        if outcome.relative_path in batch
     }
-    planned = {path for batch in plan.batches for path in batch}
-    if missing := planned - outcomes.keys():
-        raise Unwell(f"{len(missing)} files of {plan_key} have not been parsed, {min(missing)} among them")
-    return {path: outcomes[path] for path in sorted(planned)}
+    planned = planned_in(plan)
+    if planned and not outcomes:
+        raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
+    return dict(sorted(outcomes.items()))
+
+
+def planned_in(plan: Plan) -> frozenset[str]:
+    return frozenset(path for batch in plan.batches for path in batch)
+
+
+def pending_of(plan: Plan, outcomes: Mapping[str, FileOutcome]) -> frozenset[str]:
+    """Files that must be parsed and have not been: the next plan's."""
+    return frozenset((planned_in(plan) - outcomes.keys()).union(plan.waiting))
 
 
 def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
@@ -128,8 +179,16 @@ class Deployment:
     """(name, uri) → (group, extra), as they are in the store."""
     home: Mapping[str, str]
     """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
+    of_file: Mapping[str, Sequence[str]]
+    """The same, by file."""
     listeners: tuple[str, ...]
     """Hooks that the bundle's plugins implement."""
+    pending: frozenset[str]
+    """`pending_of` the plan."""
+    alive: Callable[[], None]
+    """To be called between two pieces of work."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """dag_id → why it could not be brought in."""
 
     @classmethod
     def of(
@@ -139,6 +198,8 @@ class Deployment:
         outcomes: Mapping[str, FileOutcome],
         paused_at_creation: bool,
         active: Bundle | None,
+        *,
+        alive: Callable[[], None],
     ) -> Deployment:
         store = services.store
         manifest = manifest_of(services.objects, plan.bundle_version)
@@ -146,6 +207,11 @@ class Deployment:
             raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
         dags = {dag.dag_id: dag for dag in store.list_dags()}
         sources = {source.relative_path: source for source in store.list_source_files()}
+        is_last = not pending_of(plan, outcomes)
+        home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused) if is_last else ())
+        of_file: dict[str, list[str]] = {}
+        for dag_id, path in home.items():
+            of_file.setdefault(path, []).append(dag_id)
         return cls(
             services=services,
             plan=plan,
@@ -159,8 +225,11 @@ class Deployment:
             problems=frozenset(problem.filename for problem in store.list_import_problems()),
             warned=frozenset(warning.dag_id for warning in store.list_warnings()),
             assets={(asset.name, asset.uri): (asset.group, asset.extra) for asset in store.list_assets()},
-            home=homes(dags, sources, outcomes, plan.removed),
+            home=home,
+            of_file=of_file,
             listeners=listeners_of(outcomes.values(), active),
+            pending=pending_of(plan, outcomes),
+            alive=alive,
         )
 
     def tell_of_new_assets(self) -> None:
@@ -174,7 +243,7 @@ class Deployment:
             for parsed in outcome.dags:
                 if self.home[parsed.dag_id] != path:
                     continue
-                with suppress(Rejected, ValueError):  # told with the file
+                with suppress(*CAUSED_BY_A_FILE):  # told with the file
                     spec = self.checked_spec(parsed)
                     aliases |= {alias.name: alias for alias in aliases_of(spec) if alias.name not in known_aliases}
                     found = [
@@ -191,42 +260,80 @@ class Deployment:
 
     # --- one file ---
 
-    def bring_in(self, outcome: FileOutcome) -> None:
-        """One file's DAGs, warnings and problems; its fingerprint when all the rest is written."""
-        path = outcome.relative_path
-        errors = dict(outcome.import_errors)
-        fresh: set[str] = set()
-        for parsed in outcome.dags:
-            if self.home[parsed.dag_id] != path:
-                continue
-            try:
-                spec = self.checked_spec(parsed)
-            except (Rejected, ValueError) as error:
-                errors[path] = f"{errors.get(path, '')}{parsed.dag_id} is not activated: {error}\n"
-                continue
+    def is_brought_in(self, outcome: FileOutcome) -> bool:
+        """Whether an earlier try of this activation did it: the file's fingerprint is written last."""
+        known = self.sources.get(outcome.relative_path)
+        return (
+            known is not None
+            and known.parsed_at == outcome.parsed_at
+            and known.settings == noted(outcome.settings)
+            and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
+        )
+
+    def dags_at_home(self, outcomes: Iterable[FileOutcome]) -> Iterator[tuple[FileOutcome, ParsedDag]]:
+        """The DAGs to bring in, each with its file; not those beyond what a file's item can name."""
+        for outcome in outcomes:
+            at_home = [parsed for parsed in outcome.dags if self.home[parsed.dag_id] == outcome.relative_path]
+            others = set(self.of_file.get(outcome.relative_path, ())) - {parsed.dag_id for parsed in at_home}
+            room = LARGEST_LIST - size_of(others)
+            for parsed in at_home:
+                room -= size_of([parsed.dag_id])
+                if room < 0:
+                    self.failures[parsed.dag_id] = (
+                        f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together."
+                    )
+                else:
+                    yield outcome, parsed
+
+    def bring_in(self, one: tuple[FileOutcome, ParsedDag]) -> None:
+        """One DAG of a file. What its data makes impossible is noted for `conclude`."""
+        outcome, parsed = one
+        try:
+            spec = self.checked_spec(parsed)
             self.put_assets(parsed)
-            self.put_dag(parsed, spec, outcome)
             self.put_warnings(parsed, outcome)
-            fresh.add(parsed.dag_id)
-        kept = [dag_id for dag_id, home in self.home.items() if home == path and dag_id not in fresh]
+            self.put_dag(parsed, spec, outcome)
+        except CAUSED_BY_A_FILE as error:
+            log.info("%s is not activated", parsed.dag_id, exc_info=True)
+            self.failures[parsed.dag_id] = told(error)
+        self.alive()
+
+    def conclude(self, outcome: FileOutcome) -> None:
+        """What is left of a file whose DAGs have been brought in: its problems, and at last its fingerprint."""
+        path = outcome.relative_path
+        errors = of_this_file(outcome.import_errors, path)
+        at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
+        for dag_id in at_home:
+            if failure := self.failures.get(dag_id):
+                errors[path] = f"{errors.get(path, '')}{dag_id} is not activated: {failure}\n"
+        fresh = {dag_id for dag_id in at_home if dag_id not in self.failures}
+        kept = [dag_id for dag_id in self.of_file.get(path, ()) if dag_id not in fresh and dag_id in self.dags]
         for dag_id in kept:
             self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
 
-        rivals = {parsed.dag_id: home for parsed in outcome.dags if (home := self.home[parsed.dag_id]) != path}
+        rivals = {
+            parsed.dag_id: home
+            for parsed in outcome.dags
+            if (home := self.home[parsed.dag_id]) != path and not holds(home, parsed.made_in)
+        }
         self.put_problems(path, errors, rivals)
-        imports = tuple(sorted({*outcome.touched, *rivals.values()}))
+        imports = bounded({*outcome.touched, *rivals.values()})
+        settings = noted(outcome.settings)
+        note_read(self.services.store, settings)
         self.services.store.put_source_file(
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
                 fingerprint=fingerprint(path, imports, self.files, self.common),
                 imports=imports,
+                settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
         )
+        self.alive()
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
@@ -270,6 +377,10 @@ class Deployment:
         spec = DagSpec.model_validate_json(body)
         if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
             raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
+        for key, named in ((parsed.serialized_key, SERIALIZED), (parsed.source_key, SOURCE)):
+            if not named.fullmatch(key):
+                raise Invalid(f"{cut(key, LONGEST_KEY)} is not where a parser stores what it parsed")
+        check_dag(spec, parsed.assets)
         return spec
 
     def version_number(self, before: Dag | None, parsed: ParsedDag, spec: DagSpec) -> int:
@@ -344,7 +455,7 @@ class Deployment:
         )
         try:
             return with_next_run(self.services, dag, spec, last=last, now=self.now)
-        except Rejected as problem:
+        except CAUSED_BY_A_FILE as problem:
             # One DAG's broken timetable must not keep the others from being activated; Airflow logs it, too.
             log.warning("%s is not scheduled: %s", spec.dag_id, problem)
             return replace(dag, next_run_after=None)
@@ -372,7 +483,10 @@ class Deployment:
         for warning in outcome.warnings:
             self.services.store.put_warning(
                 DagWarning(
-                    dag_id=parsed.dag_id, warning_type=warning.warning_type, message=warning.message, timestamp=self.now
+                    dag_id=parsed.dag_id,
+                    warning_type=cut(warning.warning_type, LONGEST_TYPE),
+                    message=cut(warning.message),
+                    timestamp=self.now,
                 )
             )
 
@@ -384,7 +498,8 @@ class Deployment:
         )
         if ignored:
             errors[path] = errors.get(path, "") + ignored
-        for filename, trace in errors.items():
+        for filename, whole in errors.items():
+            trace = cut(whole)
             tell_of_import_error(
                 self.services,
                 filename,
@@ -428,6 +543,19 @@ class Deployment:
         self.delete_problems(path)
         self.services.store.delete_source_file(path)
 
+    def refuse(self, told: tuple[str, str]) -> None:
+        """A file that the bundle does not hold."""
+        path, why = told
+        self.put_problems(path, {path: why}, {})
+        self.services.store.put_source_file(
+            SourceFile(
+                relative_path=path,
+                bundle_name=self.plan.bundle_name,
+                fingerprint=fingerprint_of_refused(why),
+                parsed_at=self.now,
+            )
+        )
+
     def untouched(self) -> list[str]:
         """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
         the new bundle; those of broken files stay on the bundle that held their last good version."""
@@ -435,6 +563,7 @@ class Deployment:
             dag_id
             for dag_id, path in self.home.items()
             if path not in self.outcomes
+            and path not in self.pending
             and (dag := self.dags.get(dag_id)) is not None
             and not dag.has_import_errors
             and dag.bundle_version != self.plan.bundle_version
@@ -455,6 +584,50 @@ class Deployment:
                 continue
             return
         raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+
+
+def told(error: Exception) -> str:
+    """What went wrong, for who wrote the file: our own errors are sentences, others have a name."""
+    return str(error) if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
+
+
+def of_this_file(import_errors: Mapping[str, str], path: str) -> dict[str, str]:
+    """The errors by file: `path`, and of a zip the files in it. A name that is neither, or that no key holds, comes from the
+    file's own code; its error stands with the file."""
+    errors: dict[str, str] = {}
+    for filename, trace in sorted(import_errors.items()):
+        is_fine = filename.startswith(f"{path}/") and size_in_key(filename) <= LONGEST_KEY
+        name = filename if is_fine and len(errors) < MOST_PROBLEMS else path
+        told_there = trace if name == filename else f"{cut(filename, LONGEST_KEY)}: {trace}"
+        errors[name] = errors.get(name, "") + told_there
+    return errors
+
+
+def bounded(imports: Collection[str]) -> tuple[str, ...]:
+    """What a file depends on, in order. Where the list is longer than an item holds, folders with all that is below them
+    (`folder/**`) take the place of files, the innermost first: the file is parsed more often than it need be."""
+    found = set(imports)
+    while size_of(found) > LARGEST_LIST:
+        deepest = max(depth_of(path) for path in found)
+        found = {whole_folder(path) if depth_of(path) == deepest else path for path in found}
+    return tuple(sorted(found))
+
+
+def noted(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
+    no setting can have."""
+    possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
+    sizes = accumulate(size_of([name, version]) for name, version in possible.items())
+    return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
+
+
+def depth_of(path: str) -> int:
+    return 0 if path == WHOLE else path.removesuffix(WHOLE).rstrip("/").count("/") + 1
+
+
+def whole_folder(path: str) -> str:
+    parent, separator, _ = path.removesuffix(WHOLE).rstrip("/").rpartition("/")
+    return f"{parent}{separator}{WHOLE}"
 
 
 def lets_runs_go(before: Dag, after: Dag, spec: DagSpec) -> bool:
@@ -479,6 +652,8 @@ def homes(
 ) -> dict[str, str]:
     """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
 
+    A DAG that a file has by importing another file, which gives it as well, comes from that other file.
+
     A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
     """
     gone = set(removed)
@@ -494,6 +669,11 @@ def homes(
         if outcome.import_errors and path in sources:
             for dag_id in sources[path].dag_ids:
                 broken.setdefault(dag_id, []).append(path)
+    for path, outcome in outcomes.items():
+        for parsed in outcome.dags:
+            claims = good[parsed.dag_id]
+            if not holds(path, parsed.made_in) and any(holds(claim, parsed.made_in) for claim in claims):
+                claims.remove(path)
     home: dict[str, str] = {}
     for dag_id in good.keys() | broken.keys():
         claims = good.get(dag_id) or broken[dag_id]
@@ -505,8 +685,3 @@ def homes(
 def holds(path: str, fileloc: str | None) -> bool:
     """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
     return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))
-
-
-def import_error_id(filename: str) -> int:
-    """A number that a file's import error keeps; 48 bits, which JavaScript's numbers hold."""
-    return int.from_bytes(sha256(filename.encode()).digest()[:6], "big")

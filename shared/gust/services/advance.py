@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -23,14 +24,15 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import DEFAULT_POOL, of_task
-from gust.model.state import DagRunState
+from gust.model.state import FINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
-from gust.scheduling.decide import decide, look_after
+from gust.scheduling.decide import decide, gives_up, look_after
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
+from gust.scheduling.quick_look import remember
 from gust.scheduling.slots import Pools, pool_names
 from gust.scheduling.transition import Transition
 from gust.services.advance_backfill import advance_backfill
@@ -42,6 +44,7 @@ from gust.services.grant_slots import grant_slots, look_again
 from gust.services.load_past import following_runs, load_past
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.pause_after_failures import last_runs
+from gust.services.pending_edit import go_on
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
@@ -50,9 +53,7 @@ STANDSTILL: Final = timedelta(hours=1)
 """A run that nothing can move but another run's end or a person is looked at so often, lest it be forgotten."""
 
 FORBEARANCE: Final = timedelta(minutes=2)
-"""A run that has been due for so long and could not be brought forward is not about to be."""
-
-PUT_OFF_BY: Final = timedelta(minutes=10)
+"""A moment that a deadline is before the run's own by more than this is worth a write."""
 
 FIRST_STEP: Final = 10
 """So many instances are sent and written at first: a batch of SQS."""
@@ -70,13 +71,18 @@ ATTEMPTS: Final = 10
 log = Logger(service="scheduler", child=True)
 
 
-def advance(services: Services, key: DagRunKey) -> None:
-    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning."""
+def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False) -> None:
+    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning.
+
+    `goes_on_with_edits`: has the time to do so, which takes seconds."""
+    services.memory.take(key)  # what is remembered is of the last full look that ended well
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
             return None
         run, now = state.run, services.clock.now()
+        if run.edit is not None:
+            return go_on(services, run) if goes_on_with_edits else None
         if not run.is_finished and run.is_held(now):
             return None  # A person's writes are under way; who made them lets go of the run, or `due_at` comes.
         try:
@@ -100,8 +106,15 @@ def advance(services: Services, key: DagRunKey) -> None:
                 await_turn(services, run, lane, now=now)
                 run = start(services, run, spec, max_active_runs=lane.max_active_runs, now=now)
             decision = decide_on(services, replace(state, run=run, callbacks=callbacks), dag, pools, now=now)
-            if carry_out(services, spec, run, decision, now=now):
-                return None
+            decision = without_stumbles(run, decision)
+            if not carry_out(services, spec, run, decision, now=now) or needs_another_look(run, decision):
+                continue
+            left = remember(
+                spec, run, state.instances, decision, pools=pools, max_active_tasks=dag.max_active_tasks, now=now
+            )
+            if left is not None:
+                services.memory.put(key, left)
+            return None
         except LimitReached as limit:
             log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
             with suppress(StaleDagRun):
@@ -201,6 +214,8 @@ def wait_for_dag(
     perform(services, spec, looked.run or run, looked)
     if looked.run is not None:
         return None
+    if ends_what_has_begun(looked):
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))  # see `needs_another_look`
     return stand_still(services, run, now=now, until=min(filter(None, (until, looked.due_at)), default=None))
 
 
@@ -218,7 +233,8 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
     """What `decide` says, with everything it must know. `pools`: those that were read with the DAG."""
     run = state.run
     spec = load_spec(services.objects, run.spec_key)
-    return decide(
+    decided = partial(
+        decide,
         spec,
         run,
         state.instances,
@@ -229,6 +245,36 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
     )
+    decision = decided(has_backlog=False)
+    if gives_up(decision) and services.queues.has_backlog():
+        return decided(has_backlog=True)
+    return decision
+
+
+def needs_another_look(run: DagRun, decision: Decision) -> bool:
+    """Whether a quick look at the run may have concluded from what this decision changed that it need not do more.
+
+    It concludes from an instance's being unfinished that somebody looks when that ends: here nobody else hears of it. And
+    from the run's not keeping anybody back that nobody waits for the place that a success frees.
+    """
+    if decision.run is not None and decision.run.is_finished:
+        return False
+    begins_to_keep_back = decision.run is not None and decision.run.keeps_back and not run.keeps_back
+    return begins_to_keep_back or ends_what_has_begun(decision)
+
+
+def ends_what_has_begun(decision: Decision) -> bool:
+    return any(
+        moved.before.state is not None and moved.before.state not in FINISHED and moved.after.state in FINISHED
+        for moved in decision.transitions
+    )
+
+
+def without_stumbles(run: DagRun, decision: Decision) -> Decision:
+    """The run can be decided again: what `put_off` counted is forgotten with the decision's last write."""
+    if not run.stumbles:
+        return decision
+    return replace(decision, run=replace(decision.run or run, stumbles=0))
 
 
 def load_pools(services: Services, spec: DagSpec, *, known: Pools) -> Pools:
@@ -242,16 +288,6 @@ def load_limits_of_tasks(services: Services, spec: DagSpec) -> dict[str, int]:
     limited = [t for t in spec.tasks.values() if t.max_active_tis_per_dag is not None]
     limits = [of_task(spec.dag_id, task.task_id) for task in limited]
     return {limit: services.store.slots_used(limit) for limit in limits}
-
-
-def put_off(services: Services, key: DagRunKey) -> None:
-    """Bringing the run forward failed. The next tick tries again; one that fails again and again is tried less often, so
-    that it neither keeps the ticks busy nor looks as if all timers were stuck."""
-    run, now = services.store.get_run(key), services.clock.now()
-    if run is None or (run.is_finished and not run.calls_back) or run.due_at is None or run.due_at > now - FORBEARANCE:
-        return
-    with suppress(StaleDagRun):
-        services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
 
 
 def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision, *, now: datetime) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from gust.errors import StaleHITLDetail
 from gust.model.dispatch import Dispatch
 from gust.model.hitl import HITLDetail, parked
+from gust.model.moment import later
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
 from gust.services.context import Services
@@ -70,7 +71,7 @@ def report_awaiting_input(
             before,
             next_method=next_method,
             next_kwargs=next_kwargs,
-            due_at=None if timeout is None else now + timeout,
+            due_at=None if timeout is None else later(now, timeout),
             question=parked(detail) if detail else None,
             rendered_map_index=rendered_map_index,
         )

@@ -25,7 +25,10 @@ FEW: Final = 100
 def planned_runs(
     services: Services, dag: Dag, spec: DagSpec, earliest: datetime, latest: datetime, *, now: datetime
 ) -> Iterator[NextRun]:
-    """The earliest first. A run whose data interval is not over yet is none of them."""
+    """The earliest first. A run whose data interval is not over yet is none of them: what lies in the future is not looked
+    through, however far `latest` is."""
+    if not spec.timetable.partitioned:
+        latest = min(latest, now)
     for run in runs_between(services, dag, spec, earliest=earliest, latest=latest, now=now):
         if spec.timetable.partitioned or (run.data_interval and run.data_interval.end < now):
             yield run

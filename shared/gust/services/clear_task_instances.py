@@ -6,11 +6,14 @@ asking again clears the rest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Final
 
-from gust.errors import Conflict, NotFound
+from gust.errors import BadRequest, Conflict, NotFound, Unfinished
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import UNMAPPED, DagRunKey
@@ -27,6 +30,13 @@ from gust.services.edit_run import Edit, Edited, edit_run
 from gust.services.find_task_instances import all_instances
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
+from gust.services.time_left import TimeLeft
+
+MOST_RUNS: Final = 2000
+"""Runs that one action of a person concerns at most. Each is read, and some are written."""
+
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,9 @@ class Clear:
     note: str | None = None
     """`None`: each keeps its own; an empty one removes it."""
 
+    def plan(self, services: Services, state: RunState) -> Edit:
+        return plan_clear(services, state, self)
+
     def covers(self, instance: TaskInstance) -> bool:
         states = {*(FAILED_STATES if self.only_failed else ()), *((S.RUNNING,) if self.only_running else ())}
         return (not states or instance.state in states) and is_marked(instance, self.markers)
@@ -61,17 +74,33 @@ def selected(services: Services, key: DagRunKey, asked: Clear) -> list[TaskInsta
     return [] if state is None else _selected(services, state, asked)
 
 
-def clear_task_instances(services: Services, keys: Iterable[DagRunKey], asked: Clear) -> list[TaskInstance]:
+def clear_task_instances(
+    services: Services, keys: Iterable[DagRunKey], asked: Clear, *, time_left: TimeLeft | None = None
+) -> list[TaskInstance]:
     """Clear in every run what `asked` covers; returns it as it is afterwards, run by run.
 
-    What runs is `restarting` until its worker has ended it. Repeating it after a crash goes on where it died. Raises
-    Conflict where something runs that must not, before anything is cleared, or where another action holds a run.
+    What runs is `restarting` until its worker has ended it. Repeating it after a crash goes on where it died. Of more than
+    there is time for the scheduler clears the rest, and what is returned is what will be. Raises Conflict where something
+    runs that must not, before anything is cleared, or where another action holds a run, and Unfinished where there are so
+    many runs that some were not begun.
     """
-    keys = list(keys)
+    keys, time_left = list(keys), time_left or TimeLeft.of(services.clock)
     if asked.prevents_running:
         for key in keys:
             _check_none_runs(selected(services, key, asked))
-    return [instance for key in keys for instance in _clear_in_run(services, key, asked)]
+    return [
+        instance
+        for key in begun_in_time(keys, time_left)
+        for instance in _clear_in_run(services, key, asked, time_left)
+    ]
+
+
+def begun_in_time(keys: Sequence[DagRunKey], time_left: TimeLeft) -> Iterator[DagRunKey]:
+    """Runs of an action, one after the other. Raises Unfinished where the time to begin with any more is over."""
+    for done, key in enumerate(keys):
+        if time_left.is_long_over:
+            raise Unfinished(f"{done} of {len(keys)} runs were taken care of; ask again for the others")
+        yield key
 
 
 def clear_dag_run(
@@ -96,13 +125,16 @@ def queue_new_tasks(services: Services, key: DagRunKey) -> DagRun:
 
 
 def runs_between(services: Services, dag_id: str, start: datetime | None, end: datetime | None) -> list[DagRunKey]:
-    """Runs whose logical date lies between, both included; all runs where neither is given. Latest last."""
-    return [
-        run.key
-        for run in reversed(services.store.list_runs(dag_id))
-        if (start is None or (run.logical_date is not None and run.logical_date >= start))
-        and (end is None or (run.logical_date is not None and run.logical_date <= end))
-    ]
+    """Runs whose logical date lies between, both included; all runs where neither is given. Latest last. Raises BadRequest
+    for more than `MOST_RUNS`."""
+    if start is None and end is None:
+        keys = [run.key for run in reversed(services.store.list_runs(dag_id, limit=MOST_RUNS + 1))]
+    else:
+        found = services.store.runs_of_dates(dag_id, start or _EARLIEST, end or _LATEST)
+        keys = [run.key for run in islice(found, MOST_RUNS + 1)]
+    if len(keys) > MOST_RUNS:
+        raise BadRequest(f"More than {MOST_RUNS} runs of {dag_id} are concerned: ask for a shorter time")
+    return keys
 
 
 def with_relatives(
@@ -140,16 +172,20 @@ def runs_on_latest(asked: bool | None, spec: DagSpec) -> bool:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _clear_in_run(services: Services, key: DagRunKey, asked: Clear) -> list[TaskInstance]:
+def _clear_in_run(services: Services, key: DagRunKey, asked: Clear, time_left: TimeLeft) -> list[TaskInstance]:
     before = selected(services, key, asked)
     if not before:
         return []
-    edited = _edit(services, key, asked)
+    edited = _edit(services, key, asked, time_left)
     return [edited.moved.get(instance.key, instance) for instance in before]
 
 
-def _edit(services: Services, key: DagRunKey, asked: Clear) -> Edited:
-    return edit_run(services, key, lambda state: plan_clear(services, state, asked))
+def _edit(services: Services, key: DagRunKey, asked: Clear, time_left: TimeLeft | None = None) -> Edited:
+    # Imported here: it knows all actions.
+    from gust.services.pending_edit import written  # noqa: PLC0415
+
+    plan = partial(asked.plan, services)
+    return edit_run(services, key, plan, action=lambda: written(asked), time_left=time_left)
 
 
 def plan_clear(services: Services, state: RunState, asked: Clear) -> Edit:

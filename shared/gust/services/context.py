@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.ports import (
     Cipher,
     Clock,
@@ -34,3 +35,4 @@ class Services:
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
     started_here: StartedHere = field(default_factory=StartedHere)
+    memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)

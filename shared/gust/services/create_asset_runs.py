@@ -21,6 +21,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.moment import LATEST
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.scheduling import timetable
 from gust.scheduling.asset_condition import is_satisfied, named_in
@@ -76,7 +77,8 @@ def _leave_waiting(services: Services, dag: Dag) -> None:
 
 
 def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
-    """One run of all that waits, if that satisfies the schedule."""
+    """One run of all that waits, if that satisfies the schedule. Its moment is that of the latest event: what came while the
+    DAG had no room is in it too."""
     queue = services.store.asset_queue(dag.dag_id)
     if queue is None or not queue.queued:
         return None
@@ -92,8 +94,11 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     if dag.has_import_errors or not has_room(services, dag, queue):
         services.store.settle(queue, due_at=now + HELD_BACK)
         return None
-    run_after = max(queue.queued.values())
-    events = list(events_between(services, spec, floor_of(services, spec, queue), run_after))
+    # All that has come by now: the queue holds the first event of each asset, and the run empties it.
+    came = list(events_between(services, spec, floor_of(services, spec, queue), LATEST))
+    moments = [event.timestamp for event in came if event.partition_key is None]
+    run_after = max([*queue.queued.values(), *moments])
+    events = [event for event in came if event.timestamp <= run_after]
     run = run_of(dag, spec, run_after=run_after, now=now)
     services.store.note_consumers(run.key, events)
     run, deadlines = with_deadlines(services, run, spec)

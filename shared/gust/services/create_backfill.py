@@ -17,6 +17,7 @@ from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunType
 from gust.model.workload import WakeBackfill
+from gust.scheduling import timetable
 from gust.scheduling.timetable import NextRun
 from gust.services.advance_backfill import make_runs
 from gust.services.backfill_plan import date_of, existing_runs, is_made, planned_runs, written
@@ -150,8 +151,12 @@ def runs_on_latest_version(spec: DagSpec, asked: AskedBackfill) -> bool:
 
 
 def plan_of(services: Services, dag: Dag, spec: DagSpec, asked: AskedBackfill, *, now: datetime) -> list[NextRun]:
-    all_runs = planned_runs(services, dag, spec, asked.from_date, asked.to_date, now=now)
-    plan = list(islice(all_runs, LONGEST_PLAN + 1))
-    if len(plan) > LONGEST_PLAN:
+    plan: list[NextRun] = []
+    # One run more is no more than the last one, which may not be over yet.
+    is_too_long = timetable.fewest_between(spec.timetable, asked.from_date, min(asked.to_date, now)) > LONGEST_PLAN + 1
+    if not is_too_long:
+        all_runs = planned_runs(services, dag, spec, asked.from_date, asked.to_date, now=now)
+        plan = list(islice(all_runs, LONGEST_PLAN + 1))
+    if is_too_long or len(plan) > LONGEST_PLAN:
         raise Unacceptable(f"The range has more than {LONGEST_PLAN} runs: ask for less at a time")
     return plan[::-1] if asked.run_backwards else plan

@@ -18,6 +18,7 @@ from gust.model.callback import CALLBACK_NAMESPACE, Callback, CallbackKind, Call
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.moment import later
 from gust.model.state import DagRunState
 from gust.scheduling.callback import CallbackMove, made, next_deadline
 from gust.services.context import Services
@@ -69,7 +70,7 @@ def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[Callbac
             refers_to = reference_moment(services, alert["reference"], run, now=now)
             interval = alert_interval(services, alert["interval"])
         except BadRequest as problem:
-            refers_to, interval = None, timedelta()
+            refers_to, interval = None, 0.0
             log.warning("The run gets no deadline", dag_id=run.dag_id, run_id=run.run_id, reason=str(problem))
         if refers_to is None:
             continue
@@ -85,7 +86,7 @@ def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[Callbac
                     state=CallbackState.SCHEDULED,
                     created_at=now,
                     updated_at=now,
-                    due_at=refers_to + interval,
+                    due_at=later(refers_to, interval),
                     alert_id=str(alert_uuid(run.dag_id, run.version_number, number)),
                     name=alert.get("name"),
                     follows_queueing=alert["reference"].get("reference_type") == "DagRunQueuedAtDeadline",
@@ -114,7 +115,7 @@ def reference_moment(
         case "DagRunQueuedAtDeadline":
             return run.queued_at
         case "FixedDatetimeDeadline":
-            return datetime.fromtimestamp(reference["datetime"], tz=UTC)
+            return fixed_moment(reference["datetime"])
         case "AverageRuntimeDeadline":
             average = average_runtime(services, run.dag_id, reference["max_runs"], reference.get("min_runs"))
             return None if average is None else now + average
@@ -137,12 +138,20 @@ def average_runtime(services: Services, dag_id: str, max_runs: int, min_runs: in
     return sum(took, timedelta()) / len(took)
 
 
-def alert_interval(services: Services, interval: Mapping[str, Any] | float) -> timedelta:
-    """Raises BadRequest where it is a variable that does not hold a number of seconds."""
+def fixed_moment(timestamp: float) -> datetime:
+    """Raises BadRequest where the calendar does not reach so far."""
+    try:
+        return datetime.fromtimestamp(timestamp, tz=UTC)
+    except (OverflowError, ValueError, OSError) as problem:
+        raise BadRequest(f"A deadline refers to the timestamp {timestamp}, which is no date: {problem}") from problem
+
+
+def alert_interval(services: Services, interval: Mapping[str, Any] | float) -> float:
+    """Seconds. Raises BadRequest where it is a variable that does not hold a number of them."""
     if isinstance(interval, int | float):
-        return timedelta(seconds=interval)
+        return float(interval)
     if (seconds := fixed_seconds(interval)) is not None:
-        return timedelta(seconds=seconds)
+        return seconds
     key = interval["__data__"]["key"]
     try:
         variable = find_variable(services, key)
@@ -152,8 +161,8 @@ def alert_interval(services: Services, interval: Mapping[str, Any] | float) -> t
         raise BadRequest(f"VariableInterval '{key}' not found")
     value = variable.value or ""
     try:
-        return timedelta(seconds=int(value))
-    except ValueError as problem:
+        return float(int(value))
+    except (ValueError, OverflowError) as problem:
         raise BadRequest(f"VariableInterval '{key}' must be an integer (seconds), got: {value!r}") from problem
 
 

@@ -1,5 +1,6 @@
-"""Where the steps of a deployment find each other's documents in the bucket."""
+"""Where the steps of a deployment find each other's documents in the bucket, and how a bundle is named."""
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from gust.model.deployment import Plan
@@ -8,11 +9,16 @@ from gust.model.deployment import Plan
 def plan_key(plan: Plan, deployment: str) -> str:
     """The same plan of the same deployment has the same key: a step that is repeated finds what its first try left.
     Another deployment has another: what is left by one that runs at the same time would look like one that died."""
-    return f"parses/{deployment}/{sha256(plan.model_dump_json().encode()).hexdigest()[:16]}/plan.json"
+    return f"parses/{deployment}/{sha256(plan.model_dump_json(exclude={'until'}).encode()).hexdigest()[:16]}/plan.json"
 
 
 def progress_key(plan_key: str, batch: int) -> str:
     return f"{plan_key.rpartition('/')[0]}/{batch}.json"
+
+
+def token_key(plan_key: str) -> str:
+    """What the parser shows the execution API."""
+    return f"{plan_key.rpartition('/')[0]}/token"
 
 
 def bundle_key(version: str) -> str:
@@ -21,3 +27,15 @@ def bundle_key(version: str) -> str:
 
 def manifest_key(version: str) -> str:
     return f"bundles/{version}.json"
+
+
+def version_of(files: Mapping[str, str]) -> str:
+    """The bundle's name: a hash over paths and contents."""
+    return hashed(f"{path}\0{files[path]}" for path in sorted(files))
+
+
+def hashed(lines: Iterable[str]) -> str:
+    digest = sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()

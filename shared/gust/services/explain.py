@@ -30,10 +30,12 @@ def explain(services: Services, key: DagRunKey, task_id: str, map_index: int) ->
         found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is paused"))
     elif dag.is_stale:
         found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is stale: no file defines it any more"))
+    if run.edit is not None:
+        found.append(Objection(Dependency.RUN_RUNS, "A person's action on the run is still being carried out"))
     if run.state is not DagRunState.RUNNING:
         reason = run.reason or f"The DagRun is not running, it is {run.state.value}"
         found.append(Objection(Dependency.RUN_RUNS, reason))
-    if dag is not None and run.state is DagRunState.RUNNING:
+    if dag is not None and run.state is DagRunState.RUNNING and run.edit is None:
         decision = decide_on(services, state, dag, pools, now=services.clock.now())
         instance = (task_id, map_index)
         if instance in decision.reasons:

@@ -46,14 +46,18 @@ def trigger_workload(
     wake_at: datetime | None = None,
     sleeps_passed: int = 0,
     is_poller: bool = False,
+    looks: int = 0,
+    place: str = "",
 ) -> TriggerWorkload:
-    """The last three: where a trigger that was parked goes on."""
+    """From `wake_at` on: where a trigger that was parked goes on."""
     return TriggerWorkload(
         **_dispatch(services, instance, now),
         bundle_version=bundle,
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
         is_poller=is_poller,
+        looks=looks,
+        place=place,
     )
 
 

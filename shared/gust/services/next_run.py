@@ -10,11 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 from string import ascii_letters, digits
 
+from gust.errors import BadRequest
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunType
 from gust.scheduling import timetable
-from gust.scheduling.timetable import DataInterval, NextRun
+from gust.scheduling.timetable import DataInterval, NextRun, NoMoment
 from gust.services.context import Services
 
 
@@ -49,19 +50,23 @@ def described_run(dag: Dag) -> NextRun | None:
 
 
 def next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | None, now: datetime) -> NextRun | None:
+    """Raises BadRequest where the timetable cannot be computed: its interval is zero, say."""
     if not spec.timetable.can_be_scheduled:
         return None
     allowed = timetable.restriction_of(spec)
     if not timetable.can_be_computed(spec.timetable):
         return services.timetables.next_run(spec.timetable, dag.bundle_version, last=last, allowed=allowed)
-    return timetable.next_dagrun(
-        spec.timetable,
-        last=last,
-        earliest=allowed.earliest,
-        latest=allowed.latest,
-        catchup=allowed.catchup,
-        now=now,
-    )
+    try:
+        return timetable.next_dagrun(
+            spec.timetable,
+            last=last,
+            earliest=allowed.earliest,
+            latest=allowed.latest,
+            catchup=allowed.catchup,
+            now=now,
+        )
+    except ArithmeticError as problem:
+        raise BadRequest(f"The timetable of '{spec.dag_id}' cannot be computed: {problem}") from problem
 
 
 def runs_between(
@@ -77,7 +82,10 @@ def runs_between(
 def manual_interval(services: Services, dag: Dag, spec: DagSpec, *, run_after: datetime) -> DataInterval:
     """The data interval of a run that a person asks for at that logical date."""
     if timetable.can_be_computed(spec.timetable):
-        return timetable.infer_manual_data_interval(spec.timetable, run_after=run_after)
+        try:
+            return timetable.infer_manual_data_interval(spec.timetable, run_after=run_after)
+        except (NoMoment, ArithmeticError) as problem:
+            raise BadRequest(f"The timetable of '{spec.dag_id}' has no data interval at {run_after}") from problem
     return services.timetables.manual_interval(spec.timetable, dag.bundle_version, run_after=run_after)
 
 

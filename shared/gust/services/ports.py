@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from gust.errors import NotSupportedYet, Unreadable
 from gust.model.access import Role
@@ -49,6 +49,7 @@ from gust.model.workload import (
     WatcherWorkload,
 )
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Claim
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 from gust.scheduling.transition import Transition
@@ -102,6 +103,8 @@ class XCom:
     skip_decision: dict[str, Any] | None = None
     """What the scheduler must know of the value, where it says whom a branch skips."""
     dag_result: bool = False
+    dispatch_count: int | None = None
+    """Of the dispatch that pushed it. `None`: a person did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class RunStore(Protocol):
         """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
         Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
         person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
-        run has no `due_at`, whatever `after` says, unless it `calls_back`. Where `last` says so, the DAG is paused and the
+        run has no `due_at`, whatever `after` says, unless it `can_be_due`. Where `last` says so, the DAG is paused and the
         event kept. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
@@ -246,6 +249,11 @@ class RunStore(Protocol):
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         """Both in one call; each as it was at some moment of it."""
 
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        """In one call, each as it was at some moment of it. Instances without an item are left out."""
+
     def move(self, transition: Transition) -> None:
         """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
         are `before`'s, or nothing is stored where `before` is new (state None, try 0).
@@ -276,6 +284,9 @@ class RunStore(Protocol):
 
     def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
         """Finished tries before the current one, oldest first."""
+
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        """The same of all instances of the run that have any, by task id and map index, with one query."""
 
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
@@ -356,10 +367,10 @@ class XComStore(Protocol):
     """XCom values of any size up to 50 MB; large ones go to the bucket, unseen by the caller."""
 
     def put_xcom(self, xcom: XCom) -> None:
-        """Store or replace. Also notes the name in the instance's `pushed_keys`/`xcom_lengths` where
-        `xcom.mapped_length` is given, and `xcom.skip_decision` in its own; raises StaleTaskInstance then, and stores
-        nothing, unless the instance runs.
-        Raises Invalid where the value is larger than 50 MB."""
+        """Store or replace; raises StaleTaskInstance where a later dispatch than `xcom.dispatch_count` pushed the name. Also
+        notes the name in the instance's `pushed_keys`/`xcom_lengths` where `xcom.mapped_length` is given, and
+        `xcom.skip_decision` in its own; raises StaleTaskInstance then, and stores nothing, unless the instance runs this
+        dispatch. Raises Invalid where the value is larger than 50 MB."""
 
     def create_xcom(self, xcom: XCom) -> None:
         """Store it, and note nothing. Raises AlreadyExists where there is one, Invalid where it is larger than 50 MB."""
@@ -378,8 +389,9 @@ class XComStore(Protocol):
     ) -> list[XCom]:
         """In order of task_id, map_index, name."""
 
-    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
-        """Delete one, or all of the instance. Deleting what is not there is no error."""
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None, *, dispatch_count: int | None = None) -> None:
+        """Delete one, or all of the instance. Deleting what is not there is no error. Raises StaleTaskInstance where
+        `dispatch_count` asks for one that a later dispatch pushed."""
 
 
 class HITLStore(Protocol):
@@ -818,21 +830,37 @@ class Store(
     """All of the table."""
 
 
+class Entry(NamedTuple):
+    """One object of a list."""
+
+    etag: str
+    size: int
+    """Bytes."""
+    modified: float
+    """Seconds since 1970: when it was uploaded."""
+
+
 class Objects(Protocol):
     """The bucket."""
 
     def get(self, key: str) -> bytes:
         """Raises NotFound, or Forbidden where the reader may not know whether it is there."""
 
+    def download(self, key: str, file: BinaryIO) -> None:
+        """As `get`, of what need not fit into memory: written to `file`, chunk by chunk."""
+
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
 
-    def put_once(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """For content-addressed objects: an existing one is left as it is."""
+    def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        """For content-addressed objects: an existing one is left as it is. A file is sent whole, chunk by chunk."""
 
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str) -> dict[str, str]:
         """Key → entity tag (a hash of the content)."""
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        """As `list`, with sizes."""
 
     def delete(self, keys: Iterable[str]) -> None: ...
 
@@ -842,6 +870,9 @@ class Queues(Protocol):
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+
+    def has_backlog(self) -> bool:
+        """Whether tasks' messages wait for a free worker; also where SQS does not say."""
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
@@ -1017,16 +1048,22 @@ class Tokens(Protocol):
     The two have different audiences: neither is accepted where the other belongs."""
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
-        """For the worker that shall run the dispatch, or, where the instance is deferred, for the triggerer."""
+        """`in_message`, for the worker that shall run the dispatch, or for the triggerer where the instance is deferred."""
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
-        """For the worker that shall run it: valid for one dispatch of one callback."""
+        """`in_message`, for the worker that shall run it: valid for one dispatch of one callback."""
 
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
         """For the worker that shall test the connection: it gives no access to anything else."""
 
+    def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
+        """For a message: good for starting the dispatch alone, for as long as a message may wait."""
+
+    def for_parser(self, *, now: datetime) -> str:
+        """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
+
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
-        """A new token for the same dispatch."""
+        """A short-lived token for a dispatch that has begun."""
 
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
         """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""

@@ -45,6 +45,7 @@ def push_xcom(
         mapped_length=mapped_length,
         skip_decision=skip_decision_of(_spec(services, instance), instance, value) if name == SKIP_DECISION else None,
         dag_result=dag_result,
+        dispatch_count=dispatch.dispatch_count,
     )
     try:
         services.store.put_xcom(xcom)

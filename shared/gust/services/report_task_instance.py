@@ -27,6 +27,10 @@ from gust.services.context import Services
 from gust.services.emit_asset_events import OutletEvent, emit_asset_events
 from gust.services.specs import spec_of_instance
 
+LAST_WORDS: Final = timedelta(seconds=90)
+"""After the last sign of its worker, for which a try may speak that has reported its end. Airflow's supervisor gives the
+process 20 seconds for its callbacks (`task_success_overtime`), and its last heartbeat may be as old as that."""
+
 NOTED_EVERY: Final = timedelta(seconds=15)
 """A worker asks every 5 seconds whether it shall go on, which is a read; that it lives is written down this often, which
 costs five times as much. A quarter of what the scheduler allows it to be silent."""
@@ -222,13 +226,15 @@ def _in_hand(dispatch: Dispatch, before: TaskInstance, or_already: S | None) -> 
 
 
 def present_dispatch(services: Services, dispatch: Dispatch) -> TaskInstance:
-    """The instance while the dispatch is its last: it runs, or has ended and nothing has taken its place.
+    """The instance while the dispatch is its last: it runs, or has just ended and nothing has taken its place.
 
     Airflow's task runner pushes the XComs of operator links, and runs callbacks, after it has reported the end. Raises
     NotFound and Conflict as `running` does.
     """
     found = known(services, dispatch)
     if not dispatch.is_current(found) or found.state in {None, S.SCHEDULED, S.QUEUED, S.RESTARTING}:
+        raise not_running(found)
+    if found.state is not S.RUNNING and found.last_heard_of + LAST_WORDS < services.clock.now():
         raise not_running(found)
     return found
 

@@ -6,6 +6,7 @@ Only the first word counts: the instance leaves `deferred` with it, and whoever 
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -34,16 +35,33 @@ def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance
     return instance, instance.trigger
 
 
-def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_passed: int, is_poller: bool) -> None:
-    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more.
+def park(
+    services: Services,
+    dispatch: Dispatch,
+    *,
+    wake_at: datetime,
+    sleeps_passed: int,
+    is_poller: bool,
+    looks: int = 0,
+    place: str = "",
+    kwargs: dict[str, Any] | None = None,
+) -> None:
+    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. `kwargs`:
+    the arguments that it goes on with; `None`: those that it has.
 
     Raises NotFound, and Conflict where nothing waits for it any more. Called twice, the trigger runs twice and the
-    first event counts."""
+    first event counts. Arguments that cannot be stored are a trigger that broke."""
     instance = deferred(services, dispatch)
     run = services.store.get_run(dispatch.key.run)
     if run is None:
         raise no_longer_deferred(instance)
     now = services.clock.now()
+    if kwargs is not None:
+        # Before the message: whoever dies in between runs the trigger again, from either arguments.
+        try:
+            instance = move(services, transition.queue_trigger(instance, at=now, kwargs=kwargs))
+        except Invalid as problem:
+            return report_broken(services, dispatch, error=f"What the trigger remembers cannot be kept. {problem}")
     workload = trigger_workload(
         services,
         instance,
@@ -52,10 +70,13 @@ def park(services: Services, dispatch: Dispatch, *, wake_at: datetime, sleeps_pa
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
         is_poller=is_poller,
+        looks=looks,
+        place=place,
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
     if instance.queued_at is None or instance.queued_at + HEARD_OF < now:
         move(services, transition.queue_trigger(instance, at=now))
+    return None
 
 
 def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
@@ -95,8 +116,15 @@ def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Map
     if change.after.state is not S.UP_FOR_RETRY:
         for name, value in xcoms.items():
             # Airflow 3.3 stores what a trigger pushes as text that holds JSON, and who pulls it gets the text.
-            services.store.put_xcom(XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
+            _push(services, before, XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
     move(services, change)
+
+
+def _push(services: Services, before: TaskInstance, xcom: XCom) -> None:
+    try:
+        services.store.put_xcom(replace(xcom, dispatch_count=before.dispatch_count))
+    except StaleTaskInstance as stale:
+        raise no_longer_deferred(stale.current) from stale
 
 
 def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:
@@ -114,8 +142,10 @@ def no_longer_deferred(current: TaskInstance | None) -> Conflict:
     )
 
 
-def move(services: Services, change: Transition) -> None:
+def move(services: Services, change: Transition) -> TaskInstance:
+    """The instance as it is then."""
     try:
         services.store.move(change)
     except StaleTaskInstance as stale:
         raise no_longer_deferred(stale.current) from stale
+    return change.after

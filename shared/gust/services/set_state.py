@@ -22,13 +22,14 @@ from gust.scheduling import relatives, timetable, transition
 from gust.scheduling.clearing import cleared, queued_again, reset
 from gust.scheduling.relatives import Marker
 from gust.scheduling.transition import Transition
-from gust.services.clear_task_instances import is_marked, latest_version, runs_between
+from gust.services.clear_task_instances import begun_in_time, is_marked, latest_version, runs_between
 from gust.services.clear_task_state import clear_task_state_on_success
 from gust.services.context import Services
 from gust.services.edit_run import Edit, edit_run
 from gust.services.find_task_instances import all_instances
 from gust.services.ports import RunState
 from gust.services.specs import load_spec
+from gust.services.time_left import TimeLeft
 
 ACTIVE: frozenset[S | None] = frozenset({S.RUNNING, S.DEFERRED, S.UP_FOR_RESCHEDULE, S.AWAITING_INPUT})
 """When a run is marked, these get the state that goes with it; what has not begun is skipped."""
@@ -63,6 +64,29 @@ class Mark:
         return {marker if isinstance(marker, str) else marker[0] for marker in self.tasks}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkInRun:
+    """What is asked for, of one run."""
+
+    state: S
+    markers: frozenset[Marker]
+    resumed: frozenset[str]
+    """Tasks whose failed instances are cleared, so that the run goes on from there."""
+
+    def plan(self, services: Services, state: RunState) -> Edit:
+        return _plan_marks(services, state, self)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRun:
+    """What is asked for, of a run as a whole."""
+
+    state: DagRunState
+
+    def plan(self, services: Services, state: RunState) -> Edit:
+        return _plan_run(services, state, self.state)
+
+
 def to_be_marked(services: Services, key: DagRunKey, asked: Mark) -> list[TaskInstance]:
     """What `mark_task_instances` would mark, as it is now. Raises NotFound."""
     _, spec = latest_version(services, key.dag_id)
@@ -70,29 +94,35 @@ def to_be_marked(services: Services, key: DagRunKey, asked: Mark) -> list[TaskIn
     return [
         i
         for run in _runs_to_mark(services, key, asked, spec)
-        for i in _marked(_state(services, run), markers, services, asked)
+        for i in _marked(_state(services, run), markers, services, asked.state)
     ]
 
 
 def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list[TaskInstance]:
     """Mark them, and clear what had failed downstream of the tasks themselves. Returns what was marked, none where all
-    were in that state. Repeating it changes nothing more. Raises NotFound, Conflict where another action holds a run.
+    were in that state; of more than there is time for, what will be. Repeating it changes nothing more. Raises NotFound,
+    Conflict where another action holds a run, Unfinished where some of very many runs were not begun.
     """
+    # Imported here: it knows all actions.
+    from gust.services.pending_edit import written  # noqa: PLC0415
+
+    time_left = TimeLeft.of(services.clock)
     _, spec = latest_version(services, key.dag_id)
     markers = asked.markers(spec)
     resumed = relatives.subset(spec, asked.task_ids, downstream=True) - asked.task_ids
     marking = {run.run_id for run in _runs_to_mark(services, key, asked, spec)}
     clearing = {run.run_id for run in _runs_to_resume(services, key, asked)}
     altered: list[TaskInstance] = []
-    for run_id in sorted(marking | clearing, key=lambda run_id: (run_id != key.run_id, run_id)):
-        plan = partial(
-            _plan_marks,
-            services,
-            asked=asked,
-            markers=markers if run_id in marking else set(),
-            resumed=resumed if run_id in clearing else set(),
+    in_order = sorted(marking | clearing, key=lambda run_id: (run_id != key.run_id, run_id))
+    for run in begun_in_time([DagRunKey(key.dag_id, run_id) for run_id in in_order], time_left):
+        mark = MarkInRun(
+            state=asked.state,
+            markers=frozenset(markers if run.run_id in marking else ()),
+            resumed=frozenset(resumed if run.run_id in clearing else ()),
         )
-        edited = edit_run(services, DagRunKey(key.dag_id, run_id), plan)
+        edited = edit_run(
+            services, run, partial(mark.plan, services), action=partial(written, mark), time_left=time_left
+        )
         altered += [instance for instance in edited.moved.values() if instance.state is asked.state]
     if asked.state is S.SUCCESS:
         clear_task_state_on_success(services, [instance.key for instance in altered])
@@ -105,38 +135,46 @@ def set_dag_run_state(services: Services, key: DagRunKey, state: DagRunState) ->
 
     Raises NotFound, Conflict where another action holds the run.
     """
-    return edit_run(services, key, lambda seen: _plan_run(services, seen, state)).run
+    # Imported here: it knows all actions.
+    from gust.services.pending_edit import written  # noqa: PLC0415
+
+    mark = MarkRun(state)
+    return edit_run(services, key, partial(mark.plan, services), action=partial(written, mark)).run
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _plan_marks(
-    services: Services, state: RunState, *, asked: Mark, markers: Collection[Marker], resumed: Collection[str]
-) -> Edit:
+def _plan_marks(services: Services, state: RunState, asked: MarkInRun) -> Edit:
     now = services.clock.now()
     reason = f"Marked {asked.state} by a person."
     marks = [
-        transition.mark(i, state=asked.state, at=now, reason=reason) for i in _marked(state, markers, services, asked)
+        transition.mark(i, state=asked.state, at=now, reason=reason)
+        for i in _marked(state, asked.markers, services, asked.state)
     ]
     after: Mapping[object, TaskInstance] = {move.after.key: move.after for move in marks}
     spec = load_spec(services.objects, state.run.spec_key)
     clears = [
         clear
         for instance in (after.get(i.key, i) for i in all_instances(spec, state, now))
-        if instance.task_id in resumed and instance.state in FAILED_STATES
+        if instance.task_id in asked.resumed and instance.state in FAILED_STATES
         if (clear := cleared(spec, instance, at=now)) is not None
     ]
     # What is marked already cannot be marked again: whoever repeats a mark that died must find the clears done.
     before = [clear for clear in clears if clear.before.key not in after]
     behind = [clear for clear in clears if clear.before.key in after]
-    return Edit(moves=[before, marks, behind], first=(lambda run: reset(run, at=now)) if clears else None)
+    return Edit(
+        moves=[before, marks, behind],
+        first=(lambda run: reset(run, at=now)) if clears else None,
+        # Who plans again would mark again what was cleared behind its mark.
+        can_be_resumed=not behind,
+    )
 
 
-def _marked(state: RunState, markers: Collection[Marker], services: Services, asked: Mark) -> list[TaskInstance]:
+def _marked(state: RunState, markers: Collection[Marker], services: Services, to: S) -> list[TaskInstance]:
     spec = load_spec(services.objects, state.run.spec_key)
     instances = all_instances(spec, state, services.clock.now())
-    return [i for i in instances if is_marked(i, markers) and i.state is not asked.state]
+    return [i for i in instances if is_marked(i, markers) and i.state is not to]
 
 
 def _runs_to_mark(services: Services, key: DagRunKey, asked: Mark, spec: DagSpec) -> list[DagRun]:

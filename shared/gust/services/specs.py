@@ -14,7 +14,11 @@ from gust.services.ports import Objects
 KEPT: Final = 256
 """Specs kept per process: some 10 KB each."""
 
-_kept: OrderedDict[str, DagSpec] = OrderedDict()
+LARGEST_KEPT: Final = 32_000_000
+"""Bytes of JSON that the kept specs were read from, all together; in memory they take some ten times that. One that is
+larger is kept alone."""
+
+_kept: OrderedDict[str, tuple[DagSpec, int]] = OrderedDict()
 _lock = Lock()
 
 
@@ -23,11 +27,12 @@ def load_spec(objects: Objects, spec_key: str) -> DagSpec:
     with _lock:
         if spec_key in _kept:
             _kept.move_to_end(spec_key)
-            return _kept[spec_key]
-    spec = DagSpec.model_validate_json(objects.get(spec_key))
+            return _kept[spec_key][0]
+    body = objects.get(spec_key)
+    spec = DagSpec.model_validate_json(body)
     with _lock:
-        _kept[spec_key] = spec
-        while len(_kept) > KEPT:
+        _kept[spec_key] = spec, len(body)
+        while len(_kept) > KEPT or (len(_kept) > 1 and sum(size for _, size in _kept.values()) > LARGEST_KEPT):
             _kept.popitem(last=False)
     return spec
 

@@ -108,7 +108,7 @@ def have_worker_tell(services: Services, told: TellListeners) -> None:
         bundle_name=told.bundle_name,
         bundle_version=told.bundle_version,
         relative_fileloc="",
-        token=services.tokens.renewed(nobody, now=services.clock.now()),
+        token=services.tokens.in_message(nobody, now=services.clock.now()),
         call=told.call,
     )
     if services.queues.send_callbacks([workload]):

@@ -131,7 +131,7 @@ def _send(
     workload = WatcherWorkload(
         watcher_id=after.watcher_id,
         life=after.life,
-        token=services.tokens.renewed(caller_of(after), now=now),
+        token=services.tokens.in_message(caller_of(after), now=now),
         bundle_version=after.bundle_version,
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
@@ -164,14 +164,6 @@ def claim_watcher(services: Services, caller: Dispatch, *, hostname: str) -> tup
     except StaleWatcher as stale:
         raise not_yours() from stale
     return claimed, wants
-
-
-def running_watcher(services: Services, caller: Dispatch) -> Watcher:
-    """Raises NotFound, and Conflict where the life is over, or nobody wants the watcher any more."""
-    found = known(services, caller)
-    if found.life != caller.dispatch_count or not wants_that_count(services, found):
-        raise not_yours()
-    return found
 
 
 def report_event(services: Services, caller: Dispatch, *, number: int, payload: Any) -> None:

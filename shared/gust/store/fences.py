@@ -146,11 +146,10 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
-    """A finished run waits for nothing but its callbacks: without them its `due_at` goes, also where the writer has not
-    seen it."""
+    """A run that cannot be due any more loses its `due_at`, also where the writer has not seen it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
-    waits_no_more = {"due_at": None} if after.is_finished and not after.calls_back else {}
+    waits_no_more = {} if after.can_be_due else {"due_at": None}
     return _difference(before, after) | waits_no_more
 
 

@@ -9,7 +9,7 @@ names; a field that has its default is left out (`items.py`).
     DagRun              RUN#<dag_id>#<run_id>        #RUN                                get_run; load_run: one Query of
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
-    finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries: sk begins with
+    finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries (of a run: tries_of_run)
     rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
                                                                                            list_: sk begins with
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
@@ -92,13 +92,15 @@ Each partition of `due` takes 1,000 index writes a second, far above what ticks 
 The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
 `state` is a plain string attribute, absent for `None`; `edge` names the transition that wrote a task instance last and
 is never read back. `run_key` turns a record's `pk` back into the run. An AssetQueue or PendingPartition has the `edge`
-`asset_event` while an event came that the scheduler has not looked at; `queue_owner` turns its `pk` into the DAG.
+`asset_event` while an event came that the scheduler has not looked at; `queue_owner` turns its `pk` into the DAG. Of
+settings it tells what is a variable or a connection: a DAG file may have read it (`services.settings_read`).
 
 What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = in a transaction, twice the price;
 `+n` = index writes):
 
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
+    get_run_and_instances  1 RRU each
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
     walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
     create_run             1 WRU +3 (queued, runs, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
@@ -126,6 +128,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_, create_, change_setting  1 WRU per KB
+    what a worker writes   1 RRU more, to see whether its word still counts: rendered fields, XComs, variables, state stores
     settings_by_age        1 RRU per 4 KB of all of them
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
     logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
@@ -242,8 +245,17 @@ def finished_try(key: TaskInstanceKey, try_number: int) -> Key:
     return Key(run_partition(key.run), f"{finished_tries(key)}{try_number:06d}")
 
 
+FINISHED_TRIES: Final = "TRY#"
+
+
 def finished_tries(key: TaskInstanceKey) -> str:
-    return f"TRY#{_of_instance(key)}#"
+    return f"{FINISHED_TRIES}{_of_instance(key)}#"
+
+
+def finished_try_of(key: Key) -> tuple[str, int]:
+    """(task_id, map_index) from a key that `finished_try` made."""
+    task_id, map_index, _ = key.sk.removeprefix(FINISHED_TRIES).split("#")
+    return unescape(task_id), int(map_index)
 
 
 def rendered_fields(key: TaskInstanceKey) -> Key:
@@ -659,7 +671,15 @@ def setting(namespace: str, name: str) -> Key:
 
 
 def settings(namespace: str) -> str:
-    return _checked(f"SETTING#{escape(namespace)}", "namespace")
+    return _checked(f"{_SETTINGS}{escape(namespace)}", "namespace")
+
+
+_SETTINGS: Final = "SETTING#"
+
+
+def namespace_of(pk: str) -> str | None:
+    """The namespace of the settings under `pk`; `None` for every other partition."""
+    return unescape(pk.removeprefix(_SETTINGS)) if pk.startswith(_SETTINGS) else None
 
 
 # --- tests of connections ---------------------------------------------------------------------------------------------

@@ -33,9 +33,11 @@ from gust.model.pool import Pool
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
 from gust.services.clock import SystemClock
 from gust.services.ports import Clock, LastRuns, RunState, XCom
+from gust.store import items, keyspace
 from gust.store.fences import (
     Changes,
     changed_dag_fields,
@@ -64,7 +66,7 @@ from gust.store.memory_history import MemoryHistory
 from gust.store.memory_hitl import MemoryHITL
 from gust.store.memory_limits import MemoryLimits
 from gust.store.memory_logged_events import MemoryLoggedEvents
-from gust.store.memory_part import T, as_stored
+from gust.store.memory_part import T, as_stored, check_fits
 from gust.store.memory_settings import MemorySettings
 from gust.store.memory_state_stores import MemoryStateStores
 from gust.store.memory_watchers import MemoryWatchers
@@ -314,6 +316,13 @@ class MemoryStore(
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         return self.get_instance(key), self.get_run(key.run)
 
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        run = self.get_run(key)
+        found = self.get_instances([key.task_instance(*instance) for instance in instances])
+        return run, {(instance.task_id, instance.map_index): instance for instance in found}
+
     @_alone
     def move(self, transition: Transition) -> None:
         before, after = transition.before, transition.after
@@ -358,6 +367,11 @@ class MemoryStore(
         return [as_stored(instance) for _, instance in sorted(self._tries[key].items())]
 
     @_alone
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        its = sorted((one for one in self._tries if one.run == key and self._tries[one]), key=str)
+        return {(one.task_id, one.map_index): self.list_tries(one) for one in its}
+
+    @_alone
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         stored_by, _ = self._rendered_fields.get(key, (0, ""))
         if stored_by > dispatch_count:
@@ -392,6 +406,7 @@ class MemoryStore(
 
     @_alone
     def put_xcom(self, xcom: XCom) -> None:
+        self._check_is_no_later_push(xcom.key, xcom.name, xcom.dispatch_count)
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
         self._xcoms[xcom.key, xcom.name] = (replace(xcom, value=None, skip_decision=None), json.dumps(xcom.value))
@@ -435,13 +450,21 @@ class MemoryStore(
         ]
 
     @_alone
-    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None, *, dispatch_count: int | None = None) -> None:
+        if name is not None:
+            self._check_is_no_later_push(key, name, dispatch_count)
         for found in [k for k in self._xcoms if k[0] == key and name in (None, k[1])]:
             del self._xcoms[found]
 
+    def _check_is_no_later_push(self, key: TaskInstanceKey, name: str, dispatch_count: int | None) -> None:
+        found = self._xcoms.get((key, name))
+        if found and dispatch_count is not None and (found[0].dispatch_count or 0) > dispatch_count:
+            raise StaleTaskInstance(f"{key}: a later dispatch has pushed {name!r}", None)
+
     def _note_push(self, xcom: XCom) -> None:
         noted = self._current(xcom.key)
-        if noted.state is not TaskInstanceState.RUNNING:
+        is_other = xcom.dispatch_count not in (None, noted.dispatch_count)
+        if noted.state is not TaskInstanceState.RUNNING or is_other:
             raise StaleTaskInstance(f"put_xcom: {xcom.key} is not running", self.get_instance(xcom.key))
         if xcom.mapped_length is not None:
             noted = replace(
@@ -469,6 +492,7 @@ class MemoryStore(
 
     @_alone
     def put_dag(self, before: Dag | None, after: Dag) -> None:
+        check_fits(items.DAG.item(after))
         changed = changed_dag_fields(before, after)
         current = self._dags.get(after.dag_id)
         if current is not None and _holds(changed, current):
@@ -514,6 +538,8 @@ class MemoryStore(
 
     @_alone
     def put_source_file(self, file: SourceFile) -> None:
+        keyspace.source_file(file.relative_path)
+        check_fits(items.SOURCE_FILE.item(file))
         self._source_files[file.relative_path] = file
 
     @_alone
@@ -526,6 +552,8 @@ class MemoryStore(
 
     @_alone
     def put_import_problem(self, problem: ImportProblem) -> None:
+        keyspace.import_problem(problem.filename)
+        check_fits(items.IMPORT_PROBLEM.item(problem))
         self._import_problems[problem.filename] = problem
 
     @_alone
@@ -538,6 +566,7 @@ class MemoryStore(
 
     @_alone
     def put_warning(self, warning: DagWarning) -> None:
+        check_fits(items.DAG_WARNING.item(warning))
         self._warnings[warning.dag_id, warning.warning_type] = warning
 
     @_alone

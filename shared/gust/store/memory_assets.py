@@ -25,8 +25,8 @@ from gust.model.asset import (
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
-from gust.store import fences
-from gust.store.memory_part import MemoryPart, as_stored
+from gust.store import fences, items, keyspace
+from gust.store.memory_part import MemoryPart, as_stored, check_fits
 
 NOTICED_WITHIN = timedelta(seconds=60)
 
@@ -54,6 +54,8 @@ class MemoryAssets(MemoryPart):
     # --- assets and aliases -------------------------------------------------------------------------------------------
 
     def put_asset(self, asset: Asset) -> None:
+        keyspace.asset(asset.name, asset.uri)
+        check_fits(items.ASSET.item(asset))
         with self._lock:
             current = self._assets.get((asset.name, asset.uri))
             if current is not None:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from gust.errors import Invalid
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.services.ports import RunState
+from gust.store.items import Attribute, Item
 
 T = TypeVar("T")
 
@@ -46,6 +48,28 @@ class MemoryPart(ABC):
 
     @abstractmethod
     def _change_run(self, before: DagRun, after: DagRun) -> None: ...
+
+
+LARGEST_ITEM: Final = 400 * 1024
+
+
+def check_fits(item: Item) -> None:
+    """Raises Invalid where DynamoDB would: no twin of it keeps what it refuses."""
+    if sum(len(name) + _size(attribute) for name, attribute in item.items()) > LARGEST_ITEM:
+        raise Invalid("It is too large to be stored: DynamoDB takes 400 KB with all that belongs to it")
+
+
+def _size(attribute: Attribute) -> int:
+    match attribute:
+        case {"S": str(text)}:
+            return len(text.encode())
+        case {"SS": texts}:
+            return sum(len(text.encode()) for text in texts)
+        case {"L": parts}:
+            return 3 + sum(_size(part) + 1 for part in parts)
+        case {"M": parts}:
+            return 3 + sum(len(name) + _size(part) + 1 for name, part in parts.items())
+    return 21
 
 
 def as_stored(value: T) -> T:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from gust.errors import StaleWatcher
 from gust.model.watcher import Watcher
+from gust.store import items
 from gust.store.fences import watcher_fence
-from gust.store.memory_part import MemoryPart, as_stored
+from gust.store.memory_part import MemoryPart, as_stored, check_fits
 
 
 class MemoryWatchers(MemoryPart):
@@ -32,6 +33,7 @@ class MemoryWatchers(MemoryPart):
             return self.due_backfills(until), sorted(due, key=lambda found: (found[1], found[0]))
 
     def put_watcher(self, before: Watcher | None, after: Watcher) -> None:
+        check_fits(items.WATCHER.item(after))
         with self._lock:
             current = self._watchers.get(after.watcher_id)
             if not _is_as_seen(current, before) and current != after:

@@ -365,9 +365,10 @@ class Table:
         answer = self._write("update_item", {**counting, "ReturnValues": "UPDATED_NEW"})
         return int(answer["Attributes"]["last"]["N"])
 
-    def delete(self, key: Key) -> Item | None:
-        """What was there."""
-        answer = self._write("delete_item", {"TableName": self._name, "Key": _key(key), "ReturnValues": "ALL_OLD"})
+    def delete(self, key: Key, expression: Expression | None = None) -> Item | None:
+        """What was there. Raises ConditionFailed."""
+        which = {"TableName": self._name, "Key": _key(key), "ReturnValues": "ALL_OLD"}
+        answer = self._write("delete_item", which | (expression or Expression()).arguments())
         item: Item | None = answer.get("Attributes") or None
         return item
 

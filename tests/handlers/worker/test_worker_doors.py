@@ -101,6 +101,11 @@ class Doors:
     triggerer: ModuleType
     s3: Any
     logs: Any
+    sqs: Any
+    tasks: str
+    """The queue's address."""
+    triggers: str
+    """The queue's address."""
 
     def work(self, *bodies: str) -> dict[str, Any]:
         return dict(self.worker.lambda_handler(sqs_event(*bodies), Context()))
@@ -160,7 +165,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 BIND_HOST="127.0.0.1",
                 MINISTACK_HOST="127.0.0.1",
                 GATEWAY_PORT=str(port),
-                SERVICES="s3,logs,lambda,iam,sts",
+                SERVICES="s3,logs,lambda,iam,sts,sqs",
                 LOG_LEVEL="WARNING",
             ),
         )
@@ -190,7 +195,12 @@ def doors(endpoint: str) -> Iterator[Doors]:
         }.items():
             patch.setenv(name, value)
         bootstrap.client.cache_clear()
-        s3, logs = boto3.client("s3"), boto3.client("logs")
+        s3, logs, sqs = boto3.client("s3"), boto3.client("logs"), boto3.client("sqs")
+        hidden_long = {"VisibilityTimeout": "960"}
+        tasks = sqs.create_queue(QueueName="tasks", Attributes=hidden_long)["QueueUrl"]
+        triggers = sqs.create_queue(QueueName="triggers", Attributes=hidden_long)["QueueUrl"]
+        patch.setenv("GUST_TASK_QUEUE_URL", tasks)
+        patch.setenv("GUST_TRIGGER_QUEUE_URL", triggers)
         s3.create_bucket(Bucket="gust", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket="gust", Key="bundles/v1.zip", Body=zipped({"d.py": DAG, "mine.py": TRIGGER}))
         logs.create_log_group(logGroupName="/gust/tasks")
@@ -202,7 +212,7 @@ def doors(endpoint: str) -> Iterator[Doors]:
             Timeout=30,
             Code={"ZipFile": zipped({"app.py": EXECUTION_API})},
         )
-        yield Doors(door("worker"), door("triggerer"), s3, logs)
+        yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, tasks, triggers)
         bootstrap.client.cache_clear()
 
 
@@ -292,6 +302,20 @@ def test_a_poisonous_message_fails_alone(doors: Doors, poison: str) -> None:
     assert json.loads(doors.asked(token)[-1]["body"])["state"] == "success"
 
 
+def test_what_fails_comes_again_after_seconds(doors: Doors) -> None:
+    """Not when the queue's own time is over, which is longer than the function may run."""
+    doors.sqs.send_message(QueueUrl=doors.tasks, MessageBody="no json")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.tasks)["Messages"]
+    event = sqs_event("no json")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.worker.lambda_handler(event, Context())["batchItemFailures"]
+
+    (again,) = doors.sqs.receive_message(QueueUrl=doors.tasks, WaitTimeSeconds=20)["Messages"]
+    assert again["MessageId"] == message["MessageId"]
+    doors.sqs.delete_message(QueueUrl=doors.tasks, ReceiptHandle=again["ReceiptHandle"])
+
+
 def test_a_missing_bundle_fails_the_try(doors: Doors) -> None:
     task = replace_version(a_task("of-no-bundle"), "gone")
 
@@ -339,6 +363,19 @@ def test_a_trigger_fires(doors: Doors) -> None:
     assert asked["method"] == "GET"
     assert report["path"].endswith("/event")
     assert json.loads(report["body"]) == {"event": "fired"}
+
+
+def test_a_triggers_message_comes_again_soon_where_it_was_not_worked_off(doors: Doors) -> None:
+    """SQS alone would hide it for 960 seconds."""
+    doors.sqs.send_message(QueueUrl=doors.triggers, MessageBody="{}")
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.triggers)["Messages"]
+    event = sqs_event("{}")
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.triggerer.lambda_handler(event, Context())["batchItemFailures"]
+
+    again = doors.sqs.receive_message(QueueUrl=doors.triggers, WaitTimeSeconds=20).get("Messages", [])
+    assert [each["MessageId"] for each in again] == [message["MessageId"]]
 
 
 def test_a_stale_trigger_is_done_with(doors: Doors) -> None:

@@ -218,7 +218,7 @@ with DAG("log_of_callbacks", schedule=None):
 
 
 with DAG("log_of_templates", schedule=None):
-    BashOperator(task_id="renders", bash_command="echo {{ dag.dag_id }}", env={"DAY": "{{ ds }}"})
+    BashOperator(task_id="renders", bash_command="echo {{ dag.dag_id }}", env={"DAY": "{{ ds }}"}, append_env=True)
     BashOperator(task_id="renders_what_is_not_there", bash_command="echo {{ nothing.at_all }}")
 
 

@@ -2,7 +2,13 @@
 
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
+asks <setting>               and asked for this variable, connection or list of keys (named as in services/settings_read.py)
+made-in <path> <dag_id>      and gives this DAG, which that file's code made
 error <text>                 and gives this import error
+error-of <path> <text>       and this one, of that file
+large <field>                the next DAG has more in that field than an item holds
+unreadable                   the next DAG's spec is none
+elsewhere                    the next DAG's source is said to lie where parsers do not write
 listens <hook>               (of the file of plugins) a listener implements this hook
 """
 
@@ -18,7 +24,9 @@ from zipfile import ZipFile
 
 import pytest
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
@@ -29,6 +37,7 @@ from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.deploy_bundle import Snapshot, snapshot
 from gust.services.deployment_keys import bundle_key, progress_key
+from gust.services.settings_read import versions_now
 from gust.store.memory import MemoryStore
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -47,8 +56,14 @@ class Stack:
     @property
     def services(self) -> Services:
         return Services(
-            store=self.store, objects=self.objects, queues=self.queues, tokens=None, clock=self.clock, logs=None
-        )  # type: ignore[arg-type]
+            store=self.store,
+            objects=self.objects,
+            queues=self.queues,
+            tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
+            clock=self.clock,
+            logs=None,  # type: ignore[arg-type]
+            cipher=FernetCipher(lambda: "a key of the stack"),
+        )
 
     # --- the folder ---
 
@@ -72,12 +87,13 @@ class Stack:
     def snapshot(self) -> Snapshot:
         return snapshot(self.services, "test")
 
-    def parse(self, taken: Snapshot) -> None:
+    def parse(self, taken: Snapshot, *, most: int | None = None) -> None:
+        """`most`: so many files of each batch, then the round's time is up."""
         assert taken.plan is not None
         plan = Plan.model_validate_json(self.objects.get(taken.plan))
         with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
-                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch)
+                outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch[:most])
                 outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
                 self.objects.put(progress_key(taken.plan, number), body)
@@ -96,13 +112,15 @@ class Stack:
 
     def outcome(self, path: str, text: str) -> FileOutcome:
         self.parsed.append(path)
-        said = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+        said = [(*line.split(maxsplit=1), "")[:2] for line in text.splitlines() if line.strip()]
         errors = [rest for kind, rest in said if kind == "error"]
         return FileOutcome(
             relative_path=path,
-            dags=tuple(self.dag_in(path, text, rest) for kind, rest in said if kind == "dag"),
-            import_errors={path: errors[0]} if errors else {},
+            dags=tuple(self.dags_in(path, text, said)),
+            import_errors=({path: errors[0]} if errors else {})
+            | dict((rest.split(maxsplit=1)) for kind, rest in said if kind == "error-of"),
             touched=tuple(rest for kind, rest in said if kind == "imports"),
+            settings=versions_now(self.store, [rest for kind, rest in said if kind == "asks"]),
             warnings=tuple(
                 ParseWarning(warning_type="runtime varying value", message=rest)
                 for kind, rest in said
@@ -112,6 +130,62 @@ class Stack:
             parsed_at=self.clock.now(),
             parse_duration=0.5,
         )
+
+    def dags_in(self, path: str, text: str, said: list[Any]) -> Iterator[ParsedDag]:
+        large, odd = "", ""
+        for kind, rest in said:
+            match kind:
+                case "large":
+                    large = rest
+                case "unreadable" | "elsewhere":
+                    odd = kind
+                case "made-in":
+                    made_in, dag_id = rest.split()
+                    yield self.dag_in(path, text, dag_id).model_copy(update={"made_in": made_in})
+                case "dag":
+                    parsed = self.dag_in(path, text, rest)
+                    if large:
+                        parsed = self.grown(parsed, large)
+                    if odd == "unreadable":
+                        parsed = parsed.model_copy(
+                            update={"spec_key": self.keep("specs", '{"dag_id": "\\ud800"}', "json")}
+                        )
+                    elif odd == "elsewhere":
+                        parsed = parsed.model_copy(update={"source_key": "xcom/secret"})
+                    large, odd = "", ""
+                    yield parsed
+
+    def grown(self, parsed: ParsedDag, field: str) -> ParsedDag:
+        spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
+        huge = "d" * 500_000
+        asset = parsed.assets[0]
+        match field:
+            case "description":
+                spec = spec.model_copy(update={field: huge})
+            case "tags" | "owners":
+                spec = spec.model_copy(update={field: tuple(f"{n:09}" * 10 for n in range(5_000))})
+            case "access_control":
+                spec = spec.model_copy(update={field: {huge: ["can_read"]}})
+            case "extra":
+                asset = asset.model_copy(update={"extra": {"x": huge}})
+            case "uri":
+                asset = asset.model_copy(update={"uri": f"s3://{'u' * 1_000}"})
+            case "schedule":
+                parts = [{"asset": {"name": f"a{n}", "uri": f"s3://{n}", "group": "asset"}} for n in range(5_000)]
+                timetable = spec.timetable.model_copy(update={"asset_expression": {"any": parts}})
+                spec = spec.model_copy(update={"timetable": timetable})
+            case "watcher":
+                watcher = WatcherSpec(name="w", asset_name="a", asset_uri="a", classpath="c", kwargs={"x": huge})
+                spec = spec.model_copy(update={"watchers": (watcher,)})
+            case "deadline":
+                spec = spec.model_copy(update={field: [{"callback": huge}]})
+            case "start_trigger_args":
+                task = spec.tasks["t"].model_copy(update={field: {"trigger_kwargs": huge}})
+                spec = spec.model_copy(update={"tasks": {"t": task}})
+            case _:
+                raise ValueError(field)
+        spec_key = self.keep("specs", spec.model_dump_json(), "json")
+        return parsed.model_copy(update={"spec_key": spec_key, "assets": (asset,)})
 
     def dag_in(self, path: str, text: str, rest: str) -> ParsedDag:
         dag_id, _, schedule = rest.partition(" ")

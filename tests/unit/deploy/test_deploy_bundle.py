@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
+from zipfile import ZipFile
 
 import pytest
 
+from gust.aws.memory import MemoryObjects
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.create_dag_run import create_dag_run
+from gust.services.deployment_keys import bundle_key
+from gust.services.ports import Entry
 from gust.services.register_asset_event import register_asset_events
 
 
@@ -385,6 +390,53 @@ def test_the_rival_takes_over_when_the_first_goes(stack):
     assert stack.dag("d").version_number == 2
 
 
+# --- a file that imports another one's DAG ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("importer", ["a.py", "z.py"])
+def test_a_dag_that_came_by_an_import_is_its_own_files(stack, importer):
+    stack.upload("m.py", "dag helper")
+    stack.upload(importer, "dag mine\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
+    stack.upload(importer, "dag mine @daily\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
+
+
+def test_several_files_import_one_dag(stack):
+    stack.upload("m.py", "dag helper")
+    for name in "abc":
+        stack.upload(f"{name}.py", f"dag {name}\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    assert stack.errors() == {}
+    assert stack.fresh()["helper"] == "m.py"
+
+
+def test_a_dag_whose_own_file_is_not_searched_for_dags_is_the_importers(stack):
+    stack.upload("ignored.py", "")
+    stack.upload("a.py", "made-in ignored.py helper\nimports ignored.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "a.py"}, {})
+
+
+def test_two_files_that_have_one_dag_made_by_a_helper_are_rivals(stack):
+    stack.upload("helper.py", "")
+    stack.upload("a.py", "made-in helper.py d\nimports helper.py")
+    stack.upload("b.py", "made-in helper.py d\nimports helper.py")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"d": "a.py"}, {"b.py": IGNORED.format("b.py", "a.py")})
+
+
+def test_an_importer_keeps_the_dag_when_its_own_file_gives_it_no_more(stack):
+    stack.upload("m.py", "dag helper")
+    stack.upload("a.py", "dag mine\nmade-in m.py helper\nimports m.py")
+    stack.deploy()
+    stack.upload("m.py", "")
+    stack.deploy()
+    assert (stack.fresh(), stack.errors()) == ({"helper": "a.py", "mine": "a.py"}, {})
+
+
 # --- races ------------------------------------------------------------------------------------------------------------
 
 
@@ -479,7 +531,7 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.objects.put(spec_key, stack.objects.get(spec_key).replace(b"made-up", b"changed"))
     stack.activate(taken)
     assert stack.fresh() == {}
-    assert "is not the spec of a" in stack.errors()["a.py"]
+    assert "another content than its name says" in stack.errors()["a.py"]
 
 
 def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
@@ -566,3 +618,175 @@ def test_who_dies_while_watchers_change_leaves_them_to_the_next(stack, dies, wri
         stack.deploy()
     stack.deploy()
     assert watchers(stack) == {}
+
+
+# --- what is too large ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("large description", "description takes 500,000 bytes"),
+        ("large tags", "tags takes"),
+        ("large owners", "owners takes"),
+        ("large access_control", "access_control takes"),
+        ("large extra", "extra of asset large-asset takes"),
+        ("large uri", "URI of the asset large-asset take"),
+        ("large schedule", "list of the assets in its schedule takes"),
+        ("large watcher", "arguments of the asset watcher w takes"),
+        ("large deadline", "deadline takes"),
+        ("large start_trigger_args", "start_trigger_args takes"),
+    ],
+)
+def test_what_does_not_fit_into_an_item_is_an_import_error_of_its_file(stack, line, told):
+    stack.upload("huge.py", f"dag fits\n{line}\ndag large")
+    stack.upload("good.py", "dag good")
+    stack.deploy()
+    assert stack.fresh() == {"good": "good.py", "fits": "huge.py"}
+    assert list(stack.errors()) == ["huge.py"]
+    assert stack.errors()["huge.py"].startswith("large is not activated: ")
+    assert told in stack.errors()["huge.py"]
+    assert not stack.snapshot().changed
+
+
+def test_a_dag_that_grew_too_large_stays_at_its_last_good_version(stack):
+    stack.upload("a.py", "dag large")
+    stack.deploy()
+    stack.upload("a.py", "large description\ndag large @daily")
+    stack.deploy()
+    assert stack.dag("large").has_import_errors
+    assert stack.versions("large") == [1]
+
+
+def test_an_import_error_is_cut_in_the_middle(stack):
+    stack.upload("bad.py", "error Traceback " + "E" * 500_000 + " the end")
+    stack.upload("good.py", "dag good")
+    stack.deploy()
+    assert stack.fresh() == {"good": "good.py"}
+    told = stack.errors()["bad.py"]
+    assert told.startswith("Traceback EEE")
+    assert told.endswith("EEE the end")
+    assert "bytes are left out here" in told
+    assert len(told) < 65_000
+
+
+def test_a_file_that_depends_on_very_many_depends_on_their_folders(stack):
+    many = [f"data/{n % 10}/{n:05}-{'x' * 60}.yaml" for n in range(9_000)]
+    stack.upload("a.py", "\n".join(["dag a", "imports other/one.txt", *(f"imports {path}" for path in many)]))
+    stack.upload("data/3/00003.yaml", "1")
+    stack.upload("elsewhere.txt", "1")
+    stack.deploy()
+    (source,) = stack.store.list_source_files()
+    assert source.imports == (*(f"data/{n}/**" for n in range(10)), "other/one.txt")
+    stack.upload("elsewhere.txt", "2")
+    assert stack.deploy() == []
+    stack.upload("data/3/00003.yaml", "2")
+    assert stack.deploy() == ["a.py"]
+    stack.upload("other/one.txt", "2")
+    assert stack.deploy() == ["a.py"]
+    assert not stack.snapshot().changed
+
+
+def test_a_file_of_very_many_dags_has_those_that_its_item_can_name(stack):
+    stack.upload("many.py", "\n".join(f"dag {'d' * 240}{n:04}" for n in range(1_000)))
+    stack.upload("good.py", "dag good")
+    stack.deploy()
+    assert stack.dag("good")
+    assert len(stack.fresh()) == 806 + 1
+    assert "The ids of its file's DAGs take more than 200,000 bytes" in stack.errors()["many.py"]
+
+
+def test_a_file_speaks_for_itself_alone(stack):
+    stack.upload(
+        "a.zip", "dag a\nerror-of a.zip/in.py broken\nerror-of good.py forged\nerror-of a.zip/" + "x" * 1000 + " long"
+    )
+    stack.upload("good.py", "dag good")
+    stack.deploy()
+    errors = stack.errors()
+    assert set(errors) == {"a.zip", "a.zip/in.py"}
+    assert "good.py: forged" in errors["a.zip"]
+    assert "xxx: long" in errors["a.zip"]
+
+
+def test_what_a_files_data_breaks_in_us_is_its_import_error(stack):
+    stack.upload("a.py", "unreadable\ndag a")
+    stack.upload("good.py", "dag good")
+    stack.deploy()
+    assert stack.fresh() == {"good": "good.py"}
+    assert "a is not activated: " in stack.errors()["a.py"]
+
+
+def test_what_a_parser_names_must_be_what_parsers_write(stack):
+    stack.upload("a.py", "elsewhere\ndag a")
+    stack.deploy()
+    assert stack.fresh() == {}
+    assert "xcom/secret is not where a parser stores what it parsed" in stack.errors()["a.py"]
+
+
+# --- what no disk takes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "shows", "told"),
+    [
+        ("n" * 256 + ".py", "n" * 256 + ".py", "a part of its name takes 259 bytes; 255 are possible"),
+        ("data/" + "ü" * 128, "data/" + "ü" * 128, "a part of its name takes 256 bytes"),
+        ("nul\0.py", "nul�.py… (", "has a control character"),
+        ("line\nfeed.txt", "line�feed.txt… (", "has a control character"),
+        ("/".join("d" * 200 for _ in range(5)) + ".py", "d" * 100 + "… (", "its path takes 1,008 bytes"),
+    ],
+    ids=["component", "bytes", "nul", "newline", "path"],
+)
+def test_a_name_that_no_disk_takes_is_left_out_and_told_of(stack, path, shows, told):
+    stack.upload(path, "dag never")
+    stack.upload("good.py", "dag good")
+    assert stack.deploy() == ["good.py"]
+    assert stack.fresh() == {"good": "good.py"}
+    ((filename, error),) = stack.errors().items()
+    assert filename.startswith(shows)
+    assert told in error
+    assert not stack.snapshot().changed
+
+    stack.delete(path)
+    stack.deploy()
+    assert stack.errors() == {}
+    assert [file.relative_path for file in stack.store.list_source_files()] == ["good.py"]
+
+
+def test_names_as_long_as_a_disk_takes_are_files_as_any(stack):
+    stack.upload("ü" * 126 + ".py", "dag a")
+    stack.deploy()
+    assert stack.fresh() == {"a": "ü" * 126 + ".py"}
+
+
+class Heavy(MemoryObjects):
+    """A bucket in which each kilobyte is said to be a hundred megabytes."""
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        return {key: entry._replace(size=entry.size * 100_000) for key, entry in super().entries(prefix).items()}
+
+
+def test_a_folder_that_no_disk_holds_loses_its_largest_files_and_says_so(stack):
+    stack.objects = Heavy()
+    stack.upload("good.py", "dag good")
+    stack.upload("model.bin", "x" * 4_000)
+    stack.upload("more.bin", "x" * 3_000)
+    stack.deploy()
+    assert stack.fresh() == {"good": "good.py"}
+    assert list(stack.errors()) == ["model.bin"]
+    assert "the folder takes 701 MB, 600 are possible" in stack.errors()["model.bin"]
+    assert not stack.snapshot().changed
+
+    stack.delete("more.bin")
+    stack.deploy()
+    assert stack.errors() == {}
+
+
+def test_a_bundle_holds_what_changed_and_what_did_not(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("data/b.txt", "b")
+    stack.deploy()
+    stack.upload("a.py", "dag a @daily")
+    stack.deploy()
+    with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as bundle:
+        assert {path: bundle.read(path) for path in bundle.namelist()} == {"a.py": b"dag a @daily", "data/b.txt": b"b"}

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 
+import pytest
+
+from gust.errors import Unwell
+from gust.model.deployment import Plan
 from gust.services.activate_bundle import activate
 from gust.services.deploy_bundle import Snapshot, snapshot
 from gust.services.deployment_turn import request_deployment
+from gust.services.fail_deployment import fail_deployment
 
 
 @dataclass
@@ -69,7 +74,7 @@ def test_what_comes_after_the_last_look_is_looked_at_too(stack):
     """The upload comes between a look that found nothing and giving up the turn."""
     machine = Machine()
     request(stack, machine, "one")
-    look, looks = stack.objects.list, []
+    look, looks = stack.objects.entries, []
 
     def look_and_then_upload(prefix: str):
         found = look(prefix)
@@ -79,7 +84,7 @@ def test_what_comes_after_the_last_look_is_looked_at_too(stack):
             assert request(stack, machine, "two") == "one"
         return found
 
-    stack.objects.list = look_and_then_upload
+    stack.objects.entries = look_and_then_upload
     run(stack, "one")
     assert stack.fresh() == {"a": "a.py"}
     assert holder(stack) == ""
@@ -125,7 +130,7 @@ def test_much_to_parse_gives_it_more_time(stack):
         stack.upload(f"{number}.py")
     request(stack, Machine(), "one")
     snapshot(stack.services, "one")
-    stack.clock.advance(129)
+    stack.clock.advance(104)
     assert snapshot(stack.services, "two").busy
     stack.clock.advance(2)
     assert snapshot(stack.services, "two").changed
@@ -144,13 +149,166 @@ def test_a_turn_that_was_told_to_look_again_is_not_forgotten_by_a_sign_of_life(s
     machine = Machine()
     stack.upload("a.py", "dag a")
     request(stack, machine, "one")
-    look = stack.objects.list
+    look = stack.objects.entries
 
     def look_and_then_tell(prefix: str):
         turn = stack.store.deployment_turn()
         stack.store.move_deployment_turn(turn, replace(turn, again=True))
         return look(prefix)
 
-    stack.objects.list = look_and_then_tell
+    stack.objects.entries = look_and_then_tell
     assert snapshot(stack.services, "one").changed
     assert stack.store.deployment_turn().again
+
+
+def test_a_deployment_that_fails_tells_so_and_keeps_its_turn_while_it_rests(stack):
+    stack.upload("a.py", "dag a")
+    run(stack, "one")
+    active = stack.store.active_bundle()
+    stack.upload("a.py", "dag a @daily")
+    assert snapshot(stack.services, "two").changed
+    caught = {"Error": "Unopenable", "Cause": '{"errorType": "Unopenable", "errorMessage": "the disk is full"}'}
+    fail_deployment(stack.services, "two", caught)
+    assert stack.errors().keys() == {"(the whole folder)"}
+    assert "Unopenable: the disk is full" in stack.errors()["(the whole folder)"]
+    assert stack.store.active_bundle() == active
+    stack.clock.advance(61)
+    assert snapshot(stack.services, "three").busy
+
+    run(stack, "two")
+    assert stack.errors() == {}
+
+
+def test_a_folder_that_is_as_it_was_has_no_failure(stack):
+    stack.upload("a.py", "dag a")
+    run(stack, "one")
+    fail_deployment(stack.services, "two", {"Error": "States.Timeout", "Cause": "no JSON"})
+    assert "States.Timeout: no JSON" in stack.errors()["(the whole folder)"]
+    assert not snapshot(stack.services, "three").changed
+    assert stack.errors() == {}
+
+
+# --- rounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_parsed_in_time_is_activated_and_the_rest_is_the_next_rounds(stack):
+    for number in range(60):
+        stack.upload(f"{number:02}.py", f"dag d{number}")
+    request(stack, Machine(), "one")
+    stack.clock.advance(1)
+    first = snapshot(stack.services, "one")
+    assert [len(batch) for batch in plan_of(stack, first).batches] == [50, 10]
+    stack.parse(first, most=3)
+    activate(stack.services, first.plan, "one")
+    assert len(stack.fresh()) == 6
+    assert stack.dag("d59").bundle_version == stack.store.active_bundle().version
+
+    second = snapshot(stack.services, "one")
+    assert [len(batch) for batch in plan_of(stack, second).batches] == [7] * 7 + [5]
+    stack.parse(second)
+    activate(stack.services, second.plan, "one")
+    assert len(stack.fresh()) == 60
+    assert not snapshot(stack.services, "one").changed
+
+
+def test_the_file_that_was_uploaded_last_is_parsed_first(stack):
+    for path in ("b.py", "c.py", "a.py"):
+        stack.upload(path)
+    assert plan_of(stack, snapshot(stack.services, "one")).batches == (("a.py", "c.py", "b.py"),)
+
+
+def test_a_file_that_waits_for_its_round_keeps_its_dags_as_they_were(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("b.py", "dag b")
+    stack.upload("c.py", "dag c")
+    run(stack, "zero")
+    before = stack.store.active_bundle().version
+    stack.upload("b.py", "dag b @daily")
+    stack.upload("a.py", "dag a @daily")
+    taken = snapshot(stack.services, "one")
+    stack.parse(taken, most=1)
+    activate(stack.services, taken.plan, "one")
+    now = stack.store.active_bundle().version
+    assert {name: stack.dag(name).bundle_version for name in "abc"} == {"a": now, "b": before, "c": now}
+    run(stack, "one")
+    assert stack.dag("b").bundle_version == now
+    assert stack.versions("b") == [1, 2]
+
+
+def test_a_dag_that_moves_into_a_file_that_waits_is_never_stale(stack):
+    stack.upload("old.py", "dag a orders")
+    stack.upload("more.py", "dag b")
+    run(stack, "zero")
+    stack.delete("old.py")
+    stack.upload("new.py", "dag a orders")
+    stack.upload("more.py", "dag b @daily")
+    taken = snapshot(stack.services, "one")
+    stack.parse(taken, most=1)
+    activate(stack.services, taken.plan, "one")
+    assert stack.fresh() == {"a": "old.py", "b": "more.py"}
+    run(stack, "one")
+    assert stack.fresh() == {"a": "new.py", "b": "more.py"}
+    assert [file.relative_path for file in stack.store.list_source_files()] == ["more.py", "new.py"]
+
+
+def test_a_round_in_which_nothing_was_parsed_activates_nothing(stack):
+    stack.upload("a.py", "dag a")
+    taken = snapshot(stack.services, "one")
+    stack.parse(taken, most=0)
+    with pytest.raises(Unwell, match="1 files"):
+        activate(stack.services, taken.plan, "one")
+    assert stack.store.active_bundle() is None
+
+
+def test_files_that_never_end_neither_loop_nor_hold_up_a_new_one(stack):
+    """Each is tried once in a deployment, however long it takes, and only where there is nothing else to parse."""
+    for number in range(18):
+        stack.upload(f"slow{number:02}.py", "error out of time")
+    request(stack, Machine(), "one")
+    parsed = []
+    while (taken := snapshot(stack.services, "one")).changed:
+        stack.parse(taken, most=1)
+        parsed.append(sum(map(len, plan_of(stack, taken).batches)))
+        stack.clock.advance(400)
+        activate(stack.services, taken.plan, "one")
+    assert len(stack.parsed) == 18
+    assert parsed == [18, 17, 11, 5]
+
+    stack.parsed.clear()
+    stack.clock.advance(400)
+    stack.upload("new.py", "dag new")
+    taken = snapshot(stack.services, "two")
+    assert plan_of(stack, taken).batches == (("new.py",),)
+    stack.parse(taken)
+    activate(stack.services, taken.plan, "two")
+    assert stack.fresh() == {"new": "new.py"}
+    run(stack, "two")
+    assert len(stack.parsed) == 19
+
+
+def test_what_comes_between_two_rounds_waits_for_none_that_the_first_left(stack):
+    for number in range(18):
+        stack.upload(f"slow{number:02}.py", "error out of time")
+    request(stack, Machine(), "one")
+    taken = snapshot(stack.services, "one")
+    stack.parse(taken, most=1)
+    activate(stack.services, taken.plan, "one")
+
+    stack.upload("new.py", "dag new")
+    stack.objects.touch("dags/new.py", stack.clock.advance(60).timestamp())
+    taken = snapshot(stack.services, "one")
+    plan = plan_of(stack, taken)
+    assert (plan.batches, len(plan.waiting)) == ((("new.py",),), 17)
+    stack.parse(taken)
+    activate(stack.services, taken.plan, "one")
+    assert stack.fresh() == {"new": "new.py"}
+
+    stack.upload("newer.py", "dag newer")
+    stack.objects.touch("dags/newer.py", stack.clock.advance(60).timestamp())
+    every = plan_of(stack, snapshot(stack.services, "one"))
+    assert (sum(map(len, every.batches)), every.waiting) == (18, ())
+    assert every.batches[0][0] == "newer.py"
+
+
+def plan_of(stack, taken: Snapshot) -> Plan:
+    return Plan.model_validate_json(stack.objects.get(taken.plan))

@@ -186,6 +186,19 @@ def test_a_sleeping_trigger_is_sent_again_at_its_time(etl: World) -> None:
     assert len(etl.services.queues.triggers) == before + 1
 
 
+def test_a_parked_trigger_goes_on_with_what_it_has_counted_and_what_it_remembers(etl: World) -> None:
+    deferred = given_deferred(etl)
+    url = f"/gust/triggers/{own_id()}"
+    how = {"sleeps_passed": 0, "is_poller": True, "looks": 4, "place": "there"}
+    body = {"wake_at": etl.clock.now().isoformat(), **how, "kwargs": {"seen": 3}}
+
+    assert etl.request("POST", f"{url}/park", token=etl.token(deferred), body=body) == (204, None)
+
+    sent, _ = etl.services.queues.triggers[-1]
+    assert sent.model_dump(include=how.keys()) == how
+    assert etl.request("GET", url, token=sent.token)[1]["kwargs"] == {"seen": 3}
+
+
 def test_a_trigger_says_one_thing(etl: World) -> None:
     deferred = given_deferred(etl)
     for body in ({}, {"event": 1, "error": "x"}, {"traceback": []}):

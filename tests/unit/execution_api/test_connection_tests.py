@@ -13,7 +13,7 @@ from airflow.sdk.api.client import Client, ServerResponseError
 from airflow.sdk.api.datamodels._generated import ConnectionTestState
 
 from gust.airflow_bridge.transport import LambdaTransport
-from gust.aws.tokens import DISPATCH_LIFETIME
+from gust.aws.tokens import LIFETIME
 from gust.errors import Unwell
 from gust.execution_api.routes import ROUTES
 from gust.execution_api.routing import Access, Route
@@ -122,9 +122,9 @@ def test_the_token_opens_nothing_else(world: World, workload: ConnectionTestWork
 
 
 def test_a_message_that_waited_for_hours_tells_nobody(world: World, workload: ConnectionTestWorkload) -> None:
-    world.clock.advance(DISPATCH_LIFETIME[Scope.CONNECTION_TEST].total_seconds() + 1)
+    world.clock.advance(LIFETIME[Scope.CONNECTION_TEST].total_seconds() + 1)
     assert world.request("GET", f"/connection-tests/{workload.test_id}/connection", token=workload.token)[0] == 403
-    assert DISPATCH_LIFETIME[Scope.CONNECTION_TEST] > timedelta(seconds=2 * (TIMEOUT + GRACE))
+    assert LIFETIME[Scope.CONNECTION_TEST] > timedelta(seconds=2 * (TIMEOUT + GRACE))
 
 
 @pytest.mark.parametrize("state", ["running", "queued", "pending", "nonsense", None])

@@ -19,7 +19,7 @@ END = "2026-03-01T12:00:05Z"
 READ_AND_MOVE = {"get_instance": 1, "move": 1}
 
 COSTS: list[tuple[str, str, Any, dict[str, int]]] = [
-    ("PUT", "rtif", {"a": "b"}, {"put_rendered_fields": 1}),
+    ("PUT", "rtif", {"a": "b"}, {"get_instance": 1, "put_rendered_fields": 1}),
     ("PATCH", "state", {"state": "success", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "failed", "end_date": END}, READ_AND_MOVE),
     ("PATCH", "state", {"state": "deferred", "classpath": "a.T", "next_method": "go"}, READ_AND_MOVE),

@@ -20,6 +20,7 @@ from gust.execution_api.app import ExecutionApi
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
+from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
@@ -143,7 +144,11 @@ class World:
     # --- who asks -----------------------------------------------------------------------------------------------------
 
     def token(self, instance: TaskInstance) -> str:
-        return self.tokens.for_dispatch(instance, now=self.clock.now())
+        """What who runs the dispatch has by then: the message's token, or what it was exchanged for."""
+        if instance.state in (S.SCHEDULED, S.QUEUED):
+            return self.tokens.for_dispatch(instance, now=self.clock.now())
+        scope = Scope.TRIGGER if instance.state is S.DEFERRED else Scope.EXECUTION
+        return self.tokens.renewed(Dispatch.of(instance, scope), now=self.clock.now())
 
     def worker(self, instance: TaskInstance) -> Any:
         """Airflow's client, as the supervisor uses it, for the instance's present dispatch."""

@@ -1,8 +1,12 @@
 """Checkpoints on disk: the newest whole one counts."""
 
 import json
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from gust.local import emulator
 from gust.local.checkpoint import Checkpoints, move_port
 
 
@@ -47,3 +51,26 @@ def test_moving_the_port_rewrites_addresses_and_nothing_else(tmp_path: Path) -> 
     assert json.loads((tmp_path / "sqs.json").read_text()) == {
         "http://localhost:6000/000000000000/tasks": {"at": "http://127.0.0.1:6000", "count": 5000, "id": ":5000"}
     }
+
+
+def child(work: Callable[[], None]) -> int:
+    number = os.fork()
+    if not number:
+        work()
+        os._exit(0)
+    return number
+
+
+def busy_for(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
+def test_a_child_that_gets_on_is_waited_for() -> None:
+    """Longer than the patience, of which it uses the processor all the time."""
+    assert emulator._wait_for(child(lambda: busy_for(1.5)), patience=1) == 0
+
+
+def test_a_child_that_waits_for_a_lock_is_given_up() -> None:
+    assert emulator._wait_for(child(lambda: time.sleep(60)), patience=0.2) == 1

@@ -1,6 +1,7 @@
 """The bucket follows the folder."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,49 @@ def test_links_are_followed_and_circles_end(dags: Path, bucket: Bucket) -> None:
     DagFolder(dags, bucket, "b").align()
 
     assert set(bucket.objects) == {"dags/etl.py", "dags/lib/helper.py"}
+
+
+def test_a_name_that_is_not_utf8_is_left_out_and_told_once(dags: Path, bucket: Bucket) -> None:
+    (dags / os.fsdecode(b"caf\xe9.py")).write_text("")
+    told: list[str] = []
+    folder = DagFolder(dags, bucket, "b", told=told.append)
+
+    folder.align()
+    for _ in range(4):
+        folder.look()
+
+    assert set(bucket.objects) == {"dags/etl.py", "dags/lib/helper.py"}
+    assert told == [
+        "left out caf\\xe9.py: its name is not UTF-8, which names in the bucket are",
+        "uploaded etl.py, lib/helper.py",
+    ]
+
+
+def test_a_pipe_is_not_read(dags: Path, bucket: Bucket) -> None:
+    """Reading one that no process writes to never ends."""
+    os.mkfifo(dags / "pipe.py")
+    (dags / "linked.py").symlink_to(dags / "pipe.py")
+
+    DagFolder(dags, bucket, "b").align()
+
+    assert set(bucket.objects) == {"dags/etl.py", "dags/lib/helper.py"}
+
+
+def test_a_file_that_cannot_be_read_is_told_once_and_taken_when_it_can(dags: Path, bucket: Bucket) -> None:
+    """`/proc/self/mem` refuses root, too."""
+    told: list[str] = []
+    folder = DagFolder(dags, bucket, "b", told=told.append)
+    folder.align()
+    (dags / "secret.py").symlink_to("/proc/self/mem")
+    told.clear()
+
+    looks = [folder.look() for _ in range(6)]
+    assert True not in looks
+    assert told == ["left out secret.py: Input/output error"]
+
+    (dags / "secret.py").unlink()
+    (dags / "secret.py").write_text("mine")
+    looks = [folder.look() for _ in range(3)]
+    assert True in looks
+    assert bucket.objects["dags/secret.py"] == b"mine"
+    assert told[1:] == ["uploaded secret.py"]

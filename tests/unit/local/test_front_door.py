@@ -55,10 +55,12 @@ def _status(tmp_path: Path, headers: dict[str, str], *, port: int = PUBLIC, path
         {"host": "abc.execute-api.localhost:4566"},
         {},
         {"host": "localhost:8080", "origin": "http://localhost:8080"},
-        {"host": "127.0.0.1:8080", "origin": "http://localhost:5173"},
+        {"host": "127.0.0.1:40001", "origin": "http://127.0.0.1:40001"},
     ],
 )
-def test_programs_and_pages_of_this_machine_are_let_in(tmp_path: Path, port: int, headers: dict[str, str]) -> None:
+def test_programs_of_this_machine_and_our_own_pages_are_let_in(
+    tmp_path: Path, port: int, headers: dict[str, str]
+) -> None:
     assert _status(tmp_path, headers, port=port) == 200
 
 
@@ -69,6 +71,10 @@ def test_programs_and_pages_of_this_machine_are_let_in(tmp_path: Path, port: int
         {"host": "127.0.0.1:8080", "origin": "https://evil.example"},
         {"host": "127.0.0.1:8080", "origin": "http://localhost.evil.example"},
         {"host": "127.0.0.1:8080", "origin": "null"},
+        {"host": "127.0.0.1:8080", "origin": "http://localhost:5173"},
+        {"host": "127.0.0.1:8080", "origin": "http://127.0.0.1:5173"},
+        {"host": "127.0.0.1:8080", "origin": "http://evil.localhost:8080"},
+        {"host": "localhost:8080", "origin": "http://127.0.0.1:8080"},
         {"host": "evil.example:8080", "origin": "http://evil.example:8080"},
         {"host": "evil.example:8080"},
         {"host": "127.0.0.1.evil.example:8080"},
@@ -76,7 +82,8 @@ def test_programs_and_pages_of_this_machine_are_let_in(tmp_path: Path, port: int
     ],
 )
 def test_a_page_from_elsewhere_is_not(tmp_path: Path, port: int, path: str, headers: dict[str, str]) -> None:
-    """By a request across origins, or by a name of its own that it lets point to this machine."""
+    """By a request across origins, another port of this machine among them, or by a name of its own that it lets point to
+    this machine."""
     assert _status(tmp_path, headers, port=port, path=path) == 403
 
 
@@ -89,6 +96,8 @@ def test_nor_is_an_image_or_a_link_that_is_a_call_to_aws(tmp_path: Path) -> None
     assert _status(tmp_path, IMAGE, port=INNER, path="/") == 403
     assert _status(tmp_path, LINK, port=INNER, path="/") == 403
     assert _status(tmp_path, IMAGE) == 403
+    assert _status(tmp_path, {**IMAGE, "sec-fetch-site": "same-site"}) == 403
+    assert _status(tmp_path, {**IMAGE, "sec-fetch-site": "same-site"}, port=INNER, path="/") == 403
 
 
 def test_nor_is_a_frame_on_another_page(tmp_path: Path) -> None:
@@ -103,4 +112,4 @@ def test_a_link_from_elsewhere_leads_here(tmp_path: Path) -> None:
     assert _status(tmp_path, LINK) == 200
     assert _status(tmp_path, {**IMAGE, "sec-fetch-site": "same-origin"}) == 200
     assert _status(tmp_path, {**IMAGE, "sec-fetch-site": "none"}, port=INNER) == 200
-    assert _status(tmp_path, {**IMAGE, "origin": "http://localhost:5173"}) == 200
+    assert _status(tmp_path, {**LINK, "sec-fetch-site": "same-site"}) == 200

@@ -1,7 +1,11 @@
 """One holder of a data directory, and plain words for the second."""
 
+import contextlib
+import json
 import os
+import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +71,79 @@ def test_what_carries_the_mark_is_ended_and_nothing_else(tmp_path: Path) -> None
     finally:
         marked.kill()
         other.kill()
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and processes._lives(psutil.Process(pid))
+
+
+LEADER = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {child!r}], stdout=subprocess.PIPE, text=True)
+print(child.stdout.readline().strip(), flush=True)
+time.sleep(60)
+"""
+WITH_A_TITLE = """
+import os, subprocess, sys, time, setproctitle
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+own = subprocess.Popen(sleep, env={"PATH": os.environ["PATH"]}, start_new_session=True)
+setproctitle.setproctitle("airflow worker -- " + 200 * "x")
+print(os.getpid(), own.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_task_whose_title_covers_its_mark_is_ended_and_what_it_started_too(tmp_path: Path) -> None:
+    """Airflow's workers and tasks give themselves titles. Everything above them was killed."""
+    leader = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", LEADER.format(child=WITH_A_TITLE)],
+        env=os.environ | {processes.MARK: str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert leader.stdout
+    pids = [int(pid) for pid in leader.stdout.readline().split()]
+    try:
+        assert processes.MARK not in psutil.Process(pids[0]).environ()
+        processes.remember_session(tmp_path, leader.pid)
+        leader.kill()
+        leader.wait()
+
+        assert processes.end_left_over(tmp_path, grace=0.5) == 2
+
+        assert not [pid for pid in pids if is_alive(pid)]
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_session_number_that_was_given_to_somebody_else_means_nothing(tmp_path: Path) -> None:
+    (tmp_path / "session").write_text(json.dumps({"pid": os.getpid(), "created": 1.0}))
+    assert processes._session(tmp_path) is None
+    assert processes.end_left_over(tmp_path) == 0
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_no_other_user_looks_into_what_the_stack_makes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with processes.hold(data):
+        assert mode(data) == 0o700
+        assert mode(data / "lock") == 0o600
+    (data / "logs").mkdir(mode=0o755)
+    processes.private_folder(data / "logs")
+    assert mode(data / "logs") == 0o700
+
+
+def test_a_folder_that_a_person_named_keeps_its_rights(tmp_path: Path) -> None:
+    """It may hold more than ours: `--data /tmp`."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    with processes.hold(shared):
+        assert mode(shared) == 0o755
+        assert mode(shared / "lock") == 0o600

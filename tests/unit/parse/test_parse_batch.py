@@ -1,5 +1,7 @@
 """A batch goes on where an earlier try ended, and a file that ends every try costs nobody else anything."""
 
+import itertools
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -8,7 +10,8 @@ import pytest
 
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
-from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.errors import NotFound, Unopenable
+from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
 from gust.services.deployment_keys import bundle_key, progress_key
 
 PLAN = "parses/plan/plan.json"
@@ -19,12 +22,15 @@ class Batch:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.objects = MemoryObjects()
+        self.bundle({path: f"from airflow.sdk import DAG\ndag = DAG('{path[0]}')\n" for path in FILES})
+
+    def bundle(self, files: Mapping[str, str]) -> None:
         body = BytesIO()
         with ZipFile(body, "w") as archive:
-            for path in FILES:
-                archive.writestr(path, f"from airflow.sdk import DAG\ndag = DAG('{path[0]}')\n")
+            for path, text in files.items():
+                archive.writestr(path, text)
         self.objects.put(bundle_key("v1"), body.getvalue())
-        plan = Plan(bundle_version="v1", replacing=None, batches=((), FILES))
+        plan = Plan(bundle_version="v1", replacing=None, batches=((), tuple(files)))
         self.objects.put(PLAN, plan.model_dump_json().encode())
 
     def parse(self, **options) -> bool:
@@ -84,6 +90,15 @@ def test_giving_up_runs_nothing(batch):
     assert all(outcome.import_errors for outcome in batch.outcomes().values())
 
 
+@pytest.mark.parametrize("give_up", [False, True])
+def test_a_bundle_that_cannot_be_opened_is_not_given_up_into_being_active(batch, give_up):
+    batch.objects.put(bundle_key("v1"), b"no archive")
+    with pytest.raises(Unopenable):
+        batch.parse(give_up=give_up)
+    with pytest.raises(NotFound):
+        _ = batch.progress
+
+
 def test_it_ends_in_time_and_goes_on_later(batch):
     left = iter([100.0, 59.0])
     assert not batch.parse(time_left=lambda: next(left))
@@ -96,3 +111,44 @@ def test_it_ends_in_time_and_goes_on_later(batch):
 def test_the_first_file_is_parsed_however_little_time_is_left(batch):
     assert not batch.parse(time_left=lambda: 0.0)
     assert set(batch.outcomes()) == {"a.py"}
+
+
+def test_when_the_rounds_time_is_up_the_rest_is_left(batch):
+    moments = iter([100.0, 100.0 + ROUND, 100.1 + ROUND])
+    assert batch.parse(clock=lambda: next(moments))
+    assert set(batch.outcomes()) == {"a.py", "b.py"}
+
+
+def test_the_first_file_is_parsed_however_late_it_is(batch):
+    moments = itertools.count(100.0, 10 * ROUND)
+    assert batch.parse(clock=lambda: next(moments))
+    assert set(batch.outcomes()) == {"a.py"}
+
+
+def test_half_a_character_in_an_error_is_written_out(batch):
+    outcome = parsed(batch, 'raise ValueError("\\ud800")')
+    assert "ValueError: \\ud800" in outcome.import_errors["a.py"]
+
+
+def test_a_very_long_error_is_cut_in_the_middle(batch):
+    trace = parsed(batch, 'raise ValueError("E" * 500_000)').import_errors["a.py"]
+    assert trace.startswith("Traceback")
+    assert "bytes are left out here" in trace
+    assert len(trace) < 65_000
+
+
+def test_a_dag_whose_structure_no_scheduler_could_hold_is_an_import_error(batch):
+    outcome = parsed(
+        batch,
+        "from airflow.sdk import DAG",
+        "a = DAG('small')",
+        "b = DAG('large', description='d' * 21_000_000)",
+    )
+    assert [dag.dag_id for dag in outcome.dags] == ["small"]
+    assert outcome.import_errors["a.py"].startswith("large is not activated: Its structure takes 21,00")
+
+
+def parsed(batch: Batch, *lines: str) -> FileOutcome:
+    batch.bundle({"a.py": "\n".join(("# airflow dag", *lines))})
+    batch.parse()
+    return batch.outcomes()["a.py"]

@@ -1,5 +1,6 @@
 """Whatever a child does, its parent learns of it in time and nothing of it lives on."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gust.airflow_bridge.child import OUTPUT_KEPT, run_in_child
+from gust.airflow_bridge.questions import FD
 from tests.environment import of_a_user
 
 MEMORY = 256 * 1024 * 1024
@@ -124,3 +126,77 @@ def test_the_parents_files_are_closed_to_it(tmp_path: Path):
 
         assert run(work).answer is None
     assert secret.read_text() == ""
+
+
+def test_a_daemon_ends_with_the_child_that_started_it(tmp_path: Path):
+    pid_file = tmp_path / "pid"
+
+    def work():
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                pid_file.write_text(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        while not pid_file.exists():
+            time.sleep(0.01)
+        return b"done"
+
+    assert run(work).answer == b"done"
+    assert gone(int(pid_file.read_text()))
+
+
+def test_memory_that_processes_share_is_limited_too():
+    def work():
+        shared = mmap.mmap(-1, 4 * MEMORY)
+        for at in range(0, len(shared), 4096):
+            shared[at] = 1
+        time.sleep(600)
+        return b""
+
+    ended = run(work)
+    assert (ended.answer, ended.how) == (
+        None,
+        "It took more than 256 MB of memory, with all that it started, and was killed.",
+    )
+    assert not ended.took_too_long
+
+
+def test_memory_of_many_processes_is_counted_together():
+    def work():
+        for _ in range(4):
+            if os.fork() == 0:
+                kept = bytearray(MEMORY // 2)
+                time.sleep(600)
+                os._exit(len(kept) % 2)
+        time.sleep(600)
+        return b""
+
+    assert "It took more than 256 MB of memory" in run(work).how
+
+
+def test_an_answer_has_a_size():
+    ended = run_in_child(lambda: b"x" * 2_000, timeout=20.0, memory=MEMORY, largest=1_000)
+    assert (ended.answer, ended.how) == (None, "It gave 2,002 bytes; 1,000 are possible.")
+
+
+def test_an_answer_that_was_not_written_to_its_end_is_none():
+    def work():
+        os.write(FD + 1, b"half of it")
+        os._exit(0)
+
+    assert run(work).answer is None
+
+
+def test_where_it_hangs_is_told():
+    def hang_in_here():
+        while True:
+            time.sleep(1)
+
+    def work():
+        hang_in_here()
+        return b""
+
+    ended = run(work, timeout=1.0)
+    assert ended.took_too_long
+    assert "in hang_in_here" in ended.output

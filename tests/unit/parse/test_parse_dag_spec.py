@@ -1,9 +1,10 @@
 """The DagSpec says what the DAG file says, with Airflow's defaults where it says nothing."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gust.airflow_bridge.dag_spec import seconds
 from gust.model.access import access_control_of
 from gust.model.dag_spec import (
     AssetRef,
@@ -18,6 +19,7 @@ from gust.model.dag_spec import (
     XComLength,
     ZipLength,
 )
+from gust.model.moment import MOST_SECONDS
 from gust.model.state import TriggerRule
 
 NUMBERS, LETTERS = XComLength(task_id="numbers"), XComLength(task_id="letters")
@@ -297,3 +299,18 @@ def test_a_spec_leaves_out_what_is_default():
     text = compact(spec)
     assert DagSpec.model_validate_json(text) == spec
     assert len(text) < 2000
+
+
+def test_durations_are_such_as_a_timedelta_holds(parsed):
+    _, specs = parsed("bounds.py")
+    assert timedelta(seconds=specs["endless"].dagrun_timeout) == timedelta(days=3_000_000)
+    assert timedelta(seconds=specs["endless"].tasks["a"].retry_delay) == timedelta(days=3_000_000)
+    assert timedelta(seconds=seconds(timedelta.max)) == timedelta(seconds=MOST_SECONDS)
+    assert timedelta(seconds=seconds(timedelta.min)) == timedelta(seconds=-MOST_SECONDS)
+
+
+def test_more_deadlines_than_one_write_holds_are_an_import_error(parsed):
+    outcome, specs = parsed("bounds.py")
+    assert set(specs) == {"endless", "as_many_deadlines_as_fit"}
+    (error,) = outcome.import_errors.values()
+    assert "The DAG has 81 deadline alerts; Gust allows 80 per DAG." in error

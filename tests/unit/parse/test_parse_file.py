@@ -1,5 +1,8 @@
 """One file's outcome: DAGs, import errors as Airflow words them, and what it depends on."""
 
+import json
+import sys
+import time
 import zipfile
 from pathlib import Path
 from textwrap import dedent
@@ -29,7 +32,6 @@ class Bundle:
         file.write_text(dedent(text))
 
     def parse(self, path: str) -> FileOutcome:
-        parse.dag_files.cache_clear()
         return parse.parse_file(self.objects, self.folder, path, "dags-folder")
 
     def dag_ids(self, path: str) -> list[str]:
@@ -126,6 +128,28 @@ def test_variables_and_connections_of_the_environment(bundle, monkeypatch):
         """,
     )
     assert bundle.dag_ids("d.py") == ["by_default", "db.example.com", "from_environment"]
+
+
+def test_a_dag_knows_which_files_code_made_it(bundle):
+    bundle.write("helper.py", "from airflow.sdk import DAG\nwith DAG('helper') as dag: pass\n")
+    bundle.write("factory.py", "from airflow.sdk import DAG\ndef made(name): return DAG(name)\n")
+    bundle.write(
+        "d.py",
+        "from airflow.sdk import DAG\nimport helper\nfrom factory import made\nmine, theirs = DAG('mine'), made('x')\n",
+    )
+    made_in = {dag.dag_id: dag.made_in for dag in bundle.parse("d.py").dags}
+    assert made_in == {"mine": "d.py", "helper": "helper.py", "x": "factory.py"}
+    assert [dag.made_in for dag in bundle.parse("helper.py").dags] == ["helper.py"]
+
+
+def test_a_timetable_that_describes_itself_with_nothing(bundle):
+    """Airflow answers an empty text, which the UI's lists do not leave out."""
+    bundle.write(
+        "d.py", "from datetime import timedelta\nfrom airflow.sdk import DAG\ndag = DAG('d', schedule=timedelta(1))"
+    )
+    (dag,) = bundle.parse("d.py").dags
+    timetable = json.loads(bundle.objects.get(dag.spec_key))["timetable"]
+    assert (timetable["summary"], timetable["description"]) == ("1 day, 0:00:00", "")
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
@@ -272,3 +296,57 @@ with DAG("t", schedule=None): Query(task_id="q", bash_command="query.sql")
 
 def test_libraries_outside_the_bundle_do_not_decide(bundle):
     assert touched(bundle, "import json, wave, colorsys\nopen('/etc/hostname').read()") == ()
+
+
+# --- what would harm the parent ---------------------------------------------------------------------------------------
+
+
+def test_a_pattern_without_end_holds_up_the_file_that_it_is_matched_with_and_no_other(bundle, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "0.1")
+    bundle.write(".airflowignore", "*a*a*a*a*a*a*a*a*a*a*a*a*b\n")
+    bundle.write("a" * 120 + ".py", DAG.format(dag_id="d"))
+    bundle.write("good.py", DAG.format(dag_id="d"))
+    assert bundle.dag_ids("good.py") == ["d"]
+    error = bundle.parse("a" * 120 + ".py").import_errors["a" * 120 + ".py"]
+    assert "did not end within 10.1 seconds" in error
+    assert "in is_dag_file" in error
+
+
+def test_a_crash_in_native_code_ends_the_file_at_once(bundle):
+    bundle.write("crash.py", "# airflow dag\nimport ctypes\nctypes.string_at(0)\n")
+    started = time.monotonic()
+    error = bundle.parse("crash.py").import_errors["crash.py"]
+    assert "ended by SIGSEGV" in error
+    assert "crash.py" in error
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"[" * 100_000, b"{}", b'{"dags": 1}', b"\xff", b"1" * 10_000, b'{"dags": [], "import_errors": []}'],
+    ids=["deep", "empty", "number", "no UTF-8", "digits", "list"],
+)
+def test_an_answer_that_the_file_wrote_itself_is_an_import_error(bundle, answer):
+    bundle.write("forged.py", f"# airflow dag\nimport os\nos.write(4, {answer!r} + b'\\n\\0')\nos._exit(0)\n")
+    assert "gave an answer that is none" in bundle.parse("forged.py").import_errors["forged.py"]
+
+
+def test_a_tree_deeper_than_pythons_stack_is_removed(bundle, tmp_path):
+    bundle.write(
+        "deep.py",
+        """
+        # airflow dag
+        import os
+        for _ in range(2_000):
+            os.mkdir("d")
+            os.chdir("d")
+        """,
+    )
+    assert bundle.parse("deep.py").dags == ()
+
+
+def test_what_a_file_imports_of_airflow_is_there_for_the_next(bundle):
+    bundle.write("a.py", f"import airflow.providers.standard.sensors.bash\n{DAG.format(dag_id='d')}")
+    sys.modules.pop("airflow.providers.standard.sensors.bash", None)
+    assert bundle.dag_ids("a.py") == ["d"]
+    assert "airflow.providers.standard.sensors.bash" in sys.modules

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from gust.model.logged_event import LoggedEvent
 from gust.rest_api.action_log import EVENTS, LONGEST_EXTRA, LONGEST_ID
 from gust.rest_api.app import build
 from gust.rest_api.auth import ALL_ADMINS, Authenticator
+from gust.rest_api.body_fields import FIELDS
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import NOW, Api, World
 
@@ -126,3 +128,58 @@ def test_a_page_reads_what_it_shows(world: World, api: Api) -> None:
         assert [event["event"] for event in found["event_logs"]] == ["e496", "e495"]
         assert found["total_entries"] == 500
     assert api.ok("get_event_logs", "GET", f"{LOG}?offset=500")["event_logs"] == []
+
+
+def test_the_fields_of_logged_bodies_are_the_contracts() -> None:
+    found = {}
+    for file in (contract.FILE, contract.UI_FILE):
+        document = contract.raw(file)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                if (
+                    isinstance(operation, dict)
+                    and operation.get("operationId") in EVENTS
+                    and "requestBody" in operation
+                ):
+                    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                    found[operation["operationId"]] = _fields(document, schema)
+    assert found == FIELDS
+
+
+def _fields(document: Any, schema: Any) -> set[str]:
+    if "$ref" in schema:
+        return _fields(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    parts += [schema["items"]] if isinstance(schema.get("items"), dict) else []
+    return set(schema.get("properties", {})).union(*(_fields(document, part) for part in parts))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v2/connections", {"connection_id": "c", "conn_type": "x", "pasword": "hush"}),
+        ("POST", "/api/v2/pools", {"name": "p", "slots": 1, "value": "hush"}),
+        ("PATCH", "/api/v2/dags/etl", {"is_paused": True, "tokn": {"deep": "hush"}}),
+        (
+            "PATCH",
+            "/api/v2/connections",
+            {"actions": [{"action": "create", "entities": [{"pasword": "hush"}], "x": "hush"}]},
+        ),
+        ("POST", "/api/v2/dags/~/clearDagRuns", {"dry_run": False, "dag_runs": [{"dag_id": "etl", "x": ["hush"]}]}),
+    ],
+)
+def test_a_field_that_a_call_does_not_have_is_kept_without_its_value(
+    world: World, api: Api, method: str, path: str, body: Any
+) -> None:
+    assert api(method, path, body).status == 422
+    (event,) = world.store.logged_events()
+    assert event.extra is not None
+    assert "hush" not in event.extra
+    assert "***" in event.extra
+
+
+def test_what_a_known_field_holds_is_kept(world: World, api: Api) -> None:
+    world.dag()
+    api("POST", "/api/v2/dags/etl/dagRuns", {"logical_date": None, "conf": {"any": ["thing", {"at": "all"}]}})
+    (event,) = world.store.logged_events()
+    assert json.loads(event.extra or "")["conf"] == {"any": ["thing", {"at": "all"}]}

@@ -9,6 +9,7 @@ import pytest
 
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.state import DagRunState
+from gust.scheduling import timetable
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 
 DAILY = TimetableSpec(
@@ -139,3 +140,35 @@ def test_a_stretch_without_runs(world: World, api: Api) -> None:
     reply = api("POST", "/api/v2/backfills", nothing)
     assert (reply.status, reply.detail.partition(" [")[0]) == (422, "No runs to create for Dag etl in the range")
     assert api.ok("create_backfill_dry_run", "POST", "/api/v2/backfills/dry_run", nothing)["total_entries"] == 0
+
+
+EVERY_MINUTE = TimetableSpec(
+    type="airflow.timetables.interval.CronDataIntervalTimetable", data={"expression": "* * * * *", "timezone": "UTC"}
+)
+
+
+@pytest.mark.parametrize("url", ["/api/v2/backfills", "/api/v2/backfills/dry_run"])
+def test_decades_of_minutes_are_refused_without_counting_them(world: World, api: Api, url: str) -> None:
+    world.dag(spec=etl_spec(timetable=EVERY_MINUTE))
+    steps = timetable._step.cache_info().misses
+    reply = api("POST", url, asked(from_date="2000-01-01T00:00:00Z", to_date="2026-01-01T00:00:00Z"))
+    assert (reply.status, reply.detail) == (422, "The range has more than 100000 runs: ask for less at a time")
+    assert timetable._step.cache_info().misses == steps
+
+
+def test_each_run_of_a_plan_is_two_steps_of_an_expression_that_is_read_once(world: World, api: Api) -> None:
+    world.dag(spec=etl_spec(timetable=EVERY_MINUTE))
+    read, steps = timetable._cron_of.cache_info().misses, timetable._step.cache_info().misses
+    answer = api("POST", "/api/v2/backfills/dry_run", asked(to_date="2026-02-01T08:00:00Z")).json
+    assert answer["total_entries"] == 481
+    assert timetable._cron_of.cache_info().misses - read <= 1
+    assert timetable._step.cache_info().misses - steps <= 2 * 481 + 10
+
+
+def test_a_range_that_reaches_into_the_future_is_looked_through_until_now(world: World, api: Api) -> None:
+    world.dag(spec=etl_spec(timetable=EVERY_MINUTE))
+    steps = timetable._step.cache_info().misses
+    body = asked(from_date=(NOW - timedelta(minutes=3)).isoformat(), to_date="9999-01-01T00:00:00Z")
+    answer = api.ok("create_backfill_dry_run", "POST", "/api/v2/backfills/dry_run", body)
+    assert [run["logical_date"] for run in answer["backfills"]] == ["2026-03-04T11:58:00Z", "2026-03-04T11:59:00Z"]
+    assert timetable._step.cache_info().misses - steps < 50

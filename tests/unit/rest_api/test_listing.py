@@ -36,6 +36,8 @@ orders = st.lists(st.sampled_from(["id", "-id", "value", "-value"]), max_size=3)
         ("nope|load", True),
         ("nope | what", False),
         ("load[x]", False),
+        ("my\\_load", False),
+        ("load\\", False),
     ],
 )
 def test_a_pattern_is_sqls_ilike(pattern: str | None, matches: bool) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
 
 from gust.errors import Rejected
 from gust.model.access import Role, access_control_of
+from gust.model.asset import Asset, AssetKey, AssetReference, number_of
+from gust.model.backfill import Backfill, ReprocessBehavior
+from gust.model.bundle import DagWarning
+from gust.model.hitl import HITLDetail
 from gust.model.logged_event import LoggedEvent
+from gust.model.state import DagRunState, TaskInstanceState
 from gust.rest_api.app import build
 from gust.rest_api.auth import Authenticator
 from gust.rest_api.permissions import PERMISSIONS, PUBLIC, Entity, Method, Resource, gives
@@ -37,6 +45,119 @@ def api(world: World) -> Api:
         world.store.log_event(LoggedEvent(when=NOW, event="x", dag_id=dag_id, owner=f"owner_of_{dag_id}", extra="{}"))
     token = world.services.tokens.for_user(ADA, now=NOW, lifetime=timedelta(hours=1))
     return Api(build(world.services, Authenticator("")), headers={"authorization": f"Bearer {token}"})
+
+
+@pytest.fixture
+def related(world: World, api: Api) -> None:
+    """The two have to do with each other wherever DAGs can: one file, a trigger, a sensor, an asset, a call for both."""
+    asset = AssetKey(f"asset_of_{SECRET}", f"s3://asset_of_{SECRET}")
+    between = [
+        {"source": "ours", "target": SECRET, "dependency_type": "trigger", "dependency_id": "go", "label": "go"},
+        {"source": SECRET, "target": "ours", "dependency_type": "sensor", "dependency_id": "wait", "label": "wait"},
+    ]
+    serialized = json.dumps({"dag": {"tasks": [], "dag_dependencies": between}}).encode()
+    source = f"with DAG('ours'): ...\nwith DAG('{SECRET}'): ...\n".encode()
+    world.objects.put("serialized/both.json", serialized)
+    world.objects.put("sources/both.txt", source)
+    world.store.put_asset(Asset(name=asset.name, uri=asset.uri, created_at=NOW, updated_at=NOW))
+    world.store.put_asset_reference(
+        AssetReference(
+            use="outlet", what="asset", dag_id=SECRET, task_id="extract", name=asset.name, uri=asset.uri, created_at=NOW
+        )
+    )
+    for dag_id in ("ours", SECRET):
+        before = world.store.get_dag(dag_id)
+        assert before is not None
+        of_file: dict[str, Any] = {"serialized_key": "serialized/both.json", "source_key": "sources/both.txt"}
+        after = replace(before, relative_fileloc="both.py", next_run_after=NOW, timetable_periodic=True, **of_file)
+        world.store.put_dag(before, after)
+        world.store.put_warning(
+            DagWarning(dag_id=dag_id, warning_type="non-existent pool", message=f"of_{dag_id}", timestamp=NOW)
+        )
+        run = world.store.list_runs(dag_id)[0]
+        key = run.key.task_instance("extract", -1)
+        world.store.put_hitl_detail(
+            HITLDetail(key=key, try_number=1, options=["yes"], subject=f"question_of_{dag_id}", created_at=NOW)
+        )
+        backfill = Backfill(
+            backfill_id=world.store.next_backfill_id(), dag_id=dag_id, from_date=NOW, to_date=NOW, dag_run_conf=None,
+            reprocess_behavior=ReprocessBehavior.NONE, max_active_runs=1, run_on_latest_version=True,
+            triggering_user_name=f"user_of_{dag_id}", created_at=NOW, updated_at=NOW, version_number=1,
+            spec_key=before.spec_key, bundle_version=None, planned=1, due_at=NOW,
+        )  # fmt: skip
+        world.store.create_backfill(backfill, [])
+        failed = world.run(after, f"failed_run_of_{dag_id}", state=DagRunState.FAILED, start_date=NOW, end_date=NOW)
+        world.instance(failed, "extract", state=TaskInstanceState.FAILED, end_date=NOW)
+    both = {"actions": [{"entities": [{"dag_id": SECRET}, {"dag_id": "ours"}]}]}
+    for number, dag_id in enumerate((None, "ours", "~")):
+        world.store.log_event(
+            LoggedEvent(when=NOW + timedelta(seconds=number + 1), event="bulk", dag_id=dag_id, extra=json.dumps(both))
+        )
+
+
+QUERIES: dict[str, list[dict[str, Any]]] = {
+    "structure_data": [{"dag_id": "ours", "external_dependencies": True}],
+    "get_dependencies": [
+        {},
+        {"node_id": "dag:ours"},
+        {"dependency_type": "data", "node_id": f"asset:{number_of(f'asset_of_{SECRET}', f's3://asset_of_{SECRET}')}"},
+    ],
+    "get_event_log": [{}],
+    "historical_metrics": [{"start_date": "2026-01-01T00:00:00Z"}],
+    "list_backfills": [{"dag_id": "ours"}],
+}
+"""What is asked beside the path, where that shows more."""
+
+
+def urls_of(operation_id: str, event_ids: list[int]) -> list[str]:
+    """With the one DAG's names, and, where the path has places for names, with `~` for all."""
+    all_of_them = re.sub(r"\{(dag_id|dag_run_id|run_id|task_id)\}", "~", TABLE[operation_id].path)
+    paths = [path_of(operation_id, "ours"), re.sub(r"\{\w+\}", "1", all_of_them)]
+    if operation_id == "get_event_log":
+        paths = [f"/api/v2/eventLogs/{event_id}" for event_id in event_ids]
+    return list(dict.fromkeys(paths))
+
+
+@pytest.mark.parametrize(
+    "operation_id", sorted(n for n in TABLE.keys() - PUBLIC if all(p.resource is Resource.DAG for p in PERMISSIONS[n]))
+)
+def test_no_allowed_answer_says_anything_of_another_dag(
+    world: World, api: Api, related: None, operation_id: str
+) -> None:
+    """Every operation for which a right to some DAGs is enough, its whole answer searched."""
+    ours = world.store.get_dag("ours")
+    assert ours is not None
+    world.store.put_dag(
+        ours, replace(ours, access_control=access_control_of({"team-a": {"can_read", "can_edit", "can_delete"}}))
+    )
+    event_ids = [event.event_log_id for event in world.store.logged_events()]
+    for url, query in product(urls_of(operation_id, event_ids), QUERIES.get(operation_id, [{}])):
+        body = {} if TABLE[operation_id].method in ("POST", "PATCH", "PUT") else None
+        reply = api(TABLE[operation_id].method, url, body, **query)
+        assert reply.status < 500, reply.text
+        assert SECRET not in reply.text, (url, query)
+
+
+def test_of_sign_ins_they_see_their_own(world: World, api: Api) -> None:
+    for number, owner in enumerate(("ada", "their_admin")):
+        for event in ("login", "refused"):
+            world.store.log_event(LoggedEvent(when=NOW + timedelta(hours=number), event=event, owner=owner, extra="{}"))
+    shown = [event["owner"] for event in api("GET", "/api/v2/eventLogs").json["event_logs"]]
+    assert shown.count("ada") == 2
+    assert "their_admin" not in shown
+    assert "their_admin" not in api("GET", "/api/v2/eventLogs", event_pattern="login").text
+
+
+def test_a_file_that_holds_others_too_is_not_shown(world: World, api: Api, related: None) -> None:
+    url = "/api/v2/dagSources/ours"
+    assert api("GET", url).json["content"] == "REDACTED - you do not have read permission on all Dags in the file"
+    assert "DAG(" not in api("GET", url, headers={"accept": "text/plain"}).text
+    admins = world.services.tokens.for_user(User("ada", Role.ADMIN), now=NOW, lifetime=timedelta(hours=1))
+    assert SECRET in api("GET", url, headers={"authorization": f"Bearer {admins}"}).text
+    theirs = world.store.get_dag(SECRET)
+    assert theirs is not None
+    world.store.put_dag(theirs, replace(theirs, access_control=access_control_of(READS)))
+    assert SECRET in api("GET", url).text
 
 
 MAY_ASK = sorted(
@@ -196,6 +317,8 @@ def test_a_call_that_nobody_thought_about_is_refused(world: World) -> None:
         *OF_NO_DAG,
         *OF_FAVORITES,
         "logged_events",
+        "walk_logged_events",
+        "get_logged_event",
         "count_logged_events",
         "count_hitl_details",
         "references_to_assets",

@@ -407,3 +407,48 @@ def test_a_changed_document_counts_after_a_minute() -> None:
     assert access.of_principal(ADA) is not None
     time[0] = 60.0
     assert access.of_principal(ADA) is None
+
+
+# --- the trail --------------------------------------------------------------------------------------------------------
+
+
+def trail(world: World) -> list[tuple[str, str | None, Any]]:
+    return [(event.event, event.owner, json.loads(event.extra or "{}")) for event in world.store.logged_events()]
+
+
+def test_who_comes_in_stands_in_the_event_log(world: World) -> None:
+    api = stack(world)
+    token_for(api)
+    assert trail(world) == [("login", ADA, {"path": "/auth/token", "ip": "127.0.0.1"})]
+    link = signing(api, ADA, "POST /auth/login-link")("POST", "/auth/login-link").json["path"]
+    assert api("GET", link).status == 307
+    assert trail(world)[1:] == [("login", ADA, {"path": "/auth/login-link", "ip": "127.0.0.1"})]
+
+
+def test_who_is_refused_stands_there_too_but_a_flood_writes_once_a_minute(world: World) -> None:
+    api = stack(world)
+    for _ in range(100):
+        assert api("GET", "/api/v2/dags", headers=bearer("made.up.token")).status == 403
+    first = (
+        "refused",
+        None,
+        {"status": 403, "detail": "Invalid JWT token", "operation": "get_dags", "ip": "127.0.0.1", "refusals": 1},
+    )
+    assert trail(world) == [first]
+    world.clock.advance(60)
+    assert signing(api, BOB, "POST /auth/token")("POST", "/auth/token").status == 403
+    (_, (event, owner, said)) = trail(world)
+    assert (event, owner, said["refusals"], said["operation"]) == ("refused", None, 100, "create_token")
+
+
+def test_who_may_not_do_what_they_ask_is_named(world: World) -> None:
+    api = stack(world, {"iam": [{"principal": ADA, "role": "Viewer"}]})
+    token = token_for(api)
+    assert api("POST", "/api/v2/variables", {"key": "k", "value": "v"}, headers=bearer(token)).status == 403
+    event, owner, said = trail(world)[-1]
+    assert (event, owner, said["operation"], said["status"]) == ("refused", ADA, "post_variable", 403)
+
+
+def test_a_browser_that_has_not_come_in_yet_leaves_no_entry(world: World) -> None:
+    assert stack(world)("GET", "/api/v2/dags").status == 401
+    assert trail(world) == []

@@ -7,6 +7,7 @@ from types import FrameType
 import pytest
 
 from gust.model.dag_spec import ConcatLength, LiteralLength, TaskGroupSpec, XComLength, ZipLength
+from gust.model.moment import MOST_SECONDS
 from gust.model.state import DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -813,3 +814,32 @@ def test_a_decision_on_a_long_chain_costs_what_is_in_it_and_not_its_square(far: 
         return counted
 
     assert calls(160) < 3 * calls(80)
+
+
+ENDLESS = MOST_SECONDS
+
+
+@pytest.mark.parametrize("seconds", [ENDLESS, 3_000_000 * 86400.0, -ENDLESS])
+def test_durations_beyond_the_calendar(seconds: float) -> None:
+    """What users may write is decided: a time that never comes, or has passed."""
+    spec = dag(
+        "a >> b",
+        tasks={"a": {"retries": 1, "retry_delay": seconds}},
+        dagrun_timeout=ENDLESS,
+    )
+    play = Play(spec)
+    play.decide()
+    play.fail("a")
+    play.decide()
+    if seconds > 0:
+        assert play.states()["a"] == "up_for_retry"
+        play.wait(days=3650)
+        play.decide()
+        assert play.states()["a"] == "up_for_retry"
+    assert not play.run.is_finished
+
+
+def test_a_dagrun_timeout_that_was_over_before_the_calendar_began() -> None:
+    play = Play(dag("a", dagrun_timeout=-ENDLESS))
+    play.decide()
+    assert play.run.state is DagRunState.FAILED

@@ -63,6 +63,14 @@ def test_the_event_is_the_triggers():
         ("airflow.providers.standard.triggers.temporal.DateTimeTrigger", {"target_time": "{{ ds }}"}),
         ("airflow.providers.standard.triggers.temporal.DateTimeTrigger", "gAAAAA=="),
         ("airflow.providers.standard.triggers.temporal.DateTimeTrigger", {}),
+        (
+            "airflow.providers.standard.triggers.temporal.TimeDeltaTrigger",
+            {"delta": {"__classname__": "datetime.timedelta", "__data__": 3_000_000 * 86400.0}},
+        ),
+        (
+            "airflow.providers.standard.triggers.temporal.DateTimeTrigger",
+            {"moment": {"__classname__": "pendulum.datetime.DateTime", "__data__": {"timestamp": 1e18}}},
+        ),
     ],
 )
 def test_anything_else_is_the_triggerers(classpath, kwargs):

@@ -165,6 +165,16 @@ def test_a_whole_series_of_runs(tested, now, from_now, until, catchup):
         last = actual
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    tested=timetables.filter(lambda one: not isinstance(one, ContinuousTimetable)), start=moments, days=st.floats(0, 5)
+)
+def test_there_are_never_fewer_runs_than_is_said_without_counting(tested, start, days):
+    spec, end = spec_of(tested), start + timedelta(days=days)
+    runs = timetable.runs_between(spec, start, end, now=end)
+    assert timetable.fewest_between(spec, start, end) <= sum(1 for _ in runs)
+
+
 @settings(max_examples=150, deadline=None)
 @given(tested=timetables, run_after=moments)
 def test_manual_intervals(tested, run_after):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from airflow._shared.timezones import timezone
 from airflow.sdk.serde import deserialize, serialize
 
 from gust.errors import IllegalTransition
+from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
 from gust.model.pool import THE_RUN, Pool
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
@@ -339,6 +340,26 @@ def test_an_answer_that_cannot_be_told_fails_the_try(entered):
 def test_next_kwargs_may_come_as_text():
     parked = instance(S.DEFERRED, trigger=replace(TRIGGER, next_kwargs='{"a": 2}'))
     assert transition.resume(parked, at=NOW, event=3).after.next_kwargs == {"a": 2, "event": 3}
+
+
+def test_a_move_that_another_follows_keeps_all_that_it_does():
+    """Every field: one that is added to `Transition` must not be lost between two moves of one decision."""
+    owed = Callback(
+        dag_id="dag",
+        run_id="run",
+        callback_id="task/a",
+        kind=CallbackKind.TASK,
+        event="failure",
+        state=CallbackState.PENDING,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    first = Transition("first", ti("a"), ti("a", S.FAILED), keeps_try=True, callback=owed, hitl=HITLMove(1))
+    second = Transition("second", first.after, ti("a", S.REMOVED))
+    both = transition.followed_by(first, second)
+    assert both == replace(first, after=second.after)
+    for kept in fields(Transition):
+        assert getattr(first, kept.name) != kept.default, "the test must give every field a value"
 
 
 def test_all_edges_are_tested_and_drawn():

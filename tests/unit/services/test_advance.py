@@ -666,3 +666,50 @@ def test_what_the_many_follow_from_is_written_before_the_first_is_sent(world: Wo
     world.advance(run)
     assert next(those for those in moved if those) == ["aside"]
     assert len(world.queues.tasks) == 31
+
+
+# --- what no worker takes ---------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_no_worker_takes_is_given_up_after_three_times_as_in_airflow(world: World) -> None:
+    spec = chain("extract")
+    world.given_dag(
+        spec.model_copy(update={"tasks": {"extract": spec.tasks["extract"].model_copy(update={"retries": 3})}})
+    )
+    run = world.trigger()
+    world.advance(run)
+    for times in (1, 2):
+        world.clock.advance(600)
+        world.advance(run)
+        assert world.state(run, "extract") is S.QUEUED
+        assert len(world.queues.tasks) == 1 + times
+    world.clock.advance(600)
+    assert world.advance(run).state is DagRunState.FAILED
+    given_up = world.store.get_instance(run.task_instance("extract"))
+    assert given_up is not None
+    assert (given_up.state, given_up.try_number) == (S.FAILED, 1)
+    assert given_up.reason == "Task was requeued more than 2 times and will be failed."
+
+
+def test_what_waits_for_a_free_worker_is_never_given_up(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.queues.is_busy = True
+    world.advance(run)
+    for _ in range(6):
+        world.clock.advance(600)
+        world.advance(run)
+    assert world.state(run, "extract") is S.QUEUED
+    assert len(world.queues.tasks) == 7
+
+
+def test_a_worker_that_begins_ends_the_count(world: World) -> None:
+    world.given_dag(chain("extract"))
+    run = world.trigger()
+    world.advance(run)
+    world.clock.advance(600)
+    world.advance(run)
+    again = world.store.get_instance(run.task_instance("extract"))
+    assert again is not None
+    assert again.times_requeued == 1
+    assert transition.start(again, at=world.clock.now()).after.times_requeued == 0

@@ -11,19 +11,21 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
-from gust.services.report_trigger import report_fired
+from gust.services.report_trigger import park, report_fired
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import World, chain
 
 
 class Small:
-    """A store that takes no event of more than ten characters."""
+    """A store that takes no event and no arguments of more than ten characters."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
     def move(self, change: Transition) -> None:
         if change.edge == "resume" and len(str((change.after.next_kwargs or {})["event"])) > 10:
+            raise Invalid("It is too large to be stored")
+        if change.edge == "queue_trigger" and change.after.trigger and len(str(change.after.trigger.kwargs)) > 10:
             raise Invalid("It is too large to be stored")
         self._store.move(change)
 
@@ -50,3 +52,23 @@ def test_an_event_that_is_too_large_fails_the_try_and_is_not_sent_for_ever(world
     assert resumed is not None
     assert (resumed.state, resumed.next_method) == (S.SCHEDULED, transition.FAIL_METHOD)
     assert resumed.reason == "The trigger's event cannot be kept. It is too large to be stored"
+
+
+def test_a_trigger_that_remembers_more_than_can_be_stored_has_broken(world: World) -> None:
+    deferred = given_deferred(world)
+    services = replace(world.services, store=Small(world.store))
+    now = world.clock.now()
+
+    park(
+        services,
+        Dispatch.of(deferred, Scope.TRIGGER),
+        wake_at=now,
+        sleeps_passed=0,
+        is_poller=True,
+        kwargs={"a": "long"},
+    )
+
+    resumed = world.store.get_instance(deferred.key)
+    assert resumed is not None
+    assert (resumed.state, resumed.next_method) == (S.SCHEDULED, transition.FAIL_METHOD)
+    assert resumed.reason == "What the trigger remembers cannot be kept. It is too large to be stored"

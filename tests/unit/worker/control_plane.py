@@ -114,6 +114,11 @@ class Site:
     control_plane: ControlPlane = field(default_factory=ControlPlane)
     log: Lines = field(default_factory=Lines)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    hidden: list[tuple[float, int]] = field(default_factory=list)
+    """For how long the message was hidden, and how many requests the control plane had had by then."""
+
+    def hide(self, seconds: float) -> None:
+        self.hidden.append((seconds, len(self.control_plane.requests)))
 
     def upload(self, version: str, files: dict[str, str]) -> None:
         archive = io.BytesIO()
@@ -130,6 +135,7 @@ class Site:
             bundles=BundleFolder(self.objects, self.root),
             sink=self.log,
             remaining=remaining,
+            hide=self.hide,
         )
 
 

@@ -295,3 +295,41 @@ def test_mapped_instances_begin_with_the_arguments_of_the_class(whole: Whole) ->
 
     assert whole.work(key).state is DagRunState.SUCCESS
     assert sorted(whole.said("said resumed")) == [" 0 {'value': 3} 4 1", " 1 {'value': 3} 4 2"]
+
+
+SUBCLASSES = """
+from airflow.providers.standard.sensors.filesystem import FileSensor
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+
+class Counting(FileSensor):
+    looks = 0
+    def poke(self, context):
+        self.looks += 1
+        return self.looks >= 3
+
+class Noting(TimeDeltaSensor):
+    def execute(self, context):
+        super().execute(context)
+        return "waited"
+"""
+
+
+def test_what_a_sensors_subclass_overrides_runs_though_its_base_can_defer(whole: Whole) -> None:
+    """It is not asked to, and Airflow's default is not to."""
+    whole.upload(
+        sensors_of_mine=SUBCLASSES,
+        d="""
+from datetime import timedelta
+from airflow.sdk import DAG
+from sensors_of_mine import Counting, Noting
+with DAG('d'):
+    Counting(task_id="counts", filepath="/there/is/no/such/file", poke_interval=0.1, timeout=20)
+    Noting(task_id="notes", delta=timedelta(0))
+""",
+    )
+    key = whole.trigger()
+
+    assert whole.work(key).state is DagRunState.SUCCESS
+    xcom = whole.store.get_xcom(key.task_instance("notes"), "return_value")
+    assert xcom is not None
+    assert xcom.value == "waited"

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import psutil
 import pytest
@@ -202,6 +204,19 @@ def test_a_broken_bundle_fails_the_try(site: Site) -> None:
     site.run("broken")
 
     assert site.control_plane.reported == ["failed"]
+
+
+def test_a_bundle_that_no_disk_takes_fails_the_try_by_its_retry_rules(site: Site) -> None:
+    site.control_plane.should_retry = True
+    body = BytesIO()
+    with ZipFile(body, "w") as archive:
+        archive.writestr("n" * 300 + ".py", "")
+    site.objects.put("bundles/long.zip", body.getvalue())
+
+    site.run("long")
+
+    assert site.control_plane.reported == ["up_for_retry"]
+    assert site.log.has("Version long of the DAGs cannot be unpacked: OSError")
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])

@@ -27,6 +27,7 @@ print(json.dumps({
     "reported": site.control_plane.reported,
     "said to be gone": len(site.control_plane.asked("lost")),
     "log": site.log.text,
+    "hidden": [seconds for seconds, _ in site.hidden],
 }))
 """
 
@@ -68,6 +69,7 @@ def test_a_long_task_gives_signs_of_life(run: Any) -> None:
     seen = run(seconds=3.5, refusals=[503])
 
     assert seen["heartbeats"] >= 2
+    assert seen["hidden"] == [60, 60, 900], "to fetch the bundle, to start, and with the first heartbeat for good"
     assert seen["said to be gone"] == 0
     assert seen["reported"] == ["success"]
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock
+from uuid import uuid4
 
 import httpx
 import pytest
+from airflow.sdk.api.client import Client
+from botocore.exceptions import ClientError
 
 from gust.airflow_bridge import transport as bridge
 from gust.airflow_bridge.transport import LambdaTransport
+from gust.aws.invoke import LambdaInvoker
 from gust.aws.memory import MemoryObjects
-from gust.errors import Unwell
+from gust.errors import Throttled, Unwell
 
 TI = "http://gust/execution/task-instances/0195"
 RTIF = f"{TI}/rtif"
@@ -23,10 +29,15 @@ class Function:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.is_unwell = False
+        self.is_throttled = False
+        self.asked = 0
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        if self.is_throttled:
+            raise Throttled("no concurrency left")
         if self.is_unwell:
-            raise Unwell("throttled")
+            raise Unwell("it died")
         self.events.append(event)
         return {"statusCode": 204}
 
@@ -100,3 +111,35 @@ def test_large_fields_do_not_wait(client: httpx.Client, function: Function) -> N
     """Two full-size requests do not fit into one invocation."""
     client.put(RTIF, json={"sql": "x" * bridge.LARGEST_HELD})
     assert function.seen == [("/execution/task-instances/0195/rtif", None)]
+
+
+def test_who_has_begun_nothing_does_not_wait_for_concurrency(transport: LambdaTransport, function: Function) -> None:
+    """The Task SDK's client would try again for minutes, and hold a worker's place that the function itself lacks."""
+    function.is_throttled = True
+    with Client(base_url="http://gust/execution/", token="t", transport=transport) as worker, pytest.raises(Throttled):
+        worker.task_instances.start(uuid4(), pid=1, when=datetime.now(UTC))
+    assert function.asked == 1
+
+
+def test_who_has_begun_waits(client: httpx.Client, function: Function) -> None:
+    """What a try reports must not be lost."""
+    client.put(f"{TI}/heartbeat", json={})
+    function.is_throttled = True
+    with pytest.raises(httpx.TransportError):
+        client.patch(f"{TI}/state", json={})
+
+
+def test_a_start_that_may_have_been_written_is_asked_for_again(client: httpx.Client, function: Function) -> None:
+    """By the same worker: another one would be refused, and the try lost."""
+    function.is_unwell = True
+    with pytest.raises(httpx.TransportError):
+        client.patch(f"{TI}/run", json={})
+
+
+def test_a_function_without_concurrency_is_told_from_one_that_failed() -> None:
+    for code, error in (("TooManyRequestsException", Throttled), ("ServiceException", Unwell)):
+        refused = ClientError({"Error": {"Code": code, "Message": "no"}}, "Invoke")
+        client = Mock(**{"invoke.side_effect": refused})
+        with pytest.raises(Unwell) as told:
+            LambdaInvoker("execution-api", client)({})
+        assert type(told.value) is error

@@ -1,7 +1,9 @@
 """One life of a trigger in a forked child: it fires, breaks, or is parked with what its next life must know."""
 
+import itertools
 import json
 import os
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -375,6 +377,27 @@ def test_near_the_functions_end_a_trigger_is_parked_and_goes_on_at_once(waiting:
     assert parked.wake_at == NOW
 
 
+def test_while_a_trigger_runs_its_message_stays_hidden_and_the_supervisor_rests(waiting: Waiting) -> None:
+    hidden: list[float] = []
+    workload = waiting.trigger("await asyncio.to_thread(time.sleep, 1.5)\nyield TriggerEvent(1)")
+    began = time.process_time()
+
+    run_trigger(
+        workload,
+        invoke=waiting,
+        objects=waiting.site.objects,
+        bundles=BundleFolder(waiting.site.objects, waiting.site.root),
+        sink=waiting.log,
+        remaining=900,
+        hide=lambda: hidden.append(time.monotonic()),
+        hide_every=0.3,
+    )
+
+    assert len(hidden) >= 3
+    assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(hidden))
+    assert time.process_time() - began < 0.7
+
+
 def test_connections_come_from_the_control_plane(waiting: Waiting) -> None:
     body = """
 from airflow.sdk import BaseHook
@@ -392,3 +415,151 @@ def test_a_trigger_sees_no_wiring(waiting: Waiting, monkeypatch: pytest.MonkeyPa
 
     assert os.environ["GUST_BUCKET"] == "the-bucket"
     assert waiting.reported == {"event": []}
+
+
+# --- what a poller must not forget ------------------------------------------------------------------------------------
+
+LOOKS = """
+def look():
+    with open({looks!r}, "a") as f:
+        f.write("x")
+    return os.path.getsize({looks!r})
+"""
+
+
+@pytest.fixture
+def looks(tmp_path: Path) -> Path:
+    return tmp_path / "looks"
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 7, 12])
+def test_the_attempts_that_an_argument_allows_are_those_of_all_lives(
+    waiting: Waiting, looks: Path, attempts: int
+) -> None:
+    body = f"""{LOOKS.format(looks=str(looks))}
+for _ in range(self.waiter_max_attempts):
+    await asyncio.to_thread(look)
+    await asyncio.sleep(6)
+yield TriggerEvent("gave up")
+"""
+    delays = waiting.live(waiting.trigger(body, waiter_max_attempts=attempts))
+
+    assert waiting.reported == {"event": "gave up"}
+    assert delays == [6] * attempts
+    assert looks.stat().st_size == attempts
+
+
+WAITS = """
+from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
+from airflow.providers.amazon.aws.utils.waiter_with_logging import async_wait
+from botocore.exceptions import WaiterError
+from airflow.triggers.base import TriggerEvent
+import asyncio, os
+
+class Waiter:
+    def __init__(self, needs):
+        self.needs = needs
+    async def wait(self, what, WaiterConfig):
+        path = {looks!r} + what
+        def look():
+            with open(path, "a") as f:
+                f.write("x")
+            return os.path.getsize(path)
+        if await asyncio.to_thread(look) < self.needs:
+            raise WaiterError("it", "not yet", {{"state": "waiting"}})
+
+class Hook:
+    async def get_async_conn(self):
+        return self
+    async def __aenter__(self):
+        return self
+    async def __aexit__(self, *error):
+        pass
+    def get_waiter(self, *args, **kwargs):
+        return Waiter({needs})
+
+class T(AwsBaseWaiterTrigger):
+    def __init__(self, waiter_max_attempts, waiter_delay=30, aws_conn_id=None):
+        super().__init__(serialized_fields={{}}, waiter_name="it", waiter_args={{"what": "a"}}, failure_message="failed",
+                         status_message="waits", status_queries=[], return_value=None, waiter_delay=waiter_delay,
+                         waiter_max_attempts=waiter_max_attempts, aws_conn_id=aws_conn_id)
+    def hook(self):
+        return Hook()
+{run}
+"""
+
+
+def waiter_trigger(waiting: Waiting, looks: Path, *, needs: int, attempts: int, run: str = "") -> TriggerWorkload:
+    workload = waiting.trigger("pass", waiter_max_attempts=attempts)
+    source = WAITS.format(looks=str(looks), needs=needs, run=run)
+    waiting.site.upload(waiting.version, {f"mine_{waiting.version}.py": source})
+    return workload
+
+
+def test_a_trigger_of_the_amazon_provider_gives_up_when_airflows_would(waiting: Waiting, looks: Path) -> None:
+    delays = waiting.live(waiter_trigger(waiting, looks, needs=30, attempts=7))
+
+    assert waiting.reported["event"]["status"] == "error"
+    assert "max attempts reached" in waiting.reported["event"]["message"]
+    assert delays == [30] * 6
+    assert Path(f"{looks}a").stat().st_size == 7
+
+
+def test_a_trigger_of_the_amazon_provider_succeeds_at_its_last_attempt(waiting: Waiting, looks: Path) -> None:
+    delays = waiting.live(waiter_trigger(waiting, looks, needs=7, attempts=7))
+
+    assert waiting.reported["event"]["status"] == "success"
+    assert delays == [30] * 6
+
+
+def test_what_is_waited_for_next_has_all_the_attempts(waiting: Waiting, looks: Path) -> None:
+    """As of DMS' tables and SSM's instances, each of which is waited for with as many."""
+    run = """
+    async def run(self):
+        for what in ("a", "b"):
+            await async_wait(Waiter(4), self.waiter_delay, self.attempts, {"what": what}, "failed", "waits", [])
+        yield TriggerEvent("both")
+"""
+    delays = waiting.live(waiter_trigger(waiting, looks, needs=4, attempts=6, run=run))
+
+    assert waiting.reported == {"event": "both"}
+    assert delays == [30] * 6
+
+
+def test_what_a_trigger_keeps_in_its_arguments_outlives_its_lives(waiting: Waiting, looks: Path) -> None:
+    body = f"""{LOOKS.format(looks=str(looks))}
+while self.kwargs["seen"] < 20:
+    await asyncio.to_thread(look)
+    self.kwargs["seen"] += 1
+    await asyncio.sleep(30)
+yield TriggerEvent("found")
+"""
+    workload: TriggerWorkload | None = waiting.trigger(body, seen=0)
+    for _ in range(25):
+        assert workload is not None
+        workload = waiting.run(workload.model_copy(update={"wake_at": None}))
+        if workload is None:
+            break
+        waiting.kwargs = waiting.requests[-1].body.get("kwargs", waiting.kwargs)
+
+    assert waiting.reported == {"event": "found"}
+
+
+def test_a_poller_that_sleeps_for_no_time_does_not_spin(waiting: Waiting, looks: Path) -> None:
+    """S3KeysUnchangedTrigger does; what it has seen stands in its arguments, so that it can be parked."""
+    body = f"""{LOOKS.format(looks=str(looks))}
+while True:
+    self.kwargs["seen"] = await asyncio.to_thread(look)
+    await asyncio.sleep(0)
+yield
+"""
+    parked = waiting.run(waiting.trigger(body, seen=0))
+
+    assert parked is not None
+    assert parked.is_poller
+    assert looks.stat().st_size <= 2 * FEW_SLEEPS + 2
+    assert waiting.requests[-1].body["kwargs"] == {"seen": looks.stat().st_size}
+    seen = looks.stat().st_size
+    parked = waiting.run(parked.model_copy(update={"wake_at": None}))
+    assert parked is not None
+    assert looks.stat().st_size - seen <= FEW_SLEEPS + 2

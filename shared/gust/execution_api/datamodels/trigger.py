@@ -34,6 +34,10 @@ class ParkPayload(Strict):
     wake_at: AwareDatetime
     sleeps_passed: int = Field(ge=0)
     is_poller: bool
+    looks: int = Field(default=0, ge=0)
+    place: str = Field(default="", max_length=64)
+    kwargs: dict[str, JsonValue] | None = None
+    """The trigger's arguments, where it goes on with others than it had."""
 
 
 class LostPayload(Strict):

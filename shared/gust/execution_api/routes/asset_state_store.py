@@ -6,7 +6,7 @@ from gust.execution_api.datamodels.asset_state_store import (
     KeyByName,
     KeyByUri,
 )
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
 from gust.model.asset import Asset
 from gust.model.dispatch import OF_DAGS, Dispatch, Scope
 from gust.model.state_entry import StateEntry
@@ -23,17 +23,17 @@ def get_asset_state_store_by_name(call: Call[None, KeyByName]) -> Answer:
     return _get(call.services, _by_name(call.services, call.query.name), call.query.key)
 
 
-@routes.put("/by-name/value", query=KeyByName, body=AssetStateStorePutBody, scopes=EVERYBODY)
+@routes.put("/by-name/value", query=KeyByName, body=AssetStateStorePutBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def set_asset_state_store_by_name(call: Call[AssetStateStorePutBody, KeyByName]) -> Answer:
     return _put(call.services, _by_name(call.services, call.query.name), call.query.key, call.body, call.caller)
 
 
-@routes.delete("/by-name/value", query=KeyByName, scopes=EVERYBODY)
+@routes.delete("/by-name/value", query=KeyByName, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def delete_asset_state_store_by_name(call: Call[None, KeyByName]) -> Answer:
     return _delete(call.services, _by_name(call.services, call.query.name), call.query.key)
 
 
-@routes.delete("/by-name/clear", query=ByName, scopes=EVERYBODY)
+@routes.delete("/by-name/clear", query=ByName, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def clear_asset_state_store_by_name(call: Call[None, ByName]) -> Answer:
     return _clear(call.services, _by_name(call.services, call.query.name))
 
@@ -43,17 +43,17 @@ def get_asset_state_store_by_uri(call: Call[None, KeyByUri]) -> Answer:
     return _get(call.services, _by_uri(call.services, call.query.uri), call.query.key)
 
 
-@routes.put("/by-uri/value", query=KeyByUri, body=AssetStateStorePutBody, scopes=EVERYBODY)
+@routes.put("/by-uri/value", query=KeyByUri, body=AssetStateStorePutBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def set_asset_state_store_by_uri(call: Call[AssetStateStorePutBody, KeyByUri]) -> Answer:
     return _put(call.services, _by_uri(call.services, call.query.uri), call.query.key, call.body, call.caller)
 
 
-@routes.delete("/by-uri/value", query=KeyByUri, scopes=EVERYBODY)
+@routes.delete("/by-uri/value", query=KeyByUri, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def delete_asset_state_store_by_uri(call: Call[None, KeyByUri]) -> Answer:
     return _delete(call.services, _by_uri(call.services, call.query.uri), call.query.key)
 
 
-@routes.delete("/by-uri/clear", query=ByUri, scopes=EVERYBODY)
+@routes.delete("/by-uri/clear", query=ByUri, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def clear_asset_state_store_by_uri(call: Call[None, ByUri]) -> Answer:
     return _clear(call.services, _by_uri(call.services, call.query.uri))
 

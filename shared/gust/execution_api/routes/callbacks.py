@@ -2,7 +2,8 @@
 reports, by the callback's own token."""
 
 from gust.execution_api.datamodels.callback import CallbackEndPayload, CallbackRunPayload, callback_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.model.callback import CallbackKind
 from gust.model.dispatch import Scope
 from gust.services.run_callback import claim_callback, end_callback
 
@@ -11,16 +12,22 @@ routes = Routes("/gust/callbacks")
 CALLER = frozenset({Scope.CALLBACK})
 
 
-@routes.patch("/{callback_uuid}/run", access=Access.OWN, scopes=CALLER, body=CallbackRunPayload)
+@routes.patch(
+    "/{callback_uuid}/run", access=Access.OWN, scopes=CALLER, body=CallbackRunPayload, fence=Fence.ITSELF, begins=True
+)
 def run_callback(call: Call[CallbackRunPayload, None]) -> Answer:
-    """What to call. 409 where another worker has it, or had it: drop the message."""
-    now = call.services.clock.now()
-    return Answer(
-        body=callback_response(claim_callback(call.services, call.caller, hostname=call.body.hostname, at=now))
-    )
+    """What to call, with a token for it. 409 where another worker has it, or had it: drop the message. What no run owes
+    stands in the message itself: of that nothing is stored, and nothing claimed."""
+    services, caller = call.services, call.caller
+    if caller.is_owed:
+        claimed = claim_callback(services, caller, hostname=call.body.hostname, at=services.clock.now())
+        body = callback_response(claimed)
+    else:
+        body = {"kind": CallbackKind.HOOK, "ti": None}
+    return Answer(body=body, headers=renewed_token(call))
 
 
-@routes.patch("/{callback_uuid}/state", access=Access.OWN, scopes=CALLER, body=CallbackEndPayload)
+@routes.patch("/{callback_uuid}/state", access=Access.OWN, scopes=CALLER, body=CallbackEndPayload, fence=Fence.ITSELF)
 def finish_callback(call: Call[CallbackEndPayload, None]) -> Answer:
     end_callback(call.services, call.caller, at=call.services.clock.now(), output=call.body.output)
     return NO_CONTENT

@@ -2,7 +2,7 @@
 
 from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.datamodels.connection_test import ConnectionTestResultBody
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
 from gust.model.dispatch import Scope
 from gust.services.run_connection_test import end_connection_test, take_connection_test
 
@@ -17,7 +17,9 @@ def get_connection_test_connection(call: Call[None, None]) -> Answer:
     return Answer(body=connection_response(take_connection_test(call.services, str(call.caller.id))))
 
 
-@routes.patch("/{connection_test_id}", access=Access.OWN, scopes=CALLER, body=ConnectionTestResultBody)
+@routes.patch(
+    "/{connection_test_id}", access=Access.OWN, scopes=CALLER, body=ConnectionTestResultBody, fence=Fence.ITSELF
+)
 def patch_connection_test(call: Call[ConnectionTestResultBody, None]) -> Answer:
     end_connection_test(call.services, str(call.caller.id), call.body.state, call.body.result_message)
     return NO_CONTENT

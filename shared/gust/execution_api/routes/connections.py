@@ -1,16 +1,20 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.routing import Answer, Call, Routes
-from gust.services.connections import find_connection
+from gust.model.connection import CONNECTIONS
+from gust.model.dispatch import OF_FILES
+from gust.services.connections import read_connection
+from gust.services.settings_read import VERSION_HEADER, version_of
 
 routes = Routes("/connections")
 
 
-@routes.get("/{connection_id}")
+@routes.get("/{connection_id}", scopes=OF_FILES)
 def get_connection(call: Call[None, None]) -> Answer:
     """Decrypted: the worker has no key."""
     connection_id = call.path["connection_id"]
-    connection = find_connection(call.services, connection_id)
-    if connection is None:
+    stored = call.services.store.get_setting(CONNECTIONS, connection_id)
+    if stored is None:
         raise NotFound(f"Connection with ID {connection_id} not found")
-    return Answer(body=connection_response(connection))
+    connection = read_connection(call.services, connection_id, stored)
+    return Answer(body=connection_response(connection), headers={VERSION_HEADER: version_of(stored)})

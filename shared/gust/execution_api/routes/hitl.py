@@ -7,7 +7,7 @@ from gust.execution_api.datamodels.hitl import (
     answer_response,
     question_response,
 )
-from gust.execution_api.routing import Access, Answer, Call, Routes
+from gust.execution_api.routing import Access, Answer, Call, Fence, Routes
 from gust.model.dispatch import OF_DAGS
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.services.answer_question import BY_TRIGGER, AnsweredAlready, answer_question
@@ -19,7 +19,7 @@ EVERYBODY = OF_DAGS
 """Triggers of operators that ask as before Airflow 3.3 look for the answer, and give the default one."""
 
 
-@routes.post("/{task_instance_id}", access=Access.OWN, body=HITLDetailRequest)
+@routes.post("/{task_instance_id}", access=Access.OWN, body=HITLDetailRequest, fence=Fence.ITSELF)
 def upsert_hitl_detail(call: Call[HITLDetailRequest, None]) -> Answer:
     asked = call.body
     detail = ask_for_input(

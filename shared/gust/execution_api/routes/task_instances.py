@@ -29,8 +29,9 @@ from gust.execution_api.datamodels.taskinstance import (
     run_context,
 )
 from gust.execution_api.problems import Malformed
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.moment import later
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -101,14 +102,15 @@ def get_task_instance_breadcrumbs(call: Call[None, Breadcrumbs]) -> Answer:
 # --- about the caller's own try ---------------------------------------------------------------------------------------
 
 
-@routes.patch("/{task_instance_id}/run", access=Access.OWN, body=TIEnterRunningPayload)
+@routes.patch("/{task_instance_id}/run", access=Access.OWN, body=TIEnterRunningPayload, fence=Fence.ITSELF, begins=True)
 def ti_run(call: Call[TIEnterRunningPayload, None]) -> Answer:
+    """Exchanges the message's token for one that lives as long as its try does."""
     said = call.body
     started = start_task_instance(call.services, call.caller, hostname=said.hostname, pid=said.pid, at=said.start_date)
-    return Answer(body=run_context(started))
+    return Answer(body=run_context(started), headers=renewed_token(call))
 
 
-@routes.patch("/{task_instance_id}/state", access=Access.OWN, body=TIStateUpdate)
+@routes.patch("/{task_instance_id}/state", access=Access.OWN, body=TIStateUpdate, fence=Fence.ITSELF)
 def ti_update_state(call: Call[Any, None]) -> Answer:
     services, caller, said = call.services, call.caller, call.body
     match said:
@@ -160,30 +162,34 @@ def ti_update_state(call: Call[Any, None]) -> Answer:
     return NO_CONTENT
 
 
-@routes.patch("/{task_instance_id}/skip-downstream", access=Access.OWN, body=TISkippedDownstreamTasksStatePayload)
+@routes.patch(
+    "/{task_instance_id}/skip-downstream",
+    access=Access.OWN,
+    body=TISkippedDownstreamTasksStatePayload,
+    fence=Fence.ITSELF,
+)
 def ti_skip_downstream(call: Call[TISkippedDownstreamTasksStatePayload, None]) -> Answer:
     targets = [(task, UNMAPPED) if isinstance(task, str) else task for task in call.body.tasks]
     skip_downstream(call.services, call.caller, targets)
     return NO_CONTENT
 
 
-@routes.put("/{task_instance_id}/heartbeat", access=Access.OWN, body=TIHeartbeatInfo)
+@routes.put("/{task_instance_id}/heartbeat", access=Access.OWN, body=TIHeartbeatInfo, fence=Fence.ITSELF)
 def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
-    """Renews the token too: it lives as long as its try does."""
-    now = call.services.clock.now()
-    heartbeat(call.services, call.caller, at=now)
-    return Answer(204, headers={"Refreshed-API-Token": call.services.tokens.renewed(call.caller, now=now)})
+    """Renews the token too."""
+    heartbeat(call.services, call.caller, at=call.services.clock.now())
+    return Answer(204, headers=renewed_token(call))
 
 
-@routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any])
+@routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any], fence=Fence.LAST_WORDS)
 def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
-    """Airflow's task runner sends them once more after it has reported the end: the instance's state says nothing here."""
+    """Airflow's task runner sends them once more after it has reported the end."""
     caller = call.caller
     call.services.store.put_rendered_fields(caller.key, call.body, dispatch_count=caller.dispatch_count)
     return Answer(201, {"message": "Rendered task instance fields successfully set"})
 
 
-@routes.patch("/{task_instance_id}/rendered-map-index", access=Access.OWN, body=str)
+@routes.patch("/{task_instance_id}/rendered-map-index", access=Access.OWN, body=str, fence=Fence.ITSELF)
 def ti_patch_rendered_map_index(call: Call[str, None]) -> Answer:
     if not call.body:
         return Answer(422, {"detail": "rendered_map_index cannot be empty"})
@@ -239,7 +245,7 @@ def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
         kwargs=said.trigger_kwargs,
         next_method=said.next_method,
         next_kwargs=said.next_kwargs,
-        timeout_at=None if timeout is None else services.clock.now() + timeout,
+        timeout_at=None if timeout is None else later(services.clock.now(), timeout),
         queue=said.queue,
     )
 

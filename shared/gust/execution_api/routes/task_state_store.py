@@ -1,12 +1,10 @@
 from datetime import UTC
-from typing import Any
 
 from gust.errors import NotFound
 from gust.execution_api.datamodels.task_state_store import TaskStateStorePutBody
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
-from gust.model.dispatch import OF_DAGS, Scope
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
+from gust.model.dispatch import OF_DAGS
 from gust.model.state_entry import StateEntry
-from gust.services.report_task_instance import present_dispatch
 
 routes = Routes("/store/ti")
 
@@ -22,7 +20,13 @@ def get_task_state_store(call: Call[None, None]) -> Answer:
     return Answer(body={"value": stored.value})
 
 
-@routes.put("/{task_instance_id}/{key:path}", access=Access.OWN, body=TaskStateStorePutBody, scopes=EVERYBODY)
+@routes.put(
+    "/{task_instance_id}/{key:path}",
+    access=Access.OWN,
+    body=TaskStateStorePutBody,
+    scopes=EVERYBODY,
+    fence=Fence.LAST_WORDS,
+)
 def set_task_state_store(call: Call[TaskStateStorePutBody, None]) -> Answer:
     expires_at = call.body.expires_at
     if expires_at is not None and expires_at.tzinfo is None:
@@ -30,27 +34,18 @@ def set_task_state_store(call: Call[TaskStateStorePutBody, None]) -> Answer:
     entry = StateEntry(
         key=call.path["key"], value=call.body.value, updated_at=call.services.clock.now(), expires_at=expires_at
     )
-    _check_is_present(call)
     call.services.store.put_task_state(call.caller.key, entry)
     return NO_CONTENT
 
 
-@routes.delete("/{task_instance_id}/{key:path}", access=Access.OWN, scopes=EVERYBODY)
+@routes.delete("/{task_instance_id}/{key:path}", access=Access.OWN, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def delete_task_state_store(call: Call[None, None]) -> Answer:
-    _check_is_present(call)
     call.services.store.delete_task_state(call.caller.key, call.path["key"])
     return NO_CONTENT
 
 
-@routes.delete("/{task_instance_id}", access=Access.OWN, scopes=EVERYBODY)
+@routes.delete("/{task_instance_id}", access=Access.OWN, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def clear_task_state_store(call: Call[None, None]) -> Answer:
-    _check_is_present(call)
     key = call.caller.key
     call.services.store.clear_task_state(key.run, key.task_id, key.map_index)
     return NO_CONTENT
-
-
-def _check_is_present(call: Call[Any, None]) -> None:
-    """A worker that was taken for lost must not change what its successor goes by. Raises as `present_dispatch` does."""
-    if call.caller.scope is Scope.EXECUTION:
-        present_dispatch(call.services, call.caller)

@@ -1,7 +1,7 @@
 """Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.dispatch import Scope
 from gust.services.make_trigger_template import make_trigger_template
 from gust.services.report_trigger import park, parked_trigger, report_broken, report_ended, report_fired
@@ -11,17 +11,19 @@ routes = Routes("/gust/triggers")
 TRIGGERER = frozenset({Scope.TRIGGER})
 
 
-@routes.get("/{task_instance_id}", access=Access.OWN, scopes=TRIGGERER)
+@routes.get("/{task_instance_id}", access=Access.OWN, scopes=TRIGGERER, begins=True)
 def get_trigger(call: Call[None, None]) -> Answer:
-    """The trigger to run, with a fresh token. 409 where nothing waits for it any more: drop the message."""
+    """The trigger to run. Exchanges the message's token, or renews what that was exchanged for. 409 where nothing waits for
+    it any more: drop the message."""
     instance, trigger = parked_trigger(call.services, call.caller)
     template = make_trigger_template(call.services, instance, trigger)
-    token = call.services.tokens.renewed(call.caller, now=call.services.clock.now())
     body = parked_trigger_response(call.caller, trigger, template)
-    return Answer(body=body, headers={"Refreshed-API-Token": token})
+    return Answer(body=body, headers=renewed_token(call))
 
 
-@routes.post("/{task_instance_id}/event", access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload)
+@routes.post(
+    "/{task_instance_id}/event", access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload, fence=Fence.ITSELF
+)
 def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
     """The trigger fired, broke or ended the task. Only the first report counts: 409 for any after it."""
     said = call.body
@@ -34,9 +36,21 @@ def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
     return NO_CONTENT
 
 
-@routes.post("/{task_instance_id}/park", access=Access.OWN, scopes=TRIGGERER, body=ParkPayload)
+@routes.post(
+    "/{task_instance_id}/park", access=Access.OWN, scopes=TRIGGERER, body=ParkPayload, fence=Fence.ITSELF, begins=True
+)
 def post_park(call: Call[ParkPayload, None]) -> Answer:
-    """Run the trigger again at `wake_at`. 409 where nothing waits for it any more."""
+    """Run the trigger again at `wake_at`, also one that has not begun: SQS holds back no message for longer than 15 minutes.
+    409 where nothing waits for it any more."""
     how = call.body
-    park(call.services, call.caller, wake_at=how.wake_at, sleeps_passed=how.sleeps_passed, is_poller=how.is_poller)
+    park(
+        call.services,
+        call.caller,
+        wake_at=how.wake_at,
+        sleeps_passed=how.sleeps_passed,
+        is_poller=how.is_poller,
+        looks=how.looks,
+        place=how.place,
+        kwargs=how.kwargs,
+    )
     return NO_CONTENT

@@ -1,9 +1,10 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
-from gust.model.dispatch import OF_DAGS
+from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
+from gust.model.dispatch import OF_DAGS, OF_FILES
 from gust.model.variable import VARIABLES, Variable
-from gust.services.variables import find_variable, set_variable, variable_keys
+from gust.services.settings_read import VERSION_HEADER, version_of, version_of_keys
+from gust.services.variables import read_variable, set_variable, variable_keys
 
 routes = Routes("/variables")
 
@@ -11,23 +12,24 @@ EVERYBODY = OF_DAGS
 """Triggers may write variables too, as in Airflow."""
 
 
-@routes.get("/keys", query=VariableKeys)
+@routes.get("/keys", query=VariableKeys, scopes=OF_FILES)
 def get_variable_keys(call: Call[None, VariableKeys]) -> Answer:
     keys = variable_keys(call.services, call.query.prefix or "")
     page = keys[call.query.offset : call.query.offset + call.query.limit]
-    return Answer(body={"keys": page, "total_entries": len(keys)})
+    return Answer(body={"keys": page, "total_entries": len(keys)}, headers={VERSION_HEADER: version_of_keys(keys)})
 
 
-@routes.get("/{variable_key:path}")
+@routes.get("/{variable_key:path}", scopes=OF_FILES)
 def get_variable(call: Call[None, None]) -> Answer:
     key = call.path["variable_key"]
-    variable = find_variable(call.services, key)
-    if variable is None:
+    stored = call.services.store.get_setting(VARIABLES, key)
+    if stored is None:
         raise NotFound(f"Variable with key '{key}' not found")
-    return Answer(body={"key": key, "value": variable.value})
+    variable = read_variable(call.services, key, stored)
+    return Answer(body={"key": key, "value": variable.value}, headers={VERSION_HEADER: version_of(stored)})
 
 
-@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY)
+@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     # A variable's value is text: Airflow stores what is not as its str(), the text "None" included.
     variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
@@ -35,7 +37,7 @@ def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     return Answer(201, {"message": "Variable successfully set"})
 
 
-@routes.delete("/{variable_key:path}", scopes=EVERYBODY)
+@routes.delete("/{variable_key:path}", scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def delete_variable(call: Call[None, None]) -> Answer:
     call.services.store.delete_setting(VARIABLES, call.path["variable_key"])
     return NO_CONTENT

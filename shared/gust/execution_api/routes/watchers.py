@@ -3,36 +3,32 @@ token of one of its lives."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload
 from gust.execution_api.datamodels.watcher import WatcherEventPayload, WatcherRunPayload, watcher_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Routes
+from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.dispatch import Scope
-from gust.services.watchers import claim_watcher, park_watcher, report_event, running_watcher
+from gust.services.watchers import claim_watcher, park_watcher, report_event
 
 routes = Routes("/gust/watchers")
 
 CALLER = frozenset({Scope.WATCHER})
 
 
-@routes.patch("/{watcher_id}/run", access=Access.OWN, scopes=CALLER, body=WatcherRunPayload)
+@routes.patch(
+    "/{watcher_id}/run", access=Access.OWN, scopes=CALLER, body=WatcherRunPayload, fence=Fence.ITSELF, begins=True
+)
 def run_watcher(call: Call[WatcherRunPayload, None]) -> Answer:
-    """What to run. 409 where another runs it, or nobody wants it: drop the message."""
+    """What to run. 409 where another runs it, or nobody wants it: drop the message. Who runs it asks again and again: it is
+    told whether the watcher is still wanted, its claim is renewed, and its token."""
     watcher, wants = claim_watcher(call.services, call.caller, hostname=call.body.hostname)
-    return Answer(body=watcher_response(watcher, wants))
+    return Answer(body=watcher_response(watcher, wants), headers=renewed_token(call))
 
 
-@routes.get("/{watcher_id}", access=Access.OWN, scopes=CALLER)
-def get_watcher(call: Call[None, None]) -> Answer:
-    """Whether it is still wanted."""
-    running_watcher(call.services, call.caller)
-    return NO_CONTENT
-
-
-@routes.post("/{watcher_id}/event", access=Access.OWN, scopes=CALLER, body=WatcherEventPayload)
+@routes.post("/{watcher_id}/event", access=Access.OWN, scopes=CALLER, body=WatcherEventPayload, fence=Fence.ITSELF)
 def post_watcher_event(call: Call[WatcherEventPayload, None]) -> Answer:
     report_event(call.services, call.caller, number=call.body.number, payload=call.body.payload)
     return NO_CONTENT
 
 
-@routes.post("/{watcher_id}/park", access=Access.OWN, scopes=CALLER, body=ParkPayload)
+@routes.post("/{watcher_id}/park", access=Access.OWN, scopes=CALLER, body=ParkPayload, fence=Fence.ITSELF, begins=True)
 def post_watcher_park(call: Call[ParkPayload, None]) -> Answer:
     how = call.body
     park_watcher(

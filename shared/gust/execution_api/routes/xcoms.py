@@ -7,15 +7,15 @@ overwriting what its successor pushed.
 import os
 from typing import Any, Final
 
-from gust.errors import Forbidden, NotFound
+from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.execution_api.datamodels.xcom import DeleteXCom, GetXCom, GetXComSlice, HeadXCom, SetXCom
 from gust.execution_api.problems import Malformed
-from gust.execution_api.routing import Answer, Call, Routes
+from gust.execution_api.routing import Answer, Call, Fence, Routes
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.services.find_task_instances import runs_of
 from gust.services.ports import XCom
 from gust.services.push_xcom import push_xcom
-from gust.services.report_task_instance import present_dispatch
+from gust.services.report_task_instance import not_running, present_dispatch
 
 routes = Routes("/xcoms")
 
@@ -72,7 +72,7 @@ def get_xcom(call: Call[None, GetXCom]) -> Answer:
     return Answer(body={"key": call.path["key"], "value": found.value})
 
 
-@routes.post(OF_TASK, query=SetXCom, body=Any, needs_body=False)
+@routes.post(OF_TASK, query=SetXCom, body=Any, needs_body=False, fence=Fence.ITSELF)
 def set_xcom(call: Call[Any, SetXCom]) -> Answer:
     asked = call.query
     _require_own(call, asked.map_index)
@@ -90,11 +90,14 @@ def set_xcom(call: Call[Any, SetXCom]) -> Answer:
     return Answer(201, {"message": "XCom successfully set"})
 
 
-@routes.delete(OF_TASK, query=DeleteXCom)
+@routes.delete(OF_TASK, query=DeleteXCom, fence=Fence.ITSELF)
 def delete_xcom(call: Call[None, DeleteXCom]) -> Answer:
     _require_own(call, call.query.map_index)
     present_dispatch(call.services, call.caller)
-    call.services.store.delete_xcom(call.caller.key, call.path["key"])
+    try:
+        call.services.store.delete_xcom(call.caller.key, call.path["key"], dispatch_count=call.caller.dispatch_count)
+    except StaleTaskInstance as stale:
+        raise not_running(stale.current) from stale
     return Answer(body={"message": f"XCom with key: {call.path['key']} successfully deleted."})
 
 

@@ -20,6 +20,9 @@ from gust.services.context import Services
 from gust.services.specs import load_spec
 
 MOST_PLANNED: Final = 2000
+MOST_COUNTED: Final = 100_000
+"""Runs that are counted by their states alone; of more, the latest."""
+MOST_READ: Final = 20_000
 PLANNED: Final = "planned"
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
@@ -58,7 +61,7 @@ def _counted(services: Services, dag_id: str, query: _CalendarQuery) -> tuple[li
     first, last = _bounds(query)
     dates = {
         key: date
-        for date, key in services.store.dates_of_runs(dag_id, first, last)
+        for date, key in services.store.dates_of_runs(dag_id, first, last)[-MOST_COUNTED:]
         if within(query, "logical_date", date)
     }
     states = services.store.summaries_of_runs(list(dates))
@@ -82,9 +85,9 @@ def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: 
                 yield run
         return
     if not has_range(query, "logical_date"):
-        yield from services.store.list_runs(dag_id)
+        yield from services.store.list_runs(dag_id, limit=MOST_READ)
         return
-    for run in services.store.runs_of_dates(dag_id, *_bounds(query)):
+    for run in islice(services.store.runs_of_dates(dag_id, *_bounds(query)), MOST_READ):
         if within(query, "logical_date", run.logical_date):
             yield run
 

@@ -26,7 +26,7 @@ from gust.rest_api.dags import (
     timetable_passes,
 )
 from gust.rest_api.hitl import HITLRow, hitl_row_responses, pending_questions
-from gust.rest_api.listing import Ordering, page
+from gust.rest_api.listing import MAXIMUM_LIMIT, Ordering, page
 from gust.rest_api.request import ALL_PAGES, Answer, Json, Request, bad_request
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.ui.dag_runs import light_run_response
@@ -128,7 +128,8 @@ def _ordering(latest: dict[str, RunSummary]) -> Ordering[Dag]:
 def _last_runs(services: Services, dag: Dag, limit: int) -> list[Json]:
     if not limit:
         return []
-    return [without_nulls(light_run_response(run)) for run in services.store.list_runs(dag.dag_id, limit=limit)]
+    newest = services.store.list_runs(dag.dag_id, limit=min(limit, MAXIMUM_LIMIT))
+    return [without_nulls(light_run_response(run)) for run in newest]
 
 
 def _asset_expression(services: Services, dag: Dag) -> Json | None:

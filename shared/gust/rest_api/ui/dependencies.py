@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from gust.model.asset import AssetKey, number_of
+from gust.rest_api.readable import readable_dag_ids
 from gust.rest_api.request import Json, Query, Request, bad_request, not_found
 from gust.rest_api.routing import ui_operation
 from gust.rest_api.ui.many import many
@@ -41,6 +42,11 @@ class Dependency:
         return ":".join([*parts, self.dependency_id] if self.dependency_id else parts)
 
     @property
+    def dag_ids(self) -> frozenset[str]:
+        """Of the DAGs at its ends."""
+        return frozenset(end for end in (self.source, self.target) if end != self.kind and ":" not in end)
+
+    @property
     def is_source(self) -> bool:
         return self.source == self.kind
 
@@ -50,12 +56,19 @@ class Dependency:
 
 
 def dependencies_by_dag(services: Services) -> dict[str, list[Dependency]]:
-    """Of every DAG that is not stale."""
+    """Of every DAG that is not stale; who may not read every DAG is told of nothing between one that they may read and one
+    that they may not."""
+    readable = readable_dag_ids(services.store)
     dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
     written = many.map(lambda dag: load_serialized(services.objects, dag.serialized_key).dependencies, dags)
     names = _Names(services)
     return {
-        dag.dag_id: [resolved for one in ones for resolved in names.resolve(one)]
+        dag.dag_id: [
+            resolved
+            for one in ones
+            for resolved in names.resolve(one)
+            if readable is None or resolved.dag_ids <= readable
+        ]
         for dag, ones in zip(dags, written, strict=True)
     }
 
@@ -233,6 +246,8 @@ def _data_graph(services: Services, node_id: str | None) -> Json:
     if number not in assets:
         raise not_found(f"Asset with id {number} was not found")
     references = services.store.references_to_assets(list(assets.values()))
+    if readable_dag_ids(services.store) is not None and not references[assets[number]]:
+        return _graph({}, [])  # of no DAG that the user may read
     by_task: dict[tuple[str, str], list[tuple[str, AssetKey]]] = defaultdict(list)
     for key, named in references.items():
         for reference in named:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.request import Json, Request, not_found
 from gust.rest_api.routing import ui_operation
-from gust.rest_api.run_view import InstanceView, load_view
+from gust.rest_api.run_view import InstanceView, RunView, load_view
 from gust.rest_api.ui.many import many
 from gust.services.context import Services
+
+FEW: Final = 10
 
 
 @ui_operation("get_gantt_data")
@@ -18,13 +23,21 @@ def get_gantt_data(services: Services, request: Request) -> Json:
     view = load_view(services, DagRunKey(dag_id, run_id))
     shown = [] if view is None else [v for v in view.instances if v.instance.map_index == UNMAPPED]
     tried = [v for v in shown if _was_tried_before(v.instance)]
-    earlier = many.map(lambda v: services.store.list_tries(v.instance.key), tried)
+    earlier = _earlier_tries(services, view, tried) if view is not None else []
     bars = [_bar(v, v.instance) for v in shown if v.instance.state is not TaskInstanceState.UP_FOR_RETRY]
     bars += [_bar(v, one) for v, tries in zip(tried, earlier, strict=True) for one in tries]
     if not bars:
         raise not_found(f"No task instances for dag_id={dag_id} run_id={run_id}")
     bars.sort(key=lambda bar: (bar["task_id"], bar["try_number"]))
     return {"dag_id": dag_id, "run_id": run_id, "task_instances": bars}
+
+
+def _earlier_tries(services: Services, view: RunView, tried: Sequence[InstanceView]) -> list[list[TaskInstance]]:
+    """Of a few, those of each; of more, those of the whole run at once, mapped instances' among them."""
+    if len(tried) <= FEW:
+        return many.map(lambda v: services.store.list_tries(v.instance.key), tried)
+    of_run = services.store.tries_of_run(view.run.key)
+    return [of_run.get((v.instance.task_id, v.instance.map_index), []) for v in tried]
 
 
 def _was_tried_before(instance: TaskInstance) -> bool:

@@ -31,6 +31,9 @@ from gust.rest_api.ui.shape import Shape, setup_or_teardown, shown_name
 from gust.services.context import Services
 from gust.services.specs import load_spec
 
+LOOKED_THROUGH: Final = 10_000
+"""The newest runs, among which those are looked for that the filters want."""
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
@@ -114,13 +117,13 @@ def _members(kind: Any, given: list[str], what: str) -> set[Any]:
 
 def _newest(services: Services, dag_id: str, wanted: Callable[[DagRun], bool], offset: int, limit: int) -> list[DagRun]:
     end = offset + min(limit, 100)
-    size = max(end, 10)
+    size = min(max(end, 10), LOOKED_THROUGH)
     while True:
         runs = services.store.list_runs(dag_id, limit=size)
         found = [run for run in runs if wanted(run)]
-        if len(found) >= end or len(runs) < size:
+        if len(found) >= end or len(runs) < size or size == LOOKED_THROUGH:
             return found[offset:end]
-        size *= 4
+        size = min(4 * size, LOOKED_THROUGH)
 
 
 @ui_operation("get_grid_runs")
@@ -308,7 +311,8 @@ class RunIds(Query):
 @ui_operation("get_grid_ti_summaries_stream")
 def get_grid_ti_summaries_stream(services: Services, request: Request) -> Answer:
     dag_id = request.path["dag_id"]
-    views = many.map(lambda run_id: load_view(services, DagRunKey(dag_id, run_id)), request.query(RunIds).run_ids)
+    run_ids = list(dict.fromkeys(request.query(RunIds).run_ids))
+    views = many.map(lambda run_id: load_view(services, DagRunKey(dag_id, run_id)), run_ids)
     lines = [encode(summary) + "\n" for view in views if view is not None and (summary := summary_of(view)) is not None]
     return Answer(body="".join(lines), content_type="application/x-ndjson")
 

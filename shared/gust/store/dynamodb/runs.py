@@ -17,6 +17,7 @@ from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
 from gust.services.ports import LastRuns, RunState, RunSummary
 from gust.store import fences, items, keyspace
@@ -271,6 +272,16 @@ class DynamoDBRuns(DynamoDBHistory):
             _read_run(key.run, found[of_run]) if of_run in found else None,
         )
 
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        of_run = keyspace.run(key)
+        keys = [key.task_instance(*instance) for instance in instances]
+        found = self._table.get_all([of_run, *map(keyspace.instance, keys)])
+        stored = [read_instance(each, found[at]) for each in keys if (at := keyspace.instance(each)) in found]
+        run = _read_run(key, found[of_run]) if of_run in found else None
+        return run, {(instance.task_id, instance.map_index): instance for instance in stored}
+
     def move(self, transition: Transition) -> None:
         if (failed_at := failure_listed_at(transition.after)) is not None:
             self._note_day(failed_at)
@@ -326,6 +337,15 @@ class DynamoDBRuns(DynamoDBHistory):
         found = self._table.query(keyspace.run_partition(key.run), begins_with=keyspace.finished_tries(key))
         return [read_instance(key, item) for item in found]
 
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        found: dict[tuple[str, int], list[TaskInstance]] = {}
+        for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.FINISHED_TRIES):
+            task_id, map_index = keyspace.finished_try_of(key_of(item))
+            found.setdefault((task_id, map_index), []).append(
+                read_instance(key.task_instance(task_id, map_index), item)
+            )
+        return found
+
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
         where = keyspace.rendered_fields(key)
         item = self._documents.keep(where.pk, "rendered_fields", dict(fields))
@@ -375,8 +395,7 @@ def run_update(before: DagRun, after: DagRun, fence: fences.Changes | None = Non
     changes = items.DAG_RUN.attributes(fences.changed_run_fields(before, after))
     was, becomes = _indexes_of_run(before), _indexes_of_run(after)
     moved = {name: attribute for name, attribute in becomes.items() if attribute != was[name]}
-    waits = not after.is_finished or after.calls_back
-    waits_no_more: dict[str, Attribute | None] = {} if waits else {"due_pk": None, "due_sk": None}
+    waits_no_more: dict[str, Attribute | None] = {} if after.can_be_due else {"due_pk": None, "due_sk": None}
     still = Expression().exists().still(items.DAG_RUN.attributes(fence or fences.run_fence(before)))
     return Update(keyspace.run(before.key), still.change(changes | moved | waits_no_more))
 
@@ -385,7 +404,7 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     dated = run.logical_date is not None
     dag_id = items.text(keyspace.escape(run.dag_id))
     order = items.text(keyspace.run_order(run.run_after, run.run_id, dated=dated))
-    is_due = run.due_at is not None and (not run.is_finished or run.calls_back)
+    is_due = run.due_at is not None and run.can_be_due
     across = items.text(keyspace.recent_order(run.run_after, run.key, dated=dated))
     day = keyspace.day(run.run_after)
     is_listed = run.state in (DagRunState.QUEUED, DagRunState.FAILED)

@@ -33,7 +33,14 @@ class DynamoDBXComs:
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
         where = keyspace.xcom(xcom.key, xcom.name)
-        self._table.put(where, self._documents.keep(where.pk, "value", xcom.value) | _facts(xcom))
+        try:
+            self._table.put(
+                where,
+                self._documents.keep(where.pk, "value", xcom.value) | _facts(xcom),
+                _unless_later(xcom.dispatch_count),
+            )
+        except ConditionFailed as failed:
+            raise _replaced(xcom.key, xcom.name) from failed
 
     def create_xcom(self, xcom: XCom) -> None:
         where = keyspace.xcom(xcom.key, xcom.name)
@@ -68,9 +75,12 @@ class DynamoDBXComs:
         fetched = self._parallel.map(self._read, [item for item in wanted if "spilled" in item])
         return sorted(inline + fetched, key=lambda xcom: (xcom.key, xcom.name))
 
-    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None) -> None:
+    def delete_xcom(self, key: TaskInstanceKey, name: str | None = None, *, dispatch_count: int | None = None) -> None:
         if name is not None:
-            self._table.delete(keyspace.xcom(key, name))
+            try:
+                self._table.delete(keyspace.xcom(key, name), _unless_later(dispatch_count))
+            except ConditionFailed as failed:
+                raise _replaced(key, name) from failed
             return
         found = self._table.query(
             keyspace.run_partition(key.run), begins_with=keyspace.xcoms(key.task_id, key.map_index)
@@ -79,6 +89,8 @@ class DynamoDBXComs:
 
     def _note_push(self, xcom: XCom) -> None:
         note = Expression().still({"state": items.text(TaskInstanceState.RUNNING.value)})
+        if xcom.dispatch_count is not None:
+            note.still({"dispatch_count": items.number(xcom.dispatch_count)})
         if xcom.mapped_length is not None:
             length = items.number(xcom.mapped_length)
             note = note.change({items.length_of(xcom.name): length}).add("pushed_keys", {"SS": [xcom.name]})
@@ -99,6 +111,7 @@ class DynamoDBXComs:
             timestamp=keyspace.moment_from(item["timestamp"]["S"]),
             mapped_length=int(item["mapped_length"]["N"]) if "mapped_length" in item else None,
             dag_result="dag_result" in item,
+            dispatch_count=int(item["dispatch_count"]["N"]) if "dispatch_count" in item else None,
         )
 
 
@@ -108,7 +121,18 @@ def _facts(xcom: XCom) -> Item:
         facts["mapped_length"] = items.number(xcom.mapped_length)
     if xcom.dag_result:
         facts["dag_result"] = {"BOOL": True}
+    if xcom.dispatch_count is not None:
+        facts["dispatch_count"] = items.number(xcom.dispatch_count)
     return facts
+
+
+def _unless_later(dispatch_count: int | None) -> Expression:
+    """The XCom is not one that a later dispatch pushed."""
+    return Expression() if dispatch_count is None else Expression().below("dispatch_count", dispatch_count + 1)
+
+
+def _replaced(key: TaskInstanceKey, name: str) -> StaleTaskInstance:
+    return StaleTaskInstance(f"{key}: a later dispatch has pushed {name!r}", None)
 
 
 def _is_wanted(item: Item, map_index: int | None, name: str | None) -> bool:

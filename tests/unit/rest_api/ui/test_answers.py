@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,9 +14,12 @@ from gust.model.backfill import Backfill
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, TaskSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
+from gust.rest_api.app import build
+from gust.rest_api.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.operations import UI_OPERATIONS
 from gust.rest_api.routing import UI_HANDLERS
 from gust.rest_api.ui.dag_runs import duration_stats
+from gust.services.ports import Store
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 
@@ -287,6 +291,26 @@ def test_rows_and_squares(api: Api, world: World, dags: dict[str, Dag]) -> None:
         ("load", None),
     ]
     assert api("GET", "/ui/grid/ti_summaries/etl").text == ""
+
+
+def test_the_gantt_chart_of_a_wide_run_asks_for_all_tries_at_once(world: World) -> None:
+    tasks = {f"t{n}": TaskSpec(task_id=f"t{n}") for n in range(100)}
+    run = world.run(world.dag("wide", spec=etl_spec(tasks=tasks, root_children=tuple(tasks))), "r")
+    for task_id in tasks:
+        ended = world.instance(run, task_id, state=TaskInstanceState.FAILED, try_number=1, start_date=NOW, end_date=NOW)
+        world.instance(run, task_id, state=TaskInstanceState.RUNNING, try_number=ended.try_number + 1, start_date=NOW)
+    asked: list[str] = []
+
+    class Counted:
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return getattr(world.store, name)
+
+    services = replace(world.services, store=cast("Store", Counted()))
+    reply = Api(build(services, Authenticator(ALL_ADMINS)))("GET", "/ui/gantt/wide/r")
+    assert len(reply.json["task_instances"]) == 200
+    assert asked.count("list_tries") == 0
+    assert asked.count("tries_of_run") == 1
 
 
 def test_the_gantt_chart(api: Api, world: World, dags: dict[str, Dag]) -> None:

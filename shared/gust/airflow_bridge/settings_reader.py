@@ -1,0 +1,175 @@
+"""Variables and connections for DAG files that ask for them while they are parsed.
+
+The child asks its parent (`ParserComms`), and that asks the execution API (`SettingsReader`), with a token that is good for
+this alone. Environment variables and secrets backends come first, in the child, as Airflow has it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
+from gust.errors import GustError
+from gust.model.connection import CONNECTIONS
+from gust.model.variable import VARIABLES
+from gust.services.ports import Objects
+from gust.services.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
+
+MOST: Final = 20_000
+"""Characters of the names that are remembered of one file. What it asks for beyond them is answered; changes go unseen."""
+
+UNANSWERED: Final = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: Any
+    version: str
+
+
+Find = Callable[[str, str], Answer]
+"""By its name and by its path at the execution API."""
+
+
+class SettingsReader:
+    """The execution API, for one batch of files: each setting is asked for once."""
+
+    def __init__(self, invoke: Invoke, objects: Objects, token: str) -> None:
+        self._client = httpx.Client(
+            base_url=EXECUTION_API,
+            transport=LambdaTransport(invoke, objects),
+            headers={"authorization": f"Bearer {token}"},
+        )
+        self._known: dict[str, Answer] = {}
+
+    def find(self, name: str, path: str) -> Answer:
+        if name in self._known:
+            return self._known[name]
+        try:
+            answer = self._client.get(path)
+            found = Answer(answer.status_code, answer.json(), answer.headers.get(VERSION_HEADER, ABSENT))
+        except (
+            httpx.TransportError,
+            GustError,
+            ValueError,
+        ) as error:  # GustError: it was too large for Lambda's payload
+            return Answer(UNANSWERED, {"detail": str(error)}, ABSENT)
+        if found.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            self._known[name] = found
+        return found
+
+
+def nothing_stored(name: str, _: str) -> Answer:
+    """For where there is no execution API."""
+    return Answer(HTTPStatus.NOT_FOUND, {"detail": f"{name} not found"}, ABSENT)
+
+
+@dataclass(slots=True)
+class AskedByFile:
+    """What one file asks for while it is parsed, and what it is told."""
+
+    find: Find
+    versions: dict[str, str] = field(default_factory=dict)
+    """By name, as in `services.settings_read`."""
+    unanswered: str = ""
+    """Why something could not be read; empty where everything was answered. It may be there or not."""
+    secrets: list[tuple[Any, str | None]] = field(default_factory=list)
+    """What must not be shown, with the name that decides whether it must not."""
+
+    def answer(self, question: Any) -> Any:
+        """`{"status": …, "body": …}` for `ParserComms`."""
+        try:
+            name, path = _place(question)
+        except ValueError:
+            return {"status": HTTPStatus.BAD_REQUEST, "body": None}
+        found = self.find(name, path)
+        if found.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            if sum(map(len, self.versions)) + len(name) <= MOST:
+                self.versions[name] = found.version
+        elif found.status >= HTTPStatus.INTERNAL_SERVER_ERROR or found.status == HTTPStatus.FORBIDDEN:
+            self.unanswered = f"{name} could not be read: {found.body}"
+        if found.status == HTTPStatus.OK:
+            self._note_secrets(question, found.body)
+        return {"status": found.status, "body": found.body}
+
+    def _note_secrets(self, question: Any, body: Any) -> None:
+        """Those that Airflow masks."""
+        match question:
+            case {"variable": str(key)}:
+                self.secrets.append((body["value"], key))
+                with suppress(ValueError, RecursionError):
+                    value = json.loads(body["value"])
+                    self.secrets.append((value, None if isinstance(value, dict) else key))
+            case {"connection": _}:
+                self.secrets.extend((body[field], None) for field in ("password", "extra") if body.get(field))
+
+    def masked(self, text: str) -> str:
+        return compat.masked(text, self.secrets) if self.secrets else text
+
+
+def _place(question: Any) -> tuple[str, str]:
+    """A setting's name, and its path at the execution API. Raises ValueError where it is no question of `ParserComms`."""
+    match question:
+        case {"variable": str(key)}:
+            return name_of(VARIABLES, key), f"variables/{quote(key, safe='')}"
+        case {"connection": str(key)}:
+            return name_of(CONNECTIONS, key), f"connections/{quote(key, safe='')}"
+        case {"keys": str(prefix), "limit": int(limit), "offset": int(offset)}:
+            page = f"limit={limit}&offset={offset}"
+            return name_of_keys(prefix), f"variables/keys?prefix={quote(prefix, safe='')}&{page}"
+    raise ValueError("Not a question")
+
+
+# --- the child --------------------------------------------------------------------------------------------------------
+
+
+class ParserComms:
+    """Stands where Airflow's DAG files expect their way to the supervisor. What is asked goes to `ask`; a DAG file changes
+    nothing while it is parsed, and there is no run of which it could ask."""
+
+    def __init__(self, ask: Callable[[Any], Any]) -> None:
+        self._ask = ask
+
+    def send(self, msg: Any) -> Any:
+        """As Airflow's: an ErrorResponse says what is not there; what may not be asked raises AirflowRuntimeError."""
+        from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+        from airflow.sdk.execution_time import comms
+
+        match msg:
+            case comms.GetVariable():
+                error, where = ErrorType.VARIABLE_NOT_FOUND, {"key": msg.key}
+                answer = self._ask({"variable": msg.key})
+            case comms.GetConnection():
+                error, where = ErrorType.CONNECTION_NOT_FOUND, {"conn_id": msg.conn_id}
+                answer = self._ask({"connection": msg.conn_id})
+            case comms.GetVariableKeys():
+                error, where = ErrorType.API_SERVER_ERROR, {"prefix": msg.prefix}
+                answer = self._ask({"keys": msg.prefix or "", "limit": msg.limit, "offset": msg.offset})
+            case comms.MaskSecret():
+                return None
+            case _:
+                detail = {"message": f"A DAG file can not ask for this while it is parsed: {type(msg).__name__}"}
+                raise AirflowRuntimeError(comms.ErrorResponse(error=ErrorType.PERMISSION_DENIED, detail=detail))
+        if answer["status"] != HTTPStatus.OK:
+            if answer["status"] != HTTPStatus.NOT_FOUND:
+                error = ErrorType.API_SERVER_ERROR
+            return comms.ErrorResponse(error=error, detail={**where, "status_code": answer["status"]})
+        match msg:
+            case comms.GetVariable():
+                return comms.VariableResult(**answer["body"])
+            case comms.GetConnection():
+                return comms.ConnectionResult(**answer["body"])
+        return comms.VariableKeysResult(**answer["body"])
+
+    async def asend(self, msg: Any) -> Any:
+        return self.send(msg)

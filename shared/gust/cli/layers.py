@@ -1,0 +1,83 @@
+"""What `sam build` does not know of our layers.
+
+SAM's cache takes a layer for unchanged when its ContentUri is. Ours is a folder with a Makefile, and what the layer is made
+of lies elsewhere: a second deployment would ship the layer of the first. So a digest of all that goes into a layer is
+written beside its Makefile before each build. And SAM does not add up what one function gets: Lambda does, and refuses it at
+the end of the deployment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+LARGEST: Final = 262_144_000
+"""Bytes that Lambda takes for a function and its layers, unpacked."""
+
+DIGEST: Final = ".inputs"
+
+MADE_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "runtime": ("layers/build.sh", "requirements/layer-runtime.txt", "pyproject.toml", "shared/gust"),
+    "airflow": (
+        "layers/build.sh",
+        "requirements/layer-airflow.txt",
+        "requirements/layer-runtime.txt",
+        "layers/airflow",
+    ),
+    "web": ("layers/build.sh", "requirements/layer-airflow.txt", "requirements/layer-runtime.txt", "layers/web"),
+}
+"""By layer: what `layers/build.sh` reads."""
+
+_NOT_SHIPPED: Final = frozenset({"__pycache__", DIGEST})
+
+
+def note_inputs(root: Path) -> None:
+    """Writes each layer's digest where SAM's cache looks, if it has changed."""
+    for layer, parts in MADE_OF.items():
+        digest = _digest(root, parts)
+        file = root / "layers" / layer / DIGEST
+        if not file.exists() or file.read_text() != digest:
+            file.write_text(digest)
+
+
+def _digest(root: Path, parts: tuple[str, ...]) -> str:
+    found = hashlib.sha256(os.environ.get("LAYER_PLATFORM", "").encode())
+    for part in parts:
+        for file in _files(root / part):
+            found.update(f"{file.relative_to(root)}\0{file.stat().st_mode:o}\0".encode())
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """In a stable order."""
+    if path.is_file():
+        yield path
+        return
+    for each in sorted(path.iterdir()):
+        if each.name not in _NOT_SHIPPED:
+            yield from _files(each)
+
+
+def too_large(template: Mapping[str, Any], built: Path) -> list[str]:
+    """One line for each function that Lambda would refuse. `template` is the source template, `built` the folder in which
+    `sam build` has put every function and layer under its logical id."""
+    shared = template["Globals"]["Function"].get("Layers", [])
+    refused = []
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        layers = [layer["Ref"] for layer in (*shared, *resource["Properties"].get("Layers", ()))]
+        sizes = {part: size_of(built / part) for part in (name, *layers)}
+        if (total := sum(sizes.values())) > LARGEST:
+            parts = ", ".join(f"{part} {size / 2**20:.1f}" for part, size in sizes.items())
+            refused.append(f"{name}: {total / 2**20:.1f} MiB unpacked, Lambda takes {LARGEST / 2**20:.0f} ({parts})")
+    return refused
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files; 0 where there is no such folder."""
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())

@@ -1,0 +1,192 @@
+"""Log streams in files: what tasks print stays out of the emulator's memory and out of its checkpoints.
+
+MiniStack keeps each line of a log twice in memory. Here a stream's events are a file of JSON lines, in the order in which
+they came; in memory is where each begins, how long it is and its time, twenty bytes a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, overload
+
+_BLOCK: Final = 64
+"""Lines that are read at once where one is asked for: the next ones will be."""
+
+Event = dict[str, Any]
+"""`timestamp` and `ingestionTime` in milliseconds since 1970, `message`, `eventId`."""
+
+
+class FileEvents(Sequence[Event]):
+    """The events of one stream by time; equal times in the order in which they came. The file is read when it is first
+    looked into."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = threading.Lock()
+        self._times = array("q")
+        self._offsets = array("Q")
+        self._lengths = array("L")
+        self._end = 0
+        self._is_loaded = False
+        self._block: tuple[int, list[Event]] = (0, [])
+        """The place of the first, and the lines."""
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._load()
+            return len(self._times)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        with self._lock:
+            self._load()
+            wanted = range(len(self._times))[index]
+            if not isinstance(wanted, int):
+                return list(self._read(wanted))
+            first, block = self._block
+            if not first <= wanted < first + len(block):
+                first, block = wanted, list(self._read(range(wanted, min(wanted + _BLOCK, len(self._times)))))
+                self._block = (first, block)
+            return block[wanted - first]
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Raises OSError, and has none of them then."""
+        lines = [(int(event["timestamp"]), json.dumps(event).encode() + b"\n") for event in events]
+        with self._lock:
+            self._load()
+            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                _write(descriptor, b"".join(line for _, line in lines), self._end)
+            finally:
+                os.close(descriptor)
+            for at, line in lines:
+                self._note(at, len(line))
+
+    def _load(self) -> None:
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        if self.file.exists():
+            with self.file.open("rb") as lines:
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        return  # the emulator was killed while it wrote
+                    self._note(int(json.loads(line)["timestamp"]), len(line))
+
+    def _note(self, at: int, length: int) -> None:
+        place = len(self._times)
+        if self._times and self._times[-1] > at:
+            place = bisect_right(self._times, at)
+            self._block = (0, [])
+        self._times.insert(place, at)
+        self._offsets.insert(place, self._end)
+        self._lengths.insert(place, length)
+        self._end += length
+
+    def _read(self, places: Iterable[int]) -> Iterator[Event]:
+        descriptor = os.open(self.file, os.O_RDONLY)
+        try:
+            for place in places:
+                yield json.loads(os.pread(descriptor, self._lengths[place], self._offsets[place]))
+        finally:
+            os.close(descriptor)
+
+
+def _write(descriptor: int, content: bytes, at: int) -> None:
+    while content:
+        written = os.pwrite(descriptor, content, at)
+        content, at = content[written:], at + written
+
+
+class LogFiles:
+    """The files of all streams, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def of(self, group: str, stream: str) -> FileEvents:
+        name = hashlib.sha256(f"{group}\0{stream}".encode()).hexdigest()[:32]
+        return FileEvents(self._folder / f"{name}.jsonl")
+
+    def adopt(self, groups: Mapping[str, Any]) -> None:
+        """Put files in the place of what a checkpoint holds of streams: nothing, or, an older one, their events."""
+        for group, about in groups.items():
+            for name, stream in about.get("streams", {}).items():
+                events = self.of(group, name)
+                if stream["events"] and not events:
+                    events.extend(stream["events"])
+                stream["events"] = events
+
+    def adopt_all(self) -> None:
+        """`adopt` what MiniStack has read from a checkpoint. What it kept of lines a second time goes."""
+        from ministack.services import cloudwatch_logs as logs
+
+        logs._log_records._data.clear()
+        self.adopt({key[-1]: about for key, about in logs._log_groups._data.items()})
+
+    def put(self, group: str, name: str, stream: dict[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Event]:
+        """Store lines of a stream, and what is told of it. Raises OSError."""
+        now = int(time.time() * 1000)
+        stored = [
+            {
+                "timestamp": event.get("timestamp", now),
+                "message": event.get("message", ""),
+                "ingestionTime": now,
+                "eventId": str(uuid.uuid4()),
+            }
+            for event in events
+        ]
+        if not isinstance(stream["events"], FileEvents):
+            stream["events"] = self.of(group, name)
+        stream["events"].extend(sorted(stored, key=lambda event: int(event["timestamp"])))
+        times = [event["timestamp"] for event in stored]
+        if times:
+            times += [
+                each for each in (stream["firstEventTimestamp"], stream["lastEventTimestamp"]) if each is not None
+            ]
+            stream["firstEventTimestamp"], stream["lastEventTimestamp"] = min(times), max(times)
+            stream["lastIngestionTime"] = now
+        return stored
+
+
+def saved(value: Any) -> Any:
+    """For `json.dumps(default=…)`: a checkpoint holds no lines, they have their files. Raises TypeError for anything
+    else."""
+    if isinstance(value, FileEvents):
+        return []
+    raise TypeError(type(value).__name__)
+
+
+def keep_logs_in_files(folder: Path) -> LogFiles:
+    """Have MiniStack's CloudWatch Logs keep its streams in `folder`, for as long as the process lives."""
+    from ministack.services import cloudwatch_logs as logs
+
+    files = LogFiles(folder)
+    put = logs._put_log_events
+
+    def put_log_events(data: dict[str, Any]) -> Any:
+        group, name = data.get("logGroupName", ""), data.get("logStreamName", "")
+        stream = logs._log_groups[group]["streams"].get(name) if group in logs._log_groups else None
+        if stream is None:
+            return put(data)  # refuses it
+        stored = files.put(group, name, stream, data.get("logEvents", []))
+        stream["uploadSequenceToken"] = token = str(int(stream["uploadSequenceToken"]) + 1)
+        logs._fanout_to_subscription_filters(group, name, data.get("logEvents", []))
+        logs._fanout_to_live_tail_sessions(group, name, stored)
+        return logs.json_response({"nextSequenceToken": token})
+
+    logs._put_log_events = put_log_events
+    return files

@@ -1,0 +1,190 @@
+"""Tells the terminal how far the parsing of the folder is: files parsed, and errors by file and line.
+
+The steps of a deployment leave documents in the bucket (`gust.services.deployment_keys`): a plan, and for each batch the
+outcomes so far. The bucket is only read while something is expected; an idle stack stays idle.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from gust.errors import NotFound
+from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.services.deployment_keys import progress_key
+from gust.services.ports import DagStore, Objects
+
+PARSES: Final = "parses/"
+
+QUIET_FOR: Final = 20.0
+"""Seconds after which nothing is expected any longer where no deployment has begun."""
+
+TELL_EVERY: Final = 5.0
+"""Seconds between two lines on how far parsing is."""
+
+_PLACE: Final = re.compile(r'^\s*File "(?P<file>[^"</][^"]*)", line (?P<line>\d+)', re.MULTILINE)
+"""A line of a traceback that names a file of the folder: those have relative paths."""
+
+
+class ParseProgress:
+    """Call `expect` when files were uploaded, and `look` about once a second. Deployments that were over before the first
+    `look` are not told."""
+
+    def __init__(
+        self,
+        store: DagStore,
+        objects: Objects,
+        told: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._told = told
+        self._clock = clock
+        self._open: dict[str, _Told] = {}
+        self._over = self._plans(objects.list(PARSES))
+        self._expected_since: float | None = None
+
+    @property
+    def is_expecting(self) -> bool:
+        return self._expected_since is not None
+
+    def expect(self) -> None:
+        """A deployment is about to begin, or goes on."""
+        self._expected_since = self._clock()
+        if turn := self._store.deployment_turn():
+            self._over = {key for key in self._over if not key.startswith(f"{PARSES}{turn.holder}/")}
+
+    def look(self) -> None:
+        """Tell what is new. Does nothing where nothing is expected."""
+        if self._expected_since is None:
+            return
+        turn = self._store.deployment_turn()  # read first: what it has done by now is listed
+        listed = self._objects.list(PARSES)
+        for key in sorted(self._plans(listed) - self._over - self._open.keys()):
+            with suppress(NotFound):
+                plan = Plan.model_validate_json(self._objects.get(key))
+                self._open[key] = _Told(plan, key, self._clock())
+        latest = {deployment_of(key): key for key in sorted(self._open, key=lambda key: self._open[key].made_at)}
+        for key, parsing in list(self._open.items()):
+            parsing.read(self._objects, listed)
+            parsing.is_round_over = latest[deployment_of(key)] != key
+            self._tell(parsing)
+            # A deployment that lost its turn to another, because it was silent for long, goes on parsing.
+            if parsing.is_whole or parsing.is_round_over or turn is None or not turn.holder:
+                self._over.add(key)
+                del self._open[key]
+                self._expected_since = self._clock()
+        is_idle = (turn is None or not turn.holder) and not self._open
+        if is_idle and self._clock() - self._expected_since > QUIET_FOR:
+            self._expected_since = None
+
+    def _tell(self, parsing: _Told) -> None:
+        now = self._clock()
+        for line in parsing.news_of_errors():
+            self._told(line)
+            parsing.told_at = now
+        if parsing.is_whole:
+            if parsing.files:
+                self._told(parsing.summary(now))
+        elif parsing.is_round_over:
+            self._told(f"{parsing.so_far()}; the rest follows")
+        elif now - parsing.told_at >= TELL_EVERY:
+            self._told(parsing.so_far())
+            parsing.told_at = now
+
+    @staticmethod
+    def _plans(keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if key.endswith("/plan.json")}
+
+
+def gather_progress(objects: Objects, deployment: str) -> None:
+    """Give a deployment the outcomes that others have for the same plans, and itself. Nothing parses meanwhile: which
+    file a parser was at is forgotten, and what ran out of time gets another try."""
+    found: dict[tuple[str, str], dict[str, FileOutcome]] = {}
+    for key in objects.list(PARSES):
+        _, _, plan, document = key.split("/")
+        if document != "plan.json":
+            outcomes = Progress.model_validate_json(objects.get(key)).outcomes
+            done = {each.relative_path: each for each in outcomes if not each.is_worth_another_try}
+            found.setdefault((plan, document), {}).update(done)
+    for (plan, document), done in found.items():
+        progress = Progress(outcomes=tuple(done.values()))
+        body = progress.model_dump_json().encode()
+        objects.put(f"{PARSES}{deployment}/{plan}/{document}", body, content_type="application/json")
+
+
+class _Told:
+    """One plan, and what of it was told."""
+
+    def __init__(self, plan: Plan, key: str, now: float) -> None:
+        self.files = [path for batch in plan.batches for path in batch]
+        self.made_at = plan.made_at.timestamp() if plan.made_at else now
+        self.told_at = now
+        self._began = now
+        self._batches = [progress_key(key, number) for number in range(len(plan.batches))]
+        self._tags: dict[str, str] = {}
+        self._progress: dict[str, Progress] = {}
+        self._errors_told: set[str] = set()
+        self.is_round_over = False
+        """The deployment has gone on to another plan, for what is left of this one."""
+
+    def read(self, objects: Objects, listed: dict[str, str]) -> None:
+        for key in self._batches:
+            if (tag := listed.get(key)) and self._tags.get(key) != tag:
+                self._progress[key] = Progress.model_validate_json(objects.get(key))
+                self._tags[key] = tag
+
+    @property
+    def outcomes(self) -> list[FileOutcome]:
+        return [outcome for progress in self._progress.values() for outcome in progress.outcomes]
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.outcomes) >= len(self.files)
+
+    def news_of_errors(self) -> list[str]:
+        errors = {file: trace for outcome in self.outcomes for file, trace in outcome.import_errors.items()}
+        fresh = sorted(errors.keys() - self._errors_told)
+        self._errors_told |= errors.keys()
+        return [f"import error: {in_a_line(file, errors[file])}" for file in fresh]
+
+    def so_far(self) -> str:
+        at = [progress.parsing for progress in self._progress.values() if progress.parsing]
+        return f"parsed {len(self.outcomes)} of {_number(len(self.files), 'file')}" + (
+            f"; at {', '.join(at[:3])}" if at else ""
+        )
+
+    def summary(self, now: float) -> str:
+        dags = sum(len(outcome.dags) for outcome in self.outcomes)
+        what = self.files[0] if len(self.files) == 1 else _number(len(self.files), "file")
+        seconds = now - self._began
+        errors = _number(len(self._errors_told), "import error")
+        return (
+            f"parsed {what}"
+            + (f" in {seconds:.0f} s" if seconds >= 1 else "")
+            + f": {_number(dags, 'DAG')}"
+            + (f", {errors}" if self._errors_told else "")
+        )
+
+
+def deployment_of(key: str) -> str:
+    return key.split("/")[1]
+
+
+def in_a_line(file: str, trace: str) -> str:
+    """`etl.py:12: NameError: name 'x' is not defined`: the last place that a trace names in the folder, its last line."""
+    places: list[Any] = list(_PLACE.finditer(trace))
+    place = f"{places[-1]['file']}:{places[-1]['line']}" if places else file
+    lines = [line.strip() for line in trace.strip().splitlines() if line.strip()]
+    said = lines[-1] if lines else "no reason was given"
+    shown = f"{place}: {said}" if place.startswith(file) else f"{file} ({place}): {said}"
+    return shown if len(shown) <= 500 else f"{shown[:500]} …"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,290 @@
+"""Whether anything can follow from a success, without a look at the whole run. Mostly nothing does.
+
+In a wide run most successes decide nothing: what is downstream waits for others too, and the run is not over. A full look
+(`decide`) reads all of the run to find that out. A quick look reads the run's item and one *blocker*: an instance that is
+unfinished, and without whose end nothing can be decided about what is downstream. The blocker's end is a change of its own,
+which causes a look that sees this success too. Which instance is a blocker is remembered from the last full look of this
+process, and read again before anything is concluded from it: memory is a hint, so lost or old memory costs a full look and
+can decide nothing wrong.
+
+A run that keeps instances back for its own limit (`max_active_tasks`) gives the place that a success frees to the next of
+them. Who is under way and who is next is remembered too. It holds as long as the run's item says that nobody else was let
+go (`admitted`), and the next one is let go by the same conditional write as in a full look.
+
+docs/adr/0029 argues why no success is overlooked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.pool import THE_RUN
+from gust.model.state import FINISHED, DagRunState, TriggerRule
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import slots
+from gust.scheduling.decision import Decision, SendTask
+from gust.scheduling.past import is_needed
+from gust.scheduling.run_view import InstanceId, RunView
+from gust.scheduling.slots import Admission
+from gust.scheduling.trigger_rule import Verdict
+from gust.scheduling.upstream import Upstream
+
+PATIENT: Final = frozenset(
+    {
+        TriggerRule.ALL_SUCCESS,
+        TriggerRule.ALL_DONE,
+        TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+        TriggerRule.ALL_DONE_SETUP_SUCCESS,
+        TriggerRule.NONE_FAILED,
+        TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        TriggerRule.NONE_SKIPPED,
+        TriggerRule.ONE_FAILED,
+    }
+)
+"""Rules whose verdict one more success does not change while another upstream instance is unfinished."""
+
+SUCCEEDED: Final = "succeed"
+"""The only edge that a quick look is for. A failure, a skip or a deferral may have other consequences."""
+
+
+Pick = Callable[[int], int]
+"""Any number below the one given, by chance."""
+
+
+class Change(NamedTuple):
+    """One record of the table's stream: an instance has moved by an edge."""
+
+    task_id: str
+    map_index: int
+    edge: str
+    dispatch_count: int
+
+
+class Downstream(NamedTuple):
+    """What waits: a task, or the end of the run (`None`)."""
+
+    task_id: str | None
+
+
+THE_END: Final = Downstream(None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Remembered:
+    """What one process knows of a run since its last full look at it, kept up by its quick looks. One look at a time uses
+    it."""
+
+    spec: DagSpec
+    run: DagRun
+    """As it was read or written last."""
+    max_active_tasks: int
+    unfinished: dict[str, dict[int, int]]
+    """Task → map index → `dispatch_count` of each instance that has a state and has not finished. Each of them ends by a
+    change that comes out of the stream, or in a look that is followed by another one."""
+    in_flight: dict[InstanceId, int]
+    """With its `dispatch_count`, every instance that takes a place in the run, and maybe some that do not any more."""
+    candidates: deque[InstanceId]
+    """Those that only the run keeps back, the next one first."""
+    on_the_way: frozenset[Admission] = frozenset()
+    """Let go by the last write, and perhaps not queued."""
+    may_admit: bool = True
+    """False where others than the run's own limit keep instances back: only a full look can tell who is next."""
+    blockers: dict[Downstream, InstanceId] = field(default_factory=dict)
+
+    # --- what happened --------------------------------------------------------------------------------------------
+
+    def ended(self, instance: InstanceId, dispatch_count: int | None = None) -> None:
+        """Forgets an instance that has finished. `dispatch_count`: which one has; another one's end says nothing."""
+        task_id, map_index = instance
+        of_task = self.unfinished.get(task_id, {})
+        if dispatch_count is not None and of_task.get(map_index, dispatch_count) != dispatch_count:
+            return
+        of_task.pop(map_index, None)
+        self.in_flight.pop(instance, None)
+
+    def let_go(self, admitted: Iterable[TaskInstance], run: DagRun) -> None:
+        """They were let go by the write that made the run what it is now."""
+        self.run = run
+        self.on_the_way = frozenset(slots.admission(instance) for instance in admitted)
+        for instance in admitted:
+            self.in_flight[instance.task_id, instance.map_index] = instance.dispatch_count
+            self.candidates.popleft()
+
+    # --- what is asked --------------------------------------------------------------------------------------------
+
+    def holds_for(self, run: DagRun, now: datetime) -> bool:
+        """Whether what is remembered is of the run as it is stored now. A timer that is due needs a full look."""
+        seen = self.run
+        return (
+            run.state is DagRunState.RUNNING
+            and not run.is_held(now)
+            and run.edit is None
+            and (run.due_at is None or run.due_at > now)
+            and (run.spec_key, run.clear_number, run.held_by) == (seen.spec_key, seen.clear_number, seen.held_by)
+            and (run.keeps_back, run.admitted) == (seen.keeps_back, seen.admitted)
+        )
+
+    def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
+        """Who could be decided about now, and must be blocked by an instance that is unfinished. `None`: a full look must
+        tell."""
+        found = {THE_END}
+        for change in changes:
+            task = self.spec.tasks.get(change.task_id)
+            if task is None or change.edge != SUCCEEDED or task.can_skip_downstream:
+                return None
+            for task_id in task.downstream_task_ids:
+                rule = self.spec.tasks[task_id].trigger_rule
+                if rule is TriggerRule.ALWAYS:
+                    continue  # It has not waited for this one.
+                if rule not in PATIENT:
+                    return None
+                found.add(Downstream(task_id))
+        return found
+
+    def blocker(self, of: Downstream, *, pick: Pick) -> InstanceId | None:
+        """An instance that is believed unfinished and must end before anything is decided; always the same one as long as it
+        is unfinished. `None`: none is known."""
+        known = self.blockers.get(of)
+        if known is not None and known[1] in self.unfinished.get(known[0], ()):
+            return known
+        chosen = self._choose(of, pick)
+        if chosen is not None:
+            self.blockers[of] = chosen
+        return chosen
+
+    def _choose(self, of: Downstream, pick: Pick) -> InstanceId | None:
+        """One that is likely to end late: the last of those that wait for the run. Else any, by chance: so the one chosen
+        ends before the others, and another one has to be chosen, a few times in a run and not with every end."""
+        task_ids = self.unfinished.keys() if of.task_id is None else self.spec.tasks[of.task_id].upstream_task_ids
+        if self.candidates and (last := self.candidates[-1])[0] in task_ids:
+            return last
+        # Empty for most tasks, so that the many of one task count as one here and are chosen among below.
+        tasks = [task_id for task_id in task_ids if self.unfinished.get(task_id)]
+        if not tasks:
+            return None
+        task_id = tasks[pick(len(tasks))]
+        indexes = list(self.unfinished[task_id])
+        return task_id, indexes[pick(len(indexes))]
+
+    def next_up(self, max_active_tasks: int) -> list[InstanceId] | None:
+        """Those that the run has places for now, in order. `None`: a full look must tell."""
+        if not self.may_admit or not self.candidates or max_active_tasks != self.max_active_tasks:
+            return None
+        free = max_active_tasks - len(self.in_flight)
+        return [self.candidates[number] for number in range(max(0, min(free, len(self.candidates))))]
+
+
+def remember(
+    spec: DagSpec,
+    seen: DagRun,
+    instances: Mapping[InstanceId, TaskInstance],
+    decision: Decision,
+    *,
+    pools: slots.Pools,
+    max_active_tasks: int,
+    now: datetime,
+) -> Remembered | None:
+    """What a full look that was carried out leaves for quick looks. `seen` and `instances` are what it was decided on.
+    `None` where a success can have consequences that a quick look does not know."""
+    run = decision.run or seen
+    begins_to_keep_back = run.keeps_back and not seen.keeps_back
+    if run.is_finished or begins_to_keep_back or not is_simple(spec):
+        return None
+    if run.logical_date is not None and run.logical_date > now:
+        return None
+    after = _after(instances, decision)
+    if any(instance.state is S.REMOVED for instance in after.values()):
+        return None
+    if not _is_regular(spec, run, after, now):
+        return None
+    sent = {(e.instance.task_id, e.instance.map_index) for e in decision.effects if isinstance(e, SendTask)}
+    return _remembered(spec, run, after, sent=sent, pools=pools, max_active_tasks=max_active_tasks)
+
+
+def is_simple(spec: DagSpec) -> bool:
+    """Whether tasks look at those directly upstream alone, with all of their instances, and at no other run."""
+    return not is_needed(spec) and not any(
+        task.is_setup or task.is_teardown or task.mapped_groups for task in spec.tasks.values()
+    )
+
+
+def _after(instances: Mapping[InstanceId, TaskInstance], decision: Decision) -> dict[InstanceId, TaskInstance]:
+    after = dict(instances)
+    for moved in (*decision.transitions, *decision.stopped, *decision.waiting):
+        after[moved.after.task_id, moved.after.map_index] = moved.after
+    return after
+
+
+def _is_regular(spec: DagSpec, run: DagRun, after: Mapping[InstanceId, TaskInstance], now: datetime) -> bool:
+    """Whether all that was let go still has what it was let go by. A person's clear, a late branch or another version of the
+    DAG can take that away, and then the run may be stuck although instances run."""
+    may_be_overtaken = (
+        run.held_by is not None
+        or run.clear_number > 0
+        or spec.disable_bundle_versioning
+        or any(task.can_skip_downstream for task in spec.tasks.values())
+    )
+    if not may_be_overtaken:
+        return True
+    upstream = Upstream(RunView(spec, run, after, now))
+    judged: dict[str, bool] = {}
+    for instance in after.values():
+        task = spec.tasks.get(instance.task_id)
+        if task is None:
+            return False
+        if instance.state is None or instance.state in FINISHED:
+            continue
+        if task.task_id not in judged:
+            judged[task.task_id] = upstream.evaluate(task, instance).verdict is Verdict.RUN
+        if not judged[task.task_id]:
+            return False
+    return True
+
+
+def _remembered(
+    spec: DagSpec,
+    run: DagRun,
+    after: Mapping[InstanceId, TaskInstance],
+    *,
+    sent: Collection[InstanceId],
+    pools: slots.Pools,
+    max_active_tasks: int,
+) -> Remembered:
+    admitted = slots.admissions(run)
+    unfinished: dict[str, dict[int, int]] = {}
+    in_flight: dict[InstanceId, int] = {}
+    waiting: list[tuple[TaskSpec, TaskInstance]] = []
+    may_admit = run.bundle_version is not None
+    for key, instance in after.items():
+        if instance.state is None or instance.state in FINISHED:
+            continue
+        unfinished.setdefault(key[0], {})[key[1]] = instance.dispatch_count
+        if key in sent or instance.state in slots.HAS_A_WORKER or slots.is_on_its_way(instance, admitted):
+            in_flight[key] = instance.dispatch_count
+        elif instance.state is S.SCHEDULED and instance.waits_for == THE_RUN:
+            waiting.append((spec.tasks[key[0]], instance))
+        elif instance.state is S.SCHEDULED:
+            may_admit = False  # It stands in line, and may have been promised a place.
+    if any(task.max_active_tis_per_dagrun is not None for task in spec.tasks.values()):
+        may_admit = False
+    if any(slots.claims(spec.dag_id, task, pools) for task in {task.task_id: task for task, _ in waiting}.values()):
+        may_admit = False
+    places = {task_id: place for place, task_id in enumerate(spec.tasks)}
+    waiting.sort(key=lambda pair: (slots.order_in_run(*pair), places[pair[0].task_id]))
+    return Remembered(
+        spec=spec,
+        run=run,
+        max_active_tasks=max_active_tasks,
+        unfinished=unfinished,
+        in_flight=in_flight,
+        candidates=deque((instance.task_id, instance.map_index) for _, instance in waiting),
+        on_the_way=admitted,
+        may_admit=may_admit,
+    )

@@ -1,0 +1,161 @@
+"""How many processes a function gets, against a stand-in for MiniStack's workers."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gust.local.function_pool import FunctionPool, default_workers
+from gust.local.stack import waiting_line
+
+GB = 10**9
+
+
+@dataclass
+class Fake:
+    in_use: bool = True
+
+
+@dataclass
+class Emulator:
+    """Starts a process wherever none is free."""
+
+    most: int = 4
+    at_once: int = 2
+    patience: float = 0.05
+    shed_after: float = 60.0
+    name: str = "gust-worker"
+    processes: list[Fake] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.pool = FunctionPool(
+            self.acquire,
+            lambda name: self.processes,
+            {self.name: self.most},
+            at_once=self.at_once,
+            patience=self.patience,
+            shed_after=self.shed_after,
+        )
+
+    def acquire(self, name: str) -> tuple[Fake, str]:
+        with self.lock:
+            for each in self.processes:
+                if not each.in_use:
+                    each.in_use = True
+                    return each, "reused"
+            self.processes.append(Fake())
+            return self.processes[-1], "spawn"
+
+    def invoke(self, *, start: float = 0.0, work: float = 0.0, company: threading.Barrier | None = None) -> None:
+        process, how = self.pool.acquire(self.name)
+        if process is None:
+            raise TimeoutError
+        if how == "spawn":
+            time.sleep(start)
+            self.pool.started(process)
+        time.sleep(work)
+        if company:
+            company.wait(30)
+        process.in_use = False
+        self.pool.released()
+
+    def invoke_many(self, number: int, **how: Any) -> None:
+        with ThreadPoolExecutor(number) as threads:
+            list(threads.map(lambda _: self.invoke(**how), range(number)))
+
+
+def test_the_first_invocation_starts_a_process_and_the_next_takes_it() -> None:
+    emulator = Emulator()
+    emulator.invoke()
+    emulator.invoke()
+    assert len(emulator.processes) == 1
+
+
+def test_fifty_at_once_are_no_more_processes_than_the_limit() -> None:
+    emulator = Emulator(most=4)
+    emulator.invoke_many(50, work=0.05)
+    assert 1 < len(emulator.processes) <= 4
+
+
+def test_short_calls_share_what_is_there() -> None:
+    """None waits a second, so that none starts another."""
+    emulator = Emulator(most=40, patience=30)
+    emulator.invoke()
+    emulator.invoke_many(40, work=0.001)
+    assert len(emulator.processes) == 1
+
+
+def test_long_calls_get_a_process_each() -> None:
+    emulator = Emulator(most=8)
+    emulator.invoke_many(8, company=threading.Barrier(8))
+    assert len(emulator.processes) == 8
+
+
+def test_no_more_start_at_once_than_there_are_processors() -> None:
+    emulator = Emulator(most=8, at_once=2)
+    starting, most = 0, 0
+    counted = threading.Lock()
+    acquire = emulator.acquire
+
+    def counting(name: str) -> tuple[Fake, str]:
+        nonlocal starting, most
+        process, how = acquire(name)
+        with counted:
+            starting += how == "spawn"
+            most = max(most, starting)
+        return process, how
+
+    def begun(process: Fake) -> None:
+        nonlocal starting
+        with counted:
+            starting -= 1
+        started(process)
+
+    emulator.pool._acquire = counting
+    started, emulator.pool.started = emulator.pool.started, begun  # type: ignore[method-assign]
+    emulator.invoke_many(8, start=0.02, company=threading.Barrier(8))
+    assert most == 2
+
+
+def test_a_process_that_fails_to_start_does_not_hold_its_place() -> None:
+    emulator = Emulator(at_once=1)
+    process, _ = emulator.pool.acquire(emulator.name)
+    emulator.pool.started(process)
+    emulator.processes.clear()
+    emulator.invoke()
+    assert len(emulator.processes) == 1
+
+
+def test_the_api_says_that_it_is_too_busy_before_the_gateway_gives_up() -> None:
+    emulator = Emulator(most=1, name="gust-api", shed_after=0.05)
+    emulator.pool.acquire("gust-api")
+    assert emulator.pool.acquire("gust-api") == (None, "func_cap")
+
+
+def test_other_peoples_functions_are_not_limited() -> None:
+    emulator = Emulator(most=1)
+    for _ in range(5):
+        emulator.pool.acquire("calls_itself")
+    assert len(emulator.processes) == 5
+
+
+@pytest.mark.parametrize(
+    ("memory", "processors", "workers"), [(2 * GB, 1, 4), (8 * GB, 2, 10), (16 * GB, 12, 24), (64 * GB, 8, 32)]
+)
+def test_workers_by_memory(memory: int, processors: int, workers: int) -> None:
+    assert default_workers(memory, processors) == workers
+
+
+def test_the_terminal_says_why_tasks_wait() -> None:
+    assert waiting_line(number=3, seconds=2, busy=4, workers=4) is None
+    assert waiting_line(number=0, seconds=0, busy=4, workers=4) is None
+    assert waiting_line(number=3, seconds=12.4, busy=4, workers=4) == (
+        "3 tasks wait for a worker since 12 s: all 4 run other tasks; `--workers N` lets more run at once."
+    )
+    assert waiting_line(number=1, seconds=12.4, busy=1, workers=4) == (
+        "1 task waits for a worker since 12 s: more workers are starting."
+    )

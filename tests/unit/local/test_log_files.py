@@ -1,0 +1,104 @@
+"""Log streams in files, in the place of MiniStack's lists."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ministack.services import cloudwatch_logs
+
+from gust.local.log_files import FileEvents, LogFiles, keep_logs_in_files, saved
+
+
+def event(at: int, message: str = "") -> dict[str, Any]:
+    return {"timestamp": at, "message": message or str(at), "ingestionTime": at, "eventId": str(at)}
+
+
+def times(events: FileEvents) -> list[int]:
+    return [each["timestamp"] for each in events[:]]
+
+
+def test_it_is_a_sequence_by_time(tmp_path: Path) -> None:
+    events = FileEvents(tmp_path / "a.jsonl")
+    events.extend([event(1), event(5), event(5, "second")])
+    assert events[0]["message"] == "1"
+    events.extend([event(3), event(7)])
+    assert times(events) == [1, 3, 5, 5, 7]
+    assert [each["message"] for each in events[2:4]] == ["5", "second"]
+    assert events[1]["message"] == "3"
+    assert events[-1]["timestamp"] == 7
+    with pytest.raises(IndexError):
+        events[5]
+
+
+def test_another_process_reads_what_was_written(tmp_path: Path) -> None:
+    FileEvents(tmp_path / "a.jsonl").extend([event(5), event(1)])
+    assert times(FileEvents(tmp_path / "a.jsonl")) == [1, 5]
+
+
+def test_a_line_that_was_cut_off_is_written_over(tmp_path: Path) -> None:
+    FileEvents(tmp_path / "a.jsonl").extend([event(1)])
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write('{"timestamp": 2, "mess')
+    events = FileEvents(tmp_path / "a.jsonl")
+    events.extend([event(3, "a line that is longer than what was cut off")])
+    assert times(events) == [1, 3]
+    assert times(FileEvents(tmp_path / "a.jsonl")) == [1, 3]
+
+
+def test_a_checkpoint_holds_no_lines_and_an_older_ones_are_taken_over(tmp_path: Path) -> None:
+    files = LogFiles(tmp_path)
+    stream: dict[str, Any] = {"events": [event(1), event(2)]}
+    files.adopt({"tasks": {"streams": {"worker-1": stream}}})
+    assert times(stream["events"]) == [1, 2]
+    assert json.dumps(stream, default=saved) == '{"events": []}'
+
+    restored: dict[str, Any] = {"events": []}
+    files.adopt({"tasks": {"streams": {"worker-1": restored}}})
+    assert times(restored["events"]) == [1, 2]
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[Any]:
+    """MiniStack's service, with its lines in files."""
+    put = cloudwatch_logs._put_log_events
+    keep_logs_in_files(tmp_path)
+    yield ask
+    cloudwatch_logs._put_log_events = put
+    cloudwatch_logs._log_groups._data.clear()
+
+
+def ask(action: str, **body: Any) -> dict[str, Any]:
+    headers = {"x-amz-target": f"Logs_20140328.{action}"}
+    body = {"logGroupName": "tasks", **body}
+    status, _, answer = asyncio.run(cloudwatch_logs.handle_request("POST", "/", headers, json.dumps(body).encode(), {}))
+    return {"status": status, **json.loads(answer)}
+
+
+def test_clients_see_no_difference(logs: Any) -> None:
+    logs("CreateLogGroup")
+    logs("CreateLogStream", logStreamName="w")
+    assert logs("PutLogEvents", logStreamName="x", logEvents=[])["__type"] == "ResourceNotFoundException"
+    for start in range(0, 1000, 100):
+        lines = [{"timestamp": at, "message": f"line {at}"} for at in range(start, start + 100)]
+        assert logs("PutLogEvents", logStreamName="w", logEvents=lines)["status"] == 200
+
+    page = logs("GetLogEvents", logStreamName="w", startFromHead=True, limit=300, startTime=50)
+    assert [each["message"] for each in page["events"]] == [f"line {at}" for at in range(50, 350)]
+    page = logs("GetLogEvents", logStreamName="w", limit=900, startTime=50, nextToken=page["nextForwardToken"])
+    assert len(page["events"]) == 650
+    found = logs("FilterLogEvents", filterPattern="line", startTime=990)
+    assert [each["message"] for each in found["events"]] == [f"line {at}" for at in range(990, 1000)]
+    (stream,) = logs("DescribeLogStreams")["logStreams"]
+    assert (stream["firstEventTimestamp"], stream["lastEventTimestamp"]) == (0, 999)
+    assert stream["storedBytes"] == sum(len(f"line {at}") for at in range(1000))
+
+
+def test_lines_are_not_in_memory(logs: Any) -> None:
+    logs("CreateLogGroup")
+    logs("CreateLogStream", logStreamName="w")
+    logs("PutLogEvents", logStreamName="w", logEvents=[{"timestamp": 1, "message": "x"}])
+    assert not cloudwatch_logs._log_records._data
+    assert isinstance(next(iter(cloudwatch_logs._log_groups._data.values()))["streams"]["w"]["events"], FileEvents)

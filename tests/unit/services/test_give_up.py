@@ -1,0 +1,86 @@
+"""A run that no look can bring forward ends as failed with the reason; any other failure only puts it off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gust.errors import Unwell
+from gust.model.keys import DagRunKey
+from gust.model.state import DagRunState
+from gust.model.state import TaskInstanceState as S
+from gust.model.workload import WakeRun
+from gust.services.advance import advance
+from gust.services.give_up import NEXT_LOOKS, put_off
+from tests.unit.services.conftest import World, chain
+
+
+def look(world: World, key: DagRunKey) -> None:
+    """As the scheduler's door does."""
+    try:
+        advance(world.services, key)
+    except Exception as error:
+        put_off(world.services, key, error)
+
+
+@pytest.fixture
+def poison(world: World) -> DagRunKey:
+    """A run with a task under way whose spec the bucket has lost."""
+    world.given_dag(chain("extract", "load", max_active_runs=1))
+    key = world.trigger()
+    run = world.advance(key)
+    world.store.update_run(run, replace(run, spec_key="specs/lost.json"))
+    return key
+
+
+def test_it_fails_after_some_looks_and_says_why(world: World, poison: DagRunKey) -> None:
+    for wait in NEXT_LOOKS:
+        look(world, poison)
+        run = world.run(poison)
+        assert not run.is_finished
+        assert run.due_at == world.clock.now() + wait, "the tick brings it back"
+        look(world, poison)
+        assert world.run(poison) == run, "a word that comes twice counts once"
+        world.clock.advance(wait.total_seconds())
+    look(world, poison)
+
+    run = world.run(poison)
+    assert run.state is DagRunState.FAILED
+    assert "NotFound" in (run.reason or "")
+    instance = world.store.get_instance(poison.task_instance("extract"))
+    assert instance is not None
+    assert instance.state is S.SKIPPED
+    assert instance.reason == run.reason, "what its log shows"
+    assert world.dag().running_runs == 0
+
+
+def test_the_next_run_takes_its_place(world: World, poison: DagRunKey) -> None:
+    following = world.trigger("next")
+    world.advance(following)
+    assert world.run(following).state is DagRunState.QUEUED
+    for wait in (*NEXT_LOOKS, timedelta()):
+        look(world, poison)
+        world.clock.advance(wait.total_seconds())
+    assert following in {wake.key for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)}
+    world.advance(following)
+    assert world.state(following, "extract") is S.QUEUED
+
+
+def test_a_run_that_can_be_decided_again_begins_to_count_anew(world: World, poison: DagRunKey) -> None:
+    look(world, poison)
+    run = world.run(poison)
+    assert run.stumbles == 1
+    world.store.update_run(run, replace(run, spec_key=world.dag().spec_key))
+    look(world, poison)
+    assert world.run(poison).stumbles == 0
+
+
+def test_what_is_unwell_for_long_is_only_put_off(world: World, poison: DagRunKey) -> None:
+    for _ in range(10):
+        world.pass_time(hours=1)
+        assert not put_off(world.services, poison, Unwell("DynamoDB is gone"))
+        run = world.run(poison)
+        assert (run.is_finished, run.stumbles) == (False, 0)
+        assert run.due_at == world.clock.now() + timedelta(minutes=10)

@@ -1,0 +1,21 @@
+"""A task of a wide run costs the scheduler what one of a narrow run does: in read and write units, counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from benches.wide import MOST_GROWTH, Cost, measure
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"is_mapped": True}, {"max_active_tasks": 100_000}], ids=["16 at once", "mapped", "no limit"]
+)
+def test_a_wide_run_costs_no_more_per_task(shape: dict[str, int]) -> None:
+    narrow, wide = measure(100, **shape), measure(1000, **shape)  # type: ignore[arg-type]
+    assert price(wide) <= MOST_GROWTH * price(narrow)
+    assert wide.looks <= 30
+
+
+def price(cost: Cost) -> float:
+    """In units of a read, per task."""
+    return cost.per_task("read_units") + 5 * cost.per_task("write_units")
