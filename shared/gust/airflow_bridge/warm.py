@@ -31,7 +31,6 @@ SETTINGS: Final = {
     # A leftover process of a finished task (a listener, a non-daemon thread) may run this many seconds.
     "CORE__TASK_SUCCESS_OVERTIME": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-    "WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
     # As long as the control plane gives a silent worker.
     "WORKERS__MAX_FAILED_HEARTBEATS": "12",
     # Bundles are immutable and complete: a DAG that is not there now will not be there in a minute.
