@@ -33,7 +33,7 @@ logging.getLogger("triggerer").propagate = False  # Airflow's handler would writ
 objects = bootstrap.bucket()
 bundles = SealedBundleFolder(objects, bundles_root)
 invoke = bootstrap.execution_api()
-sqs, queue_url = bootstrap.client("sqs"), os.environ["GUST_TRIGGER_QUEUE_URL"]
+sqs, queue_url = bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"]
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.import_once(warm.TRIGGER_MODULES)

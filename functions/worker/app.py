@@ -43,7 +43,7 @@ warm.warm_up_for_tasks(bundles_root)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
-        receipt = Receipt.of(record, bootstrap.client("sqs"), os.environ["GUST_TASK_QUEUE_URL"])
+        receipt = Receipt.of(record, bootstrap.receipts(), os.environ["GUST_TASK_QUEUE_URL"])
         try:
             work(for_worker.validate_json(record["body"]), receipt, context.get_remaining_time_in_millis() / 1000)
         except Exception:

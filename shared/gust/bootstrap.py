@@ -56,6 +56,11 @@ PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
 """Longer than its function may run, so that a slow request is not worked off twice at a time. The Task SDK's client tries
 again on top."""
 
+PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
+)
+"""A try waits for it with its start, and does without where SQS is away."""
+
 
 def from_environment() -> Services:
     """For functions that have the table. What the environment does not name is refused by AWS when it is used."""
@@ -77,6 +82,11 @@ def from_environment() -> Services:
 
 def execution_api() -> LambdaInvoker:
     return LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], client("lambda", PATIENCE_WITH_EXECUTION_API))
+
+
+def receipts() -> Any:
+    """The client of SQS for functions that hide the message they work on."""
+    return client("sqs", PATIENCE_WITH_RECEIPTS)
 
 
 def bucket() -> S3Objects:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag
@@ -75,6 +76,7 @@ class GustSide:
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=None,  # type: ignore[arg-type] # nobody reads them here
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
         self.stream = store
         key = f"specs/{hash(spec.model_dump_json())}.json"

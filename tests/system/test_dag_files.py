@@ -214,7 +214,7 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
 
 
 def test_a_folder_may_have_modules_of_any_name(gust: LocalGust) -> None:
-    gust.await_dag("imports_app")
+    gust.await_dag("imports_app", within=180)
     run_id = gust.trigger("imports_app")
     gust.await_state("imports_app", run_id, "success")
     log = gust.logs("imports_app", run_id, "answer")
@@ -242,14 +242,14 @@ def test_variables_and_connections_at_the_top_of_a_file(gust: LocalGust) -> None
 
 
 def test_a_file_may_import_another_ones_dag(gust: LocalGust) -> None:
-    gust.await_dag("imports_another")
-    assert gust.await_dag("imported_by_another")["relative_fileloc"] == "imported_by_another.py"
+    gust.await_dag("imports_another", within=180)
+    assert gust.await_dag("imported_by_another", within=180)["relative_fileloc"] == "imported_by_another.py"
     assert not [file for file in gust.import_errors() if "another" in file]
 
 
 def test_a_file_finds_its_folder_and_a_task_python_and_airflow(gust: LocalGust) -> None:
     for dag_id in ("reads_dags_folder_conf", "reads_dags_folder_settings"):
-        gust.await_dag(dag_id)
+        gust.await_dag(dag_id, within=180)
     run_id = gust.trigger("reads_dags_folder_conf")
     gust.await_state("reads_dags_folder_conf", run_id, "success")
     assert re.search(r"\n3\.\d+\.\d+", gust.logs("reads_dags_folder_conf", run_id, "airflow"))

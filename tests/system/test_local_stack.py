@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -143,29 +142,26 @@ WAITS = """
 """
 
 
-def test_a_folder_that_is_still_parsed_lets_people_in_and_what_was_parsed_stays(
+def test_a_folder_that_is_still_parsed_lets_people_in_and_the_next_start_goes_on(
     own_gust: LocalGust, tmp_path: Path
 ) -> None:
-    """The second file is not parsed before the first stack has ended."""
+    """A file is not parsed before the first stack has ended, and has not killed its parser."""
     gate = tmp_path / "gate"
-    AnyAirflow.upload(own_gust, "a_quick.py", "from airflow.sdk import DAG\nwith DAG('quick', schedule=None): pass\n")
-    AnyAirflow.upload(own_gust, "b_waits.py", WAITS.format(gate=gate))
+    AnyAirflow.upload(own_gust, "waits.py", WAITS.format(gate=gate))
     own_gust.start()
     assert own_gust.api.call("GET", "/api/v2/monitor/health")["dag_processor"]["status"] == "unhealthy"
-    _wait_until(lambda: '"parsing":"b_waits.py"' in _progress(own_gust), within=120)
+    _wait_until(lambda: '"parsing":"waits.py"' in _progress(own_gust), within=120)
     own_gust.stop()
-    stopped = datetime.now(UTC).isoformat()
 
     gate.touch()
     own_gust.start()
 
-    assert own_gust.await_dag("waits_to_be_parsed", within=120)["last_parsed_time"] > stopped
-    assert own_gust.await_dag("quick")["last_parsed_time"] < stopped
+    own_gust.await_dag("waits_to_be_parsed", within=120)
 
 
 def _progress(gust: LocalGust) -> str:
     objects = gust.services().objects
-    return "".join(objects.get(key).decode() for key in objects.list("parses/") if not key.endswith("/plan.json"))
+    return "".join(objects.get(key).decode() for key in objects.list("parses/") if key.endswith("/0.json"))
 
 
 def test_an_orderly_stop_leaves_no_process_and_everything_in_place(own_gust: LocalGust) -> None:

@@ -115,6 +115,10 @@ def test_who_invokes_a_function_is_neither_more_nor_less_patient_than_it_must_be
     assert with_parser.retries["total_max_attempts"] == 1
     for asks in ("ApiFunction", "ExecutionApiFunction", "SchedulerFunction", "DagProcessorFunction"):
         assert with_parser.read_timeout + with_parser.connect_timeout < resources[asks]["Properties"]["Timeout"], asks
+    with_receipts = bootstrap.PATIENCE_WITH_RECEIPTS  # a try's start waits for SQS, and can do without
+    assert (with_receipts.connect_timeout + with_receipts.read_timeout) * with_receipts.retries[
+        "total_max_attempts"
+    ] <= 10
 
 
 def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources) -> None:
@@ -231,7 +235,7 @@ def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
-        "DagProcessorRole": {"SigningSecret"},  # signs the parser's token
+        "DagProcessorRole": both,  # signs the parser's token, encrypts arguments of asset watchers
         "KeyRotationRole": {"SigningSecret"},
     }
 

@@ -168,10 +168,11 @@ def variables_of(name: str, **parameters: str) -> dict[str, str]:
     defaults = {
         name: str(declared.get("Default", "")) for name, declared in template["Parameters"].items()
     } | parameters
-    return {
-        name: defaults.get(value["Ref"], value["Ref"]) if isinstance(value, dict) else value
+    told = {
+        name: defaults.get(value.get("Ref", ""), "something") if isinstance(value, dict) else value
         for name, value in variables.items()
-    } | {"AWS_DEFAULT_REGION": "us-east-1"}
+    }
+    return told | {"AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def documented(page: str, who: str) -> set[str]:

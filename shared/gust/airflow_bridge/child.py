@@ -171,7 +171,7 @@ class _Watched:
         self.memory = memory
         self.is_too_large = False
         self._most = memory + _resident("self")
-        self._next = 0.0
+        self._next = time.monotonic() + _LOOK
 
     def look(self) -> bool:
         """Whether it has become too large; asks at most some times a second."""

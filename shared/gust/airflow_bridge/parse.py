@@ -120,10 +120,11 @@ def keep(objects: Objects, key: str, progress: Progress) -> None:
 
 
 def begun(objects: Objects, key: str) -> Progress:
-    """What an earlier try left. A file that it began and did not end counts one death more."""
+    """What an earlier try left. A file that it began and did not end counts one death more. What a file wrote there itself
+    counts as nothing."""
     try:
         progress = Progress.model_validate_json(objects.get(key))
-    except NotFound:
+    except (NotFound, ValueError):
         return Progress()
     if progress.parsing is None:
         return progress

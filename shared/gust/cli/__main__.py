@@ -343,7 +343,7 @@ def reencrypt(stack: str) -> int:
         "GUST_ENCRYPTION_SECRET": outputs["EncryptionSecretArn"],
     }
     done = reencrypt_settings(bootstrap.from_environment())
-    print(f"{done.written} variables and connections are encrypted with the first key.")
+    print(f"{done.written} variables, connections, triggers and the like are encrypted with the first key.")
     for name in done.unreadable:
         print(f"gust: no key fits {name}; it is as it was.", file=sys.stderr)
     return 1 if done.unreadable else 0

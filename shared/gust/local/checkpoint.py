@@ -185,8 +185,8 @@ def _release_messages() -> None:
 
 
 def _forget_dead_executions() -> None:
-    """Executions that ran when the emulator ended do not go on. Their names are free again, so that who needs one of them
-    starts it anew: a deployment goes on under its own name."""
+    """Drop executions that the end of the emulator cut off: MiniStack does not go on with them. Their names are free
+    again, so that a deployment can be started anew under its own."""
     from ministack.services import stepfunctions
 
     executions = stepfunctions._executions._data

@@ -1,9 +1,10 @@
 """How many processes a function has, and how fast they become more.
 
 MiniStack starts a process for each invocation that finds none free, as AWS does with execution environments. On one machine
-fifty clients would be fifty processes, all importing at once. Here an invocation waits for a process to get free, and
-only where none did within a second may it start another, up to the function's limit and no more at once than there are
-processors. So many short tasks share a few processes, and tasks that take long, sensors for one, get one each.
+fifty clients would be fifty processes, all importing at once. Here a function has a process per processor; beyond these an
+invocation waits for one to get free, and only where none did within a second may it start another, up to the function's
+limit and no more at once than there are processors. So many short tasks share a few processes, and tasks that take long,
+sensors for one, get one each.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ class FunctionPool:
         processes = self._processes(name)
         if any(not process.in_use for process in processes):
             return True
-        is_first = not processes or waited >= self._patience
-        return is_first and len(processes) < self._most[name] and len(function.starting) < self._at_once
+        may_start = len(processes) < self._at_once or waited >= self._patience
+        return may_start and len(processes) < self._most[name] and len(function.starting) < self._at_once
 
     def started(self, process: Process) -> None:
         """It has imported, or failed to."""

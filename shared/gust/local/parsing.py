@@ -102,22 +102,6 @@ class ParseProgress:
         return {key for key in keys if key.endswith("/plan.json")}
 
 
-def gather_progress(objects: Objects, deployment: str) -> None:
-    """Give a deployment the outcomes that others have for the same plans, and itself. Nothing parses meanwhile: which
-    file a parser was at is forgotten, and what ran out of time gets another try."""
-    found: dict[tuple[str, str], dict[str, FileOutcome]] = {}
-    for key in objects.list(PARSES):
-        _, _, plan, document = key.split("/")
-        if document != "plan.json":
-            outcomes = Progress.model_validate_json(objects.get(key)).outcomes
-            done = {each.relative_path: each for each in outcomes if not each.is_worth_another_try}
-            found.setdefault((plan, document), {}).update(done)
-    for (plan, document), done in found.items():
-        progress = Progress(outcomes=tuple(done.values()))
-        body = progress.model_dump_json().encode()
-        objects.put(f"{PARSES}{deployment}/{plan}/{document}", body, content_type="application/json")
-
-
 class _Told:
     """One plan, and what of it was told."""
 

@@ -21,17 +21,17 @@ from typing import Any, Final
 import boto3
 import psutil
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.objects import S3Objects
-from gust.errors import GustError, Stale, Unwell
+from gust.errors import GustError, Stale
 from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
 from gust.local.function_pool import default_workers, limits
-from gust.local.parsing import ParseProgress, gather_progress
+from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
 from gust.store.dynamodb import DynamoDBStore
 
@@ -122,6 +122,7 @@ class LocalStack:
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
         self._unsaved_told = 0.0
+        self._trouble_told = ""
         self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
@@ -177,13 +178,13 @@ class LocalStack:
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
         self._parsing = ParseProgress(store, objects, self._told)
-        self._go_on_parsing(store, objects)
+        self._go_on_parsing(store)
         if self._dags:
             self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
             self._folder.align()
             self._parsing.expect()
         self._warm()
-        self._await(self._is_answering, "The API did not answer", meanwhile=self._parsing.look)
+        self._await(self._is_answering, "The API did not answer", meanwhile=self._tell_of_parsing)
         self._warm_workers()
 
     def run(self, stop: threading.Event) -> None:
@@ -191,15 +192,21 @@ class LocalStack:
         dies."""
         while not stop.wait(_LOOK_EVERY):
             self._require_emulator()
-            self._look_at_the_disk()
+            with self._trying_again():
+                self._look_at_the_disk()
             if self._is_full:
                 continue
-            with self._as_long_as_there_is_room():
+            with self._trying_again():
                 if self._folder and self._folder.look() and self._parsing:
                     self._parsing.expect()
-                if self._parsing:
-                    self._parsing.look()
-            self._tell_of_waiting_tasks()
+            self._tell_of_parsing()
+            with self._trying_again():
+                self._tell_of_waiting_tasks()
+
+    def _tell_of_parsing(self) -> None:
+        with self._trying_again():
+            if self._parsing:
+                self._parsing.look()
 
     def _look_at_the_disk(self) -> None:
         """Tell that it is full, and that it no longer is; then a deployment that found no room is made up for."""
@@ -208,36 +215,38 @@ class LocalStack:
             return
         self._look_at_disk_at = now + _LOOK_AT_DISK_EVERY
         state = self._control("storage")
-        was_full, self._is_full = self._is_full, bool(state["full"])
-        if self._is_full and not was_full:
+        is_full = bool(state["full"])
+        if is_full and not self._is_full:
             self._told(
                 f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
                 f"task begun until {state['wanted'] // 1_000_000} MB are free."
             )
-        if not self._is_full and state["unsaved"] > self._unsaved_told + _UNSAVED_LONG:
+        elif self._is_full and not is_full:
+            if self._folder and self._parsing:
+                self._folder.align()
+                self._parsing.expect()
+            self._told("There is room on the disk again: going on.")
+        elif state["unsaved"] > self._unsaved_told + _UNSAVED_LONG and not is_full:
             self._told(
                 f"The state has not been saved for {state['unsaved']:.0f} s: kill -9 would lose that. See {self.logs}."
             )
             self._unsaved_told = state["unsaved"]
         elif not state["unsaved"]:
             self._unsaved_told = 0.0
-        if was_full and not self._is_full:
-            self._told("There is room on the disk again: going on.")
-            with self._as_long_as_there_is_room():
-                if self._folder and self._parsing:
-                    self._folder.align()
-                    self._parsing.expect()
+        self._is_full = is_full
 
     @contextlib.contextmanager
-    def _as_long_as_there_is_room(self) -> Iterator[None]:
-        """The bucket takes nothing while the disk is full; the folder is aligned with it afterwards."""
+    def _trying_again(self) -> Iterator[None]:
+        """What the emulator does not do now, on a busy machine or a full disk, the next look asks for again. Raises
+        LocalStackError if the emulator has ended."""
         try:
             yield
-        except (ClientError, Unwell):
-            self._look_at_disk_at = 0.0
-            self._look_at_the_disk()
-            if not self._is_full:
-                raise
+        except (ClientError, BotoCoreError, GustError, OSError, http.client.HTTPException) as problem:
+            self._require_emulator()
+            said = str(problem) or type(problem).__name__
+            if said != self._trouble_told and not self._is_full:
+                self._trouble_told = said
+                self._told(f"Trying again: {said}")
 
     def _tell_of_waiting_tasks(self) -> None:
         """Why queued tasks do not start, once a minute while there are such."""
@@ -399,13 +408,12 @@ class LocalStack:
         health = self._get(self.url, "/api/v2/monitor/health") or {}
         return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
 
-    def _go_on_parsing(self, store: DynamoDBStore, objects: S3Objects) -> None:
-        """A deployment that the end of the stack cut off goes on under its own name, with all files that were parsed for
-        the same plan. The file that it was at has not killed its parser: the stack's end has."""
+    def _go_on_parsing(self, store: DynamoDBStore) -> None:
+        """A deployment that the end of the stack cut off goes on under its own name, at once: what it had activated
+        stays, and no upload waits until its turn has run out."""
         turn = store.deployment_turn()
         if turn is None or not turn.holder:
             return
-        gather_progress(objects, turn.holder)
         # Until a function has started, which takes a while on a busy machine, no upload takes the turn for a dead one's.
         until = datetime.now(UTC) + _TURN_OF_CUT_OFF
         with contextlib.suppress(Stale):

@@ -49,6 +49,8 @@ class SourceFile:
     """Variables and connections that it was given while it was parsed → their versions, see `services.settings_read`."""
     dag_ids: tuple[str, ...] = ()
     """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
+    made_in: dict[str, str] = field(default_factory=dict)
+    """Of these DAGs, those that another file's code made → that file: should it give them itself, they are its own."""
     is_worth_another_try: bool = False
     """It ran out of time, or its process died: perhaps for want of a calmer moment. Equal fingerprint or not, a later
     deployment parses it again, once there is nothing else to parse."""

@@ -19,6 +19,13 @@ class ParkedTrigger:
     next_kwargs: dict[str, Any] | str | None = None
     timeout_at: datetime | None = None
     queue: str | None = None
+    rests_until: datetime | None = None
+    """It sleeps for so long that no message waits with it: the scheduler sends it then, to go on as the rest says (see
+    `TriggerWorkload`)."""
+    sleeps_passed: int = 0
+    is_poller: bool = False
+    looks: int = 0
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Which fields the bodies of logged calls have, at any depth, by the contract: what else is sent is refused, and may be a
-secret under a wrong name. A test compares with the contract."""
+secret under a wrong name. A test compares with the contract.
+
+A pool's name is read as `name` and as `pool`, as in Airflow, whatever the contract says."""
 
 from typing import Final
 
@@ -17,8 +19,8 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
         "action action_on_existence action_on_non_existence actions dag_id dag_run_id entities note state update_mask"
     ),
     "bulk_pools": _of(
-        "action action_on_existence action_on_non_existence actions description entities include_deferred "
-        "name slots team_name update_mask"
+        "action action_on_existence action_on_non_existence actions description entities include_deferred name "
+        "pool slots team_name update_mask"
     ),
     "bulk_variables": _of(
         "action action_on_existence action_on_non_existence actions description entities key team_name "
@@ -55,7 +57,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "patch_dag": _of("is_paused"),
     "patch_dag_run": _of("note state"),
     "patch_dags": _of("is_paused"),
-    "patch_pool": _of("description include_deferred pool slots team_name"),
+    "patch_pool": _of("description include_deferred name pool slots team_name"),
     "patch_task_group_instances": _of("include_downstream include_future include_past include_upstream new_state note"),
     "patch_task_instance": _of("include_downstream include_future include_past include_upstream new_state note"),
     "patch_task_instance_by_map_index": _of(
@@ -68,7 +70,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
         "task_ids"
     ),
     "post_connection": _of("conn_type connection_id description extra host login password port schema team_name"),
-    "post_pool": _of("description include_deferred name slots team_name"),
+    "post_pool": _of("description include_deferred name pool slots team_name"),
     "post_variable": _of("description key team_name value"),
     "trigger_dag_run": _of(
         "conf dag_run_id data_interval_end data_interval_start logical_date note partition_key run_after"

@@ -66,7 +66,7 @@ class Config:
     """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
     trigger_timeout: timedelta = timedelta(hours=1)
     """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
-    hour, and SQS brings a message that was lost with its function back after 16 minutes."""
+    hour, and SQS brings a message that was lost with its function back after a minute."""
     look_again: timedelta = timedelta(seconds=600)
     """A run that waits for anything is looked at again so often, whatever it waits for: no word is needed for good."""
 
@@ -814,8 +814,14 @@ class _Deciding:
         return waits_for_nothing_else or slots.is_on_its_way(scheduled, self.admitted)
 
     def _is_unheard_of(self, deferred: TaskInstance) -> bool:
-        """Its trigger was never sent, or must be lost: sent twice, the first event of the two counts."""
-        return deferred.queued_at is None or deferred.queued_at + self.config.trigger_timeout <= self.now
+        """Its trigger was never sent, or has slept long enough, or must be lost: sent twice, the first event of the two
+        counts."""
+        if deferred.queued_at is None:
+            return True
+        rests_until = deferred.trigger.rests_until if deferred.trigger else None
+        if rests_until is not None and deferred.queued_at < rests_until:
+            return rests_until <= self.now
+        return deferred.queued_at + self.config.trigger_timeout <= self.now
 
     # --- when to look again -------------------------------------------------------------------------------------------
 
@@ -836,7 +842,7 @@ class _Deciding:
                     exact.append(instance.due_at)
                 case S.DEFERRED if instance.trigger is not None:
                     wait = pure_wait(instance.trigger, since=instance.start_date)
-                    exact += [instance.due_at, wait.until if wait else None]
+                    exact += [instance.due_at, wait.until if wait else None, instance.trigger.rests_until]
                 case S.RUNNING | S.RESTARTING:
                     lost.append(self._lost_at(instance))
                 case S.SCHEDULED if not self._may_be_sent(instance):

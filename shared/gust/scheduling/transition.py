@@ -195,12 +195,11 @@ def queue_at_once(move: Transition, *, at: datetime) -> Transition:
     return replace(move, after=queue(move.after, at=at).after)
 
 
-def queue_trigger(before: TaskInstance, *, at: datetime, kwargs: dict[str, Any] | None = None) -> Transition:
+def queue_trigger(before: TaskInstance, *, at: datetime | None, trigger: ParkedTrigger | None = None) -> Transition:
     """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral. With
-    `kwargs`: these are the trigger's arguments from now on."""
+    `trigger`: that is what it waits for from now on, the same with other arguments."""
     _require("queue_trigger", before, before.state is S.DEFERRED)
-    trigger = replace(before.trigger, kwargs=kwargs) if before.trigger and kwargs is not None else before.trigger
-    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger))
+    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger or before.trigger))
 
 
 def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:

@@ -134,13 +134,21 @@ def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, File
     outcomes = {
         outcome.relative_path: outcome
         for body, batch in zip(bodies, plan.batches, strict=True)
-        for outcome in Progress.model_validate_json(body).outcomes
+        for outcome in read_progress(body).outcomes
         if outcome.relative_path in batch
     }
     planned = planned_in(plan)
     if planned and not outcomes:
         raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
     return dict(sorted(outcomes.items()))
+
+
+def read_progress(body: bytes) -> Progress:
+    """Of one batch. What is none was written by a file: then no outcome of its batch is believed."""
+    try:
+        return Progress.model_validate_json(body)
+    except ValueError:
+        return Progress()
 
 
 def planned_in(plan: Plan) -> frozenset[str]:
@@ -328,12 +336,18 @@ class Deployment:
                 imports=imports,
                 settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
+                made_in={dag.dag_id: made for dag in outcome.dags if dag.dag_id in fresh and (made := self.maker(dag))},
                 is_worth_another_try=outcome.is_worth_another_try,
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
         )
         self.alive()
+
+    def maker(self, parsed: ParsedDag) -> str | None:
+        """The file of the folder whose code made the DAG, where that is another one than it comes from."""
+        made_in = parsed.made_in
+        return made_in if made_in in self.files and not holds(self.home[parsed.dag_id], made_in) else None
 
     def put_assets(self, parsed: ParsedDag) -> None:
         for ref in parsed.assets:
@@ -659,21 +673,23 @@ def homes(
     gone = set(removed)
     good: dict[str, list[str]] = {}
     broken: dict[str, list[str]] = {}
+    by_import: list[tuple[str, str, str]] = []
     for path, source in sources.items():
         if path not in outcomes and path not in gone:
             for dag_id in source.dag_ids:
                 good.setdefault(dag_id, []).append(path)
+            by_import.extend((dag_id, path, made_in) for dag_id, made_in in source.made_in.items())
     for path, outcome in outcomes.items():
         for parsed in outcome.dags:
             good.setdefault(parsed.dag_id, []).append(path)
+            if not holds(path, parsed.made_in):
+                by_import.append((parsed.dag_id, path, parsed.made_in))
         if outcome.import_errors and path in sources:
             for dag_id in sources[path].dag_ids:
                 broken.setdefault(dag_id, []).append(path)
-    for path, outcome in outcomes.items():
-        for parsed in outcome.dags:
-            claims = good[parsed.dag_id]
-            if not holds(path, parsed.made_in) and any(holds(claim, parsed.made_in) for claim in claims):
-                claims.remove(path)
+    for dag_id, path, made_in in by_import:
+        if any(holds(claim, made_in) for claim in good[dag_id]):
+            good[dag_id].remove(path)
     home: dict[str, str] = {}
     for dag_id in good.keys() | broken.keys():
         claims = good.get(dag_id) or broken[dag_id]

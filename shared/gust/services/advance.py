@@ -46,6 +46,7 @@ from gust.services.make_workload import bundle_version, task_workload, trigger_w
 from gust.services.pause_after_failures import last_runs
 from gust.services.pending_edit import go_on
 from gust.services.ports import RunState
+from gust.services.sealed import sealed_decision
 from gust.services.specs import load_spec
 from gust.services.wake import wake_run
 
@@ -296,6 +297,7 @@ def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision
 
     What others may follow from is written first, the run last.
     """
+    decision = sealed_decision(services, decision)
     going = sent_first(spec, run, decision)
     if going:
         keys = {moved.after.key for moved in going}

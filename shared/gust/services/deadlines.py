@@ -23,6 +23,7 @@ from gust.model.state import DagRunState
 from gust.scheduling.callback import CallbackMove, made, next_deadline
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version
+from gust.services.sealed import seal
 from gust.services.variables import find_variable
 from gust.services.wake import wake_run
 
@@ -90,7 +91,7 @@ def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[Callbac
                     alert_id=str(alert_uuid(run.dag_id, run.version_number, number)),
                     name=alert.get("name"),
                     follows_queueing=alert["reference"].get("reference_type") == "DagRunQueuedAtDeadline",
-                    definition=alert["callback"],
+                    definition=seal(services, alert["callback"]),
                 ),
             )
         )

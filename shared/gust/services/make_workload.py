@@ -49,7 +49,11 @@ def trigger_workload(
     looks: int = 0,
     place: str = "",
 ) -> TriggerWorkload:
-    """From `wake_at` on: where a trigger that was parked goes on."""
+    """From `wake_at` on: where a trigger that was parked goes on. Without them, where its long sleep left it, if any did."""
+    if wake_at is None and instance.trigger is not None:
+        at_rest = instance.trigger
+        sleeps_passed, is_poller = at_rest.sleeps_passed, at_rest.is_poller
+        looks, place = at_rest.looks, at_rest.place
     return TriggerWorkload(
         **_dispatch(services, instance, now),
         bundle_version=bundle,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gust.errors import Conflict, Invalid, StaleTaskInstance
+from gust.errors import Conflict, Invalid, StaleTaskInstance, Unreadable
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -21,18 +21,27 @@ from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload
 from gust.services.ports import XCom
 from gust.services.report_task_instance import known, run_and_task
+from gust.services.sealed import opened_trigger, sealed_trigger
 
 HEARD_OF: Final = timedelta(minutes=10)
 """How old the last sign of a trigger's life gets before parking it writes a new one: a poller is parked every few
 seconds, and nobody asks before an hour has passed."""
 
+LONG: Final = timedelta(hours=1)
+"""Four messages that only hand a trigger on; and the run is looked at before, so that its timer learns of the sleep."""
+
 
 def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance, ParkedTrigger]:
-    """The deferred try and what it waits for. Raises NotFound, and Conflict where it waits no more."""
+    """The deferred try and what it waits for. Raises NotFound, and Conflict where it waits no more: also where no key of
+    the stack fits the trigger's arguments, which is a trigger that broke."""
     instance = deferred(services, dispatch)
     if instance.trigger is None:
         raise no_longer_deferred(instance)
-    return instance, instance.trigger
+    try:
+        return instance, opened_trigger(services, instance.trigger)
+    except Unreadable as unreadable:
+        report_broken(services, dispatch, error=f"The trigger's arguments cannot be read: {unreadable}")
+        raise no_longer_deferred(instance) from unreadable
 
 
 def park(
@@ -46,8 +55,9 @@ def park(
     place: str = "",
     kwargs: dict[str, Any] | None = None,
 ) -> None:
-    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. `kwargs`:
-    the arguments that it goes on with; `None`: those that it has.
+    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. One that
+    sleeps for longer than `LONG` is not sent but left to the run's timer, which begins a chain of invocations of its own.
+    `kwargs`: the arguments that it goes on with; `None`: those that it has.
 
     Raises NotFound, and Conflict where nothing waits for it any more. Called twice, the trigger runs twice and the
     first event counts. Arguments that cannot be stored are a trigger that broke."""
@@ -56,12 +66,24 @@ def park(
     if run is None:
         raise no_longer_deferred(instance)
     now = services.clock.now()
-    if kwargs is not None:
+    if kwargs is not None and instance.trigger is not None:
+        kept = sealed_trigger(services, replace(instance.trigger, kwargs=kwargs))
         # Before the message: whoever dies in between runs the trigger again, from either arguments.
         try:
-            instance = move(services, transition.queue_trigger(instance, at=now, kwargs=kwargs))
+            instance = move(services, transition.queue_trigger(instance, at=now, trigger=kept))
         except Invalid as problem:
             return report_broken(services, dispatch, error=f"What the trigger remembers cannot be kept. {problem}")
+    if instance.trigger is not None and wake_at > now + LONG:
+        resting = replace(
+            instance.trigger,
+            rests_until=wake_at,
+            sleeps_passed=sleeps_passed,
+            is_poller=is_poller,
+            looks=looks,
+            place=place,
+        )
+        move(services, transition.queue_trigger(instance, at=now, trigger=resting))
+        return None
     workload = trigger_workload(
         services,
         instance,

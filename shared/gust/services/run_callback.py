@@ -14,6 +14,7 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling import callback
 from gust.services.consumed_events import assets_of, consumed_by
 from gust.services.context import Services
+from gust.services.sealed import opened_callback
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def claim_callback(services: Services, caller: Dispatch, *, hostname: str, at: d
         raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
     events = consumed_by(services, run)
     return Claimed(
-        callback=before,
+        callback=opened_callback(services, before),
         run=run,
         version=version_of(services, before, run),
         instance=shown_try(services, before),

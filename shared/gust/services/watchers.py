@@ -25,6 +25,7 @@ from gust.model.workload import WakeWatcher, WatcherWorkload
 from gust.scheduling import watching
 from gust.services.context import Services
 from gust.services.register_asset_event import register_asset_events
+from gust.services.sealed import opened_watcher, seal
 from gust.services.specs import load_spec
 from gust.services.tell_listeners import tell_of_events
 
@@ -65,7 +66,7 @@ def _change(
         before = services.store.get_watcher(watcher_id)
         if before is None and named is None:
             return
-        base = before or replace(named or _nothing(watcher_id), wanted_by=(), created_at=services.clock.now())
+        base = before or _made(services, named or _nothing(watcher_id))
         others = (want.written() for want in base.wants if want.dag_id != dag_id)
         wanted_by = tuple(sorted({*others, *(named.wanted_by if named else ())}))
         after = replace(base, wanted_by=wanted_by, bundle_version=bundle_version or base.bundle_version)
@@ -78,6 +79,10 @@ def _change(
             continue
         return
     raise Unwell(f"Watcher {watcher_id} moved {ATTEMPTS} times while it was being changed")
+
+
+def _made(services: Services, named: Watcher) -> Watcher:
+    return replace(named, kwargs=seal(services, named.kwargs), wanted_by=(), created_at=services.clock.now())
 
 
 def _nothing(watcher_id: str) -> Watcher:
@@ -163,7 +168,7 @@ def claim_watcher(services: Services, caller: Dispatch, *, hostname: str) -> tup
         services.store.put_watcher(before, claimed)
     except StaleWatcher as stale:
         raise not_yours() from stale
-    return claimed, wants
+    return opened_watcher(services, claimed), wants
 
 
 def report_event(services: Services, caller: Dispatch, *, number: int, payload: Any) -> None:

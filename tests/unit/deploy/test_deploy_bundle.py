@@ -13,7 +13,7 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.create_dag_run import create_dag_run
-from gust.services.deployment_keys import bundle_key
+from gust.services.deployment_keys import bundle_key, progress_key
 from gust.services.ports import Entry
 from gust.services.register_asset_event import register_asset_events
 
@@ -404,6 +404,20 @@ def test_a_dag_that_came_by_an_import_is_its_own_files(stack, importer):
     assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": importer}, {})
 
 
+def test_a_dag_goes_to_its_own_file_when_that_is_brought_in_later(stack):
+    """As where a folder's files are brought in some at a time."""
+    stack.upload("a.py", "dag mine\nmade-in m.py helper")
+    stack.upload("m.py", "")
+    stack.deploy()
+    assert stack.fresh() == {"helper": "a.py", "mine": "a.py"}
+    stack.upload("m.py", "dag helper")
+    assert stack.deploy() == ["m.py"]
+    assert (stack.fresh(), stack.errors()) == ({"helper": "m.py", "mine": "a.py"}, {})
+    stack.upload("other.py", "dag other")
+    stack.deploy()
+    assert stack.fresh() == {"helper": "m.py", "mine": "a.py", "other": "other.py"}
+
+
 def test_several_files_import_one_dag(stack):
     stack.upload("m.py", "dag helper")
     for name in "abc":
@@ -790,3 +804,13 @@ def test_a_bundle_holds_what_changed_and_what_did_not(stack):
     stack.deploy()
     with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as bundle:
         assert {path: bundle.read(path) for path in bundle.namelist()} == {"a.py": b"dag a @daily", "data/b.txt": b"b"}
+
+
+def test_a_file_that_writes_into_its_batchs_progress_stops_no_other_batch(stack):
+    for number in range(60):
+        stack.upload(f"{number:02}.py", f"dag d{number}")
+    taken = stack.snapshot()
+    stack.parse(taken)
+    stack.objects.put(progress_key(taken.plan, 0), b"forged")
+    stack.activate(taken)
+    assert len(stack.fresh()) == 10

@@ -199,6 +199,52 @@ def test_a_parked_trigger_goes_on_with_what_it_has_counted_and_what_it_remembers
     assert etl.request("GET", url, token=sent.token)[1]["kwargs"] == {"seen": 3}
 
 
+def test_a_triggers_arguments_are_encrypted_in_the_table_and_told_to_the_triggerer_alone(etl: World) -> None:
+    ti = etl.given_running("extract")
+    secret = {"password": "hunter2", "gust:sealed": "a user's own"}
+    etl.worker(ti).patch(f"task-instances/{own_id()}/state", json=DEFER | {"trigger_kwargs": secret})
+    deferred = etl.now(ti)
+    url = f"/gust/triggers/{own_id()}"
+
+    assert "hunter2" not in str(deferred)
+    assert etl.request("GET", url, token=etl.token(deferred))[1]["kwargs"] == secret
+
+    body = {
+        "wake_at": etl.clock.now().isoformat(),
+        "sleeps_passed": 0,
+        "is_poller": True,
+        "kwargs": {"password": "hunter3"},
+    }
+    etl.request("POST", f"{url}/park", token=etl.token(deferred), body=body)
+    sent, _ = etl.services.queues.triggers[-1]
+
+    assert "hunter3" not in str(etl.now(ti))
+    assert "hunter3" not in sent.model_dump_json()
+    assert etl.request("GET", url, token=sent.token)[1]["kwargs"] == {"password": "hunter3"}
+
+
+def test_a_trigger_whose_arguments_no_key_fits_has_broken(etl: World) -> None:
+    deferred = given_deferred(etl)
+    etl.services = replace(etl.services, cipher=FernetCipher(lambda: "another key"))
+    etl.api = ExecutionApi(etl.services, log=Logger(service=f"another-{id(etl)}", stream=etl.log))
+
+    assert etl.request("GET", f"/gust/triggers/{own_id()}", token=etl.token(deferred))[0] == 409
+    assert etl.now(deferred).next_method == "__fail__"
+
+
+def test_what_waits_for_a_moment_is_read_by_the_scheduler_and_opens_nothing(etl: World) -> None:
+    """A sealed text that a task took from somewhere else stays closed."""
+    stolen = etl.services.cipher.encrypt('"a password"')
+    ti = etl.given_running("extract")
+    classpath = "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
+    body = DEFER | {"classpath": classpath, "trigger_kwargs": {"gust:sealed": stolen}}
+    etl.worker(ti).patch(f"task-instances/{own_id()}/state", json=body)
+
+    answer = etl.request("GET", f"/gust/triggers/{own_id()}", token=etl.token(etl.now(ti)))
+
+    assert answer[1]["kwargs"] == {"gust:sealed": stolen}
+
+
 def test_a_trigger_says_one_thing(etl: World) -> None:
     deferred = given_deferred(etl)
     for body in ({}, {"event": 1, "error": "x"}, {"traceback": []}):

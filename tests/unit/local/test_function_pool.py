@@ -82,11 +82,19 @@ def test_fifty_at_once_are_no_more_processes_than_the_limit() -> None:
 
 
 def test_short_calls_share_what_is_there() -> None:
-    """None waits a second, so that none starts another."""
-    emulator = Emulator(most=40, patience=30)
+    """One for each processor. None waits a second, so that none starts another."""
+    emulator = Emulator(most=40, at_once=2, patience=30)
     emulator.invoke()
     emulator.invoke_many(40, work=0.001)
-    assert len(emulator.processes) == 1
+    assert len(emulator.processes) == 2
+
+
+def test_calls_that_come_together_warm_a_process_for_each_processor() -> None:
+    """As the start of the stack does for workers; the first has warmed up already."""
+    emulator = Emulator(most=8, at_once=2, patience=30)
+    emulator.invoke()
+    emulator.invoke_many(2, company=threading.Barrier(2))
+    assert len(emulator.processes) == 2
 
 
 def test_long_calls_get_a_process_each() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gust.aws.memory import MemoryObjects
-from gust.local.parsing import QUIET_FOR, ParseProgress, gather_progress, in_a_line
+from gust.local.parsing import QUIET_FOR, ParseProgress, in_a_line
 from gust.model.bundle import DeploymentTurn
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.services.deployment_keys import plan_key, progress_key
@@ -141,18 +141,3 @@ def test_an_error_without_a_place_names_the_file() -> None:
         in_a_line("a.py", "a.py could not be parsed. It was killed.\n")
         == "a.py: a.py could not be parsed. It was killed."
     )
-
-
-def test_a_deployment_that_was_cut_off_has_what_any_has_parsed_for_its_plan(terminal: Terminal) -> None:
-    files = ("a.py", "b.py", "slow.py")
-    first = terminal.given_plan(*files)
-    terminal.parsed(first, outcome("a.py", "a"), outcome("b.py", "b"), at="slow.py")
-    second = terminal.given_plan(*files, deployment="after-1")
-    out_of_time = outcome("slow.py").model_copy(update={"is_worth_another_try": True})
-    terminal.parsed(second, outcome("a.py", "a"), out_of_time, at="b.py")
-
-    gather_progress(terminal.objects, "after-1")
-
-    progress = Progress.model_validate_json(terminal.objects.get(progress_key(second, 0)))
-    assert [each.relative_path for each in progress.outcomes] == ["a.py", "b.py"]
-    assert progress.parsing is None

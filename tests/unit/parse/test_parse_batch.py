@@ -125,6 +125,12 @@ def test_the_first_file_is_parsed_however_late_it_is(batch):
     assert set(batch.outcomes()) == {"a.py"}
 
 
+def test_a_progress_that_is_none_is_begun_anew(batch):
+    batch.objects.put(progress_key(PLAN, 1), b"forged")
+    assert batch.parse()
+    assert set(batch.outcomes()) == set(FILES)
+
+
 def test_half_a_character_in_an_error_is_written_out(batch):
     outcome = parsed(batch, 'raise ValueError("\\ud800")')
     assert "ValueError: \\ud800" in outcome.import_errors["a.py"]

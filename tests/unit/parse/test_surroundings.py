@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -133,6 +134,21 @@ def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_
     path, version = in_child(look, bundle, tmp_path)
     assert path.strip() == airflow.__file__
     assert version.strip().endswith(airflow.__version__)
+
+
+def test_bash_reads_no_persons_bashrc(bundle, tmp_path):
+    """As a task's stdin is, so is its commands': a socket, at which bash takes itself for a remote shell."""
+
+    def look() -> str:
+        (tmp_path / ".bashrc").write_text("echo read\n")
+        os.environ.pop("SHLVL", None)
+        os.environ["HOME"] = str(tmp_path)
+        surroundings.enter(bundle, tmp_path)
+        stdin, _ = socket.socketpair()
+        os.dup2(stdin.fileno(), 0)
+        return output_of("bash", "-c", "true", env=dict(os.environ))
+
+    assert in_child(look, bundle, tmp_path) == ""
 
 
 # --- of a DAG file ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag
@@ -56,6 +57,7 @@ class World:
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
             logs=NoLogs(),
+            cipher=FernetCipher(lambda: "a key of the stack"),
         )
 
     def given_dag(self, spec: DagSpec, **fields: object) -> Dag:

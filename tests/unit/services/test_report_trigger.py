@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from gust.errors import Invalid
@@ -12,6 +13,7 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.report_trigger import park, report_fired
+from gust.services.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import World, chain
 
@@ -72,3 +74,43 @@ def test_a_trigger_that_remembers_more_than_can_be_stored_has_broken(world: Worl
     assert resumed is not None
     assert (resumed.state, resumed.next_method) == (S.SCHEDULED, transition.FAIL_METHOD)
     assert resumed.reason == "What the trigger remembers cannot be kept. It is too large to be stored"
+
+
+def test_a_trigger_that_sleeps_for_days_begins_a_chain_of_its_own_afterwards(world: World) -> None:
+    """Handed on from message to message it would be one chain of invocations, of a hundred turns a day."""
+    deferred = given_deferred(world)
+    world.advance(deferred.key.run)
+    sent = len(world.queues.triggers)
+    began = world.clock.now()
+    wake_at = began + timedelta(days=2)
+
+    dispatch = Dispatch.of(deferred, Scope.TRIGGER)
+    park(world.services, dispatch, wake_at=wake_at, sleeps_passed=1, is_poller=True, looks=3, place="there")
+    for _ in range(12 * 24 * 3):
+        tick(world.services)
+        for key, _ in world.store.due_runs(world.clock.now()):
+            world.advance(key)
+        if world.queues.triggers[sent:]:
+            break
+        world.clock.advance(300)
+
+    ((workload, delay),) = world.queues.triggers[sent:]
+    assert timedelta() <= world.clock.now() - wake_at <= timedelta(minutes=5)
+    assert delay == 0
+    how = {"sleeps_passed": 1, "is_poller": True, "looks": 3, "place": "there"}
+    assert workload.model_dump(include=how.keys()) == how
+
+
+def test_a_shorter_sleep_is_a_delayed_message(world: World) -> None:
+    deferred = given_deferred(world)
+    sent = len(world.queues.triggers)
+
+    park(
+        world.services,
+        Dispatch.of(deferred, Scope.TRIGGER),
+        wake_at=world.clock.now() + timedelta(minutes=50),
+        sleeps_passed=1,
+        is_poller=True,
+    )
+
+    assert len(world.queues.triggers) == sent + 1

@@ -51,6 +51,7 @@ from gust.services.report_task_instance import (
     report_success,
     running,
 )
+from gust.services.sealed import sealed_trigger
 from gust.services.skip_downstream import skip_downstream
 from gust.services.specs import load_spec, spec_of_instance
 from gust.services.start_task_instance import start_task_instance
@@ -240,7 +241,7 @@ def _outlet_events(raw: list[dict[str, Any]]) -> list[OutletEventPayload]:
 
 def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
     timeout: timedelta | None = said.trigger_timeout
-    return ParkedTrigger(
+    parked = ParkedTrigger(
         classpath=said.classpath,
         kwargs=said.trigger_kwargs,
         next_method=said.next_method,
@@ -248,6 +249,7 @@ def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
         timeout_at=None if timeout is None else later(services.clock.now(), timeout),
         queue=said.queue,
     )
+    return sealed_trigger(services, parked)
 
 
 Chosen = Callable[[bool, bool], bool]
