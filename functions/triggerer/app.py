@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
 from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
-from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
+from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
@@ -31,7 +31,7 @@ from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload  
 log = Logger(service="triggerer", stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = BundleFolder(objects, bundles_root)
+bundles = SealedBundleFolder(objects, bundles_root)
 invoke = bootstrap.execution_api()
 sqs, queue_url = bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"]
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())

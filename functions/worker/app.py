@@ -21,7 +21,7 @@ from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge import immortal  # noqa: E402
-from gust.airflow_bridge.bundle import BundleFolder  # noqa: E402
+from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
@@ -32,7 +32,7 @@ from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWor
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = BundleFolder(objects, bundles_root)
+bundles = SealedBundleFolder(objects, bundles_root)
 invoke = bootstrap.execution_api()
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 tasks = itertools.count(1)

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.oracle import features, ours, wheel
+from tests.oracle import features, logs, ours, wheel
 from tests.oracle.drive import (
     LOGICAL_DATE,
     ApiClient,
@@ -45,6 +45,9 @@ SPOILED: Final = re.compile(r"finished with state success, but .* state attribut
 itself, which is queued again by then, and fails it."""
 
 ATTEMPTS_AT_SPOILED: Final = 4
+
+LOGS: Final = "logs"
+"""The set of DAGs of which the tasks' whole logs are kept, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +89,14 @@ class Recording(NamedTuple):
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="gust record-golden", description=(__doc__ or "").split("\n", 1)[0])
     arguments.add_argument("--times", type=int, default=3, help="recordings to merge (default 3)")
-    arguments.add_argument("--only", choices=sorted(SUBJECTS), help="record one set of DAGs")
+    arguments.add_argument("--only", choices=[*sorted(SUBJECTS), LOGS], help="record one set of DAGs")
     arguments.add_argument(
         "--dags", default="", help="record DAGs with such ids only (a regular expression); keep the rest"
     )
     options = arguments.parse_args()
-    for name in [options.only] if options.only else sorted(SUBJECTS):
+    if options.only in (LOGS, None):
+        logs.record(options.dags, times=options.times)
+    for name in sorted(SUBJECTS) if options.only is None else {options.only} - {LOGS}:
         subject, recordings = SUBJECTS[name], []
         with tempfile.TemporaryDirectory(prefix="gust-dags-") as folder:
             dags = Path(folder)

@@ -64,6 +64,12 @@ def prepare(dags: Path) -> None:
     (dags / "plugins" / "wheel_examples.py").write_text(PLUGINS)
 
 
+def add_examples_of_standard_provider(dags: Path) -> None:
+    """Airflow's own browser suite needs them: with `[core] load_examples`, Airflow loads every provider's examples too."""
+    source = example_folder().parent / "providers" / "standard" / "example_dags"
+    shutil.copytree(source, dags / "standard", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def plan(dag_ids: Iterable[str]) -> Plan:
     """All of them at once, but for those whose outcome hangs on others."""
     ids = sorted(dag_ids)

@@ -208,6 +208,26 @@ def test_a_page(person: Person, name: str) -> None:
     person.shoots(f"page {name}")
 
 
+def test_a_log_shows_what_the_task_printed_without_a_click(person: Person) -> None:
+    """Airflow folds the groups that it opens: what a task prints stands outside of them."""
+    person.opens("/dags/ui_make_orders/runs/one/tasks/write", "All Log Levels")
+    log = person.page.get_by_test_id("virtualized-list")
+    expect(log.get_by_text("wrote the orders").filter(visible=True)).to_be_visible(timeout=PATIENCE)
+    for folded in ("Pre Execute", "Post Execute"):
+        expect(log.get_by_text(folded).filter(visible=True)).to_be_visible(timeout=PATIENCE)
+    person.sees_no_more("Worker startup parse complete")
+    person.shoots("log of a success")
+
+
+def test_a_failure_is_drawn_as_a_traceback(person: Person) -> None:
+    person.opens("/dags/ui_fails/runs/one/tasks/breaks", "about to break", "Task failed with exception")
+    log = person.page.get_by_test_id("virtualized-list")
+    for drawn in ("ValueError: it broke", "in breaks"):
+        expect(log.get_by_text(drawn).filter(visible=True).first).to_be_visible(timeout=PATIENCE)
+    person.sees_no_more("exc_type")
+    person.shoots("log of a failure")
+
+
 def test_code_is_shown_with_its_words(person: Person) -> None:
     person.opens(f"{ETL}/code")
     expect(person.page.locator(".view-lines")).to_contain_text("def regional_sales_etl", timeout=PATIENCE)

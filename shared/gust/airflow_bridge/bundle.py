@@ -4,6 +4,9 @@ Several functions may share a disk (the local stack). Who uses a version holds a
 until it fetches another one or dies; who extracts a version, or takes it from the disk, holds the lock alone.
 """
 
+from __future__ import annotations
+
+import compileall
 import errno
 import fcntl
 import os
@@ -14,15 +17,22 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from threading import Lock
 from typing import IO, Final
+from uuid import uuid4
 
+from gust.airflow_bridge.child import run_in_child
 from gust.errors import Forbidden, NotFound, Unopenable
 from gust.services.deployment_keys import bundle_key, version_of
 from gust.services.ports import Objects
+
+COMPILES_FOR: Final = 2.0
+"""Seconds that compiling a bundle may take; what is not done by then each child compiles for itself."""
+COMPILES_IN: Final = 256 * 2**20
 
 KEPT: Final = 3
 """Versions that stay, the most lately used, while there is room for another one."""
@@ -188,6 +198,69 @@ def check(version: str, hashes: dict[str, str]) -> None:
     """A bundle is named by the hash of its content."""
     if _HASH.fullmatch(version) and version_of(hashes) != version:
         raise ValueError("its content is another one than its name says")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBundleFolder(BundleFolder):
+    """For one process that runs a deployment's code in one child after the other: what a child changes in an unpacked
+    bundle is not there for the next. No other process may use the `root`."""
+
+    seals: dict[str, Seal] = field(default_factory=dict, compare=False, repr=False)
+
+    def fetch(self, version: str) -> Path:
+        folder = self.root / version
+        sealed = self.seals.get(version)
+        if sealed is None or sealed != _seal(folder):
+            _put_away(folder)
+            folder = BundleFolder.fetch(self, version)
+            _compile(folder)
+            self.seals[version] = _seal(folder)
+            return folder
+        return BundleFolder.fetch(self, version)
+
+
+Seal = dict[str, tuple[int, int, int, int]]
+"""By relative path of all that is not a folder: mode, inode, size, and the moment of its last change. That moment is the
+kernel's: a process can set a file's time of modification, but not this one."""
+
+
+def _seal(folder: Path) -> Seal:
+    """Empty where there is no such folder."""
+    found: Seal = {}
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            entries = list(os.scandir(folder / below))
+        except OSError:
+            continue
+        for entry in entries:
+            path = f"{below}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{path}/")
+            else:
+                stat = entry.stat(follow_symlinks=False)
+                found[path] = (stat.st_mode, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+    return found
+
+
+def _put_away(folder: Path) -> None:
+    """Out of the way, and off the disk where its rights allow it."""
+    beside = folder.with_name(f".{folder.name[:12]}-{uuid4()}")
+    try:
+        folder.rename(beside)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def _compile(folder: Path) -> None:
+    """So that each child finds bytecode, which none may write. In a child: to compile a stranger's file may crash."""
+    run_in_child(
+        lambda: b"%d" % compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH),
+        timeout=COMPILES_FOR,
+        memory=COMPILES_IN,
+    )
 
 
 def used_at(path: Path) -> float:

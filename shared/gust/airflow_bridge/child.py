@@ -110,6 +110,7 @@ def _be_the_child(
     code = 70
     try:
         os.setsid()
+        leftovers.be_ordinary()
         _speak_into(output, answer, questions)
         _limit_memory(memory)
         # Where it hangs is worth more than that it hangs.

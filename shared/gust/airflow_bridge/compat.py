@@ -632,10 +632,14 @@ def providers() -> list[dict[str, Any]]:
 
 
 def configuration() -> dict[str, dict[str, str]]:
-    """Section → option → value; what Airflow takes for secret is hidden by Airflow."""
+    """Section → option → value. Airflow hides what it takes for secret; an empty secret is hidden here too, as Airflow does
+    when it is asked for that option alone."""
     from airflow.api_fastapi.core_api.services.public.config import _mask_per_key_sensitive_options
     from airflow.configuration import conf
 
     sections = conf.as_dict(display_source=False, display_sensitive=False)
     _mask_per_key_sensitive_options(sections)
+    for section, option in conf.sensitive_config_values:
+        if option in sections.get(section, {}):
+            sections[section][option] = "< hidden >"
     return {section: {option: str(value) for option, value in options.items()} for section, options in sections.items()}

@@ -26,6 +26,7 @@ import select
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -249,8 +250,11 @@ def _task_main(bundle: Path, workspace: Path) -> None:
 
 def enter_child(bundle: Path | None, workspace: Path) -> None:
     """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
+    leftovers.be_ordinary()
     _die_first()
     speech.in_the_order_said()
+    # Bytecode in a bundle would be run by later tries.
+    sys.dont_write_bytecode = True
     logging.getLogger("httpx").setLevel(logging.NOTSET)
     surroundings.enter(bundle, workspace)
 

@@ -16,6 +16,9 @@ from typing import Final
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """From <linux/prctl.h>."""
 
+_PR_SET_DUMPABLE: Final = 4
+"""From <linux/prctl.h>."""
+
 _THREADS: Final = "/proc/self/task"
 
 _PATIENCE: Final = 1.0
@@ -26,6 +29,22 @@ def adopt_orphans() -> None:
     """Become the parent of every orphan among our descendants. May be called again."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def keep_to_itself() -> None:
+    """Let no process of the same user, as tasks are, read this one's memory and environment, or trace it. Children
+    inherit it (`be_ordinary`)."""
+    _set_dumpable(0)
+
+
+def be_ordinary() -> None:
+    """Undo `keep_to_itself` in a child: a task may look into itself, and have itself debugged."""
+    _set_dumpable(1)
+
+
+def _set_dumpable(value: int) -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, value, 0, 0, 0)
 
 
 def children() -> frozenset[int]:

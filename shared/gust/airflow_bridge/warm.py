@@ -20,18 +20,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import collector, compat
+from gust.airflow_bridge import collector, compat, leftovers
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
-BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
-"""Where bundles are unpacked."""
+BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
+"""Where this process unpacks bundles."""
 
 SETTINGS: Final = {
     "CORE__HOSTNAME_CALLABLE": "gust.airflow_bridge.task_log.stream_name",
     # A leftover process of a finished task (a listener, a non-daemon thread) may run this many seconds.
     "CORE__TASK_SUCCESS_OVERTIME": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-    "WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
     # As long as the control plane gives a silent worker.
     "WORKERS__MAX_FAILED_HEARTBEATS": "12",
     # Bundles are immutable and complete: a DAG that is not there now will not be there in a minute.
@@ -104,7 +103,8 @@ def warm_up_for_tasks(bundles: Path) -> None:
 
 
 def import_once(modules: Iterable[str]) -> None:
-    """Import, and quieten this process."""
+    """Import, and quieten this process and close it to its children."""
+    leftovers.keep_to_itself()
     with warnings.catch_warnings():
         # Airflow's own deprecations in its own providers: nobody here can act on them.
         warnings.simplefilter("ignore")

@@ -232,6 +232,9 @@ def _say(line: str) -> None:
 STACK_TIERS: Final = ("tests/chaos", "tests/system")
 """Tests that start the whole stack, and mind what else runs on the machine: one after the other."""
 
+BROWSER_SUITE: Final = "tests/system/test_airflow_browser_suite.py"
+"""Starts a stack too, but waits for its browsers most of the time: it runs beside those tiers, last."""
+
 
 def test(arguments: list[str]) -> int:
     """The checks and all tests, or one tier of tests (`unit`, `system`, …), or pytest's own arguments. pytest speaks
@@ -266,12 +269,13 @@ def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
     """What starts whole stacks here, and everything else beside it in a process of its own, which is told of at the end: on
     two processors that takes two thirds of the time."""
     tiers = sorted(f"tests/{folder.name}" for folder in (ROOT / "tests").iterdir() if any(folder.rglob("test_*.py")))
-    beside = [tier for tier in tiers if tier not in STACK_TIERS]
-    print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(STACK_TIERS)}", flush=True)
+    beside = [*(tier for tier in tiers if tier not in STACK_TIERS), BROWSER_SUITE]
+    stacks = [*STACK_TIERS, f"--ignore={BROWSER_SUITE}"]
+    print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(stacks)}", flush=True)
     with tempfile.TemporaryFile() as told:
         other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT)
         try:
-            code = subprocess.run([*pytest, *STACK_TIERS], cwd=ROOT, env=environment, check=False).returncode
+            code = subprocess.run([*pytest, *stacks], cwd=ROOT, env=environment, check=False).returncode
             codes = [code, other.wait()]
         finally:
             other.kill()

@@ -81,6 +81,12 @@ def test_the_configuration_hides_what_is_secret(parser: Parser, monkeypatch: pyt
     assert "s3cret" not in str(sections)
 
 
+def test_an_empty_secret_is_hidden_as_well(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Airflow answers `config get core fernet_key`."""
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "")
+    assert ParserInventory(parser).configuration()["core"]["fernet_key"] == "< hidden >"
+
+
 def test_a_parser_that_cannot_tell_is_asked_again() -> None:
     answers = iter([{"error": "it died"}, {"answer": []}])
     inventory = ParserInventory(lambda _: next(answers))

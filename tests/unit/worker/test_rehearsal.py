@@ -191,7 +191,7 @@ def test_a_task_says_the_same_with_and_without_a_rehearsal(tmp_path: Path) -> No
     (rehearsed, not_rehearsed) = (
         [
             {name: value for name, value in line.items() if name not in ("timestamp", "ti_id") and name[-3:] != "_ms"}
-            for line in json.loads(program("-c", LOGS, how, home=tmp_path).splitlines()[-1])
+            for line in json.loads(without_pids(program("-c", LOGS, how, home=tmp_path)).splitlines()[-1])
         ]
         for how in ("rehearsed", "not rehearsed")
     )
@@ -203,6 +203,11 @@ def test_a_task_says_the_same_with_and_without_a_rehearsal(tmp_path: Path) -> No
     [failure] = [line for line in rehearsed if "error_detail" in line]
     assert (failure["event"], failure["level"]) == ("Task failed with exception", "error")
     assert failure["error_detail"][0]["exc_type"] == "ValueError"
+
+
+def without_pids(text: str) -> str:
+    """A worker's bundles lie in a folder of its own."""
+    return re.sub(r"gust-bundles-\d+", "gust-bundles", text)
 
 
 def program(*arguments: str, home: Path) -> str:

@@ -1,0 +1,76 @@
+"""Airflow's own browser suite against the local stack with the wheel's example DAGs: a judge that shares nothing with us.
+
+Every test of it must pass, but for those named in `FAILS`, each with its reason. One of these that passes fails here, so
+that the list stays true. `HANGS_ON_SPEED` names tests that pass or fail by what has run by then. Screenshots of failures
+land in test-output/airflow-browser-suite.
+
+    ./gust test tests/system/test_airflow_browser_suite.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.oracle import wheel
+from tests.system.airflow_browser_suite import suite
+from tests.system.browser import executable
+from tests.system.local_gust import ROOT, LocalGust
+
+CACHE: Final = ROOT / "build" / "airflow-browser-suite"
+OUTPUT: Final = ROOT / "test-output" / "airflow-browser-suite"
+
+NO_POSTGRES: Final = "it makes a connection of type postgres, whose provider neither Gust nor a plain Airflow has"
+
+FAILS: Final = {
+    "connections.spec.ts > Connections Page - CRUD Operations > should create a new connection and display it in list": (
+        NO_POSTGRES
+    ),
+    "connections.spec.ts > Connections Page - CRUD Operations > should edit an existing connection": NO_POSTGRES,
+    "connections.spec.ts > Connections Page - CRUD Operations > should delete a connection": NO_POSTGRES,
+    "events-page.spec.ts > Events with Generated Data > verify search for specific event type and filtered results": (
+        "it looks for events of the command line, which Gust's event log does not hold (docs/airflow-differences.md)"
+    ),
+    "iframe-url-sync.spec.ts > Iframe view URL sync (#55815) > "
+    "security views mirror in-iframe navigation into the address bar and deep-link": (
+        "it opens the security pages of the FAB auth manager; Airflow's simple auth manager has none either"
+    ),
+}
+"""Test → why it does not pass here."""
+
+HANGS_ON_SPEED: Final = {
+    "task-instances.spec.ts > Task Instances Page > verify task instances table displays data": (
+        "it marks the tasks of a run that is under way; one that has succeeded by itself answers 409, as in Airflow"
+    ),
+    "xcoms.spec.ts > XComs Page > verify filtering by key pattern": (
+        "it expects one text box on the page; XComs with objects, of backfills that have run by then, are shown in editors"
+    ),
+    "xcoms.spec.ts > XComs Page > verify filtering by Dag display name": "the same",
+}
+
+LEAST: Final = 120
+"""So many tests must pass: a suite that was not found passes nothing."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_airflows_own_browser_suite_passes_but_for_what_is_listed(tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    wheel.prepare(dags)
+    wheel.add_examples_of_standard_provider(dags)
+    gust = LocalGust(tmp_path / "data", dags, paused=True, parameters={"ExposeConfig": "non-sensitive-only"})
+    gust.start()
+    try:
+        known = [*FAILS, *HANGS_ON_SPEED]
+        ended = suite.run(suite.fetch(CACHE), url=gust.stack.url, chromium=executable(), output=OUTPUT, known=known)
+    finally:
+        gust.stop()
+    failed = {name: test.message for name, test in ended.items() if test.status == "unexpected"}
+    assert failed.keys() - FAILS.keys() - HANGS_ON_SPEED.keys() == set(), "\n\n".join(
+        f"{name}\n{message}" for name, message in failed.items()
+    )
+    assert FAILS.keys() - failed.keys() == set(), "These pass now: take them off the list."
+    assert len([test for test in ended.values() if test.status in ("expected", "flaky")]) >= LEAST
