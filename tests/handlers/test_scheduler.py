@@ -169,6 +169,14 @@ def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str)
     assert state_of(door, good) is S.QUEUED
 
 
+def test_a_timers_wake_up_brings_a_run_forward_that_the_process_does_not_remember(door: ModuleType) -> None:
+    run = given_run(door, "good")
+    wake = {"kind": "wake_run", "dag_id": "good", "run_id": "r", "at": "2026-03-01T00:00:00Z", "is_timer": True}
+
+    assert door.lambda_handler({"Records": [message(json.dumps(wake), 1)]}, None) == {"batchItemFailures": []}
+    assert state_of(door, run) is S.QUEUED
+
+
 def test_a_run_that_fails_of_its_own_is_looked_at_later(door: ModuleType) -> None:
     """One that stays overdue would make the stack look unwell, and keep `gust local` from starting. The look that comes
     later is written down, so the message need not come again."""

@@ -197,7 +197,7 @@ class Remembered:
     ) -> datetime | None:
         """When the run is to be looked at again, by those under way as they were read; no later than a full look would say.
         `None`: something may be due, or a word was lost, and a full look must tell."""
-        if max_active_tasks != self.max_active_tasks:
+        if max_active_tasks != self.max_active_tasks or self.run.stumbles:
             return None
         moments = [run_deadline(self.spec, self.run), self.deadline]
         for key in self.under_way():
@@ -218,7 +218,7 @@ class Remembered:
 
     def rings(self, now: datetime) -> bool:
         """Whether a quick look may tell that no timer is due. Now and then a full look makes up for words that were lost."""
-        return self.may_ring and not self.run.stumbles and now < self.looked_at + DEFAULTS.look_again
+        return self.may_ring and now < self.looked_at + DEFAULTS.look_again
 
     def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
         """Who could be decided about now, and must be blocked by an instance that is unfinished. `None`: a full look must

@@ -347,10 +347,13 @@ def test_what_has_another_moment_needs_a_full_look() -> None:
         for instance in play.in_flight():
             play.beat(instance)
 
+    def stumbled(play: Play) -> None:
+        play.stream.update_run(play.run, replace(play.run, stumbles=1))
+
     def forgotten(play: Play) -> None:
         play.processes[0] = replace(play.world.services, memory=MemoryOfRuns())
 
-    for change in (retried, paused, ended_long_ago, forgotten):
+    for change in (retried, paused, ended_long_ago, stumbled, forgotten):
         play = long_tasks()
         wait_until_due(play)
         change(play)
