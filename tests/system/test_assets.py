@@ -35,8 +35,18 @@ def test_the_story_is_the_recorded_one():
     )
 
 
+RUNS_OTHERWISE = {"one run at a time": [1, 2, 3], "what waits goes with the next": [4]}
+"""Step → the events of its runs, together. Airflow makes no run of the event that comes last while the only run that may be
+is busy; it waits for the next one (docs/airflow-differences.md). How many runs there are hangs on how long each takes."""
+
+
 @pytest.mark.parametrize("step", asset_story.STORY, ids=lambda step: step.name)
 def test_it_goes_as_on_airflow(step, told):
+    if step.name in RUNS_OTHERWISE:
+        runs = told[step.name]["one_at_a_time"]["runs"]
+        assert [event["extra"]["n"] for run in runs for event in run["events"]] == RUNS_OTHERWISE[step.name]
+        assert {run["state"] for run in runs} == {"success"}
+        return
     answers, found = GOLDEN["story"][step.name], told[step.name]
     assert sorted(found) == sorted(answers)
     assert {name: seen for name, seen in found.items() if seen not in answers[name]} == {}
