@@ -85,8 +85,9 @@ def _set_environment() -> None:
     commands = [LAYER_BIN, own] if os.path.exists(f"{LAYER_BIN}/airflow") else [own]
     os.environ["PATH"] = os.pathsep.join([*commands, os.environ.get("PATH", os.defpath)])
     # A task's stdin is a socket: without a shell above it, bash takes itself for a remote one and reads ~/.bashrc, which may
-    # put other commands before these.
-    os.environ.setdefault("SHLVL", "1")
+    # put other commands before these. A stack that a shell started in its place has 0.
+    if os.environ.get("SHLVL", "0") in ("", "0"):
+        os.environ["SHLVL"] = "1"
     if LAYER_BIN in commands:
         # The same interpreter. By its own name, what a task starts with it would not find the layer's packages.
         sys.executable = f"{LAYER_BIN}/python"

@@ -136,12 +136,15 @@ def test_python_and_airflow_on_the_path_are_those_that_run_the_task(bundle, tmp_
     assert version.strip().endswith(airflow.__version__)
 
 
-def test_bash_reads_no_persons_bashrc(bundle, tmp_path):
+@pytest.mark.parametrize("level", [None, "0"])
+def test_bash_reads_no_persons_bashrc(bundle, tmp_path, level):
     """As a task's stdin is, so is its commands': a socket, at which bash takes itself for a remote shell."""
 
     def look() -> str:
         (tmp_path / ".bashrc").write_text("echo read\n")
         os.environ.pop("SHLVL", None)
+        if level is not None:
+            os.environ["SHLVL"] = level
         os.environ["HOME"] = str(tmp_path)
         surroundings.enter(bundle, tmp_path)
         stdin, _ = socket.socketpair()
