@@ -74,7 +74,7 @@ def run(
         "SUITE_CHROMIUM": chromium,
         "SUITE_OUTPUT": str(output / "failures"),
         "SUITE_RESULTS": str(results),
-        "SUITE_KNOWN": "|".join(f"{re.escape(name.rpartition(' > ')[2])}$" for name in known) or "^$",
+        "SUITE_KNOWN": "|".join(f"{re.escape(name.replace(' > ', ' '))}$" for name in known) or "^$",
     }
     node = ["node", str(suite / "node_modules/@playwright/test/cli.js"), "test", "--config", "gust.config.ts", *specs]
     subprocess.run(node, cwd=suite, env=environment, check=False)  # noqa: S603
