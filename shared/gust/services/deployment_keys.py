@@ -7,9 +7,10 @@ from gust.model.deployment import Plan
 
 
 def plan_key(plan: Plan, deployment: str) -> str:
-    """The same plan of the same deployment has the same key: a step that is repeated finds what its first try left.
-    Another deployment has another: what is left by one that runs at the same time would look like one that died."""
-    return f"parses/{deployment}/{sha256(plan.model_dump_json(exclude={'until'}).encode()).hexdigest()[:16]}/plan.json"
+    """Where a plan lies; its progress lies beside it. A repeated parse of one plan finds what the first left. A repeated
+    snapshot makes a plan of its own (`made_at` differs), so its files are parsed once more. Deployments share no key: what
+    a running one leaves would look like the work of a dead one."""
+    return f"parses/{deployment}/{sha256(plan.model_dump_json().encode()).hexdigest()[:16]}/plan.json"
 
 
 def progress_key(plan_key: str, batch: int) -> str:
