@@ -15,10 +15,10 @@ from gust.model.connection import Connection
 from gust.model.pool import Pool
 from gust.model.state_entry import StateEntry
 from gust.model.variable import Variable
-from gust.rest_api.dags import FAVORITES, favorite_name
-from gust.services.connections import create_connection
+from gust.rest_api.public.dags import FAVORITES, favorite_name
 from gust.services.context import Services
-from gust.services.variables import set_variable
+from gust.services.settings.connections import create_connection
+from gust.services.settings.variables import set_variable
 
 VARIABLES: Final = 200
 CONNECTIONS: Final = 100

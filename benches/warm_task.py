@@ -108,7 +108,7 @@ def main() -> None:
         from gust.airflow_bridge.execute import run_try
         from gust.aws.memory import MemoryObjects
         from gust.model.workload import TaskWorkload
-        from gust.services.deployment_keys import bundle_key
+        from gust.services.deployments.deployment_keys import bundle_key
 
         if options.no_rehearsal:
             warm.import_once(warm.TASK_MODULES)

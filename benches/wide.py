@@ -35,11 +35,11 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
 from gust.scheduling.quick_look import SUCCEEDED, Change
 from gust.scheduling.transition import Transition
-from gust.services.advance import advance
 from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.create_dag_run import create_dag_run
-from gust.services.follow import follow, ring
+from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.follow import follow, ring
 from gust.store import items, keyspace
 from gust.store.memory import MemoryStore
 

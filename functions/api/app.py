@@ -3,9 +3,9 @@
 import os
 
 from gust import bootstrap
-from gust.rest_api.access import Access
+from gust.rest_api.access.access import Access
+from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import Authenticator
 
 lambda_handler = build(
     bootstrap.from_environment(),

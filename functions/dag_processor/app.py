@@ -12,11 +12,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
 from gust.aws.invoke import LambdaInvoker
-from gust.services import deploy_bundle
-from gust.services.activate_bundle import activate
-from gust.services.deploy_bundle import snapshot
-from gust.services.deployment_turn import request_deployment
-from gust.services.fail_deployment import fail_deployment
+from gust.services.deployments import deploy_bundle
+from gust.services.deployments.activate_bundle import activate
+from gust.services.deployments.deploy_bundle import snapshot
+from gust.services.deployments.deployment_turn import request_deployment
+from gust.services.deployments.fail_deployment import fail_deployment
 
 log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)

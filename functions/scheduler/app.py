@@ -34,16 +34,16 @@ from gust.model.workload import (
     WakeWatcher,
 )
 from gust.scheduling.quick_look import Change
-from gust.services.advance import advance
-from gust.services.advance_backfill import advance_backfill
-from gust.services.create_dag_run import create_due_runs
-from gust.services.deployment_turn import request_deployment
-from gust.services.follow import follow, ring
-from gust.services.give_up import put_off
-from gust.services.grant_slots import grant_slots
-from gust.services.settings_read import setting_changed
-from gust.services.tell_listeners import have_worker_tell
-from gust.services.tick import tick
+from gust.services.assets.tell_listeners import have_worker_tell
+from gust.services.backfills.advance_backfill import advance_backfill
+from gust.services.deployments.deployment_turn import request_deployment
+from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.follow import follow, ring
+from gust.services.scheduler.give_up import put_off
+from gust.services.scheduler.grant_slots import grant_slots
+from gust.services.scheduler.tick import tick
+from gust.services.settings.settings_read import setting_changed
 from gust.services.time_left import TimeLeft
 from gust.store import keyspace
 
@@ -183,7 +183,7 @@ def look(at: Wake, time_left: TimeLeft) -> None:
             request_deployment(services.store, services.deployments, name, services.clock.now())
         case WakeWatcher(watcher_id=watcher_id):
             # Imported here: few stacks have any.
-            from gust.services.watchers import look_after_watcher
+            from gust.services.assets.watchers import look_after_watcher
 
             look_after_watcher(services, watcher_id)
         case TellListeners():

@@ -34,12 +34,13 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
 from gust.scheduling import slots, transition
-from gust.services import pools, report_task_instance, report_trigger
-from gust.services.advance import advance
 from gust.services.clock import SystemClock
 from gust.services.context import Services
-from gust.services.grant_slots import grant_slots
-from gust.services.start_task_instance import start_task_instance
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.grant_slots import grant_slots
+from gust.services.settings import pools
+from gust.services.worker import report_task_instance, report_trigger
+from gust.services.worker.start_task_instance import start_task_instance
 from gust.store import items, keyspace
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.dynamodb.runs import read_instance

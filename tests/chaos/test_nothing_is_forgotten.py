@@ -17,10 +17,10 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
-from gust.services import report_trigger
-from gust.services.advance import advance
-from gust.services.start_task_instance import start_task_instance
-from gust.services.tick import tick
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.tick import tick
+from gust.services.worker import report_trigger
+from gust.services.worker.start_task_instance import start_task_instance
 from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
 
 

@@ -26,14 +26,14 @@ from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import TaskWorkload
 from gust.scheduling.quick_look import SUCCEEDED, Change
-from gust.services import report_task_instance
-from gust.services.advance import advance
 from gust.services.clock import SystemClock
 from gust.services.context import Services
-from gust.services.create_dag_run import create_dag_run, create_due_runs
-from gust.services.follow import Told, quick_look
 from gust.services.memory_of_runs import MemoryOfRuns
-from gust.services.start_task_instance import start_task_instance
+from gust.services.runs.create_dag_run import create_dag_run, create_due_runs
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.follow import Told, quick_look
+from gust.services.worker import report_task_instance
+from gust.services.worker.start_task_instance import start_task_instance
 from tests.contract.conftest import OnDynamoDB
 from tests.unit.services.conftest import NoLogs, chain
 

@@ -30,16 +30,16 @@ from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload,
 from gust.scheduling.quick_look import Change
 from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
-from gust.services import report_task_instance, report_trigger
-from gust.services.advance import advance
-from gust.services.follow import follow, ring
-from gust.services.grant_slots import grant_slots
 from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.ports import XCom
-from gust.services.run_callback import claim_callback, end_callback
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.follow import follow, ring
+from gust.services.scheduler.grant_slots import grant_slots
+from gust.services.scheduler.tick import tick
 from gust.services.specs import load_spec
-from gust.services.start_task_instance import start_task_instance
-from gust.services.tick import tick
+from gust.services.worker import report_task_instance, report_trigger
+from gust.services.worker.run_callback import claim_callback, end_callback
+from gust.services.worker.start_task_instance import start_task_instance
 from tests.unit.services.conftest import START, World, chain
 
 SEEDS = 25

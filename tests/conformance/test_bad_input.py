@@ -14,8 +14,8 @@ import pytest
 
 from gust.model.access import Role
 from gust.model.keys import TaskInstanceKey
-from gust.rest_api.operations import OPERATIONS
-from gust.rest_api.routing import HANDLERS
+from gust.rest_api.http.operations import OPERATIONS
+from gust.rest_api.http.routing import HANDLERS
 from gust.services.ports import User
 from tests.conformance.server import KNOWN, furnish
 from tests.unit.rest_api.conftest import NOW, Api, Reply, World, make_world

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gust.rest_api.routing import HANDLERS, UI_HANDLERS
+from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS
 from tests.conformance.server import Server, known
 from tests.unit.rest_api import contract
 

@@ -23,15 +23,16 @@ from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.quick_look import SUCCEEDED, Change
 from gust.scheduling.run_view import RunView
 from gust.scheduling.transition import Transition
-from gust.services.advance import advance, decide_on
-from gust.services.clear_task_instances import Clear, clear_task_instances
 from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.follow import Told, quick_look
-from gust.services.pause_dag import set_paused
+from gust.services.people.clear_task_instances import Clear, clear_task_instances
+from gust.services.people.pause_dag import set_paused
+from gust.services.people.set_state import Mark, mark_task_instances
 from gust.services.ports import RunState
-from gust.services.push_xcom import push_xcom
-from gust.services.report_task_instance import (
+from gust.services.scheduler.advance import advance, decide_on
+from gust.services.scheduler.follow import Told, quick_look
+from gust.services.worker.push_xcom import push_xcom
+from gust.services.worker.report_task_instance import (
     report_deferral,
     report_failure,
     report_lost,
@@ -40,9 +41,8 @@ from gust.services.report_task_instance import (
     report_stopped,
     report_success,
 )
-from gust.services.set_state import Mark, mark_task_instances
-from gust.services.skip_downstream import skip_downstream
-from gust.services.start_task_instance import start_task_instance
+from gust.services.worker.skip_downstream import skip_downstream
+from gust.services.worker.start_task_instance import start_task_instance
 from gust.store.memory import MemoryStore
 from tests.differential.author import FIRST_RUN
 from tests.differential.picture import InstancePicture, Picture

@@ -15,8 +15,8 @@ import pytest
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import LARGEST_ANSWER, LambdaHandler, build
-from gust.rest_api.auth import ALL_ADMINS, Authenticator
 from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.ports import LogReader

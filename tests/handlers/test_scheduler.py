@@ -22,8 +22,8 @@ from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
-from gust.services.create_dag_run import create_dag_run
-from gust.services.settings_read import note_read
+from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.settings.settings_read import note_read
 from gust.store import keyspace
 from gust.store.keyspace import TABLE_DEFINITION
 

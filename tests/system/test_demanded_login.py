@@ -15,8 +15,8 @@ import pytest
 
 from gust.cli.__main__ import main
 from gust.local.stack import LocalStack
-from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS
-from gust.rest_api.permissions import PUBLIC
+from gust.rest_api.access.permissions import PUBLIC
+from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS
 from tests.environment import of_a_user
 from tests.system.browser import Person, chromium
 from tests.system.local_gust import PATIENCE, ROOT

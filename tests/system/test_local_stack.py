@@ -15,7 +15,7 @@ import pytest
 
 from gust.local import processes
 from gust.local.checkpoint import Checkpoints
-from gust.services.deployment_turn import LEASE
+from gust.services.deployments.deployment_turn import LEASE
 from tests.system.local_gust import ROOT, AnyAirflow, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -10,7 +10,7 @@ import pytest
 
 from gust.model.connection import CONNECTIONS
 from gust.model.variable import VARIABLES
-from gust.services.variables import find_variable
+from gust.services.settings.variables import find_variable
 from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -19,7 +19,7 @@ from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
 from gust.model.bounds import LARGEST_FOLDER
-from gust.rest_api.auth import SIGNED_ROUTES
+from gust.rest_api.access.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK

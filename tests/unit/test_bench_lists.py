@@ -9,7 +9,7 @@ import pytest
 
 from benches.api import Call, calls
 from benches.history import Size
-from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS
+from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS
 from tests.unit.rest_api import contract
 
 SIZE: Final = Size(dags=200, runs=2000)

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from gust.airflow_bridge.child import run_in_child
 from gust.errors import Forbidden, NotFound, Unopenable
-from gust.services.deployment_keys import bundle_key, version_of
+from gust.services.deployments.deployment_keys import bundle_key, version_of
 from gust.services.ports import Objects
 
 COMPILES_FOR: Final = 2.0

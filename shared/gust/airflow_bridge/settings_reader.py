@@ -22,7 +22,7 @@ from gust.errors import GustError
 from gust.model.connection import CONNECTIONS
 from gust.model.variable import VARIABLES
 from gust.services.ports import Objects
-from gust.services.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
+from gust.services.settings.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
 
 MOST: Final = 20_000
 """Characters of the names that are remembered of one file. What it asks for beyond them is answered; changes go unseen."""

@@ -337,7 +337,7 @@ def reencrypt(stack: str) -> int:
     import boto3
 
     from gust import bootstrap
-    from gust.services.reencrypt_settings import reencrypt_settings
+    from gust.services.settings.reencrypt_settings import reencrypt_settings
 
     described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
@@ -414,7 +414,7 @@ def rotate_key(stack: str, client: Callable[[str], Any] | None = None) -> int:
 
 def check_access(file: Path) -> int:
     from gust.errors import Invalid
-    from gust.rest_api.access import AccessDocument
+    from gust.rest_api.access.access import AccessDocument
 
     try:
         document = AccessDocument.parse(file.read_text())

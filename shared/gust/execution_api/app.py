@@ -28,8 +28,8 @@ from gust.model import transfer
 from gust.model.dispatch import UNBEGUN, Dispatch
 from gust.model.json_text import half_character, shown
 from gust.model.keys import TaskInstanceKey
-from gust.services.check_caller import check_caller
 from gust.services.context import Services
+from gust.services.worker.check_caller import check_caller
 
 BASE_PATH: Final = "/execution"
 API_VERSION: Final = "2026-06-30"

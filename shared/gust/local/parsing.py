@@ -1,7 +1,7 @@
 """Tells the terminal how far the parsing of the folder is: files parsed, and errors by file and line.
 
-The steps of a deployment leave documents in the bucket (`gust.services.deployment_keys`): a plan, and for each batch the
-outcomes so far. The bucket is only read while something is expected; an idle stack stays idle.
+The steps of a deployment leave documents in the bucket (`gust.services.deployments.deployment_keys`): a plan, and for
+each batch the outcomes so far. The bucket is only read while something is expected; an idle stack stays idle.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gust.errors import NotFound
 from gust.model.deployment import FileOutcome, Plan, Progress
-from gust.services.deployment_keys import progress_key
+from gust.services.deployments.deployment_keys import progress_key
 from gust.services.ports import DagStore, Objects
 
 PARSES: Final = "parses/"

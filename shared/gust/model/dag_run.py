@@ -68,8 +68,9 @@ class DagRun:
     held_until: datetime | None = None
     """When the hold ends by itself, should its holder have died; `None` where nobody holds the run."""
     edit: str | None = None
-    """What that action has still to do, where it is more than one request has time for: JSON of `services/edit_run.py`.
-    The run is held until it is done; after `held_until` (`None`: at once) the scheduler goes on with it."""
+    """What that action has still to do, where it is more than one request has time for: JSON of
+    `services/people/edit_run.py`. The run is held until it is done; after `held_until` (`None`: at once) the scheduler
+    goes on with it."""
 
     @property
     def key(self) -> DagRunKey:

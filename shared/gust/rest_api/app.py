@@ -18,6 +18,22 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
+    ui,
+)
+from gust.rest_api.access import (  # noqa: F401 - importing a module registers its handlers
+    login,
+)
+from gust.rest_api.access.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller, brings_something
+from gust.rest_api.access.browser_policy import security_headers
+from gust.rest_api.access.permissions import PERMISSIONS, authorize
+from gust.rest_api.access.readable import readable
+from gust.rest_api.http.action_log import Refusals, log_action
+from gust.rest_api.http.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
+from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
+from gust.rest_api.http.request import Answer, Problem, Request, encode, unique_constraint, wire_size
+from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
+from gust.rest_api.http.web import accepts_gzip, base_path, web_files
+from gust.rest_api.public import (  # noqa: F401 - importing a module registers its handlers
     asset_state_store,
     assets,
     backfills,
@@ -40,7 +56,6 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     import_error,
     job,
     log,
-    login,
     monitor,
     plugins,
     pools,
@@ -49,21 +64,10 @@ from gust.rest_api import (  # noqa: F401 - importing a module registers its han
     task_instances_actions,
     task_state_store,
     tasks,
-    ui,
     variables,
     version,
     xcom,
 )
-from gust.rest_api.action_log import Refusals, log_action
-from gust.rest_api.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller, brings_something
-from gust.rest_api.browser_policy import security_headers
-from gust.rest_api.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
-from gust.rest_api.operations import OPERATIONS, UI_OPERATIONS, Operation
-from gust.rest_api.permissions import PERMISSIONS, authorize
-from gust.rest_api.readable import readable
-from gust.rest_api.request import Answer, Problem, Request, encode, unique_constraint, wire_size
-from gust.rest_api.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
-from gust.rest_api.web import accepts_gzip, base_path, web_files
 from gust.services.context import Services
 from gust.services.ports import User
 

@@ -2,7 +2,7 @@
 
 dag <dag_id> [schedule]      the file holds this DAG
 imports <path>               and depended on this
-asks <setting>               and asked for this variable, connection or list of keys (named as in services/settings_read.py)
+asks <setting>               and asked for this variable, connection or list of keys (named as in settings/settings_read.py)
 made-in <path> <dag_id>      and gives this DAG, which that file's code made
 error <text>                 and gives this import error
 error-of <path> <text>       and this one, of that file
@@ -32,12 +32,12 @@ from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.workload import TellListeners
-from gust.services.activate_bundle import Activation, activate
 from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.deploy_bundle import Snapshot, snapshot
-from gust.services.deployment_keys import bundle_key, progress_key
-from gust.services.settings_read import versions_now
+from gust.services.deployments.activate_bundle import Activation, activate
+from gust.services.deployments.deploy_bundle import Snapshot, snapshot
+from gust.services.deployments.deployment_keys import bundle_key, progress_key
+from gust.services.settings.settings_read import versions_now
 from gust.store.memory import MemoryStore
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

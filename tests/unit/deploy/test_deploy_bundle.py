@@ -12,10 +12,10 @@ from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
-from gust.services.create_dag_run import create_dag_run
-from gust.services.deployment_keys import bundle_key, progress_key
+from gust.services.assets.register_asset_event import register_asset_events
+from gust.services.deployments.deployment_keys import bundle_key, progress_key
 from gust.services.ports import Entry
-from gust.services.register_asset_event import register_asset_events
+from gust.services.runs.create_dag_run import create_dag_run
 
 
 def test_a_first_deployment(stack):

@@ -6,10 +6,10 @@ import pytest
 
 from gust.errors import Unwell
 from gust.model.deployment import Plan
-from gust.services.activate_bundle import activate
-from gust.services.deploy_bundle import Snapshot, snapshot
-from gust.services.deployment_turn import request_deployment
-from gust.services.fail_deployment import fail_deployment
+from gust.services.deployments.activate_bundle import activate
+from gust.services.deployments.deploy_bundle import Snapshot, snapshot
+from gust.services.deployments.deployment_turn import request_deployment
+from gust.services.deployments.fail_deployment import fail_deployment
 
 
 @dataclass

@@ -8,10 +8,10 @@ import pytest
 from gust.model.connection import Connection
 from gust.model.variable import Variable
 from gust.model.workload import WakeDeployment
-from gust.services.connections import create_connection
-from gust.services.deployment_keys import token_key
-from gust.services.settings_read import INTERVAL, setting_changed
-from gust.services.variables import delete_variable, set_variable
+from gust.services.deployments.deployment_keys import token_key
+from gust.services.settings.connections import create_connection
+from gust.services.settings.settings_read import INTERVAL, setting_changed
+from gust.services.settings.variables import delete_variable, set_variable
 
 
 @pytest.fixture

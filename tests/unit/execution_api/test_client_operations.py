@@ -30,7 +30,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.variable import VARIABLES
 from gust.scheduling import transition
-from gust.services.connections import create_connection
+from gust.services.settings.connections import create_connection
 from tests.unit.execution_api.world import NOW, RUN, World, failing
 
 DAY = timedelta(days=1)

@@ -23,7 +23,7 @@ from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Scope
 from gust.model.workload import ConnectionTestWorkload
 from gust.scheduling.connection_test import GRACE, TIMEOUT
-from gust.services.enqueue_connection_test import enqueue_connection_test, find_connection_test
+from gust.services.settings.enqueue_connection_test import enqueue_connection_test, find_connection_test
 from tests.unit.execution_api.world import World, failing
 
 CONNECTION = Connection(

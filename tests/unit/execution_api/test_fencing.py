@@ -17,8 +17,8 @@ from gust.model.dispatch import Dispatch, Scope
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
-from gust.services.advance import PROMPT
 from gust.services.ports import User
+from gust.services.scheduler.advance import PROMPT
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 END = "2026-03-01T12:00:05Z"

@@ -8,7 +8,7 @@ from gust.aws.memory import MemoryObjects
 from gust.local.parsing import QUIET_FOR, ParseProgress, in_a_line
 from gust.model.bundle import DeploymentTurn
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
-from gust.services.deployment_keys import plan_key, progress_key
+from gust.services.deployments.deployment_keys import plan_key, progress_key
 from gust.store.memory import MemoryStore
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -12,7 +12,7 @@ from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
 from gust.errors import NotFound, Unopenable
 from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
-from gust.services.deployment_keys import bundle_key, progress_key
+from gust.services.deployments.deployment_keys import bundle_key, progress_key
 
 PLAN = "parses/plan/plan.json"
 FILES = ("a.py", "b.py", "c.py")

@@ -15,7 +15,7 @@ import pytest
 from gust.airflow_bridge.bundle import KEPT, BundleFolder
 from gust.aws.memory import MemoryObjects
 from gust.errors import Unopenable
-from gust.services.deployment_keys import bundle_key, version_of
+from gust.services.deployments.deployment_keys import bundle_key, version_of
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from gust.model.connection import Connection
 from gust.model.deployment import FileOutcome
 from gust.model.variable import Variable
 from gust.services.clock import SystemClock
-from gust.services.connections import create_connection
 from gust.services.context import Services
-from gust.services.settings_read import versions_now
-from gust.services.variables import find_variable, set_variable
+from gust.services.settings.connections import create_connection
+from gust.services.settings.settings_read import versions_now
+from gust.services.settings.variables import find_variable, set_variable
 from gust.store.memory import MemoryStore
 
 

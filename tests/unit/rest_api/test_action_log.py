@@ -11,10 +11,10 @@ import pytest
 
 from gust.model.dag import Dag
 from gust.model.logged_event import LoggedEvent
-from gust.rest_api.action_log import EVENTS, LONGEST_EXTRA, LONGEST_ID
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import ALL_ADMINS, Authenticator
-from gust.rest_api.body_fields import FIELDS
+from gust.rest_api.http.action_log import EVENTS, LONGEST_EXTRA, LONGEST_ID
+from gust.rest_api.http.body_fields import FIELDS
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import NOW, Api, World
 

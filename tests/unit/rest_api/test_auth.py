@@ -10,8 +10,8 @@ import pytest
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import Authenticator
 from tests.unit.rest_api.conftest import Api, World
 
 LOGIN = {"username": "a", "password": "b"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gust.rest_api.request import encode
+from gust.rest_api.http.request import encode
 from tests.unit.rest_api.conftest import Api, World
 
 RUNS = "/api/v2/dags/etl/dagRuns"

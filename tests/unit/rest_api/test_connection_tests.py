@@ -16,12 +16,12 @@ from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState as State
 from gust.model.connection_test import connection_test_id
 from gust.model.workload import ConnectionTestWorkload
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import ALL_ADMINS, Authenticator
-from gust.rest_api.connections import PATIENCE, TEST_CONNECTION, TEST_HEADER
+from gust.rest_api.public.connections import PATIENCE, TEST_CONNECTION, TEST_HEADER
 from gust.scheduling import connection_test
-from gust.services.connections import find_connection
-from gust.services.run_connection_test import end_connection_test, take_connection_test
+from gust.services.settings.connections import find_connection
+from gust.services.settings.run_connection_test import end_connection_test, take_connection_test
 from tests.unit.rest_api.conftest import Api, World
 
 CONNS, TEST, ENQUEUE = "/api/v2/connections", "/api/v2/connections/test", "/api/v2/connections/enqueue-test"

@@ -8,7 +8,7 @@ import pytest
 
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunState
-from gust.rest_api.dags import _iso_duration
+from gust.rest_api.public.dags import _iso_duration
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 
 

@@ -11,7 +11,7 @@ from gust.model.callback import CallbackState
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.scheduling.callback import miss
-from gust.services.deadlines import create_run_with_deadlines
+from gust.services.runs.deadlines import create_run_with_deadlines
 from gust.services.specs import load_spec
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
@@ -120,7 +120,7 @@ def test_alerts_of_a_version_or_dag_that_is_not_there(api: Api, dag: Dag) -> Non
 
 
 def test_the_table_is_the_contracts() -> None:
-    from gust.rest_api.operations import UI_OPERATIONS
+    from gust.rest_api.http.operations import UI_OPERATIONS
 
     known = contract.operations(contract.UI_FILE)
     assert {name: known[name] for name in UI_OPERATIONS} == {n: tuple(o) for n, o in UI_OPERATIONS.items()}

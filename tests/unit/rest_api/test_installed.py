@@ -10,8 +10,8 @@ import pytest
 from gust.model.bundle import Bundle, SourceFile
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
-from gust.rest_api.config import EXPOSE_CONFIG
-from gust.rest_api.dag_run_wait import PATIENCE
+from gust.rest_api.public.config import EXPOSE_CONFIG
+from gust.rest_api.public.dag_run_wait import PATIENCE
 from tests.unit.rest_api.conftest import NOW, Api, World
 
 KINDS = (

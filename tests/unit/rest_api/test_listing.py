@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
-from gust.rest_api.request import Problem
+from gust.rest_api.http.request import Problem
+from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 
 Row = tuple[int, int | None]
 

@@ -159,7 +159,7 @@ def test_failed_instances_are_found_without_their_runs(instances: list[tuple[str
 def test_failed_instances_are_read_by_cursor_beyond_what_is_read_of_them_at_once(
     instances: list[tuple[str, str, int]], api: Api, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    from gust.rest_api import history
+    from gust.rest_api.lists import history
 
     monkeypatch.setattr(history, "FAILURES", most)
     monkeypatch.setattr(history, "FAILURES_AT_ONCE", 2)
@@ -272,7 +272,7 @@ QUESTIONS = "/api/v2/dags/~/dagRuns/~/hitlDetails"
 def test_questions_are_read_page_by_page(
     world: World, api: Api, monkeypatch: pytest.MonkeyPatch, sorted_among: int
 ) -> None:
-    from gust.rest_api import hitl
+    from gust.rest_api.public import hitl
 
     monkeypatch.setattr(hitl, "SORTED_QUESTIONS", sorted_among)
     dags = [world.dag("etl"), world.dag("dwh")]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gust.rest_api import masking
-from gust.rest_api.masking import MASK, MORE_NAMES, SENSITIVE, hides, redact, unmasked
+from gust.rest_api.http import masking
+from gust.rest_api.http.masking import MASK, MORE_NAMES, SENSITIVE, hides, redact, unmasked
 
 NAMES = st.sampled_from(["a", "b", "password", "My Secret", "api-key", "db.token", "proxy", "tokens", "", "ключ"])
 SCALARS = st.sampled_from(["x", "hidden", MASK, "", 7, 1.5, None, True])

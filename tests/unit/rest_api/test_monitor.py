@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from gust.model.bundle import Bundle
+from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import Authenticator
 from tests.unit.rest_api.conftest import NOW, Api, World
 
 

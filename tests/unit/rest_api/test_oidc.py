@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gust.aws.oidc import OidcProvider, fetch_json
 from gust.errors import Forbidden, Unwell
 from gust.model.access import Role
-from gust.rest_api.access import Access
+from gust.rest_api.access.access import Access
+from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import Authenticator
 from gust.services.ports import User
 from tests.unit.rest_api.conftest import NOW, Api, World
 

@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 import pytest
 
-from gust.rest_api.operations import OPERATIONS
-from gust.rest_api.permissions import PUBLIC
-from gust.rest_api.routing import HANDLERS
+from gust.rest_api.access.permissions import PUBLIC
+from gust.rest_api.http.operations import OPERATIONS
+from gust.rest_api.http.routing import HANDLERS
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import Api
 

@@ -13,8 +13,8 @@ from gust.model.dag_spec import DagSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType
 from gust.model.workload import WakeDag, WakeRun
 from gust.scheduling.timetable import DataInterval, NextRun
-from gust.services.next_run import with_next_run
-from gust.services.pause_dag import set_paused
+from gust.services.people.pause_dag import set_paused
+from gust.services.runs.next_run import with_next_run
 from tests.unit.rest_api.conftest import NOW, World, etl_spec
 
 DAILY = {"expression": "0 0 * * *", "timezone": "UTC"}

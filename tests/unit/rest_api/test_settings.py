@@ -12,11 +12,11 @@ from gust.aws.cipher import FernetCipher
 from gust.errors import Conflict, Stale
 from gust.model.connection import CONNECTIONS
 from gust.model.variable import VARIABLES
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import ALL_ADMINS, Authenticator
-from gust.services.connections import default_connections, find_connection
-from gust.services.reencrypt_settings import Reencrypted, reencrypt_settings
-from gust.services.variables import change_variable, find_variable
+from gust.services.settings.connections import default_connections, find_connection
+from gust.services.settings.reencrypt_settings import Reencrypted, reencrypt_settings
+from gust.services.settings.variables import change_variable, find_variable
 from tests.unit.rest_api.conftest import Api, World
 
 VARS, CONNS = "/api/v2/variables", "/api/v2/connections"

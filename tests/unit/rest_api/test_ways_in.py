@@ -13,9 +13,9 @@ import pytest
 
 from gust.errors import Invalid
 from gust.model.access import Role
-from gust.rest_api.access import Access, AccessDocument
+from gust.rest_api.access.access import Access, AccessDocument
+from gust.rest_api.access.auth import LINKS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import LINKS, Authenticator
 from gust.services.ports import User
 from tests.unit.rest_api.conftest import Api, World
 

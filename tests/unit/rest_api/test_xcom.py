@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gust.model.dag_run import DagRun
-from gust.rest_api.xcom import readable
+from gust.rest_api.public.xcom import readable
 from tests.unit.rest_api.conftest import Api, World
 
 XCOMS = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances/extract/xcomEntries"

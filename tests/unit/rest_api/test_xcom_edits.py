@@ -11,7 +11,7 @@ from airflow._shared.serialization import FORBIDDEN_XCOM_KEYS
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
-from gust.rest_api.xcom import RESERVED
+from gust.rest_api.public.xcom import RESERVED
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 
 RUN = "/api/v2/dags/etl/dagRuns/manual__1"

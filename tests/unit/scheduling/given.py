@@ -28,7 +28,7 @@ from gust.model.dag_spec import (
 from gust.model.state import UNFINISHED, DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.rest_api.run_view import RunView
+from gust.rest_api.lists.run_view import RunView
 from gust.scheduling import retry, transition
 from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger

@@ -32,7 +32,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import slots
 from gust.scheduling.transition import Transition
-from gust.services import pools
+from gust.services.settings import pools
 from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_limits import settle
 

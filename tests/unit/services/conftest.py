@@ -19,11 +19,11 @@ from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import transition
-from gust.services.advance import advance
 from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.create_dag_run import create_dag_run
-from gust.services.next_run import with_next_run
+from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.runs.next_run import with_next_run
+from gust.services.scheduler.advance import advance
 from gust.store.memory import MemoryStore
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -20,13 +20,13 @@ from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import TaskWorkload, WakeRun
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
-from gust.services.advance import advance
-from gust.services.clear_task_instances import clear_dag_run
-from gust.services.explain import explain
-from gust.services.pause_dag import set_paused
-from gust.services.report_trigger import park
-from gust.services.start_task_instance import start_task_instance
-from gust.services.tick import tick
+from gust.services.people.clear_task_instances import clear_dag_run
+from gust.services.people.pause_dag import set_paused
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.explain import explain
+from gust.services.scheduler.tick import tick
+from gust.services.worker.report_trigger import park
+from gust.services.worker.start_task_instance import start_task_instance
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
 

@@ -13,12 +13,12 @@ from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeDag
-from gust.services.advance import start_waiting_runs
-from gust.services.asset_references import change_references
-from gust.services.create_dag_run import create_due_runs
-from gust.services.pause_dag import set_paused
-from gust.services.register_asset_event import register_asset_events
-from gust.services.tick import tick
+from gust.services.assets.asset_references import change_references
+from gust.services.assets.register_asset_event import register_asset_events
+from gust.services.backfills.start_waiting_runs import start_waiting_runs
+from gust.services.people.pause_dag import set_paused
+from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.scheduler.tick import tick
 from tests.unit.services.conftest import START, World, chain
 
 ORDERS, USERS, STOCK = (

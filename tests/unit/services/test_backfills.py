@@ -20,13 +20,13 @@ from gust.model.state import DagRunState as R
 from gust.model.state import DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeBackfill, WakeRun
-from gust.services.advance_backfill import AT_ONCE, advance_backfill
+from gust.services.backfills.advance_backfill import AT_ONCE, advance_backfill
+from gust.services.backfills.create_backfill import AskedBackfill, create_backfill
+from gust.services.backfills.pause_backfill import cancel_backfill, pause_backfill
 from gust.services.context import Services
-from gust.services.create_backfill import AskedBackfill, create_backfill
-from gust.services.create_dag_run import create_due_runs
-from gust.services.pause_backfill import cancel_backfill, pause_backfill
-from gust.services.pause_dag import set_paused
-from gust.services.tick import tick
+from gust.services.people.pause_dag import set_paused
+from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.scheduler.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_due_runs import HOURLY

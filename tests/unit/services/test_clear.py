@@ -22,13 +22,13 @@ from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.decision import Decision
 from gust.scheduling.transition import Transition
-from gust.services.advance import advance, commit
-from gust.services.clear_task_instances import Clear, clear_dag_run, clear_task_instances
-from gust.services.edit_run import HOLD, Edit, edit_run
+from gust.services.people.clear_task_instances import Clear, clear_dag_run, clear_task_instances
+from gust.services.people.edit_run import HOLD, Edit, edit_run
+from gust.services.people.set_state import Mark, mark_task_instances
 from gust.services.ports import RunState
-from gust.services.report_task_instance import heartbeat, report_failure, report_lost, report_success
-from gust.services.set_state import Mark, mark_task_instances
-from gust.services.tick import tick
+from gust.services.scheduler.advance import advance, commit
+from gust.services.scheduler.tick import tick
+from gust.services.worker.report_task_instance import heartbeat, report_failure, report_lost, report_success
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import RUNNING, SUCCESS, World, chain
 

@@ -15,15 +15,15 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeDag, WakeRun
 from gust.scheduling import transition
-from gust.services.advance import advance
-from gust.services.advance_backfill import AT_ONCE
-from gust.services.create_dag_run import create_due_runs
-from gust.services.delete_dag import delete_dag
-from gust.services.delete_dag_run import delete_dag_run, delete_task_instance
-from gust.services.edit_run import HOLD
-from gust.services.grant_slots import grant_slots
+from gust.services.backfills.advance_backfill import AT_ONCE
+from gust.services.people.delete_dag import delete_dag
+from gust.services.people.delete_dag_run import delete_dag_run, delete_task_instance
+from gust.services.people.edit_run import HOLD
 from gust.services.ports import XCom
-from gust.services.report_task_instance import heartbeat, report_success
+from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.grant_slots import grant_slots
+from gust.services.worker.report_task_instance import heartbeat, report_success
 from tests.unit.services.conftest import RUNNING, START, World, chain
 from tests.unit.services.test_backfills import backfill, hourly, settle
 from tests.unit.services.test_clear import clear, finished_run, instance

@@ -11,8 +11,8 @@ from gust.model.dag_spec import DagSpec, ParamSpec, TimetableSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunType
 from gust.model.workload import WakeDag, WakeRun
-from gust.services.create_dag_run import create_due_runs
-from gust.services.tick import tick
+from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.scheduler.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import START, World, chain
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from gust.model.keys import DagRunKey
 from gust.model.pool import Pool
-from gust.services.explain import explain
+from gust.services.scheduler.explain import explain
 from tests.unit.services.conftest import START, World, chain
 
 

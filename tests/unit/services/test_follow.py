@@ -23,10 +23,10 @@ from gust.scheduling.quick_look import PATIENT, SUCCEEDED, Change
 from gust.scheduling.slots import HAS_A_WORKER, admissions, is_on_its_way
 from gust.scheduling.transition import Transition
 from gust.scheduling.trigger_rule import UpstreamCounts, evaluate
-from gust.services.advance import advance, decide_on
 from gust.services.context import Services
-from gust.services.follow import Told, follow, quick_look, quick_ring, ring
 from gust.services.memory_of_runs import MemoryOfRuns
+from gust.services.scheduler.advance import advance, decide_on
+from gust.services.scheduler.follow import Told, follow, quick_look, quick_ring, ring
 from gust.store.memory import MemoryStore
 from tests.unit.scheduling.given import over_literal, over_xcom
 from tests.unit.services.conftest import World, chain

@@ -12,8 +12,8 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeRun
-from gust.services.advance import advance
-from gust.services.give_up import NEXT_LOOKS, put_off
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.give_up import NEXT_LOOKS, put_off
 from tests.unit.services.conftest import World, chain
 
 

@@ -17,8 +17,8 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeLimit, WakeRun
 from gust.scheduling import transition
-from gust.services import pools
-from gust.services.grant_slots import grant_slots
+from gust.services.scheduler.grant_slots import grant_slots
+from gust.services.settings import pools
 from tests.unit.scheduling.given import over_literal
 from tests.unit.services.conftest import RUNNING, START, World, chain
 
@@ -350,7 +350,7 @@ class TestTheRunsOwnLimits:
         assert [world.state(run, t) for t in ("pooled", "plain")] == [S.SCHEDULED, S.QUEUED]
 
     def test_a_paused_dag_keeps_nobody_from_the_pool(self, world: World) -> None:
-        from gust.services.pause_dag import set_paused
+        from gust.services.people.pause_dag import set_paused
 
         given_pool(world)
         world.given_dag(side_by_side(a={"pool": "p", "priority_weight": 9}))

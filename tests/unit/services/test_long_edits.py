@@ -16,17 +16,17 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
-from gust.rest_api.run_view import load_view
+from gust.rest_api.lists.run_view import load_view
 from gust.scheduling.transition import Transition
-from gust.services.advance import advance
-from gust.services.annotate_task_instances import Annotate
-from gust.services.clear_task_instances import Clear, clear_task_instances
 from gust.services.clock import ManualClock
-from gust.services.edit_run import FAILURES, HOLD
-from gust.services.explain import explain
-from gust.services.pending_edit import Action, read, written
-from gust.services.set_state import Mark, MarkInRun, MarkRun, mark_task_instances, set_dag_run_state
-from gust.services.tick import tick
+from gust.services.people.annotate_task_instances import Annotate
+from gust.services.people.clear_task_instances import Clear, clear_task_instances
+from gust.services.people.edit_run import FAILURES, HOLD
+from gust.services.people.pending_edit import Action, read, written
+from gust.services.people.set_state import Mark, MarkInRun, MarkRun, mark_task_instances, set_dag_run_state
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.explain import explain
+from gust.services.scheduler.tick import tick
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import START, World, chain
 

@@ -12,9 +12,9 @@ import pytest
 from gust.model.asset import Asset, AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import AssetRef, DagSpec, TimetableSpec
-from gust.services.asset_references import change_references
-from gust.services.emit_asset_events import OutletEvent, emit_asset_events
-from gust.services.register_asset_event import register_asset_events
+from gust.services.assets.asset_references import change_references
+from gust.services.assets.register_asset_event import register_asset_events
+from gust.services.worker.emit_asset_events import OutletEvent, emit_asset_events
 from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_asset_runs import ORDERS, USERS, asset, everything, given, look
 

@@ -12,8 +12,8 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
-from gust.services.report_trigger import park, report_fired
-from gust.services.tick import tick
+from gust.services.scheduler.tick import tick
+from gust.services.worker.report_trigger import park, report_fired
 from gust.store.memory import MemoryStore
 from tests.unit.services.conftest import World, chain
 

@@ -40,12 +40,13 @@ from gust.airflow_bridge.dag_spec import build_spec
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState
 from gust.scheduling.timetable import DataInterval, NextRun
-from gust.services import create_dag_run, specs
-from gust.services.backfill_plan import planned_runs
-from gust.services.create_dag_run import create_due_runs
-from gust.services.load_past import last_automated_run
-from gust.services.next_run import with_next_run
-from gust.services.pause_dag import set_paused
+from gust.services import specs
+from gust.services.backfills.backfill_plan import planned_runs
+from gust.services.people.pause_dag import set_paused
+from gust.services.runs import create_dag_run
+from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.runs.load_past import last_automated_run
+from gust.services.runs.next_run import with_next_run
 from tests.unit.scheduling.test_timetable_against_airflow import airflow_clock, plain, plain_info
 from tests.unit.services.conftest import World
 

@@ -14,9 +14,9 @@ from gust.model.watcher import Watcher
 from gust.scheduling import transition
 from gust.scheduling.callback import CallbackMove
 from gust.services.context import Services
-from gust.services.reencrypt_settings import reencrypt_settings
-from gust.services.report_trigger import parked_trigger
 from gust.services.sealed import opened_callback, opened_watcher, seal, sealed_callback, sealed_trigger
+from gust.services.settings.reencrypt_settings import reencrypt_settings
+from gust.services.worker.report_trigger import parked_trigger
 from tests.unit.services.conftest import World, chain
 
 SECRET = {"password": "hunter2"}

@@ -13,10 +13,10 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
-from gust.services.advance import advance
-from gust.services.edit_run import HOLD
-from gust.services.report_task_instance import heartbeat
-from gust.services.set_state import Mark, mark_task_instances, set_dag_run_state, to_be_marked
+from gust.services.people.edit_run import HOLD
+from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state, to_be_marked
+from gust.services.scheduler.advance import advance
+from gust.services.worker.report_task_instance import heartbeat
 from tests.unit.services.conftest import RUNNING, SUCCESS, World, chain
 from tests.unit.services.test_clear import FAILED, dies_at_write, finished_run, instance, wakes
 

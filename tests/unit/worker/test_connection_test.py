@@ -23,7 +23,7 @@ from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTest
 from gust.model.connection_test import ConnectionTestState as State
 from gust.model.workload import ConnectionTestWorkload
-from gust.services.enqueue_connection_test import enqueue_connection_test, find_connection_test
+from gust.services.settings.enqueue_connection_test import enqueue_connection_test, find_connection_test
 from tests.unit.worker.whole import Whole
 
 HOOKS = """

@@ -16,9 +16,9 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.variable import VARIABLES
 from gust.scheduling.callback import claim
-from gust.services.advance import advance
-from gust.services.clear_task_instances import clear_dag_run
-from gust.services.set_state import set_dag_run_state
+from gust.services.people.clear_task_instances import clear_dag_run
+from gust.services.people.set_state import set_dag_run_state
+from gust.services.scheduler.advance import advance
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -7,9 +7,9 @@ from gust.model.callback import CallbackKind, CallbackState
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.services.advance import advance
-from gust.services.clear_task_instances import Clear, clear_dag_run, clear_task_instances
-from gust.services.set_state import Mark, mark_task_instances, set_dag_run_state
+from gust.services.people.clear_task_instances import Clear, clear_dag_run, clear_task_instances
+from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state
+from gust.services.scheduler.advance import advance
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

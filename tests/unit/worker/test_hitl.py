@@ -10,9 +10,9 @@ import pytest
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import ALL_ADMINS, Authenticator
-from gust.services.advance import advance
+from gust.services.scheduler.advance import advance
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

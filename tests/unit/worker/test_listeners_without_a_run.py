@@ -12,7 +12,7 @@ from airflow.serialization.definitions.assets import SerializedAsset
 from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.listener import Hook
 from gust.model.workload import HookCall, TellListeners
-from gust.services.tell_listeners import tell_of_events, tell_of_import_error, tell_of_new_assets
+from gust.services.assets.tell_listeners import tell_of_events, tell_of_import_error, tell_of_new_assets
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

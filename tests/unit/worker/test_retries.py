@@ -7,7 +7,7 @@ import pytest
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.services.advance import advance
+from gust.services.scheduler.advance import advance
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -10,8 +10,8 @@ from gust.model.asset import Asset, AssetKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling.transition import Transition
-from gust.services.clear_task_instances import Clear, clear_task_instances
-from gust.services.clear_task_state import OPTION
+from gust.services.people.clear_task_instances import Clear, clear_task_instances
+from gust.services.worker.clear_task_state import OPTION
 from tests.unit.worker.test_hitl import asked
 from tests.unit.worker.whole import Whole
 

@@ -7,7 +7,7 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
-from gust.services.advance import advance
+from gust.services.scheduler.advance import advance
 from tests.unit.worker.whole import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -12,9 +12,9 @@ import pytest
 from gust.model.asset import Asset, AssetUpdate
 from gust.model.dag import Dag
 from gust.model.workload import WakeWatcher, WatcherWorkload
-from gust.services.asset_references import change_references
-from gust.services.tick import tick
-from gust.services.watchers import change_watchers, look_after_watcher, wake_watchers
+from gust.services.assets.asset_references import change_references
+from gust.services.assets.watchers import change_watchers, look_after_watcher, wake_watchers
+from gust.services.scheduler.tick import tick
 from gust.store import items
 from tests.unit.worker.whole import Whole
 

@@ -35,11 +35,11 @@ from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TellListeners, WatcherWorkload
-from gust.services.advance import advance
+from gust.services.assets.tell_listeners import have_worker_tell
 from gust.services.context import Services
-from gust.services.create_dag_run import create_dag_run
-from gust.services.deployment_keys import bundle_key
-from gust.services.tell_listeners import have_worker_tell
+from gust.services.deployments.deployment_keys import bundle_key
+from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.scheduler.advance import advance
 from gust.store.memory import MemoryStore
 from tests.unit.worker.control_plane import Lines
 

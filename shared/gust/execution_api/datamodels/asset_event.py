@@ -5,7 +5,7 @@ from gust.execution_api.datamodels.asset import asset_response
 from gust.execution_api.datamodels.base import Query, UtcDateTime, moment
 from gust.model.asset import Asset, AssetEvent, AssetKey, number_of_event
 from gust.model.dag_run import DagRun
-from gust.services.consumed_events import Consumption
+from gust.services.assets.consumed_events import Consumption
 
 
 class _Range(Query):

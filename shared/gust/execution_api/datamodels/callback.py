@@ -8,7 +8,7 @@ from gust.model.callback import CallbackKind
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
-from gust.services.run_callback import Claimed
+from gust.services.worker.run_callback import Claimed
 
 
 class CallbackRunPayload(Strict):

@@ -10,8 +10,8 @@ from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.dag_run import DagRun
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.services.emit_asset_events import OutletEvent
-from gust.services.start_task_instance import Started
+from gust.services.worker.emit_asset_events import OutletEvent
+from gust.services.worker.start_task_instance import Started
 
 
 class TIEnterRunningPayload(Strict):

@@ -9,7 +9,7 @@ from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from gust.services.make_trigger_template import TriggerTemplate
+from gust.services.worker.make_trigger_template import TriggerTemplate
 
 
 class TriggerEventPayload(Strict):

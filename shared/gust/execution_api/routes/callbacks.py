@@ -5,7 +5,7 @@ from gust.execution_api.datamodels.callback import CallbackEndPayload, CallbackR
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.callback import CallbackKind
 from gust.model.dispatch import Scope
-from gust.services.run_callback import claim_callback, end_callback
+from gust.services.worker.run_callback import claim_callback, end_callback
 
 routes = Routes("/gust/callbacks")
 

@@ -4,7 +4,7 @@ from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.datamodels.connection_test import ConnectionTestResultBody
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
 from gust.model.dispatch import Scope
-from gust.services.run_connection_test import end_connection_test, take_connection_test
+from gust.services.settings.run_connection_test import end_connection_test, take_connection_test
 
 routes = Routes("/connection-tests")
 

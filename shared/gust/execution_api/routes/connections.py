@@ -3,8 +3,8 @@ from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.routing import Answer, Call, Routes
 from gust.model.connection import CONNECTIONS
 from gust.model.dispatch import OF_FILES
-from gust.services.connections import read_connection
-from gust.services.settings_read import VERSION_HEADER, version_of
+from gust.services.settings.connections import read_connection
+from gust.services.settings.settings_read import VERSION_HEADER, version_of
 
 routes = Routes("/connections")
 

@@ -12,9 +12,9 @@ from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
-from gust.services.consumed_events import assets_of, consumed_by
+from gust.services.assets.consumed_events import assets_of, consumed_by
 from gust.services.context import Services
-from gust.services.find_task_instances import runs_asked_for
+from gust.services.worker.find_task_instances import runs_asked_for
 
 routes = Routes("/dag-runs")
 
@@ -61,7 +61,7 @@ def trigger_dag_run(call: Call[TriggerDAGRunPayload, None]) -> Answer:
 
 def _create_dag_run() -> Callable[..., Any]:
     # Imported here: timetables are slow to import, and few tasks trigger runs.
-    from gust.services.create_dag_run import create_dag_run  # noqa: PLC0415
+    from gust.services.runs.create_dag_run import create_dag_run  # noqa: PLC0415
 
     return create_dag_run
 
@@ -70,8 +70,8 @@ def _create_dag_run() -> Callable[..., Any]:
 def clear_dag_run(call: Call[None, None]) -> Answer:
     """TriggerDagRunOperator with `reset_dag_run`, where the run exists: all its task instances run again."""
     # Imported here: few tasks do this.
-    from gust.services.clear_task_instances import clear_dag_run as clear  # noqa: PLC0415
-    from gust.services.clear_task_instances import latest_version, runs_on_latest  # noqa: PLC0415
+    from gust.services.people.clear_task_instances import clear_dag_run as clear  # noqa: PLC0415
+    from gust.services.people.clear_task_instances import latest_version, runs_on_latest  # noqa: PLC0415
 
     services, dag_id, run_id = call.services, call.path["dag_id"], call.path["run_id"]
     dag = services.store.get_dag(dag_id)

@@ -10,8 +10,8 @@ from gust.execution_api.datamodels.hitl import (
 from gust.execution_api.routing import Access, Answer, Call, Fence, Routes
 from gust.model.dispatch import OF_DAGS
 from gust.model.hitl import HITLAnswer, HITLDetail
-from gust.services.answer_question import BY_TRIGGER, AnsweredAlready, answer_question
-from gust.services.ask_for_input import ask_for_input
+from gust.services.people.answer_question import BY_TRIGGER, AnsweredAlready, answer_question
+from gust.services.worker.ask_for_input import ask_for_input
 
 routes = Routes("/hitlDetails")
 

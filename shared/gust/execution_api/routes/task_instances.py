@@ -35,11 +35,13 @@ from gust.model.moment import later
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.services.active_assets import inactive_assets
-from gust.services.ask_for_input import report_awaiting_input
+from gust.services.assets.active_assets import inactive_assets
 from gust.services.context import Services
-from gust.services.find_task_instances import instances_of_runs, runs_asked_for, tasks_of_group
-from gust.services.report_task_instance import (
+from gust.services.sealed import sealed_trigger
+from gust.services.specs import load_spec, spec_of_instance
+from gust.services.worker.ask_for_input import report_awaiting_input
+from gust.services.worker.find_task_instances import instances_of_runs, runs_asked_for, tasks_of_group
+from gust.services.worker.report_task_instance import (
     heartbeat,
     known,
     report_deferral,
@@ -51,10 +53,8 @@ from gust.services.report_task_instance import (
     report_success,
     running,
 )
-from gust.services.sealed import sealed_trigger
-from gust.services.skip_downstream import skip_downstream
-from gust.services.specs import load_spec, spec_of_instance
-from gust.services.start_task_instance import start_task_instance
+from gust.services.worker.skip_downstream import skip_downstream
+from gust.services.worker.start_task_instance import start_task_instance
 
 routes = Routes("/task-instances")
 

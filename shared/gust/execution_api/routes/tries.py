@@ -2,7 +2,7 @@
 
 from gust.execution_api.datamodels.trigger import LostPayload
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
-from gust.services.report_task_instance import report_lost
+from gust.services.worker.report_task_instance import report_lost
 
 routes = Routes("/gust/tries")
 

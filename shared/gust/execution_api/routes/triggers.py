@@ -3,8 +3,8 @@
 from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.dispatch import Scope
-from gust.services.make_trigger_template import make_trigger_template
-from gust.services.report_trigger import park, parked_trigger, report_broken, report_ended, report_fired
+from gust.services.worker.make_trigger_template import make_trigger_template
+from gust.services.worker.report_trigger import park, parked_trigger, report_broken, report_ended, report_fired
 
 routes = Routes("/gust/triggers")
 

@@ -3,8 +3,8 @@ from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBod
 from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
 from gust.model.dispatch import OF_DAGS, OF_FILES
 from gust.model.variable import VARIABLES, Variable
-from gust.services.settings_read import VERSION_HEADER, version_of, version_of_keys
-from gust.services.variables import read_variable, set_variable, variable_keys
+from gust.services.settings.settings_read import VERSION_HEADER, version_of, version_of_keys
+from gust.services.settings.variables import read_variable, set_variable, variable_keys
 
 routes = Routes("/variables")
 

@@ -5,7 +5,7 @@ from gust.execution_api.datamodels.trigger import ParkPayload
 from gust.execution_api.datamodels.watcher import WatcherEventPayload, WatcherRunPayload, watcher_response
 from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
 from gust.model.dispatch import Scope
-from gust.services.watchers import claim_watcher, park_watcher, report_event
+from gust.services.assets.watchers import claim_watcher, park_watcher, report_event
 
 routes = Routes("/gust/watchers")
 

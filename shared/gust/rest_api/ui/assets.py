@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag
-from gust.rest_api.asset_expression import asset_expression
-from gust.rest_api.request import Json, Request, not_found
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.public.asset_expression import asset_expression
 from gust.rest_api.ui.partitioned_dag_runs import Progress, assets_of_schedule, nothing_yet, progress_of
 from gust.services.context import Services
 from gust.services.specs import load_spec

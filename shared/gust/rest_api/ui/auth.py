@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from gust.rest_api.auth import CLI_TOKEN_LIFETIME, TOKEN_LIFETIME, lasting
-from gust.rest_api.permissions import PERMISSIONS, may_list
-from gust.rest_api.request import Body, Json, Request
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.access.auth import CLI_TOKEN_LIFETIME, TOKEN_LIFETIME, lasting
+from gust.rest_api.access.permissions import PERMISSIONS, may_list
+from gust.rest_api.http.request import Body, Json, Request
+from gust.rest_api.http.routing import ui_operation
 from gust.services.context import Services
 
 MENU: Final = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gust.rest_api.backfills import ORDERING, backfill_responses
-from gust.rest_api.listing import Paging, page
-from gust.rest_api.request import Json, Request
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.listing import Paging, page
+from gust.rest_api.public.backfills import ORDERING, backfill_responses
 from gust.services.context import Services
 
 

@@ -11,9 +11,9 @@ from typing import Final, Literal
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.rest_api.listing import has_range, with_ranges, within
-from gust.rest_api.request import Json, Query, Request, not_found
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.listing import has_range, with_ranges, within
 from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services

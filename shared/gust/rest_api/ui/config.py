@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gust.rest_api.connections import testing_is
-from gust.rest_api.request import Json, Request
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.public.connections import testing_is
 from gust.services.context import Services
 
 

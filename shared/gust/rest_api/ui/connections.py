@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gust.rest_api.request import Answer, Request
-from gust.rest_api.routing import ui_operation
-from gust.rest_api.web import web_files
+from gust.rest_api.http.request import Answer, Request
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.http.web import web_files
 from gust.services.context import Services
 
 

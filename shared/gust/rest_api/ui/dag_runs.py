@@ -10,8 +10,8 @@ from typing import Final
 from gust.model.asset import number_of
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.rest_api.request import Json, Request, not_found
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.routing import ui_operation
 from gust.services.context import Services
 
 LAST_RUNS: Final = 100

@@ -14,23 +14,22 @@ from pydantic import NonNegativeInt
 
 from gust.model.dag import Dag
 from gust.model.state import FINISHED_RUN, DagRunState
-from gust.rest_api.asset_expression import asset_expression
-from gust.rest_api.dags import (
-    FAVORITES,
+from gust.rest_api.access.favorites import FAVORITES, favorite_name
+from gust.rest_api.http.request import ALL_PAGES, Answer, Json, Request, bad_request
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Ordering, page
+from gust.rest_api.lists.many import many
+from gust.rest_api.public.asset_expression import asset_expression
+from gust.rest_api.public.dags import (
     MoreDagFilters,
     dag_response,
-    favorite_name,
     latest_runs,
     passes,
     passes_more,
     timetable_passes,
 )
-from gust.rest_api.hitl import HITLRow, hitl_row_responses, pending_questions
-from gust.rest_api.listing import MAXIMUM_LIMIT, Ordering, page
-from gust.rest_api.request import ALL_PAGES, Answer, Json, Request, bad_request
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.public.hitl import HITLRow, hitl_row_responses, pending_questions
 from gust.rest_api.ui.dag_runs import light_run_response
-from gust.rest_api.ui.many import many
 from gust.services.context import Services
 from gust.services.ports import RunSummary
 from gust.services.specs import load_spec

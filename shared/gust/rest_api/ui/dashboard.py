@@ -15,10 +15,10 @@ from typing import Final
 
 from gust.model.dag import Dag
 from gust.model.state import FINISHED_RUN, DagRunState, TaskInstanceState
-from gust.rest_api.request import Json, NamedMoment, Query, Request
-from gust.rest_api.routing import ui_operation
-from gust.rest_api.run_view import load_view
-from gust.rest_api.ui.many import many
+from gust.rest_api.http.request import Json, NamedMoment, Query, Request
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.many import many
+from gust.rest_api.lists.run_view import load_view
 from gust.scheduling.run_view import NO_STATUS, state_name
 from gust.services.context import Services
 from gust.services.ports import RunSummary

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from gust.model.asset import AssetKey, number_of
-from gust.rest_api.readable import readable_dag_ids
-from gust.rest_api.request import Json, Query, Request, bad_request, not_found
-from gust.rest_api.routing import ui_operation
-from gust.rest_api.ui.many import many
+from gust.rest_api.access.readable import readable_dag_ids
+from gust.rest_api.http.request import Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.many import many
 from gust.rest_api.ui.serialized import load_serialized
-from gust.services.active_assets import active_among
+from gust.services.assets.active_assets import active_among
 from gust.services.context import Services
 
 OF_ASSETS: Final = frozenset({"asset", "asset-alias", "asset-name-ref", "asset-uri-ref"})

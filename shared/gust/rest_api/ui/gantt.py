@@ -8,10 +8,10 @@ from typing import Final
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.request import Json, Request, not_found
-from gust.rest_api.routing import ui_operation
-from gust.rest_api.run_view import InstanceView, RunView, load_view
-from gust.rest_api.ui.many import many
+from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.many import many
+from gust.rest_api.lists.run_view import InstanceView, RunView, load_view
 from gust.services.context import Services
 
 FEW: Final = 10

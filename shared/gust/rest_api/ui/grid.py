@@ -16,16 +16,16 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
-from gust.rest_api.dag_run import versions_reader
-from gust.rest_api.dag_versions import dag_version_response
-from gust.rest_api.deadlines import is_missed
-from gust.rest_api.history import SORTED
-from gust.rest_api.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
-from gust.rest_api.request import Answer, Json, Problem, Query, Request, encode, not_found
-from gust.rest_api.routing import ui_operation
-from gust.rest_api.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.http.request import Answer, Json, Problem, Query, Request, encode, not_found
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.history import SORTED
+from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.lists.many import many
+from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.public.dag_run import versions_reader
+from gust.rest_api.public.dag_versions import dag_version_response
+from gust.rest_api.public.deadlines import is_missed
 from gust.rest_api.ui.dags import without_nulls
-from gust.rest_api.ui.many import many
 from gust.rest_api.ui.serialized import load_serialized
 from gust.rest_api.ui.shape import Shape, setup_or_teardown, shown_name
 from gust.services.context import Services

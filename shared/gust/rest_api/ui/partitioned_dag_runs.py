@@ -12,10 +12,10 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunType
-from gust.rest_api.asset_expression import asset_expression
-from gust.rest_api.request import Json, Query, Request, not_found
-from gust.rest_api.routing import ui_operation
-from gust.rest_api.ui.many import many
+from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.many import many
+from gust.rest_api.public.asset_expression import asset_expression
 from gust.scheduling.asset_condition import named_in
 from gust.scheduling.partition_mapper import AssetMapper, mappers_of
 from gust.services.context import Services

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, Final
 
 from gust.errors import NotFound
-from gust.rest_api.request import Json
+from gust.rest_api.http.request import Json
 from gust.services.ports import Objects
 
 KEPT: Final = 2048

@@ -10,8 +10,8 @@ from pydantic import NonNegativeInt
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
-from gust.rest_api.request import Json, Query, Request, bad_request, not_found
-from gust.rest_api.routing import ui_operation
+from gust.rest_api.http.request import Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.ui.dependencies import Dependency, dependencies_by_dag
 from gust.rest_api.ui.serialized import load_serialized
 from gust.rest_api.ui.shape import Shape, downstream_join, setup_or_teardown, shown_name, upstream_join

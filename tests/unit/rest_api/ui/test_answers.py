@@ -14,10 +14,10 @@ from gust.model.backfill import Backfill
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, TaskSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.auth import ALL_ADMINS, Authenticator
-from gust.rest_api.operations import UI_OPERATIONS
-from gust.rest_api.routing import UI_HANDLERS
+from gust.rest_api.http.operations import UI_OPERATIONS
+from gust.rest_api.http.routing import UI_HANDLERS
 from gust.rest_api.ui.dag_runs import duration_stats
 from gust.services.ports import Store
 from tests.unit.rest_api import contract

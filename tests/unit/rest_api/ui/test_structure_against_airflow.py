@@ -26,8 +26,8 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.request import encode
-from gust.rest_api.run_view import RunView
+from gust.rest_api.http.request import encode
+from gust.rest_api.lists.run_view import RunView
 from gust.rest_api.ui.dashboard import NO_STATUS
 from gust.rest_api.ui.grid import grid_rows, merge_rows, summary_of
 from gust.rest_api.ui.serialized import read_serialized

@@ -1,0 +1,141 @@
+"""Who has which role: one document that maps IAM principals and OIDC groups to roles.
+
+    {"iam":  [{"principal": "arn:aws:sts::123456789012:assumed-role/DataTeam/*", "role": "User"}],
+     "oidc": [{"group": "airflow-admins", "role": "Admin"},
+              {"group": "team-a", "dag_roles": ["team-a"]}]}
+
+Every entry that fits counts: the highest of their roles, and all of their `dag_roles`, names which DAGs may give rights to
+in their `access_control`. Whom nothing fits is nobody. Without a document whoever IAM lets in is an administrator, as
+IAM says who that is, and nobody comes in by OIDC (docs/adr/0017-who-may-what-is-one-document.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+
+from gust.errors import Invalid
+from gust.model.access import Role
+from gust.rest_api.lists.like import Like, literal
+from gust.services.ports import User
+
+ASK_AGAIN_AFTER: Final = 60.0
+"""Seconds until a changed document counts."""
+
+
+def _role(given: Any) -> Any:
+    if isinstance(given, str) and (role := Role.of(given)) is not None:
+        return role
+    raise ValueError(f"is none of {', '.join(role.title for role in Role)}")
+
+
+def _pattern(given: str) -> str:
+    if not re.match(r"arn:[^:]+:(iam|sts)::(\d{12}|\*):.+", given):
+        raise ValueError("is not the ARN of an IAM principal, e.g. arn:aws:sts::123456789012:assumed-role/DataTeam/*")
+    return given
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    role: Annotated[Role | None, BeforeValidator(lambda given: None if given is None else _role(given))] = None
+    dag_roles: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _gives_something(self) -> _Entry:
+        if self.role is None and not self.dag_roles:
+            raise ValueError("gives neither a role nor dag_roles")
+        if known := [name for name in self.dag_roles if Role.of(name) is not None]:
+            raise ValueError(f"{known[0]} is one of Airflow's roles; give it as role")
+        return self
+
+
+class IamEntry(_Entry):
+    principal: Annotated[str, AfterValidator(_pattern)]
+    """ARN as AWS reports it of who signs; `*` stands for any characters."""
+    tag: str | None = None
+    """Value of a session tag. API Gateway tells us no tags, so it is the caller who says it, in the path that they sign,
+    and their IAM policy that lets them say no other: `…/POST/auth/token/as/${aws:PrincipalTag/gust}`."""
+
+
+class OidcEntry(_Entry):
+    group: str
+
+
+class AccessDocument(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    iam: tuple[IamEntry, ...] = ()
+    oidc: tuple[OidcEntry, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> AccessDocument:
+        """Raises Invalid, which names what is wrong and where."""
+        try:
+            return cls.model_validate(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise Invalid(f"The access document is not JSON: {error}") from error
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in wrong["loc"]) or "it"
+            raise Invalid(
+                f"The access document is wrong: {where}: {wrong['msg'].removeprefix('Value error, ')}"
+            ) from error
+
+    def of_principal(self, arn: str, tag: str | None = None) -> User | None:
+        """Of whom a tag is said, entries with that tag count and no others."""
+        fitting = (e for e in self.iam if e.tag == tag and _compiled(e.principal).matches(arn))
+        return _merged(arn, fitting)
+
+    def of_groups(self, name: str, groups: Iterable[str]) -> User | None:
+        theirs = set(groups)
+        return _merged(name, (entry for entry in self.oidc if entry.group in theirs))
+
+
+class Access:
+    """The document as it stands now. `text` gives it; empty text means that there is none."""
+
+    def __init__(
+        self, text: Callable[[], str] = lambda: "", *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = text
+        self._monotonic = monotonic
+        self._known: tuple[float, AccessDocument | None] | None = None
+
+    def of_principal(self, arn: str, tag: str | None = None) -> User | None:
+        """Who the signer is; `None` if nobody. Raises Invalid where the document is wrong: then nobody comes in."""
+        document = self._document()
+        if document is not None:
+            return document.of_principal(arn, tag)
+        # Who may sign for a tag alone was given less than to sign for anything.
+        return User(arn, Role.ADMIN) if tag is None else None
+
+    def of_groups(self, name: str, groups: Iterable[str]) -> User | None:
+        document = self._document()
+        return None if document is None else document.of_groups(name, groups)
+
+    def _document(self) -> AccessDocument | None:
+        now = self._monotonic()
+        if self._known is None or now - self._known[0] >= ASK_AGAIN_AFTER:
+            text = self._ask()
+            self._known = now, AccessDocument.parse(text) if text.strip() else None
+        return self._known[1]
+
+
+def _merged(name: str, entries: Iterable[_Entry]) -> User | None:
+    fitting = list(entries)
+    if not fitting:
+        return None
+    role = max((entry.role for entry in fitting if entry.role is not None), default=None)
+    return User(name, role, tuple(sorted({name for entry in fitting for name in entry.dag_roles})))
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Like:
+    return Like("%".join(map(literal, pattern.split("*"))))

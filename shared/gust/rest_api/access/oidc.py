@@ -1,0 +1,82 @@
+"""Signing in with an OpenID provider: there with a riddle (PKCE), back with a code, and in with a cookie.
+
+What belongs to one sign-in (state, nonce, the riddle's answer, where to go on) travels in a cookie that we sealed, so that a
+code which somebody else asked for signs nobody in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+from urllib.parse import parse_qs
+
+from gust.errors import Forbidden, Rejected, Unwell
+from gust.rest_api.access.access import Access
+from gust.rest_api.http.request import Problem, Request
+from gust.services.context import Services
+from gust.services.ports import IdentityProvider, User
+
+SIGN_IN: Final = "_sign_in"
+"""The cookie of a sign-in that is under way, and the purpose that it is sealed for."""
+SIGN_IN_LIFETIME: Final = timedelta(minutes=10)
+LONGEST_PAGE: Final = 1500
+"""Characters of where to go on. A browser keeps no cookie of more than 4 KB."""
+CALLBACK: Final = "/auth/oidc/callback"
+NOT_KEPT: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+
+def leave(services: Services, request: Request, provider: IdentityProvider, *, page: str) -> tuple[str, str]:
+    """Where the browser goes, and what it is to keep for when it comes back."""
+    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    challenge = base64.urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
+    try:
+        location = provider.authorization_url(
+            redirect_uri=_redirect_uri(request), state=state, nonce=nonce, challenge=challenge
+        )
+    except (Unwell, Forbidden) as unwell:
+        raise Problem(502, str(unwell)) from unwell
+    kept = {"state": state, "nonce": nonce, "verifier": verifier, "page": page}
+    return location, services.tokens.seal(kept, SIGN_IN, now=request.now, lifetime=SIGN_IN_LIFETIME)
+
+
+def come_back(
+    services: Services, request: Request, provider: IdentityProvider, access: Access, *, kept: str
+) -> tuple[User, str]:
+    """Who has signed in, and where they go on. Problem 403 where that was not this browser, or they have no role."""
+    given = {name: values[-1] for name, values in parse_qs(request.query_string).items()}
+    try:
+        expected = services.tokens.unseal(kept, SIGN_IN, now=request.now)
+    except Rejected as strange:
+        raise Problem(403, "This sign-in was not begun in this browser, or it took too long. Begin again") from strange
+    if not hmac.compare_digest(given.get("state", "").encode(), expected["state"].encode()):
+        raise Problem(403, "This sign-in was not begun in this browser. Begin again")
+    if "code" not in given:
+        raise Problem(403, f"The OpenID provider says: {given.get('error', 'no')}")
+    try:
+        identity = provider.identity(
+            given["code"],
+            verifier=expected["verifier"],
+            redirect_uri=_redirect_uri(request),
+            nonce=expected["nonce"],
+            now=request.now,
+        )
+    except Forbidden as refused:
+        raise Problem(403, str(refused)) from refused
+    except Unwell as unwell:
+        raise Problem(502, str(unwell)) from unwell
+    user = access.of_groups(identity.name, identity.groups)
+    if user is None:
+        raise Problem(403, f"{identity.name} has no role: the access document has no entry for any of their groups")
+    return user, expected["page"]
+
+
+def _redirect_uri(request: Request) -> str:
+    """Ours, as the gateway knows it; what the browser says about it does not count."""
+    context = request.event.get("requestContext") or {}
+    stage = context.get("stage") or "$default"
+    prefix = "" if stage == "$default" else f"/{stage}"
+    return f"https://{context.get('domainName') or request.headers.get('host', '')}{prefix}{CALLBACK}"

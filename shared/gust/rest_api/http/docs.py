@@ -1,0 +1,41 @@
+"""`/docs`, `/redoc` and `/openapi.json`: the REST API's contract, and a page to read it and to try it.
+
+As with the web UI, the page is for everybody and holds nothing; the contract, as every answer of ours, for who has come in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gust.rest_api.http.operations import Operation
+from gust.rest_api.http.request import Answer, Request
+from gust.rest_api.http.routing import Handler
+from gust.rest_api.http.web import base_path, web_files
+from gust.services.context import Services
+
+DOCS_OPERATIONS: Final[dict[str, Operation]] = {
+    "get_docs": Operation("GET", "/docs"),
+    "get_redoc": Operation("GET", "/redoc"),
+    "get_openapi": Operation("GET", "/openapi.json"),
+}
+"""Routes of FastAPI's. They are no part of the contract that they show."""
+
+DOCS_PAGES: Final = frozenset({"get_docs", "get_redoc"})
+
+
+def get_docs(services: Services, request: Request) -> Answer:  # noqa: ARG001 - a handler's signature
+    page = web_files().docs_page(base_path(request.event))
+    return Answer(200, page, content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+
+def get_redoc(services: Services, request: Request) -> Answer:  # noqa: ARG001
+    """There is one such page: Airflow's other one shows the same."""
+    return Answer(307, "", content_type="text/plain", headers={"Location": f"{base_path(request.event)}docs"})
+
+
+def get_openapi(services: Services, request: Request) -> Answer:  # noqa: ARG001
+    # The document is JSON already.
+    return Answer(200, web_files().contract(base_path(request.event)), content_type="application/json; charset=utf-8")
+
+
+DOCS_HANDLERS: Final[dict[str, Handler]] = {"get_docs": get_docs, "get_redoc": get_redoc, "get_openapi": get_openapi}

@@ -1,0 +1,395 @@
+"""Filtering, ordering and paging of lists, with the meaning Airflow's parameters have over PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cmp_to_key, lru_cache
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import BaseModel, NonNegativeInt, create_model
+
+from gust.rest_api.http.request import Json, Problem, Query, bad_request
+from gust.rest_api.lists.like import SPECIAL, Like, folded
+
+RowT = TypeVar("RowT")
+QueryT = TypeVar("QueryT", bound=BaseModel)
+
+DEFAULT_LIMIT: Final = 50
+MAXIMUM_LIMIT: Final = 100
+"""A larger `limit` is lowered to this without a word, as Airflow does."""
+MAXIMUM_BATCH: Final = 10_000
+"""A larger `page_limit` of a batch list, which has no maximum in Airflow, is lowered to this: an answer has to be made in
+time, and to fit into what a Lambda function returns."""
+COUNT_LIMIT: Final = 50_000
+"""`total_entries` of a list read by cursor is not counted beyond this."""
+MAXIMUM_SORT_CRITERIA: Final = 10
+
+
+class Paging(Query):
+    """Limit and offset, of every list."""
+
+    limit: NonNegativeInt = DEFAULT_LIMIT
+    offset: NonNegativeInt = 0
+
+    @property
+    def page_size(self) -> int:
+        return min(self.limit, MAXIMUM_LIMIT)
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def contains(value: str | None, pattern: str | None, *, alternatives: bool = True) -> bool:
+    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`, which a backslash takes literally; `a|b`
+    is either; `~` is all.
+
+    `None` as pattern lets everything pass."""
+    if pattern is None:
+        return True
+    if value is None:
+        return False
+    found_in = folded(value)
+    return any(_holds(found_in, term) for term in _terms(folded("%" if pattern == "~" else pattern), alternatives))
+
+
+def starts_with(value: str | None, prefix: str | None, *, alternatives: bool = True) -> bool:
+    """A `…_prefix_pattern`: case-sensitive; whatever is not alphanumeric at the prefix's end does not count."""
+    if prefix is None:
+        return True
+    if value is None:
+        return False
+    return any(value.startswith(_strip_end(term)) for term in _terms("" if prefix == "~" else prefix, alternatives))
+
+
+def holds(value: str, literal: str) -> bool:
+    """Case-insensitive substring, nothing special in it."""
+    return literal.casefold() in value.casefold()
+
+
+@lru_cache(maxsize=64)
+def _terms(pattern: str, alternatives: bool) -> Sequence[str]:
+    if alternatives and "|" in pattern:
+        return tuple(dict.fromkeys(term.strip() for term in pattern.split("|") if term.strip())) or (pattern,)
+    return (pattern,)
+
+
+def _holds(value: str, term: str) -> bool:
+    return term in value if SPECIAL.isdisjoint(term) else _like(term).matches(value)
+
+
+@lru_cache(maxsize=64)
+def _like(term: str) -> Like:
+    return Like(f"%{term}%")
+
+
+def _strip_end(term: str) -> str:
+    while term and not term[-1].isalnum():
+        term = term[:-1]
+    return term
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------------
+
+_BOUNDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "gte": lambda value, bound: value >= bound,
+    "gt": lambda value, bound: value > bound,
+    "lte": lambda value, bound: value <= bound,
+    "lt": lambda value, bound: value < bound,
+}
+
+
+def with_ranges(model: type[QueryT], kind: Any, *names: str) -> type[QueryT]:
+    """The model with four optional bounds for each name: `<name>_gte`, `_gt`, `_lte`, `_lt`."""
+    bounds: dict[str, Any] = {f"{name}_{bound}": (kind | None, None) for name in names for bound in _BOUNDS}
+    return create_model(model.__name__, __base__=model, **bounds)
+
+
+def within(query: BaseModel, name: str, value: Any, *, missing_is: datetime | None = None) -> bool:
+    """Whether the value keeps the bounds that `query` has for `name`.
+
+    A value that is `None` keeps none of them, except where `missing_is` is given: what has not started or ended yet
+    keeps every lower bound, and an upper bound as if it happened then (Airflow: now)."""
+    for bound, keeps in _BOUNDS.items():
+        limit = getattr(query, f"{name}_{bound}")
+        if not limit:  # a bound of 0 bounds nothing in Airflow
+            continue
+        if isinstance(limit, datetime):
+            limit = limit if limit.tzinfo else limit.replace(tzinfo=UTC)
+        if value is not None:
+            if not keeps(value, limit):
+                return False
+        elif missing_is is None or (bound.startswith("l") and not keeps(missing_is, limit)):
+            return False
+    return True
+
+
+def has_range(query: BaseModel, name: str) -> bool:
+    return any(getattr(query, f"{name}_{bound}") is not None for bound in _BOUNDS)
+
+
+_OF_THE_PAGE: Final = frozenset({"limit", "offset", "cursor", "order_by", "page_limit", "page_offset"})
+
+
+def asked_beside(query: BaseModel, *names: str) -> bool:
+    """Whether the query filters by anything but these."""
+    fields = type(query).model_fields.keys() - _OF_THE_PAGE - set(names)
+    return any(getattr(query, name) not in (None, "", []) for name in fields)
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+SortValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Ordering(Generic[RowT]):
+    """What a list can be ordered by, and what makes its order total."""
+
+    attributes: Mapping[str, Callable[[RowT], Any]]
+    key: Callable[[RowT], tuple[Any, ...]]
+    """Unique; breaks ties, descending where the first criterion is."""
+
+    def limited_to(self, *names: str) -> Ordering[RowT]:
+        """The same, by fewer attributes."""
+        return Ordering({name: self.attributes[name] for name in names}, self.key)
+
+    def resolve(self, order_by: Sequence[str]) -> Order[RowT]:
+        """Problem 400 for more than ten criteria, or one the list does not have."""
+        if len(order_by) > MAXIMUM_SORT_CRITERIA:
+            raise bad_request(
+                f"Ordering with more than {MAXIMUM_SORT_CRITERIA} parameters is not allowed. Provided: {list(order_by)}"
+            )
+        criteria: list[tuple[Callable[[RowT], Any], bool]] = []
+        for criterion in order_by:
+            name = criterion.lstrip("-")
+            if name not in self.attributes:
+                raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
+            criteria.append((self.attributes[name], criterion.startswith("-")))
+        return Order(tuple(criteria), self.key, bool(order_by) and order_by[0].startswith("-"))
+
+
+@dataclass(frozen=True)
+class Order(Generic[RowT]):
+    criteria: tuple[tuple[Callable[[RowT], Any], bool], ...]
+    key: Callable[[RowT], tuple[Any, ...]]
+    key_descends: bool
+
+    def is_by(self, *names: Callable[[RowT], Any]) -> bool:
+        """Whether it goes by nothing but these attributes, all in one direction."""
+        return all(get in names and descends == self.key_descends for get, descends in self.criteria)
+
+    def values(self, row: RowT) -> list[SortValue]:
+        return [*(_sortable(get(row)) for get, _ in self.criteria), *(_sortable(part) for part in self.key(row))]
+
+    def compare(self, left: Sequence[SortValue], right: Sequence[SortValue]) -> int:
+        """PostgreSQL's order: NULL is greater than anything."""
+        for place, (one, other) in enumerate(zip(left, right, strict=True)):
+            if one == other:
+                continue
+            descends = self.criteria[place][1] if place < len(self.criteria) else self.key_descends
+            # One column has values of one type.
+            greater = one is None or (other is not None and one > other)  # type: ignore[operator]
+            return -1 if greater == descends else 1
+        return 0
+
+    def sort(self, rows: Iterable[RowT]) -> list[RowT]:
+        by_values = cmp_to_key(self.compare)
+        return sorted(rows, key=lambda row: by_values(self.values(row)))
+
+
+def _sortable(value: Any) -> SortValue:
+    """A form that compares as the value does and survives JSON."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if value is None or isinstance(value, str | int | float):
+        return str(value) if isinstance(value, str) else value
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page(Generic[RowT]):
+    rows: list[RowT]
+    total_entries: int
+    total_entries_limit: int | None = None
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+
+    def with_cursors(self) -> Json:
+        """The fields about the page, of lists that can be read by cursor."""
+        return {
+            "total_entries": self.total_entries,
+            "total_entries_limit": self.total_entries_limit,
+            "next_cursor": self.next_cursor,
+            "previous_cursor": self.previous_cursor,
+        }
+
+
+def page(
+    rows: Iterable[RowT],
+    order: Order[RowT],
+    *,
+    limit: int,
+    offset: int = 0,
+    cursor: str | None = None,
+    most: int | None = MAXIMUM_LIMIT,
+) -> Page[RowT]:
+    """One page of the ordered rows: by offset, or behind (`~…`: before) a cursor, where `""` is the first page. It has no
+    more than `most` rows."""
+    ordered = order.sort(rows)
+    limit = limit if most is None else min(limit, most)
+    if cursor is None:
+        return Page(ordered[offset : offset + limit], len(ordered))
+    backward = cursor.startswith("~")
+    if not cursor:
+        before, after = [], ordered
+    else:
+        at = _decode(cursor[1:] if backward else cursor)
+        if ordered:
+            _check_shape(at, order, ordered[0])
+        before = [row for row in ordered if order.compare(order.values(row), at) < 0]
+        after = [row for row in ordered if order.compare(order.values(row), at) > 0]
+    chosen = (before[-limit:] if limit else []) if backward else after[:limit]
+    has_next = True if backward else len(after) > limit
+    has_previous = len(before) > limit if backward else bool(cursor)
+    return Page(
+        chosen,
+        min(len(ordered), COUNT_LIMIT),
+        total_entries_limit=COUNT_LIMIT,
+        next_cursor=_encode(order.values(chosen[-1])) if has_next and chosen else None,
+        previous_cursor="~" + _encode(order.values(chosen[0])) if has_previous and chosen else None,
+    )
+
+
+# --- pages of long histories ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a walk a page begins."""
+
+    at: list[SortValue] | None
+    backward: bool
+
+    @staticmethod
+    def of(cursor: str | None) -> Position:
+        """Problem 400."""
+        backward = bool(cursor) and str(cursor).startswith("~")
+        return Position(_decode(cursor[1:] if backward else cursor) if cursor else None, backward)
+
+    def is_behind(self, order: Order[RowT], row: RowT) -> bool:
+        """Whether the row lies behind the position, looking the way the walk goes."""
+        if self.at is None:
+            return True
+        _check_shape(self.at, order, row)
+        compared = order.compare(order.values(row), self.at)
+        return compared < 0 if self.backward else compared > 0
+
+
+LOOKED_THROUGH: Final = 100_000
+"""Rows that a walk reads for one page at most: some seconds of the thirty that an HTTP API waits."""
+
+
+class Walk(Generic[RowT]):
+    """Rows in order, read as they are asked for; those that are wanted come out. A walk gives up after so many that were
+    not, and then says where it stands: a page need not be full to be followed by another. Without such patience it refuses
+    to go on after `LOOKED_THROUGH` rows: Problem 400."""
+
+    def __init__(self, rows: Iterable[RowT], wants: Callable[[RowT], bool], *, patience: int | None) -> None:
+        self._rows = rows
+        self._wants = wants
+        self._patience = patience
+        self.stands_at: RowT | None = None
+        """`None`: it came to its end, or was left."""
+
+    def __iter__(self) -> Iterator[RowT]:
+        passed = 0
+        for read, row in enumerate(self._rows):
+            if read == LOOKED_THROUGH:
+                raise bad_request(
+                    f"{LOOKED_THROUGH} rows were looked through and the page is not full yet: "
+                    "ask for a shorter time, for a smaller offset, or with fewer filters"
+                )
+            if self._wants(row):
+                yield row
+                continue
+            passed += 1
+            if passed == self._patience:
+                self.stands_at = row
+                return
+
+
+def walked_page(
+    walk: Walk[RowT],
+    order: Order[RowT],
+    position: Position,
+    *,
+    limit: int,
+    offset: int = 0,
+    skipped: int = 0,
+    total: Callable[[], int | None] = lambda: None,
+) -> Page[RowT]:
+    """A page of what is too long to be read whole. `skipped` rows came before those of the walk. `total` is asked where
+    the walk did not see all; where that does not know either, `total_entries` is how many there are at least, and
+    `total_entries_limit` says so."""
+    seen, rows, has_more = 0, list[RowT](), False
+    for row in walk:
+        if not position.is_behind(order, row):
+            continue
+        seen += 1
+        if seen > offset + limit:
+            has_more = True
+            break
+        if seen > offset:
+            rows.append(row)
+    seen += skipped
+    stands_at, by_cursor = walk.stands_at, position.at is not None
+    ends: list[str | None] = [_encode(order.values(row)) for row in (rows[:1] + rows[-1:])] or [None, None]
+    beyond = _encode(order.values(stands_at)) if stands_at is not None else (ends[-1] if has_more else None)
+    saw_all = not has_more and stands_at is None and not by_cursor
+    known = seen if saw_all else total()
+    total_entries = seen if known is None else known
+    at_least = None if known is not None else max(seen, 1)
+    if position.backward:
+        rows.reverse()
+        behind, before = ends[0], beyond
+    else:
+        behind, before = beyond, ends[0] if by_cursor else None
+    return Page(rows, total_entries, at_least, behind, None if before is None else f"~{before}")
+
+
+def _encode(values: list[SortValue]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def _decode(token: str) -> list[SortValue]:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (binascii.Error, ValueError) as error:
+        raise Problem(400, "Invalid cursor token") from error
+    if not isinstance(values, list):
+        raise Problem(400, "Invalid cursor token structure")
+    return values
+
+
+def _check_shape(values: list[SortValue], order: Order[RowT], row: RowT) -> None:
+    if not _same_shape(values, order.values(row), len(order.criteria)):
+        raise Problem(400, "Cursor token does not match current query shape")
+
+
+def _same_shape(values: list[Any], row: list[SortValue], criteria: int) -> bool:
+    def kind(value: Any) -> type:
+        return float if isinstance(value, int | float) else type(value)
+
+    def matches(place: int) -> bool:
+        one, other = values[place], row[place]
+        return kind(one) is kind(other) or (place < criteria and (one is None or other is None))
+
+    return len(values) == len(row) and all(matches(place) for place in range(len(row)))

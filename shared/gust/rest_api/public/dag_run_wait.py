@@ -1,0 +1,78 @@
+"""`…/dagRuns/{dag_run_id}/wait`: lines of JSON, one a look, until the run has finished.
+
+Airflow streams them for as long as it takes. Here they are one answer, and it has to be given before API Gateway hangs up:
+where the last line is not of a finished run, the caller asks again.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import groupby
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from gust.model.dag_run import DagRun
+from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.state import DagRunState
+from gust.rest_api.http.request import Answer, Query, Request, not_found
+from gust.rest_api.http.routing import operation
+from gust.services.context import Services
+from gust.services.ports import XCom
+
+PATIENCE: Final = timedelta(seconds=20)
+"""An HTTP API hangs up after 30 seconds, of which a cold start may have taken some."""
+SHORTEST_INTERVAL: Final = 0.25
+"""Seconds. A shorter one would only read the same run more often."""
+
+NDJSON: Final = "application/x-ndjson"
+RETURN_VALUE: Final = "return_value"
+FINISHED: Final = {DagRunState.SUCCESS, DagRunState.FAILED}
+
+
+class WaitQuery(Query):
+    interval: Annotated[float, Field(gt=0.0)]
+    result: list[str] | None = None
+
+
+@operation("wait_dag_run_until_finished")
+def wait_dag_run_until_finished(services: Services, request: Request) -> Answer:
+    query = request.query(WaitQuery)
+    key = DagRunKey(request.path["dag_id"], request.path["dag_run_id"])
+    run = services.store.get_run(key)
+    if run is None:
+        raise not_found(f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+    until = request.now + PATIENCE
+    lines = [_line(services, run, query.result)]
+    while run.state not in FINISHED and (left := (until - services.clock.now()).total_seconds()) > 0:
+        services.clock.sleep(min(max(query.interval, SHORTEST_INTERVAL), left))
+        run = services.store.get_run(key)
+        if run is None:  # deleted meanwhile: there is nothing more to tell
+            break
+        lines.append(_line(services, run, query.result))
+    return Answer(200, "".join(lines), content_type=NDJSON)
+
+
+def _line(services: Services, run: DagRun, result_task_ids: list[str] | None) -> str:
+    said: dict[str, Any] = {"state": run.state}
+    if run.state in FINISHED and (results := _results(services, run.key, result_task_ids)):
+        said["results"] = results
+    return f"{json.dumps(said)}\n"
+
+
+def _results(services: Services, run: DagRunKey, task_ids: list[str] | None) -> dict[str, Any]:
+    """What the tasks returned, of a mapped one a list; without task ids, what the DAG's author made its result."""
+    returned = [
+        xcom
+        for task_id in ([None] if task_ids is None else sorted(set(task_ids)))
+        for xcom in services.store.list_xcoms(run, task_id=task_id, name=RETURN_VALUE)
+        if task_ids is not None or xcom.dag_result
+    ]
+    return {task_id: _value(list(pushed)) for task_id, pushed in groupby(returned, key=lambda x: x.key.task_id)}
+
+
+def _value(pushed: list[XCom]) -> Any:
+    if len(pushed) == 1 and pushed[0].key.map_index == UNMAPPED:
+        return pushed[0].value
+    return [xcom.value for xcom in pushed]

@@ -1,0 +1,77 @@
+"""`/api/v2/dags/{dag_id}/dagVersions`: what each change of a DAG made."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gust.model.dag import DagVersion
+from gust.rest_api.http.request import ALL_PAGES, Json, Request, not_found
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.listing import Ordering, Paging, page
+from gust.services.context import Services
+
+
+def dag_version_response(version: DagVersion) -> Json:
+    return {
+        "id": version.id,
+        "version_number": version.version_number,
+        "dag_id": version.dag_id,
+        "bundle_name": version.bundle_name,
+        "bundle_version": version.bundle_version,
+        "created_at": version.created_at,
+        "dag_display_name": version.dag_display_name or version.dag_id,
+        "bundle_url": None,
+    }
+
+
+class DagVersionsQuery(Paging):
+    version_number: int | None = None
+    bundle_name: str | None = None
+    bundle_version: str | None = None
+    order_by: list[str] = ["id"]
+
+
+ORDERING: Final = Ordering[DagVersion](
+    attributes={
+        # Airflow's ids of versions grow with time.
+        "id": lambda v: v.created_at,
+        "version_number": lambda v: v.version_number,
+        "bundle_name": lambda v: v.bundle_name,
+        "bundle_version": lambda v: v.bundle_version,
+    },
+    key=lambda v: (v.dag_id, v.version_number),
+)
+
+
+@operation("get_dag_version")
+def get_dag_version(services: Services, request: Request) -> Json:
+    dag_id = request.path["dag_id"]
+    version_number = request.path_value("version_number", int)
+    version = services.store.get_version(dag_id, version_number)
+    if version is None:
+        raise not_found(f"The DagVersion with dag_id: `{dag_id}` and version_number: `{version_number}` was not found")
+    return dag_version_response(version)
+
+
+@operation("get_dag_versions")
+def get_dag_versions(services: Services, request: Request) -> Json:
+    dag_id = request.path["dag_id"]
+    query = request.query(DagVersionsQuery)
+    if dag_id == ALL_PAGES:
+        # Versions are numbered from 1, so they can be read by their names, many at once.
+        dags = services.store.list_dags()
+        named = {(dag.dag_id, number) for dag in dags for number in range(1, dag.version_number + 1)}
+        versions = list(services.store.get_versions(named).values())
+    elif services.store.get_dag(dag_id) is None:
+        raise not_found(f"The Dag with ID: `{dag_id}` was not found")
+    else:
+        versions = services.store.list_versions(dag_id)
+    wanted = [
+        version
+        for version in versions
+        if query.version_number in (None, version.version_number)
+        and query.bundle_name in (None, version.bundle_name)
+        and query.bundle_version in (None, version.bundle_version)
+    ]
+    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    return {"dag_versions": [dag_version_response(v) for v in found.rows], "total_entries": found.total_entries}

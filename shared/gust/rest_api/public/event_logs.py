@@ -1,0 +1,174 @@
+"""`/api/v2/eventLogs`: who did what, for a year.
+
+Events of DAGs that are gone, or never were, are listed too: who deleted a DAG is what people look for. A list in order of
+time reads the events of its page, and counts the others; one that is filtered by more than the DAG, the run and the time
+reads until its page is full; any other order is made among the newest.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final
+
+from gust.model.logged_event import LoggedEvent
+from gust.rest_api.http.request import Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.history import COUNTED, page_of_walk
+from gust.rest_api.lists.listing import (
+    LOOKED_THROUGH,
+    MAXIMUM_LIMIT,
+    Ordering,
+    Page,
+    Paging,
+    contains,
+    page,
+    starts_with,
+)
+from gust.services.context import Services
+
+IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
+SORTED_EVENTS: Final = 2000
+"""Events among which a page is sorted in another order than that of time."""
+SEARCHED: Final = ("dag_id", "task_id", "run_id", "owner", "event")
+SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
+EXACT: Final = ("task_id", "map_index", "try_number", "owner", "event")
+"""Beside the DAG and the run, which the store finds by itself."""
+
+
+class EventLogsQuery(Paging):
+    order_by: list[str] = ["id"]
+    dag_id: str | None = None
+    task_id: str | None = None
+    run_id: str | None = None
+    map_index: int | None = None
+    try_number: int | None = None
+    owner: str | None = None
+    event: str | None = None
+    excluded_events: list[str] | None = None
+    included_events: list[str] | None = None
+    before: datetime | None = None
+    after: datetime | None = None
+    dag_id_pattern: str | None = None
+    task_id_pattern: str | None = None
+    run_id_pattern: str | None = None
+    owner_pattern: str | None = None
+    event_pattern: str | None = None
+    dag_id_prefix_pattern: str | None = None
+    task_id_prefix_pattern: str | None = None
+    run_id_prefix_pattern: str | None = None
+    owner_prefix_pattern: str | None = None
+    event_prefix_pattern: str | None = None
+
+    @property
+    def found_by_store(self) -> dict[str, Any]:
+        """What the store narrows by itself."""
+        return {
+            "dag_id": self.dag_id,
+            "run_id": self.run_id,
+            "after": _utc(self.after),
+            "before": _utc(self.before),
+        }
+
+    @property
+    def narrows_further(self) -> bool:
+        by_store = {"dag_id", "run_id", "after", "before", "order_by", "limit", "offset"}
+        return any(getattr(self, name) is not None for name in type(self).model_fields if name not in by_store)
+
+    def wants(self, event: LoggedEvent) -> bool:
+        return (
+            all(getattr(self, name) in (None, getattr(event, name)) for name in EXACT)
+            and (self.included_events is None or event.event in self.included_events)
+            and (self.excluded_events is None or event.event not in self.excluded_events)
+            and all(contains(getattr(event, name), getattr(self, f"{name}_pattern")) for name in SEARCHED)
+            and all(starts_with(getattr(event, name), getattr(self, f"{name}_prefix_pattern")) for name in SEARCHED)
+        )
+
+
+ORDERING: Final = Ordering[LoggedEvent](
+    attributes={
+        **dict.fromkeys(sorted(IN_ORDER_OF_TIME), lambda event: event.when),
+        **{name: attrgetter(name) for name in SORTED_BY},
+    },
+    key=lambda event: (event.when,),
+)
+
+
+def event_response(event: LoggedEvent, display_name: str | None) -> Json:
+    return {
+        "event_log_id": event.event_log_id,
+        "when": event.when,
+        "dag_id": event.dag_id,
+        "task_id": event.task_id,
+        "run_id": event.run_id,
+        "map_index": event.map_index,
+        "try_number": event.try_number,
+        "event": event.event,
+        "logical_date": event.logical_date,
+        "owner": event.owner,
+        "extra": event.extra,
+        "dag_display_name": display_name,
+        # Airflow's, where the event is of one task instance; those that a person's call leaves never are.
+        "task_display_name": None,
+    }
+
+
+@operation("get_event_logs")
+def get_event_logs(services: Services, request: Request) -> Json:
+    query = request.query(EventLogsQuery)
+    order = ORDERING.resolve(query.order_by)
+    first = query.order_by[0]
+    by_time = first.lstrip("-") in IN_ORDER_OF_TIME
+    if by_time and not query.narrows_further:
+        found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
+    elif by_time:
+        events = services.store.walk_logged_events(**query.found_by_store, ascending=not first.startswith("-"))
+        found = page_of_walk(events, query.wants, order, limit=query.limit, offset=query.offset)
+    else:
+        newest = islice(services.store.walk_logged_events(**query.found_by_store, ascending=False), SORTED_EVENTS)
+        found = page(filter(query.wants, newest), order, limit=query.limit, offset=query.offset)
+    names = _display_names(services, found.rows)
+    return {
+        "event_logs": [event_response(event, names.get(event.dag_id)) for event in found.rows],
+        "total_entries": found.total_entries,
+    }
+
+
+@operation("get_event_log")
+def get_event_log(services: Services, request: Request) -> Json:
+    event_log_id = _id(request.path["event_log_id"])
+    event = services.store.get_logged_event(event_log_id)
+    if event is None:
+        raise not_found(f"The Event Log with id: `{event_log_id}` not found")
+    return event_response(event, _display_names(services, [event]).get(event.dag_id))
+
+
+def _in_order_of_time(services: Services, query: EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
+    limit = min(query.limit, MAXIMUM_LIMIT)
+    if query.offset > LOOKED_THROUGH:
+        raise bad_request(f"An offset over {LOOKED_THROUGH} is not looked for: ask for a shorter time")
+    total = services.store.count_logged_events(**query.found_by_store, most=query.offset + COUNTED)
+    if not limit or total <= query.offset:
+        return Page([], total)
+    read = services.store.logged_events(**query.found_by_store, ascending=ascending, limit=query.offset + limit)
+    return Page(read[query.offset :], total)
+
+
+def _display_names(services: Services, events: list[LoggedEvent]) -> dict[str | None, str]:
+    dags = services.store.get_dags(sorted({event.dag_id for event in events if event.dag_id}))
+    return {dag.dag_id: dag.dag_display_name or dag.dag_id for dag in dags}
+
+
+def _id(text: str) -> int:
+    try:
+        found = int(text)
+    except ValueError as error:
+        raise Problem(400, "'event_log_id' must be an integer") from error
+    if not 0 <= found < 10**16:
+        raise not_found(f"The Event Log with id: `{found}` not found")
+    return found
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and not moment.tzinfo else moment

@@ -1,0 +1,66 @@
+"""`/api/v2/importErrors`: files that gave no DAGs, and why."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gust.model.bundle import ImportProblem
+from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.services.context import Services
+
+
+def import_error_response(problem: ImportProblem) -> Json:
+    return {
+        "import_error_id": problem.import_error_id,
+        "timestamp": problem.timestamp,
+        "filename": problem.filename,
+        "bundle_name": problem.bundle_name,
+        "stack_trace": problem.stack_trace,
+    }
+
+
+class ImportErrorsQuery(Paging):
+    filename_pattern: str | None = None
+    filename_prefix_pattern: str | None = None
+    filename: str | None = None
+    bundle_name: str | None = None
+    order_by: list[str] = ["id"]
+
+
+ORDERING: Final = Ordering[ImportProblem](
+    attributes={
+        "id": lambda p: p.import_error_id,
+        "import_error_id": lambda p: p.import_error_id,
+        "timestamp": lambda p: p.timestamp,
+        "filename": lambda p: p.filename,
+        "bundle_name": lambda p: p.bundle_name,
+        "stacktrace": lambda p: p.stack_trace,
+    },
+    key=lambda p: (p.import_error_id, p.filename),
+)
+
+
+@operation("get_import_error")
+def get_import_error(services: Services, request: Request) -> Json:
+    wanted = request.path_value("import_error_id", int)
+    for problem in services.store.list_import_problems():
+        if problem.import_error_id == wanted:
+            return import_error_response(problem)
+    raise not_found(f"The ImportError with import_error_id: `{wanted}` was not found")
+
+
+@operation("get_import_errors")
+def get_import_errors(services: Services, request: Request) -> Json:
+    query = request.query(ImportErrorsQuery)
+    wanted = [
+        problem
+        for problem in services.store.list_import_problems()
+        if contains(problem.filename, query.filename_pattern)
+        and starts_with(problem.filename, query.filename_prefix_pattern)
+        and query.filename in (None, "", problem.filename)
+        and query.bundle_name in (None, "", problem.bundle_name)
+    ]
+    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    return {"import_errors": [import_error_response(p) for p in found.rows], "total_entries": found.total_entries}

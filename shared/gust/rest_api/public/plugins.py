@@ -1,0 +1,30 @@
+"""`/api/v2/plugins`: what the active bundle's `plugins/` and the installed distributions bring, asked of the parser."""
+
+from __future__ import annotations
+
+from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Paging
+from gust.services.context import Services
+
+
+@operation("get_plugins")
+def get_plugins(services: Services, request: Request) -> Json:
+    query = request.query(Paging)
+    plugins = services.inventory.plugins(_active(services))
+    page = plugins[query.offset : query.offset + min(query.limit, MAXIMUM_LIMIT)]
+    return {"plugins": page, "total_entries": len(plugins)}
+
+
+@operation("import_errors")
+def import_errors(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
+    errors = services.inventory.plugin_import_errors(_active(services))
+    return {
+        "import_errors": [{"source": source, "error": error} for source, error in errors.items()],
+        "total_entries": len(errors),
+    }
+
+
+def _active(services: Services) -> str | None:
+    bundle = services.store.active_bundle()
+    return bundle.version if bundle else None

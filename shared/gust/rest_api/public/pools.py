@@ -1,0 +1,237 @@
+"""`/api/v2/pools`: how many slots there are, and who has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gust.model.pool import DEFAULT_POOL, UNLIMITED, Pool
+from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists import bulk
+from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
+from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.services.context import Services
+from gust.services.settings import pools
+from gust.services.settings.pools import PoolUse
+from gust.services.time_left import TimeLeft
+
+CHANGEABLE_OF_DEFAULT: Final = {"slots", "include_deferred"}
+Slots = Annotated[Whole, Field(ge=UNLIMITED)]
+
+
+def pool_response(pool: Pool, use: PoolUse) -> Json:
+    occupied = use.running + use.queued + (use.deferred if pool.include_deferred else 0)
+    return {
+        "name": pool.name,
+        "slots": pool.slots,
+        "description": pool.description,
+        "include_deferred": pool.include_deferred,
+        "occupied_slots": occupied,
+        "running_slots": use.running,
+        "queued_slots": use.queued,
+        "scheduled_slots": use.scheduled,
+        "open_slots": UNLIMITED if pool.slots == UNLIMITED else pool.slots - occupied,
+        "deferred_slots": use.deferred,
+        "team_name": None,
+    }
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class PoolsQuery(Paging):
+    order_by: list[str] = ["id"]
+    pool_name_pattern: str | None = None
+    pool_name_prefix_pattern: str | None = None
+
+
+ORDERING: Final = Ordering[tuple[int, Pool]](
+    attributes={"id": lambda p: p[0], "pool": lambda p: p[1].name, "name": lambda p: p[1].name},
+    key=lambda p: (p[0],),
+)
+
+
+@operation("get_pools")
+def get_pools(services: Services, request: Request) -> Json:
+    query = request.query(PoolsQuery)
+    wanted = [
+        (place, pool)
+        for place, pool in enumerate(pools.list_pools(services))
+        if contains(pool.name, query.pool_name_pattern) and starts_with(pool.name, query.pool_name_prefix_pattern)
+    ]
+    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    use = pools.use_of_pools(services) if found.rows else {}
+    return {
+        "pools": [pool_response(pool, use.get(pool.name, PoolUse())) for _, pool in found.rows],
+        "total_entries": found.total_entries,
+    }
+
+
+@operation("get_pool")
+def get_pool(services: Services, request: Request) -> Json:
+    return _with_use(services, pools.get_pool(services, request.path["pool_name"]))
+
+
+def _with_use(services: Services, pool: Pool) -> Json:
+    return pool_response(pool, pools.use_of_pools(services).get(pool.name, PoolUse()))
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+class _NoTeams(Body):
+    model_config = ConfigDict(populate_by_name=True)
+
+    team_name: str | None = Field(max_length=50, default=None)
+
+    @model_validator(mode="after")
+    def _check_team(self) -> _NoTeams:
+        if self.team_name is not None:
+            raise ValueError(
+                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
+            )
+        return self
+
+
+class PoolBody(_NoTeams):
+    pool: str = Field(alias="name", max_length=256)
+    slots: Slots
+    description: str | None = None
+    include_deferred: bool = False
+
+
+class PoolPatchBody(_NoTeams):
+    name: str | None = Field(default=None, alias="pool")
+    slots: Slots | None = None
+    description: str | None = None
+    include_deferred: bool | None = None
+
+
+class UpdateMask(Query):
+    update_mask: list[str] | None = None
+
+
+@operation("post_pool")
+def post_pool(services: Services, request: Request) -> Answer:
+    made = _create(services, request.body(PoolBody))
+    return Answer(201, _with_use(services, made))
+
+
+@operation("patch_pool")
+def patch_pool(services: Services, request: Request) -> Json:
+    name = request.path["pool_name"]
+    body, mask = request.body(PoolPatchBody), request.query(UpdateMask).update_mask
+    if body.name and body.name != name:
+        raise bad_request("Invalid body, pool name from request body doesn't match uri parameter")
+    pool = pools.get_pool(services, name)
+    return _with_use(services, _change(services, pool, body, named=body.name, mask=mask))
+
+
+@operation("delete_pool")
+def delete_pool(services: Services, request: Request) -> Answer:
+    pools.delete_pool(services, request.path["pool_name"])
+    return Answer(204)
+
+
+def _create(services: Services, body: PoolBody) -> Pool:
+    return pools.create_pool(
+        services,
+        body.pool,
+        slots=body.slots,
+        description=body.description,
+        include_deferred=body.include_deferred,
+    )
+
+
+def _change(
+    services: Services, pool: Pool, body: PoolBody | PoolPatchBody, *, named: str | None, mask: Sequence[str] | None
+) -> Pool:
+    """Airflow's rules: of the default pool only some fields, named in the mask; of any other all of the required ones."""
+    given = body.model_fields_set
+    if pool.name == DEFAULT_POOL:
+        if not mask or not CHANGEABLE_OF_DEFAULT.issuperset(name.strip() for name in mask):
+            raise bad_request("Only slots and included_deferred can be modified on Default Pool")
+    else:
+        _check_complete(body, named=named)
+    fields = given & {"slots", "description", "include_deferred"}
+    if mask:
+        fields &= set(mask)
+    return pools.change_pool(services, pool.name, **{field: getattr(body, field) for field in fields})
+
+
+class _WholePool(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+    pool: str
+    slots: Slots
+    description: str | None = None
+    include_deferred: bool
+
+
+def _check_complete(body: PoolBody | PoolPatchBody, *, named: str | None) -> None:
+    """Airflow checks a patch as if it were a whole pool. Problem 422 as pydantic words it there, without a place."""
+    given = body.model_fields_set
+    whole: Json = {"pool": named} if given & {"name", "pool"} else {}
+    whole |= {field: getattr(body, field) for field in ("slots", "description", "include_deferred") if field in given}
+    try:
+        _WholePool.model_validate(whole)
+    except ValidationError as error:
+        raise Problem(422, [dict(one) for one in error.errors()]) from error
+
+
+# --- in bulk ----------------------------------------------------------------------------------------------------------
+
+
+PoolAction = BulkCreateNamed[PoolBody] | BulkUpdateNamed[PoolBody] | BulkDeleteNamed
+
+
+class BulkPools(Body):
+    actions: list[Annotated[PoolAction, Field(discriminator="action")]]
+
+
+@operation("bulk_pools")
+def bulk_pools(services: Services, request: Request) -> Json:
+    """Each kind of action answers with what it did and what kept it from more."""
+
+    def overwrite(body: PoolBody) -> None:
+        fields = body.model_fields_set & {"slots", "description", "include_deferred"}
+        pools.change_pool(services, body.pool, **{field: getattr(body, field) for field in fields})
+
+    def update(body: PoolBody, mask: Sequence[str] | None) -> None:
+        _change(services, _existing(services)[body.pool], body, named=body.pool, mask=mask)
+
+    named: Named[PoolBody] = Named(
+        "pools with these pool names",
+        name=lambda body: body.pool,
+        names=lambda: _existing(services).keys(),
+        create=partial(_create, services),
+        overwrite=overwrite,
+        update=update,
+        delete=partial(pools.delete_pool, services),
+        time_left=TimeLeft.of(services.clock, since=request.now),
+    )
+    return named.answer(_complete(services, bulk.read(request, BulkPools).actions))
+
+
+def _complete(services: Services, actions: list[PoolAction]) -> list[PoolAction]:
+    """One that is incomplete refuses the whole request: before anything of it is done."""
+    known = set(_existing(services)) - {DEFAULT_POOL}
+    for action in actions:
+        match action:
+            case BulkCreateNamed():
+                known |= {body.pool for body in action.entities}
+            case BulkUpdateNamed():
+                for body in action.entities:
+                    if body.pool in known:
+                        _check_complete(body, named=body.pool)
+            case _:
+                pass
+    return actions
+
+
+def _existing(services: Services) -> dict[str, Pool]:
+    return {pool.name: pool for pool in pools.list_pools(services)}

@@ -1,0 +1,16 @@
+"""`/api/v2/providers`: the provider distributions that DAG files find, asked of the parser."""
+
+from __future__ import annotations
+
+from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Paging
+from gust.services.context import Services
+
+
+@operation("get_providers")
+def get_providers(services: Services, request: Request) -> Json:
+    query = request.query(Paging)
+    providers = services.inventory.providers()
+    page = providers[query.offset : query.offset + min(query.limit, MAXIMUM_LIMIT)]
+    return {"providers": page, "total_entries": len(providers)}

@@ -1,0 +1,583 @@
+"""`…/dagRuns/{dag_run_id}/taskInstances`: instances, mapped ones, and their tries."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import AwareDatetime, NonNegativeInt
+
+from gust.model.dag import DagVersion
+from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.state import TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.history import Direction, Scope, page_of_instances
+from gust.rest_api.lists.listing import (
+    MAXIMUM_BATCH,
+    Order,
+    Ordering,
+    Page,
+    Paging,
+    contains,
+    page,
+    starts_with,
+    with_ranges,
+    within,
+)
+from gust.rest_api.lists.run_view import InstanceView, RunView, load_view, view_of
+from gust.rest_api.public.dag_run import check_is_all, last_change, versions_reader
+from gust.rest_api.public.dag_versions import dag_version_response
+from gust.rest_api.public.dags import existing_dag
+from gust.services.context import Services
+from gust.services.scheduler.explain import explain
+from gust.services.specs import load_spec
+
+FEW_RUNS: Final = 200
+"""That are named one by one."""
+FEW: Final = 20
+"""Instances of one run whose rendered fields are read one by one."""
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def task_instance_response(view: InstanceView, version: DagVersion | None, rendered_fields: Json) -> Json:
+    instance = view.instance
+    return (
+        {"id": instance.key.uuid(instance.try_number)}
+        | task_instance_history_response(view, version)
+        | {
+            "logical_date": view.run.logical_date,
+            "run_after": view.run.run_after,
+            "note": instance.note,
+            "rendered_map_index": view.rendered_map_index,
+            "rendered_fields": rendered_fields,
+            "trigger": _trigger(view),
+            "triggerer_job": None,
+        }
+    )
+
+
+def task_instance_history_response(view: InstanceView, version: DagVersion | None) -> Json:
+    """What Airflow keeps of each try."""
+    instance, task = view.instance, view.task
+    return {
+        "task_id": instance.task_id,
+        "dag_id": instance.dag_id,
+        "dag_run_id": instance.run_id,
+        "map_index": instance.map_index,
+        "start_date": instance.start_date,
+        "end_date": instance.end_date,
+        "duration": instance.duration,
+        "state": instance.state.value if instance.state else None,
+        "try_number": instance.try_number,
+        "max_tries": view.max_tries,
+        "task_display_name": view.display_name,
+        "dag_display_name": (version.dag_display_name if version else "") or instance.dag_id,
+        "hostname": instance.hostname or "",
+        "unixname": None,
+        "pool": view.pool,
+        "pool_slots": task.pool_slots if task else 1,
+        "queue": view.queue,
+        "priority_weight": task.priority_weight if task else None,
+        "operator": view.operator,
+        "operator_name": view.operator_name,
+        "queued_when": instance.queued_at,
+        "scheduled_when": instance.scheduled_at,
+        "pid": instance.pid,
+        "executor": None,
+        "executor_config": str(task.executor_config if task else {}),
+        "dag_version": dag_version_response(version) if version else None,
+    }
+
+
+def _trigger(view: InstanceView) -> Json | None:
+    """A parked trigger. Its arguments are never shown, they may hold secrets; it has no number and no birthday of its
+    own here: a checksum stands for the one, the last sign of the task before it deferred for the other."""
+    trigger, instance = view.instance.trigger, view.instance
+    if trigger is None:
+        return None
+    return {
+        "id": zlib.crc32(str(instance.key.uuid(instance.try_number)).encode()) & 0x7FFFFFFF,
+        "classpath": trigger.classpath,
+        "kwargs": "{}",
+        "created_date": instance.heartbeat_at or instance.start_date or view.run.queued_at,
+        "queue": trigger.queue,
+        "triggerer_id": None,
+    }
+
+
+def task_instance_responses(services: Services, views: list[InstanceView]) -> list[Json]:
+    versions = services.store.get_versions({(view.run.dag_id, view.version_number) for view in views})
+    fields_of = fields_reader(services, views)
+    return [
+        task_instance_response(view, versions.get((view.run.dag_id, view.version_number)), fields_of(view.instance))
+        for view in views
+    ]
+
+
+def fields_reader(services: Services, views: Collection[InstanceView]) -> Callable[[TaskInstance], Json]:
+    """Reads rendered fields for one answer: all at once, of many instances of a run with one query."""
+    counts = Counter(view.run.key for view in views)
+    of_run = {key: services.store.list_rendered_fields(key) for key, count in counts.items() if count > FEW}
+    single = [v.instance.key for v in views if v.run.key not in of_run and _has_fields(v.instance)]
+    known = services.store.get_many_rendered_fields(single) if single else {}
+
+    def read(instance: TaskInstance) -> Json:
+        if (its_run := of_run.get(instance.key.run)) is not None:
+            return its_run.get((instance.task_id, instance.map_index), {})
+        return known.get(instance.key) or {}
+
+    return read
+
+
+def _has_fields(instance: TaskInstance) -> bool:
+    return instance.start_date is not None or instance.first_start_date is not None
+
+
+# --- one instance -----------------------------------------------------------------------------------------------------
+
+
+@operation("get_task_instance")
+def get_task_instance(services: Services, request: Request) -> Json:
+    key = _run_key(request)
+    task_id = request.path["task_id"]
+    view = load_view(services, key)
+    found = view.instance(task_id) if view else None
+    if found is None:
+        if view and any(v.instance.task_id == task_id for v in view.instances):
+            raise not_found("Task instance is mapped, add the map_index value to the URL")
+        raise not_found(
+            f"The Task Instance with dag_id: `{key.dag_id}`, run_id: `{key.run_id}` "
+            f"and task_id: `{task_id}` was not found"
+        )
+    return task_instance_responses(services, [found])[0]
+
+
+@operation("get_mapped_task_instance")
+def get_mapped_task_instance(services: Services, request: Request) -> Json:
+    key = _run_key(request)
+    task_id, map_index = request.path["task_id"], request.path_value("map_index", int)
+    view = load_view(services, key)
+    found = view.instance(task_id, map_index) if view else None
+    if found is None:
+        raise not_found(
+            f"The Mapped Task Instance with dag_id: `{key.dag_id}`, run_id: `{key.run_id}`, task_id: `{task_id}`, "
+            f"and map_index: `{map_index}` was not found"
+        )
+    return task_instance_responses(services, [found])[0]
+
+
+# --- dependencies -----------------------------------------------------------------------------------------------------
+
+
+class MapIndex(Query):
+    map_index: int = UNMAPPED
+
+
+@operation("get_task_instance_dependencies")
+def get_task_instance_dependencies(services: Services, request: Request) -> Json:
+    return _dependencies(services, request, request.query(MapIndex).map_index)
+
+
+@operation("get_task_instance_dependencies_by_map_index")
+def get_task_instance_dependencies_by_map_index(services: Services, request: Request) -> Json:
+    return _dependencies(services, request, request.path_value("map_index", int))
+
+
+# --- tries ------------------------------------------------------------------------------------------------------------
+
+
+@operation("get_task_instance_tries")
+def get_task_instance_tries(services: Services, request: Request) -> Json:
+    return _tries(services, request, request.query(MapIndex).map_index)
+
+
+@operation("get_mapped_task_instance_tries")
+def get_mapped_task_instance_tries(services: Services, request: Request) -> Json:
+    return _tries(services, request, request.path_value("map_index", int))
+
+
+@operation("get_task_instance_try_details")
+def get_task_instance_try_details(services: Services, request: Request) -> Json:
+    return _try_details(services, request, request.query(MapIndex).map_index)
+
+
+@operation("get_mapped_task_instance_try_details")
+def get_mapped_task_instance_try_details(services: Services, request: Request) -> Json:
+    return _try_details(services, request, request.path_value("map_index", int))
+
+
+def _tries(services: Services, request: Request, map_index: int) -> Json:
+    view = _existing(services, request, map_index)
+    tries = [*(view.of_try(t) for t in services.store.list_tries(view.instance.key)), view.of_try(_as_listed(view))]
+    version_of = versions_reader(services)
+    rows = [task_instance_history_response(t, version_of(t.run.dag_id, t.version_number)) for t in tries]
+    return {"task_instances": rows, "total_entries": len(rows)}
+
+
+def _as_listed(view: InstanceView) -> TaskInstance:
+    """Airflow has put a try that is to be repeated among those that failed."""
+    instance = view.instance
+    if instance.state is TaskInstanceState.UP_FOR_RETRY:
+        return replace(instance, state=TaskInstanceState.FAILED)
+    return instance
+
+
+def _try_details(services: Services, request: Request, map_index: int) -> Json:
+    number = request.path_value("task_try_number", int)
+    view = _existing(services, request, map_index, try_number=number)
+    found = find_try(services, view, number)
+    if found is None:
+        raise no_instance(request, map_index, number)
+    version = services.store.get_version(found.run.dag_id, found.version_number)
+    return task_instance_history_response(found, version)
+
+
+def find_try(services: Services, view: InstanceView, try_number: int) -> InstanceView | None:
+    """The current try, or the finished one of that number."""
+    if view.instance.try_number == try_number:
+        return view
+    tries = services.store.list_tries(view.instance.key)
+    # A number can stand for several finished tries only if the instance was cleared; the newest counts.
+    return next((view.of_try(t) for t in reversed(tries) if t.try_number == try_number), None)
+
+
+def _dependencies(services: Services, request: Request, map_index: int) -> Json:
+    """Why an instance does not move, in the words of the scheduler, which is asked what it would decide now."""
+    view = load_view(services, _run_key(request))
+    found = view.instance(request.path["task_id"], map_index) if view else None
+    if view is None or found is None:
+        raise no_instance(request, map_index, None)
+    if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
+        return {"dependencies": []}
+    objections = explain(services, view.run.key, found.instance.task_id, map_index)
+    return {"dependencies": [{"name": o.dependency.value, "reason": o.reason} for o in objections]}
+
+
+def _existing(services: Services, request: Request, map_index: int, *, try_number: int | None = None) -> InstanceView:
+    view = load_view(services, _run_key(request))
+    found = view.instance(request.path["task_id"], map_index) if view else None
+    if found is None:
+        raise no_instance(request, map_index, try_number)
+    return found
+
+
+def no_instance(request: Request, map_index: int, try_number: int | None) -> Problem:
+    names = request.path
+    number = "" if try_number is None else f", try_number: `{try_number}`"
+    return not_found(
+        f"The Task Instance with dag_id: `{names['dag_id']}`, run_id: `{names['dag_run_id']}`, "
+        f"task_id: `{names['task_id']}`{number} and map_index: `{map_index}` was not found"
+    )
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+class _MappedQuery(Paging):
+    state: list[str] = []
+    pool: list[str] = []
+    pool_name_pattern: str | None = None
+    pool_name_prefix_pattern: str | None = None
+    queue: list[str] = []
+    queue_name_pattern: str | None = None
+    queue_name_prefix_pattern: str | None = None
+    executor: list[str] = []
+    version_number: list[int] = []
+    try_number: list[int] = []
+    operator: list[str] = []
+    operator_name_pattern: str | None = None
+    operator_name_prefix_pattern: str | None = None
+    map_index: list[int] = []
+    rendered_map_index_pattern: str | None = None
+    rendered_map_index_prefix_pattern: str | None = None
+    order_by: list[str] = ["map_index"]
+
+
+class _TaskInstancesQuery(_MappedQuery):
+    task_id: str | None = None
+    task_display_name_pattern: str | None = None
+    task_display_name_prefix_pattern: str | None = None
+    task_group_id: str | None = None
+    dag_id_pattern: str | None = None
+    dag_id_prefix_pattern: str | None = None
+    run_id_pattern: str | None = None
+    run_id_prefix_pattern: str | None = None
+    cursor: str | None = None
+
+
+_MOMENTS: Final = ("run_after", "logical_date", "start_date", "end_date")
+
+MappedQuery = with_ranges(with_ranges(_MappedQuery, datetime, *_MOMENTS, "updated_at"), float, "duration")
+TaskInstancesQuery = with_ranges(with_ranges(_TaskInstancesQuery, datetime, *_MOMENTS, "updated_at"), float, "duration")
+
+
+class _TaskInstancesBatchBody(Body):
+    dag_ids: list[str] | None = None
+    dag_run_ids: list[str] | None = None
+    task_ids: list[str] | None = None
+    state: list[TaskInstanceState | None] | None = None
+    pool: list[str] | None = None
+    queue: list[str] | None = None
+    executor: list[str] | None = None
+    page_offset: NonNegativeInt = 0
+    page_limit: NonNegativeInt = 100
+    order_by: str | None = None
+
+
+TaskInstancesBatchBody = with_ranges(with_ranges(_TaskInstancesBatchBody, AwareDatetime, *_MOMENTS), float, "duration")
+
+
+def _place(view: InstanceView) -> datetime:
+    """Stands in for Airflow's id, too, which grows with time: instances are made with their run, in topological order."""
+    return view.run.run_after
+
+
+def _map_index(view: InstanceView) -> int:
+    return view.instance.map_index
+
+
+ORDERING: Final = Ordering[InstanceView](
+    attributes={
+        "id": _place,
+        "state": lambda v: v.instance.state.value if v.instance.state else None,
+        "duration": lambda v: v.instance.duration,
+        "start_date": lambda v: v.instance.start_date,
+        "end_date": lambda v: v.instance.end_date,
+        "map_index": _map_index,
+        "try_number": lambda v: v.instance.try_number,
+        "logical_date": lambda v: v.run.logical_date,
+        "run_after": _place,
+        "data_interval_start": lambda v: v.run.data_interval_start,
+        "data_interval_end": lambda v: v.run.data_interval_end,
+        # Without a template all are equal here, and the map index decides.
+        "rendered_map_index": lambda v: v.instance.rendered_map_index,
+        "operator": lambda v: v.operator,
+    },
+    key=lambda v: (
+        v.run.run_after, v.run.dag_id, v.run.run_id, v.place, v.instance.task_id, v.instance.map_index,
+    ),
+)  # fmt: skip
+
+BATCH_ORDERING: Final = ORDERING.limited_to("id", "state", "duration", "start_date", "end_date", "map_index")
+
+
+@operation("get_task_instances")
+def get_task_instances(services: Services, request: Request) -> Json:
+    key = _run_key(request)
+    query = request.query(TaskInstancesQuery)
+    states = requested_states(query.state)
+    groups: dict[str, frozenset[str]] = {}
+
+    def wants_key(run: DagRunKey) -> bool:
+        return (
+            contains(run.dag_id, query.dag_id_pattern)
+            and starts_with(run.dag_id, query.dag_id_prefix_pattern)
+            and contains(run.run_id, query.run_id_pattern)
+            and starts_with(run.run_id, query.run_id_prefix_pattern)
+        )
+
+    def wants(v: InstanceView) -> bool:
+        return (
+            query.task_id in (None, "", v.instance.task_id)
+            and (query.task_group_id is None or v.instance.task_id in groups[v.run.spec_key])
+            and contains(v.display_name, query.task_display_name_pattern)
+            and starts_with(v.display_name, query.task_display_name_prefix_pattern)
+            and wants_key(v.run.key)
+            and _passes(v, query, states, request.now)
+        )
+
+    def look_at(view: RunView) -> None:
+        if query.task_group_id is not None:
+            groups[view.run.spec_key] = _tasks_of_group(view, query.task_group_id)
+
+    order = ORDERING.resolve(query.order_by)
+    if key.run_id != ALL_PAGES:
+        view = _view_of_run(services, key)
+        look_at(view)
+        wanted = [v for v in view.instances if wants(v)]
+        return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
+    found = page_of_instances(
+        services,
+        Scope.of(query, _dag_or_all(services, key), wants_key),
+        wants,
+        order,
+        direction=_direction(order),
+        limit=query.limit,
+        offset=query.offset,
+        cursor=query.cursor,
+        states=states,
+        # A group is looked up in each run's version: without it there is a problem to tell of.
+        look_at=look_at,
+        by_failure=query.task_group_id is None,
+    )
+    return _collection(services, found)
+
+
+def _direction(order: Order[InstanceView]) -> Direction:
+    if order.is_by(_place):
+        return Direction.BACKWARD if order.key_descends else Direction.FORWARD
+    is_by_index = order.is_by(_map_index) and not order.key_descends
+    return Direction.UNMAPPED_FIRST if is_by_index else Direction.NONE
+
+
+def _dag_or_all(services: Services, key: DagRunKey) -> str | None:
+    return None if key.dag_id == ALL_PAGES else existing_dag(services, key.dag_id).dag_id
+
+
+@operation("get_mapped_task_instances")
+def get_mapped_task_instances(services: Services, request: Request) -> Json:
+    key, task_id = _run_key(request), request.path["task_id"]
+    query = request.query(MappedQuery)
+    states = requested_states(query.state)
+    view = load_view(services, key)
+    mapped = [v for v in view.instances if v.instance.task_id == task_id and v.instance.map_index >= 0] if view else []
+    if not mapped:
+        _check_is_mapped(services, key.dag_id, task_id, view)
+    wanted = [v for v in mapped if _passes(v, query, states, request.now)]
+    order = ORDERING.resolve(query.order_by)
+    return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset))
+
+
+@operation("get_task_instances_batch")
+def get_task_instances_batch(services: Services, request: Request) -> Json:
+    check_is_all(request, "dag_id", "dag_run_id")
+    body = request.body(TaskInstancesBatchBody)
+    dag_ids, run_ids = frozenset(body.dag_ids or ()), frozenset(body.dag_run_ids or ())
+
+    def wants(v: InstanceView) -> bool:
+        return (
+            (not dag_ids or v.run.dag_id in dag_ids)
+            and (not run_ids or v.run.run_id in run_ids)
+            and (not body.task_ids or v.instance.task_id in body.task_ids)
+            and (not body.state or v.instance.state in body.state)
+            and (not body.pool or v.pool in body.pool)
+            and (not body.queue or v.queue in body.queue)
+            and not body.executor
+            and within(body, "run_after", v.run.run_after)
+            and within(body, "logical_date", v.run.logical_date)
+            and within(body, "start_date", v.instance.start_date)
+            and within(body, "end_date", v.instance.end_date)
+            and within(body, "duration", v.instance.duration)
+        )
+
+    order = BATCH_ORDERING.resolve([body.order_by or "id"])
+    # Airflow's batch lists have no maximum page.
+    if dag_ids and run_ids and len(dag_ids) * len(run_ids) <= FEW_RUNS:
+        named = [DagRunKey(dag_id, run_id) for dag_id in dag_ids for run_id in run_ids]
+        wanted = [
+            v for state in services.store.load_runs(named) for v in view_of(services, state).instances if wants(v)
+        ]
+        return _collection(
+            services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=MAXIMUM_BATCH)
+        )
+    only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
+    found = page_of_instances(
+        services,
+        Scope.of(
+            body, only, lambda key: (not dag_ids or key.dag_id in dag_ids) and (not run_ids or key.run_id in run_ids)
+        ),
+        wants,
+        order,
+        direction=_direction(order),
+        limit=body.page_limit,
+        offset=body.page_offset,
+        most=MAXIMUM_BATCH,
+        states=body.state or (),
+    )
+    return _collection(services, found)
+
+
+def _collection(services: Services, found: Page[InstanceView]) -> Json:
+    return {"task_instances": task_instance_responses(services, found.rows), **found.with_cursors()}
+
+
+def _view_of_run(services: Services, key: DagRunKey) -> RunView:
+    """Problem 400, 404."""
+    if key.dag_id == ALL_PAGES:
+        raise bad_request("dag_id is required when dag_run_id is specified")
+    view = load_view(services, key)
+    if view is None:
+        raise not_found(f"DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+    return view
+
+
+def _passes(view: InstanceView, query: Any, states: list[TaskInstanceState | None], now: datetime) -> bool:
+    instance = view.instance
+    return (
+        (not states or instance.state in states)
+        and (not query.pool or view.pool in query.pool)
+        and contains(view.pool, query.pool_name_pattern)
+        and starts_with(view.pool, query.pool_name_prefix_pattern)
+        and (not query.queue or view.queue in query.queue)
+        and contains(view.queue, query.queue_name_pattern)
+        and starts_with(view.queue, query.queue_name_prefix_pattern)
+        # No instance names an executor here.
+        and not query.executor
+        and (not query.version_number or view.version_number in query.version_number)
+        and (not query.try_number or instance.try_number in query.try_number)
+        and (not query.operator or view.operator in query.operator)
+        and contains(view.operator_name, query.operator_name_pattern)
+        and starts_with(view.operator_name, query.operator_name_prefix_pattern)
+        and (not query.map_index or instance.map_index in query.map_index)
+        and contains(view.rendered_map_index, query.rendered_map_index_pattern)
+        and starts_with(view.rendered_map_index, query.rendered_map_index_prefix_pattern)
+        and within(query, "run_after", view.run.run_after)
+        and within(query, "logical_date", view.run.logical_date)
+        and within(query, "start_date", instance.start_date, missing_is=now)
+        and within(query, "end_date", instance.end_date, missing_is=now)
+        and within(query, "updated_at", _last_change(view))
+        and within(query, "duration", instance.duration)
+    )
+
+
+def _last_change(view: InstanceView) -> datetime:
+    """Stands in for Airflow's `updated_at`, which Gust does not keep: the latest moment known of the instance."""
+    ti = view.instance
+    known = [m for m in (ti.scheduled_at, ti.queued_at, ti.start_date, ti.heartbeat_at, ti.end_date) if m is not None]
+    return max(known) if known else last_change(view.run)
+
+
+def requested_states(given: list[str]) -> list[TaskInstanceState | None]:
+    try:
+        return [None if state in ("none", "no_status") else TaskInstanceState(state) for state in given]
+    except ValueError as unknown:
+        raise Problem(422, f"Invalid value for state. Valid values are {', '.join(TaskInstanceState)}") from unknown
+
+
+def _tasks_of_group(view: RunView, group_id: str) -> frozenset[str]:
+    """The group's tasks, those of the groups in it too. Problem 404."""
+    groups = view.spec.task_groups if view.spec else {}
+    if group_id not in groups:
+        raise Problem(404, {"reason": "not_found", "message": f"Task group {group_id} not found"})
+    tasks: set[str] = set()
+    waiting = [group_id]
+    while waiting:
+        for child in groups[waiting.pop()].children:
+            if child in groups:
+                waiting.append(child)
+            else:
+                tasks.add(child)
+    return frozenset(tasks)
+
+
+def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: RunView | None) -> None:
+    """A mapped task without instances has an empty list; for any other it is Problem 404.
+
+    Without such a run the DAG's newest version decides, as in Airflow."""
+    spec = view.spec if view else load_spec(services.objects, existing_dag(services, dag_id).spec_key)
+    task = spec.tasks.get(task_id) if spec else None
+    if task is None:
+        raise not_found(f"Task id {task_id} not found")
+    if not task.is_mapped:
+        raise not_found(f"Task id {task_id} is not mapped")
+
+
+def _run_key(request: Request) -> DagRunKey:
+    return DagRunKey(request.path["dag_id"], request.path["dag_run_id"])

@@ -1,0 +1,703 @@
+"""Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
+
+First it is settled which file each DAG comes from; then every DAG is brought in on its own, and each file's fingerprint
+when its DAGs are; then the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be
+repeated, and an activation that died on the way left a fingerprint or the active bundle behind that sends the next one over
+the same ground, but for the files that it had concluded.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from itertools import accumulate
+from typing import Any, Final, TypeVar
+
+from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
+from gust.model.access import access_control_of
+from gust.model.asset import Asset, AssetAlias
+from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
+from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
+from gust.model.dag import Dag, DagVersion
+from gust.model.dag_spec import DagSpec
+from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
+from gust.model.listener import Hook
+from gust.scheduling import timetable
+from gust.services.assets.asset_references import aliases_of, change_references
+from gust.services.assets.tell_listeners import tell_of_import_error, tell_of_new_assets
+from gust.services.assets.watchers import change_watchers, wake_watchers
+from gust.services.context import Services
+from gust.services.deployments.check_dag import check_dag
+from gust.services.deployments.deploy_bundle import (
+    PARALLEL,
+    WHOLE,
+    common_fingerprint,
+    fingerprint,
+    fingerprint_of_refused,
+    manifest_of,
+)
+from gust.services.deployments.deployment_keys import progress_key
+from gust.services.deployments.deployment_turn import SignsOfLife, keep_turn
+from gust.services.deployments.fail_deployment import THE_FOLDER
+from gust.services.deployments.import_error_id import import_error_id
+from gust.services.people.pause_dag import wake_runs
+from gust.services.runs.load_past import last_automated_run
+from gust.services.runs.next_run import with_next_run
+from gust.services.settings.settings_read import note_read
+from gust.services.specs import load_spec
+from gust.services.wake import wake_for_assets, wake_timetable
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 10
+"""How often a DAG's item is read and written anew because a run, or a person, moved it in between."""
+
+LONGEST_TYPE: Final = 100
+"""Bytes of a warning's type; a key holds it."""
+
+MOST_PROBLEMS: Final = 200
+"""Import errors that one file may have: a zip has one for each file in it."""
+
+CAUSED_BY_A_FILE: Final = (Rejected, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What goes wrong because of what a file gave, and goes wrong again however often it is repeated. It is told as the file's
+import error, and the other files are activated."""
+
+SERIALIZED: Final = re.compile(r"serialized/[0-9a-f]{64}\.json")
+SOURCE: Final = re.compile(r"sources/[0-9a-f]{64}\.txt")
+"""The API shows what lies there to who may read the DAG: it must be nothing else of the bucket."""
+
+T = TypeVar("T")
+Change = Callable[[Dag], Dag]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    stale: bool = False
+    """Another deployment was faster; snapshot again."""
+    files: int = 0
+
+    def to_event(self) -> dict[str, Any]:
+        return {"stale": self.stale, "files": self.files}
+
+
+def activate(services: Services, plan_key: str, deployment: str, *, paused_at_creation: bool = True) -> Activation:
+    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile.
+
+    Files of the plan that have no outcome are the next plan's: their DAGs stay on the bundle of their last good version, and
+    what has no file any more is found only when none is left, because it may have moved into one of these.
+    """
+    plan = Plan.model_validate_json(services.objects.get(plan_key))
+    active = services.store.active_bundle()
+    if (active.version if active else None) != plan.replacing:
+        return Activation(stale=True)
+    outcomes = outcomes_of(services, plan, plan_key)
+    keep_turn(services.store, deployment, services.clock.now())
+    alive = SignsOfLife(services.store, deployment, services.clock)
+    changes = Deployment.of(services, plan, outcomes, paused_at_creation, active, alive=alive)
+
+    changes.tell_of_new_assets()
+    left = [outcome for outcome in outcomes.values() if not changes.is_brought_in(outcome)]
+    each(changes.bring_in, changes.dags_at_home(left))
+    each(changes.conclude, left)
+    if not changes.pending:
+        each(changes.make_stale, changes.without_a_file())
+        each(changes.forget, plan.removed)
+    each(changes.refuse, plan.refused.items())
+    each(changes.move_to_bundle, changes.untouched())
+    try:
+        services.store.activate_bundle(
+            Bundle(
+                name=plan.bundle_name,
+                version=plan.bundle_version,
+                created_at=changes.now,
+                listeners=changes.listeners,
+            ),
+            replacing=active,
+        )
+    except Stale:
+        return Activation(stale=True)
+    services.store.set_alive("dag_processor", services.clock.now())
+    services.store.delete_import_problem(THE_FOLDER)
+    return Activation(files=len(outcomes))
+
+
+def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
+    """File → outcome, of those that have one. Raises Unwell where none has: parsing must come first."""
+    bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
+    outcomes = {
+        outcome.relative_path: outcome
+        for body, batch in zip(bodies, plan.batches, strict=True)
+        for outcome in read_progress(body).outcomes
+        if outcome.relative_path in batch
+    }
+    planned = planned_in(plan)
+    if planned and not outcomes:
+        raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
+    return dict(sorted(outcomes.items()))
+
+
+def read_progress(body: bytes) -> Progress:
+    """Of one batch. What is none was written by a file: then no outcome of its batch is believed."""
+    try:
+        return Progress.model_validate_json(body)
+    except ValueError:
+        return Progress()
+
+
+def planned_in(plan: Plan) -> frozenset[str]:
+    return frozenset(path for batch in plan.batches for path in batch)
+
+
+def pending_of(plan: Plan, outcomes: Mapping[str, FileOutcome]) -> frozenset[str]:
+    """Files that must be parsed and have not been: the next plan's."""
+    return frozenset((planned_in(plan) - outcomes.keys()).union(plan.waiting))
+
+
+def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
+    """All of them, many at a time; the first failure is raised after all have ended."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(do, of))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One activation: what was, what parsing gave, and which file every DAG comes from now."""
+
+    services: Services
+    plan: Plan
+    outcomes: Mapping[str, FileOutcome]
+    paused_at_creation: bool
+    now: datetime
+    files: Mapping[str, str]
+    common: str
+    dags: Mapping[str, Dag]
+    sources: Mapping[str, SourceFile]
+    problems: frozenset[str]
+    """Files that have an import error in the store."""
+    warned: frozenset[str]
+    """DAGs that have warnings in the store."""
+    assets: Mapping[tuple[str, str], tuple[str, dict[str, Any]]]
+    """(name, uri) → (group, extra), as they are in the store."""
+    home: Mapping[str, str]
+    """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
+    of_file: Mapping[str, Sequence[str]]
+    """The same, by file."""
+    listeners: tuple[str, ...]
+    """Hooks that the bundle's plugins implement."""
+    pending: frozenset[str]
+    """`pending_of` the plan."""
+    alive: Callable[[], None]
+    """To be called between two pieces of work."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """dag_id → why it could not be brought in."""
+
+    @classmethod
+    def of(
+        cls,
+        services: Services,
+        plan: Plan,
+        outcomes: Mapping[str, FileOutcome],
+        paused_at_creation: bool,
+        active: Bundle | None,
+        *,
+        alive: Callable[[], None],
+    ) -> Deployment:
+        store = services.store
+        manifest = manifest_of(services.objects, plan.bundle_version)
+        if manifest is None:
+            raise NotFound(f"The manifest of bundle {plan.bundle_version} is gone")
+        dags = {dag.dag_id: dag for dag in store.list_dags()}
+        sources = {source.relative_path: source for source in store.list_source_files()}
+        is_last = not pending_of(plan, outcomes)
+        home = homes(dags, sources, outcomes, (*plan.removed, *plan.refused) if is_last else ())
+        of_file: dict[str, list[str]] = {}
+        for dag_id, path in home.items():
+            of_file.setdefault(path, []).append(dag_id)
+        return cls(
+            services=services,
+            plan=plan,
+            outcomes=outcomes,
+            paused_at_creation=paused_at_creation,
+            now=services.clock.now(),
+            files=manifest.files,
+            common=common_fingerprint(manifest.files),
+            dags=dags,
+            sources=sources,
+            problems=frozenset(problem.filename for problem in store.list_import_problems()),
+            warned=frozenset(warning.dag_id for warning in store.list_warnings()),
+            assets={(asset.name, asset.uri): (asset.group, asset.extra) for asset in store.list_assets()},
+            home=home,
+            of_file=of_file,
+            listeners=listeners_of(outcomes.values(), active),
+            pending=pending_of(plan, outcomes),
+            alive=alive,
+        )
+
+    def tell_of_new_assets(self) -> None:
+        """Before they are stored: who dies in between tells again, and nobody is told of too little."""
+        if not {Hook.ASSET_CREATED, Hook.ASSET_ALIAS_CREATED}.intersection(self.listeners):
+            return
+        assets: dict[tuple[str, str], Asset] = {}
+        aliases: dict[str, AssetAlias] = {}
+        known_aliases = {alias.name for alias in self.services.store.list_asset_aliases()}
+        for path, outcome in self.outcomes.items():
+            for parsed in outcome.dags:
+                if self.home[parsed.dag_id] != path:
+                    continue
+                with suppress(*CAUSED_BY_A_FILE):  # told with the file
+                    spec = self.checked_spec(parsed)
+                    aliases |= {alias.name: alias for alias in aliases_of(spec) if alias.name not in known_aliases}
+                    found = [
+                        Asset(name=r.name or "", uri=r.uri or "", group=r.group, extra=r.extra) for r in parsed.assets
+                    ]
+                    assets |= {asset.key: asset for asset in found if asset.key not in self.assets}
+        tell_of_new_assets(
+            self.services,
+            assets.values(),
+            aliases.values(),
+            listeners=self.listeners,
+            bundle_version=self.plan.bundle_version,
+        )
+
+    # --- one file ---
+
+    def is_brought_in(self, outcome: FileOutcome) -> bool:
+        """Whether an earlier try of this activation did it: the file's fingerprint is written last."""
+        known = self.sources.get(outcome.relative_path)
+        return (
+            known is not None
+            and known.parsed_at == outcome.parsed_at
+            and known.settings == noted(outcome.settings)
+            and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
+        )
+
+    def dags_at_home(self, outcomes: Iterable[FileOutcome]) -> Iterator[tuple[FileOutcome, ParsedDag]]:
+        """The DAGs to bring in, each with its file; not those beyond what a file's item can name."""
+        for outcome in outcomes:
+            at_home = [parsed for parsed in outcome.dags if self.home[parsed.dag_id] == outcome.relative_path]
+            others = set(self.of_file.get(outcome.relative_path, ())) - {parsed.dag_id for parsed in at_home}
+            room = LARGEST_LIST - size_of(others)
+            for parsed in at_home:
+                room -= size_of([parsed.dag_id])
+                if room < 0:
+                    self.failures[parsed.dag_id] = (
+                        f"The ids of its file's DAGs take more than {LARGEST_LIST:,} bytes together."
+                    )
+                else:
+                    yield outcome, parsed
+
+    def bring_in(self, one: tuple[FileOutcome, ParsedDag]) -> None:
+        """One DAG of a file. What its data makes impossible is noted for `conclude`."""
+        outcome, parsed = one
+        try:
+            spec = self.checked_spec(parsed)
+            self.put_assets(parsed)
+            self.put_warnings(parsed, outcome)
+            self.put_dag(parsed, spec, outcome)
+        except CAUSED_BY_A_FILE as error:
+            log.info("%s is not activated", parsed.dag_id, exc_info=True)
+            self.failures[parsed.dag_id] = told(error)
+        self.alive()
+
+    def conclude(self, outcome: FileOutcome) -> None:
+        """What is left of a file whose DAGs have been brought in: its problems, and at last its fingerprint."""
+        path = outcome.relative_path
+        errors = of_this_file(outcome.import_errors, path)
+        at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
+        for dag_id in at_home:
+            if failure := self.failures.get(dag_id):
+                errors[path] = f"{errors.get(path, '')}{dag_id} is not activated: {failure}\n"
+        fresh = {dag_id for dag_id in at_home if dag_id not in self.failures}
+        kept = [dag_id for dag_id in self.of_file.get(path, ()) if dag_id not in fresh and dag_id in self.dags]
+        for dag_id in kept:
+            self.change(dag_id, lambda dag: replace(dag, has_import_errors=True))
+
+        rivals = {
+            parsed.dag_id: home
+            for parsed in outcome.dags
+            if (home := self.home[parsed.dag_id]) != path and not holds(home, parsed.made_in)
+        }
+        self.put_problems(path, errors, rivals)
+        imports = bounded({*outcome.touched, *rivals.values()})
+        settings = noted(outcome.settings)
+        note_read(self.services.store, settings)
+        self.services.store.put_source_file(
+            SourceFile(
+                relative_path=path,
+                bundle_name=self.plan.bundle_name,
+                fingerprint=fingerprint(path, imports, self.files, self.common),
+                imports=imports,
+                settings=settings,
+                dag_ids=tuple(sorted({*fresh, *kept})),
+                made_in={dag.dag_id: made for dag in outcome.dags if dag.dag_id in fresh and (made := self.maker(dag))},
+                is_worth_another_try=outcome.is_worth_another_try,
+                parsed_at=outcome.parsed_at,
+                parse_duration=outcome.parse_duration,
+            )
+        )
+        self.alive()
+
+    def maker(self, parsed: ParsedDag) -> str | None:
+        """The file of the folder whose code made the DAG, where that is another one than it comes from."""
+        made_in = parsed.made_in
+        return made_in if made_in in self.files and not holds(self.home[parsed.dag_id], made_in) else None
+
+    def put_assets(self, parsed: ParsedDag) -> None:
+        for ref in parsed.assets:
+            asset = Asset(
+                name=ref.name or "",
+                uri=ref.uri or "",
+                group=ref.group,
+                extra=ref.extra,
+                created_at=self.now,
+                updated_at=self.now,
+            )
+            if self.assets.get((asset.name, asset.uri)) != (asset.group, asset.extra):
+                self.services.store.put_asset(asset)
+
+    def put_dag(self, parsed: ParsedDag, spec: DagSpec, outcome: FileOutcome) -> None:
+        """The DAG as its file gives it now, under a new version if its serialized form is another one."""
+        for _ in range(ATTEMPTS):
+            before = self.services.store.get_dag(parsed.dag_id)
+            number = self.version_number(before, parsed, spec)
+            after = self.after_parse(before, number, parsed, spec, outcome)
+            spec_before = self.spec_before(before)
+            change_references(self.services, spec_before, spec, at=self.now)
+            change_watchers(self.services, after.dag_id, spec_before, spec, bundle_version=self.plan.bundle_version)
+            try:
+                self.services.store.put_dag(before, after)
+            except StaleDag:
+                continue
+            if before is not None and before.is_asset_triggered and not after.is_asset_triggered:
+                self.services.store.unqueue(after.dag_id)  # As in Airflow: nothing waits for these any more.
+            if before is not None and not after.is_paused and lets_runs_go(before, after, spec):
+                wake_runs(self.services, after, now=self.services.clock.now())
+            wake_timetable(self.services, after, now=self.services.clock.now())
+            wake_for_assets(self.services, after, now=self.services.clock.now())
+            wake_watchers(self.services, after)
+            return
+        raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
+
+    def checked_spec(self, parsed: ParsedDag) -> DagSpec:
+        """The parsed DAG's spec. Who wrote it runs strangers' code: believed only if it is what its key says."""
+        body = self.services.objects.get(parsed.spec_key)
+        spec = DagSpec.model_validate_json(body)
+        if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
+            raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
+        for key, named in ((parsed.serialized_key, SERIALIZED), (parsed.source_key, SOURCE)):
+            if not named.fullmatch(key):
+                raise Invalid(f"{cut(key, LONGEST_KEY)} is not where a parser stores what it parsed")
+        check_dag(spec, parsed.assets)
+        return spec
+
+    def version_number(self, before: Dag | None, parsed: ParsedDag, spec: DagSpec) -> int:
+        """The number of the version with this serialized form: the newest one's, or the next, which is made."""
+        if before is not None and before.serialized_key == parsed.serialized_key:
+            return before.version_number
+        number = before.version_number + 1 if before is not None else 1
+        while True:
+            version = DagVersion(
+                dag_id=parsed.dag_id,
+                version_number=number,
+                created_at=self.now,
+                bundle_name=self.plan.bundle_name,
+                bundle_version=self.plan.bundle_version,
+                spec_key=parsed.spec_key,
+                serialized_key=parsed.serialized_key,
+                source_key=parsed.source_key,
+                dag_display_name=spec.dag_display_name,
+            )
+            try:
+                self.services.store.put_version(version)
+            except AlreadyExists:
+                # A deployment made it and died, or is ahead of us. Ours if it says the same; else the next number.
+                taken = self.services.store.get_version(parsed.dag_id, number)
+                if taken is None or taken.serialized_key != parsed.serialized_key:
+                    number += 1
+                    continue
+            return number
+
+    def after_parse(
+        self, before: Dag | None, number: int, parsed: ParsedDag, spec: DagSpec, outcome: FileOutcome
+    ) -> Dag:
+        paused = spec.is_paused_upon_creation
+        dag = replace(
+            before or Dag(dag_id=spec.dag_id, is_paused=self.paused_at_creation if paused is None else paused),
+            dag_display_name=spec.dag_display_name,
+            description=spec.description,
+            bundle_name=self.plan.bundle_name,
+            bundle_version=self.plan.bundle_version,
+            fileloc=spec.fileloc,
+            relative_fileloc=spec.relative_fileloc,
+            is_stale=False,
+            has_import_errors=False,
+            version_number=number,
+            spec_key=parsed.spec_key,
+            serialized_key=parsed.serialized_key,
+            source_key=parsed.source_key,
+            last_parsed_time=outcome.parsed_at,
+            last_parse_duration=outcome.parse_duration,
+            timetable_summary=spec.timetable.summary,
+            timetable_description=spec.timetable.description,
+            timetable_partitioned=spec.timetable.partitioned,
+            timetable_periodic=spec.timetable.periodic,
+            is_asset_triggered=spec.timetable.asset_expression is not None,
+            has_watchers=bool(spec.watchers),
+            tags=spec.tags,
+            owners=spec.owners,
+            max_active_runs=spec.max_active_runs,
+            max_active_tasks=spec.max_active_tasks,
+            max_consecutive_failed_dag_runs=spec.max_consecutive_failed_dag_runs,
+            has_task_concurrency_limits=any(
+                task.max_active_tis_per_dag is not None or task.max_active_tis_per_dagrun is not None
+                for task in spec.tasks.values()
+            ),
+            allowed_run_types=spec.allowed_run_types,
+            access_control=access_control_of(spec.access_control),
+        )
+        if self.is_scheduled_as_before(before, spec):
+            return dag
+        last = (
+            last_automated_run(self.services, spec.dag_id, partitioned=spec.timetable.partitioned) if before else None
+        )
+        try:
+            return with_next_run(self.services, dag, spec, last=last, now=self.now)
+        except CAUSED_BY_A_FILE as problem:
+            # One DAG's broken timetable must not keep the others from being activated; Airflow logs it, too.
+            log.warning("%s is not scheduled: %s", spec.dag_id, problem)
+            return replace(dag, next_run_after=None)
+
+    def is_scheduled_as_before(self, before: Dag | None, spec: DagSpec) -> bool:
+        """Whether the next-run fields still hold: then they stay, because a run may just be moving them."""
+        old = self.spec_before(before)
+        if old is None:
+            return False
+        same_dates = timetable.restriction_of(old) == timetable.restriction_of(spec)
+        return same_dates and (old.timetable.type, old.timetable.data) == (spec.timetable.type, spec.timetable.data)
+
+    def spec_before(self, before: Dag | None) -> DagSpec | None:
+        """What holds until now; `None` of a DAG that is new or was gone."""
+        if before is None or before.is_stale:
+            return None
+        try:
+            return load_spec(self.services.objects, before.spec_key)
+        except NotFound:
+            return None
+
+    def put_warnings(self, parsed: ParsedDag, outcome: FileOutcome) -> None:
+        if parsed.dag_id in self.warned:
+            self.services.store.delete_warnings(parsed.dag_id)
+        for warning in outcome.warnings:
+            self.services.store.put_warning(
+                DagWarning(
+                    dag_id=parsed.dag_id,
+                    warning_type=cut(warning.warning_type, LONGEST_TYPE),
+                    message=cut(warning.message),
+                    timestamp=self.now,
+                )
+            )
+
+    def put_problems(self, path: str, errors: dict[str, str], rivals: Mapping[str, str]) -> None:
+        """The file's import errors, those of DAGs that another file defines among them; old ones go."""
+        ignored = "".join(
+            f"AirflowDagDuplicatedIdException: Ignoring DAG {dag_id} from {path} - also found in {rival}\n"
+            for dag_id, rival in sorted(rivals.items())
+        )
+        if ignored:
+            errors[path] = errors.get(path, "") + ignored
+        for filename, whole in errors.items():
+            trace = cut(whole)
+            tell_of_import_error(
+                self.services,
+                filename,
+                trace,
+                is_new=filename not in self.problems,
+                listeners=self.listeners,
+                bundle_version=self.plan.bundle_version,
+            )
+            self.services.store.put_import_problem(
+                ImportProblem(
+                    import_error_id=import_error_id(filename),
+                    filename=filename,
+                    bundle_name=self.plan.bundle_name,
+                    stack_trace=trace,
+                    timestamp=self.now,
+                )
+            )
+        self.delete_problems(path, keeping=errors)
+
+    def delete_problems(self, path: str, *, keeping: Iterable[str] = ()) -> None:
+        """Of the file, and of the files in it where it is a zip."""
+        for filename in self.problems - set(keeping):
+            if filename == path or filename.startswith(f"{path}/"):
+                self.services.store.delete_import_problem(filename)
+
+    # --- what is left ---
+
+    def without_a_file(self) -> list[str]:
+        return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]
+
+    def make_stale(self, dag_id: str) -> None:
+        spec_before = self.spec_before(self.dags[dag_id])
+        change_references(self.services, spec_before, None, at=self.now)
+        change_watchers(self.services, dag_id, spec_before, None)
+        self.change(dag_id, lambda dag: replace(dag, is_stale=True))
+        if dag_id in self.warned:
+            self.services.store.delete_warnings(dag_id)
+
+    def forget(self, path: str) -> None:
+        """A file that is gone."""
+        self.delete_problems(path)
+        self.services.store.delete_source_file(path)
+
+    def refuse(self, told: tuple[str, str]) -> None:
+        """A file that the bundle does not hold."""
+        path, why = told
+        self.put_problems(path, {path: why}, {})
+        self.services.store.put_source_file(
+            SourceFile(
+                relative_path=path,
+                bundle_name=self.plan.bundle_name,
+                fingerprint=fingerprint_of_refused(why),
+                parsed_at=self.now,
+            )
+        )
+
+    def untouched(self) -> list[str]:
+        """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
+        the new bundle; those of broken files stay on the bundle that held their last good version."""
+        return [
+            dag_id
+            for dag_id, path in self.home.items()
+            if path not in self.outcomes
+            and path not in self.pending
+            and (dag := self.dags.get(dag_id)) is not None
+            and not dag.has_import_errors
+            and dag.bundle_version != self.plan.bundle_version
+        ]
+
+    def move_to_bundle(self, dag_id: str) -> None:
+        self.change(dag_id, partial(replace, bundle_version=self.plan.bundle_version))
+
+    def change(self, dag_id: str, to: Change) -> None:
+        """Write a change of a DAG's item that holds whatever else has moved meanwhile."""
+        for _ in range(ATTEMPTS):
+            before = self.services.store.get_dag(dag_id)
+            if before is None or to(before) == before:
+                return
+            try:
+                self.services.store.put_dag(before, to(before))
+            except StaleDag:
+                continue
+            return
+        raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+
+
+def told(error: Exception) -> str:
+    """What went wrong, for who wrote the file: our own errors are sentences, others have a name."""
+    return str(error) if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
+
+
+def of_this_file(import_errors: Mapping[str, str], path: str) -> dict[str, str]:
+    """The errors by file: `path`, and of a zip the files in it. A name that is neither, or that no key holds, comes from the
+    file's own code; its error stands with the file."""
+    errors: dict[str, str] = {}
+    for filename, trace in sorted(import_errors.items()):
+        is_fine = filename.startswith(f"{path}/") and size_in_key(filename) <= LONGEST_KEY
+        name = filename if is_fine and len(errors) < MOST_PROBLEMS else path
+        told_there = trace if name == filename else f"{cut(filename, LONGEST_KEY)}: {trace}"
+        errors[name] = errors.get(name, "") + told_there
+    return errors
+
+
+def bounded(imports: Collection[str]) -> tuple[str, ...]:
+    """What a file depends on, in order. Where the list is longer than an item holds, folders with all that is below them
+    (`folder/**`) take the place of files, the innermost first: the file is parsed more often than it need be."""
+    found = set(imports)
+    while size_of(found) > LARGEST_LIST:
+        deepest = max(depth_of(path) for path in found)
+        found = {whole_folder(path) if depth_of(path) == deepest else path for path in found}
+    return tuple(sorted(found))
+
+
+def noted(settings: Mapping[str, str]) -> dict[str, str]:
+    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
+    no setting can have."""
+    possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
+    sizes = accumulate(size_of([name, version]) for name, version in possible.items())
+    return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
+
+
+def depth_of(path: str) -> int:
+    return 0 if path == WHOLE else path.removesuffix(WHOLE).rstrip("/").count("/") + 1
+
+
+def whole_folder(path: str) -> str:
+    parent, separator, _ = path.removesuffix(WHOLE).rstrip("/").rpartition("/")
+    return f"{parent}{separator}{WHOLE}"
+
+
+def lets_runs_go(before: Dag, after: Dag, spec: DagSpec) -> bool:
+    """Whether runs that stood still may go on now: otherwise they look after themselves within the hour."""
+    has_room = after.max_active_runs > before.max_active_runs or after.max_active_tasks > before.max_active_tasks
+    is_followed = spec.disable_bundle_versioning and after.version_number != before.version_number
+    return before.is_stale or has_room or is_followed
+
+
+def listeners_of(outcomes: Iterable[FileOutcome], active: Bundle | None) -> tuple[str, ...]:
+    """All files are parsed anew where plugins change, so each that came to say says the same; where none was parsed,
+    those of the bundle before."""
+    said = (outcome.listeners for outcome in outcomes if outcome.listeners is not None)
+    return next(said, active.listeners if active else ())
+
+
+def homes(
+    dags: Mapping[str, Dag],
+    sources: Mapping[str, SourceFile],
+    outcomes: Mapping[str, FileOutcome],
+    removed: Iterable[str],
+) -> dict[str, str]:
+    """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
+
+    A DAG that a file has by importing another file, which gives it as well, comes from that other file.
+
+    A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
+    """
+    gone = set(removed)
+    good: dict[str, list[str]] = {}
+    broken: dict[str, list[str]] = {}
+    by_import: list[tuple[str, str, str]] = []
+    for path, source in sources.items():
+        if path not in outcomes and path not in gone:
+            for dag_id in source.dag_ids:
+                good.setdefault(dag_id, []).append(path)
+            by_import.extend((dag_id, path, made_in) for dag_id, made_in in source.made_in.items())
+    for path, outcome in outcomes.items():
+        for parsed in outcome.dags:
+            good.setdefault(parsed.dag_id, []).append(path)
+            if not holds(path, parsed.made_in):
+                by_import.append((parsed.dag_id, path, parsed.made_in))
+        if outcome.import_errors and path in sources:
+            for dag_id in sources[path].dag_ids:
+                broken.setdefault(dag_id, []).append(path)
+    for dag_id, path, made_in in by_import:
+        if any(holds(claim, made_in) for claim in good[dag_id]):
+            good[dag_id].remove(path)
+    home: dict[str, str] = {}
+    for dag_id in good.keys() | broken.keys():
+        claims = good.get(dag_id) or broken[dag_id]
+        present = dags[dag_id].relative_fileloc if dag_id in dags else None
+        home[dag_id] = next((path for path in claims if holds(path, present)), min(claims))
+    return home
+
+
+def holds(path: str, fileloc: str | None) -> bool:
+    """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
+    return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))

@@ -1,0 +1,407 @@
+"""First step of a deployment: what does the folder hold now, and what of it must be parsed?
+
+The folder is whatever lies under `dags/` in the bucket. Its snapshot is an immutable zip named by the hash of its
+content. A file is parsed again when its fingerprint no longer is the stored one, and the stored one is written after
+everything else that the file gave: a deployment that died half-way has left fingerprints that do not fit, and the next
+one does the rest.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import file_digest, sha256
+from math import ceil
+from pathlib import Path
+from posixpath import dirname
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Any, Final
+
+import gust
+from gust.errors import NotFound
+from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
+from gust.model.bundle import DeploymentTurn, SourceFile
+from gust.model.dag_spec import SPEC_VERSION
+from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
+from gust.services.context import Services
+from gust.services.deployments.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
+from gust.services.deployments.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
+from gust.services.deployments.fail_deployment import THE_FOLDER
+from gust.services.ports import Entry, Objects
+from gust.services.settings.settings_read import versions_now
+
+BATCH: Final = 50
+"""Files that one function parses in turn, at some 50 ms each: as long as a cold start with Airflow's import takes."""
+
+PARSERS: Final = 8
+"""How many functions parse at the same time."""
+
+RESOLUTION: Final = 2.0
+"""Seconds by which a file may seem older than it is: S3 tells whole ones, by a clock of its own."""
+
+PARALLEL: Final = 16
+"""Requests to the bucket or table at a time."""
+
+CHUNK: Final = 1024 * 1024
+"""Bytes of a file that are in memory at a time."""
+
+ANOTHER_TRY_AFTER: Final = timedelta(minutes=5)
+"""A file that ran out of time holds up every deployment that parses it: not each of them shall."""
+
+ABSENT: Final = "-"
+
+WHOLE: Final = "**"
+"""`folder/**` stands for all that is below the folder, names and contents; alone for all there is."""
+
+PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION} settings"
+"""Part of every fingerprint: another parser may find something else in the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    changed: bool
+    """There is something to do."""
+    busy: bool = False
+    """Another deployment is at it: come again in a moment."""
+    plan: str | None = None
+    """Its key."""
+    batches: int = 0
+    files: int = 0
+    is_of_newcomers: bool = False
+    """What had been planned before waits: nothing that came since shall wait for files that may never end."""
+
+    def to_event(self) -> dict[str, Any]:
+        return {
+            "changed": self.changed,
+            "busy": self.busy,
+            "plan": self.plan,
+            "batches": list(range(self.batches)),
+        }
+
+
+def snapshot(services: Services, deployment: str, *, parsers: int = PARSERS) -> Snapshot:
+    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name, by so
+    many parsers at most.
+
+    Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
+    """
+    while True:
+        turn = take_turn(services.store, deployment, services.clock.now())
+        if turn is None:
+            return Snapshot(changed=False, busy=True)
+        began = services.clock.now()
+        taken = look(services, turn, parsers)
+        if taken.changed:
+            begin_round(
+                services.store,
+                deployment,
+                services.clock.now(),
+                files=taken.files,
+                looked_at=None if taken.is_of_newcomers else began,
+            )
+            return taken
+        if give_up_turn(services.store, deployment):
+            return taken
+
+
+def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
+    services.store.set_alive("dag_processor", services.clock.now())
+    active = services.store.active_bundle()
+    before = manifest_of(services.objects, active.version) if active else None
+    known = {source.relative_path: source for source in services.store.list_source_files()}
+    settings = versions_now(services.store, (name for source in known.values() for name in source.settings))
+    with TemporaryDirectory(prefix="gust-snapshot-", ignore_cleanup_errors=True) as place:
+        alive = SignsOfLife(services.store, turn.holder, services.clock)
+        folder = read_folder(services.objects, before, Path(place), alive)
+        files = folder.manifest.files
+        to_parse = files_to_parse(files, known, settings, turn.began or services.clock.now())
+        refused = {
+            path: why
+            for path, why in folder.refused.items()
+            if path not in known or known[path].fingerprint != fingerprint_of_refused(why)
+        }
+        removed = sorted(known.keys() - set(parseable(files)) - folder.refused.keys())
+        is_active = active is not None and active.version == folder.manifest.version
+        if is_active and not to_parse and not removed and not refused:
+            services.store.delete_import_problem(THE_FOLDER)
+            return Snapshot(changed=False)
+        store_bundle(services.objects, folder, before, Path(place), alive)
+
+    now = newcomers_of(to_parse, folder.modified, turn) or to_parse
+    plan = Plan(
+        bundle_version=folder.manifest.version,
+        replacing=active.version if active else None,
+        batches=batches_of(sorted(now, key=lambda path: (-folder.modified[path], path)), turn.rounds, parsers),
+        waiting=tuple(path for path in to_parse if path not in now),
+        made_at=services.clock.now(),
+        removed=tuple(removed),
+        refused=refused,
+    )
+    key = plan_key(plan, turn.holder)
+    if to_parse:
+        services.objects.put(token_key(key), services.tokens.for_parser(now=services.clock.now()).encode())
+    services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
+    return Snapshot(
+        changed=True, plan=key, batches=len(plan.batches), files=len(now), is_of_newcomers=bool(plan.waiting)
+    )
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    manifest: Manifest
+    fresh: Mapping[str, Path]
+    """Contents that had to be fetched, on the disk; the others are in the bundle before."""
+    refused: Mapping[str, str]
+    """Files that are left out, and why, by their paths or by what is shown of those."""
+    modified: Mapping[str, float]
+    """When each file was uploaded."""
+
+
+def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: Callable[[], None]) -> Folder:
+    """The folder's files; only what changed since `before` is fetched, into `place`. `alive` is called between any two.
+
+    A file that changes while it is read is taken as it was read, and its entity tag is not remembered, so that the next
+    snapshot (its event is on the way) looks again.
+    """
+    listed, refused = files_in(objects.entries(DAGS_PREFIX))
+    known = {
+        path: before.files[path]
+        for path, entry in listed.items()
+        if before is not None and before.etags.get(path) == entry.etag
+    }
+    fresh = fetch_all(objects, [path for path in listed if path not in known], place, alive)
+    after = files_in(objects.entries(DAGS_PREFIX))[0] if fresh else listed
+    files = known | {path: digest for path, (_, digest) in fresh.items()}
+    manifest = Manifest(
+        version=version_of(files),
+        files=dict(sorted(files.items())),
+        etags={path: listed[path].etag for path in sorted(files) if listed[path] == after.get(path)},
+    )
+    modified = {path: entry.modified for path, entry in listed.items()}
+    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified)
+
+
+def files_in(listing: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, str]]:
+    """By relative path; without folder markers, compiled Python, and files in whose place is a folder. And what is
+    refused → why."""
+    entries: dict[str, Entry] = {}
+    refused: dict[str, str] = {}
+    for key, entry in listing.items():
+        path = key.removeprefix(DAGS_PREFIX)
+        if not is_file_of_a_bundle(path):
+            continue
+        if why := why_no_disk_takes(path):
+            refused[shown(path)] = why
+        else:
+            entries[path] = entry
+    folders = {parent for path in entries for parent in parents(path)}
+    entries = {path: entry for path, entry in entries.items() if path not in folders}
+    total = sum(entry.size for entry in entries.values())
+    for path in sorted(entries, key=lambda path: (-entries[path].size, path)):
+        if total <= LARGEST_FOLDER:
+            break
+        size = entries.pop(path).size
+        refused[path] = (
+            f"{path} is left out: the folder takes {total / 1e6:,.0f} MB, {LARGEST_FOLDER / 1e6:,.0f} are possible, and "
+            f"this is the largest of its files, with {size / 1e6:,.1f} MB.\n"
+        )
+        total -= size
+    return entries, refused
+
+
+def is_file_of_a_bundle(path: str) -> bool:
+    parts = path.split("/")
+    return not ({"", ".", "..", "__pycache__"} & set(parts))
+
+
+def why_no_disk_takes(path: str) -> str | None:
+    """S3 takes as a key what Linux does not take as a path, or DynamoDB not as a key. `None`: all of them take it."""
+    if any(character < " " or character == "\x7f" for character in path):
+        return f"{shown(path)} is left out: its name has a control character.\n"
+    longest = max(size_of(part) for part in path.split("/"))
+    if longest > LONGEST_NAME:
+        return f"{shown(path)} is left out: a part of its name takes {longest:,} bytes; {LONGEST_NAME} are possible.\n"
+    if (size := size_in_key(path)) > LONGEST_PATH:
+        return f"{shown(path)} is left out: its path takes {size:,} bytes; {LONGEST_PATH:,} are possible.\n"
+    return None
+
+
+def shown(path: str) -> str:
+    """What people see of a path, and a key holds; two paths are two."""
+    visible = "".join(c if c >= " " and c != "\x7f" else "\N{REPLACEMENT CHARACTER}" for c in path)
+    if visible == path and size_in_key(path) <= LONGEST_PATH:
+        return path
+    return f"{visible[:100]}… ({sha256(path.encode()).hexdigest()[:8]})"
+
+
+def parents(path: str) -> Iterable[str]:
+    while path := dirname(path):
+        yield path
+
+
+def fetch_all(
+    objects: Objects, paths: Iterable[str], place: Path, alive: Callable[[], None]
+) -> dict[str, tuple[Path, str]]:
+    """Path → where its content lies, and its hash. A file that was deleted meanwhile is left out."""
+
+    def fetch(numbered: tuple[int, str]) -> tuple[str, Path, str] | None:
+        number, path = numbered
+        alive()
+        content = place / f"{number}.fetched"
+        with content.open("w+b") as file:
+            try:
+                objects.download(f"{DAGS_PREFIX}{path}", file)
+            except NotFound:
+                return None
+            file.seek(0)
+            return path, content, file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        fetched = list(pool.map(fetch, enumerate(paths)))
+    return {path: (content, digest) for path, content, digest in filter(None, fetched)}
+
+
+def manifest_of(objects: Objects, version: str) -> Manifest | None:
+    """What the bundle holds; `None` where nobody knows any more, which costs fetching everything anew."""
+    try:
+        return Manifest.model_validate_json(objects.get(manifest_key(version)))
+    except NotFound:
+        return None
+
+
+# --- the bundle -------------------------------------------------------------------------------------------------------
+
+
+def store_bundle(
+    objects: Objects, folder: Folder, before: Manifest | None, place: Path, alive: Callable[[], None]
+) -> None:
+    """Zip first, manifest second: a manifest speaks of a zip that is there. Both zips lie on the disk meanwhile, not in
+    memory."""
+    version = folder.manifest.version
+    if not objects.exists(bundle_key(version)):
+        with ExitStack() as open_files:
+            old: zipfile.ZipFile | None = None
+            if folder.manifest.files.keys() - folder.fresh.keys():
+                old = open_files.enter_context(bundle_before(objects, before, place))
+            body = open_files.enter_context(TemporaryFile(dir=place))
+            zip_up(folder, old, body, alive)
+            body.seek(0)
+            objects.put_once(bundle_key(version), body, content_type="application/zip")
+    objects.put(manifest_key(version), folder.manifest.model_dump_json().encode(), content_type="application/json")
+
+
+@contextmanager
+def bundle_before(objects: Objects, before: Manifest | None, place: Path) -> Iterator[zipfile.ZipFile]:
+    if before is None:
+        raise ValueError("Files are known only from the bundle before")
+    with TemporaryFile(dir=place) as body:
+        objects.download(bundle_key(before.version), body)
+        with zipfile.ZipFile(body) as archive:
+            yield archive
+
+
+def zip_up(folder: Folder, old: zipfile.ZipFile | None, into: IO[bytes], alive: Callable[[], None]) -> None:
+    """The same contents give the same bytes: sorted, without times. What was fetched leaves the disk as it is packed."""
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in folder.manifest.files:
+            alive()
+            entry = zipfile.ZipInfo(path)
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            fetched = folder.fresh.get(path)
+            with opened(path, fetched, old) as content, archive.open(entry, "w") as packed:
+                copyfileobj(content, packed, CHUNK)
+            if fetched is not None:
+                fetched.unlink()
+
+
+def opened(path: str, fetched: Path | None, old: zipfile.ZipFile | None) -> IO[bytes]:
+    if fetched is not None:
+        return fetched.open("rb")
+    assert old is not None  # noqa: S101 - what was not fetched is known from it
+    return old.open(path)
+
+
+# --- what to parse ----------------------------------------------------------------------------------------------------
+
+
+def parseable(files: Iterable[str]) -> Iterable[str]:
+    """Files that may hold DAGs. Which of them do, Airflow's own search says (`.airflowignore`, safe mode) when they are
+    parsed: a file that is none has an outcome too, an empty one."""
+    return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
+
+
+def files_to_parse(
+    files: Mapping[str, str], known: Mapping[str, SourceFile], settings: Mapping[str, str], began: datetime
+) -> list[str]:
+    """Those whose outcome may be another one now. Where there are none: those that are worth another try, each once in a
+    deployment, which `began` then. They may take all the time that a file has, and no new file shall wait for that.
+
+    `settings`: the versions that settings have now, by name."""
+    common = common_fingerprint(files)
+
+    def holds(source: SourceFile) -> bool:
+        """Whether parsing the file again would give what it gave."""
+        if source.parsed_at is None or any(settings[name] != version for name, version in source.settings.items()):
+            return False
+        return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
+
+    def may_do_better(source: SourceFile) -> bool:
+        return source.is_worth_another_try and (
+            source.parsed_at is None or source.parsed_at + ANOTHER_TRY_AFTER <= began
+        )
+
+    candidates = sorted(parseable(files))
+    changed = [path for path in candidates if path not in known or not holds(known[path])]
+    return changed or [path for path in candidates if may_do_better(known[path])]
+
+
+def newcomers_of(paths: Sequence[str], modified: Mapping[str, float], turn: DeploymentTurn) -> list[str]:
+    """Those that came since the deployment looked last. None where it never looked, or where its last plan was of such."""
+    if turn.looked_at is None:
+        return []
+    return [path for path in paths if modified[path] >= turn.looked_at.timestamp() - RESOLUTION]
+
+
+def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[str, ...], ...]:
+    """The files, a batch for each parser. Few are one batch: another parser would take longer to start. What a round left
+    takes long: all parsers share it."""
+    size = max(BATCH if rounds == 0 else 1, ceil(len(paths) / parsers))
+    return tuple(tuple(paths[at : at + size]) for at in range(0, len(paths), size))
+
+
+def common_fingerprint(files: Mapping[str, str]) -> str:
+    """What every file depends on: plugins, the `.airflowignore` files, the parser itself."""
+    shared = (f"{p}\0{files[p]}" for p in sorted(files) if p.startswith(PLUGINS_PREFIX) or p.endswith(".airflowignore"))
+    return hashed([PARSER, *shared])
+
+
+def fingerprint(path: str, imports: Iterable[str], files: Mapping[str, str], common: str) -> str:
+    """Equal for equal contents of the file and of everything its outcome depended on."""
+    return hashed([common, *(f"{on}\0{content_of(on, files)}" for on in [path, *sorted(imports)])])
+
+
+def fingerprint_of_refused(why: str) -> str:
+    """Of a file that no bundle holds: it is told of again where the reason changes."""
+    return hashed([PARSER, why])
+
+
+def content_of(dependency: str, files: Mapping[str, str]) -> str:
+    """A file's hash; for a folder (`name/`, `./` for the root) a hash of the names in it, for `name/**` of all that is
+    below it; `-` for what is not there."""
+    if dependency.endswith(WHOLE):
+        below = [path for path in files if path.startswith(dependency.removesuffix(WHOLE))]
+        return hashed(f"{path}\0{files[path]}" for path in sorted(below)) if below else ABSENT
+    if not dependency.endswith("/"):
+        return files.get(dependency, ABSENT)
+    prefix = "" if dependency == "./" else dependency
+    names = {path[len(prefix) :].split("/")[0] for path in files if path.startswith(prefix)}
+    return hashed(sorted(names)) if names else ABSENT

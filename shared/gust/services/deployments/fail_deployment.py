@@ -1,0 +1,51 @@
+"""A deployment whose step failed again and again tells so, as an import error of the whole folder, and rests before it
+begins anew. What is active stays active.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from gust.model.bounds import cut
+from gust.model.bundle import ImportProblem
+from gust.model.deployment import BUNDLE_NAME
+from gust.services.context import Services
+from gust.services.deployments.deployment_turn import RESTS, keep_turn
+from gust.services.deployments.import_error_id import import_error_id
+
+THE_FOLDER: Final = "(the whole folder)"
+"""Stands for the file of an import error that no file is to blame for."""
+
+log = logging.getLogger(__name__)
+
+
+def fail_deployment(services: Services, deployment: str, error: Mapping[str, str]) -> None:
+    """`error`: what Step Functions caught. The deployment keeps its turn while it rests."""
+    now = services.clock.now()
+    told = what_happened(error)
+    log.error("deployment %s failed: %s", deployment, told)
+    services.store.put_import_problem(
+        ImportProblem(
+            import_error_id=import_error_id(THE_FOLDER),
+            filename=THE_FOLDER,
+            bundle_name=BUNDLE_NAME,
+            stack_trace=cut(
+                f"The folder is not deployed, and what was deployed before stays. It is tried again.\n{told}\n"
+            ),
+            timestamp=now,
+        )
+    )
+    keep_turn(services.store, deployment, now + RESTS)
+
+
+def what_happened(error: Mapping[str, str]) -> str:
+    """Lambda's own words, where it has some."""
+    cause = error.get("Cause", "")
+    try:
+        failure = json.loads(cause)
+        return f"{failure['errorType']}: {failure['errorMessage']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{error.get('Error', 'It failed')}: {cause}"

@@ -1,0 +1,79 @@
+"""A person deletes a DAG with its history."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from gust.errors import Conflict, NotFound, StaleBackfill, StaleDag
+from gust.model.dag import Dag
+from gust.model.state import TaskInstanceState as S
+from gust.services.assets.asset_references import change_references
+from gust.services.assets.watchers import change_watchers
+from gust.services.context import Services
+from gust.services.people.delete_dag_run import delete_run
+from gust.services.specs import load_spec
+
+
+def delete_dag(services: Services, dag_id: str) -> None:
+    """Delete all of it: runs, backfills, versions, warnings, its file's import error, then the DAG. As in Airflow it comes
+    back, with no history, when its file is parsed again, which the next deployment does.
+
+    Raises NotFound, and Conflict where a task of it runs. It first stops making runs; one that dies half-way leaves a DAG
+    to be deleted again.
+    """
+    store = services.store
+    dag = store.get_dag(dag_id)
+    if dag is None:
+        raise NotFound(f"Dag with id: {dag_id} was not found")
+    for run in store.list_runs(dag_id):
+        # A run that ended has ended what ran in it.
+        state = None if run.is_finished else store.load_run(run.key)
+        if state and any(instance.state is S.RUNNING for instance in state.instances.values()):
+            raise Conflict(f"Task instances of dag with id: '{dag_id}' are still running")
+    dag = _stopped(services, dag)
+    _end_backfills(services, dag_id)
+    for run in store.list_runs(dag_id):
+        try:
+            delete_run(services, run.key)
+        except NotFound:
+            continue
+    store.delete_backfills(dag_id)
+    store.delete_import_problem(dag.relative_fileloc)
+    store.delete_source_file(dag.relative_fileloc)
+    _forget_assets(services, dag)
+    store.delete_dag(dag_id)
+
+
+def _end_backfills(services: Services, dag_id: str) -> None:
+    """They would go on making runs."""
+    now = services.clock.now()
+    while active := [backfill for backfill in services.store.list_backfills(dag_id) if backfill.is_active]:
+        for backfill in active:
+            ended = replace(backfill, is_paused=True, completed_at=now, updated_at=now, due_at=None)
+            with suppress(StaleBackfill):
+                services.store.end_backfill(backfill, ended, cancels=True)
+
+
+def _forget_assets(services: Services, dag: Dag) -> None:
+    """The assets stay, with their events; what the DAG had to do with them goes."""
+    try:
+        spec = load_spec(services.objects, dag.spec_key)
+    except NotFound:
+        return
+    change_references(services, spec, None, at=services.clock.now())
+    change_watchers(services, dag.dag_id, spec, None)
+    if dag.is_asset_triggered:
+        services.store.delete_asset_queues(dag.dag_id)
+
+
+def _stopped(services: Services, dag: Dag) -> Dag:
+    while not (dag.is_stale and dag.next_run_after is None):
+        try:
+            after = replace(dag, is_stale=True, next_run_after=None)
+            services.store.put_dag(dag, after)
+        except StaleDag as moved_on:
+            if moved_on.current is None:
+                return dag
+            dag = moved_on.current
+        else:
+            return after
+    return dag

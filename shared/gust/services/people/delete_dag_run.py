@@ -1,0 +1,92 @@
+"""A person deletes a run, or an instance of one."""
+
+from dataclasses import replace
+
+from gust.errors import Conflict, NotFound, StaleDagRun
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import DagRunState
+from gust.scheduling import transition
+from gust.services.backfills.start_waiting_runs import start_waiting_runs
+from gust.services.context import Services
+from gust.services.people.edit_run import HOLD, Edit, edit_run
+from gust.services.ports import RunState
+
+ATTEMPTS = 10
+
+
+def delete_dag_run(services: Services, key: DagRunKey) -> None:
+    """Delete a run that is not running, with all that belongs to it. The latest one of the timetable is made anew then.
+
+    Raises NotFound, and Conflict where it runs. One that dies half-way leaves a run to be deleted again.
+    """
+    # Imported here: timetables are slow to import.
+    from gust.services.runs.recompute_next_run import recompute_without  # noqa: PLC0415
+
+    recompute_without(services, delete_run(services, key, but=frozenset({DagRunState.RUNNING})))
+
+
+def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState] = frozenset()) -> DagRun:
+    for _ in range(ATTEMPTS):
+        run = services.store.get_run(key)
+        if run is None:
+            raise NotFound(f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+        if run.state in but:
+            raise Conflict(
+                f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` "
+                f"cannot be deleted in {run.state} state"
+            )
+        try:
+            held = _held(services, run)
+            if not _gave_back_all(services, key):
+                continue
+            services.store.delete_run(held)
+        except StaleDagRun:
+            continue
+        _start_next(services, held)
+        return run
+    raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
+
+
+def _held(services: Services, run: DagRun) -> DagRun:
+    """Nobody starts it while what belongs to it is going. Raises StaleDagRun."""
+    now = services.clock.now()
+    if run.is_held(now) and run.held_by != _DELETED:
+        raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} is held", run)
+    until = now + HOLD
+    held = replace(run, held_by=_DELETED, held_until=until, due_at=None if run.is_finished else until)
+    services.store.update_run(run, held)
+    return held
+
+
+def _gave_back_all(services: Services, key: DagRunKey) -> bool:
+    """What its instances hold of pools and limits outlives the run, unless it is given back first. False where a worker
+    moved one of them meanwhile."""
+    state = services.store.load_run(key)
+    holders = [] if state is None else [instance for instance in state.instances.values() if instance.holds]
+    return not services.store.move_all([transition.forget(instance) for instance in holders])
+
+
+def _start_next(services: Services, deleted: DagRun) -> None:
+    """Those behind it in the queue may have been waiting for it alone."""
+    if deleted.is_finished:
+        return
+    start_waiting_runs(services, deleted)
+
+
+_DELETED = "deletion"
+"""Two that delete the same run may do so together."""
+
+
+def delete_task_instance(services: Services, key: TaskInstanceKey) -> None:
+    """Delete an instance with its tries and XComs: it is as if it had never run, and what a worker still says of it counts
+    no more. A run that is not finished runs it again. Deleting it twice is no error."""
+
+    def plan(state: RunState) -> Edit:
+        instance = state.instances.get((key.task_id, key.map_index))
+        if instance is None:
+            return Edit()
+        return Edit(moves=[[transition.forget(instance, reason="Deleted by a person.")]])
+
+    edit_run(services, key.run, plan)
+    services.store.delete_history(key)

@@ -1,0 +1,345 @@
+"""A person's action on a run: many writes, of which the scheduler sees all or none.
+
+    hold the run → load, plan, move its instances (again, where one moved meanwhile) → let go of it
+
+While the run is held, `advance` leaves it alone. What was decided before cannot finish it, then or later, since who held it
+last is part of what such a write checks. Workers go on reporting. What the run itself becomes first (queued again,
+after a clear) is written with the hold, what it becomes last (marked as failed) with letting go, so that no crash leaves
+cleared instances in a run that nobody looks at any more. A holder that dies loses the hold after a minute, and the run's
+`due_at` has the scheduler go on with whatever had been written; asking for the same again does the rest.
+
+Thousands of instances are more than a request has time for. What was asked for is then written with the hold (`edit`): the
+request moves what it can, answers with what the instances will be, and the scheduler moves the rest, look by look, before
+it lets go (`resume_edit`). Who looks at the run meanwhile is shown what it will be (`services/people/pending_edit.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import Conflict, NotFound, StaleDagRun, Unwell
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.model.workload import WakeRun
+from gust.scheduling.callback import with_trigger_kill
+from gust.scheduling.run_view import counted
+from gust.scheduling.transition import Transition
+from gust.services.context import Services
+from gust.services.ports import RunState
+from gust.services.runs.deadlines import move_deadlines
+from gust.services.runs.load_past import following_runs
+from gust.services.specs import load_spec
+from gust.services.time_left import TimeLeft
+from gust.services.wake import HORIZON
+
+HOLD: Final = timedelta(seconds=60)
+"""Longer than any function that acts for a person may run, so that nobody goes on behind a hold that has ended."""
+
+ATTEMPTS: Final = 20
+PAUSE: Final = 0.1
+"""Seconds between attempts at a run that another action holds: two clicks wait for each other."""
+
+MADE_AT_ONCE: Final = 500
+"""Moves that any request has time for. What was asked for is not stored for fewer."""
+
+AT_A_TIME: Final = 160
+"""Moves between two looks at the clock."""
+
+LONGEST_ACTION: Final = 200_000
+"""Bytes of what was asked for: it stands in the run's item, which holds 400 KB."""
+
+FAILURES: Final = 5
+"""Looks in a row that failed at an edit. Then it is dropped: a run must not be held for ever."""
+
+log = Logger(service="scheduler", child=True)
+
+Json = dict[str, Any]
+RunChange = Callable[[DagRun], DagRun]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an action does to a run. The same on the same state, for it is planned again where an instance moved."""
+
+    moves: Sequence[Sequence[Transition]] = ()
+    """One step after the other; those of one step in any order."""
+    first: RunChange | None = None
+    """What the run becomes before any instance moves. Written once."""
+    last: RunChange | None = None
+    """What the run becomes after all of them."""
+    can_be_resumed: bool = True
+    """Whether planning it again on what is half done leads to the same end."""
+
+    @property
+    def size(self) -> int:
+        return sum(len(step) for step in self.moves)
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.moves) and self.first is None and self.last is None
+
+
+@dataclass(slots=True)
+class Edited:
+    run: DagRun
+    moved: dict[TaskInstanceKey, TaskInstance] = field(default_factory=dict)
+    """Instances that were written, as they are now; of an edit that goes on also those that will be, as they will be."""
+    goes_on: bool = False
+    """The time was over: the scheduler does the rest."""
+
+
+def edit_run(
+    services: Services,
+    key: DagRunKey,
+    plan: Callable[[RunState], Edit],
+    *,
+    action: Callable[[], Json] | None = None,
+    time_left: TimeLeft | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Edited:
+    """Carry out what `plan` says of the run. What `plan` raises on the first look changes nothing. On later looks it sees
+    the instances as they are, and the run as it was before this action wrote to it. `action` says in JSON what was asked
+    for, so that another can plan it too (`pending_edit.plan_of`): with it, an edit that does not end in time goes on.
+
+    Raises NotFound, Conflict where another action does not let go of the run, and Unwell where instances kept moving.
+    """
+    time_left = time_left or TimeLeft.of(services.clock)
+    held = _hold(services, key, plan, _Kept(action, time_left), sleep)
+    if isinstance(held, Edited):
+        return held
+    run, before, has_begun = held
+    try:
+        edited, edit = _move_all(services, run, before, plan, time_left, has_begun=has_begun)
+        edited.run = _hand_over(services, edited) if edited.goes_on else _let_go(services, edited.run, edit.last)
+    except StaleDagRun as stale:
+        raise _taken(run) from stale
+    except BaseException:
+        with suppress(StaleDagRun, Unwell):
+            current = services.store.get_run(key)
+            if current is not None and current.held_by == run.held_by:
+                _let_go(services, current, None) if current.edit is None else _hand_over(services, Edited(current))
+        raise
+    return edited
+
+
+def resume_edit(services: Services, run: DagRun, plan: Callable[[RunState], Edit], time_left: TimeLeft) -> None:
+    """Go on with the run's `edit` for as long as there is time, and let go of the run once it is done. Twice at the same
+    time is harmless: one takes it. After `FAILURES` looks in a row that raised, it is dropped."""
+    now, written = services.clock.now(), json.loads(run.edit or "{}")
+    if run.is_in_hands(now):
+        return
+    before = replace(
+        run, state=DagRunState(written["state"]), version_number=written["version_number"], spec_key=written["spec_key"]
+    )
+    written["failures"] += 1
+    until = now + HOLD
+    taken = replace(run, held_by=str(uuid.uuid4()), held_until=until, due_at=until, edit=json.dumps(written))
+    try:
+        write_run(services, run, taken)
+        if written["failures"] > FAILURES:
+            log.error("An edit is dropped", dag_id=run.dag_id, run_id=run.run_id, edit=run.edit)
+            _let_go(services, taken, None)
+            return
+        edited, edit = _move_all(services, taken, before, plan, time_left, has_begun=written["has_begun"], again=True)
+        _hand_over(services, edited) if edited.goes_on else _let_go(services, edited.run, edit.last)
+    except StaleDagRun:
+        return  # another has it
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is stored of an action with the hold, where it may not end in time."""
+
+    action: Callable[[], Json] | None
+    time_left: TimeLeft
+
+    def of(self, edit: Edit, before: DagRun) -> str | None:
+        if self.action is None or not edit.can_be_resumed:
+            return None
+        if edit.size <= MADE_AT_ONCE and not self.time_left.is_over:
+            return None
+        text = json.dumps(
+            {
+                **self.action(),
+                "state": before.state,
+                "version_number": before.version_number,
+                "spec_key": before.spec_key,
+                "has_begun": edit.first is not None,
+                "failures": 0,
+            }
+        )
+        return text if len(text) <= LONGEST_ACTION else None
+
+
+def _hold(
+    services: Services,
+    key: DagRunKey,
+    plan: Callable[[RunState], Edit],
+    kept: _Kept,
+    sleep: Callable[[float], None],
+) -> Edited | tuple[DagRun, DagRun, bool]:
+    """The run as it is held and as it was, and whether `first` was written with the hold. `Edited`: nothing to do."""
+    for _ in range(ATTEMPTS):
+        state = services.store.load_run(key)
+        if state is None:
+            raise NotFound(f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+        edit = plan(state)
+        if edit.is_empty:
+            return Edited(state.run)
+        now = services.clock.now()
+        if state.run.is_held(now):
+            sleep(PAUSE)
+            continue
+        begun = edit.first(state.run) if edit.first else state.run
+        until = now + HOLD
+        held = replace(
+            begun,
+            held_by=str(uuid.uuid4()),
+            held_until=until,
+            edit=(pending := kept.of(edit, state.run)),
+            instance_states={},
+            due_at=None if begun.is_finished and pending is None else until,
+        )
+        try:
+            write_run(services, state.run, held)
+        except StaleDagRun:
+            continue
+        move_deadlines(services, state.run, state.callbacks, queued_at=held.queued_at)
+        return held, state.run, edit.first is not None
+    raise Conflict(f"Another action on the DagRun `{key.run_id}` of `{key.dag_id}` is under way; try again")
+
+
+def _move_all(
+    services: Services,
+    run: DagRun,
+    before: DagRun,
+    plan: Callable[[RunState], Edit],
+    time_left: TimeLeft,
+    *,
+    has_begun: bool,
+    again: bool = False,
+) -> tuple[Edited, Edit]:
+    """`again`: a part was done before."""
+    edited = Edited(run)
+    done: set[tuple[str, TaskInstanceKey]] = set()
+    for _ in range(ATTEMPTS):
+        state = services.store.load_run(run.key)
+        if state is None or state.run.held_by != run.held_by:
+            raise _taken(run)
+        edited.run = state.run
+        edit = plan(replace(state, run=before))
+        if edit.first and not has_begun:
+            begun = edit.first(state.run)
+            if begun.edit is not None:
+                begun = replace(begun, edit=json.dumps(json.loads(begun.edit) | {"has_begun": True}))
+            edited.run = replace(begun, due_at=None if begun.is_finished and begun.edit is None else begun.held_until)
+            write_run(services, state.run, edited.run)
+            has_begun = True
+        if again:
+            edit = replace(edit, moves=[without_repetitions(step) for step in edit.moves])
+        if _carried_out(services, edit, edited, done, time_left):
+            return edited, edit
+        again = True
+    raise Unwell(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
+
+
+def _taken(run: DagRun) -> Conflict:
+    return Conflict(f"The DagRun `{run.run_id}` of `{run.dag_id}` was taken out of this action's hands; try again")
+
+
+def without_repetitions(step: Sequence[Transition]) -> list[Transition]:
+    """What is `restarting` when the edit is planned again was cleared by it, and its worker has yet to end it."""
+    return [move for move in step if move.edge != "clear" or move.before.state is not TaskInstanceState.RESTARTING]
+
+
+def _carried_out(
+    services: Services,
+    edit: Edit,
+    edited: Edited,
+    done: set[tuple[str, TaskInstanceKey]],
+    time_left: TimeLeft,
+) -> bool:
+    """False where an instance had moved meanwhile: then the rest is planned again. What is done is not done again. Ends,
+    too, where the time is over and the edit can go on without this one."""
+    for step in edit.moves:
+        wanted = [with_trigger_kill(move) for move in step if (move.edge, move.before.key) not in done]
+        for part in _in_parts(wanted):
+            if edited.run.edit is not None and time_left.is_over:
+                edited.goes_on = True
+                edited.moved |= {move.after.key: move.after for later in edit.moves for move in later}
+                return True
+            stale = services.store.move_all(part)
+            for move in part:
+                if move not in stale:
+                    done.add((move.edge, move.before.key))
+                    edited.moved[move.after.key] = move.after
+            if stale:
+                return False
+    return True
+
+
+def _in_parts(moves: Sequence[Transition]) -> Iterator[Sequence[Transition]]:
+    return (moves[start : start + AT_A_TIME] for start in range(0, len(moves), AT_A_TIME))
+
+
+def _hand_over(services: Services, edited: Edited) -> DagRun:
+    """Leave the rest to the scheduler. Told twice: the run is due, too."""
+    now = services.clock.now()
+    pending = json.dumps(json.loads(edited.run.edit or "{}") | {"failures": 0})
+    after = replace(edited.run, held_until=None, due_at=now + HORIZON, edit=pending)
+    write_run(services, edited.run, after)
+    services.queues.wake(WakeRun(dag_id=after.dag_id, run_id=after.run_id, at=now))
+    return after
+
+
+def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
+    """The run goes on: whoever decides about it next sees everything. Told twice, for the first word may be lost."""
+    now = services.clock.now()
+    while True:
+        after = last(run) if last else run
+        after = replace(after, held_until=None, edit=None, due_at=None if after.is_finished else now + HORIZON)
+        if after.is_finished:
+            after = replace(after, instance_states=_counted(services, after))
+        try:
+            write_run(services, run, after)
+        except StaleDagRun as stale:
+            if stale.current is None or stale.current.held_by != run.held_by:
+                raise
+            run = stale.current
+            continue
+        wake(services, after, now=now)
+        return after
+
+
+def _counted(services: Services, run: DagRun) -> dict[str, int]:
+    """Of instances that nobody else moves while the run is held, and that no scheduler moves once it has ended."""
+    state = services.store.load_run(run.key)
+    return {} if state is None else counted(load_spec(services.objects, run.spec_key), run, state.instances)
+
+
+def wake(services: Services, run: DagRun, *, now: datetime) -> None:
+    """Have the scheduler look at the run, and at those that may wait for what it did."""
+    services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
+    for key in following_runs(services, run, load_spec(services.objects, run.spec_key)):
+        services.queues.wake(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=now))
+
+
+def write_run(services: Services, before: DagRun, after: DagRun) -> None:
+    """Whatever the move: each has its own write, since who begins or ceases to run is counted. Raises StaleDagRun."""
+    if before.state is DagRunState.RUNNING and after.is_finished:
+        services.store.finish_run(before, after)
+    elif before.state is DagRunState.RUNNING and after.state is DagRunState.QUEUED:
+        services.store.requeue_run(before, after)
+    else:
+        services.store.update_run(before, after)

@@ -1,0 +1,73 @@
+"""Pause and unpause a DAG."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from gust.errors import NotFound, StaleDag
+from gust.model.dag import Dag
+from gust.model.state import DagRunState
+from gust.model.workload import WakeBackfill, WakeRun
+from gust.services.assets.watchers import wake_watchers
+from gust.services.context import Services
+from gust.services.runs.load_past import last_automated_run
+from gust.services.runs.next_run import with_next_run
+from gust.services.specs import load_spec
+from gust.services.wake import wake_for_assets, wake_timetable
+
+
+def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
+    """Have the DAG's timetable make runs, or not; runs that exist go on either way. Returns the DAG as stored.
+
+    A DAG without `catchup` whose next run came due while it was paused gets the newest of the runs it missed, as in
+    Airflow; with `catchup` it gets them all. A run due within the minute is made at its time and not at the next tick.
+    Runs that waited for the DAG to be unpaused are looked at again, and so are events of its assets. Setting what is set
+    changes nothing, but unpausing what is unpaused wakes what waits once more: the first one may have died before it did.
+    Raises NotFound.
+    """
+    now = services.clock.now()
+    dag = _store(services, dag_id, is_paused, now=now)
+    if not is_paused:
+        wake_runs(services, dag, now=now)
+        wake_timetable(services, dag, now=now)
+        wake_for_assets(services, dag, now=now)
+        wake_watchers(services, dag)
+    return dag
+
+
+def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -> Dag:
+    while True:
+        before = services.store.get_dag(dag_id)
+        if before is None:
+            raise NotFound(f"Dag with id: {dag_id} was not found")
+        if before.is_paused == is_paused:
+            return before
+        after = replace(before, is_paused=is_paused)
+        if not is_paused and _missed_a_run(before, now):
+            spec = load_spec(services.objects, before.spec_key)
+            if not spec.catchup:
+                last = last_automated_run(services, dag_id, partitioned=spec.timetable.partitioned)
+                after = with_next_run(services, after, spec, last=last, now=now)
+        try:
+            services.store.put_dag(before, after)
+        except StaleDag:
+            continue
+        return after
+
+
+def wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
+    """The runs that go on, and as many queued ones as may start; the others follow when these finish. Those of backfills
+    start in their own order."""
+    unfinished = [run for run in services.store.list_runs(dag.dag_id) if not run.is_finished]
+    running = [run for run in unfinished if run.state is DagRunState.RUNNING]
+    waiting = [run for run in unfinished if run.state is DagRunState.QUEUED]
+    queued = sorted((run for run in waiting if run.backfill_id is None), key=lambda run: run.run_after)
+    for run in running + queued[: dag.max_active_runs]:
+        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
+    for backfill_id in sorted({run.backfill_id for run in waiting if run.backfill_id is not None}):
+        services.queues.wake(WakeBackfill(backfill_id=backfill_id, at=now))
+
+
+def _missed_a_run(dag: Dag, now: datetime) -> bool:
+    return dag.next_run_after is not None and dag.next_run_after <= now

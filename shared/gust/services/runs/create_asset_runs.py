@@ -1,0 +1,241 @@
+"""Make the runs for which enough has happened to a DAG's assets.
+
+Each run is made in one transaction that also takes from the queue what it consumes, so that two schedulers, or the same word
+twice, make one run, and a crash leaves either the queue or the run. Rules: Airflow's
+`SchedulerJobRunner._create_dag_runs_asset_triggered` and `_create_dagruns_for_partitioned_asset_dags`.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import StaleAssetQueue, Unwell
+from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
+from gust.model.dag import Dag
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
+from gust.model.moment import LATEST
+from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.scheduling import timetable
+from gust.scheduling.asset_condition import is_satisfied, named_in
+from gust.services.assets.asset_references import references_of
+from gust.services.assets.register_asset_event import asking
+from gust.services.context import Services
+from gust.services.runs.deadlines import wake_for_deadlines, with_deadlines
+from gust.services.runs.new_run import NOTICED_WITHIN, version_of
+from gust.services.specs import load_spec
+
+HELD_BACK: Final = timedelta(hours=1)
+"""What waits for room among `max_active_runs` is looked at when a run ends, and so often should that word be lost."""
+
+ATTEMPTS: Final = 20
+
+ALPHABET: Final = string.ascii_letters + string.digits
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+log = Logger(service="scheduler", child=True)
+
+
+def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
+    """Make what can be made of the events that wait for the DAG, and say when to look again at those that cannot be helped
+    now. Nothing where the DAG's schedule names no asset; repeating it makes nothing twice."""
+    if not dag.is_asset_triggered:
+        return []
+    if dag.is_stale:
+        _leave_waiting(services, dag)
+        return []
+    made = []
+    for _ in range(ATTEMPTS):
+        try:
+            if dag.timetable_partitioned:
+                made += create_partition_runs(services, dag)
+            elif run := create_queued_run(services, dag):
+                made.append(run)
+        except StaleAssetQueue:
+            continue
+        return made
+    raise Unwell(f"events kept coming for {dag.dag_id!r} while a run was made of them")
+
+
+def _leave_waiting(services: Services, dag: Dag) -> None:
+    """Until the DAG has a file again, which looks at what waits; no tick need."""
+    queue = services.store.asset_queue(dag.dag_id)
+    for waiting in (*((queue,) if queue else ()), *services.store.pending_partitions(dag.dag_id)):
+        if waiting.due_at is not None:
+            services.store.settle(waiting, due_at=None)
+
+
+# --- assets as a whole ------------------------------------------------------------------------------------------------
+
+
+def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
+    """One run of all that waits, if that satisfies the schedule. Its moment is that of the latest event: what came while the
+    DAG had no room is in it too."""
+    queue = services.store.asset_queue(dag.dag_id)
+    if queue is None or not queue.queued:
+        return None
+    spec = load_spec(services.objects, dag.spec_key)
+    expression = spec.timetable.asset_expression
+    aliases = services.store.assets_of_alias
+    if dag.is_paused or expression is None or not is_satisfied(expression, queue.queued, assets_of_alias=aliases):
+        # Unpausing, the next event and a new version of the DAG all look again.
+        if queue.due_at is not None:
+            services.store.settle(queue, due_at=None)
+        return None
+    now = services.clock.now()
+    if dag.has_import_errors or not has_room(services, dag, queue):
+        services.store.settle(queue, due_at=now + HELD_BACK)
+        return None
+    # All that has come by now: the queue holds the first event of each asset, and the run empties it.
+    came = list(events_between(services, spec, floor_of(services, spec, queue), LATEST))
+    moments = [event.timestamp for event in came if event.partition_key is None]
+    run_after = max([*queue.queued.values(), *moments])
+    events = [event for event in came if event.timestamp <= run_after]
+    run = run_of(dag, spec, run_after=run_after, now=now)
+    services.store.note_consumers(run.key, events)
+    run, deadlines = with_deadlines(services, run, spec)
+    services.store.create_asset_run(run, consuming=queue, events=events, callbacks=deadlines)
+    wake_for_deadlines(services, run, deadlines)
+    log.info("DagRun made by assets", dag_id=run.dag_id, run_id=run.run_id, events=len(events))
+    return run
+
+
+def has_room(services: Services, dag: Dag, queue: AssetQueue) -> bool:
+    """Airflow makes no run beyond `max_active_runs`, waiting runs included."""
+    waiting = set(services.store.queued_runs(dag.dag_id, limit=dag.max_active_runs))
+    if queue.last_run_id is not None:
+        # The index may not show it yet.
+        last = services.store.get_run(DagRunKey(dag.dag_id, queue.last_run_id))
+        if last is not None and last.state is DagRunState.QUEUED:
+            waiting.add(last.key)
+    return dag.running_runs + len(waiting) < dag.max_active_runs
+
+
+def floor_of(services: Services, spec: DagSpec, queue: AssetQueue) -> datetime:
+    """Events up to here are not the run's: its predecessor had them. The first run of a DAG without catchup begins where the
+    DAG began to listen."""
+    if queue.consumed_until is not None:
+        return queue.consumed_until
+    if spec.catchup:
+        return _LONG_AGO
+    listens = [ref for ref in references_of(spec) if ref.use == "schedule" and ref.what == "asset"]
+    since = [ref.created_at for ref in services.store.stored_references(listens) if ref.created_at is not None]
+    return min(since, default=_LONG_AGO)
+
+
+def events_between(services: Services, spec: DagSpec, floor: datetime, until: datetime) -> Iterator[AssetEvent]:
+    """Events after `floor` up to `until`, of the assets that the schedule names and those that came through its aliases, in
+    order of time. References by name or URI alone trigger runs and pass on no events, in Airflow as here."""
+    found: dict[str, AssetEvent] = {}
+    after = None if floor == _LONG_AGO else floor
+    for ref in {(ref.kind, ref.name, ref.uri) for ref in named_in(spec.timetable.asset_expression)}:
+        match ref:
+            case ("asset", name, uri):
+                events = services.store.list_asset_events(name=name, uri=uri, after=after, before=until)
+            case ("alias", name, _):
+                events = services.store.list_asset_events(alias=name, after=after, before=until)
+            case _:
+                continue
+        found |= {event.event_id: event for event in events if floor < event.timestamp <= until}
+    yield from in_order(found.values())
+
+
+# --- partitions of assets ---------------------------------------------------------------------------------------------
+
+
+def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
+    """A run for each pending partition that has what its mappers want of it. Airflow looks neither at the DAG's pause nor at
+    `max_active_runs` for these."""
+    pending = services.store.pending_partitions(dag.dag_id)
+    if not pending:
+        return []
+    # Imported here: few DAGs listen to partitions.
+    from gust.scheduling.partition_mapper import mappers_of  # noqa: PLC0415
+
+    spec = load_spec(services.objects, dag.spec_key)
+    mappers = mappers_of(spec.timetable, asking(services, dag))
+    expression = spec.timetable.asset_expression
+    made = []
+    for partition in pending:
+        if partition.fingerprint != mappers.fingerprint:
+            # Queued under other mappers: what it waits for may never come.
+            services.store.drop_partition(partition)
+            log.info("Pending partition dropped", dag_id=dag.dag_id, partition_key=partition.partition_key)
+            continue
+        received = mappers.satisfied_assets(partition)
+        if expression is None or not is_satisfied(expression, received, assets_of_alias=services.store.assets_of_alias):
+            if partition.due_at is not None:
+                services.store.settle(partition, due_at=None)
+            continue
+        made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
+    return made
+
+
+def create_partition_run(
+    services: Services, dag: Dag, spec: DagSpec, partition: PendingPartition, date: datetime | None
+) -> DagRun:
+    events, now = events_of(services, partition), services.clock.now()
+    run = run_of(dag, spec, run_after=now, now=now, partition_key=partition.partition_key, partition_date=date)
+    services.store.note_consumers(run.key, events)
+    run, deadlines = with_deadlines(services, run, spec)
+    services.store.create_asset_run(run, consuming=partition, events=events, callbacks=deadlines)
+    wake_for_deadlines(services, run, deadlines)
+    log.info("DagRun made by a partition", dag_id=run.dag_id, run_id=run.run_id, partition_key=run.partition_key)
+    return run
+
+
+def events_of(services: Services, partition: PendingPartition) -> list[AssetEvent]:
+    found: dict[str, AssetEvent] = {}
+    wanted = {event.event_id for event in partition.received}
+    for asset in {event.asset for event in partition.received}:
+        times = [event.timestamp for event in partition.received if event.asset == asset]
+        events = services.store.list_asset_events(name=asset.name, uri=asset.uri, after=min(times), before=max(times))
+        found |= {event.event_id: event for event in events if event.event_id in wanted}
+    return in_order(found.values())
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def run_of(
+    dag: Dag,
+    spec: DagSpec,
+    *,
+    run_after: datetime,
+    now: datetime,
+    partition_key: str | None = None,
+    partition_date: datetime | None = None,
+) -> DagRun:
+    return DagRun(
+        dag_id=dag.dag_id,
+        run_id=run_id_of(dag.dag_id, run_after, partition_key),
+        run_type=DagRunType.ASSET_TRIGGERED,
+        state=DagRunState.QUEUED,
+        run_after=run_after,
+        queued_at=now,
+        triggered_by=DagRunTriggeredByType.ASSET,
+        partition_key=partition_key,
+        partition_date=partition_date,
+        due_at=now + NOTICED_WITHIN,
+        **version_of(dag, spec),
+    )
+
+
+def run_id_of(dag_id: str, run_after: datetime, partition_key: str | None) -> str:
+    """Airflow ends the names of these runs with eight random letters and digits, since several partitions may run at one
+    moment. Ours follow from what the run is, so that whoever makes it again gives it the same name."""
+    digest = int.from_bytes(sha256(f"{dag_id}\x1f{run_after.isoformat()}\x1f{partition_key}".encode()).digest())
+    unique = "".join(ALPHABET[digest // len(ALPHABET) ** place % len(ALPHABET)] for place in range(8))
+    return f"{timetable.generate_run_id(DagRunType.ASSET_TRIGGERED, run_after=run_after)}_{unique}"
+
+
+def in_order(events: Iterable[AssetEvent]) -> list[AssetEvent]:
+    return sorted(events, key=lambda event: (event.timestamp, event.event_id))

@@ -1,0 +1,20 @@
+"""What every new run has, however it is made: its version, and the moment after which the tick finds it."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from gust.model.dag import Dag
+from gust.model.dag_spec import DagSpec
+
+NOTICED_WITHIN: Final = timedelta(seconds=60)
+"""The stream announces a new run to the scheduler at once. If that record is lost, the tick finds the run after this time.
+It is also when a running task may first be found lost, so that the run's first decision need not write a moment anew."""
+
+
+def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:
+    """The fields of a run that pin it to the DAG's newest version."""
+    return {
+        "version_number": dag.version_number,
+        "spec_key": dag.spec_key,
+        "bundle_version": None if spec.disable_bundle_versioning else dag.bundle_version,
+    }

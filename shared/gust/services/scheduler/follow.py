@@ -1,0 +1,181 @@
+"""What follows from changes of one run that came out of the table's stream: by a quick look where that can tell, else by
+`advance`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from enum import Enum, auto
+from random import randrange
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import StaleDagRun
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey
+from gust.model.state import FINISHED
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import slots
+from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due
+from gust.scheduling.timers import DEFAULTS
+from gust.services.context import Services
+from gust.services.scheduler.advance import advance, send_tasks
+from gust.services.wake import wake_run
+
+READS: Final = 4
+"""Calls, each of which finds out which of those asked for have ended."""
+
+MOST_READ: Final = 100
+"""Instances in flight that are read to find out which of them have ended, or are overdue. Of more a full look tells."""
+
+LOST_WITHIN: Final = DEFAULTS.heartbeat_timeout * 1.25
+"""What is let go may be lost. A full look that lets it go makes sure that the run is looked at no later than this."""
+
+log = Logger(service="scheduler", child=True)
+
+
+class Told(Enum):
+    """What a quick look found."""
+
+    NOTHING = auto()
+    """Nothing follows."""
+    LET_GO = auto()
+    """Instances that the run had kept back were let go, and nothing else follows."""
+    LOOK = auto()
+    """A full look must tell. Nothing was written, or a conditional write lost a race."""
+
+
+def follow(services: Services, key: DagRunKey, changes: Collection[Change] | None) -> None:
+    """Bring the run forward after the changes. `None`: something has changed that no quick look knows. Raises what `advance`
+    raises."""
+    if changes is None or quick_look(services, key, changes) is Told.LOOK:
+        advance(services, key)
+
+
+def ring(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False) -> None:
+    """Bring the run forward, where its moment has come. Raises what `advance` raises."""
+    if not quick_ring(services, key):
+        advance(services, key, goes_on_with_edits=goes_on_with_edits)
+
+
+def quick_ring(services: Services, key: DagRunKey) -> bool:
+    """Whether time alone brings nothing about now. Then the run's `due_at` is still to come. It says nothing of what was
+    written: whoever wrote that has the run looked at."""
+    remembered, now = services.memory.take(key), services.clock.now()
+    if remembered is None or not _move_on(services, key, remembered, now=now):
+        return False
+    services.memory.put(key, remembered)
+    return True
+
+
+def _move_on(services: Services, key: DagRunKey, remembered: Remembered, *, now: datetime) -> bool:
+    """Reads those under way, and moves a `due_at` that has passed to the earliest moment at which one of them may be
+    overdue. False where something may be due, or others were faster."""
+    if not remembered.rings(now):
+        return False
+    dag = services.store.get_dag(key.dag_id)
+    if dag is None or dag.is_paused or dag.is_stale:
+        return False
+    for _ in range(READS):
+        if not 0 < remembered.how_many_are_under_way() <= MOST_READ:
+            return False
+        asked = remembered.under_way()
+        run, found = services.store.get_run_and_instances(key, list(asked))
+        if run is None or not remembered.catches_up(run, now):
+            return False
+        if remembered.under_way() == asked:
+            at = remembered.next_moment(found, max_active_tasks=dag.max_active_tasks, now=now)
+            return at is not None and _puts_off(services, remembered, run, at, now=now)
+    return False
+
+
+def _puts_off(services: Services, remembered: Remembered, run: DagRun, at: datetime, *, now: datetime) -> bool:
+    """The same write and wake-up as a full look's."""
+    if run.due_at is None or run.due_at > now:
+        return run.due_at is not None
+    wake_run(services, run.key, at, now=now)
+    put_off = replace(run, due_at=at, last_scheduling_decision=now)
+    try:
+        services.store.update_run(run, put_off)
+    except StaleDagRun:
+        return False
+    remembered.run = put_off
+    return True
+
+
+def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) -> Told:
+    """Answers without reading the whole run, as far as this process remembers enough of it. Called twice, it lets nobody go
+    twice."""
+    remembered = services.memory.take(key)
+    if remembered is None:
+        return Told.LOOK
+    for change in changes:
+        remembered.ended((change.task_id, change.map_index), change.dispatch_count)
+    waiting = remembered.concerned(changes)
+    if waiting is None:
+        return Told.LOOK
+    now = services.clock.now()
+    if is_due(remembered.run, now) and not _move_on(services, key, remembered, now=now):
+        return Told.LOOK
+    told = _look(services, key, remembered, waiting, now=now)
+    if told is not Told.LOOK:
+        services.memory.put(key, remembered)
+    return told
+
+
+def _look(
+    services: Services, key: DagRunKey, remembered: Remembered, waiting: Collection[Downstream], *, now: datetime
+) -> Told:
+    most: int | None = None
+    if remembered.run.keeps_back:
+        dag = services.store.get_dag(key.dag_id)
+        if dag is None or dag.is_paused or dag.is_stale:
+            return Told.LOOK
+        most = dag.max_active_tasks
+    for _ in range(READS):
+        in_doubt = () if most is None or remembered.is_sure else tuple(remembered.in_flight)
+        candidates = remembered.next_up(most) if most is not None and not in_doubt else []
+        blockers = {of: remembered.blocker(of, pick=randrange) for of in waiting}
+        if candidates is None or None in blockers.values() or len(in_doubt) > MOST_READ:
+            return Told.LOOK
+        asked = {blocker for blocker in blockers.values() if blocker is not None}
+        run, found = services.store.get_run_and_instances(key, list(asked.union(candidates, in_doubt)))
+        if in_doubt:
+            remembered.counted(found)
+        if run is None or not remembered.follows(run, now):
+            return Told.LOOK
+        ended = {blocker for blocker in asked if not is_unfinished(found.get(blocker))}
+        for blocker in ended:
+            remembered.ended(blocker)
+        if not ended and not in_doubt and (most is None or remembered.is_sure):
+            return _let_go(services, remembered, run, [found.get(each) for each in candidates], now=now)
+    return Told.LOOK
+
+
+def is_unfinished(instance: TaskInstance | None) -> bool:
+    """One without a state has not begun, and is no blocker."""
+    return instance is not None and instance.state is not None and instance.state not in FINISHED
+
+
+def _let_go(
+    services: Services, remembered: Remembered, run: DagRun, candidates: list[TaskInstance | None], *, now: datetime
+) -> Told:
+    """The same write and messages as a full look's."""
+    waiting = [candidate for candidate in candidates if candidate is not None and candidate.waits_for is not None]
+    if not candidates:
+        return Told.NOTHING
+    if len(waiting) < len(candidates) or not all(slots.waits(candidate) for candidate in waiting):
+        return Told.LOOK
+    if run.due_at is None or run.due_at > now + LOST_WITHIN:
+        return Told.LOOK
+    admitted = [slots.admission(candidate) for candidate in waiting]
+    let_go = slots.admitting_next(run, admitted, on_the_way=remembered.on_the_way)
+    try:
+        services.store.update_run(run, let_go)
+    except StaleDagRun:
+        return Told.LOOK
+    send_tasks(services, remembered.spec, let_go, waiting)
+    remembered.let_go(waiting, let_go)
+    return Told.LET_GO

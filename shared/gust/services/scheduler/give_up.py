@@ -1,0 +1,144 @@
+"""A run that cannot be brought forward: look at it less often, and end it where no look can ever succeed.
+
+A failure is the run's own where the same values would fail again: arithmetic, a value that no code expected, a spec that
+the bucket has lost. Such a run stands still and says nothing, while its people wait. After some looks that failed in this
+way it ends as failed, and each of its unfinished task instances shows the reason in its log. What fails for other causes
+(AWS, another scheduler) is only put off.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import IllegalTransition, NotFound, Rejected, StaleDagRun
+from gust.model.callback import Callback
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.keys import DagRunKey
+from gust.model.state import UNFINISHED, DagRunState
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import callback, transition
+from gust.scheduling.callback import CallbackMove, WhyEnded
+from gust.scheduling.run_view import RunView
+from gust.services.backfills.start_waiting_runs import start_waiting_runs
+from gust.services.context import Services
+from gust.services.ports import RunState
+from gust.services.scheduler.call_back import send_callbacks
+from gust.services.specs import load_spec
+
+FORBEARANCE: Final = timedelta(minutes=2)
+"""A run that has been due for so long and could not be brought forward is not about to be."""
+
+PUT_OFF_BY: Final = timedelta(minutes=10)
+
+NEXT_LOOKS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=10))
+"""After each failure of the run's own. A failure after the last one ends the run: a release that cannot decide about runs
+has been taken back by then."""
+
+OWN_FAILURES: Final = (
+    Rejected,
+    IllegalTransition,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+log = Logger(service="scheduler", child=True)
+
+
+def put_off(services: Services, key: DagRunKey, error: Exception) -> bool:
+    """Bringing the run forward failed with `error`. Writes when it is looked at again, or that it has failed. Returns True
+    where that is all: then the message which asked for the look need not come again."""
+    run, now = services.store.get_run(key), services.clock.now()
+    if run is None or not run.can_be_due:
+        return False
+    with suppress(StaleDagRun):
+        if isinstance(error, OWN_FAILURES) and not run.is_finished:
+            stumble(services, run, error, now=now)
+            return True
+        if run.due_at is not None and run.due_at <= now - FORBEARANCE:
+            services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
+    return False
+
+
+def stumble(services: Services, run: DagRun, error: Exception, *, now: datetime) -> None:
+    """Counts the failure, once for each moment that the run was to be looked at. Raises StaleDagRun."""
+    if run.stumbles and run.due_at is not None and run.due_at > now:
+        return  # A word that came twice. The next look has its moment.
+    if run.stumbles >= len(NEXT_LOOKS):
+        end_undecided(services, run.key, error, now=now)
+        return
+    again = now + NEXT_LOOKS[run.stumbles]
+    services.store.update_run(run, replace(run, stumbles=run.stumbles + 1, due_at=again))
+
+
+def end_undecided(services: Services, key: DagRunKey, error: Exception, *, now: datetime) -> None:
+    """The run ends as failed, and what it has unfinished is skipped with the reason. Raises StaleDagRun.
+
+    Whatever of it cannot be written or made is left out: the run's end is what others wait for.
+    """
+    state = services.store.load_run(key)
+    if state is None or state.run.is_finished:
+        return
+    run = state.run
+    if run.is_held(now):
+        raise StaleDagRun(f"{key} is held by a person's action", run)
+    reason = (
+        f"The scheduler could not decide about this run in {run.stumbles + 1} looks, the last of which failed with "
+        f"{type(error).__name__}: {error}"
+    )[:1000]
+    log.error("DagRun failed: it cannot be decided", dag_id=run.dag_id, run_id=run.run_id, reason=reason)
+    spec = _spec_of(services, run)
+    for instance in _unfinished(state, spec, now):
+        try:
+            services.store.move_all([transition.time_out(instance, at=now, reason=reason)])
+        except OWN_FAILURES:
+            log.exception("A task instance could not be ended with its run", task_id=instance.task_id)
+    ended = replace(run, state=DagRunState.FAILED, end_date=now, due_at=None, stumbles=0, reason=reason)
+    after, moves = _calling_back(spec, ended, state.callbacks, now)
+    if run.state is DagRunState.RUNNING:
+        services.store.finish_run(run, after, callbacks=moves)
+    else:
+        services.store.update_run(run, after)
+        moves = ()
+    send_callbacks(services, after, callback.made(moves))
+    start_waiting_runs(services, after)
+
+
+def _spec_of(services: Services, run: DagRun) -> DagSpec | None:
+    try:
+        return load_spec(services.objects, run.spec_key)
+    except (NotFound, ValueError):
+        return None
+
+
+def _unfinished(state: RunState, spec: DagSpec | None, now: datetime) -> list[TaskInstance]:
+    """Of a run without a spec, or one that cannot even be viewed, those that have an item."""
+    found = list(state.instances.values())
+    if spec is not None:
+        with suppress(*OWN_FAILURES):
+            found = [instance for _, instance in RunView(spec, state.run, state.instances, now).all_instances()]
+    return [instance for instance in found if instance.state in UNFINISHED]
+
+
+def _calling_back(
+    spec: DagSpec | None, ended: DagRun, callbacks: tuple[Callback, ...], now: datetime
+) -> tuple[DagRun, tuple[CallbackMove, ...]]:
+    """The ended run with what its end makes due (`on_failure_callback`), as far as that can be worked out."""
+    if spec is None:
+        return ended, ()
+    try:
+        moves = callback.at_end(spec, ended, callbacks, why=WhyEnded.TASK_FAILURE, shown=None)
+        return callback.run_that_calls_back(ended, callbacks, (), moves, now=now), moves
+    except OWN_FAILURES:
+        log.exception("The callbacks of a run's end are left out", dag_id=ended.dag_id, run_id=ended.run_id)
+        return ended, ()

@@ -1,0 +1,94 @@
+"""Have a worker test a connection, and see what came of it.
+
+Stored, then sent, then noted as sent. Who dies in between leaves a test that nobody runs: it reads as failed when its time
+is up, and stands in no other test's way from then on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from gust.errors import AlreadyExists, Conflict, Stale, Unwell
+from gust.model.connection import Connection
+from gust.model.connection_test import ConnectionTest, ConnectionTestState, connection_test_id
+from gust.model.workload import ConnectionTestWorkload
+from gust.scheduling import connection_test
+from gust.services.context import Services
+from gust.services.settings.connections import to_stored
+
+ATTEMPTS: Final = 5
+
+LOOKS: Final = (0.5, 0.5, 1.0, 1.0, 2.0)
+"""Seconds between looks for a result; the last one again and again."""
+
+
+class Enqueued(NamedTuple):
+    token: str
+    """Who has it may ask for the result. It is kept nowhere."""
+    test: ConnectionTest
+
+
+def enqueue_connection_test(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
+    """Raises Conflict where a test of a connection of this id has not ended, Unwell where SQS does not take it."""
+    token, now = secrets.token_urlsafe(32), services.clock.now()
+    test = ConnectionTest(
+        test_id=connection_test_id(token),
+        connection_id=connection.conn_id,
+        state=ConnectionTestState.PENDING,
+        created_at=now,
+        updated_at=now,
+        expires_at=now + connection_test.KEPT,
+        connection=to_stored(services, connection),
+        commit_on_success=commit_on_success,
+    )
+    _store(services, test, now=now)
+    if not services.queues.send_connection_test(_workload(services, test, now=now)):
+        refused = connection_test.end(test, ConnectionTestState.FAILED, "SQS did not take it", at=services.clock.now())
+        with suppress(Stale):  # it arrived nevertheless
+            services.store.move_connection_test(test, refused)
+        raise Unwell(f"SQS refused the test of {connection.conn_id!r}")
+    with suppress(Stale):  # its worker was faster
+        services.store.move_connection_test(test, connection_test.queue(test, at=services.clock.now()))
+    return Enqueued(token, test)
+
+
+def find_connection_test(services: Services, token: str) -> ConnectionTest | None:
+    """As it is to be seen now."""
+    found = services.store.get_connection_test(connection_test_id(token))
+    return None if found is None else connection_test.as_of(found, services.clock.now())
+
+
+def await_connection_test(services: Services, enqueued: Enqueued, *, until: datetime) -> ConnectionTest:
+    """The test once it has ended, or as it is when the time is up."""
+    looks = iter(LOOKS)
+    test = enqueued.test
+    while not test.has_ended and (left := (until - services.clock.now()).total_seconds()) > 0:
+        services.clock.sleep(min(next(looks, LOOKS[-1]), left))
+        test = find_connection_test(services, enqueued.token) or test
+    return test
+
+
+def _store(services: Services, test: ConnectionTest, *, now: datetime) -> None:
+    """Raises Conflict."""
+    in_its_place: str | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            return services.store.create_connection_test(test, instead_of=in_its_place)
+        except AlreadyExists:
+            in_its_place = services.store.active_connection_test(test.connection_id)
+        other = None if in_its_place is None else services.store.get_connection_test(in_its_place)
+        if other is not None and not connection_test.as_of(other, now).has_ended:
+            break
+    raise Conflict(f"An active connection test already exists for connection_id `{test.connection_id}`.")
+
+
+def _workload(services: Services, test: ConnectionTest, *, now: datetime) -> ConnectionTestWorkload:
+    return ConnectionTestWorkload(
+        test_id=test.test_id,
+        connection_id=test.connection_id,
+        timeout=connection_test.TIMEOUT,
+        token=services.tokens.for_connection_test(test.test_id, now=now),
+    )

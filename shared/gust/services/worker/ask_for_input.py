@@ -1,0 +1,92 @@
+"""A try asks a person, and then gives its place up until they have answered."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from gust.errors import StaleHITLDetail
+from gust.model.dispatch import Dispatch
+from gust.model.hitl import HITLDetail, parked
+from gust.model.moment import later
+from gust.model.state import TaskInstanceState as S
+from gust.scheduling import transition
+from gust.services.context import Services
+from gust.services.worker.report_task_instance import ending, move, running
+
+
+def ask_for_input(
+    services: Services,
+    dispatch: Dispatch,
+    *,
+    options: list[str],
+    subject: str,
+    body: str | None,
+    defaults: list[str] | None,
+    multiple: bool,
+    params: dict[str, Any],
+    assigned_users: list[dict[str, str]],
+) -> HITLDetail:
+    """Store the question; returns it. One that an instance has asked before, in whatever try, is asked again as it was:
+    only its answer counts no more, as in Airflow. Raises NotFound and Conflict."""
+    running(services, dispatch)
+    store, try_number = services.store, dispatch.try_number
+    before = store.get_hitl_detail(dispatch.key)
+    if before is None:
+        asked = HITLDetail(
+            key=dispatch.key,
+            try_number=try_number,
+            options=options,
+            subject=subject,
+            body=body,
+            defaults=defaults,
+            multiple=multiple,
+            params=params,
+            assigned_users=assigned_users,
+            created_at=services.clock.now(),
+        )
+        store.put_hitl_detail(asked)
+        return asked
+    again = replace(before, try_number=max(before.try_number, try_number), answer=None)
+    if before.try_number < try_number or before.answer is not None:
+        store.put_hitl_detail(again, before=before)
+    return again
+
+
+def report_awaiting_input(
+    services: Services,
+    dispatch: Dispatch,
+    *,
+    next_method: str,
+    next_kwargs: dict[str, Any],
+    timeout: timedelta | None,
+    rendered_map_index: str | None = None,
+) -> None:
+    """running → awaiting_input, or → scheduled where somebody has answered since the try asked. The answer and the move
+    check each other: none is overlooked."""
+    if (before := ending(services, dispatch, or_already=S.AWAITING_INPUT)) is None:
+        return None
+    detail, now = services.store.get_hitl_detail(dispatch.key), services.clock.now()
+    if detail is None or detail.answer is None:
+        waiting = transition.await_input(
+            before,
+            next_method=next_method,
+            next_kwargs=next_kwargs,
+            due_at=None if timeout is None else later(now, timeout),
+            question=parked(detail) if detail else None,
+            rendered_map_index=rendered_map_index,
+        )
+        try:
+            return move(services, waiting)
+        except StaleHITLDetail:
+            detail = services.store.get_hitl_detail(dispatch.key)
+            if detail is None or detail.answer is None:
+                raise
+    resumed = transition.resume_answered(
+        before,
+        at=now,
+        answer=detail.answer,
+        next_method=next_method,
+        next_kwargs=next_kwargs,
+        rendered_map_index=rendered_map_index,
+    )
+    return move(services, resumed)

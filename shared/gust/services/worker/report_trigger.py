@@ -1,0 +1,173 @@
+"""What the triggerer says about the trigger of a deferred try: it fired, it broke, or it ended the task itself; or that
+it sleeps, and shall run again.
+
+Only the first word counts: the instance leaves `deferred` with it, and whoever comes later gets a Conflict.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gust.errors import Conflict, Invalid, StaleTaskInstance, Unreadable
+from gust.model.dispatch import Dispatch
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import transition
+from gust.scheduling.decide import fail_try
+from gust.scheduling.transition import Transition
+from gust.services.context import Services
+from gust.services.make_workload import bundle_version, trigger_workload
+from gust.services.ports import XCom
+from gust.services.sealed import opened_trigger, sealed_trigger
+from gust.services.worker.report_task_instance import known, run_and_task
+
+HEARD_OF: Final = timedelta(minutes=10)
+"""How old the last sign of a trigger's life gets before parking it writes a new one: a poller is parked every few
+seconds, and nobody asks before an hour has passed."""
+
+LONG: Final = timedelta(hours=1)
+"""Four messages that only hand a trigger on; and the run is looked at before, so that its timer learns of the sleep."""
+
+
+def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance, ParkedTrigger]:
+    """The deferred try and what it waits for. Raises NotFound, and Conflict where it waits no more: also where no key of
+    the stack fits the trigger's arguments, which is a trigger that broke."""
+    instance = deferred(services, dispatch)
+    if instance.trigger is None:
+        raise no_longer_deferred(instance)
+    try:
+        return instance, opened_trigger(services, instance.trigger)
+    except Unreadable as unreadable:
+        report_broken(services, dispatch, error=f"The trigger's arguments cannot be read: {unreadable}")
+        raise no_longer_deferred(instance) from unreadable
+
+
+def park(
+    services: Services,
+    dispatch: Dispatch,
+    *,
+    wake_at: datetime,
+    sleeps_passed: int,
+    is_poller: bool,
+    looks: int = 0,
+    place: str = "",
+    kwargs: dict[str, Any] | None = None,
+) -> None:
+    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. One that
+    sleeps for longer than `LONG` is not sent but left to the run's timer, which begins a chain of invocations of its own.
+    `kwargs`: the arguments that it goes on with; `None`: those that it has.
+
+    Raises NotFound, and Conflict where nothing waits for it any more. Called twice, the trigger runs twice and the
+    first event counts. Arguments that cannot be stored are a trigger that broke."""
+    instance = deferred(services, dispatch)
+    run = services.store.get_run(dispatch.key.run)
+    if run is None:
+        raise no_longer_deferred(instance)
+    now = services.clock.now()
+    if kwargs is not None and instance.trigger is not None:
+        kept = sealed_trigger(services, replace(instance.trigger, kwargs=kwargs))
+        # Before the message: whoever dies in between runs the trigger again, from either arguments.
+        try:
+            instance = move(services, transition.queue_trigger(instance, at=now, trigger=kept))
+        except Invalid as problem:
+            return report_broken(services, dispatch, error=f"What the trigger remembers cannot be kept. {problem}")
+    if instance.trigger is not None and wake_at > now + LONG:
+        resting = replace(
+            instance.trigger,
+            rests_until=wake_at,
+            sleeps_passed=sleeps_passed,
+            is_poller=is_poller,
+            looks=looks,
+            place=place,
+        )
+        move(services, transition.queue_trigger(instance, at=now, trigger=resting))
+        return None
+    workload = trigger_workload(
+        services,
+        instance,
+        bundle=bundle_version(services, run),
+        now=now,
+        wake_at=wake_at,
+        sleeps_passed=sleeps_passed,
+        is_poller=is_poller,
+        looks=looks,
+        place=place,
+    )
+    services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
+    if instance.queued_at is None or instance.queued_at + HEARD_OF < now:
+        move(services, transition.queue_trigger(instance, at=now))
+    return None
+
+
+def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
+    """deferred → scheduled: the same try goes on with `event`, a JSON value as Airflow's serde encodes the payload.
+
+    One that cannot be stored is a trigger that broke: refused, it would be reported again for ever."""
+    before = deferred(services, dispatch)
+    try:
+        move(services, transition.resume(before, at=services.clock.now(), event=event))
+    except Invalid as problem:
+        report_broken(services, dispatch, error=f"The trigger's event cannot be kept. {problem}")
+
+
+def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceback: list[str] | None = None) -> None:
+    """deferred → scheduled: a worker fails the try, with the task's callbacks and retries."""
+    before = deferred(services, dispatch)
+    move(services, transition.fail_trigger(before, at=services.clock.now(), traceback=traceback, reason=error))
+
+
+def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Mapping[str, Any]) -> None:
+    """deferred → success | failed | skipped, or up_for_retry instead of failed while tries remain, without a worker: the
+    trigger's own end (`end_from_trigger`). Callbacks of a failure or a retry are called by another worker; that of a
+    success is not, as in Airflow.
+
+    The XComs go first: a crash in between is repeated, a success without its XComs would stay.
+    """
+    before = deferred(services, dispatch)
+    at = services.clock.now()
+    match state:
+        case S.SUCCESS:
+            change = transition.succeed(before, at=at)
+        case S.FAILED:
+            run, task = run_and_task(services, before)
+            change = fail_try(task, run, before, at=at)
+        case _:
+            change = transition.stop(before, state=state, at=at)
+    if change.after.state is not S.UP_FOR_RETRY:
+        for name, value in xcoms.items():
+            # Airflow 3.3 stores what a trigger pushes as text that holds JSON, and who pulls it gets the text.
+            _push(services, before, XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
+    move(services, change)
+
+
+def _push(services: Services, before: TaskInstance, xcom: XCom) -> None:
+    try:
+        services.store.put_xcom(replace(xcom, dispatch_count=before.dispatch_count))
+    except StaleTaskInstance as stale:
+        raise no_longer_deferred(stale.current) from stale
+
+
+def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:
+    instance = known(services, dispatch)
+    if not dispatch.is_current(instance) or instance.state is not S.DEFERRED:
+        raise no_longer_deferred(instance)
+    return instance
+
+
+def no_longer_deferred(current: TaskInstance | None) -> Conflict:
+    return Conflict(
+        "TI does not wait for this trigger any more",
+        reason="invalid_state",
+        previous_state=current.state if current else None,
+    )
+
+
+def move(services: Services, change: Transition) -> TaskInstance:
+    """The instance as it is then."""
+    try:
+        services.store.move(change)
+    except StaleTaskInstance as stale:
+        raise no_longer_deferred(stale.current) from stale
+    return change.after

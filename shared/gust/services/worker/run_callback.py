@@ -1,0 +1,110 @@
+"""A worker asks for a callback, and says how it ended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gust.errors import Conflict, NotFound, StaleCallback
+from gust.model.asset import Asset, AssetEvent, AssetKey
+from gust.model.callback import Callback, CallbackKind, CallbackState
+from gust.model.dag import DagVersion
+from gust.model.dag_run import DagRun
+from gust.model.dispatch import Dispatch
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import callback
+from gust.services.assets.consumed_events import assets_of, consumed_by
+from gust.services.context import Services
+from gust.services.sealed import opened_callback
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What the worker must know to call it."""
+
+    callback: Callback
+    run: DagRun
+    version: DagVersion | None
+    instance: TaskInstance | None
+    """The try that the context shows, as it ended."""
+    events: Sequence[AssetEvent]
+    """Those that the run was made of."""
+    assets: Mapping[AssetKey, Asset]
+
+
+def claim_callback(services: Services, caller: Dispatch, *, hostname: str, at: datetime) -> Claimed:
+    """pending | queued → running. Of all workers that are given it one at a time gets a `Claimed`.
+
+    The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
+    """
+    before = known(services, caller)
+    if not callback.may_claim(before, dispatch_count=caller.dispatch_count, hostname=hostname, at=at):
+        raise not_due(before)
+    claimed = callback.claim(before, at=at, hostname=hostname)
+    try:
+        services.store.move_callback(claimed)
+    except StaleCallback as stale:
+        moved = stale.current
+        if moved is None or moved.state is not CallbackState.QUEUED or before.state is not CallbackState.PENDING:
+            raise not_due(moved) from stale
+        # The scheduler noted meanwhile that SQS had accepted the message.
+        return claim_callback(services, caller, hostname=hostname, at=at)
+    run = services.store.get_run(before.run_key)
+    if run is None:
+        raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
+    events = consumed_by(services, run)
+    return Claimed(
+        callback=opened_callback(services, before),
+        run=run,
+        version=version_of(services, before, run),
+        instance=shown_try(services, before),
+        events=events,
+        assets=assets_of(services, events),
+    )
+
+
+def version_of(services: Services, of: Callback, run: DagRun) -> DagVersion | None:
+    """For what a deadline's callable is given; nothing else asks."""
+    if of.kind is not CallbackKind.DEADLINE:
+        return None
+    return services.store.get_version(run.dag_id, run.version_number)
+
+
+def end_callback(services: Services, caller: Dispatch, *, at: datetime, output: str | None) -> None:
+    """running → success, or failed with `output`. Reported twice is no error. Raises NotFound, Conflict."""
+    before = known(services, caller)
+    if before.dispatch_count == caller.dispatch_count and before.has_ended:
+        return
+    if before.dispatch_count != caller.dispatch_count or before.state is not CallbackState.RUNNING:
+        raise not_due(before)
+    try:
+        services.store.move_callback(callback.end(before, at=at, output=output))
+    except StaleCallback as stale:
+        raise not_due(stale.current) from stale
+
+
+def shown_try(services: Services, of: Callback) -> TaskInstance | None:
+    """Kept in the history, where another try has taken its place. One that has no item was never tried."""
+    key = of.instance_key
+    if key is None:
+        return None
+    current = services.store.get_instance(key)
+    if current is None:
+        current = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
+    if current.try_number == of.try_number:
+        return current
+    return next((kept for kept in services.store.list_tries(key) if kept.try_number == of.try_number), current)
+
+
+def known(services: Services, caller: Dispatch) -> Callback:
+    found = services.store.get_callback(caller.key.run, caller.callback_id)
+    if found is None:
+        raise NotFound("Callback not found")
+    return found
+
+
+def not_due(current: Callback | None) -> Conflict:
+    return Conflict(
+        "The callback is not to be run by this message",
+        reason="invalid_state",
+        previous_state=current.state if current else None,
+    )

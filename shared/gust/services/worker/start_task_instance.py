@@ -1,0 +1,108 @@
+"""A worker begins a dispatch of a try."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from gust.errors import Conflict, NotFound, StaleTaskInstance
+from gust.model.asset import Asset, AssetEvent, AssetKey
+from gust.model.dag_run import DagRun
+from gust.model.dispatch import Dispatch
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import retry, transition
+from gust.services.assets.consumed_events import assets_of, consumed_by
+from gust.services.context import Services
+
+UNTIL_WRITTEN: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between looks for a dispatch that is not written yet. Mostly it is there before the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the worker must know to run the try."""
+
+    instance: TaskInstance
+    run: DagRun
+    should_retry: bool
+    """Whether a failure of this try leads to another."""
+    xcom_keys_to_clear: tuple[str, ...]
+    """What an earlier dispatch pushed. The worker clears it, since only it can purge a custom XCom backend."""
+    events: Sequence[AssetEvent] = ()
+    """What the run was made of, where assets made it."""
+    assets: Mapping[AssetKey, Asset] = field(default_factory=dict)
+
+
+def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime) -> Started:
+    """scheduled | queued → running. At most one worker gets a `Started` for a dispatch.
+
+    The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
+    """
+    before, run = _as_sent(services, dispatch)
+    if before is None:
+        raise NotFound("Task Instance not found")
+    if run is None:
+        raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
+    if dispatch.is_as_sent(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
+        instance = before
+    elif dispatch.is_as_sent(before) and before.state in {S.SCHEDULED, S.QUEUED}:
+        instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
+    else:
+        raise cannot_start(before)
+    services.started_here.note(dispatch, instance)
+    events = consumed_by(services, run)
+    return Started(
+        instance=instance,
+        run=run,
+        events=events,
+        assets=assets_of(services, events),
+        should_retry=retry.is_eligible(instance),
+        xcom_keys_to_clear=_pushed_before(services, instance),
+    )
+
+
+def _as_sent(services: Services, dispatch: Dispatch) -> tuple[TaskInstance | None, DagRun | None]:
+    """The instance and its run, once the dispatch is written: its message was sent an instant before. A message of which
+    nothing is written in the end is one that the scheduler died upon, or that somebody was faster than; it sends another
+    where one is needed."""
+    before, run = services.store.get_instance_and_run(dispatch.key)
+    for pause in UNTIL_WRITTEN:
+        if run is None or not dispatch.is_ahead_of(before):
+            break
+        services.clock.sleep(pause)
+        before, run = services.store.get_instance_and_run(dispatch.key)
+    return before, run
+
+
+def cannot_start(current: TaskInstance | None) -> Conflict:
+    return Conflict(
+        "TI was not in a state where it could be marked as running",
+        reason="invalid_state",
+        previous_state=current.state if current else None,
+    )
+
+
+def _move_to_running(
+    services: Services, before: TaskInstance, *, hostname: str, pid: int, at: datetime
+) -> TaskInstance:
+    move = transition.start(before, at=at, hostname=hostname, pid=pid)
+    try:
+        services.store.move(move)
+    except StaleTaskInstance as stale:
+        moved = stale.current
+        if moved is None or not Dispatch.of(before).is_current(moved) or moved.state is not S.QUEUED:
+            raise cannot_start(moved) from stale
+        # The scheduler noted meanwhile that SQS had accepted the message.
+        return _move_to_running(services, moved, hostname=hostname, pid=pid, at=at)
+    return move.after
+
+
+def _pushed_before(services: Services, instance: TaskInstance) -> tuple[str, ...]:
+    """Nothing to look for before anything ran; a try that resumes from a trigger keeps what it pushed before."""
+    ran_before = instance.try_number > 1 or instance.reschedule_count > 0
+    if instance.next_method or not ran_before:
+        return ()
+    key = instance.key
+    xcoms = services.store.list_xcoms(key.run, task_id=key.task_id, map_index=key.map_index)
+    return tuple(xcom.name for xcom in xcoms)
