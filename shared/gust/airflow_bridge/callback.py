@@ -39,7 +39,7 @@ from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 STOP_BEFORE_LIMIT: Final = 10.0
 """Seconds before the function's end at which a callback that still runs is killed."""

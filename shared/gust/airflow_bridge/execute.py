@@ -55,7 +55,7 @@ from gust.aws.queues import HIDDEN_FOR
 from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 COORDINATED_QUEUE: Final = "gust"
 """The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact

@@ -64,7 +64,7 @@ from gust.aws.queues import RENEWED_EVERY
 from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 PARK_FROM: Final = 5.0
 """Seconds of sleep from which parking is worth it. Starting again costs some 100 ms of a function, waiting in place

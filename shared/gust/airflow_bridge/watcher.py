@@ -51,7 +51,7 @@ from gust.airflow_bridge.trigger import (
 from gust.errors import StaleWatcher, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import WatcherWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 AFTER_EVENT: Final = 2.0
 """Seconds that a watcher has for what it does after an event (deleting a message, say) before it starts afresh."""

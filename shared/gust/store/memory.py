@@ -30,13 +30,14 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import Pool
+from gust.model.run_state import LastRuns, RunState
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
+from gust.ports.clock import Clock, SystemClock
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
-from gust.services.clock import SystemClock
-from gust.services.ports import Clock, LastRuns, RunState, XCom
 from gust.store import items, keyspace
 from gust.store.fences import (
     Changes,
@@ -97,7 +98,7 @@ class MemoryStore(
     MemoryStateStores,
     MemoryWatchers,
 ):
-    """Implements `services.ports.Store`."""
+    """Implements `ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()

@@ -34,7 +34,7 @@ _ReferenceKey = tuple[str, str, str, str, str, str]
 
 
 class MemoryAssets(MemoryPart):
-    """Implements `services.ports.AssetStore`, `AssetReferenceStore` and `AssetQueueStore`; the runs are kept by whom this is
+    """Implements `ports.AssetStore`, `AssetReferenceStore` and `AssetQueueStore`; the runs are kept by whom this is
     mixed into."""
 
     _runs: dict[DagRunKey, DagRun]

@@ -18,7 +18,7 @@ from gust.store.memory_part import as_stored
 
 
 class MemoryBackfills(MemoryCallbacks):
-    """Implements `services.ports.BackfillStore`; the runs are kept by whom this is mixed into."""
+    """Implements `ports.BackfillStore`; the runs are kept by whom this is mixed into."""
 
     def __init__(self) -> None:
         self._last_backfill_id = 0

@@ -15,7 +15,7 @@ from gust.store.memory_part import MemoryPart, as_stored
 
 
 class MemoryCallbacks(MemoryPart):
-    """Implements `services.ports.CallbackStore`."""
+    """Implements `ports.CallbackStore`."""
 
     _callbacks: dict[tuple[DagRunKey, str], Callback]
 

@@ -12,7 +12,7 @@ from gust.store.memory_part import MemoryPart, as_stored, check_fits
 
 
 class MemoryWatchers(MemoryPart):
-    """Implements `services.ports.WatcherStore`."""
+    """Implements `ports.WatcherStore`."""
 
     _watchers: dict[str, Watcher]
 
