@@ -13,8 +13,8 @@ from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import backfill_fence, changed_backfill_fields
-from gust.store.memory_callbacks import MemoryCallbacks
-from gust.store.memory_part import as_stored
+from gust.store.memory.callbacks import MemoryCallbacks
+from gust.store.memory.state import as_stored
 
 
 class MemoryBackfills(MemoryCallbacks):

@@ -8,7 +8,7 @@ from gust.errors import StaleWatcher
 from gust.model.watcher import Watcher
 from gust.store import items
 from gust.store.fences import watcher_fence
-from gust.store.memory_part import MemoryPart, as_stored, check_fits
+from gust.store.memory.state import MemoryPart, as_stored, check_fits
 
 
 class MemoryWatchers(MemoryPart):

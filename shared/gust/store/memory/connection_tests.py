@@ -7,8 +7,8 @@ import json
 from gust.errors import AlreadyExists, Stale
 from gust.model.connection_test import ConnectionTest
 from gust.model.setting import SettingChange
-from gust.store.memory_part import as_stored
-from gust.store.memory_settings import MemorySettings
+from gust.store.memory.settings import MemorySettings
+from gust.store.memory.state import as_stored
 
 
 class MemoryConnectionTests(MemorySettings):

@@ -11,7 +11,7 @@ from gust.model.callback import Callback, CallbackKind
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
-from gust.store.memory_part import MemoryPart, as_stored
+from gust.store.memory.state import MemoryPart, as_stored
 
 
 class MemoryCallbacks(MemoryPart):
