@@ -74,6 +74,9 @@ class ControlPlane:
 
 
 class NoLog:
+    def of_stream(self, name: str | None) -> NoLog:  # noqa: ARG002
+        return self
+
     def put(self, line: bytes) -> None: ...
 
     def mark_end(self, ti_id: str, dispatch_count: int) -> None: ...
