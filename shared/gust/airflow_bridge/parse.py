@@ -255,13 +255,13 @@ def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
 @cache
 def ready() -> None:
     """Airflow's import, once per process."""
-    collector.rest()
+    collector.disable_gc()
     compat.prepare_environment()
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec  # noqa: F401
 
-    collector.settle()
+    collector.freeze_gc()
 
 
 def memory_for_child() -> int:

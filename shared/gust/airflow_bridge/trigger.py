@@ -52,7 +52,7 @@ from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
-from gust.airflow_bridge import compat, leftovers
+from gust.airflow_bridge import compat, orphans
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
@@ -192,7 +192,7 @@ def _run(
         looks=workload.looks,
         place=workload.place,
     )
-    leftovers.adopt_orphans()
+    orphans.adopt()
     reads, writes = os.pipe()
     workspace = Path(tempfile.mkdtemp(prefix="gust-trigger-"))
     try:
