@@ -13,28 +13,30 @@ from gust.model.task_instance import TaskInstance
 
 
 class Scope(StrEnum):
+    """What the bearer of a token may ask of the execution API; Airflow's claim `scope`."""
+
     EXECUTION = "execution"
-    """A worker's: runs the try and reports it."""
+    """A worker runs the try and reports it."""
     TRIGGER = "trigger"
-    """The triggerer's: runs the trigger of a deferred try and reports what it fired. It reports no state of the try."""
+    """The triggerer runs the trigger of a deferred try and reports what it fired. It reports no state of the try."""
     WATCHER = "watcher"
-    """The triggerer's that runs a watcher of assets: it reports events of them."""
+    """The triggerer runs a watcher of assets and reports their events."""
     CALLBACK = "callback"
-    """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
+    """A worker runs a callback: it reads what a task may read and reports how the callback ended."""
     CONNECTION_TEST = "connection_test"
-    """A worker's that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
+    """A worker tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
     PARSE = "parse"
-    """The parser's: reads variables and connections for DAG files that ask for them while they are parsed, and no more."""
+    """The parser reads the variables and connections that DAG files ask for while it parses them; it may do nothing else."""
 
 
 UNBEGUN: Final = "workload"
 """Airflow's name of the type of a token that came in a message."""
 
 OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST, Scope.PARSE}
-"""Of those who run something of a DAG, who may read what DAGs may read."""
+"""Scopes of code that a DAG brings: they may read what a DAG may read."""
 
 OF_FILES: Final = OF_DAGS | {Scope.PARSE}
-"""And of those who run a DAG file only to see what is in it."""
+"""The same, and the parser's."""
 
 
 @dataclass(frozen=True, slots=True)
