@@ -11,21 +11,23 @@ GustError
 │   ├── Gone
 │   ├── Invalid
 │   ├── Unreadable
+│   ├── Unfinished           … or too long: a part is done, the same request again does the rest
 │   └── NotSupportedYet
-├── Stale                    somebody else moved it first: reload and decide again, or drop the message
+├── Stale                    another writer moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
 │   ├── StaleDag
 │   ├── StaleBackfill
 │   ├── StaleCallback
 │   ├── StaleHITLDetail
+│   ├── StaleWatcher
 │   ├── StaleAssetQueue
 │   └── StaleSigningKeys
 ├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
 ├── LimitReached             not now: it stays where it is until a slot is free
-├── Unopenable               this bundle cannot be had here, now or ever: tell who waits for what is in it
-└── Unwell                   something we depend on answered badly: let the message come again
-    └── Throttled            … and has done nothing of what it was asked
+├── Unopenable               this bundle cannot be had here, now or ever: tell what waits for its files
+└── ServiceUnavailable       a service that we depend on failed: let the message come again
+    └── Throttled            … and did nothing of what it was asked
 """
 
 from __future__ import annotations
@@ -168,7 +170,7 @@ class StaleCallback(Stale):
 
 
 class StaleHITLDetail(Stale):
-    """Somebody has answered the question since it was read, or it is gone."""
+    """The question was answered or deleted since it was read."""
 
 
 class StaleWatcher(Stale):
@@ -205,9 +207,9 @@ class Unopenable(GustError):
     """A bundle of DAGs is not there, is not what its name says, or the disk has no room for it."""
 
 
-class Unwell(GustError):
+class ServiceUnavailable(GustError):
     """A service we depend on failed; the work is repeated later."""
 
 
-class Throttled(Unwell):
-    """The service is asked for more at once than it may do; of this request it has done nothing."""
+class Throttled(ServiceUnavailable):
+    """The service refuses the request because it has too many at once; it has done nothing of it."""

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -118,9 +118,9 @@ class SqsQueues:
         return not self._send(self._task_queue_url, [(workload, 0)])
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
-        """Raises Unwell where SQS refuses some; all may be sent again."""
+        """Raises ServiceUnavailable where SQS refuses some; all may be sent again."""
         if refused := self._send(self._trigger_queue_url, [(workload, delay) for workload in workloads]):
-            raise Unwell(f"SQS refused {len(refused)} of {len(workloads)} triggers")
+            raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(workloads)} triggers")
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         try:
@@ -130,11 +130,11 @@ class SqsQueues:
         except (ClientError, HTTPClientError, ConnectionFailed) as error:
             if not _passes(error):
                 raise
-            raise Unwell(f"SQS send_message: {error}") from error
+            raise ServiceUnavailable(f"SQS send_message: {error}") from error
 
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         if refused := self._send(self._wake_queue_url, wakes):
-            raise Unwell(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
+            raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
 
     def _send(self, queue_url: str, messages: Iterable[tuple[Message, float]]) -> list[Message]:
         """Each after its delay. Returns those that SQS refused."""
@@ -171,7 +171,7 @@ def _batches(messages: Iterable[tuple[Message, str, float]]) -> Iterator[list[tu
 
 
 def _passes(error: Exception) -> bool:
-    """SQS is unwell or throttles; a queue that does not exist or may not be used is our bug."""
+    """SQS is unavailable or throttles; a queue that does not exist or may not be used is our bug."""
     if not isinstance(error, ClientError):
         return True
     is_theirs: bool = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import Conflict, NotFound, StaleDagRun, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.run_state import RunState
@@ -112,7 +112,8 @@ def edit_run(
     the instances as they are, and the run as it was before this action wrote to it. `action` says in JSON what was asked
     for, so that another can plan it too (`pending_edit.plan_of`): with it, an edit that does not end in time goes on.
 
-    Raises NotFound, Conflict where another action does not let go of the run, and Unwell where instances kept moving.
+    Raises NotFound, Conflict where another action does not let go of the run, and ServiceUnavailable where instances kept
+    moving.
     """
     time_left = time_left or TimeLeft.of(services.clock)
     held = _hold(services, key, plan, _Kept(action, time_left), sleep)
@@ -125,7 +126,7 @@ def edit_run(
     except StaleDagRun as stale:
         raise _taken(run) from stale
     except BaseException:
-        with suppress(StaleDagRun, Unwell):
+        with suppress(StaleDagRun, ServiceUnavailable):
             current = services.store.get_run(key)
             if current is not None and current.held_by == run.held_by:
                 _let_go(services, current, None) if current.edit is None else _hand_over(services, Edited(current))
@@ -251,7 +252,7 @@ def _move_all(
         if _carried_out(services, edit, edited, done, time_left):
             return edited, edit
         again = True
-    raise Unwell(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
+    raise ServiceUnavailable(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
 
 
 def _taken(run: DagRun) -> Conflict:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.logged_event import KEPT_FOR, TICK, LoggedEvent
 from gust.store import items, keyspace
 from gust.store.dynamodb.history import page_sizes
@@ -38,7 +38,7 @@ class DynamoDBLoggedEvents:
                 if failed.item is None or items.LOGGED_EVENT.read(failed.item) != kept:
                     continue
             return kept
-        raise Unwell(f"{ATTEMPTS} events of one moment: {event.when}")
+        raise ServiceUnavailable(f"{ATTEMPTS} events of one moment: {event.when}")
 
     def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
         item = self._table.get(keyspace.logged_event(event_log_id))
