@@ -131,7 +131,7 @@ class TaskSpec(_Spec):
     is_teardown: bool = False
     on_failure_fail_dagrun: bool = False
     is_empty: bool = False
-    """An EmptyOperator without callbacks or outlets: the scheduler marks it success itself, as Airflow's does."""
+    """An EmptyOperator without callbacks, inlets or outlets: the scheduler marks it success itself, as Airflow's does."""
     can_skip_downstream: bool = False
     retries: int = 0
     retry_delay: float = 300.0
