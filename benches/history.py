@@ -22,8 +22,8 @@ from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
 from gust.scheduling.callback import CallbackMove
-from gust.services.ports import XCom
 from gust.store import items, keyspace
 from gust.store.dynamodb.asset_queues import event_document, listing_of_event
 from gust.store.dynamodb.callbacks import callback_write

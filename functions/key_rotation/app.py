@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
 from gust.aws.key_rotation import KeyRotation
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
 
 log = Logger(service="key_rotation")
 clock = SystemClock()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gust.airflow_bridge import collector, warm
 
-collector.rest()
+collector.disable_gc()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
@@ -37,7 +37,7 @@ sqs, queue_url = bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"]
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.import_once(warm.TRIGGER_MODULES)
-collector.settle()
+collector.freeze_gc()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
+from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
-from gust.services.ports import IdentityProvider
 from gust.store.dynamodb import DynamoDBStore
 
 CONNECTIONS: Final = 32

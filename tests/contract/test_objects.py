@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from gust.aws.memory import MemoryObjects
 from gust.aws.objects import S3Objects
 from gust.errors import Forbidden, NotFound, Unwell
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 from tests.contract.conftest import Aws
 from tests.contract.given import NOW
 

@@ -13,7 +13,7 @@ from gust.aws.memory import MemoryObjects
 from gust.errors import Invalid, NotFound, StaleTaskInstance, Unwell
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import XCom
+from gust.model.xcom import XCom
 from gust.store import keyspace
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import Key

@@ -18,7 +18,8 @@ from gust.model.bundle import Bundle
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import Store, XCom
+from gust.model.xcom import XCom
+from gust.ports.store import Store
 from tests.contract.given import (
     NOW,
     a_run,

@@ -27,7 +27,7 @@ import httpx
 
 from gust.errors import Throttled, Unwell
 from gust.model import transfer
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 EXECUTION_API: Final = "http://gust/execution/"
 """Where clients think they send to."""

@@ -7,7 +7,7 @@ from gust.errors import Unwell
 
 
 class ParserInventory:
-    """Implements `services.ports.Inventory`. Answers are kept for as long as the process lives: a bundle is immutable, and
+    """Implements `ports.Inventory`. Answers are kept for as long as the process lives: a bundle is immutable, and
     another release of the functions is another process."""
 
     def __init__(self, invoke: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:

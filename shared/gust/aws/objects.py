@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from gust.errors import Forbidden, NotFound, Unwell
-from gust.services.ports import Entry
+from gust.model.object_entry import ObjectEntry
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _HIDDEN: Final = frozenset({"403", "AccessDenied"})
@@ -26,7 +26,7 @@ _ATTEMPTS: Final = 5
 
 
 class S3Objects:
-    """Implements `services.ports.Objects`. `client` is a boto3 S3 client, one per process."""
+    """Implements `ports.Objects`. `client` is a boto3 S3 client, one per process."""
 
     def __init__(self, bucket: str, client: Any) -> None:
         self._bucket = bucket
@@ -91,14 +91,16 @@ class S3Objects:
         """Key → entity tag, in order of the keys."""
         return {key: entry.etag for key, entry in self.entries(prefix).items()}
 
-    def entries(self, prefix: str) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
+    def entries(self, prefix: str) -> dict[str, ObjectEntry]:
+        found: dict[str, ObjectEntry] = {}
         page: Mapping[str, Any] = {}
         while True:
             resume = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
             page = self._call("list_objects_v2", Prefix=prefix, **resume)
             for entry in page.get("Contents", ()):
-                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp())
+                found[entry["Key"]] = ObjectEntry(
+                    entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp()
+                )
             if not page.get("IsTruncated"):
                 return found
 

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 import jwt
 
 from gust.errors import Forbidden, Unwell
-from gust.services.ports import Identity
+from gust.model.user import Identity
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384")
 """Those with a key pair: with a shared secret whoever can check a token could make one."""

@@ -89,7 +89,7 @@ class Receipt:
 
 
 class SqsQueues:
-    """Implements `services.ports.Queues`. `client` is a boto3 SQS client, one per process."""
+    """Implements `ports.Queues`. `client` is a boto3 SQS client, one per process."""
 
     def __init__(self, client: Any, *, task_queue_url: str, trigger_queue_url: str, wake_queue_url: str) -> None:
         self._client = client

@@ -13,7 +13,7 @@ from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 @dataclass(frozen=True, slots=True)
 class ParserTimetables:
-    """Implements `services.ports.Timetables`."""
+    """Implements `ports.Timetables`."""
 
     invoke: Callable[[Mapping[str, Any]], dict[str, Any]]
 

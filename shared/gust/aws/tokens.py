@@ -21,7 +21,7 @@ from gust.model.dispatch import UNBEGUN, Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import Session, User
+from gust.model.user import Session, User
 
 DISPATCH_AUDIENCE: Final = "urn:gust:execution-api"
 USER_AUDIENCE: Final = "apache-airflow"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any, Final, Protocol
@@ -545,7 +545,7 @@ def _window(encoding: dict[str, Any]) -> _Window:
         raise UnknownMapper(f"The window {encoding['__type']} is not one of Airflow's own")
     if data.get("direction", "forward") == "forward":
         return window
-    return _Window(window.count, window.step, True, window.from_day_one, window.days_of_month)
+    return replace(window, backward=True)
 
 
 def _wait_policy(encoding: dict[str, Any]) -> Callable[[set[str], frozenset[str]], bool]:

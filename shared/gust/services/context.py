@@ -2,23 +2,17 @@
 
 from dataclasses import dataclass, field
 
+from gust.ports.cipher import Cipher, NoCipher
+from gust.ports.clock import Clock
+from gust.ports.deployments import Deployments, NoDeployments
+from gust.ports.inventory import Inventory, NoInventory
+from gust.ports.logs import LogReader
+from gust.ports.objects import Objects
+from gust.ports.queues import Queues
+from gust.ports.store import Store
+from gust.ports.timetables import NoTimetables, Timetables
+from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
-from gust.services.ports import (
-    Cipher,
-    Clock,
-    Deployments,
-    Inventory,
-    LogReader,
-    NoCipher,
-    NoDeployments,
-    NoInventory,
-    NoTimetables,
-    Objects,
-    Queues,
-    Store,
-    Timetables,
-    Tokens,
-)
 from gust.services.started_here import StartedHere
 
 

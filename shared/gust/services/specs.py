@@ -8,8 +8,8 @@ from gust.errors import NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.task_instance import TaskInstance
+from gust.ports.objects import Objects
 from gust.services.context import Services
-from gust.services.ports import Objects
 
 KEPT: Final = 256
 """Specs kept per process: some 10 KB each."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from gust.services.ports import Clock
+from gust.ports.clock import Clock
 
 WORKS_FOR: Final = timedelta(seconds=12)
 """Leaves the rest of the 30 seconds to a cold start, the step that is under way, and writing the answer."""

@@ -14,7 +14,7 @@ from gust.services.deployments.fail_deployment import fail_deployment
 
 @dataclass
 class Machine:
-    """Implements `services.ports.Deployments`."""
+    """Implements `ports.Deployments`."""
 
     started: list[str] = field(default_factory=list)
 

@@ -20,7 +20,7 @@ from gust.execution_api.app import ExecutionApi
 from gust.model.connection import Connection
 from gust.model.deployment import FileOutcome
 from gust.model.variable import Variable
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.services.settings.connections import create_connection
 from gust.services.settings.settings_read import versions_now

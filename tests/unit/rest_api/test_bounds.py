@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gust.model.state import DagRunState
+from gust.ports.clock import ManualClock
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
 from gust.rest_api.http.request import Problem
 from gust.rest_api.lists import listing
 from gust.rest_api.lists.listing import Ordering, Walk
-from gust.services.clock import ManualClock
 from gust.services.people import clear_task_instances
 from tests.unit.rest_api.conftest import NOW, Api, World
 

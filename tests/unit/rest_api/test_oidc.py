@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gust.aws.oidc import OidcProvider, fetch_json
 from gust.errors import Forbidden, Unwell
 from gust.model.access import Role
+from gust.model.user import User
 from gust.rest_api.access.access import Access
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from gust.services.ports import User
 from tests.unit.rest_api.conftest import NOW, Api, World
 
 ISSUER = "https://id.example"

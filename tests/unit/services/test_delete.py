@@ -14,12 +14,12 @@ from gust.model.pool import Pool, of_pool
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeDag, WakeRun
+from gust.model.xcom import XCom
 from gust.scheduling import transition
 from gust.services.backfills.advance_backfill import AT_ONCE
 from gust.services.people.delete_dag import delete_dag
 from gust.services.people.delete_dag_run import delete_dag_run, delete_task_instance
 from gust.services.people.edit_run import HOLD
-from gust.services.ports import XCom
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.grant_slots import grant_slots

@@ -15,10 +15,11 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from gust.errors import Forbidden, Rejected, Unwell
+from gust.model.user import User
+from gust.ports.identity_provider import IdentityProvider
 from gust.rest_api.access.access import Access
 from gust.rest_api.http.request import Problem, Request
 from gust.services.context import Services
-from gust.services.ports import IdentityProvider, User
 
 SIGN_IN: Final = "_sign_in"
 """The cookie of a sign-in that is under way, and the purpose that it is sealed for."""

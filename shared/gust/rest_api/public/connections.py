@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from gust.errors import Unreadable, Unwell
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState
+from gust.model.user import User
 from gust.rest_api.access.permissions import Permission, Resource
 from gust.rest_api.http.masking import MASK, redact, unmasked
 from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request, not_found
@@ -29,7 +30,6 @@ from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
 from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
 from gust.services.context import Services
-from gust.services.ports import User
 from gust.services.settings import connections
 from gust.services.settings.enqueue_connection_test import (
     Enqueued,

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field
 from gust.errors import AlreadyExists
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+from gust.model.xcom import XCom
 from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.history import Scope
@@ -31,7 +32,6 @@ from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import no_instance
 from gust.services.context import Services
 from gust.services.people.edit_xcom import create_xcom, delete_xcom, update_xcom
-from gust.services.ports import XCom
 from gust.services.specs import load_spec
 
 

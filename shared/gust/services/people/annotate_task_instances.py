@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gust.model.run_state import RunState
 from gust.scheduling import transition
 from gust.services.context import Services
 from gust.services.people.edit_run import Edit
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.worker.find_task_instances import all_instances
 

@@ -17,6 +17,7 @@ from gust.errors import BadRequest, Conflict, NotFound, Unfinished
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -27,7 +28,6 @@ from gust.scheduling.run_view import RunView
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.edit_run import Edit, Edited, edit_run
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.worker.find_task_instances import all_instances

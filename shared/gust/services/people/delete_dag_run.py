@@ -5,12 +5,12 @@ from dataclasses import replace
 from gust.errors import Conflict, NotFound, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.scheduling import transition
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.people.edit_run import HOLD, Edit, edit_run
-from gust.services.ports import RunState
 
 ATTEMPTS = 10
 

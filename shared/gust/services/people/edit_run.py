@@ -29,6 +29,7 @@ from aws_lambda_powertools import Logger
 from gust.errors import Conflict, NotFound, StaleDagRun, Unwell
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
@@ -36,7 +37,6 @@ from gust.scheduling.callback import with_trigger_kill
 from gust.scheduling.run_view import counted
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.runs.deadlines import move_deadlines
 from gust.services.runs.load_past import following_runs
 from gust.services.specs import load_spec

@@ -10,8 +10,8 @@ from typing import Any
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import UNMAPPED
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
 from gust.services.context import Services
-from gust.services.ports import XCom
 from gust.services.worker.push_xcom import RETURN_VALUE, SKIP_DECISION, is_mapped_over, skip_decision_of
 
 

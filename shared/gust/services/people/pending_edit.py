@@ -16,13 +16,13 @@ from aws_lambda_powertools import Logger
 from pydantic import TypeAdapter
 
 from gust.model.dag_run import DagRun
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.services.context import Services
 from gust.services.people.annotate_task_instances import Annotate
 from gust.services.people.clear_task_instances import Clear
 from gust.services.people.edit_run import Edit, resume_edit, without_repetitions
 from gust.services.people.set_state import MarkInRun, MarkRun
-from gust.services.ports import RunState
 from gust.services.time_left import TimeLeft
 
 A_LOOK: Final = timedelta(seconds=10)

@@ -15,6 +15,7 @@ from gust.errors import NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES, FINISHED, DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -25,7 +26,6 @@ from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.clear_task_instances import begun_in_time, is_marked, latest_version, runs_between
 from gust.services.people.edit_run import Edit, edit_run
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.worker.clear_task_state import clear_task_state_on_success

@@ -23,6 +23,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import DEFAULT_POOL, of_task
+from gust.model.run_state import RunState
 from gust.model.state import FINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
@@ -38,7 +39,6 @@ from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.people.pending_edit import go_on
-from gust.services.ports import RunState
 from gust.services.runs.follow_newest import follow_newest, is_behind
 from gust.services.runs.load_past import following_runs, load_past
 from gust.services.runs.new_run import NOTICED_WITHIN

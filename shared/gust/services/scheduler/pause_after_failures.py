@@ -10,10 +10,10 @@ from datetime import datetime
 
 from gust.model.dag_run import DagRun
 from gust.model.logged_event import LoggedEvent
+from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState
 from gust.scheduling.decision import Decision
 from gust.services.context import Services
-from gust.services.ports import LastRuns
 from gust.services.specs import load_spec
 
 

@@ -51,7 +51,7 @@ _ONE: Final = items.number(1)
 
 
 class DynamoDBAssetQueues(DynamoDBHistory):
-    """Implements `services.ports.AssetQueueStore`, and `AssetStore.put_asset_events`."""
+    """Implements `ports.AssetQueueStore`, and `AssetStore.put_asset_events`."""
 
     _table: Table
     _documents: Documents

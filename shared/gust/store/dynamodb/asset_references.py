@@ -17,7 +17,7 @@ _FEW: Final = 10
 
 
 class DynamoDBAssetReferences:
-    """Implements `services.ports.AssetReferenceStore`."""
+    """Implements `ports.AssetReferenceStore`."""
 
     _table: Table
     _parallel: Parallel

@@ -21,7 +21,7 @@ _EVENTS_AT_A_TIME: Final = (60, 200, 400)
 
 
 class DynamoDBAssets(DynamoDBHistory):
-    """Implements `services.ports.AssetStore`."""
+    """Implements `ports.AssetStore`."""
 
     _table: Table
 

@@ -21,7 +21,7 @@ _DEADLINES_AT_A_TIME: Final = (60, 200, 1000)
 
 
 class DynamoDBCallbacks(DynamoDBHistory):
-    """Implements `services.ports.CallbackStore`."""
+    """Implements `ports.CallbackStore`."""
 
     _table: Table
 

@@ -29,7 +29,7 @@ _WALKED_PER_DAG: Final = 3
 
 
 class DynamoDBHistory:
-    """Implements `services.ports.HistoryStore`."""
+    """Implements `ports.HistoryStore`."""
 
     _table: Table
     _parallel: Parallel

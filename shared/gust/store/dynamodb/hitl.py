@@ -30,7 +30,7 @@ _OF_DAG, _OF_DAG_AT = keyspace.INDEX_KEYS[keyspace.INDEX_RECENT]
 
 
 class DynamoDBHITL:
-    """Implements `services.ports.HITLStore`."""
+    """Implements `ports.HITLStore`."""
 
     _table: Table
     _documents: Documents

@@ -24,7 +24,7 @@ PAGE: Final = 2500
 
 
 class DynamoDBLoggedEvents:
-    """Implements `services.ports.EventLogStore`."""
+    """Implements `ports.LoggedEventStore`."""
 
     _table: Table
 

@@ -14,12 +14,12 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
+from gust.model.run_state import LastRuns, RunState, RunSummary
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
-from gust.services.ports import LastRuns, RunState, RunSummary
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
@@ -41,7 +41,7 @@ _LATEST: Final = "~"
 
 
 class DynamoDBRuns(DynamoDBHistory):
-    """Implements `services.ports.RunStore`."""
+    """Implements `ports.RunStore`."""
 
     _table: Table
     _documents: Documents

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 from gust.errors import Invalid
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.scheduling.callback import CallbackMove
-from gust.services.ports import RunState
 from gust.store.items import Attribute, Item
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from gust.model.pool import Pool, pool_of
 from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences
-from gust.store.memory_part import MemoryPart
+from gust.store.memory.state import MemoryPart
 
 if TYPE_CHECKING:
     from gust.model.dag import Dag

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from gust.errors import AlreadyExists, Stale
-from gust.services.ports import Clock
-from gust.store.memory_part import MemoryPart
+from gust.ports.clock import Clock
+from gust.store.memory.state import MemoryPart
 
 
 class _Setting(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gust.model.logged_event import TICK, LoggedEvent
-from gust.store.memory_part import MemoryPart, as_stored
+from gust.store.memory.state import MemoryPart, as_stored
 
 
 class MemoryLoggedEvents(MemoryPart):

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.run_state import RunState, RunSummary
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import RunState, RunSummary
-from gust.store.memory_part import MemoryPart, as_stored
+from gust.store.memory.state import MemoryPart, as_stored
 
 
 class MemoryHistory(MemoryPart):

@@ -15,7 +15,7 @@ from gust.store.fences import instance_fence
 
 
 class MemoryHITL:
-    """Implements `services.ports.HITLStore`."""
+    """Implements `ports.HITLStore`."""
 
     _lock: RLock
     _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]

@@ -14,9 +14,9 @@ from gust.model.hitl import HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import XCom
+from gust.model.xcom import XCom
 from gust.store.fences import run_fence
-from gust.store.memory_part import MemoryPart
+from gust.store.memory.state import MemoryPart
 
 
 class MemoryDeletions(MemoryPart):

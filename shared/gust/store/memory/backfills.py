@@ -13,12 +13,12 @@ from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import backfill_fence, changed_backfill_fields
-from gust.store.memory_callbacks import MemoryCallbacks
-from gust.store.memory_part import as_stored
+from gust.store.memory.callbacks import MemoryCallbacks
+from gust.store.memory.state import as_stored
 
 
 class MemoryBackfills(MemoryCallbacks):
-    """Implements `services.ports.BackfillStore`; the runs are kept by whom this is mixed into."""
+    """Implements `ports.BackfillStore`; the runs are kept by whom this is mixed into."""
 
     def __init__(self) -> None:
         self._last_backfill_id = 0

@@ -8,11 +8,11 @@ from gust.errors import StaleWatcher
 from gust.model.watcher import Watcher
 from gust.store import items
 from gust.store.fences import watcher_fence
-from gust.store.memory_part import MemoryPart, as_stored, check_fits
+from gust.store.memory.state import MemoryPart, as_stored, check_fits
 
 
 class MemoryWatchers(MemoryPart):
-    """Implements `services.ports.WatcherStore`."""
+    """Implements `ports.WatcherStore`."""
 
     _watchers: dict[str, Watcher]
 

@@ -30,13 +30,14 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import Pool
+from gust.model.run_state import LastRuns, RunState
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
+from gust.ports.clock import Clock, SystemClock
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
-from gust.services.clock import SystemClock
-from gust.services.ports import Clock, LastRuns, RunState, XCom
 from gust.store import items, keyspace
 from gust.store.fences import (
     Changes,
@@ -58,18 +59,18 @@ from gust.store.fences import (
     update_fence,
     with_what_it_holds,
 )
-from gust.store.memory_assets import MemoryAssets
-from gust.store.memory_backfills import MemoryBackfills
-from gust.store.memory_connection_tests import MemoryConnectionTests
-from gust.store.memory_deletions import MemoryDeletions
-from gust.store.memory_history import MemoryHistory
-from gust.store.memory_hitl import MemoryHITL
-from gust.store.memory_limits import MemoryLimits
-from gust.store.memory_logged_events import MemoryLoggedEvents
-from gust.store.memory_part import T, as_stored, check_fits
-from gust.store.memory_settings import MemorySettings
-from gust.store.memory_state_stores import MemoryStateStores
-from gust.store.memory_watchers import MemoryWatchers
+from gust.store.memory.assets import MemoryAssets
+from gust.store.memory.backfills import MemoryBackfills
+from gust.store.memory.connection_tests import MemoryConnectionTests
+from gust.store.memory.deletions import MemoryDeletions
+from gust.store.memory.history import MemoryHistory
+from gust.store.memory.hitl import MemoryHITL
+from gust.store.memory.limits import MemoryLimits
+from gust.store.memory.logged_events import MemoryLoggedEvents
+from gust.store.memory.settings import MemorySettings
+from gust.store.memory.state import T, as_stored, check_fits
+from gust.store.memory.state_stores import MemoryStateStores
+from gust.store.memory.watchers import MemoryWatchers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,7 +98,7 @@ class MemoryStore(
     MemoryStateStores,
     MemoryWatchers,
 ):
-    """Implements `services.ports.Store`."""
+    """Implements `ports.Store`."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()

@@ -11,13 +11,13 @@ from typing import TypeVar
 from gust.model.asset import AssetKey
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
-from gust.services.ports import Clock
+from gust.ports.clock import Clock
 
 K = TypeVar("K", bound=Hashable)
 
 
 class MemoryStateStores:
-    """Implements `services.ports.StateStores`."""
+    """Implements `ports.StateStore`."""
 
     _lock: RLock
     _clock: Clock

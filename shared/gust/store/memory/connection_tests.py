@@ -6,13 +6,13 @@ import json
 
 from gust.errors import AlreadyExists, Stale
 from gust.model.connection_test import ConnectionTest
-from gust.services.ports import SettingChange
-from gust.store.memory_part import as_stored
-from gust.store.memory_settings import MemorySettings
+from gust.model.setting import SettingChange
+from gust.store.memory.settings import MemorySettings
+from gust.store.memory.state import as_stored
 
 
 class MemoryConnectionTests(MemorySettings):
-    """Implements `services.ports.ConnectionTestStore`."""
+    """Implements `ports.ConnectionTestStore`."""
 
     def __init__(self) -> None:
         MemorySettings.__init__(self)

@@ -26,7 +26,7 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
-from gust.store.memory_part import MemoryPart, as_stored, check_fits
+from gust.store.memory.state import MemoryPart, as_stored, check_fits
 
 NOTICED_WITHIN = timedelta(seconds=60)
 
@@ -34,7 +34,7 @@ _ReferenceKey = tuple[str, str, str, str, str, str]
 
 
 class MemoryAssets(MemoryPart):
-    """Implements `services.ports.AssetStore`, `AssetReferenceStore` and `AssetQueueStore`; the runs are kept by whom this is
+    """Implements `ports.AssetStore`, `AssetReferenceStore` and `AssetQueueStore`; the runs are kept by whom this is
     mixed into."""
 
     _runs: dict[DagRunKey, DagRun]

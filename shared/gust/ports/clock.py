@@ -1,7 +1,18 @@
-"""Where services get the time from: the system's clock, or one that tests turn by hand."""
+"""Where Gust gets the time from: the system's clock, or one that tests turn by hand."""
+
+from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Aware, UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so much time has passed."""
 
 
 class SystemClock:

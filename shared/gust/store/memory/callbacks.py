@@ -11,11 +11,11 @@ from gust.model.callback import Callback, CallbackKind
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
-from gust.store.memory_part import MemoryPart, as_stored
+from gust.store.memory.state import MemoryPart, as_stored
 
 
 class MemoryCallbacks(MemoryPart):
-    """Implements `services.ports.CallbackStore`."""
+    """Implements `ports.CallbackStore`."""
 
     _callbacks: dict[tuple[DagRunKey, str], Callback]
 
