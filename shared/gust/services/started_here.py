@@ -1,8 +1,8 @@
-"""Task instances as this process of the execution API began them: what a report is checked against need not be read again
-where the same process hears of the start and of the end, as it mostly does.
+"""Task instances as this process of the execution API started them. Mostly the same process gets the start and the report
+of the end: then it need not read the instance again.
 
-Only ever a guess. Somebody may have moved the instance since; then the write that follows is refused, and the instance is
-read.
+The cached instance is only a guess. If another writer has moved the instance since, the conditional write fails, and the
+process reads the instance.
 """
 
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from gust.model.dispatch import Dispatch
 from gust.model.task_instance import TaskInstance
 
 KEPT: Final = 1_000
-"""Of those whose end this process never hears of."""
+"""Number of instances kept; the ends of some go to another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,5 +26,5 @@ class StartedHere:
             self._instances.popitem(last=False)
 
     def take(self, dispatch: Dispatch) -> TaskInstance | None:
-        """Once: who asks again does so because the first answer was no good."""
+        """Remove and return it: a caller asks again only if the first answer was out of date."""
         return self._instances.pop(dispatch, None)
