@@ -1,4 +1,4 @@
-"""Ask what is installed in the function that parses DAG files: only it has Airflow, and plugins are strangers' code."""
+"""Asks the parser about installed plugins and providers: only it has Airflow, and plugins are DAG authors' code."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from gust.errors import ServiceUnavailable
 
 
 class ParserInventory:
-    """Implements `ports.Inventory`. Answers are kept for as long as the process lives: a bundle is immutable, and
-    another release of the functions is another process."""
+    """Implements `ports.Inventory`. Answers are cached for the life of the process: a bundle is immutable, and another
+    release of the functions is another process."""
 
     def __init__(self, invoke: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         self._invoke = invoke

@@ -1,4 +1,4 @@
-"""What every verb is given: the ports, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
+"""The ports that every service receives, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
 
 from dataclasses import dataclass, field
 

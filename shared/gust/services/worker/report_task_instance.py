@@ -20,7 +20,7 @@ from gust.model.state import IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
-from gust.scheduling.decide import lose_try
+from gust.scheduling.retry import lose_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.specs import spec_of_instance
