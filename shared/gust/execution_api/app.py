@@ -24,7 +24,7 @@ from gust.execution_api.datamodels.base import Query
 from gust.execution_api.problems import Malformed, answer_malformed, answer_rejected, answer_stale
 from gust.execution_api.routes import ROUTES
 from gust.execution_api.routing import Access, Answer, Call, Fence, Route
-from gust.model import transfer
+from gust.model import bucket_keys, transfer
 from gust.model.dispatch import UNBEGUN, Dispatch
 from gust.model.json_text import half_character, shown
 from gust.model.keys import TaskInstanceKey
@@ -193,8 +193,8 @@ def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], hea
 
 def _body_text(services: Services, event: Mapping[str, Any], headers: Mapping[str, str]) -> str | bytes:
     if stored := headers.get(transfer.HEADER):
-        if not stored.startswith(transfer.PREFIX):
-            raise Forbidden(f"Bodies are fetched from {transfer.PREFIX} only")
+        if not stored.startswith(bucket_keys.TRANSFERS):
+            raise Forbidden(f"Bodies are fetched from {bucket_keys.TRANSFERS} only")
         return services.objects.get(stored)
     body = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else str(body)
@@ -238,6 +238,6 @@ def _text(services: Services, answer: Answer, method: str) -> tuple[str | None, 
     text = json.dumps(answer.body, separators=(",", ":"))
     if len(text) <= transfer.LIMIT:
         return text, dict(answer.headers)
-    key = f"{transfer.PREFIX}{uuid.uuid4()}"
+    key = bucket_keys.transfer(str(uuid.uuid4()))
     services.objects.put(key, text.encode(), content_type=JSON)
     return None, {**answer.headers, transfer.HEADER: key}
