@@ -64,7 +64,7 @@ def _succeeds_as_it_started(
     services: Services, dispatch: Dispatch, *, at: datetime, rendered_map_index: str | None
 ) -> bool:
     """running → success without a look at the instance; False where this process did not start it, or it has moved since."""
-    started = services.started_here.take(dispatch)
+    started = services.started_instances.take(dispatch)
     if started is None or started.holds:  # what a pool makes of the slots that are held may have changed
         return False
     with suppress(StaleTaskInstance):
