@@ -11,7 +11,7 @@ GustError
 │   ├── Gone
 │   ├── Invalid
 │   ├── Unreadable
-│   ├── Unfinished
+│   ├── Unfinished           … or too long: a part is done, the same request again does the rest
 │   └── NotSupportedYet
 ├── Stale                    another writer moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
@@ -26,7 +26,7 @@ GustError
 ├── IllegalTransition        the state has no such edge: a bug, or a request to refuse
 ├── LimitReached             not now: it stays where it is until a slot is free
 ├── Unopenable               this bundle cannot be opened here, now or ever: fail whatever needs it
-└── Unwell                   a service we depend on failed: let the message come again
+└── ServiceUnavailable       a service we depend on failed: let the message come again
     └── Throttled            … and it has done nothing of this request
 """
 
@@ -207,9 +207,9 @@ class Unopenable(GustError):
     """A bundle is missing, its content does not match its hash, or the disk has no room for it."""
 
 
-class Unwell(GustError):
+class ServiceUnavailable(GustError):
     """A service we depend on failed; the work is repeated later."""
 
 
-class Throttled(Unwell):
+class Throttled(ServiceUnavailable):
     """The service has reached its concurrency or rate limit and has done nothing of this request."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 
 
 class ParserInventory:
@@ -31,6 +31,6 @@ class ParserInventory:
         if asked not in self._known:
             answer = self._invoke({"inventory": what, "bundle_version": bundle_version})
             if "error" in answer:
-                raise Unwell(f"The parser could not tell its {what}: {answer['error']}")
+                raise ServiceUnavailable(f"The parser could not tell its {what}: {answer['error']}")
             self._known[asked] = answer["answer"]
         return self._known[asked]

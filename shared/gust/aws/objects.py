@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
-from gust.errors import Forbidden, NotFound, Unwell
+from gust.errors import Forbidden, NotFound, ServiceUnavailable
 from gust.model.object_entry import ObjectEntry
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -38,7 +38,7 @@ class S3Objects:
         try:
             body: bytes = self._open(key).read()
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"S3 get_object: {error}") from error
+            raise ServiceUnavailable(f"S3 get_object: {error}") from error
         check_content(key, body)
         return body
 
@@ -59,7 +59,7 @@ class S3Objects:
             for chunk in body.iter_chunks(_CHUNK):
                 file.write(chunk)
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"S3 get_object: {error}") from error
+            raise ServiceUnavailable(f"S3 get_object: {error}") from error
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._call("put_object", Key=key, Body=body, ContentType=content_type)
@@ -76,7 +76,7 @@ class S3Objects:
                 if _code(error) not in _IN_PLACE:
                     raise
             return
-        raise Unwell(f"S3 put_object: {key!r} is contended")
+        raise ServiceUnavailable(f"S3 put_object: {key!r} is contended")
 
     def exists(self, key: str) -> bool:
         try:
@@ -110,17 +110,19 @@ class S3Objects:
             wanted = {"Objects": doomed[start : start + _PER_DELETE], "Quiet": True}
             answer = self._call("delete_objects", Delete=wanted)
             if errors := answer.get("Errors"):
-                raise Unwell(f"S3 delete_objects: {len(errors)} objects were not deleted, the first: {errors[0]}")
+                raise ServiceUnavailable(
+                    f"S3 delete_objects: {len(errors)} objects were not deleted, the first: {errors[0]}"
+                )
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise Unwell(f"S3 {operation}: {error}") from error
+                raise ServiceUnavailable(f"S3 {operation}: {error}") from error
             raise
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"S3 {operation}: {error}") from error
+            raise ServiceUnavailable(f"S3 {operation}: {error}") from error
         return answer
 
 

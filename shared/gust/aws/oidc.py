@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import jwt
 
-from gust.errors import Forbidden, Unwell
+from gust.errors import Forbidden, ServiceUnavailable
 from gust.model.user import Identity
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384")
@@ -29,7 +29,8 @@ PATIENCE: Final = 5
 """Seconds for an answer of the provider."""
 
 Fetch = Callable[[str, Mapping[str, str] | None], dict[str, Any]]
-"""(address, form to post or `None`) → the JSON answer. Raises Forbidden for a refusal, Unwell for any other failure."""
+"""(address, form to post or `None`) → the JSON answer. Raises Forbidden for a refusal, and ServiceUnavailable for any
+other failure."""
 
 
 class Keys(Protocol):
@@ -98,8 +99,8 @@ class OidcProvider:
                     "verify_nbf": False,
                 },
             )
-        except jwt.PyJWKClientConnectionError as unwell:
-            raise Unwell("The OpenID provider's keys cannot be fetched") from unwell
+        except jwt.PyJWKClientConnectionError as unavailable:
+            raise ServiceUnavailable("The OpenID provider's keys cannot be fetched") from unavailable
         except jwt.PyJWTError as invalid:
             raise Forbidden(f"The ID token is not valid: {invalid}") from invalid
         if claims["exp"] + LEEWAY <= now.timestamp() or claims.get("nbf", 0) - LEEWAY > now.timestamp():
@@ -111,14 +112,14 @@ class OidcProvider:
     def _endpoint(self, name: str) -> str:
         address = str(self._configuration.get(name, ""))
         if urlsplit(address).scheme != "https":
-            raise Unwell(f"The OpenID provider names no {name} with https")
+            raise ServiceUnavailable(f"The OpenID provider names no {name} with https")
         return address
 
     @cached_property
     def _configuration(self) -> dict[str, Any]:
         found = self._fetch(f"{self._issuer}/.well-known/openid-configuration", None)
         if found.get("issuer") != self._issuer:
-            raise Unwell(f"{self._issuer} says that it is {found.get('issuer')}")
+            raise ServiceUnavailable(f"{self._issuer} says that it is {found.get('issuer')}")
         return found
 
     @cached_property
@@ -134,7 +135,7 @@ def _name(claims: Mapping[str, Any]) -> str:
 
 def fetch_json(url: str, form: Mapping[str, str] | None) -> dict[str, Any]:
     if urlsplit(url).scheme != "https":
-        raise Unwell(f"{url} is not https")
+        raise ServiceUnavailable(f"{url} is not https")
     data = None if form is None else urlencode(form).encode()
     request = urllib.request.Request(url, data=data, headers={"Accept": "application/json"})  # noqa: S310  it is https
     try:
@@ -143,9 +144,9 @@ def fetch_json(url: str, form: Mapping[str, str] | None) -> dict[str, Any]:
     except urllib.error.HTTPError as refused:
         if refused.code in (400, 401, 403):
             raise Forbidden("The OpenID provider did not accept the code") from refused
-        raise Unwell(f"The OpenID provider answered {refused.code}") from refused
-    except (OSError, ValueError) as unwell:
-        raise Unwell("The OpenID provider does not answer") from unwell
+        raise ServiceUnavailable(f"The OpenID provider answered {refused.code}") from refused
+    except (OSError, ValueError) as unavailable:
+        raise ServiceUnavailable("The OpenID provider does not answer") from unavailable
     return found if isinstance(found, dict) else {}
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -117,9 +117,9 @@ class SqsQueues:
         return not self._send(self._task_queue_url, [(workload, 0)])
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
-        """Raises Unwell if SQS refuses some; all may be sent again."""
+        """Raises ServiceUnavailable if SQS refuses some; all may be sent again."""
         if refused := self._send(self._trigger_queue_url, [(workload, delay) for workload in workloads]):
-            raise Unwell(f"SQS refused {len(refused)} of {len(workloads)} triggers")
+            raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(workloads)} triggers")
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         try:
@@ -129,11 +129,11 @@ class SqsQueues:
         except (ClientError, HTTPClientError, ConnectionFailed) as error:
             if not _passes(error):
                 raise
-            raise Unwell(f"SQS send_message: {error}") from error
+            raise ServiceUnavailable(f"SQS send_message: {error}") from error
 
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         if refused := self._send(self._wake_queue_url, wakes):
-            raise Unwell(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
+            raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
 
     def _send(self, queue_url: str, messages: Iterable[tuple[Message, float]]) -> list[Message]:
         """Send each message with its delay in seconds. Returns the messages that SQS refused."""

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import Conflict, NotFound, StaleDagRun, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.run_state import RunState
@@ -114,7 +114,7 @@ def edit_run(
     request as JSON, from which the scheduler can plan it too (`pending_edit.plan_of`): with it, an edit that does not
     end in time continues.
 
-    Raises NotFound, Conflict if another action keeps holding the run, and Unwell if instances kept moving.
+    Raises NotFound, Conflict if another action keeps holding the run, and ServiceUnavailable if instances kept moving.
     """
     time_left = time_left or TimeLeft.of(services.clock)
     held = _hold(services, key, plan, _Kept(action, time_left), sleep)
@@ -127,7 +127,7 @@ def edit_run(
     except StaleDagRun as stale:
         raise _taken(run) from stale
     except BaseException:
-        with suppress(StaleDagRun, Unwell):
+        with suppress(StaleDagRun, ServiceUnavailable):
             current = services.store.get_run(key)
             if current is not None and current.held_by == run.held_by:
                 _let_go(services, current, None) if current.edit is None else _hand_over(services, Edited(current))
@@ -254,7 +254,7 @@ def _move_all(
         if _carried_out(services, edit, edited, done, time_left):
             return edited, edit
         again = True
-    raise Unwell(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
+    raise ServiceUnavailable(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
 
 
 def _taken(run: DagRun) -> Conflict:

@@ -29,7 +29,7 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
-from gust.scheduling.decide import decide, gives_up, look_after
+from gust.scheduling.decide import decide, expire_only, gives_up
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
 from gust.scheduling.quick_look import remember
@@ -212,7 +212,7 @@ def wait_for_dag(
         return stand_still(services, run, now=now, until=until)
     spec = load_spec(services.objects, run.spec_key)
     if dag is None or not dag.is_paused:
-        looked = look_after(spec, run, state.instances, now=now)
+        looked = expire_only(spec, run, state.instances, now=now)
     else:
         past = load_past(services, run, spec)
         looked = decide(spec, run, state.instances, now=now, past=past, callbacks=state.callbacks, is_paused=True)

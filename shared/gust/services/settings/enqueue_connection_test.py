@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from gust.errors import AlreadyExists, Conflict, Stale, Unwell
+from gust.errors import AlreadyExists, Conflict, ServiceUnavailable, Stale
 from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTest, ConnectionTestState, connection_test_id
 from gust.model.workload import ConnectionTestWorkload
@@ -32,8 +32,8 @@ class Enqueued(NamedTuple):
 
 
 def enqueue_connection_test(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
-    """Store the test and send it to a worker. Raises Conflict if another test of this conn_id has not ended, Unwell if SQS
-    refuses the message."""
+    """Store the test and send it to a worker. Raises Conflict if another test of this conn_id has not ended,
+    ServiceUnavailable if SQS refuses the message."""
     token, now = secrets.token_urlsafe(32), services.clock.now()
     test = ConnectionTest(
         test_id=connection_test_id(token),
@@ -50,7 +50,7 @@ def enqueue_connection_test(services: Services, connection: Connection, *, commi
         refused = connection_test.end(test, ConnectionTestState.FAILED, "SQS did not take it", at=services.clock.now())
         with suppress(Stale):  # it arrived nevertheless
             services.store.move_connection_test(test, refused)
-        raise Unwell(f"SQS refused the test of {connection.conn_id!r}")
+        raise ServiceUnavailable(f"SQS refused the test of {connection.conn_id!r}")
     with suppress(Stale):  # its worker was faster
         services.store.move_connection_test(test, connection_test.queue(test, at=services.clock.now()))
     return Enqueued(token, test)
