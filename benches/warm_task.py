@@ -74,6 +74,9 @@ class ControlPlane:
 
 
 class NoLog:
+    def of_stream(self, name: str | None) -> NoLog:  # noqa: ARG002
+        return self
+
     def put(self, line: bytes) -> None: ...
 
     def mark_end(self, ti_id: str, dispatch_count: int) -> None: ...
@@ -99,7 +102,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        collector.rest()
+        collector.disable_gc()
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
@@ -112,7 +115,7 @@ def main() -> None:
 
         if options.no_rehearsal:
             warm.import_once(warm.TASK_MODULES)
-            collector.settle()
+            collector.freeze_gc()
         else:
             warm.warm_up_for_tasks(bundles)
         print(f"cold start: {time.perf_counter() - began:.2f} s")

@@ -1,14 +1,14 @@
 """The triggerer's door: one message, one life of one trigger.
 
-One at a time, because a trigger is strangers' code that may block its event loop: it then holds up itself alone.
-Waiting costs nothing all the same, since a trigger that sleeps is parked.
+One at a time, because a trigger is DAG authors' code that may block its event loop: then it blocks only itself.
+Waiting costs nothing, since a trigger that sleeps is parked.
 """
 
 from typing import Any
 
 from gust.airflow_bridge import collector, warm
 
-collector.rest()
+collector.disable_gc()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
@@ -37,7 +37,7 @@ sqs, queue_url = bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"]
 sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.import_once(warm.TRIGGER_MODULES)
-collector.settle()
+collector.freeze_gc()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The worker's door: one message, one dispatch of one try, or of one callback, or one test of a connection.
 
-What cannot be worked off comes again after seconds, and what a function dies upon after a minute (`Receipt`).
+A message that fails comes again after seconds, and one whose function died after a minute (`Receipt`).
 """
 
 from typing import Any
 
 from gust.airflow_bridge import collector, warm
 
-collector.rest()
+collector.disable_gc()
 bundles_root = warm.set_environment()
 
 import itertools  # noqa: E402
@@ -79,7 +79,7 @@ def run(workload: TaskWorkload, receipt: Receipt, remaining: float) -> None:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("ran", exit_code=exit_code, **names)
-        if next(tasks) == immortal.PAYS_AFTER:
+        if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS:
             immortal.mark_all()
 
 

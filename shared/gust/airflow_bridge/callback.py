@@ -27,7 +27,7 @@ from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
 from airflow.sdk.execution_time import comms, task_runner
 
-from gust.airflow_bridge import compat, leftovers
+from gust.airflow_bridge import compat, orphans
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
@@ -39,7 +39,7 @@ from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 STOP_BEFORE_LIMIT: Final = 10.0
 """Seconds before the function's end at which a callback that still runs is killed."""
@@ -106,7 +106,7 @@ def _run(
     except Unopenable as error:
         return str(error)
     compat.prepare_callbacks()
-    leftovers.adopt_orphans()
+    orphans.adopt()
     reads, writes = os.pipe()
     workspace = Path(tempfile.mkdtemp(prefix="gust-callback-"))
     try:

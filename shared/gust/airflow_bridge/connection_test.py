@@ -25,7 +25,7 @@ from gust.airflow_bridge.parse import memory_for_child
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.errors import Stale
 from gust.model.workload import ConnectionTestWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 if TYPE_CHECKING:
     from airflow.sdk.api.datamodels._generated import ConnectionTestConnectionResponse

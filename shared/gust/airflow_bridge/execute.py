@@ -47,7 +47,7 @@ from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import crashes, leftovers, speech, surroundings
+from gust.airflow_bridge import crashes, dumpable, orphans, speech, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Held, Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
@@ -55,7 +55,7 @@ from gust.aws.queues import HIDDEN_FOR
 from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TaskWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 COORDINATED_QUEUE: Final = "gust"
 """The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact
@@ -220,7 +220,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
     def execute_task(
         self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
     ) -> BaseCoordinator.ExecutionResult:
-        leftovers.adopt_orphans()
+        orphans.adopt()
         bundle = client.bundle
         workspace = Path(tempfile.mkdtemp(prefix="gust-try-"))
         try:
@@ -250,7 +250,7 @@ def _task_main(bundle: Path, workspace: Path) -> None:
 
 def enter_child(bundle: Path | None, workspace: Path) -> None:
     """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
-    leftovers.be_ordinary()
+    dumpable.allow()
     _die_first()
     speech.in_the_order_said()
     # Bytecode in a bundle would be run by later tries.
@@ -280,7 +280,7 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     _stopping: bool = attrs.field(default=False, init=False)
     _is_swept: bool = attrs.field(default=False, init=False)
     _is_hidden_for_good: bool = attrs.field(default=False, init=False)
-    _others: frozenset[int] = attrs.field(factory=leftovers.children, init=False)
+    _others: frozenset[int] = attrs.field(factory=orphans.children, init=False)
     """Children of this process that are not the try's."""
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
@@ -301,7 +301,7 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
 
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
         if self._exit_code is not None:
-            # Only what escaped `_kill_leftovers` can hold the sockets open now.
+            # Only what escaped `_kill_orphans` can hold the sockets open now.
             max_wait_time = min(max_wait_time, supervisor.SOCKET_CLEANUP_TIMEOUT)
         if self.deadline is not None and not self._stopping:
             max_wait_time = min(max_wait_time, max(0.0, self.deadline - time.monotonic()))
@@ -311,7 +311,7 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             self.transport.send_held()
         if exit_code is not None and not self._is_swept:
             self._is_swept = True
-            self._kill_leftovers()
+            self._kill_orphans()
         if exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
             self._stop_at_limit()
         return exit_code
@@ -396,11 +396,11 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             id=self.id, state=state, when=datetime.now(tz=UTC), rendered_map_index=self._rendered_map_index
         )
 
-    def _kill_leftovers(self) -> None:
+    def _kill_orphans(self) -> None:
         """What the task started and left running would be frozen with this environment and wake up in another's try."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        if count := leftovers.end(but=self._others):
+        if count := orphans.kill_all(except_=self._others):
             self.process_log.warning("The task left processes running; they were killed", count=count)
 
 

@@ -33,8 +33,8 @@ from gust.errors import NotFound
 from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.ports.objects import Objects
 from gust.services.deployments.deployment_keys import progress_key, token_key
-from gust.services.ports import Objects
 
 log = logging.getLogger(__name__)
 
@@ -255,13 +255,13 @@ def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
 @cache
 def ready() -> None:
     """Airflow's import, once per process."""
-    collector.rest()
+    collector.disable_gc()
     compat.prepare_environment()
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec  # noqa: F401
 
-    collector.settle()
+    collector.freeze_gc()
 
 
 def memory_for_child() -> int:

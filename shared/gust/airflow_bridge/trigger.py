@@ -52,7 +52,7 @@ from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
-from gust.airflow_bridge import compat, leftovers
+from gust.airflow_bridge import compat, orphans
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
@@ -64,7 +64,7 @@ from gust.aws.queues import RENEWED_EVERY
 from gust.errors import StaleTaskInstance, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 PARK_FROM: Final = 5.0
 """Seconds of sleep from which parking is worth it. Starting again costs some 100 ms of a function, waiting in place
@@ -192,7 +192,7 @@ def _run(
         looks=workload.looks,
         place=workload.place,
     )
-    leftovers.adopt_orphans()
+    orphans.adopt()
     reads, writes = os.pipe()
     workspace = Path(tempfile.mkdtemp(prefix="gust-trigger-"))
     try:

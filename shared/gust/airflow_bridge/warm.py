@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import collector, compat, leftovers
+from gust.airflow_bridge import collector, compat, dumpable
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
@@ -99,12 +99,12 @@ def warm_up_for_tasks(bundles: Path) -> None:
     from gust.airflow_bridge.rehearsal import rehearse
 
     rehearse(bundles)
-    collector.settle()
+    collector.freeze_gc()
 
 
 def import_once(modules: Iterable[str]) -> None:
     """Import, and quieten this process and close it to its children."""
-    leftovers.keep_to_itself()
+    dumpable.forbid()
     with warnings.catch_warnings():
         # Airflow's own deprecations in its own providers: nobody here can act on them.
         warnings.simplefilter("ignore")

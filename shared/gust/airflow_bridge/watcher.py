@@ -32,7 +32,7 @@ from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from gust.airflow_bridge import leftovers
+from gust.airflow_bridge import orphans
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.pipe import Pipe
@@ -51,7 +51,7 @@ from gust.airflow_bridge.trigger import (
 from gust.errors import StaleWatcher, Unopenable
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import WatcherWorkload
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 AFTER_EVENT: Final = 2.0
 """Seconds that a watcher has for what it does after an event (deleting a message, say) before it starts afresh."""
@@ -135,7 +135,7 @@ def _run(
     pace = Pace(
         skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, time_left - 5)
     )
-    leftovers.adopt_orphans()
+    orphans.adopt()
     reads, writes = os.pipe()
     workspace = Path(tempfile.mkdtemp(prefix="gust-watcher-"))
     try:

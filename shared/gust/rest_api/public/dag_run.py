@@ -32,7 +32,7 @@ from gust.rest_api.lists.filters import (
     search,
     where,
 )
-from gust.rest_api.lists.history import Scope, page_of_runs
+from gust.rest_api.lists.history import RunSelection, page_of_runs
 from gust.rest_api.lists.listing import MAXIMUM_BATCH, Ordering, Page
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.dags import existing_dag
@@ -248,7 +248,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
 
     found = page_of_runs(
         services,
-        Scope.of(query, of_dag, RUN_KEYS.asked(query)),
+        RunSelection.of(query, of_dag, RUN_KEYS.asked(query)),
         wants,
         order,
         by_time=order.is_by(_place),
@@ -276,7 +276,7 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_runs(
         services,
-        Scope.of(body, only, BATCH_KEYS.asked(body) if len(dag_ids) > 1 else None),
+        RunSelection.of(body, only, BATCH_KEYS.asked(body) if len(dag_ids) > 1 else None),
         BATCH_FILTERS.matches(body),
         order,
         by_time=order.is_by(_place),

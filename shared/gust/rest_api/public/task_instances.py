@@ -30,7 +30,7 @@ from gust.rest_api.lists.filters import (
     query_of,
     search,
 )
-from gust.rest_api.lists.history import Direction, Scope, page_of_instances
+from gust.rest_api.lists.history import Direction, RunSelection, page_of_instances
 from gust.rest_api.lists.listing import MAXIMUM_BATCH, Order, Ordering, Page, filtered_page, page
 from gust.rest_api.lists.run_view import InstanceView, RunView, load_view, view_of
 from gust.rest_api.public.dag_run import check_is_all, last_change, versions_reader
@@ -418,7 +418,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
-        Scope.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
+        RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
         wants,
         order,
         direction=_direction(order),
@@ -475,7 +475,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
         services,
-        Scope.of(body, only, BATCH_KEYS.asked(body)),
+        RunSelection.of(body, only, BATCH_KEYS.asked(body)),
         matches,
         order,
         direction=_direction(order),

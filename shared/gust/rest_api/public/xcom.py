@@ -21,10 +21,11 @@ from pydantic import AfterValidator, Field
 from gust.errors import AlreadyExists
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
+from gust.model.xcom import XCom
 from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of, search
-from gust.rest_api.lists.history import Scope
+from gust.rest_api.lists.history import RunSelection
 from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.rest_api.lists.many import many
 from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
@@ -32,7 +33,6 @@ from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import no_instance
 from gust.services.context import Services
 from gust.services.people.edit_xcom import create_xcom, delete_xcom, update_xcom
-from gust.services.ports import XCom
 from gust.services.specs import load_spec
 
 
@@ -143,7 +143,7 @@ def _runs(services: Services, query: Any, dag_id: str, run_id: str) -> list[DagR
     matches = KEY_FILTERS.matches(query)
     if ALL_PAGES not in (dag_id, run_id):
         return services.store.get_runs(list(filter(matches, [DagRunKey(dag_id, run_id)])))
-    scope = Scope.of(
+    scope = RunSelection.of(
         query,
         None if dag_id == ALL_PAGES else dag_id,
         lambda key: run_id in (ALL_PAGES, key.run_id) and matches(key),
