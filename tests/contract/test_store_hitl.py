@@ -205,7 +205,7 @@ def test_questions_are_listed_by_dag_by_run_and_by_whether_they_are_answered(sto
     assert list(store.walk_hitl_details("etl", answered=False)) == [others[0], others[2]]
     assert list(store.walk_hitl_details(answered=True)) == [first]
     counts = store.count_hitl_details
-    assert (counts(), counts("etl"), counts(answered=False), counts(most=2)) == (4, 3, 3, 2)
+    assert (counts(), counts("etl"), counts(answered=False), counts(limit=2)) == (4, 3, 3, 2)
 
 
 def test_they_go_with_their_instance_and_their_run(store: Store) -> None:

@@ -163,6 +163,7 @@ from typing import Any, Final, NamedTuple
 from gust.errors import Invalid
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent, id_of
+from gust.model.window import Window
 
 TTL_ATTRIBUTE: Final = "ttl"
 """Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
@@ -433,10 +434,10 @@ def logged_event(event_log_id: int) -> Key:
     return Key(LOGGED_EVENTS, _event(event_log_id))
 
 
-def event_bounds(after: datetime | None, before: datetime | None) -> tuple[str, str]:
-    """The first and the last sort key of events between the moments, both not included. The last may come first."""
-    first = 0 if after is None else id_of(after) + 1
-    last = _LAST_EVENT if before is None else id_of(before) - 1
+def event_bounds(window: Window) -> tuple[str, str]:
+    """The first and the last sort key of the window's events. In an empty window the last one sorts first."""
+    first = 0 if window.first is None else id_of(window.first)
+    last = _LAST_EVENT if window.last is None else id_of(window.last)
     return _event(max(first, 0)), _event(max(min(last, _LAST_EVENT), 0))
 
 

@@ -1,6 +1,7 @@
 from gust.execution_api.datamodels.asset_event import EventsOfAlias, EventsOfAsset, asset_events_response
 from gust.execution_api.routing import Answer, Call, Routes
 from gust.model.asset import AssetEvent
+from gust.model.window import Window
 from gust.services.assets.consumed_events import assets_of, runs_made_of
 from gust.services.context import Services
 
@@ -15,9 +16,7 @@ def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer
     events = call.services.store.list_asset_events(
         name=asked.name or None,
         uri=asked.uri or None,
-        after=asked.after,
-        before=asked.before,
-        ascending=asked.ascending,
+        window=Window(asked.after, asked.before, ascending=asked.ascending),
         limit=asked.limit,
     )
     return _answer(call.services, events)
@@ -26,9 +25,8 @@ def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer
 @routes.get("/by-asset-alias", query=EventsOfAlias)
 def get_asset_event_by_asset_alias(call: Call[None, EventsOfAlias]) -> Answer:
     asked = call.query
-    events = call.services.store.list_asset_events(
-        alias=asked.name, after=asked.after, before=asked.before, ascending=asked.ascending, limit=asked.limit
-    )
+    window = Window(asked.after, asked.before, ascending=asked.ascending)
+    events = call.services.store.list_asset_events(alias=asked.name, window=window, limit=asked.limit)
     return _answer(call.services, events)
 
 

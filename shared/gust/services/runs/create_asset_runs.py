@@ -23,6 +23,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.moment import LATEST
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.model.window import Window
 from gust.scheduling import timetable
 from gust.scheduling.asset_condition import is_satisfied, named_in
 from gust.services.assets.asset_references import references_of
@@ -136,13 +137,13 @@ def events_between(services: Services, spec: DagSpec, floor: datetime, until: da
     """Events after `floor` up to `until`, of the schedule's assets and aliases, in order of time. References by name or URI
     alone trigger runs and pass on no events, in Airflow as here."""
     found: dict[str, AssetEvent] = {}
-    after = None if floor == _LONG_AGO else floor
+    window = Window(None if floor == _LONG_AGO else floor, until, ascending=True)
     for ref in {(ref.kind, ref.name, ref.uri) for ref in named_in(spec.timetable.asset_expression)}:
         match ref:
             case ("asset", name, uri):
-                events = services.store.list_asset_events(name=name, uri=uri, after=after, before=until)
+                events = services.store.list_asset_events(name=name, uri=uri, window=window)
             case ("alias", name, _):
-                events = services.store.list_asset_events(alias=name, after=after, before=until)
+                events = services.store.list_asset_events(alias=name, window=window)
             case _:
                 continue
         found |= {event.event_id: event for event in events if floor < event.timestamp <= until}
@@ -198,7 +199,8 @@ def events_of(services: Services, partition: PendingPartition) -> list[AssetEven
     wanted = {event.event_id for event in partition.received}
     for asset in {event.asset for event in partition.received}:
         times = [event.timestamp for event in partition.received if event.asset == asset]
-        events = services.store.list_asset_events(name=asset.name, uri=asset.uri, after=min(times), before=max(times))
+        window = Window(min(times), max(times), ascending=True)
+        events = services.store.list_asset_events(name=asset.name, uri=asset.uri, window=window)
         found |= {event.event_id: event for event in events if event.event_id in wanted}
     return in_order(found.values())
 
