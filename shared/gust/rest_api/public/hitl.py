@@ -34,7 +34,7 @@ from gust.rest_api.lists.filters import (
 )
 from gust.rest_api.lists.history import COUNTED, in_parts, page_of_walk, views_of
 from gust.rest_api.lists.listing import Order, Ordering, Page, page
-from gust.rest_api.lists.run_view import InstanceView, load_view
+from gust.rest_api.lists.shown_run import InstanceView, load_view
 from gust.rest_api.public.task_instances import (
     find_try,
     states_of_instances,

@@ -14,7 +14,7 @@ from gust.rest_api.http.request import Answer, Body, Json, Query, Request, bad_r
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Paging
 from gust.rest_api.lists.listing import Page
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.shown_run import load_view
 from gust.rest_api.public.state_store import StoredValue
 from gust.services.context import Services
 
