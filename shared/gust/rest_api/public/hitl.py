@@ -11,12 +11,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.user import User
 from gust.rest_api.access.auth import ANONYMOUS
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     MAXIMUM_LIMIT,

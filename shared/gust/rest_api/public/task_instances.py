@@ -11,11 +11,13 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import AwareDatetime, NonNegativeInt
 
+from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import DagVersion
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     RUN_KEYS,

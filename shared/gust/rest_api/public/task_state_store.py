@@ -8,9 +8,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
+from gust.http.answer import Answer, Json, bad_request, not_found
+from gust.http.check import Query
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
-from gust.rest_api.http.request import Answer, Body, Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Paging
 from gust.rest_api.lists.listing import Page

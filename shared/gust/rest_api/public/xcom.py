@@ -19,10 +19,12 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from gust.errors import AlreadyExists
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.xcom import XCom
-from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of, search
 from gust.rest_api.lists.history import RunSelection

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.many import many
 from gust.rest_api.lists.shown_run import InstanceView, ShownRun, load_view

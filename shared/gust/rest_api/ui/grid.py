@@ -11,12 +11,14 @@ from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
-from gust.rest_api.http.request import Answer, Json, Problem, Query, Request, encode, not_found
+from gust.rest_api.http.request import Request, encode
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import (
     Elsewhere,
