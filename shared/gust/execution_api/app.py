@@ -26,12 +26,12 @@ from gust.execution_api.routes import ROUTES
 from gust.execution_api.routing import Access, Answer, Call, Fence, Route
 from gust.model import transfer
 from gust.model.dispatch import UNBEGUN, Dispatch
+from gust.model.execution_paths import BASE_PATH
 from gust.model.json_text import half_character, shown
 from gust.model.keys import TaskInstanceKey
 from gust.services.context import Services
 from gust.services.worker.check_caller import check_caller
 
-BASE_PATH: Final = "/execution"
 API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
