@@ -18,7 +18,7 @@ log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
 
 PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
-"""Whether a new DAG that does not tell itself is paused; Airflow's `[core] dags_are_paused_at_creation`."""
+"""Whether a new DAG is paused unless it says so itself; Airflow's `[core] dags_are_paused_at_creation`."""
 
 PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
 
@@ -44,7 +44,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:
-    """Request a deployment; which files changed does not matter. A batch that is delivered twice requests it once."""
+    """Files were added, changed or removed: request a deployment of the whole folder. Delivered twice, a batch deploys
+    once."""
     name = f"upload-{event['Records'][0]['messageId']}"
     deployment = request_deployment(services().store, bootstrap.deployments(), name, services().clock.now())
     log.info("upload", deployment=deployment, messages=len(event["Records"]))

@@ -20,8 +20,8 @@ from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.task_instance import TaskInstance
+from gust.model.user import User
 from gust.scheduling import transition
-from gust.services.ports import User
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 OTHER_RUN: Final = DagRunKey(RUN.dag_id, "manual__other")

@@ -23,13 +23,13 @@ from gust.model.keys import TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType, TaskInstanceState
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.xcom import XCom
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
 from gust.scheduling.transition import Transition
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import snapshot
 from gust.services.deployments.deployment_keys import progress_key
-from gust.services.ports import XCom
 from tests.oracle.drive import ApiClient, await_dags, set_paused
 from tests.unit.rest_api.conftest import Api, World, make_world
 

@@ -27,8 +27,8 @@ from uuid import uuid4
 
 from gust.airflow_bridge.child import run_in_child
 from gust.errors import Forbidden, NotFound, Unopenable
+from gust.ports.objects import Objects
 from gust.services.deployments.deployment_keys import bundle_key, version_of
-from gust.services.ports import Objects
 
 COMPILES_FOR: Final = 2.0
 """Seconds that compiling a bundle may take; what is not done by then each child compiles for itself."""

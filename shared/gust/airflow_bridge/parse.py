@@ -33,8 +33,8 @@ from gust.errors import NotFound
 from gust.model import bounds
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.ports.objects import Objects
 from gust.services.deployments.deployment_keys import progress_key, token_key
-from gust.services.ports import Objects
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink
 from gust.airflow_bridge.transport import Invoke
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 Hide = Callable[[float], object]
 """Hides the message from other functions for so many seconds."""

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from gust.errors import NotFound
 from gust.model.deployment import FileOutcome, Plan, Progress
+from gust.ports.dags import DagStore
+from gust.ports.objects import Objects
 from gust.services.deployments.deployment_keys import progress_key
-from gust.services.ports import DagStore, Objects
 
 PARSES: Final = "parses/"
 

@@ -17,6 +17,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
+from gust.model.user import User
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     ui,
 )
@@ -69,7 +70,6 @@ from gust.rest_api.public import (  # noqa: F401 - importing a module registers 
     xcom,
 )
 from gust.services.context import Services
-from gust.services.ports import User
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 

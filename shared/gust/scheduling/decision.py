@@ -78,7 +78,7 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""
-    is_settled: bool = False
+    is_complete: bool = False
     """The run ends because all its instances have ended, and not by its timeout or a deadlock."""
     blocked_by: Mapping[tuple[str, int], Dependency] = field(default_factory=dict)
     """Of those that `reasons` tells of: what kind of reason it is."""

@@ -94,9 +94,9 @@ def holding(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
 
 
 def settled(before: TaskInstance, after: TaskInstance) -> TaskInstance:
-    """`after` without what its state does not let it keep of slots and of its place in a queue.
+    """`after` without the slots and the place in line that its state does not let it keep.
 
-    Every transition goes through here, so that none can forget to give back what `before` held.
+    Every constructor of a transition ends here, so that none can forget to give back what `before` held.
     """
     if not after.holds and not after.holds_pool_deferred and after.waits_for is None:
         return after

@@ -32,7 +32,7 @@ from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.workload import TellListeners
-from gust.services.clock import ManualClock
+from gust.ports.clock import ManualClock
 from gust.services.context import Services
 from gust.services.deployments.activate_bundle import Activation, activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot

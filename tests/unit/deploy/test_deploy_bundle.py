@@ -10,11 +10,11 @@ import pytest
 from gust.aws.memory import MemoryObjects
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
+from gust.model.object_entry import ObjectEntry
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.deployments.deployment_keys import bundle_key, progress_key
-from gust.services.ports import Entry
 from gust.services.runs.create_dag_run import create_dag_run
 
 
@@ -776,7 +776,7 @@ def test_names_as_long_as_a_disk_takes_are_files_as_any(stack):
 class Heavy(MemoryObjects):
     """A bucket in which each kilobyte is said to be a hundred megabytes."""
 
-    def entries(self, prefix: str) -> dict[str, Entry]:
+    def entries(self, prefix: str) -> dict[str, ObjectEntry]:
         return {key: entry._replace(size=entry.size * 100_000) for key, entry in super().entries(prefix).items()}
 
 

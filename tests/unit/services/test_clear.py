@@ -15,6 +15,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import ExpandedKwarg, Expansion, TaskSpec, XComLength
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -25,7 +26,6 @@ from gust.scheduling.transition import Transition
 from gust.services.people.clear_task_instances import Clear, clear_dag_run, clear_task_instances
 from gust.services.people.edit_run import HOLD, Edit, edit_run
 from gust.services.people.set_state import Mark, mark_task_instances
-from gust.services.ports import RunState
 from gust.services.scheduler.advance import advance, commit
 from gust.services.scheduler.tick import tick
 from gust.services.worker.report_task_instance import heartbeat, report_failure, report_lost, report_success

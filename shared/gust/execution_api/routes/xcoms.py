@@ -12,7 +12,7 @@ from gust.execution_api.datamodels.xcom import DeleteXCom, GetXCom, GetXComSlice
 from gust.execution_api.problems import Malformed
 from gust.execution_api.routing import Answer, Call, Fence, Routes
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.services.ports import XCom
+from gust.model.xcom import XCom
 from gust.services.worker.find_task_instances import runs_of
 from gust.services.worker.push_xcom import push_xcom
 from gust.services.worker.report_task_instance import not_running, present_dispatch

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gust.model.json_text import half_character, shown, without_number
-from gust.services.ports import Session, User
+from gust.model.user import Session, User
 
 Json = dict[str, Any]
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -10,11 +10,11 @@ from gust.errors import NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.run_state import RunState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import instances_by_task, is_gone
 from gust.services.context import Services
 from gust.services.people.pending_edit import as_it_will_be
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 
 

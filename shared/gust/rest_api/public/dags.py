@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
+from gust.model.run_state import RunSummary
 from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
 from gust.rest_api.access.file_tokens import file_token
@@ -42,7 +43,6 @@ from gust.rest_api.public.tasks import params_response
 from gust.services.context import Services
 from gust.services.people.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.people.pause_dag import set_paused
-from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 from gust.store.parallel import Parallel
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
+from gust.model.user import User
 from gust.rest_api.access.auth import ANONYMOUS
 from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
 from gust.rest_api.http.routing import operation
@@ -41,7 +42,6 @@ from gust.rest_api.public.task_instances import (
 from gust.scheduling.run_view import is_gone
 from gust.services.context import Services
 from gust.services.people.answer_question import AnsweredAlready, answer_question
-from gust.services.ports import User
 
 SORTED_QUESTIONS: Final = 200
 """Questions that are all read for a page of them, and among which it is sorted in another order than that of time."""

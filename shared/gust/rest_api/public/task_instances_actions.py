@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, field_validator, m
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
@@ -36,7 +37,6 @@ from gust.services.people.delete_dag_run import delete_task_instance
 from gust.services.people.edit_run import edit_run
 from gust.services.people.pending_edit import as_it_will_be, written
 from gust.services.people.set_state import Mark, mark_task_instances, to_be_marked
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.worker.find_task_instances import all_instances, tasks_of_group

@@ -13,6 +13,7 @@ from typing import Final
 from pydantic import NonNegativeInt
 
 from gust.model.dag import Dag
+from gust.model.run_state import RunSummary
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
 from gust.rest_api.http.request import ALL_PAGES, Answer, Json, Request, bad_request
@@ -31,7 +32,6 @@ from gust.rest_api.public.dags import (
 from gust.rest_api.public.hitl import HITLRow, hitl_row_responses, pending_questions
 from gust.rest_api.ui.dag_runs import light_run_response
 from gust.services.context import Services
-from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)

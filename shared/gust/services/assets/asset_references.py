@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from gust.errors import StaleAssetQueue
@@ -54,7 +55,7 @@ def change_references(services: Services, before: DagSpec | None, after: DagSpec
     for alias in sorted(aliases_of(after) - known_aliases if after else (), key=lambda alias: alias.name):
         services.store.put_asset_alias(alias)
     for reference in _in_order(new - old):
-        services.store.put_asset_reference(_born(reference, at))
+        services.store.put_asset_reference(replace(reference, created_at=at))
     gone = _in_order(old - new)
     for reference in gone:
         services.store.delete_asset_reference(reference)
@@ -78,18 +79,6 @@ def _release_partitions(services: Services, dag_id: str, after: DagSpec | None) 
             continue
         with suppress(StaleAssetQueue):  # an event has just come; who looks at it next finds a DAG without partitions
             services.store.drop_partition(partition)
-
-
-def _born(reference: AssetReference, at: datetime) -> AssetReference:
-    return AssetReference(
-        use=reference.use,
-        what=reference.what,
-        dag_id=reference.dag_id,
-        task_id=reference.task_id,
-        name=reference.name,
-        uri=reference.uri,
-        created_at=at,
-    )
 
 
 def _in_order(references: Iterable[AssetReference]) -> list[AssetReference]:

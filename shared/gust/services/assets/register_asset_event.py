@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gust.errors import StaleAssetQueue, Unwell
+from gust.errors import ServiceUnavailable, StaleAssetQueue
 from gust.model.asset import AssetEvent, AssetUpdate, Delivery, ToPartition, ToQueue
 from gust.model.dag import Dag
 from gust.services.context import Services
@@ -55,7 +55,7 @@ def register_asset_events(
             closed_until = stale.closed_until or closed_until
             continue
         return stored
-    raise Unwell(f"{events[0].name} met other events {ATTEMPTS} times while it was being stored")
+    raise ServiceUnavailable(f"{events[0].name} met other events {ATTEMPTS} times while it was being stored")
 
 
 def _deliveries_of(services: Services, event: AssetEvent, partition_date: datetime | None) -> tuple[Delivery, ...]:
@@ -86,7 +86,7 @@ def _to_partitions(
     mapper = mappers.of_asset(event.asset)
     try:
         keys = mapper.downstream_keys(source_key)
-    except Unwell:
+    except ServiceUnavailable:
         raise
     except Exception as problem:  # whatever is wrong with one DAG's mapper must not fail the task
         log.warning("%s: partition key %r of %s was not mapped: %s", dag.dag_id, source_key, event.name, problem)

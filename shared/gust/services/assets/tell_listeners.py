@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
@@ -97,7 +97,7 @@ def _tell(services: Services, calls: Sequence[HookCall], bundle_version: str | N
 
 
 def have_worker_tell(services: Services, told: TellListeners) -> None:
-    """The scheduler's part: the message for a worker. Raises Unwell where SQS refuses it."""
+    """The scheduler's part: the message for a worker. Raises ServiceUnavailable where SQS refuses it."""
     callback_id = f"hook/{told.call.hook}/{told.call.about}"
     nobody = Dispatch(TaskInstanceKey("", "", ""), 0, 1, Scope.CALLBACK, callback_id=callback_id)
     workload = CallbackWorkload(
@@ -112,7 +112,7 @@ def have_worker_tell(services: Services, told: TellListeners) -> None:
         call=told.call,
     )
     if services.queues.send_callbacks([workload]):
-        raise Unwell(f"SQS refused {callback_id}")
+        raise ServiceUnavailable(f"SQS refused {callback_id}")
 
 
 def _asset(asset: Asset) -> dict[str, Any]:

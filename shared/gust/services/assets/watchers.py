@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid5
 
-from gust.errors import Conflict, NotFound, StaleWatcher, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable, StaleWatcher
 from gust.model.asset import AssetEvent
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
@@ -78,7 +78,7 @@ def _change(
         except StaleWatcher:
             continue
         return
-    raise Unwell(f"Watcher {watcher_id} moved {ATTEMPTS} times while it was being changed")
+    raise ServiceUnavailable(f"Watcher {watcher_id} moved {ATTEMPTS} times while it was being changed")
 
 
 def _made(services: Services, named: Watcher) -> Watcher:

@@ -28,11 +28,12 @@ from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_i
 from gust.model.bundle import DeploymentTurn, SourceFile
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
+from gust.model.object_entry import ObjectEntry
+from gust.ports.objects import Objects
 from gust.services.context import Services
 from gust.services.deployments.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
-from gust.services.ports import Entry, Objects
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -189,10 +190,10 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
     return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified)
 
 
-def files_in(listing: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, str]]:
+def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry], dict[str, str]]:
     """By relative path; without folder markers, compiled Python, and files in whose place is a folder. And what is
     refused → why."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ObjectEntry] = {}
     refused: dict[str, str] = {}
     for key, entry in listing.items():
         path = key.removeprefix(DAGS_PREFIX)

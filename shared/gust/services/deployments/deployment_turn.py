@@ -14,7 +14,9 @@ from typing import Final
 
 from gust.errors import Stale
 from gust.model.bundle import DeploymentTurn
-from gust.services.ports import Clock, DagStore, Deployments
+from gust.ports.clock import Clock
+from gust.ports.dags import DagStore
+from gust.ports.deployments import Deployments
 
 LEASE: Final = timedelta(seconds=30)
 """Silent for so long, and for the time that parsing may take, the holder of the turn is dead."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import StaleAssetQueue, Unwell
+from gust.errors import ServiceUnavailable, StaleAssetQueue
 from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -62,7 +62,7 @@ def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
         except StaleAssetQueue:
             continue
         return made
-    raise Unwell(f"events kept coming for {dag.dag_id!r} while a run was made of them")
+    raise ServiceUnavailable(f"events kept coming for {dag.dag_id!r} while a run was made of them")
 
 
 def _leave_waiting(services: Services, dag: Dag) -> None:

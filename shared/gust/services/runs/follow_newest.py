@@ -11,12 +11,12 @@ from dataclasses import replace
 from gust.errors import StaleDagRun
 from gust.model.dag import Dag
 from gust.model.keys import UNMAPPED
+from gust.model.run_state import RunState
 from gust.model.state import FINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 
 

@@ -23,12 +23,13 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import DEFAULT_POOL, of_task
+from gust.model.run_state import RunState
 from gust.model.state import FINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
-from gust.scheduling.decide import decide, gives_up, look_after
+from gust.scheduling.decide import decide, expire_only, gives_up
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
 from gust.scheduling.quick_look import remember
@@ -38,7 +39,6 @@ from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.people.pending_edit import go_on
-from gust.services.ports import RunState
 from gust.services.runs.follow_newest import follow_newest, is_behind
 from gust.services.runs.load_past import following_runs, load_past
 from gust.services.runs.new_run import NOTICED_WITHIN
@@ -212,7 +212,7 @@ def wait_for_dag(
         return stand_still(services, run, now=now, until=until)
     spec = load_spec(services.objects, run.spec_key)
     if dag is None or not dag.is_paused:
-        looked = look_after(spec, run, state.instances, now=now)
+        looked = expire_only(spec, run, state.instances, now=now)
     else:
         past = load_past(services, run, spec)
         looked = decide(spec, run, state.instances, now=now, past=past, callbacks=state.callbacks, is_paused=True)

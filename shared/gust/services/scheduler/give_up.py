@@ -20,6 +20,7 @@ from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import UNFINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import callback, transition
@@ -27,7 +28,6 @@ from gust.scheduling.callback import CallbackMove, WhyEnded
 from gust.scheduling.run_view import RunView
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.scheduler.call_back import send_callbacks
 from gust.services.specs import load_spec
 

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from gust.model.dag_run import DagRun
 from gust.model.logged_event import LoggedEvent
+from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState
 from gust.scheduling.decision import Decision
 from gust.services.context import Services
-from gust.services.ports import LastRuns
 from gust.services.specs import load_spec
 
 
@@ -21,7 +21,7 @@ def last_runs(services: Services, run: DagRun, decision: Decision, *, now: datet
     """What the end of the run, as decided, means for its DAG; `None` where it means nothing. A run that ran out of time or
     into a deadlock is not one of those that pause a DAG when they end, but is counted when the next one does."""
     ended = decision.run
-    if ended is None or ended.state is not DagRunState.FAILED or not decision.is_settled:
+    if ended is None or ended.state is not DagRunState.FAILED or not decision.is_complete:
         return None
     limit = load_spec(services.objects, run.spec_key).max_consecutive_failed_dag_runs
     if limit <= 0:

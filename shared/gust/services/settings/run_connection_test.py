@@ -7,9 +7,9 @@ from typing import Final
 from gust.errors import Conflict, NotFound, Stale, Unreadable
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import WAITING, ConnectionTest, ConnectionTestState
+from gust.model.setting import SettingChange
 from gust.scheduling import connection_test
 from gust.services.context import Services
-from gust.services.ports import SettingChange
 from gust.services.settings.connections import read_connection, to_stored
 
 ATTEMPTS: Final = 5

@@ -20,8 +20,8 @@ from typing import Any, Final
 from gust.errors import AlreadyExists
 from gust.model.variable import VARIABLES
 from gust.model.workload import WakeDeployment
+from gust.ports.store import Store
 from gust.services.context import Services
-from gust.services.ports import Store
 
 NOTED: Final = "read_while_parsing"
 """The namespace of settings that the names are kept in. One stays when no file reads it any more: its changes then cost a

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import RunView
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 
 

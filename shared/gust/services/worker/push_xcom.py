@@ -7,8 +7,8 @@ from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import UNMAPPED
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
 from gust.services.context import Services
-from gust.services.ports import XCom
 from gust.services.specs import spec_of_instance
 from gust.services.worker.report_task_instance import not_running, present_dispatch
 

@@ -14,12 +14,12 @@ from gust.errors import Conflict, Invalid, StaleTaskInstance, Unreadable
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.xcom import XCom
 from gust.scheduling import transition
-from gust.scheduling.decide import fail_try
+from gust.scheduling.retry import fail_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload
-from gust.services.ports import XCom
 from gust.services.sealed import opened_trigger, sealed_trigger
 from gust.services.worker.report_task_instance import known, run_and_task
 

@@ -11,7 +11,7 @@ import json
 from typing import Any, Final
 
 from gust.errors import Invalid
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 from gust.store import items, keyspace
 from gust.store.items import Item
 
