@@ -545,7 +545,7 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.objects.put(spec_key, stack.objects.get(spec_key).replace(b"made-up", b"changed"))
     stack.activate(taken)
     assert stack.fresh() == {}
-    assert "another content than its name says" in stack.errors()["a.py"]
+    assert "does not match the hash in its key" in stack.errors()["a.py"]
 
 
 def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
@@ -734,7 +734,7 @@ def test_what_a_parser_names_must_be_what_parsers_write(stack):
     stack.upload("a.py", "elsewhere\ndag a")
     stack.deploy()
     assert stack.fresh() == {}
-    assert "xcom/secret is not where a parser stores what it parsed" in stack.errors()["a.py"]
+    assert "xcom/secret is not a key under which a parser stores results" in stack.errors()["a.py"]
 
 
 # --- what no disk takes -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where the steps of a deployment find each other's documents in the bucket, and how a bundle is named."""
+"""Keys of the documents that the steps of a deployment exchange in the bucket, and the name of a bundle."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -18,7 +18,7 @@ def progress_key(plan_key: str, batch: int) -> str:
 
 
 def token_key(plan_key: str) -> str:
-    """What the parser shows the execution API."""
+    """The key of the parser's token for the execution API."""
     return f"{plan_key.rpartition('/')[0]}/token"
 
 
