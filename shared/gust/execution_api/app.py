@@ -27,11 +27,11 @@ from gust.http.check import checked, parse_json, parse_query
 from gust.http.resolver import Resolver, headers_of
 from gust.model import bucket_keys, transfer
 from gust.model.dispatch import UNBEGUN, Dispatch
+from gust.model.execution_paths import BASE_PATH
 from gust.model.keys import TaskInstanceKey
 from gust.services.context import Services
 from gust.services.worker.check_caller import check_caller
 
-BASE_PATH: Final = "/execution"
 API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
