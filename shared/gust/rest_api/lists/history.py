@@ -22,7 +22,8 @@ from typing import Any, Final, TypeVar
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state import FINISHED, DagRunState, TaskInstanceState
-from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Order, Page, Position, Walk, page, walked_page
+from gust.rest_api.lists.filters import MAXIMUM_LIMIT
+from gust.rest_api.lists.listing import Order, Page, Position, Walk, page, walked_page
 from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, view_of
 from gust.services.context import Services
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gust.rest_api.http.request import Json, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Paging
+from gust.rest_api.lists.filters import Paging
 from gust.services.context import Services
 
 
@@ -12,5 +12,4 @@ from gust.services.context import Services
 def get_providers(services: Services, request: Request) -> Json:
     query = request.query(Paging)
     providers = services.inventory.providers()
-    page = providers[query.offset : query.offset + min(query.limit, MAXIMUM_LIMIT)]
-    return {"providers": page, "total_entries": len(providers)}
+    return {"providers": query.part_of(providers), "total_entries": len(providers)}

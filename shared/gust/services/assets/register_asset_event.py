@@ -55,7 +55,9 @@ def register_asset_events(
             closed_until = stale.closed_until or closed_until
             continue
         return stored
-    raise ServiceUnavailable(f"The event of {events[0].name} collided with others {ATTEMPTS} times")
+    raise ServiceUnavailable(
+        f"The event of {events[0].name} collided with others {ATTEMPTS} times while it was being stored"
+    )
 
 
 def _deliveries_of(services: Services, event: AssetEvent, partition_date: datetime | None) -> tuple[Delivery, ...]:
