@@ -27,10 +27,11 @@ import httpx
 
 from gust.errors import ServiceUnavailable, Throttled
 from gust.model import bucket_keys, transfer
+from gust.model.execution_paths import BASE_PATH
 from gust.ports.objects import Objects
 
-EXECUTION_API: Final = "http://gust/execution/"
-"""Where clients think they send to."""
+EXECUTION_API: Final = f"http://gust{BASE_PATH}/"
+"""The base URL that clients are given. No network knows the host: `LambdaTransport` invokes the function."""
 
 HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
 LARGEST_HELD: Final = 64 * 1024

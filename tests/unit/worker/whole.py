@@ -21,6 +21,7 @@ from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
+from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
@@ -133,7 +134,7 @@ class Whole:
         workloads, self.queues.tasks = self.queues.tasks, []
         for workload in workloads:
             try:
-                run_try(workload, **self._doors())
+                run_try(workload, self.ports(remaining=None))
             except Stale:
                 continue
 
@@ -141,7 +142,7 @@ class Whole:
         workloads, self.queues.callbacks = self.queues.callbacks, []
         for workload in workloads:
             try:
-                run_callback(workload, **self._doors(), remaining=60)
+                run_callback(workload, self.ports())
             except Stale:
                 continue
 
@@ -158,12 +159,14 @@ class Whole:
             self.clock.advance(delay)
             with suppress(Stale):
                 if isinstance(workload, WatcherWorkload):
-                    run_watcher(workload, **self._doors(), remaining=60, now=self.clock.now)
+                    run_watcher(workload, self.ports(), now=self.clock.now)
                 else:
-                    run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
+                    run_trigger(workload, self.ports(), now=self.clock.now)
 
-    def _doors(self) -> dict[str, Any]:
-        return {"invoke": self.invoke, "objects": self.objects, "bundles": self.bundles, "sink": self.log}
+    def ports(self, remaining: float | None = 60) -> WorkerPorts:
+        return WorkerPorts(
+            invoke=self.invoke, objects=self.objects, bundles=self.bundles, sink=self.log, remaining=remaining
+        )
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         """As Lambda does: what does not survive being JSON does not arrive."""

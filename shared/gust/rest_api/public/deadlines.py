@@ -7,10 +7,11 @@ from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any, Final
 
+from gust.http.answer import Json, bad_request, not_found
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag import DagVersion
 from gust.model.keys import DagRunKey
-from gust.rest_api.http.request import ALL_PAGES, Json, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of
 from gust.rest_api.lists.history import SORTED, page_of_walk, window_of

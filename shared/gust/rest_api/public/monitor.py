@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from gust.http.answer import Json
 from gust.model import bucket_keys
-from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 
