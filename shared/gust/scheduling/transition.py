@@ -19,7 +19,7 @@ from typing import Any, Final
 from gust.errors import IllegalTransition
 from gust.model.callback import Callback
 from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
-from gust.model.pool import THE_RUN
+from gust.model.pool import RUN_LIMIT
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -93,11 +93,11 @@ def schedule(
     at: datetime,
     retries: int,
     reason: str | None = None,
-    waits_for: str | None = None,
+    blocked_by_limit: str | None = None,
     waiting_order: str | None = None,
 ) -> Transition:
-    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there but, where `waits_for` names
-    a limit, room; it is sent to a worker as soon as there is.
+    """None | up_for_retry | up_for_reschedule → scheduled. It may go; where `blocked_by_limit` names a limit, once that
+    has room.
 
     A new try from None and up_for_retry (the finished one goes to the history), the same try from up_for_reschedule.
     `retries` is the task's, taken over as `max_tries` before the first try.
@@ -111,7 +111,7 @@ def schedule(
             scheduled_at=at,
             queued_at=None,
             due_at=None,
-            waits_for=waits_for,
+            blocked_by_limit=blocked_by_limit,
             waiting_order=waiting_order,
             reason=reason,
         )
@@ -120,30 +120,30 @@ def schedule(
         _new_try(before, retries),
         state=S.SCHEDULED,
         scheduled_at=at,
-        waits_for=waits_for,
+        blocked_by_limit=blocked_by_limit,
         waiting_order=waiting_order,
         reason=reason,
     )
     return _move("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
-def wait(before: TaskInstance, *, waits_for: str, waiting_order: str | None = None) -> Transition:
+def wait(before: TaskInstance, *, blocked_by_limit: str, waiting_order: str | None = None) -> Transition:
     """scheduled → scheduled. It waits for another limit than it did: the one that keeps it back now."""
     _require("wait", before, slots.waits(before))
-    return _move("wait", before, replace(before, waits_for=waits_for, waiting_order=waiting_order))
+    return _move("wait", before, replace(before, blocked_by_limit=blocked_by_limit, waiting_order=waiting_order))
 
 
 def grant(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
     """scheduled → scheduled. It waited, and has its slots now: it may be sent. Written with what it takes (`grant`)."""
     _require("grant", before, slots.waits(before))
-    after = slots.holding(before, claims)
-    return _move("grant", before, replace(after, waits_for=None, waiting_order=None))
+    after = slots.with_slots(before, claims)
+    return _move("grant", before, replace(after, blocked_by_limit=None, waiting_order=None))
 
 
-def hold(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
+def recount(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
     """any state that may hold slots → the same. Its pool began to count it, or ceased to, while it was there already."""
-    _require("hold", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
-    return _move("hold", before, slots.should_hold(before, claims))
+    _require("recount", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
+    return _move("recount", before, slots.recounted(before, claims))
 
 
 def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
@@ -178,7 +178,7 @@ def start_from_trigger(
         due_at=trigger.timeout_at,
         reason=reason,
     )
-    after = slots.holding(after, claims)
+    after = slots.with_slots(after, claims)
     return _move("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
@@ -504,7 +504,7 @@ def clear(
     on, where that is not its run's.
     """
     _require("clear", before, before.state not in {None, S.RUNNING})
-    after = replace(_unsettled(before, at, retries, reason), version_number=version_number)
+    after = replace(_reset(before, at, retries, reason), version_number=version_number)
     return _move("clear", before, after, keeps_try=True)
 
 
@@ -517,7 +517,7 @@ def interrupt(before: TaskInstance, *, reason: str | None = None) -> Transition:
 def restart(before: TaskInstance, *, at: datetime, retries: int | None, reason: str | None = None) -> Transition:
     """restarting → None. Its worker has ended it, so that the new try runs beside nobody."""
     _require("restart", before, before.state is S.RESTARTING)
-    return _move("restart", before, _unsettled(before, at, retries, reason), keeps_try=True)
+    return _move("restart", before, _reset(before, at, retries, reason), keeps_try=True)
 
 
 def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = None) -> Transition:
@@ -571,7 +571,7 @@ def _move(
     hitl: HITLMove | None = None,
 ) -> Transition:
     """Every constructor ends here, so that no edge can forget to give back slots that `before` held."""
-    return Transition(edge, before, slots.settled(before, after), keeps_try=keeps_try, hitl=hitl)
+    return Transition(edge, before, slots.without_released(before, after), keeps_try=keeps_try, hitl=hitl)
 
 
 def _require(edge: str, before: TaskInstance, legal: bool) -> None:
@@ -619,8 +619,8 @@ def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> 
     )
 
 
-def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: str | None) -> TaskInstance:
-    """Nothing is decided about it any more. `dispatch_count` tells it from what it was before, whatever it was."""
+def _reset(before: TaskInstance, at: datetime, retries: int | None, reason: str | None) -> TaskInstance:
+    """The instance as if nothing had been decided about it. A higher `dispatch_count` makes every earlier message stale."""
     return replace(
         before,
         state=None,
@@ -654,7 +654,7 @@ def _resumed(
         scheduled_at=at,
         queued_at=None,
         due_at=None,
-        waits_for=THE_RUN,
+        blocked_by_limit=RUN_LIMIT,
         trigger=None,
         next_method=next_method,
         next_kwargs=next_kwargs,

@@ -29,7 +29,7 @@ MET_BY_SOME = frozenset(
         TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     }
 )
-"""Rules that a part of the upstreams can settle: a placeholder looks at all instances before it judges by them."""
+"""Rules that a part of the upstreams can decide: a placeholder looks at all instances before it judges by them."""
 
 
 class Upstream:
