@@ -1,8 +1,8 @@
 """One constructor per legal edge of a task instance's life. Nothing else in Gust makes a `Transition`.
 
-`before` is what the mover saw, `after` what shall be; the store writes the difference if the instance still is where
-`before` says. `docs/state_machine.md` draws the edges under these names. A constructor raises `IllegalTransition` where
-the edge does not exist, so a caller that must answer a stranger's request checks the state first or catches that.
+`before` is the instance as the mover read it, `after` as it is to be stored; the store writes the difference if the
+instance still is as `before` says. `docs/state_machine.md` draws the edges under these names. A constructor raises
+`IllegalTransition` where the edge does not exist; a caller that answers a request checks the state first or catches that.
 
 Every constructor takes what it needs to know as arguments and is a plain function of them: making the same transition
 twice gives equal values.
@@ -44,13 +44,13 @@ class Transition:
     keeps_try: bool = False
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
     callback: Callback | None = None
-    """What this move makes due, where no worker is left to call it: stored in the same write."""
+    """A callback that this move makes due, where no worker is left to call it: stored in the same write."""
     hitl: HITLMove | None = None
-    """What this move has to do with the question that its task asks a person: part of the same write."""
+    """How this move checks or answers the question that its task asks a person: part of the same write."""
 
     @property
     def finished_try(self) -> TaskInstance | None:
-        """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
+        """The try for the history, or `None`. Airflow's history knows no waiting try: one that waited to be retried
         failed.
 
         A try is in the history exactly from the moment the next one takes its place, never beside itself; and as it ended,
@@ -314,7 +314,7 @@ def succeed(
 def fail(
     before: TaskInstance, *, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running | deferred → failed. The try failed and no try remains, or nobody wants another."""
+    """running | deferred → failed. The try failed, and no other follows."""
     _require("fail", before, before.state in {S.RUNNING, S.DEFERRED})
     return _move("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
 
@@ -397,7 +397,7 @@ def await_input(
     question: ParkedQuestion | None,
     rendered_map_index: str | None = None,
 ) -> Transition:
-    """running → awaiting_input. A person is asked, and nobody has answered; leaves with the answer or at `due_at`."""
+    """running → awaiting_input. The task asks a person; leaves with the answer or at `due_at`."""
     _require("await_input", before, before.state is S.RUNNING)
     after = replace(
         before,
@@ -459,9 +459,9 @@ def time_out_trigger(before: TaskInstance, *, at: datetime, reason: str | None =
 
 
 def time_out_input(before: TaskInstance, *, at: datetime) -> Transition:
-    """awaiting_input → scheduled. Nobody has answered in time: the try goes on with the defaults, or fails without any."""
+    """awaiting_input → scheduled. The question timed out: the try goes on with the defaults, or fails without any."""
     _require("time_out_input", before, before.state is S.AWAITING_INPUT)
-    reason = "Nobody answered in time."
+    reason = "No answer came in time."
     question = before.question
     if question is None or question.defaults is None:
         next_kwargs = {**_as_dict(before.next_kwargs), "event": hitl.TIMED_OUT}
@@ -515,7 +515,7 @@ def interrupt(before: TaskInstance, *, reason: str | None = None) -> Transition:
 
 
 def restart(before: TaskInstance, *, at: datetime, retries: int | None, reason: str | None = None) -> Transition:
-    """restarting → None. Its worker has ended it, so that the new try runs beside nobody."""
+    """restarting → None. Its worker has ended the old try, so the new one runs alone."""
     _require("restart", before, before.state is S.RESTARTING)
     return _move("restart", before, _reset(before, at, retries, reason), keeps_try=True)
 
@@ -604,7 +604,7 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
 
 
 def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> TaskInstance:
-    """The try is over, or gives its place up: nothing waits any more and nothing is to be resumed."""
+    """The try is over, or gives its place up: no trigger, question or method to resume is left."""
     return replace(
         before,
         state=state,

@@ -1,7 +1,7 @@
-"""Have workers run the callbacks that a run owes, and see to those that got lost on their way.
+"""Have workers run the callbacks that a run owes, and send lost ones again.
 
-A callback is stored with what makes it due; this sends it and notes that. Dying in between is healed by the next look at the
-run, which finds it pending still; a run that has finished keeps a `due_at` for that until its callbacks have ended.
+The write that makes a callback due stores it; this module sends it and marks it as sent. If the scheduler dies in between,
+the next look at the run finds it still pending; a finished run keeps a `due_at` for that until its callbacks have ended.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ log = Logger(service="scheduler", child=True)
 def look_after_callbacks(
     services: Services, run: DagRun, callbacks: Sequence[Callback], *, now: datetime
 ) -> tuple[Callback, ...]:
-    """Note missed deadlines, send what was not sent. Returns the callbacks as they are then."""
+    """Note missed deadlines, send pending callbacks. Returns the callbacks as they are afterwards."""
     found = {one.callback_id: one for one in callbacks}
     for move in callback.due_moves(callbacks, now=now):
         try:
@@ -56,7 +56,7 @@ def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback
 
 
 def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback]) -> None:
-    """Put them on the queue of tasks, then mark those that SQS accepted as queued. A worker may be faster than the mark."""
+    """Put callbacks on the queue of tasks, then mark the accepted ones as queued. A worker may be faster than the mark."""
     if not callbacks:
         return None
     now = services.clock.now()
@@ -78,7 +78,7 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
 
 
 def give_up(services: Services, callbacks: Sequence[Callback], why: str, *, now: datetime) -> None:
-    """Nobody will ever be able to call them."""
+    """End callbacks that no worker will ever be able to call."""
     for one in callbacks:
         with suppress(StaleCallback):
             services.store.move_callback(callback.end(one, at=now, output=why))

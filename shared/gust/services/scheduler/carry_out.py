@@ -114,7 +114,7 @@ def write_run(services: Services, run: DagRun, written: RunWrite, *, now: dateti
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
-    """Put instances that are written as scheduled on the queue of tasks, then mark those that SQS accepted as queued.
+    """Put instances that are written as `scheduled` on the queue of tasks, then mark the accepted ones as `queued`.
 
     A worker may be faster than the mark and have started already; then the mark is stale and not missed.
     """

@@ -122,7 +122,7 @@ def _spec_of(services: Services, run: DagRun) -> DagSpec | None:
 
 
 def _unfinished(state: RunState, spec: DagSpec | None, now: datetime) -> list[TaskInstance]:
-    """Of a run without a spec, or one that cannot even be viewed, those that have an item."""
+    """Of a run without a spec, or one that cannot even be viewed: only instances with an item."""
     found = list(state.instances.values())
     if spec is not None:
         with suppress(*OWN_FAILURES):
