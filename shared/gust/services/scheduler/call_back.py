@@ -14,12 +14,11 @@ from aws_lambda_powertools import Logger
 from gust.errors import NotFound, StaleCallback
 from gust.model.callback import Callback, CallbackState
 from gust.model.dag_run import DagRun
-from gust.model.workload import WakeRun
 from gust.scheduling import callback
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, callback_workload
 from gust.services.specs import load_spec
-from gust.services.wake import wake_run
+from gust.services.wake import look_soon, wake_run
 
 log = Logger(service="scheduler", child=True)
 
@@ -73,7 +72,7 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
             with suppress(StaleCallback):
                 services.store.move_callback(callback.queue(one, at=now))
     if refused:
-        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+        look_soon(services, run.key, delay=1)
     return None
 
 

@@ -22,12 +22,13 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.pool import RUN_LIMIT, Pool, pool_of
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import WakeLimit, WakeRun
+from gust.model.workload import WakeLimit
 from gust.scheduling import slots, transition
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Claim, Room
 from gust.services.context import Services
 from gust.services.specs import load_spec
+from gust.services.wake import look_soon
 
 ATTEMPTS: Final = 10
 """Looks at one instance, while other schedulers change the run and the limits that it needs."""
@@ -148,20 +149,16 @@ class _Walk:
         run = instance.key.run
         self._sent_back[run] += 1
         if self._sent_back[run] == 1:
-            self._wake(run)
+            look_soon(self._services, run)
 
     def have_others_looked_at(self) -> None:
         """Each run and line to which more than one instance went."""
         for run, how_many in self._sent_back.items():
             if how_many > 1:
-                self._wake(run)
+                look_soon(self._services, run)
         for limit, how_many in self._sent_on.items():
             if how_many > 1:
                 walk_again(self._services, limit)
-
-    def _wake(self, run: DagRunKey) -> None:
-        now = self._services.clock.now()
-        self._services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
 
     def _send_on(self, waiting: _Waiting, task: TaskSpec, instance: TaskInstance, claim: Claim) -> None:
         """To the line of the limit that has no room for it."""
