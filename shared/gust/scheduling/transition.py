@@ -75,6 +75,13 @@ def followed_by(first: Transition, second: Transition) -> Transition:
     )
 
 
+def holding_now(moved: Transition, current: TaskInstance) -> Transition:
+    """The same move of an instance that holds the slots of `current`: its pool counted it after the mover read it."""
+    held: dict[str, Any] = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
+    before, after = replace(moved.before, **held), replace(moved.after, **held)
+    return replace(moved, before=before, after=slots.without_released(before, after))
+
+
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 

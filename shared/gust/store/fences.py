@@ -20,7 +20,7 @@ from gust.model.pool import Pool
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
-from gust.scheduling.transition import Transition
+from gust.scheduling.transition import Transition, holding_now
 
 Changes = dict[str, Any]
 
@@ -50,8 +50,7 @@ def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> 
         return None
     if instance_fence(replace(before, holds=current.holds)) != instance_fence(current):
         return None
-    held: Changes = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
-    return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
+    return holding_now(transition, current)
 
 
 def repeated_move(transition: Transition) -> Changes:
