@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cmp_to_key
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from gust.http.answer import Json, Problem, bad_request
@@ -54,6 +55,11 @@ class Ordering(Generic[RowT]):
                 raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
             criteria.append((self.attributes[name], criterion.startswith("-")))
         return Order(tuple(criteria), self.key, bool(order_by) and order_by[0].startswith("-"))
+
+
+def named(*names: str) -> dict[str, Callable[[Any], Any]]:
+    """Attributes that a row has under the names that a list is ordered by."""
+    return {name: attrgetter(name) for name in names}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, equal, query_of, search, where
 from gust.rest_api.lists.history import COUNTED, page_of_walk
-from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, page
+from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, named, page
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
@@ -59,7 +59,7 @@ EventLogsQuery: Final = query_of(_EventLogsQuery, FILTERS)
 ORDERING: Final = Ordering[LoggedEvent](
     attributes={
         **dict.fromkeys(sorted(IN_ORDER_OF_TIME), lambda event: event.when),
-        **{name: attrgetter(name) for name in SORTED_BY},
+        **named(*SORTED_BY),
     },
     key=lambda event: (event.when,),
 )
