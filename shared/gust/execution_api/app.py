@@ -25,13 +25,13 @@ from gust.execution_api.routing import Access, Call, Fence, Route
 from gust.http.answer import Answer, Problem, wrong_value
 from gust.http.check import checked, parse_json, parse_query
 from gust.http.resolver import Resolver, headers_of
-from gust.model import transfer
+from gust.model import bucket_keys, transfer
 from gust.model.dispatch import UNBEGUN, Dispatch
+from gust.model.execution_paths import BASE_PATH
 from gust.model.keys import TaskInstanceKey
 from gust.services.context import Services
 from gust.services.worker.check_caller import check_caller
 
-BASE_PATH: Final = "/execution"
 API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
@@ -164,8 +164,8 @@ def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], hea
 
 def _body_text(services: Services, event: Mapping[str, Any], headers: Mapping[str, str]) -> str | bytes:
     if stored := headers.get(transfer.HEADER):
-        if not stored.startswith(transfer.PREFIX):
-            raise Forbidden(f"Bodies are fetched from {transfer.PREFIX} only")
+        if not stored.startswith(bucket_keys.TRANSFERS):
+            raise Forbidden(f"Bodies are fetched from {bucket_keys.TRANSFERS} only")
         return services.objects.get(stored)
     body = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else str(body)
@@ -196,6 +196,6 @@ def _text(services: Services, answer: Answer, method: str) -> tuple[str | None, 
     text = json.dumps(answer.body, separators=(",", ":"))
     if len(text) <= transfer.LIMIT:
         return text, dict(answer.headers)
-    key = f"{transfer.PREFIX}{uuid.uuid4()}"
+    key = bucket_keys.transfer(str(uuid.uuid4()))
     services.objects.put(key, text.encode(), content_type=JSON)
     return None, {**answer.headers, transfer.HEADER: key}

@@ -81,7 +81,7 @@ class Route:
 class Routes:
     """Collects the routes of one file, in the order in which they are tried."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.table: list[Route] = []
 
