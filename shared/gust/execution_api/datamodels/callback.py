@@ -1,4 +1,4 @@
-"""Ours, not Airflow's: what a worker that runs a callback gets and reports. See `routes/callbacks.py`."""
+"""Requests and answers of a worker that runs a callback; Gust's own. See `routes/callbacks.py`."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ class CallbackRunPayload(Strict):
 
 class CallbackEndPayload(Strict):
     output: str | None = None
-    """Why it failed; nothing where it did not."""
+    """Why the callback failed; `None` if it succeeded."""
 
 
 def callback_response(claimed: Claimed) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def callback_response(claimed: Claimed) -> dict[str, Any]:
         "bundle_version": claimed.run.bundle_version,
         "ti": None if claimed.instance is None else _instance(claimed.instance),
         "definition": callback.definition,
-        # What a deadline's callable is given, as Airflow gives it.
+        # Airflow's context of a deadline's callable.
         "deadline": _deadline(claimed) if callback.kind is CallbackKind.DEADLINE else None,
     }
 
@@ -68,7 +68,7 @@ def public_dag_run(run: DagRun, version: DagVersion | None) -> dict[str, Any]:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """With text for moments and UUIDs."""
+    """The fields, with text for moments and UUIDs."""
 
     def plain(value: Any) -> Any:
         match value:

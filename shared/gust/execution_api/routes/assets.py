@@ -19,7 +19,7 @@ def get_asset_by_uri(call: Call[None, AssetUri]) -> Answer:
 
 @routes.get("/by-alias", query=AssetAliasName)
 def get_assets_by_alias(call: Call[None, AssetAliasName]) -> Answer:
-    """The assets that events have come to through the alias."""
+    """The assets whose events named the alias."""
     store = call.services.store
     found = (store.get_asset(name=name, uri=uri) for name, uri in store.assets_of_alias(call.query.alias_name))
     return Answer(body=[asset_response(asset) for asset in found if asset])

@@ -44,7 +44,7 @@ def not_yet(operation_id: str, operation: Operation) -> Handler:
 
     def answer(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
         raise NotSupportedYet(
-            f"{operation_id} ({operation.method} {operation.path}) is not in this release of Gust yet"
+            f"{operation_id} ({operation.method} {operation.path}) is not implemented in this release of Gust"
         )
 
     return answer

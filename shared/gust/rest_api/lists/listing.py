@@ -219,8 +219,8 @@ class Walk(Generic[RowT]):
         for read, row in enumerate(self._rows):
             if read == LOOKED_THROUGH:
                 raise bad_request(
-                    f"{LOOKED_THROUGH} rows were looked through and the page is not full yet: "
-                    "ask for a shorter time, for a smaller offset, or with fewer filters"
+                    f"Scanned {LOOKED_THROUGH} rows without filling the page: "
+                    "narrow the time range, lower the offset or remove filters"
                 )
             if self._wants(row):
                 yield row

@@ -295,8 +295,8 @@ def test_connection(services: Services, request: Request) -> Json:
     if not test.has_ended:
         raise Problem(
             504,
-            f"The test has not ended after {PATIENCE.seconds} seconds. POST /api/v2/connections/enqueue-test tests a "
-            "connection without anybody waiting for it.",
+            f"The test did not finish within {PATIENCE.seconds} seconds. POST /api/v2/connections/enqueue-test starts a "
+            "test and returns at once.",
         )
     return {"status": test.state is ConnectionTestState.SUCCESS, "message": test.result_message or ""}
 
@@ -337,7 +337,7 @@ def _enqueued(services: Services, connection: Connection, *, commit_on_success: 
     try:
         return enqueue_connection_test(services, connection, commit_on_success=commit_on_success)
     except ServiceUnavailable as unavailable:
-        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unavailable
+        raise Problem(503, "The connection test could not be sent to a worker. Try again.") from unavailable
 
 
 def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Connection:

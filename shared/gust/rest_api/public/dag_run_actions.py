@@ -86,7 +86,7 @@ def annotate(services: Services, key: DagRunKey, note: str | None) -> None:
             return services.store.update_run(run, replace(run, note=note or None))
         except StaleDagRun:
             continue
-    raise Problem(409, f"The DagRun `{key.run_id}` of `{key.dag_id}` was moved by others; try again")
+    raise Problem(409, f"The DagRun `{key.run_id}` of `{key.dag_id}` was changed by another request; try again")
 
 
 # --- clearing ---------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def get_event_log(services: Services, request: Request) -> Json:
 def _in_order_of_time(services: Services, query: _EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
     if query.offset > LOOKED_THROUGH:
-        raise bad_request(f"An offset over {LOOKED_THROUGH} is not looked for: ask for a shorter time")
+        raise bad_request(f"offset exceeds the maximum of {LOOKED_THROUGH}; narrow the time range")
     total = services.store.count_logged_events(**query.found_by_store, most=query.offset + COUNTED)
     if not limit or total <= query.offset:
         return Page([], total)
