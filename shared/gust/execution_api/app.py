@@ -114,7 +114,7 @@ class ExecutionApi:
         return Call(self._services, caller.begun(), path, query, body)
 
 
-# --- the caller --------------------------------------------------------------------------------------------------------------
+# --- the caller ----------------------------------------------------------------------------------------------------
 
 
 def _caller(services: Services, headers: Mapping[str, str]) -> Dispatch:
@@ -135,7 +135,7 @@ def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
         raise Forbidden(f"Token subject does not match {whose} ID")
 
 
-# --- the request -------------------------------------------------------------------------------------------------------------
+# --- the request ----------------------------------------------------------------------------------------------------
 
 
 def _check_version(headers: Mapping[str, str]) -> None:
