@@ -200,7 +200,7 @@ class Emulator:
             case "http" if self._closed:
                 await _answer(send, 503, b"{}")
             case "http" if self._is_refused(scope):
-                await _answer(send, 403, b'{"detail": "A page or a name from elsewhere is not answered"}')
+                await _answer(send, 403, b'{"detail": "Cross-origin request refused"}')
             case "http" if (answer := self._cannot_be_stored(scope)) is not None:
                 await _answer(send, *answer)
             case "http" if scope["server"][1] == self._public_port:
