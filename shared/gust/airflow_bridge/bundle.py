@@ -84,8 +84,8 @@ class BundleFolder:
         except (NotFound, Forbidden) as error:
             raise Unopenable(f"Version {version} of the DAGs cannot be read: {error}") from error
         except _UNREADABLE as error:
-            told = self._told(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            raise Unopenable(f"Version {version} of the DAGs cannot be unpacked: {told}") from error
+            reason = self._reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise Unopenable(f"Version {version} of the DAGs cannot be unpacked: {reason}") from error
         return folder
 
     def _use(self, version: str) -> None:
@@ -146,7 +146,7 @@ class BundleFolder:
     def _free(self) -> int:
         return shutil.disk_usage(self.root).free
 
-    def _told(self, error: OSError) -> str:
+    def _reason(self, error: OSError) -> str:
         if error.errno != errno.ENOSPC:
             return f"{type(error).__name__}: {error}"
         return f"the disk at {self.root.parent} is full ({error.strerror})"

@@ -238,9 +238,9 @@ def _wait(
 
 def _read_some_or_answer(output: int | None, kept: bytearray, questions: Questions) -> bool:
     """Whether more output may come."""
-    asked = questions.fileno()
-    ready = select.select([asked] if output is None else [asked, output], [], [], _POLL)[0]
-    if asked in ready:
+    question = questions.fileno()
+    ready = select.select([question] if output is None else [question, output], [], [], _POLL)[0]
+    if question in ready:
         questions.serve()
     return output is not None and (output not in ready or _read_some(output, kept, 0))
 

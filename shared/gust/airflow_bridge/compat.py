@@ -478,29 +478,29 @@ def prepare_callbacks() -> None:
     import airflow.sdk.execution_time.callback_supervisor  # noqa: F401
 
 
-def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
+def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, callback: Mapping[str, Any], log: Any) -> None:
     """`on_success_callback` or `on_failure_callback` of the DAG, with the context that Airflow gives it."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
     from airflow.callbacks.callback_requests import DagCallbackRequest, DagRunContext
     from airflow.dag_processing import processor
 
-    run = what["dag_run"]
+    run = callback["dag_run"]
     request = DagCallbackRequest(
         filepath=str(file.relative_to(bundle)),
         bundle_name=bundle_name,
-        bundle_version=what["bundle_version"],
+        bundle_version=callback["bundle_version"],
         dag_id=run["dag_id"],
         run_id=run["run_id"],
         context_from_server=DagRunContext(
-            dag_run=datamodels.DagRun.model_validate(run), last_ti=_datamodel_of_try(what)
+            dag_run=datamodels.DagRun.model_validate(run), last_ti=_datamodel_of_try(callback)
         ),
-        is_failure_callback=what["event"] == "failure",
-        msg=what["reason"],
+        is_failure_callback=callback["event"] == "failure",
+        msg=callback["reason"],
     )
     processor._execute_dag_callbacks(_dag_bag(file, bundle, bundle_name), request, log)
 
 
-def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
+def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, callback: Mapping[str, Any], log: Any) -> None:
     """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker, and its e-mail: both with
     a context of their own, as in Airflow."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
@@ -512,27 +512,27 @@ def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping
     request: dict[str, Any] = {
         "filepath": str(file.relative_to(bundle)),
         "bundle_name": bundle_name,
-        "bundle_version": what["bundle_version"],
-        "msg": what["reason"],
-        "ti": _datamodel_of_try(what),
+        "bundle_version": callback["bundle_version"],
+        "msg": callback["reason"],
+        "ti": _datamodel_of_try(callback),
         "context_from_server": datamodels.TIRunContext(
-            dag_run=datamodels.DagRun.model_validate(what["dag_run"]), max_tries=what["ti"]["max_tries"]
+            dag_run=datamodels.DagRun.model_validate(callback["dag_run"]), max_tries=callback["ti"]["max_tries"]
         ),
     }
-    owed = what["definition"]
+    owed = callback["definition"]
     if owed.get("callback", True):
-        of = TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED
+        of = TaskInstanceState.UP_FOR_RETRY if callback["event"] == "retry" else TaskInstanceState.FAILED
         processor._execute_task_callbacks(bag, TaskCallbackRequest(**request, task_callback_type=of), log)
     if owed.get("email", False):
-        processor._execute_email_callbacks(bag, EmailRequest(**request, email_type=what["event"]), log)
+        processor._execute_email_callbacks(bag, EmailRequest(**request, email_type=callback["event"]), log)
 
 
-def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:
+def tell_listeners_of_run(callback: Mapping[str, Any], log: Any) -> None:
     """Call one of `on_dag_run_running`, `…_success`, `…_failed` of the plugins' listeners."""
     from airflow.listeners.listener import get_listener_manager
 
     try:
-        getattr(get_listener_manager().hook, what["event"])(dag_run=_run_of_model(what), msg=what["reason"])
+        getattr(get_listener_manager().hook, callback["event"])(dag_run=_run_of_model(callback), msg=callback["reason"])
     except Exception:
         log.exception("Error while calling listener")
 
@@ -586,15 +586,15 @@ def _asset_event(given: Mapping[str, Any]) -> Any:
     )
 
 
-def run_deadline_callback(what: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:
+def run_deadline_callback(callback: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:
     """Call what a deadline alert calls; returns what went wrong."""
     import pendulum
     from airflow.sdk.definitions.callback import AsyncCallback
     from airflow.sdk.execution_time.callback_supervisor import execute_callback
     from airflow.sdk.serde import deserialize
 
-    definition = deserialize(what["definition"])
-    context = dict(what["deadline"])
+    definition = deserialize(callback["definition"])
+    context = dict(callback["deadline"])
     context["deadline"] = {**context["deadline"], "deadline_time": pendulum.parse(context["deadline"]["deadline_time"])}
     kwargs = {**definition.kwargs, "context": context}
     if isinstance(definition, AsyncCallback):
@@ -628,18 +628,18 @@ def _dag_bag(file: Path, bundle: Path, bundle_name: str) -> Any:
     return BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
 
 
-def _datamodel_of_try(what: Mapping[str, Any]) -> Any:
+def _datamodel_of_try(callback: Mapping[str, Any]) -> Any:
     """`None` where the context shows no try."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
 
-    ti = what["ti"]
+    ti = callback["ti"]
     if ti is None:
         return None
     return datamodels.TaskInstance(
         id=ti["id"],
         task_id=ti["task_id"],
-        dag_id=what["dag_run"]["dag_id"],
-        run_id=what["dag_run"]["run_id"],
+        dag_id=callback["dag_run"]["dag_id"],
+        run_id=callback["dag_run"]["run_id"],
         try_number=ti["try_number"],
         map_index=ti["map_index"],
         hostname=ti["hostname"],
@@ -647,13 +647,13 @@ def _datamodel_of_try(what: Mapping[str, Any]) -> Any:
     )
 
 
-def _run_of_model(what: Mapping[str, Any]) -> Any:
+def _run_of_model(callback: Mapping[str, Any]) -> Any:
     """The DagRun that listeners are given: Airflow's model, which here has no database behind it."""
     import pendulum
     from airflow.models.dagrun import DagRun
     from airflow.utils.types import DagRunType
 
-    run = what["dag_run"]
+    run = callback["dag_run"]
 
     def at(name: str) -> Any:
         return pendulum.parse(run[name]) if run.get(name) else None
@@ -673,7 +673,7 @@ def _run_of_model(what: Mapping[str, Any]) -> Any:
         partition_key=run.get("partition_key"),
     )
     made.start_date, made.end_date = at("start_date"), at("end_date")
-    made.clear_number, made.bundle_version = run["clear_number"], what["bundle_version"]
+    made.clear_number, made.bundle_version = run["clear_number"], callback["bundle_version"]
     return made
 
 

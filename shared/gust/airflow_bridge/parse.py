@@ -27,7 +27,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
 from gust.airflow_bridge.questions import Questions
-from gust.airflow_bridge.settings_reader import AskedByFile, Find, ParserComms, SettingsReader, nothing_stored
+from gust.airflow_bridge.settings_reader import Find, ParserComms, SettingsOfFile, SettingsReader, nothing_stored
 from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
 from gust.model import bounds
@@ -149,8 +149,8 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
     started = time.monotonic()
     limit = compat.import_timeout(bundle / path)
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
-    asked = AskedByFile(find)
-    questions = Questions(asked.answer)
+    settings = SettingsOfFile(find)
+    questions = Questions(settings.answer)
     with surroundings.workspace("parse") as workspace:
         ended = run_in_child(
             lambda: parse_here(bundle, path, bundle_name, workspace, questions.ask),
@@ -159,27 +159,29 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
             questions=questions,
         )
     duration = time.monotonic() - started
-    output = asked.masked(ended.output)
-    if asked.unanswered or ended.answer is None:
-        problem = asked.unanswered or f"{ended.how}\n{output}"
+    output = settings.masked(ended.output)
+    if settings.unanswered or ended.answer is None:
+        problem = settings.unanswered or f"{ended.how}\n{output}"
         return FileOutcome(
             relative_path=path,
             import_errors={path: shown(f"{path} could not be parsed. {problem}", bundle)},
             is_worth_another_try=True,
-            settings=asked.versions,
+            settings=settings.versions,
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
     try:
         answer = readable(json.loads(ended.answer))
-        answer["import_errors"] = {name: asked.masked(trace) for name, trace in answer["import_errors"].items()}
-        outcome = stored(objects, path, answer, duration).model_copy(update={"settings": asked.versions})
+        answer["import_errors"] = {name: settings.masked(trace) for name, trace in answer["import_errors"].items()}
+        outcome = stored(objects, path, answer, duration).model_copy(update={"settings": settings.versions})
         imported, has_assets = {str(name) for name in answer["imported"]}, bool(answer["has_assets"])
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        told = f"{path} could not be parsed. Its process gave an answer that is none: {type(error).__name__}.\n{output}"
+        message = (
+            f"{path} could not be parsed. Its process gave an answer that is none: {type(error).__name__}.\n{output}"
+        )
         return FileOutcome(
             relative_path=path,
-            import_errors={path: shown(told, bundle)},
+            import_errors={path: shown(message, bundle)},
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
@@ -208,8 +210,8 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
     dags: list[ParsedDag] = []
     for dag in answer["dags"]:
         if too_large := what_is_too_large(dag):
-            told = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
-            import_errors[path] = bounds.cut(import_errors.get(path, "") + told)
+            message = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
+            import_errors[path] = bounds.cut(import_errors.get(path, "") + message)
             continue
         dags.append(
             ParsedDag(
@@ -235,13 +237,13 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
 
 def what_is_too_large(dag: dict[str, Any]) -> str | None:
     """The scheduler keeps many structures in memory at once, and the API answers with a source."""
-    for name, text, most in (
+    for name, text, limit in (
         ("structure", dag["spec"], bounds.LARGEST_SPEC),
         ("serialized form", dag["serialized"], bounds.LARGEST_SERIALIZED),
         ("file", dag["source"], bounds.LARGEST_SPEC),
     ):
-        if (size := len(text.encode())) > most:
-            return f"Its {name} takes {size:,} bytes; {most:,} are possible."
+        if (size := len(text.encode())) > limit:
+            return f"Its {name} takes {size:,} bytes; {limit:,} are possible."
     return None
 
 

@@ -24,7 +24,7 @@ from gust.model.variable import VARIABLES
 from gust.ports.objects import Objects
 from gust.services.settings.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
 
-MOST: Final = 20_000
+LONGEST_NAMES: Final = 20_000
 """Characters of the names that are remembered of one file. What it asks for beyond them is answered; changes go unseen."""
 
 UNANSWERED: Final = HTTPStatus.SERVICE_UNAVAILABLE
@@ -75,7 +75,7 @@ def nothing_stored(name: str, _: str) -> Answer:
 
 
 @dataclass(slots=True)
-class AskedByFile:
+class SettingsOfFile:
     """What one file asks for while it is parsed, and what it is told."""
 
     find: Find
@@ -94,7 +94,7 @@ class AskedByFile:
             return {"status": HTTPStatus.BAD_REQUEST, "body": None}
         found = self.find(name, path)
         if found.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-            if sum(map(len, self.versions)) + len(name) <= MOST:
+            if sum(map(len, self.versions)) + len(name) <= LONGEST_NAMES:
                 self.versions[name] = found.version
         elif found.status >= HTTPStatus.INTERNAL_SERVER_ERROR or found.status == HTTPStatus.FORBIDDEN:
             self.unanswered = f"{name} could not be read: {found.body}"

@@ -406,9 +406,9 @@ class Arguments:
         if not self.say_how_often:
             return
         for name in IN_ATTRIBUTES:
-            most = getattr(trigger, name, None)
-            if isinstance(most, (int, str)) and str(most).isdecimal():
-                setattr(trigger, name, type(most)(max(0, int(most) - looks)))
+            limit = getattr(trigger, name, None)
+            if isinstance(limit, (int, str)) and str(limit).isdecimal():
+                setattr(trigger, name, type(limit)(max(0, int(limit) - looks)))
 
     def changed(self, trigger: BaseTrigger) -> dict[str, Any] | None:
         """What `serialize` says now, where that is something else; but for how often it may look, of which the looks are
@@ -465,9 +465,9 @@ class _PacedLoop(asyncio.SelectorEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        asks = sys._getframe(1)
-        if asks.f_code is _SLEEP.__code__ and asyncio.current_task(self) is self._pace.task:
-            delay = self._pace.sleep(0.0 if math.isnan(delay) else delay, asks.f_back)
+        caller = sys._getframe(1)
+        if caller.f_code is _SLEEP.__code__ and asyncio.current_task(self) is self._pace.task:
+            delay = self._pace.sleep(0.0 if math.isnan(delay) else delay, caller.f_back)
         return super().call_later(delay, callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]

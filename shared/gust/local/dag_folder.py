@@ -30,11 +30,11 @@ log = logging.getLogger("gust.dag_folder")
 class DagFolder:
     """Call `look` again and again; a change is uploaded once two looks in a row saw the same."""
 
-    def __init__(self, folder: Path, s3: Any, bucket: str, *, told: Callable[[str], None] = log.info) -> None:
+    def __init__(self, folder: Path, s3: Any, bucket: str, *, on_progress: Callable[[str], None] = log.info) -> None:
         self._folder = folder
         self._s3 = s3
         self._bucket = bucket
-        self._told = told
+        self._on_progress = on_progress
         self._uploaded: dict[str, Stamp] = {}
         self._seen: dict[str, Stamp] = {}
         self._left_out: dict[str, str] = {}
@@ -90,13 +90,13 @@ class DagFolder:
                 Delete={"Objects": [{"Key": PREFIX + name} for name in gone[start : start + 1000]], "Quiet": True},
             )
         if sent or gone:
-            self._told(_sentence(sent, gone))
+            self._on_progress(_sentence(sent, gone))
         return bool(sent or gone)
 
     def _leave_out(self, name: str, why: str) -> None:
         if self._left_out.get(name) != why:
             self._left_out[name] = why
-            self._told(f"left out {_shown(name)}: {why}")
+            self._on_progress(f"left out {_shown(name)}: {why}")
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
         """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as Airflow

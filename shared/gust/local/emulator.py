@@ -220,8 +220,8 @@ class Emulator:
         if is_public and scope["path"] == HEALTH:
             return 200, json.dumps(UNHEALTHY).encode()
         if is_public and scope["method"] not in _READING:
-            said = f"The disk is full: nothing is accepted until {self._storage.wanted // 1_000_000} MB are free"
-            return 507, json.dumps({"detail": said}).encode()
+            detail = f"The disk is full: nothing is accepted until {self._storage.needed // 1_000_000} MB are free"
+            return 507, json.dumps({"detail": detail}).encode()
         is_object = scope["method"] == "PUT" and not scope["path"].startswith(CONTROL)
         return (503, b"<Error><Code>SlowDown</Code><Message>The disk is full</Message></Error>") if is_object else None
 
@@ -264,7 +264,7 @@ class Emulator:
             case ["storage"]:
                 full = self._storage is not None and self._storage.is_full
                 unsaved = time.monotonic() - self._unsaved_since if self._unsaved_since is not None else 0.0
-                state = {"full": full, "wanted": self._storage.wanted if self._storage else 0, "unsaved": unsaved}
+                state = {"full": full, "needed": self._storage.needed if self._storage else 0, "unsaved": unsaved}
                 await _answer(send, 200, json.dumps(state).encode())
             case ["waiting", function, queue] if self._pool:
                 await _answer(send, 200, json.dumps(_waiting(queue, function, self._pool)).encode())

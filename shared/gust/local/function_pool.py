@@ -45,7 +45,7 @@ def default_workers(memory: int, processors: int) -> int:
     return max(4, 2 * processors, min(32, memory // 4 // 200_000_000))
 
 
-def limits(workers: int, triggerers: int, processors: int) -> dict[str, int]:
+def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, int]:
     """Processes of each of Gust's functions at most. What others deploy into the emulator is not limited."""
     few = max(4, 2 * processors)
     return {
@@ -72,28 +72,28 @@ class FunctionPool:
         self,
         acquire: Acquire,
         processes: Callable[[str], list[Process]],
-        most: Mapping[str, int],
+        limits: Mapping[str, int],
         *,
         at_once: int = os.cpu_count() or 1,
         patience: float = PATIENCE,
         shed_after: float = SHED_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`processes` tells those that a function has; `most` limits the functions that it names, by their whole name."""
+        """`processes` returns a function's processes; `limits` maps a function's full name to its most processes."""
         self._acquire = acquire
         self._processes = processes
-        self._most = most
+        self._limits = limits
         self._at_once = at_once
         self._patience = patience
         self._shed_after = shed_after
         self._clock = clock
         self._changed = threading.Condition()
-        self._functions = {name: _Function() for name in most}
+        self._functions = {name: _Function() for name in limits}
 
     def acquire(self, name: str, *arguments: Any, **options: Any) -> tuple[Any, str]:
         """A free process or a new one, after those who asked before; for the API `(None, "func_cap")` when it takes too
         long."""
-        if name not in self._most:
+        if name not in self._limits:
             return self._acquire(name, *arguments, **options)
         function = self._functions[name]
         ticket = object()
@@ -121,7 +121,7 @@ class FunctionPool:
         if any(not process.in_use for process in processes):
             return True
         may_start = len(processes) < self._at_once or waited >= self._patience
-        return may_start and len(processes) < self._most[name] and len(function.starting) < self._at_once
+        return may_start and len(processes) < self._limits[name] and len(function.starting) < self._at_once
 
     def started(self, process: Process) -> None:
         """It has imported, or failed to."""

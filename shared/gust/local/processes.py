@@ -85,16 +85,16 @@ def require_free(port: int) -> None:
             raise InUseError(f"Port {port} {why}. Choose another one with --port.") from problem
 
 
-def free_port(wanted: int | None = None, *, but: int | None = None) -> int:
-    """`wanted` if it is free, else one that is; never `but`."""
-    if wanted and wanted != but:
+def free_port(preferred: int | None = None, *, except_: int | None = None) -> int:
+    """`preferred` if it is free, else another free port; never `except_`."""
+    if preferred and preferred != except_:
         with contextlib.suppress(InUseError):
-            require_free(wanted)
-            return wanted
+            require_free(preferred)
+            return preferred
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         found = int(probe.getsockname()[1])
-        return found if found != but else free_port(but=but)  # while this one is held
+        return found if found != except_ else free_port(except_=except_)  # while this one is held
 
 
 def holder(data: Path) -> dict[str, Any] | None:

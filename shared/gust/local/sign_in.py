@@ -47,10 +47,10 @@ def token(lambda_client: Any) -> str:
 def _ask(lambda_client: Any, route: str, body: Any, *, host: str = "") -> dict[str, Any]:
     payload = json.dumps(_signed(route, body, host)).encode()
     answer = lambda_client.invoke(FunctionName=f"{deployment.STACK_NAME}-api", Payload=payload)
-    said = json.loads(answer["Payload"].read())
-    if answer.get("FunctionError") or said.get("statusCode") != 201:
-        raise SignInError(f"The local stack refused it: {json.dumps(said)[:300]}")
-    return dict(json.loads(said["body"]))
+    reply = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError") or reply.get("statusCode") != 201:
+        raise SignInError(f"The local stack refused it: {json.dumps(reply)[:300]}")
+    return dict(json.loads(reply["body"]))
 
 
 def _signed(route: str, body: Any, host: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
-from gust.local.function_pool import default_workers, limits
+from gust.local.function_pool import default_workers, process_limits
 from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
 from gust.store.dynamodb import DynamoDBStore
@@ -89,7 +89,7 @@ class LocalStack:
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
-        told: Callable[[str], None] = lambda _: None,
+        on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
         self._data = data.resolve()
@@ -100,7 +100,7 @@ class LocalStack:
         self.workers = workers or default_workers(psutil.virtual_memory().total, processors)
         """Tasks at the same time, at most."""
         triggerers = max(2, min(16, 2 * processors))
-        processes_of = limits(self.workers, triggerers, processors)
+        processes_of = process_limits(self.workers, triggerers, processors)
         self._processes = {f"{deployment.STACK_NAME}-{name}": most for name, most in processes_of.items()}
         self._parameters = {
             "WorkerConcurrency": str(max(2, self.workers)),
@@ -113,7 +113,7 @@ class LocalStack:
         }
         self._environment_around = environment
         self._aws_of_tasks = own_aws_variables() if real_aws else None
-        self._told = told
+        self._on_progress = on_progress
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
@@ -121,8 +121,8 @@ class LocalStack:
         self._trouble: list[str] = []
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
-        self._unsaved_told = 0.0
-        self._trouble_told = ""
+        self._unsaved_reported = 0.0
+        self._trouble_reported = ""
         self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
@@ -168,19 +168,21 @@ class LocalStack:
         self._port = self._claim()
         left_over = processes.end_left_over(self._data)
         if left_over:
-            self._told(f"Ended {left_over} processes that a killed stack had left behind.")
+            self._on_progress(f"Ended {left_over} processes that a killed stack had left behind.")
         self._start_emulator()
-        self._told("Emulator is up. Deploying template.yaml …")
+        self._on_progress("Emulator is up. Deploying template.yaml …")
         deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)
         self.outputs = deployed.outputs
-        self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
+        self._on_progress("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
-        self._parsing = ParseProgress(store, objects, self._told)
+        self._parsing = ParseProgress(store, objects, self._on_progress)
         self._go_on_parsing(store)
         if self._dags:
-            self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
+            self._folder = DagFolder(
+                self._dags, self.client("s3"), self.outputs["BucketName"], on_progress=self._on_progress
+            )
             self._folder.align()
             self._parsing.expect()
         self._warm()
@@ -217,22 +219,22 @@ class LocalStack:
         state = self._control("storage")
         is_full = bool(state["full"])
         if is_full and not self._is_full:
-            self._told(
+            self._on_progress(
                 f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
-                f"task begun until {state['wanted'] // 1_000_000} MB are free."
+                f"task begun until {state['needed'] // 1_000_000} MB are free."
             )
         elif self._is_full and not is_full:
             if self._folder and self._parsing:
                 self._folder.align()
                 self._parsing.expect()
-            self._told("There is room on the disk again: going on.")
-        elif state["unsaved"] > self._unsaved_told + _UNSAVED_LONG and not is_full:
-            self._told(
+            self._on_progress("There is room on the disk again: going on.")
+        elif state["unsaved"] > self._unsaved_reported + _UNSAVED_LONG and not is_full:
+            self._on_progress(
                 f"The state has not been saved for {state['unsaved']:.0f} s: kill -9 would lose that. See {self.logs}."
             )
-            self._unsaved_told = state["unsaved"]
+            self._unsaved_reported = state["unsaved"]
         elif not state["unsaved"]:
-            self._unsaved_told = 0.0
+            self._unsaved_reported = 0.0
         self._is_full = is_full
 
     @contextlib.contextmanager
@@ -243,10 +245,10 @@ class LocalStack:
             yield
         except (ClientError, BotoCoreError, GustError, OSError, http.client.HTTPException) as problem:
             self._require_emulator()
-            said = str(problem) or type(problem).__name__
-            if said != self._trouble_told and not self._is_full:
-                self._trouble_told = said
-                self._told(f"Trying again: {said}")
+            text = str(problem) or type(problem).__name__
+            if text != self._trouble_reported and not self._is_full:
+                self._trouble_reported = text
+                self._on_progress(f"Trying again: {text}")
 
     def _tell_of_waiting_tasks(self) -> None:
         """Why queued tasks do not start, once a minute while there are such."""
@@ -257,7 +259,7 @@ class LocalStack:
         queue = self.outputs["TaskQueueUrl"].rpartition("/")[2]
         waiting = self._control(f"waiting/{deployment.STACK_NAME}-worker/{queue}")
         if line := waiting_line(**waiting, workers=self.workers):
-            self._told(line)
+            self._on_progress(line)
             self._look_for_waiting_at = now + 60
 
     def stop(self) -> None:
@@ -272,7 +274,9 @@ class LocalStack:
                 emulator.kill()
                 emulator.wait()
             if emulator.returncode:
-                self._told("The state could not be saved at the end: what the last checkpoint does not hold is lost.")
+                self._on_progress(
+                    "The state could not be saved at the end: what the last checkpoint does not hold is lost."
+                )
             processes.end_left_over(self._data)
         self._held.close()
 
@@ -337,7 +341,7 @@ class LocalStack:
         """The one it had before where that is free: saved state holds it. Else the state is moved to another."""
         file = self._data / "port"
         before = int(file.read_text()) if file.exists() else None
-        port = processes.free_port(before, but=self._port)
+        port = processes.free_port(before, except_=self._port)
         if newest and before and port != before:
             checkpoint.move_port(newest, before, port)
         processes.private_file(file).write_text(str(port))

@@ -34,7 +34,7 @@ class Storage:
         self.folder = folder
         self._reserve = folder / "reserve"
         self._free = free or (lambda: shutil.disk_usage(folder).free)
-        self._wanted = LEAST_FREE
+        self._reserve_size = LEAST_FREE
         self.is_full = False
 
     @property
@@ -43,17 +43,17 @@ class Storage:
         return self._free()
 
     @property
-    def wanted(self) -> int:
+    def needed(self) -> int:
         """Bytes that must be free before anything is accepted again."""
-        return LEAST_FREE * 2 + self._wanted
+        return LEAST_FREE * 2 + self._reserve_size
 
     def look(self, *, checkpoint: int = 0) -> bool:
         """Whether `is_full` changed. `checkpoint` is the size of the newest one, in bytes."""
         before = self.is_full
-        if self.is_full and self.free >= self.wanted:
+        if self.is_full and self.free >= self.needed:
             self.is_full = not self._set_aside()
         elif not self.is_full:
-            self._wanted = LEAST_FREE + 2 * checkpoint
+            self._reserve_size = LEAST_FREE + 2 * checkpoint
             short = self._missing()
             if self.free < LEAST_FREE + short or (short and not self._set_aside()):
                 self.fill()
@@ -69,13 +69,13 @@ class Storage:
     def _missing(self) -> int:
         """Bytes that the reserve is smaller than it is to be."""
         size = self._reserve.stat().st_size if self._reserve.exists() else 0
-        return max(0, self._wanted - size)
+        return max(0, self._reserve_size - size)
 
     def _set_aside(self) -> bool:
         try:
             with self._reserve.open("ab") as file:
                 if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, self._wanted)
+                    os.posix_fallocate(file.fileno(), 0, self._reserve_size)
                 else:
                     file.write(bytes(self._missing()))
         except OSError as problem:
