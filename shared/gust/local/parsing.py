@@ -1,4 +1,4 @@
-"""Tells the terminal how far the parsing of the folder is: files parsed, and errors by file and line.
+"""Report the progress of parsing to the terminal: files parsed, and errors by file and line.
 
 The steps of a deployment leave documents in the bucket (`gust.services.deployments.deployment_keys`): a plan, and for
 each batch the outcomes so far. The bucket is only read while something is expected; an idle stack stays idle.
@@ -31,8 +31,8 @@ _PLACE: Final = re.compile(r'^\s*File "(?P<file>[^"</][^"]*)", line (?P<line>\d+
 
 
 class ParseProgress:
-    """Call `expect` when files were uploaded, and `look` about once a second. Deployments that were over before the first
-    `look` are not told."""
+    """Call `expect` when files were uploaded, and `look` about once a second. Deployments that ended before the first
+    `look` are not reported."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ParseProgress:
             self._over = {key for key in self._over if not key.startswith(f"{PARSES}{turn.holder}/")}
 
     def look(self) -> None:
-        """Tell what is new. Does nothing where nothing is expected."""
+        """Report what is new. Does nothing while no deployment is expected."""
         if self._expected_since is None:
             return
         turn = self._store.deployment_turn()  # read first: what it has done by now is listed
@@ -104,7 +104,7 @@ class ParseProgress:
 
 
 class _Progress:
-    """One plan, and what of it was told."""
+    """One plan, and the part of it that was reported."""
 
     def __init__(self, plan: Plan, key: str, now: float) -> None:
         self.files = [path for batch in plan.batches for path in batch]
@@ -162,7 +162,8 @@ def deployment_of(key: str) -> str:
 
 
 def in_a_line(file: str, trace: str) -> str:
-    """`etl.py:12: NameError: name 'x' is not defined`: the last place that a trace names in the folder, its last line."""
+    """`etl.py:12: NameError: name 'x' is not defined`: the last place that a trace names in the folder, its last
+    line."""
     places: list[Any] = list(_PLACE.finditer(trace))
     place = f"{places[-1]['file']}:{places[-1]['line']}" if places else file
     lines = [line.strip() for line in trace.strip().splitlines() if line.strip()]

@@ -1,8 +1,8 @@
-"""Ways into a local stack that demands a login, for who sits at its machine: the links and tokens of `./gust login`.
+"""Links and tokens of `./gust login` for a local stack that demands a login, for programs of its machine.
 
-On AWS they are given for a signature that API Gateway has verified. The emulator verifies none, so no route of the local
-stack takes one; instead the function is invoked, with the event that API Gateway would send. Who reaches the emulator may
-do that, and only programs of this machine reach it.
+On AWS the API gives them for a signature that API Gateway has verified. The emulator verifies no signature, so no route
+of the local stack accepts one. Instead this module invokes the API function with the event that API Gateway would send;
+only programs of this machine reach the emulator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PEOPLE = "arn:aws:iam::000000000000:user"
 
 
 class SignInError(GustError):
-    """Nobody was let in; the message is for the person at the terminal."""
+    """The login failed; the message is for the person at the terminal."""
 
 
 def running(data: Path) -> tuple[str, str]:
@@ -54,7 +54,7 @@ def _ask(lambda_client: Any, route: str, body: Any, *, host: str = "") -> dict[s
 
 
 def _signed(route: str, body: Any, host: str) -> dict[str, Any]:
-    """A request as an HTTP API hands it on after it has checked a signature."""
+    """The event of an HTTP API for a request whose signature it has verified."""
     method, _, path = route.partition(" ")
     return {
         "version": "2.0",

@@ -47,19 +47,19 @@ _PATIENCE_IN_TROUBLE: Final = 60.0
 """Seconds, where a function has failed already."""
 
 _LOOK_AT_DISK_EVERY: Final = 2.0
-"""Seconds between two questions whether the emulator's disk is full."""
+"""Seconds between two checks of the emulator's disk."""
 
 _UNSAVED_LONG: Final = 60.0
-"""Seconds without a checkpoint, while things change, that are told, and how many more are told again."""
+"""Seconds of unsaved changes after which a warning is shown, and shown again."""
 
 _LOOK_FOR_WAITING_EVERY: Final = 5.0
 """Seconds between two looks at the queue of tasks."""
 
 WAITS_LONG: Final = 10.0
-"""Seconds that a task may wait for a worker before it is told."""
+"""Seconds that a task may wait for a worker before the terminal says so."""
 
 _TURN_OF_CUT_OFF: Final = timedelta(minutes=2)
-"""How long a deployment that the end of the stack cut off has to give a sign of life."""
+"""How long a deployment that the end of the stack cut off keeps its turn."""
 
 _STOP_PATIENCE: Final = 15.0
 
@@ -70,10 +70,11 @@ class LocalStackError(GustError):
 
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
-    module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
-    those of the template that shall differ. `environment`: variables that the emulator, its functions and their tasks
-    inherit, but for those that could lead to a real account. `workers` is how many tasks run at once, by memory if not
-    given. With `real_aws`, tasks call AWS as this process would. On any other `host` than 127.0.0.1 a login is demanded."""
+    module that runs as the emulator's process; the benches put a meter in front of it. `parameters` override the
+    template's. The emulator, its functions and their tasks inherit `environment`, without variables that lead to a real
+    account. `workers` is the number of tasks at a time, by default from the machine's memory. With `real_aws`, tasks
+    call AWS as this process would. On any `host` but 127.0.0.1 a login is demanded. `on_progress` gets lines for the
+    person at the terminal."""
 
     def __init__(
         self,
@@ -136,7 +137,7 @@ class LocalStack:
 
     @property
     def public_url(self) -> str:
-        """What to tell people who open it in a browser, perhaps on another machine."""
+        """The URL for people who open it in a browser, perhaps on another machine."""
         return self._door.url(self._port, from_elsewhere=True)
 
     @property
@@ -211,7 +212,7 @@ class LocalStack:
                 self._parsing.look()
 
     def _look_at_the_disk(self) -> None:
-        """Tell that it is full, and that it no longer is; then a deployment that found no room is made up for."""
+        """Report a full disk, and its end; then upload again what found no room."""
         now = time.monotonic()
         if now < self._look_at_disk_at:
             return
@@ -239,7 +240,7 @@ class LocalStack:
 
     @contextlib.contextmanager
     def _trying_again(self) -> Iterator[None]:
-        """What the emulator does not do now, on a busy machine or a full disk, the next look asks for again. Raises
+        """Report an error of the emulator (a busy machine, a full disk) and go on: the next round tries again. Raises
         LocalStackError if the emulator has ended."""
         try:
             yield
@@ -251,7 +252,7 @@ class LocalStack:
                 self._on_progress(f"Trying again: {text}")
 
     def _tell_of_waiting_tasks(self) -> None:
-        """Why queued tasks do not start, once a minute while there are such."""
+        """Report why queued tasks do not start, once a minute."""
         now = time.monotonic()
         if now < self._look_for_waiting_at:
             return
@@ -348,8 +349,8 @@ class LocalStack:
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
-        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where tasks
-        were given one."""
+        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where
+        tasks were given one."""
         environment = {
             name: value
             for name, value in self._environment_around.items()
@@ -390,8 +391,8 @@ class LocalStack:
         self._start_invoking(list(names.items()))
 
     def _warm_workers(self) -> None:
-        """The first one took part in the start; one more for each further processor, now that the rest has had its turn.
-        They are called at the same time, because a call that finds a warm one starts no other."""
+        """The first one took part in the start; one more for each further processor, now that the rest has had its
+        turn. They are called at the same time, because a call that finds a warm one starts no other."""
         self._start_invoking([("worker", {"Records": []})] * (os.cpu_count() or 1))
 
     def _start_invoking(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -406,8 +407,8 @@ class LocalStack:
             self._trouble.append(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
 
     def _is_answering(self) -> bool:
-        """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that are
-        overdue since the stack was last up, take as long as they take."""
+        """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that
+        are overdue since the stack was last up, take as long as they take."""
         self._require_emulator()
         health = self._get(self.url, "/api/v2/monitor/health") or {}
         return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
@@ -481,12 +482,12 @@ def running(**options: Any) -> Iterator[LocalStack]:
 
 
 def own_aws_variables() -> dict[str, str]:
-    """This process's settings of AWS's SDKs; beside them they read ~/.aws."""
+    """This process's variables of AWS's SDKs, which also read ~/.aws."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str | None:
-    """What to say of queued tasks that no worker has taken; `None` where that is nothing unusual."""
+    """A line about queued tasks that no worker has taken; None where there are none or they have not waited long."""
     if not number or seconds < WAITS_LONG:
         return None
     what = "1 task waits" if number == 1 else f"{number} tasks wait"
