@@ -111,8 +111,8 @@ def main() -> None:
         from gust.airflow_bridge.execute import run_try
         from gust.airflow_bridge.worker_ports import WorkerPorts
         from gust.aws.memory import MemoryObjects
+        from gust.model import bucket_keys
         from gust.model.workload import TaskWorkload
-        from gust.services.deployments.deployment_keys import bundle_key
 
         if options.no_rehearsal:
             warm.import_once(warm.TASK_MODULES)
@@ -129,7 +129,7 @@ def main() -> None:
         with zipfile.ZipFile(archive, "w") as into:
             into.writestr("noop.py", source)
         objects = MemoryObjects()
-        objects.put(bundle_key("bench"), archive.getvalue())
+        objects.put(bucket_keys.bundle("bench"), archive.getvalue())
         control_plane = ControlPlane(options.answer_ms / 1000)
         ports = WorkerPorts(
             invoke=control_plane,

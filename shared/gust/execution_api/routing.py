@@ -1,13 +1,14 @@
 """The routes as a table: what is answered, who may ask, what the request must look like. `app` serves it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from gust.execution_api.datamodels.base import Query
+from gust.http.answer import Answer
+from gust.http.check import Query
 from gust.model.dispatch import OF_DAGS, Dispatch, Scope
 from gust.services.context import Services
 
@@ -48,17 +49,6 @@ class Call(Generic[Body, Params]):
     path: Mapping[str, str]
     query: Params
     body: Body
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int = 200
-    body: Any = None
-    """A JSON value; not sent with status 204, nor in answer to HEAD."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-NO_CONTENT = Answer(204)
 
 
 def renewed_token(call: Call[Any, Any]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
 from gust.execution_api.app import ExecutionApi
+from gust.model import bucket_keys
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -38,7 +39,6 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import TellListeners, WatcherWorkload
 from gust.services.assets.tell_listeners import have_worker_tell
 from gust.services.context import Services
-from gust.services.deployments.deployment_keys import bundle_key
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
 from gust.store.memory import MemoryStore
@@ -94,7 +94,7 @@ class Whole:
         with zipfile.ZipFile(archive, "w") as into:
             for name, text in names.items():
                 into.writestr(name, text)
-        self.objects.put(bundle_key(version), archive.getvalue())
+        self.objects.put(bucket_keys.bundle(version), archive.getvalue())
         bundle = self.bundles.fetch(version)
         for name in names:
             outcome = parse.parse_file(self.objects, bundle, name, "dags-folder")

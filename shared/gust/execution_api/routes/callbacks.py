@@ -2,7 +2,8 @@
 reports, by the callback's own token."""
 
 from gust.execution_api.datamodels.callback import CallbackEndPayload, CallbackRunPayload, callback_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.callback import CallbackKind
 from gust.model.dispatch import Scope
 from gust.model.execution_paths import CLAIM_CALLBACK, END_CALLBACK

@@ -1,7 +1,8 @@
 """Ours, not Airflow's: for what runs a worker, which may outlive it."""
 
 from gust.execution_api.datamodels.trigger import LostPayload
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Access, Call, Fence, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.execution_paths import LOSE_TRY
 from gust.services.worker.report_task_instance import report_lost
 

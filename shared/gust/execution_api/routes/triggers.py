@@ -1,7 +1,8 @@
 """Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import Scope
 from gust.model.execution_paths import PARK_TRIGGER, TRIGGER, TRIGGER_EVENT
 from gust.services.worker.make_trigger_template import make_trigger_template

@@ -3,7 +3,8 @@ token of one of its lives."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload
 from gust.execution_api.datamodels.watcher import WatcherEventPayload, WatcherRunPayload, watcher_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import Scope
 from gust.model.execution_paths import CLAIM_WATCHER, PARK_WATCHER, WATCHER_EVENT
 from gust.services.assets.watchers import claim_watcher, park_watcher, report_event
