@@ -258,6 +258,6 @@ def test_a_question_whose_time_is_up_is_answered_where_its_task_waits_for_slots_
     assert answered.answer == HITLAnswer(chosen_options=["no"], params_input={"n": 3, "m": 1}, responded_at=at(61))
     waiting = store.get_instance(KEY)
     assert waiting is not None
-    assert (waiting.state, waiting.waits_for) == (TaskInstanceState.SCHEDULED, "pool:p")
+    assert (waiting.state, waiting.blocked_by_limit) == (TaskInstanceState.SCHEDULED, "pool:p")
     with pytest.raises(StaleHITLDetail):
         store.answer_hitl_detail(KEY, 1, YES, seen=waiting)

@@ -33,14 +33,15 @@ from gust.rest_api.http.request import Body, NamedMoment, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, between, equal, narrows, query_of, search
 from gust.rest_api.lists.history import COUNTED, page_of_walk, window_of
-from gust.rest_api.lists.listing import Ordering, filtered_page, page
-from gust.rest_api.public.dag_run import TriggerBody, dag_run_response
+from gust.rest_api.lists.listing import Ordering, filtered_page, named, page
+from gust.rest_api.public.dag_run import TriggerBody
 from gust.services.assets.active_assets import active_among
 from gust.services.assets.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.assets.tell_listeners import tell_of_events
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.runs.public_form import dag_run_fields
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -269,10 +270,7 @@ EVENT_FILTERS: Final = Filters[AssetEvent](
 EventsQuery: Final = query_of(_EventsQuery, EVENT_FILTERS)
 EVENT_ORDERING: Final = Ordering[AssetEvent](
     attributes={
-        "source_task_id": lambda e: e.source_task_id,
-        "source_dag_id": lambda e: e.source_dag_id,
-        "source_run_id": lambda e: e.source_run_id,
-        "source_map_index": lambda e: e.source_map_index,
+        **named("source_task_id", "source_dag_id", "source_run_id", "source_map_index"),
         "timestamp": _moment,
     },
     key=lambda e: (e.timestamp.isoformat(), e.event_id),
@@ -385,7 +383,7 @@ def materialize_asset(services: Services, request: Request) -> Json:
         raise Problem(409, f"More than one Dag materializes asset with ID: {number}")
     body = request.body(MaterializeBody) if request.raw_body.strip() else MaterializeBody()
     run = _materializing_run(services, dag_ids[0], body, request)
-    return dag_run_response(run, services.store.get_version(run.dag_id, run.version_number))
+    return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
 
 
 def _materializing_run(services: Services, dag_id: str, body: MaterializeBody, request: Request) -> DagRun:

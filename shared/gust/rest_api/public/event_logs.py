@@ -19,7 +19,7 @@ from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, equal, query_of, search, where
 from gust.rest_api.lists.history import COUNTED, page_of_walk
-from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, page
+from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, named, page
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
@@ -55,7 +55,7 @@ EventLogsQuery: Final = query_of(_EventLogsQuery, FILTERS)
 ORDERING: Final = Ordering[LoggedEvent](
     attributes={
         **dict.fromkeys(sorted(IN_ORDER_OF_TIME), lambda event: event.when),
-        **{name: attrgetter(name) for name in SORTED_BY},
+        **named(*SORTED_BY),
     },
     key=lambda event: (event.when,),
 )
@@ -117,7 +117,7 @@ def get_event_log(services: Services, request: Request) -> Json:
 def _in_order_of_time(services: Services, query: _EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
     if query.offset > LOOKED_THROUGH:
-        raise bad_request(f"An offset over {LOOKED_THROUGH} is not looked for: ask for a shorter time")
+        raise bad_request(f"offset exceeds the maximum of {LOOKED_THROUGH}; narrow the time range")
     dag_id, run_id, window = query.dag_id, query.run_id, query.window.read(ascending=ascending)
     total = services.store.count_logged_events(dag_id, window, run_id=run_id, limit=query.offset + COUNTED)
     if not limit or total <= query.offset:

@@ -72,7 +72,7 @@ def _leave_waiting(services: Services, dag: Dag) -> None:
     queue = services.store.asset_queue(dag.dag_id)
     for waiting in (*((queue,) if queue else ()), *services.store.pending_partitions(dag.dag_id)):
         if waiting.due_at is not None:
-            services.store.settle(waiting, due_at=None)
+            services.store.postpone(waiting, due_at=None)
 
 
 # --- assets as a whole ------------------------------------------------------------------------------------------------
@@ -90,11 +90,11 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     if dag.is_paused or expression is None or not is_satisfied(expression, queue.queued, assets_of_alias=aliases):
         # An unpause, the next event and a new version of the DAG each look again.
         if queue.due_at is not None:
-            services.store.settle(queue, due_at=None)
+            services.store.postpone(queue, due_at=None)
         return None
     now = services.clock.now()
     if dag.has_import_errors or not has_room(services, dag, queue):
-        services.store.settle(queue, due_at=now + HELD_BACK)
+        services.store.postpone(queue, due_at=now + HELD_BACK)
         return None
     # All events so far: the queue holds the first event of each asset, and the run empties it.
     came = list(events_between(services, spec, floor_of(services, spec, queue), LATEST))
@@ -175,7 +175,7 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
         received = mappers.satisfied_assets(partition)
         if expression is None or not is_satisfied(expression, received, assets_of_alias=services.store.assets_of_alias):
             if partition.due_at is not None:
-                services.store.settle(partition, due_at=None)
+                services.store.postpone(partition, due_at=None)
             continue
         made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
     return made
