@@ -766,21 +766,12 @@ def day(value: datetime) -> str:
     return moment(value)[:10]
 
 
-# --- the bucket -------------------------------------------------------------------------------------------------------
-
-
-def spilled(partition: str, digest: str) -> str:
-    """Where in the bucket a document lies that is too large for an item: content-addressed, under its partition's name,
-    so that a run's documents can be deleted with the run."""
-    return _checked(f"xcom/{partition.replace('#', '/')}/{digest}", "key")
-
-
 # --- values inside keys -----------------------------------------------------------------------------------------------
 
 _ESCAPED: Final = {ord("%"): "%25", ord("#"): "%23", **{c: f"%{c:02X}" for c in (*range(0x20), 0x7F)}}
 _ESCAPE: Final = re.compile(r"%([0-9A-F]{2})")
 _LONGEST: Final = 1024
-"""Bytes that DynamoDB takes as a sort key, and S3 as an object's key."""
+"""Bytes that DynamoDB takes as a sort key."""
 
 
 def escape(text: str) -> str:

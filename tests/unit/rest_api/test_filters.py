@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from gust.http.check import Query
 from gust.rest_api import app  # noqa: F401 - importing it registers the handlers
-from gust.rest_api.http.request import Body, Query
+from gust.rest_api.http.request import Body
 from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS
 from gust.rest_api.lists.filters import PAGE_PARAMETERS, Elsewhere, Filters
 from tests.unit.rest_api import contract

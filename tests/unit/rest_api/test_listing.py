@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gust.rest_api.http.request import Problem
+from gust.http.answer import Problem
 from gust.rest_api.lists.filters import Filters, Paging, between, contains, query_of, starts_with, within
 from gust.rest_api.lists.listing import Ordering, page
 

@@ -21,8 +21,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, NonNegativeInt, create_model, model_validator
 
+from gust.http.answer import Problem
+from gust.http.check import Query
 from gust.model.keys import DagRunKey
-from gust.rest_api.http.request import Problem, Query
 from gust.rest_api.lists.like import SPECIAL, Like, folded
 
 RowT = TypeVar("RowT")

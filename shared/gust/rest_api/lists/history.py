@@ -24,7 +24,7 @@ from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state import FINISHED, DagRunState, TaskInstanceState
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT
 from gust.rest_api.lists.listing import Order, Page, Position, Walk, page, walked_page
-from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, view_of
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, view_of
 from gust.services.context import Services
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ def page_of_instances(
     cursor: str | None = None,
     most: int | None = MAXIMUM_LIMIT,
     states: Collection[TaskInstanceState | None] = (),
-    look_at: Callable[[RunView], None] = lambda _: None,
+    look_at: Callable[[ShownRun], None] = lambda _: None,
     by_failure: bool = True,
 ) -> Page[InstanceView]:
     """Of many runs. `wants` includes the states; `look_at` is told of each run before its instances are asked for, unless
@@ -229,7 +229,7 @@ def page_of_instances(
                 if mapped is None or mapped == (found.instance.map_index != UNMAPPED):
                     yield found
 
-    def load_views(part: list[DagRunKey]) -> list[RunView]:
+    def load_views(part: list[DagRunKey]) -> list[ShownRun]:
         return [view_of(services, state) for state in services.store.load_runs(part)]
 
     def rows() -> Iterator[InstanceView]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cmp_to_key
 from typing import Any, Final, Generic, TypeVar
 
-from gust.rest_api.http.request import Json, Problem, bad_request
+from gust.http.answer import Json, Problem, bad_request
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Filters, ListQuery
 
 RowT = TypeVar("RowT")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gust.http.answer import Answer, Json, not_found
 from gust.model.asset import AssetKey
 from gust.model.state_entry import StateEntry
-from gust.rest_api.http.request import Answer, Body, Json, Request, not_found
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Paging
 from gust.rest_api.lists.listing import Page

@@ -13,6 +13,8 @@ from uuid import uuid4
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from gust.errors import BadRequest
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -26,7 +28,7 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
-from gust.rest_api.http.request import Answer, Body, Json, NamedMoment, Problem, Query, Request, not_found
+from gust.rest_api.http.request import Body, NamedMoment, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, between, equal, narrows, query_of, search
 from gust.rest_api.lists.history import COUNTED, bounds_of, page_of_walk

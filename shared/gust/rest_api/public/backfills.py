@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Json, bad_request, not_found
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag import Dag
-from gust.rest_api.http.request import Body, Json, Request, Whole, bad_request, not_found
+from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, ListQuery
 from gust.rest_api.lists.listing import Ordering, Page, filtered_page

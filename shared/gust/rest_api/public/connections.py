@@ -19,12 +19,14 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from gust.errors import ServiceUnavailable, Unreadable
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState
 from gust.model.user import User
 from gust.rest_api.access.permissions import Permission, Resource
 from gust.rest_api.http.masking import MASK, redact, unmasked
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request, not_found
+from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     RUN_KEYS,

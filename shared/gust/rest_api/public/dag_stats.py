@@ -6,9 +6,11 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
 
+from gust.http.answer import Json
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.state import DagRunState
-from gust.rest_api.http.request import Json, Query, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, one_of, query_of
 from gust.services.context import Services

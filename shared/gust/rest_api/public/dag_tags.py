@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, ListQuery, query_of, search
 from gust.rest_api.lists.listing import Ordering, filtered_page

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.dag import DagVersion
-from gust.rest_api.http.request import ALL_PAGES, Json, Request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of
 from gust.rest_api.lists.listing import Ordering, filtered_page

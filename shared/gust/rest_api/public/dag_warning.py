@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
+from gust.http.answer import Json
 from gust.model.bundle import DagWarning
-from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, equal, query_of
 from gust.rest_api.lists.listing import Ordering, filtered_page

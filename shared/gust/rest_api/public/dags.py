@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
 from gust.model.run_state import RunSummary
@@ -14,17 +16,7 @@ from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
 from gust.rest_api.access.file_tokens import file_token
 from gust.rest_api.access.permissions import may_edit
-from gust.rest_api.http.request import (
-    Answer,
-    Body,
-    Json,
-    Problem,
-    Query,
-    Request,
-    bad_request,
-    not_found,
-    unique_constraint,
-)
+from gust.rest_api.http.request import Body, Request, unique_constraint
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     Elsewhere,

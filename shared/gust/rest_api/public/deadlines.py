@@ -8,10 +8,11 @@ from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final
 
+from gust.http.answer import Json, bad_request, not_found
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag import DagVersion
 from gust.model.keys import DagRunKey
-from gust.rest_api.http.request import ALL_PAGES, Json, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of
 from gust.rest_api.lists.history import SORTED, bounds_of, page_of_walk

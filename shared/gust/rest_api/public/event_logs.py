@@ -12,8 +12,9 @@ from itertools import islice
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.logged_event import LoggedEvent
-from gust.rest_api.http.request import Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, equal, query_of, search, where
 from gust.rest_api.lists.history import COUNTED, page_of_walk

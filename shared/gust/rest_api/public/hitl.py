@@ -11,12 +11,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.user import User
 from gust.rest_api.access.auth import ANONYMOUS
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     MAXIMUM_LIMIT,
@@ -34,7 +35,7 @@ from gust.rest_api.lists.filters import (
 )
 from gust.rest_api.lists.history import COUNTED, in_parts, page_of_walk, views_of
 from gust.rest_api.lists.listing import Order, Ordering, Page, page
-from gust.rest_api.lists.run_view import InstanceView, load_view
+from gust.rest_api.lists.shown_run import InstanceView, load_view
 from gust.rest_api.public.task_instances import (
     find_try,
     states_of_instances,

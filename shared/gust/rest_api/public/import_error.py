@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.bundle import ImportProblem
-from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of, search
 from gust.rest_api.lists.listing import Ordering, filtered_page

@@ -8,8 +8,10 @@ from typing import Annotated, Final, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gust.http.answer import Answer, Json, Problem, bad_request
+from gust.http.check import Query
 from gust.model.pool import DEFAULT_POOL, UNLIMITED, Pool
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request
+from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named

@@ -11,11 +11,13 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import AwareDatetime, NonNegativeInt
 
+from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import DagVersion
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     RUN_KEYS,
@@ -32,7 +34,7 @@ from gust.rest_api.lists.filters import (
 )
 from gust.rest_api.lists.history import Direction, RunSelection, page_of_instances
 from gust.rest_api.lists.listing import MAXIMUM_BATCH, Order, Ordering, Page, filtered_page, page
-from gust.rest_api.lists.run_view import InstanceView, RunView, load_view, view_of
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, load_view, view_of
 from gust.rest_api.public.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.dags import existing_dag
@@ -406,7 +408,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
             and matches(v)
         )
 
-    def look_at(view: RunView) -> None:
+    def look_at(view: ShownRun) -> None:
         if query.task_group_id is not None:
             groups[view.run.spec_key] = _tasks_of_group(view, query.task_group_id)
 
@@ -491,7 +493,7 @@ def _collection(services: Services, found: Page[InstanceView]) -> Json:
     return {"task_instances": task_instance_responses(services, found.rows), **found.with_cursors()}
 
 
-def _view_of_run(services: Services, key: DagRunKey) -> RunView:
+def _view_of_run(services: Services, key: DagRunKey) -> ShownRun:
     """Problem 400, 404."""
     if key.dag_id == ALL_PAGES:
         raise bad_request("dag_id is required when dag_run_id is specified")
@@ -501,7 +503,7 @@ def _view_of_run(services: Services, key: DagRunKey) -> RunView:
     return view
 
 
-def _tasks_of_group(view: RunView, group_id: str) -> frozenset[str]:
+def _tasks_of_group(view: ShownRun, group_id: str) -> frozenset[str]:
     """The group's tasks, those of the groups in it too. Problem 404."""
     groups = view.spec.task_groups if view.spec else {}
     if group_id not in groups:
@@ -517,7 +519,7 @@ def _tasks_of_group(view: RunView, group_id: str) -> frozenset[str]:
     return frozenset(tasks)
 
 
-def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: RunView | None) -> None:
+def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: ShownRun | None) -> None:
     """A mapped task without instances has an empty list; for any other it is Problem 404.
 
     Without such a run the DAG's newest version decides, as in Airflow."""

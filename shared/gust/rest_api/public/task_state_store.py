@@ -8,13 +8,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
+from gust.http.answer import Answer, Json, bad_request, not_found
+from gust.http.check import Query
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
-from gust.rest_api.http.request import Answer, Body, Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Paging
 from gust.rest_api.lists.listing import Page
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.shown_run import load_view
 from gust.rest_api.public.state_store import StoredValue
 from gust.services.context import Services
 

@@ -11,9 +11,11 @@ from typing import Annotated, Final
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from gust.errors import AlreadyExists
+from gust.http.answer import Answer, Json, Problem, bad_request
+from gust.http.check import Query
 from gust.model.variable import VARIABLES, Variable
 from gust.rest_api.http.masking import MASK, redact, unmasked
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, bad_request
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named

@@ -19,16 +19,18 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from gust.errors import AlreadyExists
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.xcom import XCom
-from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of, search
 from gust.rest_api.lists.history import RunSelection
 from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, load_view
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import no_instance
 from gust.services.context import Services
@@ -268,7 +270,7 @@ def delete_xcom_entry(services: Services, request: Request) -> Answer:
     return Answer(204)
 
 
-def _existing(services: Services, request: Request, map_index: int) -> tuple[RunView, InstanceView]:
+def _existing(services: Services, request: Request, map_index: int) -> tuple[ShownRun, InstanceView]:
     """Where the XCom is. Problem 404."""
     name, view = (
         request.path["xcom_key"],

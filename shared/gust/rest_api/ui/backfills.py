@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
+from gust.http.answer import Json
 from gust.model.backfill import Backfill
-from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, equal, query_of
 from gust.rest_api.lists.listing import filtered_page

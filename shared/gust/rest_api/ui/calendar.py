@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, Literal
 
+from gust.http.answer import Json, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Filters, between, query_of
 from gust.rest_api.lists.history import bounds_of

@@ -12,10 +12,11 @@ from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Answer, Json, bad_request
 from gust.model.dag import Dag
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
-from gust.rest_api.http.request import ALL_PAGES, Answer, Json, Request, bad_request
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, one_of, query_of
 from gust.rest_api.lists.listing import filtered_page

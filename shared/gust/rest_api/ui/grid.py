@@ -11,12 +11,14 @@ from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
-from gust.rest_api.http.request import Answer, Json, Problem, Query, Request, encode, not_found
+from gust.rest_api.http.request import Request, encode
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import (
     Elsewhere,
@@ -30,7 +32,7 @@ from gust.rest_api.lists.filters import (
 from gust.rest_api.lists.history import SORTED
 from gust.rest_api.lists.listing import Ordering, page
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, load_view
 from gust.rest_api.public.dag_run import versions_reader
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.deadlines import is_missed
@@ -309,7 +311,7 @@ def get_grid_ti_summaries_stream(services: Services, request: Request) -> Answer
     return Answer(body="".join(lines), content_type="application/x-ndjson")
 
 
-def summary_of(view: RunView) -> Json | None:
+def summary_of(view: ShownRun) -> Json | None:
     """One line; `None` for a run without instances."""
     squares: dict[str, Square] = {}
     for instance in sorted(view.instances, key=lambda v: v.instance.task_id):

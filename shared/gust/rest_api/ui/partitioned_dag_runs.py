@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from gust.http.answer import Json, not_found
+from gust.http.check import Query
 from gust.model.asset import AssetKey, PendingPartition, number_of
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunType
-from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Elsewhere
 from gust.rest_api.lists.many import many

@@ -9,18 +9,17 @@ the work, except for the files that were concluded.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, ServiceUnavailable, Stale, StaleDag
+from gust.model import bucket_keys
 from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
@@ -43,7 +42,6 @@ from gust.services.deployments.deploy_bundle import (
     fingerprint_of_refused,
     manifest_of,
 )
-from gust.services.deployments.deployment_keys import progress_key
 from gust.services.deployments.deployment_turn import SignsOfLife, keep_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.import_error_id import import_error_id
@@ -68,10 +66,6 @@ MOST_PROBLEMS: Final = 200
 CAUSED_BY_A_FILE: Final = (Rejected, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 """Errors caused by a file's content, which no retry mends. They become the file's import error, and the other files are
 activated."""
-
-SERIALIZED: Final = re.compile(r"serialized/[0-9a-f]{64}\.json")
-SOURCE: Final = re.compile(r"sources/[0-9a-f]{64}\.txt")
-"""Keys of sources. The API shows such an object to every reader of the DAG, so the key must name no other object."""
 
 T = TypeVar("T")
 Change = Callable[[Dag], Dag]
@@ -130,7 +124,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
     """File → outcome, of the files that have one. Raises ServiceUnavailable if none has: parsing must come first."""
-    bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
+    bodies = each(lambda batch: services.objects.get(bucket_keys.progress(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
         outcome.relative_path: outcome
         for body, batch in zip(bodies, plan.batches, strict=True)
@@ -390,10 +384,15 @@ class Deployment:
         """The parsed DAG's spec. The parser runs DAG authors' code, so the spec counts only if it matches its key."""
         body = self.services.objects.get(parsed.spec_key)
         spec = DagSpec.model_validate_json(body)
-        if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
+        if parsed.spec_key != bucket_keys.parsed("specs", body) or spec.dag_id != parsed.dag_id:
             raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
-        for key, named in ((parsed.serialized_key, SERIALIZED), (parsed.source_key, SOURCE)):
-            if not named.fullmatch(key):
+        # The API shows these objects to API users who may read the DAG: they must be nothing else of the bucket.
+        kinds: tuple[tuple[bucket_keys.Parsed, str], ...] = (
+            ("serialized", parsed.serialized_key),
+            ("sources", parsed.source_key),
+        )
+        for kind, key in kinds:
+            if not bucket_keys.is_parsed(kind, key):
                 raise Invalid(f"{cut(key, LONGEST_KEY)} is not a key under which a parser stores results")
         check_dag(spec, parsed.assets)
         return spec

@@ -23,14 +23,14 @@ from typing import IO, Any, Final
 
 import gust
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
-from gust.model.bundle import DeploymentTurn, SourceFile
+from gust.model.bundle import DeploymentTurn, SourceFile, hashed, version_of
 from gust.model.dag_spec import SPEC_VERSION
-from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
+from gust.model.deployment import PLUGINS_PREFIX, Manifest, Plan
 from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
-from gust.services.deployments.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.settings.settings_read import versions_now
@@ -142,9 +142,11 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         removed=tuple(removed),
         refused=refused,
     )
-    key = plan_key(plan, turn.holder)
+    key = bucket_keys.plan(plan, turn.holder)
     if to_parse:
-        services.objects.put(token_key(key), services.tokens.for_parser(now=services.clock.now()).encode())
+        services.objects.put(
+            bucket_keys.parser_token(key), services.tokens.for_parser(now=services.clock.now()).encode()
+        )
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
     return Snapshot(
         changed=True, plan=key, batches=len(plan.batches), files=len(now), is_of_newcomers=bool(plan.waiting)
@@ -171,14 +173,14 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
     If a file changes while it is read, the snapshot has the content read and does not store its entity tag, so that the next
     snapshot (its event is on the way) reads it again.
     """
-    listed, refused = files_in(objects.entries(DAGS_PREFIX))
+    listed, refused = files_in(objects.entries(bucket_keys.DAGS))
     known = {
         path: before.files[path]
         for path, entry in listed.items()
         if before is not None and before.etags.get(path) == entry.etag
     }
     fresh = fetch_all(objects, [path for path in listed if path not in known], place, alive)
-    after = files_in(objects.entries(DAGS_PREFIX))[0] if fresh else listed
+    after = files_in(objects.entries(bucket_keys.DAGS))[0] if fresh else listed
     files = known | {path: digest for path, (_, digest) in fresh.items()}
     manifest = Manifest(
         version=version_of(files),
@@ -195,7 +197,7 @@ def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry]
     entries: dict[str, ObjectEntry] = {}
     refused: dict[str, str] = {}
     for key, entry in listing.items():
-        path = key.removeprefix(DAGS_PREFIX)
+        path = key.removeprefix(bucket_keys.DAGS)
         if not is_file_of_a_bundle(path):
             continue
         if why := why_no_disk_takes(path):
@@ -259,7 +261,7 @@ def fetch_all(
         content = place / f"{number}.fetched"
         with content.open("w+b") as file:
             try:
-                objects.download(f"{DAGS_PREFIX}{path}", file)
+                objects.download(bucket_keys.uploaded_file(path), file)
             except NotFound:
                 return None
             file.seek(0)
@@ -273,7 +275,7 @@ def fetch_all(
 def manifest_of(objects: Objects, version: str) -> Manifest | None:
     """The bundle's manifest; `None` if it is gone, which costs fetching all files anew."""
     try:
-        return Manifest.model_validate_json(objects.get(manifest_key(version)))
+        return Manifest.model_validate_json(objects.get(bucket_keys.manifest(version)))
     except NotFound:
         return None
 
@@ -287,7 +289,7 @@ def store_bundle(
     """Store the zip first, the manifest second: a manifest implies its zip. Meanwhile both zips are on the disk, not in
     memory."""
     version = folder.manifest.version
-    if not objects.exists(bundle_key(version)):
+    if not objects.exists(bucket_keys.bundle(version)):
         with ExitStack() as open_files:
             old: zipfile.ZipFile | None = None
             if folder.manifest.files.keys() - folder.fresh.keys():
@@ -295,8 +297,10 @@ def store_bundle(
             body = open_files.enter_context(TemporaryFile(dir=place))
             zip_up(folder, old, body, alive)
             body.seek(0)
-            objects.put_once(bundle_key(version), body, content_type="application/zip")
-    objects.put(manifest_key(version), folder.manifest.model_dump_json().encode(), content_type="application/json")
+            objects.put_once(bucket_keys.bundle(version), body, content_type="application/zip")
+    objects.put(
+        bucket_keys.manifest(version), folder.manifest.model_dump_json().encode(), content_type="application/json"
+    )
 
 
 @contextmanager
@@ -304,7 +308,7 @@ def bundle_before(objects: Objects, before: Manifest | None, place: Path) -> Ite
     if before is None:
         raise ValueError("Files are known only from the bundle before")
     with TemporaryFile(dir=place) as body:
-        objects.download(bundle_key(before.version), body)
+        objects.download(bucket_keys.bundle(before.version), body)
         with zipfile.ZipFile(body) as archive:
             yield archive
 
