@@ -18,7 +18,7 @@ class AssetStore(Protocol):
     """Assets, their aliases and their events."""
 
     def put_asset(self, asset: Asset) -> None:
-        """Store or replace by (name, uri); keeps `asset_id` and `created_at` of what is there."""
+        """Store or replace by (name, uri); an existing asset keeps its `asset_id` and `created_at`."""
 
     def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None: ...
 
@@ -36,8 +36,8 @@ class AssetStore(Protocol):
         ascending: bool = True,
         limit: int | None = None,
     ) -> list[AssetEvent]:
-        """In order of time, from `after` to `before`, both included. By `uri` alone or by nothing at all: events of
-        assets that `put_asset` knows."""
+        """Events in order of time, from `after` to `before`, both included. By `uri` alone or without a filter: only events
+        of stored assets."""
 
     def walk_asset_events(
         self,
@@ -48,8 +48,8 @@ class AssetStore(Protocol):
         last: datetime | None = None,
         ascending: bool = True,
     ) -> Iterator[AssetEvent]:
-        """Of one asset, of those that a DAG's tasks sent, or all of them, in order of (timestamp, event_id), between the
-        moments, both included. Read as far as they are asked for; may lag by a moment."""
+        """Events of one asset, events that a DAG's tasks sent, or all events, in order of (timestamp, event_id), between the
+        moments, both included. A lazy walk; may lag by a moment."""
 
     def count_asset_events(
         self,
@@ -60,7 +60,7 @@ class AssetStore(Protocol):
         last: datetime | None = None,
         most: int = 1000,
     ) -> int:
-        """How many `walk_asset_events` would read, counted no further than `most`."""
+        """How many events `walk_asset_events` would return, counted up to `most`."""
 
     def put_asset_alias(self, alias: AssetAlias) -> None: ...
 
@@ -68,10 +68,10 @@ class AssetStore(Protocol):
         """By name."""
 
     def associate_alias(self, alias: str, asset: AssetKey) -> None:
-        """Note that events of the asset come through the alias."""
+        """Store that events of the asset come through the alias."""
 
     def assets_of_alias(self, alias: str) -> list[AssetKey]:
         """In order of name and URI."""
 
     def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
-        """`assets_of_alias` of all aliases that have some. May lag by a moment."""
+        """Alias → its assets, for all aliases with assets. May lag by a moment."""

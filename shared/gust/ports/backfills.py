@@ -12,25 +12,24 @@ from gust.scheduling.callback import CallbackMove
 
 
 class BackfillStore(Protocol):
-    """Backfills. What makes, starts and ends a run of one counts it in the same transaction."""
+    """Backfills. The write that makes, starts or ends a backfill's run counts it in the same transaction."""
 
     def next_backfill_id(self) -> int:
         """A number that no other caller gets."""
 
     def create_backfill(self, backfill: Backfill, plan: Sequence[Any]) -> None:
-        """Store it with its plan, a JSON document of any length. Raises AlreadyExists where the DAG has an active one, or
-        the id is taken."""
+        """Store it with its plan, a JSON document of any length. Raises AlreadyExists if the DAG has an active one, or the
+        id is taken."""
 
     def get_backfill(self, backfill_id: int) -> Backfill | None: ...
 
     def backfill_plan(self, backfill_id: int) -> list[Any]: ...
 
     def list_backfills(self, dag_id: str) -> list[Backfill]:
-        """All of a DAG, the oldest first."""
+        """All backfills of a DAG, the oldest first."""
 
     def all_backfills(self, *, active: bool = False) -> list[Backfill]:
-        """Of all DAGs, in order of their ids, which are numbers without gaps but for those of deleted DAGs; or the active
-        ones alone."""
+        """Backfills of all DAGs, or only the active ones, in order of their ids. Ids have gaps only for deleted DAGs."""
 
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         """Active ones whose `due_at` is at or before `until`, earliest first."""
@@ -40,7 +39,7 @@ class BackfillStore(Protocol):
         `before`'s. Raises StaleBackfill."""
 
     def end_backfill(self, before: Backfill, after: Backfill, *, cancels: bool = False) -> None:
-        """`update_backfill`, and the DAG has no active backfill any more. Unless `cancels`, only if all its runs have
+        """`update_backfill`, and free the DAG for another active backfill. Unless `cancels`, only if all its runs have
         ended. Raises StaleBackfill."""
 
     def add_to_backfill(
@@ -52,9 +51,10 @@ class BackfillStore(Protocol):
         before: DagRun | None = None,
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
-        """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
+        """Store a new run, or queue the finished run `before` again, and increment `made`, in one transaction. Raises
         StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does.
         `callbacks` (deadlines) are stored with it."""
 
     def delete_backfills(self, dag_id: str) -> None:
-        """All of the DAG with their plans, once no run of theirs is left and none is active. Again changes nothing."""
+        """Delete the DAG's backfills with their plans. The caller has deleted their runs and ended the active one. Repeating
+        it changes nothing."""

@@ -27,9 +27,10 @@ class CallbackStore(Protocol):
         ascending: bool = True,
     ) -> Iterator[Callback]:
         """Deadlines of a DAG's runs, or of all runs, in order of (due_at, dag_id, run_id, callback_id), between the moments,
-        both included. Read as far as they are asked for; may lag by a moment."""
+        both included. A lazy walk; may lag by a moment."""
 
     def move_callback(self, move: CallbackMove) -> None:
         """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
-        due_at) are `before`'s, or nothing is stored where there is no `before`. Repeating a move that already happened
-        is no error; the worker counts there, so that of two that claim it one is stale. Raises StaleCallback."""
+        due_at) are `before`'s, or, without `before`, if none is stored. Repeating a move that already happened is no error;
+        the worker's name is part of the comparison, so that of two workers that claim it one is stale. Raises
+        StaleCallback."""

@@ -8,16 +8,16 @@ from gust.errors import NotSupportedYet, Unreadable
 
 
 class Cipher(Protocol):
-    """Encrypts what is kept secret in the table. Only those who answer people and workers may have one."""
+    """Encrypts secrets in the table. Only functions of the control plane have one."""
 
     def encrypt(self, text: str) -> str: ...
 
     def decrypt(self, token: str) -> str:
-        """Raises Unreadable where no key of the stack fits."""
+        """The value in the clear. Raises Unreadable if no key of the stack decrypts it."""
 
 
 class NoCipher:
-    """Of those who have no key, or need none."""
+    """For functions without a key."""
 
     def encrypt(self, text: str) -> str:  # noqa: ARG002 - the port's signature
         raise NotSupportedYet("This function has no key to encrypt with")

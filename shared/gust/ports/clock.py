@@ -1,4 +1,4 @@
-"""Where Gust gets the time from: the system's clock, or one that tests turn by hand."""
+"""The clock: the system's, or one that tests turn by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Clock(Protocol):
         """Aware, UTC."""
 
     def sleep(self, seconds: float) -> None:
-        """Return when so much time has passed."""
+        """Return after that many seconds."""
 
 
 class SystemClock:
@@ -44,5 +44,5 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Who sleeps is the only one who moves here: time passes at once."""
+        """Advance the clock at once: a sleeper is the only thread that moves it."""
         self.advance(seconds)

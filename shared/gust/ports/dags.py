@@ -16,22 +16,22 @@ class DagStore(Protocol):
     def get_dag(self, dag_id: str) -> Dag | None: ...
 
     def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
-        """Those that exist, in the order of the ids."""
+        """The existing DAGs, in the order of the ids."""
 
     def list_dags(self) -> list[Dag]:
         """All DAGs, stale ones too, by dag_id."""
 
     def put_dag(self, before: Dag | None, after: Dag) -> None:
-        """Write the fields in which `after` differs, but never the counts of runs; `before=None` makes it. Raises StaleDag
-        where `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the fields are
-        as `after` wants them already."""
+        """Write the fields in which `after` differs, but never the counts of runs; `before=None` makes the DAG. Raises
+        StaleDag if `version_number`, `is_paused`, `is_stale` or `next_run_after` differ from `before`'s, unless the fields
+        equal `after`'s already."""
 
     def delete_dag(self, dag_id: str) -> None:
         """Delete the DAG's versions and warnings, then the DAG. Its runs are the caller's to delete first."""
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
-        """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of
-        DAGs for which events wait that should have been looked at by then."""
+        """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of DAGs
+        whose queued asset events are due for a look by then."""
 
     def put_version(self, version: DagVersion) -> None:
         """Store a version; the same one again is no error. Raises AlreadyExists if the number is taken by another."""
@@ -39,7 +39,7 @@ class DagStore(Protocol):
     def get_version(self, dag_id: str, version_number: int) -> DagVersion | None: ...
 
     def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
-        """Those that exist, by DAG and number."""
+        """The existing versions, by DAG and number."""
 
     def list_versions(self, dag_id: str) -> list[DagVersion]:
         """Oldest first."""
@@ -68,7 +68,7 @@ class DagStore(Protocol):
         """Raises Stale if the active bundle is not `replacing`."""
 
     def deployment_turn(self) -> DeploymentTurn | None:
-        """`None`: there has never been a deployment."""
+        """The stored turn; `None` before the first deployment."""
 
     def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
         """Raises Stale if the turn is not `before`."""

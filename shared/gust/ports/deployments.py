@@ -15,7 +15,7 @@ class Deployments(Protocol):
 
 
 class NoDeployments:
-    """For where nobody deploys."""
+    """For functions that start no deployment."""
 
     def start(self, name: str) -> None:
         raise NotSupportedYet(f"The deployment {name} cannot be started from here")

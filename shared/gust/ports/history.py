@@ -21,20 +21,20 @@ class HistoryStore(Protocol):
         ascending: bool = False,
     ) -> Iterator[tuple[datetime, DagRunKey]]:
         """`run_after` and keys of a DAG's runs, or (`None`) of all runs, in order of (run_after, dag_id, run_id), newest
-        first unless `ascending`; with a `run_after` between the moments, both included. They are read as far as they are
-        asked for. Like `list_runs` it may lag by a moment."""
+        first unless `ascending`; with a `run_after` between the moments, both included. A lazy walk; like `list_runs` it may
+        lag by a moment."""
 
     def walk_failed_runs(
         self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
     ) -> Iterator[tuple[datetime, DagRunKey]]:
-        """As `walk_runs` of all DAGs, but of runs in state `failed` alone."""
+        """As `walk_runs` of all DAGs, but only runs in state `failed`."""
 
     def latest_runs(self, dag_ids: Collection[str], *, dated: bool = False) -> dict[str, tuple[datetime, DagRunKey]]:
-        """`run_after` and key of each DAG's newest run, by `run_after`, if it has one; `dated`: of those with a logical
-        date. May lag by a moment."""
+        """`run_after` and key of each DAG's newest run, by `run_after`, if it has one; `dated`: only runs with a logical
+        date count. May lag by a moment."""
 
     def walk_failed_instances(
         self, *, first: datetime | None = None, ascending: bool = False
     ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
-        """`end_date` and keys of all task instances in state `failed`, in that order, newest first unless `ascending`; not
-        those that ended before `first`. Read as far as they are asked for; may lag by a moment."""
+        """`end_date` and keys of all task instances in state `failed` that ended at `first` or later, in that order, newest
+        first unless `ascending`. A lazy walk; may lag by a moment."""

@@ -11,11 +11,11 @@ from gust.model.task_instance import TaskInstance
 
 
 class HITLStore(Protocol):
-    """Questions that tasks ask people. What moves an instance that awaits input writes the answer with it: `move`."""
+    """Questions that tasks ask people. The move of an instance that awaits input writes the answer (`move`)."""
 
     def put_hitl_detail(self, detail: HITLDetail, *, before: HITLDetail | None = None) -> None:
-        """Store what a try asks; the same again is no error. `before` is the instance's last question: one of an earlier
-        try stays in the history, one of the same try loses its answer."""
+        """Store a try's question; repeating it is no error. `before` is the instance's last question: one of an earlier try
+        stays in the history, one of the same try loses its answer."""
 
     def get_hitl_detail(self, key: TaskInstanceKey, *, until_try: int | None = None) -> HITLDetail | None:
         """The last question of the instance, or the last of its tries up to `until_try`."""
@@ -28,13 +28,13 @@ class HITLStore(Protocol):
     def walk_hitl_details(
         self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
     ) -> Iterator[HITLDetail]:
-        """As `list_hitl_details` of many runs, in order of `created_at`, read as far as they are asked for."""
+        """As `list_hitl_details` of many runs, in order of `created_at`: a lazy walk."""
 
     def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
-        """How many `walk_hitl_details` would read, counted no further than `most`. May lag by a moment."""
+        """How many questions `walk_hitl_details` would return, counted up to `most`. May lag by a moment."""
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
     ) -> None:
-        """Store the answer, if there is none and the instance still is where it was `seen`: nothing is resumed by it.
-        Raises StaleHITLDetail, StaleTaskInstance."""
+        """Store the answer, if there is none and the instance is still as in `seen`. It resumes no task. Raises
+        StaleHITLDetail, StaleTaskInstance."""

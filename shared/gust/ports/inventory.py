@@ -8,14 +8,14 @@ from gust.errors import NotSupportedYet
 
 
 class Inventory(Protocol):
-    """What the functions that have Airflow consist of. `bundle_version` names the bundle whose `plugins/` count too. Raises
-    ServiceUnavailable where it cannot be asked."""
+    """Installed plugins, providers and configuration of the functions that have Airflow. `bundle_version` names the bundle
+    whose `plugins/` count too. Raises ServiceUnavailable if the parser does not answer."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
         """As the REST API shows them, by name."""
 
     def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
-        """Where from → why not."""
+        """Source of the plugin → why it could not be imported."""
 
     def providers(self) -> list[dict[str, Any]]:
         """As the REST API shows them, by name."""
@@ -25,7 +25,7 @@ class Inventory(Protocol):
 
 
 class NoInventory:
-    """For where no parser can be asked."""
+    """For functions that cannot ask the parser."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:  # noqa: ARG002 - the port's signature
         raise self._refusal()

@@ -10,11 +10,11 @@ from gust.model.logged_event import LoggedEvent
 
 
 class LoggedEventStore(Protocol):
-    """Who did what, for a year."""
+    """The event log, kept for a year."""
 
     def log_event(self, event: LoggedEvent) -> LoggedEvent:
-        """Keep it and return it as it is kept: a microsecond later where another event has its moment. The very same event
-        again changes nothing."""
+        """Store it and return the stored one: a microsecond later if another event has its moment. Repeating the very same
+        event changes nothing."""
 
     def get_logged_event(self, event_log_id: int) -> LoggedEvent | None: ...
 
@@ -28,7 +28,7 @@ class LoggedEventStore(Protocol):
         ascending: bool = True,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
-        """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
+        """Events in order of time, between the moments, which are not included. Events of a DAG may lag by a moment."""
 
     def walk_logged_events(
         self,
@@ -39,7 +39,7 @@ class LoggedEventStore(Protocol):
         before: datetime | None = None,
         ascending: bool = True,
     ) -> Iterator[LoggedEvent]:
-        """As `logged_events`, read as far as they are asked for."""
+        """As `logged_events`: a lazy walk."""
 
     def count_logged_events(
         self,
@@ -50,4 +50,4 @@ class LoggedEventStore(Protocol):
         before: datetime | None = None,
         most: int = 1000,
     ) -> int:
-        """How many `logged_events` would list, but no more than `most`. May lag by a moment."""
+        """How many events `logged_events` would return, counted up to `most`. May lag by a moment."""

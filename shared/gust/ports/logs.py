@@ -11,7 +11,7 @@ class LogReader(Protocol):
     def read_try(
         self, instance: TaskInstance, *, limit: int = 10_000, token: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Structured log lines of one try in order, and a token for what follows (`None` at the end)."""
+        """Structured log lines of one try in order, and a token for the next lines (`None` at the end)."""
 
     def where(self, instance: TaskInstance) -> list[str]:
-        """How a person finds the lines without Gust, a line for each way; nothing where there are none."""
+        """How to find the lines without Gust, a text for each way; empty if there are none."""

@@ -12,15 +12,15 @@ class Objects(Protocol):
     """The bucket."""
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound, or Forbidden where the reader may not know whether it is there."""
+        """Raises NotFound, or Forbidden if the reader has no right to know whether the object exists."""
 
     def download(self, key: str, file: BinaryIO) -> None:
-        """As `get`, of what need not fit into memory: written to `file`, chunk by chunk."""
+        """As `get`, for objects larger than memory: writes them to `file`, chunk by chunk."""
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
 
     def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
-        """For content-addressed objects: an existing one is left as it is. A file is sent whole, chunk by chunk."""
+        """For content-addressed objects: leaves an existing one as it is. A file is sent whole, chunk by chunk."""
 
     def exists(self, key: str) -> bool: ...
 

@@ -16,19 +16,19 @@ from gust.model.workload import (
 
 
 class Queues(Protocol):
-    """SQS. Sending returns once SQS has accepted; at-least-once, unordered."""
+    """SQS. Sending returns once SQS has accepted the message; delivery is at-least-once and unordered."""
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
-        """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+        """Send in batches of ten; returns the ones that SQS refused (they stay `scheduled` and are sent again)."""
 
     def has_backlog(self) -> bool:
-        """Whether tasks' messages wait for a free worker; also where SQS does not say."""
+        """Whether tasks' messages wait for a free worker; True if SQS does not say."""
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 
     def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
-        """To the same workers. Whether SQS accepted it."""
+        """Send to the same workers. Returns whether SQS accepted it."""
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None: ...
 

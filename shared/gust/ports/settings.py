@@ -12,19 +12,19 @@ class SettingStore(Protocol):
     def get_setting(self, namespace: str, name: str) -> Any | None: ...
 
     def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        """Store or replace, whatever is there."""
+        """Store or replace, unconditionally."""
 
     def create_setting(self, namespace: str, name: str, value: Any) -> None:
         """Raises AlreadyExists."""
 
     def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
-        """Replace, if `before` is what is stored. Raises Stale."""
+        """Replace the stored value if it equals `before`. Raises Stale."""
 
     def delete_setting(self, namespace: str, name: str) -> bool:
-        """Whether it was there."""
+        """Delete it; returns whether it existed."""
 
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
         """In order of their names."""
 
     def settings_by_age(self, namespace: str) -> dict[str, Any]:
-        """In the order in which they were made."""
+        """In the order of their making."""

@@ -12,7 +12,8 @@ from gust.model.state_entry import StateEntry
 
 
 class StateStore(Protocol):
-    """What tasks, watchers and people keep for a task instance (all its tries alike) or for an asset. Writes replace."""
+    """Values that tasks, watchers and API users store for a task instance (for all its tries) or an asset. Writes
+    replace."""
 
     def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None: ...
 
@@ -22,7 +23,7 @@ class StateStore(Protocol):
         """By key."""
 
     def delete_task_state(self, key: TaskInstanceKey, name: str) -> None:
-        """Deleting what is not there is no error."""
+        """Deleting a missing entry is no error."""
 
     def clear_task_state(self, run: DagRunKey, task_id: str, map_index: int | None) -> None:
         """`None`: of all map indexes."""

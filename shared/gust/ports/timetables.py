@@ -14,8 +14,8 @@ from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 class Timetables(Protocol):
     """Timetables, deadline references and partition mappers of plugins. The parser evaluates them, because their code must
-    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with what the
-    plugin raised, ServiceUnavailable where the parser does not answer."""
+    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with the plugin's
+    error, ServiceUnavailable if the parser does not answer."""
 
     def next_run(
         self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
@@ -42,18 +42,18 @@ class Timetables(Protocol):
     def deadline(
         self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
     ) -> datetime | None:
-        """The moment that a plugin's deadline reference says the deadline of a run refers to."""
+        """The moment of a plugin's deadline reference for a run."""
         ...
 
     def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
-        """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
+        """The answer of a partition mapper of a plugin (or one with a part of a plugin's). `asked` is one of
         `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
         text."""
         ...
 
 
 class NoTimetables:
-    """For where no plugin's code may be asked."""
+    """For functions that cannot ask a plugin's code."""
 
     def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
         raise self._refusal(spec)
