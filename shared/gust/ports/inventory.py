@@ -1,4 +1,4 @@
-"""What is installed."""
+"""Installed plugins, providers and configuration."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ class NoInventory:
 
     @staticmethod
     def _refusal() -> NotSupportedYet:
-        return NotSupportedYet("What is installed cannot be asked here")
+        return NotSupportedYet("Installed plugins and providers are not known here")

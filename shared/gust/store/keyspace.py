@@ -23,7 +23,7 @@ names; a field that has its default is left out (`items.py`).
     its plan            BACKFILL#<id>                PLAN                                backfill_plan
     backfill of a DAG   BACKFILLS_OF#<dag_id>        <id>                                list_backfills: pk
     its active backfill ACTIVE_BACKFILL              <dag_id>                            create_backfill's condition
-    last number given   SEQUENCE                     <what is numbered>                  next_backfill_id
+    last number given   SEQUENCE                     <kind of thing>                     next_backfill_id
     Dag                 DAG                          <dag_id>                            get_dag; list_dags: pk
     DagVersion          VERSION#<dag_id>             <version_number>                    get_version; list_versions: pk
     SourceFile          SOURCE_FILE                  <relative_path>                     list_source_files: pk

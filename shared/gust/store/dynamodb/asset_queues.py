@@ -221,7 +221,7 @@ class _Stored:
     key: Key
     event: AssetEvent
     listed: bool
-    """Only under its asset it is found among all events, and among those of its DAG."""
+    """Only the item under the asset is in the indexes of all events and of its DAG."""
 
     @property
     def name(self) -> str:

@@ -124,7 +124,7 @@ class DynamoDBRuns(DynamoDBTaskInstances):
         if last:
             of_owner.still({"running_runs": items.number(last.running_runs)})
         counting = counted(before, after, of_owner)
-        # A DAG's item is written once in a transaction: what pauses it goes with the count.
+        # A transaction writes the DAG's item only once: the pause goes with the count.
         with_it = _pausing(last.pauses, counting[-1]) if last and last.pauses else []
         self._end_running(before, after, counting, [*callback_writes(callbacks), *with_it])
 
