@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Protocol
 
 from gust.model.asset import (
@@ -12,6 +11,7 @@ from gust.model.asset import (
     AssetEvent,
     AssetKey,
 )
+from gust.model.window import OLDEST_FIRST, Window
 
 
 class AssetStore(Protocol):
@@ -31,22 +31,14 @@ class AssetStore(Protocol):
         name: str | None = None,
         uri: str | None = None,
         alias: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
         """Events in order of time, from `after` to `before`, both included. By `uri` alone or without a filter: only events
         of stored assets."""
 
     def walk_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        *,
-        source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
+        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
         """Events of one asset, events that a DAG's tasks sent, or all events, in order of (timestamp, event_id), between the
         moments, both included. A lazy walk; may lag by a moment."""
@@ -54,13 +46,12 @@ class AssetStore(Protocol):
     def count_asset_events(
         self,
         asset: AssetKey | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
-        """How many events `walk_asset_events` would return, counted up to `most`."""
+        """How many events `walk_asset_events` would return, counted up to `limit`."""
 
     def put_asset_alias(self, alias: AssetAlias) -> None: ...
 

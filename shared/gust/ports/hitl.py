@@ -30,8 +30,8 @@ class HITLStore(Protocol):
     ) -> Iterator[HITLDetail]:
         """As `list_hitl_details` of many runs, in order of `created_at`: a lazy walk."""
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
-        """How many questions `walk_hitl_details` would return, counted up to `most`. May lag by a moment."""
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
+        """How many questions `walk_hitl_details` would return, counted up to `limit`. May lag by a moment."""
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance

@@ -37,6 +37,6 @@ class LimitStore(Protocol):
 
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let a waiting instance go: the move, its slots of every limit it has a claim to, and its place in the run,
-        `(before, after)`, of which only `admitted` is written, in one transaction. Raises StaleTaskInstance if the instance
-        moved, StaleDagRun if the run does not run or has admitted others since it was read, LimitReached if a limit has no
-        room or a pool has changed since the claim was made."""
+        `(before, after)`, of which only `admitted_dispatches` is written, in one transaction. Raises StaleTaskInstance
+        if the instance moved, StaleDagRun if the run does not run or has admitted others since it was read,
+        LimitReached if a limit has no room or a pool has changed since the claim was made."""

@@ -20,7 +20,7 @@ from gust.model.pool import Pool
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
-from gust.scheduling.transition import Transition
+from gust.scheduling.transition import Transition, holding_now
 
 Changes = dict[str, Any]
 
@@ -34,24 +34,23 @@ def instance_fence(instance: TaskInstance) -> Changes:
         "state": instance.state,
         "try_number": instance.try_number,
         "dispatch_count": instance.dispatch_count,
-        "waits_for": instance.waits_for,
+        "blocked_by_limit": instance.blocked_by_limit,
         "holds": instance.holds,
     }
 
 
-_NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "waits_for": None, "holds": {}}
+_NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "blocked_by_limit": None, "holds": {}}
 
 
 def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> Transition | None:
     """The same move of an instance that now holds other slots than the writer saw, because its pool began or ceased to count
     it: the writer need not care. `None` if another field differs, or none."""
     before = transition.before
-    if current is None or current.holds == before.holds or transition.edge == "hold":
+    if current is None or current.holds == before.holds or transition.edge == "recount":
         return None
     if instance_fence(replace(before, holds=current.holds)) != instance_fence(current):
         return None
-    held: Changes = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
-    return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
+    return holding_now(transition, current)
 
 
 def repeated_move(transition: Transition) -> Changes:
@@ -91,13 +90,13 @@ def run_fence(run: DagRun) -> Changes:
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
     """A write of `due_at` checks the stored one: another scheduler may meanwhile have stored an earlier moment, for an
-    instance that this one has not seen, and that moment must not be lost. A write of `admitted` checks the stored one, which
-    names the instances that other schedulers let go."""
+    instance that this one has not seen, and that moment must not be lost. A write of `admitted_dispatches` checks the
+    stored one, which names the instances that other schedulers let go."""
     seen = run_fence(before)
     if after.due_at != before.due_at:
         seen["due_at"] = before.due_at
-    if after.admitted != before.admitted:
-        seen["admitted"] = before.admitted
+    if after.admitted_dispatches != before.admitted_dispatches:
+        seen["admitted_dispatches"] = before.admitted_dispatches
     return seen
 
 
