@@ -26,7 +26,7 @@ class RunState:
 
 
 class RunSummary(NamedTuple):
-    """As much of a run as who counts or sorts many of them needs."""
+    """The fields of a run that counting and sorting many runs needs."""
 
     key: DagRunKey
     state: DagRunState

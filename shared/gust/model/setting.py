@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """A setting that is written with something else, if `before` (`None`: nothing) is what is stored."""
+    """A setting's change in another item's transaction, if the stored value equals `before` (`None`: no setting)."""
 
     namespace: str
     name: str

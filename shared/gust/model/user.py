@@ -1,4 +1,4 @@
-"""API users: who sends a request, and since when they are signed in."""
+"""API users, and their sign-ins."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gust.model.access import Role
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, as a token of the public API says."""
+    """The caller that a token of the public API names."""
 
     name: str
     role: Role | None = None
-    """`None`: of DAGs they see those that give something to one of their `dag_roles`, and nothing else."""
+    """`None`: they see only the DAGs that give a right to one of their `dag_roles`."""
     dag_roles: tuple[str, ...] = ()
     """Names that DAGs may give rights to, beside the role's own."""
 
@@ -36,7 +36,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom an OpenID provider has recognised."""
+    """A person signed in by an OpenID provider."""
 
     name: str
     groups: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ class XCom:
     timestamp: datetime
     mapped_length: int | None = None
     skip_decision: dict[str, Any] | None = None
-    """What the scheduler must know of the value, where it says whom a branch skips."""
+    """The scheduler's note of the value, if it names the tasks that a branch skips."""
     dag_result: bool = False
     dispatch_count: int | None = None
     """Of the dispatch that pushed it. `None`: a person did."""

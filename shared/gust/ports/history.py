@@ -17,8 +17,8 @@ class HistoryStore(Protocol):
         self, dag_id: str | None = None, window: Window = NEWEST_FIRST
     ) -> Iterator[tuple[datetime, DagRunKey]]:
         """`run_after` and keys of a DAG's runs, or (`None`) of all runs, in order of (run_after, dag_id, run_id), in
-        the window's direction; with a `run_after` in the window, both ends included. A lazy walk; like `list_runs` it may lag
-        by a moment."""
+        the window's direction; with a `run_after` in the window, both ends included. A lazy walk; like `list_runs` it
+        may lag by a moment."""
 
     def walk_failed_runs(self, window: Window = NEWEST_FIRST) -> Iterator[tuple[datetime, DagRunKey]]:
         """As `walk_runs` of all DAGs, but only runs in state `failed`."""
