@@ -27,7 +27,11 @@ class RunState:
 
 
 class RunSummary(NamedTuple):
+<<<<<<< HEAD
     """The part of a run that counting and sorting many runs needs."""
+=======
+    """The fields of a run that counting and sorting many runs needs."""
+>>>>>>> w-words
 
     key: DagRunKey
     state: DagRunState

@@ -1,4 +1,4 @@
-"""Where Gust gets the time from: the system's clock, or one that tests turn by hand."""
+"""The clock: the system's, or one that tests turn by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ class Clock(Protocol):
         """Aware, UTC."""
 
     def sleep(self, seconds: float) -> None:
+<<<<<<< HEAD
         """Return after so many seconds."""
+=======
+        """Return after that many seconds."""
+>>>>>>> w-words
 
 
 class SystemClock:
@@ -46,5 +50,9 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
+<<<<<<< HEAD
         """Move on by so many seconds, and return at once."""
+=======
+        """Advance the clock at once: a sleeper is the only thread that moves it."""
+>>>>>>> w-words
         self.advance(seconds)
