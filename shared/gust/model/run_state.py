@@ -27,11 +27,7 @@ class RunState:
 
 
 class RunSummary(NamedTuple):
-<<<<<<< HEAD
     """The part of a run that counting and sorting many runs needs."""
-=======
-    """The fields of a run that counting and sorting many runs needs."""
->>>>>>> w-words
 
     key: DagRunKey
     state: DagRunState

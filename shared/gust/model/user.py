@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """API users and their sessions."""
-=======
-"""API users, and their sign-ins."""
->>>>>>> w-words
 
 from __future__ import annotations
 
@@ -14,19 +10,11 @@ from gust.model.access import Role
 
 @dataclass(frozen=True, slots=True)
 class User:
-<<<<<<< HEAD
     """An API user, as a token of the public API names them."""
 
     name: str
     role: Role | None = None
     """`None`: the user sees only the DAGs that give rights to one of their `dag_roles`."""
-=======
-    """The caller that a token of the public API names."""
-
-    name: str
-    role: Role | None = None
-    """`None`: they see only the DAGs that give a right to one of their `dag_roles`."""
->>>>>>> w-words
     dag_roles: tuple[str, ...] = ()
     """Further names that DAGs may give rights to."""
 
@@ -48,11 +36,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-<<<<<<< HEAD
     """A person that the OpenID provider has recognised."""
-=======
-    """A person signed in by an OpenID provider."""
->>>>>>> w-words
 
     name: str
     groups: tuple[str, ...] = ()

@@ -19,11 +19,7 @@ class XCom:
     timestamp: datetime
     mapped_length: int | None = None
     skip_decision: dict[str, Any] | None = None
-<<<<<<< HEAD
     """The part of a branch's or short-circuit's value that the scheduler needs: which tasks to skip."""
-=======
-    """The scheduler's note of the value, if it names the tasks that a branch skips."""
->>>>>>> w-words
     dag_result: bool = False
     dispatch_count: int | None = None
     """The dispatch that pushed it. `None`: an API user did."""

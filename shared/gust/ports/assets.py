@@ -18,11 +18,7 @@ class AssetStore(Protocol):
     """Assets, their aliases and their events."""
 
     def put_asset(self, asset: Asset) -> None:
-<<<<<<< HEAD
         """Store or replace by (name, uri); a stored `asset_id` and `created_at` stay."""
-=======
-        """Store or replace by (name, uri); an existing asset keeps its `asset_id` and `created_at`."""
->>>>>>> w-words
 
     def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
         """The asset of this name and URI, as far as given; of several, the first in order. `None` if there is none."""
@@ -39,24 +35,14 @@ class AssetStore(Protocol):
         window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
-<<<<<<< HEAD
         """Events of this name, URI and alias, where given, whose timestamp lies in the window; at most `limit`, in order of
         (timestamp, event_id). Without name and alias it finds events of the assets that `put_asset` stored."""
-=======
-        """Events in order of time, from `after` to `before`, both included. By `uri` alone or without a filter: only events
-        of stored assets."""
->>>>>>> w-words
 
     def walk_asset_events(
         self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
-<<<<<<< HEAD
         """Events of the asset, or of all assets, whose timestamp lies in the window; `source_dag_id` keeps those that tasks
         of this DAG emitted. In order of (timestamp, event_id). Reads as far as the caller iterates. May lag by a moment."""
-=======
-        """Events of one asset, events that a DAG's tasks sent, or all events, in order of (timestamp, event_id), between the
-        moments, both included. A lazy walk; may lag by a moment."""
->>>>>>> w-words
 
     def count_asset_events(
         self,
@@ -66,11 +52,7 @@ class AssetStore(Protocol):
         source_dag_id: str | None = None,
         limit: int = 1000,
     ) -> int:
-<<<<<<< HEAD
         """How many events `walk_asset_events` yields, at most `limit`."""
-=======
-        """How many events `walk_asset_events` would return, counted up to `limit`."""
->>>>>>> w-words
 
     def put_asset_alias(self, alias: AssetAlias) -> None:
         """Store or replace by name."""
@@ -85,8 +67,4 @@ class AssetStore(Protocol):
         """The assets associated with the alias, in order of name and URI."""
 
     def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
-<<<<<<< HEAD
         """alias → `assets_of_alias`, for the aliases that have any. May lag by a moment."""
-=======
-        """Alias → its assets, for all aliases with assets. May lag by a moment."""
->>>>>>> w-words

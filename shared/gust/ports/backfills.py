@@ -12,23 +12,14 @@ from gust.scheduling.callback import CallbackMove
 
 
 class BackfillStore(Protocol):
-<<<<<<< HEAD
     """Backfills. Each write that creates, starts or ends a run of a backfill counts it there in the same transaction."""
-=======
-    """Backfills. The write that makes, starts or ends a backfill's run counts it in the same transaction."""
->>>>>>> w-words
 
     def next_backfill_id(self) -> int:
         """A number that no other call returns."""
 
     def create_backfill(self, backfill: Backfill, plan: Sequence[Any]) -> None:
-<<<<<<< HEAD
         """Store the backfill and its plan, a JSON document of any length. Raises AlreadyExists if the DAG has an active
         backfill or the id is taken."""
-=======
-        """Store it with its plan, a JSON document of any length. Raises AlreadyExists if the DAG has an active one, or the
-        id is taken."""
->>>>>>> w-words
 
     def get_backfill(self, backfill_id: int) -> Backfill | None:
         """`None` if there is no such backfill."""
@@ -37,17 +28,10 @@ class BackfillStore(Protocol):
         """The plan that `create_backfill` stored; empty if there is no such backfill."""
 
     def list_backfills(self, dag_id: str) -> list[Backfill]:
-<<<<<<< HEAD
         """The DAG's backfills, oldest first."""
 
     def all_backfills(self, *, active: bool = False) -> list[Backfill]:
         """Backfills of all DAGs, or the `active` ones, in order of their ids."""
-=======
-        """All backfills of a DAG, the oldest first."""
-
-    def all_backfills(self, *, active: bool = False) -> list[Backfill]:
-        """Backfills of all DAGs, or only the active ones, in order of their ids. Ids have gaps only for deleted DAGs."""
->>>>>>> w-words
 
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
         """Ids and due times of active backfills whose `due_at` is at or before `until`, earliest first. May lag by a
@@ -58,13 +42,8 @@ class BackfillStore(Protocol):
         `is_paused` or `completed_at` are not `before`'s."""
 
     def end_backfill(self, before: Backfill, after: Backfill, *, cancels: bool = False) -> None:
-<<<<<<< HEAD
         """`update_backfill`, and free the DAG for another active backfill. Raises StaleBackfill; also if runs of it have not
         ended, unless `cancels`."""
-=======
-        """`update_backfill`, and free the DAG for another active backfill. Unless `cancels`, only if all its runs have
-        ended. Raises StaleBackfill."""
->>>>>>> w-words
 
     def add_to_backfill(
         self,
@@ -75,7 +54,6 @@ class BackfillStore(Protocol):
         before: DagRun | None = None,
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
-<<<<<<< HEAD
         """Store a new run with its deadlines (`callbacks`), or queue the finished run `before` again, and set `made`, in one
         transaction. Raises StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as
         `update_run` does."""
@@ -83,12 +61,3 @@ class BackfillStore(Protocol):
     def delete_backfills(self, dag_id: str) -> None:
         """Delete the DAG's backfills and their plans. The caller first ends them and deletes their runs. Repeating it
         changes nothing."""
-=======
-        """Store a new run, or queue the finished run `before` again, and increment `made`, in one transaction. Raises
-        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does.
-        `callbacks` (deadlines) are stored with it."""
-
-    def delete_backfills(self, dag_id: str) -> None:
-        """Delete the DAG's backfills with their plans. The caller has deleted their runs and ended the active one. Repeating
-        it changes nothing."""
->>>>>>> w-words

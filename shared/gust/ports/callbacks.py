@@ -21,7 +21,6 @@ class CallbackStore(Protocol):
         """The run's callbacks, in order of their ids."""
 
     def walk_deadlines(self, dag_id: str | None = None, window: Window = OLDEST_FIRST) -> Iterator[Callback]:
-<<<<<<< HEAD
         """Deadlines of the DAG's runs, or of all runs, whose `due_at` lies in the window; in order of (due_at, dag_id,
         run_id, callback_id). Reads as far as the caller iterates. May lag by a moment."""
 
@@ -29,13 +28,3 @@ class CallbackStore(Protocol):
         """Write the fields in which `after` differs from `before`. Raises StaleCallback unless the stored (state,
         dispatch_count, started_at, due_at) are `before`'s, or nothing is stored and `before` is `None`. Repeating a move
         changes nothing, but only for the same worker: of two workers that claim a callback, the second is stale."""
-=======
-        """Deadlines of a DAG's runs, or of all runs, in order of (due_at, dag_id, run_id, callback_id), between the moments,
-        both included. A lazy walk; may lag by a moment."""
-
-    def move_callback(self, move: CallbackMove) -> None:
-        """Write the fields in which `after` differs from `before`, if the stored (state, dispatch_count, started_at,
-        due_at) are `before`'s, or, without `before`, if none is stored. Repeating a move that already happened is no error;
-        the worker's name is part of the comparison, so that of two workers that claim it one is stale. Raises
-        StaleCallback."""
->>>>>>> w-words

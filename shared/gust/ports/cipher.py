@@ -8,22 +8,14 @@ from gust.errors import NotSupportedYet, Unreadable
 
 
 class Cipher(Protocol):
-<<<<<<< HEAD
     """Encrypts the secrets in the table. The API, the execution API, the scheduler and the deployer have a key; functions
     that run DAG authors' code have none."""
-=======
-    """Encrypts secrets in the table. Only functions of the control plane have one."""
->>>>>>> w-words
 
     def encrypt(self, text: str) -> str:
         """With the newest key of the stack."""
 
     def decrypt(self, token: str) -> str:
-<<<<<<< HEAD
         """Raises Unreadable if no key of the stack fits."""
-=======
-        """The value in the clear. Raises Unreadable if no key of the stack decrypts it."""
->>>>>>> w-words
 
 
 class NoCipher:

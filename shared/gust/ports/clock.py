@@ -14,11 +14,7 @@ class Clock(Protocol):
         """Aware, UTC."""
 
     def sleep(self, seconds: float) -> None:
-<<<<<<< HEAD
         """Return after so many seconds."""
-=======
-        """Return after that many seconds."""
->>>>>>> w-words
 
 
 class SystemClock:
@@ -50,9 +46,5 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-<<<<<<< HEAD
         """Move on by so many seconds, and return at once."""
-=======
-        """Advance the clock at once: a sleeper is the only thread that moves it."""
->>>>>>> w-words
         self.advance(seconds)

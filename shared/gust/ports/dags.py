@@ -17,38 +17,23 @@ class DagStore(Protocol):
         """`None` if there is no such DAG."""
 
     def get_dags(self, dag_ids: Collection[str]) -> list[Dag]:
-<<<<<<< HEAD
         """The DAGs that exist, in the order of the ids."""
-=======
-        """The existing DAGs, in the order of the ids."""
->>>>>>> w-words
 
     def list_dags(self) -> list[Dag]:
         """All DAGs, stale ones included, in order of dag_id."""
 
     def put_dag(self, before: Dag | None, after: Dag) -> None:
-<<<<<<< HEAD
         """Create the DAG (`before` is `None`) or write the fields in which `after` differs; never the counts of runs. Raises
         StaleDag if the stored `version_number`, `is_paused`, `is_stale` or `next_run_after` are not `before`'s, unless the
         fields already are as in `after`."""
-=======
-        """Write the fields in which `after` differs, but never the counts of runs; `before=None` makes the DAG. Raises
-        StaleDag if `version_number`, `is_paused`, `is_stale` or `next_run_after` differ from `before`'s, unless the fields
-        equal `after`'s already."""
->>>>>>> w-words
 
     def delete_dag(self, dag_id: str) -> None:
         """Delete the DAG's versions and warnings, then the DAG. The caller deletes its runs first. Repeating it changes
         nothing."""
 
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:
-<<<<<<< HEAD
         """dag_id and due time, earliest first, of unpaused, fresh DAGs whose `next_run_after` is at or before `until`, and
         of DAGs whose waiting asset events are due by then. May lag by a moment."""
-=======
-        """dag_id and `next_run_after` of unpaused, fresh DAGs whose next run is due by `until`, earliest first; and of DAGs
-        whose queued asset events are due for a look by then."""
->>>>>>> w-words
 
     def put_version(self, version: DagVersion) -> None:
         """Store a version; repeating it changes nothing. Raises AlreadyExists if another version has the number."""
@@ -57,11 +42,7 @@ class DagStore(Protocol):
         """`None` if there is no such version."""
 
     def get_versions(self, numbers: Collection[tuple[str, int]]) -> dict[tuple[str, int], DagVersion]:
-<<<<<<< HEAD
         """(dag_id, version number) → version, for those that exist."""
-=======
-        """The existing versions, by DAG and number."""
->>>>>>> w-words
 
     def list_versions(self, dag_id: str) -> list[DagVersion]:
         """The DAG's versions, oldest first."""
@@ -100,11 +81,7 @@ class DagStore(Protocol):
         """Raises Stale if the active bundle is not `replacing`. Activating the active bundle again changes nothing."""
 
     def deployment_turn(self) -> DeploymentTurn | None:
-<<<<<<< HEAD
         """`None` before the first deployment."""
-=======
-        """The stored turn; `None` before the first deployment."""
->>>>>>> w-words
 
     def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
         """Raises Stale if the stored turn is neither `before` nor `after`."""

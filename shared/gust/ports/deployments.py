@@ -15,11 +15,7 @@ class Deployments(Protocol):
 
 
 class NoDeployments:
-<<<<<<< HEAD
     """For functions that start no deployments."""
-=======
-    """For functions that start no deployment."""
->>>>>>> w-words
 
     def start(self, name: str) -> None:
         raise NotSupportedYet(f"The deployment {name} cannot be started from here")

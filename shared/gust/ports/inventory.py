@@ -8,23 +8,14 @@ from gust.errors import NotSupportedYet
 
 
 class Inventory(Protocol):
-<<<<<<< HEAD
     """What is installed where Airflow is: the parser answers. `bundle_version` names the bundle whose `plugins/` count as
     well. Every method raises ServiceUnavailable if the parser does not answer."""
-=======
-    """Installed plugins, providers and configuration of the functions that have Airflow. `bundle_version` names the bundle
-    whose `plugins/` count too. Raises ServiceUnavailable if the parser does not answer."""
->>>>>>> w-words
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
         """Plugins as the REST API shows them, by name."""
 
     def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
-<<<<<<< HEAD
         """source of the plugin → traceback."""
-=======
-        """Source of the plugin → why it could not be imported."""
->>>>>>> w-words
 
     def providers(self) -> list[dict[str, Any]]:
         """Provider packages as the REST API shows them, by name."""

@@ -12,27 +12,16 @@ class Objects(Protocol):
     """The bucket. `model.bucket_keys` makes its keys. Every method raises ServiceUnavailable if S3 fails."""
 
     def get(self, key: str) -> bytes:
-<<<<<<< HEAD
         """Raises NotFound; Forbidden if the caller's role may not learn whether the object exists."""
 
     def download(self, key: str, file: BinaryIO) -> None:
         """As `get`, for objects larger than memory: writes the content to `file` chunk by chunk."""
-=======
-        """Raises NotFound, or Forbidden if the reader has no right to know whether the object exists."""
-
-    def download(self, key: str, file: BinaryIO) -> None:
-        """As `get`, for objects larger than memory: writes them to `file`, chunk by chunk."""
->>>>>>> w-words
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         """Store or replace."""
 
     def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
-<<<<<<< HEAD
         """Store a content-addressed object; an existing one stays. A file is sent chunk by chunk, from its start."""
-=======
-        """For content-addressed objects: leaves an existing one as it is. A file is sent whole, chunk by chunk."""
->>>>>>> w-words
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""

@@ -16,7 +16,6 @@ from gust.model.workload import (
 
 
 class Queues(Protocol):
-<<<<<<< HEAD
     """SQS. A send returns once SQS has accepted the message. Delivery is at least once and unordered."""
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
@@ -24,25 +23,12 @@ class Queues(Protocol):
 
     def has_backlog(self) -> bool:
         """Whether task messages wait for a free worker; true if SQS does not answer."""
-=======
-    """SQS. Sending returns once SQS has accepted the message; delivery is at-least-once and unordered."""
-
-    def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
-        """Send in batches of ten; returns the ones that SQS refused (they stay `scheduled` and are sent again)."""
-
-    def has_backlog(self) -> bool:
-        """Whether tasks' messages wait for a free worker; True if SQS does not say."""
->>>>>>> w-words
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 
     def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
-<<<<<<< HEAD
         """Send to the same workers. Returns whether SQS accepted the message."""
-=======
-        """Send to the same workers. Returns whether SQS accepted it."""
->>>>>>> w-words
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
         """Send to the triggerer, after `delay` seconds."""

@@ -12,13 +12,8 @@ from gust.model.state_entry import StateEntry
 
 
 class StateStore(Protocol):
-<<<<<<< HEAD
     """Airflow's state stores: values that tasks, watchers and API users keep for a task instance (across its tries) or for
     an asset. A write replaces; deleting nothing is no error; an expired entry is not returned."""
-=======
-    """Values that tasks, watchers and API users store for a task instance (for all its tries) or an asset. Writes
-    replace."""
->>>>>>> w-words
 
     def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None:
         """Store or replace the instance's entry of this key."""
@@ -30,11 +25,7 @@ class StateStore(Protocol):
         """The instance's entries, in order of their keys."""
 
     def delete_task_state(self, key: TaskInstanceKey, name: str) -> None:
-<<<<<<< HEAD
         """Delete the instance's entry of this key."""
-=======
-        """Deleting a missing entry is no error."""
->>>>>>> w-words
 
     def clear_task_state(self, run: DagRunKey, task_id: str, map_index: int | None) -> None:
         """Delete all entries of the task's instance; `None`: of all its map indexes."""

@@ -44,30 +44,18 @@ class Timetables(Protocol):
     def deadline(
         self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
     ) -> datetime | None:
-<<<<<<< HEAD
         """The moment that a plugin's deadline reference refers to, for this run; `None` if it has none."""
         ...
 
     def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
         """The answer of a plugin's partition mapper (or of one that contains such a mapper). `asked` is one of
-=======
-        """The moment of a plugin's deadline reference for a run."""
-        ...
-
-    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
-        """The answer of a partition mapper of a plugin (or one with a part of a plugin's). `asked` is one of
->>>>>>> w-words
         `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
         text."""
         ...
 
 
 class NoTimetables:
-<<<<<<< HEAD
     """For functions that cannot ask the parser."""
-=======
-    """For functions that cannot ask a plugin's code."""
->>>>>>> w-words
 
     def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
         raise self._refusal(spec)

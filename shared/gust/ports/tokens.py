@@ -17,7 +17,6 @@ class Tokens(Protocol):
     different audiences: each is refused where the other is asked for."""
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
-<<<<<<< HEAD
         """`in_message`, for the worker that runs this dispatch; for the triggerer if the instance is deferred."""
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
@@ -28,18 +27,6 @@ class Tokens(Protocol):
 
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         """For a message: valid only for starting the dispatch, for as long as a message may wait."""
-=======
-        """`in_message`, for the worker that runs the dispatch, or for the triggerer if the instance is deferred."""
-
-    def for_callback(self, callback: Callback, *, now: datetime) -> str:
-        """`in_message`, for the worker that runs it: valid for one dispatch of one callback."""
-
-    def for_connection_test(self, test_id: str, *, now: datetime) -> str:
-        """For the worker that tests the connection: it gives no access to anything else."""
-
-    def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
-        """For a message: it can only start the dispatch, for as long as a message may wait."""
->>>>>>> w-words
 
     def for_parser(self, *, now: datetime) -> str:
         """For the parser, for one deployment: it reads variables and connections, and gives access to nothing else."""
@@ -48,7 +35,6 @@ class Tokens(Protocol):
         """A short-lived token for a dispatch that has begun."""
 
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
-<<<<<<< HEAD
         """The dispatch that the token names. Raises Forbidden if the token has expired or this stack did not sign it."""
 
     def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
@@ -66,22 +52,3 @@ class Tokens(Protocol):
 
     def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
         """The sealed claims. Raises Unauthorized if they have expired, Forbidden if this stack did not seal them."""
-=======
-        """The dispatch that the token names. Raises Forbidden if it has expired or is not one of ours."""
-
-    def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
-        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role. It holds the
-        moment of the sign-in: `now` unless given."""
-
-    def user_of(self, token: str, *, now: datetime) -> User:
-        """The user that the token names. Raises Unauthorized if it has expired, Forbidden if it is not one of ours."""
-
-    def session_of(self, token: str, *, now: datetime) -> Session:
-        """The user that the token names, and the moment of the sign-in. Raises as `user_of`."""
-
-    def seal(self, claims: Mapping[str, str], audience: str, *, now: datetime, lifetime: timedelta) -> str:
-        """Claims that a client returns unchanged, signed for one purpose."""
-
-    def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
-        """The sealed claims. Raises Unauthorized if they have expired, Forbidden if they are not of ours."""
->>>>>>> w-words

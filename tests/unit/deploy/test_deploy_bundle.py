@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """What a deployment makes of a folder, edit by edit. Parsing is made up (see stack.py)."""
-=======
-"""A deployment's results for a folder, edit by edit. A stand-in parses (see conftest)."""
->>>>>>> w-words
 
 from dataclasses import replace
 from datetime import UTC, datetime
