@@ -4,9 +4,9 @@
      "oidc": [{"group": "airflow-admins", "role": "Admin"},
               {"group": "team-a", "dag_roles": ["team-a"]}]}
 
-Every entry that fits counts: the highest of their roles, and all of their `dag_roles`, names which DAGs may give rights to
-in their `access_control`. Whom nothing fits is nobody. Without a document whoever IAM lets in is an administrator, as
-IAM says who that is, and nobody comes in by OIDC (docs/adr/0017-who-may-what-is-one-document.md).
+Every entry that fits counts: the highest of their roles, and all of their `dag_roles`, names which DAGs may give rights
+to in their `access_control`. Whom nothing fits is nobody. Without a document whoever IAM lets in is an administrator,
+as IAM says who that is, and nobody comes in by OIDC (docs/adr/0017-who-may-what-is-one-document.md).
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class IamEntry(_Entry):
     principal: Annotated[str, AfterValidator(_pattern)]
     """ARN as AWS reports it of who signs; `*` stands for any characters."""
     tag: str | None = None
-    """Value of a session tag. API Gateway tells us no tags, so it is the caller who says it, in the path that they sign,
-    and their IAM policy that lets them say no other: `…/POST/auth/token/as/${aws:PrincipalTag/gust}`."""
+    """Value of a session tag. API Gateway tells us no tags, so it is the caller who says it, in the path that they
+    sign, and their IAM policy that lets them say no other: `…/POST/auth/token/as/${aws:PrincipalTag/gust}`."""
 
 
 class OidcEntry(_Entry):

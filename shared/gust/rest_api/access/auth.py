@@ -8,8 +8,8 @@
 - With `GUST_AUTH=all-admins` whoever brings nothing is an administrator, as with Airflow's simple auth manager in
   `simple_auth_manager_all_admins` mode: for the local stack, which only its own machine reaches.
 
-Who they are is then asked of the access document (`access`), and what they may of `permissions`. A browser keeps its token
-in a cookie, which is renewed while it is used.
+Who they are is then asked of the access document (`access`), and what they may of `permissions`. A browser keeps its
+token in a cookie, which is renewed while it is used.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ TOKEN_LIFETIME: Final = timedelta(hours=1)
 CLI_TOKEN_LIFETIME: Final = timedelta(hours=1)
 RENEWED_AFTER: Final = TOKEN_LIFETIME / 4
 LONGEST_SESSION: Final = timedelta(hours=12)
-"""Since a person signed in: what tokens they are given for tokens, cookies renewed among them, run out by then. What the
-access document says counts anew with the next."""
+"""Since a person signed in: what tokens they are given for tokens, cookies renewed among them, run out by then. What
+the access document says counts anew with the next."""
 
 LINK_LIFETIME: Final = timedelta(seconds=60)
 LINKS: Final = "login_links"
@@ -318,7 +318,8 @@ def set_cookie(event: Mapping[str, Any], name: str, value: str, *, max_age: int 
 
 
 def is_plain_http(event: Mapping[str, Any]) -> bool:
-    """API Gateway says `https`, always; the local stack's front door `http` where it listens to others than this machine."""
+    """API Gateway says `https`, always; the local stack's front door `http` where it listens to others than this
+    machine."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if "x-forwarded-proto" in headers:
         return bool(headers["x-forwarded-proto"] == "http")

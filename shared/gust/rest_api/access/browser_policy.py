@@ -1,8 +1,8 @@
 """What browsers are told to refuse of our pages and answers, in headers of every answer.
 
 The web UI loads scripts, styles and data from where it came from and from nowhere else. Styles are also made while it
-runs, and some of its workers; a DAG's description may show pictures of other sites, and a plugin's page other sites in a
-frame.
+runs, and some of its workers; a DAG's description may show pictures of other sites, and a plugin's page other sites in
+a frame.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Signing in with an OpenID provider: there with a riddle (PKCE), back with a code, and in with a cookie.
 
-What belongs to one sign-in (state, nonce, the riddle's answer, where to go on) travels in a cookie that we sealed, so that a
-code which somebody else asked for signs nobody in.
+What belongs to one sign-in (state, nonce, the riddle's answer, where to go on) travels in a cookie that we sealed, so
+that a code which somebody else asked for signs nobody in.
 """
 
 from __future__ import annotations

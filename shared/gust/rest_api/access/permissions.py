@@ -1,8 +1,8 @@
 """What a person must be allowed for each operation, and whether they are: Airflow's resources, methods and roles.
 
-A role is of Airflow's four, each of which may what the ones before it may. Beside it, a DAG's `access_control` gives roles
-by name more of that one DAG; it never takes. A person who has none of the four, but a name that DAGs give something to, sees
-those DAGs and no others (see `readable`).
+A role is of Airflow's four, each of which may what the ones before it may. Beside it, a DAG's `access_control` gives
+roles by name more of that one DAG; it never takes. A person who has none of the four, but a name that DAGs give
+something to, sees those DAGs and no others (see `readable`).
 
 A test walks every route with each role and compares with what Airflow's own routes and its simple auth manager say.
 """

@@ -1,7 +1,8 @@
 """The store as somebody sees it who may read some DAGs and not all: what belongs to the others is not there.
 
-So that no list has to remember to leave it out. Closed by default: a call that is not named here is refused, because nobody
-has thought about what it would show. Who has one of Airflow's roles reads every DAG, and is given the store itself.
+So that no list has to remember to leave it out. Closed by default: a call that is not named here is refused, because
+nobody has thought about what it would show. Who has one of Airflow's roles reads every DAG, and is given the store
+itself.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     "get_run_and_instances": (None, {}),
     "get_dag_and_pools": (None, {}),
 }
-"""Calls whose first argument is a DAG's id or the key of something in it → what they answer of a DAG that is not theirs."""
+"""Calls whose first argument is a DAG's id or the key of something in it → what they answer of a DAG that is not
+theirs."""
 
 LISTS: Final = frozenset(
     {

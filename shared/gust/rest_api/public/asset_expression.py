@@ -1,4 +1,5 @@
-"""What a DAG's schedule says about assets, as the API shows it: with the number of each asset, by which the UI finds it."""
+"""What a DAG's schedule says about assets, as the API shows it: with the number of each asset, by which the UI finds
+it."""
 
 from __future__ import annotations
 

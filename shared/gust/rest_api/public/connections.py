@@ -1,8 +1,8 @@
 """`/api/v2/connections`: how hooks reach other systems. Passwords, and what is secret in `extra`, are not shown.
 
 Testing connections is off, as it is in Airflow unless an administrator turns it on: what an answer would tell about a
-stored secret, and from where the call would be made, is theirs to weigh. A test runs a provider's hook, and this function
-has none: a worker runs it. Who cannot ask twice is answered here once the worker has reported.
+stored secret, and from where the call would be made, is theirs to weigh. A test runs a provider's hook, and this
+function has none: a worker runs it. Who cannot ask twice is answered here once the worker has reported.
 """
 
 from __future__ import annotations
@@ -207,8 +207,8 @@ def _connection(body: ConnectionBody) -> Connection:
 
 
 def _change(body: ConnectionBody, mask: Collection[str] | None) -> Callable[[Connection], Connection]:
-    """What the body says of the fields in the mask, or of all that it has. A password cannot be taken away, only changed,
-    as in Airflow 3.3."""
+    """What the body says of the fields in the mask, or of all that it has. A password cannot be taken away, only
+    changed, as in Airflow 3.3."""
     fields = body.given & set(mask) if mask else body.given
     touched = set(mask or body.given)
 

@@ -132,7 +132,8 @@ def last_change(run: DagRun) -> datetime:
 
 
 def _place(run: DagRun) -> datetime:
-    """In the index. Stands in for Airflow's id, too, which grows with time: the moment of queueing changes with a clear."""
+    """In the index. Stands in for Airflow's id, too, which grows with time: the moment of queueing changes with a
+    clear."""
     return run.run_after
 
 
@@ -204,7 +205,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     of_dag = None if dag_id == ALL_PAGES else existing_dag(services, dag_id).dag_id
     matches, order = FILTERS.matches(query, request.now), ORDERING.resolve(query.order_by)
 
-    def wants(run: DagRun) -> bool:
+    def passes(run: DagRun) -> bool:
         return (
             (window is None or window.holds(run))
             and matches(run)
@@ -214,14 +215,14 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     found = page_of_runs(
         services,
         RunSelection.of(query, of_dag, RUN_KEYS.asked(query)),
-        wants,
+        passes,
         order,
         by_time=order.is_by(_place),
         limit=query.limit,
         offset=query.offset,
         cursor=query.cursor,
         states=STATE.value(query),
-        wants_all_of_states=not narrows(query, except_={"state", *RUN_KEYS.fields}),
+        filters_states_only=not narrows(query, except_={"state", *RUN_KEYS.fields}),
     )
     return _collection(services, found)
 
@@ -247,9 +248,9 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
         by_time=order.is_by(_place),
         limit=body.page_limit,
         offset=body.page_offset,
-        most=MAXIMUM_BATCH,
+        maximum=MAXIMUM_BATCH,
         states=BATCH_STATES.value(body),
-        wants_all_of_states=not narrows(body, except_={"states", "dag_ids"}),
+        filters_states_only=not narrows(body, except_={"states", "dag_ids"}),
     )
     return _collection(services, found)
 
@@ -272,8 +273,8 @@ def check_is_all(request: Request, *names: str) -> None:
 
 
 def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> PartitionWindow | None:
-    """Whole days on the clock of the timetable's zone; `None` where none are asked for. Problem 400 where the DAG's runs
-    are of no partitions."""
+    """Whole days on the clock of the timetable's zone; `None` where none are asked for. Problem 400 where the DAG's
+    runs are of no partitions."""
     first, last = query.partition_date_gte, query.partition_date_lte
     if first is None and last is None:
         return None

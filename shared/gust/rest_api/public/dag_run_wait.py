@@ -1,7 +1,7 @@
 """`…/dagRuns/{dag_run_id}/wait`: lines of JSON, one a look, until the run has finished.
 
-Airflow streams them for as long as it takes. Here they are one answer, and it has to be given before API Gateway hangs up:
-where the last line is not of a finished run, the caller asks again.
+Airflow streams them for as long as it takes. Here they are one answer, and it has to be given before API Gateway hangs
+up: where the last line is not of a finished run, the caller asks again.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def wait_dag_run_until_finished(services: Services, request: Request) -> Answer:
 
 
 def _line(services: Services, run: DagRun, result_task_ids: list[str] | None) -> str:
-    said: dict[str, Any] = {"state": run.state}
+    line: dict[str, Any] = {"state": run.state}
     if run.state in FINISHED and (results := _results(services, run.key, result_task_ids)):
-        said["results"] = results
-    return f"{json.dumps(said)}\n"
+        line["results"] = results
+    return f"{json.dumps(line)}\n"
 
 
 def _results(services: Services, run: DagRunKey, task_ids: list[str] | None) -> dict[str, Any]:

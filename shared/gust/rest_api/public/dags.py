@@ -263,8 +263,8 @@ def patch_dag(services: Services, request: Request) -> Json:
 
 @operation("patch_dags")
 def patch_dags(services: Services, request: Request) -> Json:
-    """Pause or unpause every DAG the filters match, also those beyond the page that is answered; of who may edit some DAGs
-    alone, those. As in Airflow they may ask at all where the query names one of them (`dag_id`).
+    """Pause or unpause every DAG the filters match, also those beyond the page that is answered; of who may edit some
+    DAGs alone, those. As in Airflow they may ask at all where the query names one of them (`dag_id`).
 
     Without a pattern for the dag_id no DAG is matched, whatever the other filters say."""
     body = request.body(DagPatchBody)

@@ -1,4 +1,5 @@
-"""`/ui/dags/{dag_id}/…`: deadlines of runs, and the alerts of a DAG that they come from. Airflow has them for its web UI."""
+"""`/ui/dags/{dag_id}/…`: deadlines of runs, and the alerts of a DAG that they come from. Airflow has them for its web
+UI."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`/api/v2/eventLogs`: who did what, for a year.
 
-Events of DAGs that are gone, or never were, are listed too: who deleted a DAG is what people look for. A list in order of
-time reads the events of its page, and counts the others; one that is filtered by more than the DAG, the run and the time
-reads until its page is full; any other order is made among the newest.
+Events of DAGs that are gone, or never were, are listed too: who deleted a DAG is what people look for. A list in order
+of time reads the events of its page, and counts the others; one that is filtered by more than the DAG, the run and the
+time reads until its page is full; any other order is made among the newest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """`…/taskInstances/{task_id}/links`: where an operator's work can be looked at.
 
-The Task SDK pushes each link of an operator as an XCom when the try ends; under which key, Airflow's serialized DAG says.
-Links that plugins bring are code of their own, which only Airflow's webserver runs: they are named, and lead nowhere.
+The Task SDK pushes each link of an operator as an XCom when the try ends; under which key, Airflow's serialized DAG
+says. Links that plugins bring are code of their own, which only Airflow's webserver runs: they are named, and lead
+nowhere.
 """
 
 from __future__ import annotations

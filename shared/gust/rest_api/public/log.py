@@ -106,8 +106,8 @@ def _line(line: dict[str, Any]) -> Json:
 
 def _sources(ways: list[str]) -> list[Json]:
     """Airflow's folded heading: where the lines come from."""
-    said = ["::group::Log message source details", *ways, "::endgroup::"]
-    return [{"event": event} for event in said]
+    heading = ["::group::Log message source details", *ways, "::endgroup::"]
+    return [{"event": event} for event in heading]
 
 
 def _ending(view: InstanceView) -> list[Json]:
@@ -127,8 +127,8 @@ def _no_log(view: InstanceView) -> list[Json]:
             event = "Task did not run because upstream task(s) failed."
         case _:
             event = "No logs available for this task."
-    said = {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
-    return [*({"timestamp": None} | line for line in _sources([])), said]
+    line = {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
+    return [*({"timestamp": None} | source for source in _sources([])), line]
 
 
 def _sealed(position: str) -> str:

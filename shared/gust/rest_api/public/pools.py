@@ -126,7 +126,8 @@ def _create(services: Services, body: PoolBody) -> Pool:
 def _change(
     services: Services, pool: Pool, body: PoolBody | PoolPatchBody, *, named: str | None, mask: Sequence[str] | None
 ) -> Pool:
-    """Airflow's rules: of the default pool only some fields, named in the mask; of any other all of the required ones."""
+    """Airflow's rules: of the default pool only some fields, named in the mask; of any other all of the required
+    ones."""
     given = body.model_fields_set
     if pool.name == DEFAULT_POOL:
         if not mask or not CHANGEABLE_OF_DEFAULT.issuperset(name.strip() for name in mask):

@@ -286,7 +286,8 @@ class _TaskInstancesBatchBody(Body):
 
 
 def _place(view: InstanceView) -> datetime:
-    """Stands in for Airflow's id, too, which grows with time: instances are made with their run, in topological order."""
+    """Stands in for Airflow's id, too, which grows with time: instances are made with their run, in topological
+    order."""
     return view.run.run_after
 
 
@@ -384,7 +385,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
     key_matches, task_matches = RUN_KEYS.matches(query), TASK_FILTERS.matches(query)
     matches = MAPPED_FILTERS.matches(query, request.now)
 
-    def wants(v: InstanceView) -> bool:
+    def passes(v: InstanceView) -> bool:
         return (
             task_matches(v)
             and (query.task_group_id is None or v.instance.task_id in groups[v.run.spec_key])
@@ -392,20 +393,20 @@ def get_task_instances(services: Services, request: Request) -> Json:
             and matches(v)
         )
 
-    def look_at(view: ShownRun) -> None:
+    def on_run(view: ShownRun) -> None:
         if query.task_group_id is not None:
             groups[view.run.spec_key] = _tasks_of_group(view, query.task_group_id)
 
     order = ORDERING.resolve(query.order_by)
     if key.run_id != ALL_PAGES:
         view = _view_of_run(services, key)
-        look_at(view)
-        wanted = [v for v in view.instances if wants(v)]
+        on_run(view)
+        wanted = [v for v in view.instances if passes(v)]
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
         RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
-        wants,
+        passes,
         order,
         direction=_direction(order),
         limit=query.limit,
@@ -413,7 +414,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
         cursor=query.cursor,
         states=STATE.value(query),
         # A group is looked up in each run's version: without it there is a problem to tell of.
-        look_at=look_at,
+        on_run=on_run,
         by_failure=query.task_group_id is None,
     )
     return _collection(services, found)
@@ -456,7 +457,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
             v for state in services.store.load_runs(named) for v in view_of(services, state).instances if matches(v)
         ]
         return _collection(
-            services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=MAXIMUM_BATCH)
+            services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, maximum=MAXIMUM_BATCH)
         )
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
@@ -467,7 +468,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
         direction=_direction(order),
         limit=body.page_limit,
         offset=body.page_offset,
-        most=MAXIMUM_BATCH,
+        maximum=MAXIMUM_BATCH,
         states=BATCH_STATE.value(body),
     )
     return _collection(services, found)

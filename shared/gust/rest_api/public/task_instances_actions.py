@@ -229,7 +229,8 @@ def annotate(services: Services, key: DagRunKey, instances: Collection[TaskInsta
 
 
 def _existing(services: Services, key: DagRunKey, task_id: str, map_index: int | None) -> list[TaskInstance]:
-    """The task's instances of the run, or the one. Problem 404, whose detail Airflow gives as a list of one sentence."""
+    """The task's instances of the run, or the one. Problem 404, whose detail Airflow gives as a list of one
+    sentence."""
     spec = load_spec(services.objects, existing_dag(services, key.dag_id).spec_key)
     if task_id not in spec.tasks:
         raise not_found(f"Task '{task_id}' not found in Dag '{key.dag_id}'")

@@ -136,8 +136,8 @@ def _variable(body: VariableBody) -> Variable:
 
 
 def _change(body: VariableBody, mask: Collection[str] | None) -> Callable[[Variable], Variable]:
-    """What the body says of the fields in the mask, or of all that it has. Problem 400 for a mask with the key in it, once
-    the variable is found."""
+    """What the body says of the fields in the mask, or of all that it has. Problem 400 for a mask with the key in it,
+    once the variable is found."""
     fields = body.model_fields_set & set(mask) if mask else body.model_fields_set
 
     def change(variable: Variable) -> Variable:

@@ -1,4 +1,5 @@
-"""`/ui/connections/hook_meta`: what the form of each connection type shows, as layer `web` found it in the providers."""
+"""`/ui/connections/hook_meta`: what the form of each connection type shows, as layer `web` found it in the
+providers."""
 
 from __future__ import annotations
 

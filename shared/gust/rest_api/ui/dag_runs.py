@@ -46,7 +46,8 @@ def get_dag_run_stats(services: Services, request: Request) -> Json:
 
 
 def duration_stats(durations: Sequence[float]) -> Json | None:
-    """Mean, percentiles, and the whole second that occurs most; no mode where every one differs. `None`: no durations."""
+    """Mean, percentiles, and the whole second that occurs most; no mode where every one differs. `None`: no
+    durations."""
     if not durations:
         return None
     ascending = sorted(durations)

@@ -1,7 +1,7 @@
 """`/ui/dags`: the list of DAGs, each with its last runs.
 
-A page costs one query and one batch of reads for each DAG on it, at once. Filters and orders that concern runs ask that of
-every DAG.
+A page costs one query and one batch of reads for each DAG on it, at once. Filters and orders that concern runs ask that
+of every DAG.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def get_dags_ui(services: Services, request: Request) -> Json:
 
 
 def _with_runs(services: Services, state: DagRunState, dags: list[Dag]) -> set[str]:
-    """DAGs that have a run in the state: they count those that ended and those that run, an index holds the unfinished."""
+    """DAGs that have a run in the state: they count those that ended and those that run, an index holds the
+    unfinished."""
     counted = {
         DagRunState.SUCCESS: lambda dag: dag.success_runs,
         DagRunState.FAILED: lambda dag: dag.failed_runs,

@@ -1,8 +1,8 @@
 """`/ui/dashboard`: the home page's numbers.
 
-A run that has ended says how many of its instances are in each state, so that a window is counted by reading its runs; only
-of those that have not ended the instances are looked at. Where a window holds more than is read for one answer, the newest
-are counted, and the answer says that its numbers are lower bounds, as Airflow's does beyond its own limit.
+A run that has ended says how many of its instances are in each state, so that a window is counted by reading its runs;
+only of those that have not ended the instances are looked at. Where a window holds more than is read for one answer,
+the newest are counted, and the answer says that its numbers are lower bounds, as Airflow's does beyond its own limit.
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a
 
 
 def _failed_last(services: Services, dags: list[Dag]) -> int:
-    """DAGs whose last run with a logical date failed. A DAG counts how its runs end: most have none that did. The others'
-    last runs are compared with those that failed since, which an index holds; only of old ones the runs are read."""
+    """DAGs whose last run with a logical date failed. A DAG counts how its runs end: most have none that did. The
+    others' last runs are compared with those that failed since, which an index holds; only of old ones the runs are
+    read."""
     latest = services.store.latest_runs([dag.dag_id for dag in dags if dag.failed_runs], dated=True)
     if not latest:
         return 0

@@ -1,7 +1,7 @@
 """`/ui/dependencies`: which DAG waits for which, and what makes and takes an asset.
 
-What a DAG depends on was written down by its parse; here names become assets, and aliases the assets that came through them.
-The graph of all DAGs reads each DAG's serialized form once in a warm function.
+What a DAG depends on was written down by its parse; here names become assets, and aliases the assets that came through
+them. The graph of all DAGs reads each DAG's serialized form once in a warm function.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Dependency:
 
 
 def dependencies_by_dag(services: Services) -> dict[str, list[Dependency]]:
-    """Of every DAG that is not stale; who may not read every DAG is told of nothing between one that they may read and one
-    that they may not."""
+    """Of every DAG that is not stale; who may not read every DAG is told of nothing between one that they may read and
+    one that they may not."""
     readable = readable_dag_ids(services.store)
     dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
     written = many.map(lambda dag: load_serialized(services.objects, dag.serialized_key).dependencies, dags)

@@ -91,8 +91,8 @@ def _check(query: ListQuery) -> None:
 
 
 def _runs_shown(services: Services, dag: Dag, query: ListQuery) -> list[DagRun]:
-    """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is made
-    among the newest."""
+    """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is
+    made among the newest."""
     wanted = FILTERS.matches(query)
     if query.order_by == ["-run_after"]:
         return _newest(services, dag.dag_id, wanted, query.offset, query.limit)

@@ -1,4 +1,5 @@
-"""What the UI shows of a DAG and the scheduler need not know: read from Airflow's own form of the DAG, kept while warm."""
+"""What the UI shows of a DAG and the scheduler need not know: read from Airflow's own form of the DAG, kept while
+warm."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A DAG's tasks and groups as the grid and the graph arrange them: all of them, or those around some tasks.
 
-Rules: `partial_subset`, `dag_edges` and the task groups' `get_roots` and `get_leaves` of Airflow 3.3.2, compared with them
-by test.
+Rules: `partial_subset`, `dag_edges` and the task groups' `get_roots` and `get_leaves` of Airflow 3.3.2, compared with
+them by test.
 """
 
 from __future__ import annotations
