@@ -1,5 +1,4 @@
-"""`/ui/dags/{dag_id}/…`: deadlines of runs, and the alerts of a DAG that they come from. Airflow has them for its web
-UI."""
+"""`/ui/dags/{dag_id}/…`: deadlines of runs, and the DAG's alerts that set them; Airflow's web UI reads both."""
 
 from __future__ import annotations
 
@@ -84,7 +83,8 @@ def _page_of_many(
     matches: Callable[[Callback], bool],
     order: Order[Callback],
 ) -> Page[Callback]:
-    """Of a DAG, or of all: in order of time as far as the page goes, in another among the latest."""
+    """A page of the deadlines of one DAG or of all: in order of time until the page is full; another order is made
+    among the latest."""
     first, last = bounds_of(query, "deadline_time")
     walk_deadlines = partial(services.store.walk_deadlines, dag_id, first=first, last=last)
     if order.is_by(_moment):
