@@ -1,4 +1,5 @@
-"""The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
+"""The scheduler's door: changes from the table's stream, wake-ups from SQS, the tick of every minute, and the word of state
+machine fargate_task that a container is gone.
 
 The stream's records of one run in a batch are followed together: mostly a quick look tells that nothing comes of them.
 
@@ -45,6 +46,7 @@ from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.scheduler.tick import tick
 from gust.services.settings.settings_read import setting_changed
 from gust.services.time_left import TimeLeft
+from gust.services.worker.report_container import report_container
 from gust.store import keyspace
 
 log = Logger(service="scheduler")
@@ -70,6 +72,10 @@ wake_message: TypeAdapter[Wake] = TypeAdapter(Wake)
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     records = event.get("Records")
+    if (container := event.get("container")) is not None:
+        log.info("container", dispatch=container["dispatch"])
+        report_container(services, container, at=services.clock.now())
+        return {}
     if records is None:
         log.info("tick", wakes=tick(services))
         return {}

@@ -71,6 +71,9 @@ LONGEST_FUNCTION: Final = 900.0
 TERMINATION_GRACE: Final = 5.0
 """Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
 
+CONTAINER_GRACE: Final = 20.0
+"""The same, where a container is told to stop."""
+
 _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
 
@@ -118,6 +121,8 @@ def run_try(
 
 def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> int:
     ti = _task_instance(workload)
+    if workload.refused:
+        return _fail(client, ti, workload.refused)
     if not bundles.has(str(workload.bundle_version)):
         client.hide(HIDDEN_FOR)  # fetching takes a while
     try:
@@ -222,12 +227,15 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
     ) -> BaseCoordinator.ExecutionResult:
         orphans.adopt()
         bundle = client.bundle
+        logger = logger or try_logger(client.sink, str(what.id))
+        if client.workload.place:
+            logger.info(client.workload.place)
         workspace = Path(tempfile.mkdtemp(prefix="gust-try-"))
         try:
             process = SupervisedTry.start(
                 what=what.model_copy(update={"queue": client.workload.queue}),
                 client=client,
-                logger=logger or try_logger(client.sink, str(what.id)),
+                logger=logger,
                 target=lambda: _task_main(bundle, workspace),
                 transport=client.transport,
                 deadline=client.limit,
@@ -278,6 +286,7 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     """On the monotonic clock: when to stop the child, lest the function is cut off."""
     hide: Hide = attrs.field(default=do_not_hide)
     _stopping: bool = attrs.field(default=False, init=False)
+    _told_to_stop: bool = attrs.field(default=False, init=False)
     _is_swept: bool = attrs.field(default=False, init=False)
     _is_hidden_for_good: bool = attrs.field(default=False, init=False)
     _others: frozenset[int] = attrs.field(factory=orphans.children, init=False)
@@ -299,6 +308,16 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
         self.client.sink.let_go()
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
+    def _monitor_subprocess(self) -> None:
+        """Airflow's `wait` has SIGTERM forwarded to the child, whose `on_kill` it calls and which then goes on. Here the
+        child ends by it (`_stop_as_told`). `wait` puts back the handler of before."""
+
+        def note(*_: Any) -> None:
+            self._told_to_stop = True
+
+        signal.signal(signal.SIGTERM, note)
+        super()._monitor_subprocess()
+
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
         if self._exit_code is not None:
             # Only what escaped `_kill_orphans` can hold the sockets open now.
@@ -314,6 +333,8 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             self._kill_orphans()
         if exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
             self._stop_at_limit()
+        if exit_code is None and self._told_to_stop and not self._stopping:
+            self._stop_as_told()
         return exit_code
 
     def _send_heartbeat_if_needed(self) -> None:
@@ -337,6 +358,12 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
             seconds=round(time.monotonic() - self.start_time),
         )
         self.kill(signal.SIGTERM, escalation_delay=TERMINATION_GRACE, force=True)
+
+    def _stop_as_told(self) -> None:
+        """A container gets SIGTERM two minutes before its end at most (`StopTimeout` in the template)."""
+        self._stopping = True
+        self.process_log.error("The container was told to stop: the task is ended.")
+        self.kill(signal.SIGTERM, escalation_delay=CONTAINER_GRACE, force=True)
 
     def _send_terminal_state_msg(self, msg: Any) -> None:
         self._drain_logs()
@@ -387,7 +414,9 @@ class SupervisedTry(supervisor.ActivitySubprocess):  # type: ignore[misc]  # unt
     def _report_silent_death(self) -> None:
         """Its callbacks died with it: the control plane has them run by another worker."""
         reason = "The task used up the time that a function has"
-        if not self._stopping:
+        if self._told_to_stop:
+            reason = "The container was told to stop: AWS took it back (Spot), or StopTask was called"
+        elif not self._stopping:
             reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
         self.client.post(f"gust/tries/{self.id}/lost", content=json.dumps({"reason": reason}))
 

@@ -9,6 +9,7 @@
 - Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
 - What cannot be stored is not acknowledged (see `storage`).
 - A function has no more processes than it was given (see `function_pool`).
+- Containers are processes (see `containers`).
 - Only this machine's programs and pages are answered: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, whichever way that went.
 
@@ -37,6 +38,7 @@ import psutil
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
 from gust.local.come_back import let_messages_come_back
+from gust.local.containers import run_containers_as_processes
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
 from gust.local.function_pool import FunctionPool, limit_processes
 from gust.local.log_files import LogFiles, keep_logs_in_files
@@ -112,6 +114,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     refuse_what_cannot_be_stored(storage)
     let_messages_come_back()
     pool = limit_processes(json.loads(options.processes))
+    run_containers_as_processes(data, options.port, most=options.containers)
     emulator = Emulator(
         wrap(straight_to_the_service(ministack.app)),
         checkpoints,
@@ -131,6 +134,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--public-port", type=int, required=True)
     parser.add_argument("--public-host", default="127.0.0.1")
     parser.add_argument("--data", required=True)
+    parser.add_argument("--containers", type=int, default=2, help="how many at the same time")
     parser.add_argument("--processes", default="{}", help="JSON: function → how many at most")
     return parser.parse_args(arguments)
 
@@ -401,10 +405,13 @@ def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) 
 
 
 def _end_workers() -> None:
-    """Lambda functions are processes of ours."""
+    """Lambda functions and containers are processes of ours."""
     from ministack.core import lambda_runtime
+    from ministack.services import ecs
 
     lambda_runtime.reset()
+    if ecs._docker is not None:
+        ecs._docker.end_all()
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

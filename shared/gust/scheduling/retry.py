@@ -90,15 +90,6 @@ def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetim
     return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
 
 
-def missing_worker(task: TaskSpec) -> str | None:
-    """Why no worker can run the task; `None` if one can."""
-    asked_for = task.executor_config.get("gust")
-    compute = asked_for.get("compute") if isinstance(asked_for, dict) else None
-    if task.queue == "fargate" or compute == "fargate":
-        return "The task asks for Fargate, which this release of Gust does not have; only Lambda workers run tasks."
-    return None
-
-
 def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
     """The trigger the task begins with instead of a worker; `None` for most.
 

@@ -329,3 +329,19 @@ def test_the_queue_that_the_task_sees_is_its_own(run: Run, site: Site) -> None:
     run(dag("from airflow.sdk import get_current_context\nreturn get_current_context()['ti'].queue"))
 
     assert site.control_plane.returned == "etl"
+
+
+def test_the_log_begins_with_where_the_try_runs_and_why(run: Run, site: Site) -> None:
+    run(dag("print('working')"), place="Runs on Fargate (1 vCPU, 2 GB): queue='fargate'.")
+    assert site.log.lines[0]["event"] == "Runs on Fargate (1 vCPU, 2 GB): queue='fargate'."
+
+
+@pytest.mark.parametrize(("should_retry", "state"), [(False, "failed"), (True, "up_for_retry")])
+def test_what_nothing_can_run_fails_with_the_reason_in_its_log(
+    run: Run, site: Site, should_retry: bool, state: str
+) -> None:
+    site.control_plane.should_retry = should_retry
+    run(dag("print('working')"), refused="The task needs Fargate.")
+    assert site.control_plane.reported == [state]
+    assert site.log.has("The task needs Fargate.")
+    assert not site.log.has("working")

@@ -22,22 +22,25 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.place import OnFargate
 from gust.model.pool import DEFAULT_POOL, of_task
 from gust.model.run_state import RunState
 from gust.model.state import FINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
+from gust.ports.containers import ContainerStart
 from gust.scheduling import transition
 from gust.scheduling.callback import made, next_deadline, of_run_start
 from gust.scheduling.decide import decide, expire_only, gives_up
 from gust.scheduling.decision import Decision, GrantSlots, SendCallback, SendTask, SendTrigger, StartNextRun
 from gust.scheduling.past import is_needed
+from gust.scheduling.placement import place
 from gust.scheduling.quick_look import remember
 from gust.scheduling.slots import Pools, pool_names
 from gust.scheduling.transition import Transition
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
-from gust.services.make_workload import bundle_version, task_workload, trigger_workload
+from gust.services.make_workload import bundle_version, container_name, task_workload, trigger_workload
 from gust.services.people.pending_edit import go_on
 from gust.services.runs.follow_newest import follow_newest, is_behind
 from gust.services.runs.load_past import following_runs, load_past
@@ -251,6 +254,7 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         used=load_limits_of_tasks(services, spec),
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
+        workers=services.workers,
     )
     decision = decided(has_backlog=False)
     if gives_up(decision) and services.queues.has_backlog():
@@ -425,12 +429,22 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
 def put_on_queue(
     services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
 ) -> set[TaskInstanceKey]:
-    """Returns whom SQS refused."""
+    """To the workers, or as containers, wherever each is placed. Returns whom SQS or Step Functions refused.
+
+    What nothing can run any more (Fargate was taken away while it was deferred) goes to a worker that fails it."""
     bundle, now = bundle_version(services, run), services.clock.now()
-    workloads = [task_workload(services, spec, run, instance, bundle=bundle, now=now) for instance in instances]
-    refused = {workload.key for workload in services.queues.send_tasks(workloads)}
+    to_workers, containers = [], []
+    for instance in instances:
+        where = place(spec.tasks[instance.task_id], services.workers)
+        workload = task_workload(services, spec, run, instance, where, bundle=bundle, now=now)
+        if isinstance(where, OnFargate):
+            containers.append(ContainerStart(container_name(instance), workload, where))
+        else:
+            to_workers.append(workload)
+    refused = {workload.key for workload in services.queues.send_tasks(to_workers)} if to_workers else set()
+    refused |= {workload.key for workload in services.containers.start(containers)} if containers else set()
     for key in refused:
-        log.warning("SQS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+        log.warning("AWS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
     return refused
 
 
