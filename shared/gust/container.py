@@ -20,6 +20,7 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
+from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.errors import StaleTaskInstance  # noqa: E402
 from gust.model.place import NOT_ITS_TASK  # noqa: E402
@@ -33,15 +34,15 @@ def main() -> int:
     os.environ["GUST_LOG_STREAM"] = "fargate/" + key.rpartition("/")[2].removesuffix(".json")
     objects = bootstrap.bucket()
     workload = TaskWorkload.model_validate_json(objects.get(key))
+    ports = WorkerPorts(
+        invoke=bootstrap.execution_api(),
+        objects=objects,
+        bundles=SealedBundleFolder(objects, bundles_root),
+        sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    )
     warm.import_once(warm.TASK_MODULES)
     try:
-        exit_code = run_try(
-            workload,
-            invoke=bootstrap.execution_api(),
-            objects=objects,
-            bundles=SealedBundleFolder(objects, bundles_root),
-            sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
-        )
+        exit_code = run_try(workload, ports)
     except StaleTaskInstance as stale:
         log.warning("stale: %s", stale)
         return NOT_ITS_TASK

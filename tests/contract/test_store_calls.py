@@ -92,7 +92,7 @@ def test_every_read_of_the_table_is_strongly_consistent(watched: DynamoDBStore, 
     ]
     assert len(of_the_table) == 7
     assert all(read["ConsistentRead"] for read in of_the_table)
-    assert [a["IndexName"] for _, a in reads if "IndexName" in a] == [keyspace.INDEX_RUNS]
+    assert [a["IndexName"] for _, a in reads if "IndexName" in a] == [keyspace.INDEX_LISTED]
 
 
 # --- the bill ---------------------------------------------------------------------------------------------------------

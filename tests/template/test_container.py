@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from gust.aws.containers import CONTAINER, WORKLOADS
+from gust.aws.containers import CONTAINER
+from gust.model.bucket_keys import WORKLOADS
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
 
 ROOT = Path(__file__).parents[2]

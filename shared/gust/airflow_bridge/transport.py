@@ -26,11 +26,12 @@ from typing import Any, Final
 import httpx
 
 from gust.errors import ServiceUnavailable, Throttled
-from gust.model import transfer
+from gust.model import bucket_keys, transfer
+from gust.model.execution_paths import BASE_PATH
 from gust.ports.objects import Objects
 
-EXECUTION_API: Final = "http://gust/execution/"
-"""Where clients think they send to."""
+EXECUTION_API: Final = f"http://gust{BASE_PATH}/"
+"""The base URL that clients are given. No network knows the host: `LambdaTransport` invokes the function."""
 
 HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
 LARGEST_HELD: Final = 64 * 1024
@@ -113,7 +114,7 @@ class LambdaTransport(httpx.BaseTransport):
         headers = dict(request.headers)
         body = request.read()
         if len(body) > transfer.LIMIT:
-            key = f"{transfer.PREFIX}{uuid.uuid4()}"
+            key = bucket_keys.transfer(str(uuid.uuid4()))
             self._objects.put(key, body)
             headers[transfer.HEADER] = key
             body = b""

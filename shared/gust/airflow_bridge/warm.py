@@ -39,7 +39,7 @@ SETTINGS: Final = {
     "WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
     "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
     "LOGGING__COLORED_CONSOLE_LOG": "False",
-    "SDK__COORDINATORS": '{"gust": {"classpath": "gust.airflow_bridge.execute.LambdaCoordinator"}}',
+    "SDK__COORDINATORS": '{"gust": {"classpath": "gust.airflow_bridge.supervisor.LambdaCoordinator"}}',
     "SDK__QUEUE_TO_COORDINATOR": '{"gust": "gust"}',
 }
 """Airflow's settings for a worker, beside those of every function that imports Airflow."""
@@ -75,7 +75,10 @@ TASK_MODULES: Final = (
 TRIGGER_MODULES: Final = (
     "airflow.sdk",
     "airflow.sdk.serde",
+    "airflow.sdk.execution_time.context",
     "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.serialization.decoders",
     "airflow.triggers.base",
     "airflow.providers.standard.triggers.temporal",
 )

@@ -12,6 +12,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
+from gust.model import bucket_keys
 from gust.model.place import OnFargate
 from gust.model.workload import TaskWorkload
 from gust.ports.containers import ContainerStart
@@ -19,10 +20,6 @@ from gust.ports.objects import Objects
 
 CONTAINER: Final = "worker"
 """Name of the container in the task definition."""
-
-WORKLOADS: Final = "workloads/"
-"""Where containers find what to run: its token does not travel through places that list what they are given (CloudTrail,
-the execution's history, DescribeTasks)."""
 
 FIRST_PAUSE: Final = 10
 """Seconds until a container is asked for again that Fargate had no room for. Doubles each time."""
@@ -50,7 +47,7 @@ class StepFunctionsContainers:
             return [start.workload for start, was_taken in zip(starts, started, strict=True) if not was_taken]
 
     def _start(self, start: ContainerStart) -> bool:
-        key = f"{WORKLOADS}{start.name}.json"
+        key = bucket_keys.workload(start.name)
         self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
         asked = json.dumps(execution_input(start, key))
         try:

@@ -4,15 +4,11 @@ MiniStack starts containers through a Docker client, where it finds one. It is g
 definition's entry point and command with the environment that RunTask gives the container. So the state machine, the
 parameters of RunTask, exit codes and StopTask are the real ones. Image and network are not, and of the container's size only
 that Fargate refuses some.
-
-MiniStack's own `ecs:runTask.sync` waits for ten minutes at most and fails for no exit code; this one is as Step Functions'.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import shutil
 import signal
@@ -20,20 +16,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from gust.scheduling.placement import MEMORY_OF
-
-_LOOK_EVERY: Final = 0.2
-"""Seconds between two looks whether a container has stopped."""
-
-_FAILED_TO_START: Final = "TaskFailedToStart"
-
-log = logging.getLogger(__name__)
+from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY, MEMORY_OF
 
 
 class Process:
@@ -88,7 +76,11 @@ class Process:
 class Processes:
     """What MiniStack wants of a Docker client. `most` run at a time; others wait, as for room."""
 
-    def __init__(self, output: Path, endpoint: str, *, most: int) -> None:
+    def __init__(
+        self, output: Path, endpoint: str, definition_of: Callable[[str], Mapping[str, Any]], *, most: int
+    ) -> None:
+        self._definition_of = definition_of
+        """Of the container of a task definition, by the definition's name and revision."""
         self._output = output
         self._endpoint = endpoint
         self._environment = dict(os.environ)
@@ -98,10 +90,8 @@ class Processes:
         """`client.containers.run` and so on."""
 
     def run(self, image: str, *, environment: Mapping[str, str], labels: Mapping[str, str], **asked: Any) -> Process:  # noqa: ARG002
-        from ministack.services import ecs
-
         family, revision = (labels[f"com.amazonaws.ecs.task-definition-{what}"] for what in ("family", "version"))
-        definition = ecs._task_defs[f"{family}:{revision}"]["containerDefinitions"][0]
+        definition = self._definition_of(f"{family}:{revision}")
         command = [*definition.get("entryPoint", ()), *(asked.get("command") or ())]
         if command[0] == "python3":
             command[0] = sys.executable
@@ -135,59 +125,17 @@ class Processes:
         self._room.release()
 
 
-def run_containers_as_processes(data: Path, port: int, *, most: int) -> Processes:
-    """Once per emulator, before it serves. What containers print goes to `data`/logs/containers.log."""
-    from ministack.services import ecs, stepfunctions
-
-    processes = Processes(data / "logs" / "containers.log", f"http://127.0.0.1:{port}", most=most)
-    ecs._docker = processes
-    stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = run_task
-    return processes
-
-
-def run_task(resource: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """`ecs:runTask` and `ecs:runTask.sync` of a state machine, with the errors that Step Functions has."""
-    from ministack.services import ecs, stepfunctions
-
-    failed = stepfunctions._ExecutionError
-    request = stepfunctions._pascal_to_camel(asked)
-    if (refusal := _refused_size(request.get("overrides", {}))) is not None:
-        raise failed("ECS.ClientException", refusal)
-    status, _, body = ecs._run_task(request)
-    answer = json.loads(body)
-    if status >= 400:
-        raise failed("ECS.AmazonECSException", answer.get("message", str(answer)))
-    if answer.get("failures"):
-        raise failed("AmazonECS.Unknown", json.dumps(answer["failures"]))
-    if not resource.endswith(".sync"):
-        return dict(answer)
-    task = _await_end(request["cluster"], answer["tasks"][0]["taskArn"])
-    codes = [container.get("ExitCode") for container in task["Containers"]]
-    if task.get("StopCode") == _FAILED_TO_START or any(code != 0 for code in codes):
-        raise failed("States.TaskFailed", json.dumps(task))
-    return task
-
-
-def _await_end(cluster: str, arn: str) -> dict[str, Any]:
-    from ministack.services import ecs
-
-    while True:
-        _, _, body = ecs._describe_tasks({"cluster": cluster, "tasks": [arn]})
-        (task,) = json.loads(body)["tasks"]
-        if task["lastStatus"] == "STOPPED":
-            return dict(_pascal(task))
-        time.sleep(_LOOK_EVERY)
-
-
-def _refused_size(overrides: Mapping[str, Any]) -> str | None:
-    cpu, memory = int(overrides.get("cpu", 1024)), int(overrides.get("memory", 2048))
+def refused_size(overrides: Mapping[str, Any]) -> str | None:
+    """What ECS says to RunTask of a size that Fargate has not; `None` where it has it."""
+    cpu, memory = int(overrides.get("cpu", DEFAULT_CPU)), int(overrides.get("memory", DEFAULT_MEMORY))
     return None if memory in MEMORY_OF.get(cpu, ()) else "No Fargate configuration exists for given values."
 
 
-def _pascal(value: Any) -> Any:
+def in_pascal_case(value: Any) -> Any:
+    """As Step Functions spells what ECS answers."""
     match value:
         case dict():
-            return {key[:1].upper() + key[1:]: _pascal(inner) for key, inner in value.items()}
+            return {key[:1].upper() + key[1:]: in_pascal_case(inner) for key, inner in value.items()}
         case list():
-            return [_pascal(inner) for inner in value]
+            return [in_pascal_case(inner) for inner in value]
     return value

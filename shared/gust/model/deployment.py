@@ -10,9 +10,6 @@ from pydantic import BaseModel, ConfigDict
 
 from gust.model.dag_spec import AssetRef
 
-DAGS_PREFIX: Final = "dags/"
-"""In the bucket: the folder's objects. Everywhere else paths are relative to it."""
-
 PLUGINS_PREFIX: Final = "plugins/"
 """In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
 

@@ -13,6 +13,8 @@ from gust.model.task_instance import TaskInstance
 
 
 class Scope(StrEnum):
+    """What the bearer of a token may ask of the execution API; Airflow's claim `scope`."""
+
     EXECUTION = "execution"
     """A worker that runs the try and reports it."""
     TRIGGER = "trigger"

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
@@ -242,8 +243,12 @@ def _explain(draft: Draft, task: TaskSpec, instance: TaskInstance) -> None:
             draft.reasons[key] = "It waits for its trigger."
         case S.AWAITING_INPUT:
             draft.reasons[key] = "It waits for a person's answer."
-        case _:
+        case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE:
+            pass  # the phase that leaves it there says why
+        case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
             pass
+        case _:
+            assert_never(instance.state)
 
 
 def _still_waits(draft: Draft, key: InstanceId) -> bool:
@@ -259,8 +264,14 @@ def _effect_of(draft: Draft, admitted: Admitted, instance: TaskInstance) -> Effe
             return SendTask(instance) if admitted.may_be_sent(instance) else None
         case S.DEFERRED:
             return _trigger_of(draft, instance)
-        case _:
+        case S.QUEUED | S.RUNNING | S.RESTARTING | S.AWAITING_INPUT:
             return None
+        case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE:
+            return None
+        case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
+            return None
+        case _:
+            assert_never(instance.state)
 
 
 def _triggers(draft: Draft) -> tuple[Effect, ...]:

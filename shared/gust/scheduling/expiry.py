@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -30,16 +32,24 @@ def expire_instances(draft: Draft) -> None:
         if draft.view.has_moved(instance):
             continue
         match instance.state:
-            case S.RUNNING | S.RESTARTING if is_overdue(instance, now=draft.now, config=draft.config):
-                _lose(draft, task, instance)
-            case S.QUEUED if is_overdue(instance, now=draft.now, config=draft.config):
-                _requeue(draft, task, instance)
-            case S.DEFERRED if instance.trigger is not None:
-                _expire_trigger(draft, instance, instance.trigger)
-            case S.AWAITING_INPUT if instance.due_at is not None and instance.due_at <= draft.now:
-                draft.view.move(transition.time_out_input(instance, at=draft.now))
-            case _:
+            case S.RUNNING | S.RESTARTING:
+                if is_overdue(instance, now=draft.now, config=draft.config):
+                    _lose(draft, task, instance)
+            case S.QUEUED:
+                if is_overdue(instance, now=draft.now, config=draft.config):
+                    _requeue(draft, task, instance)
+            case S.DEFERRED:
+                if instance.trigger is not None:
+                    _expire_trigger(draft, instance, instance.trigger)
+            case S.AWAITING_INPUT:
+                if instance.due_at is not None and instance.due_at <= draft.now:
+                    draft.view.move(transition.time_out_input(instance, at=draft.now))
+            case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.SCHEDULED:
                 pass
+            case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
+                pass
+            case _:
+                assert_never(instance.state)
 
 
 def _lose(draft: Draft, task: TaskSpec, instance: TaskInstance) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from gust.model.dag_run import DagRun
 from gust.model.state import TaskInstanceState as S
@@ -37,23 +37,28 @@ def next_look(draft: Draft, admitted: Admitted, unfinished: list[TaskInstance]) 
     lost = [now + draft.config.look_again]
     for instance in unfinished:
         match instance.state:
-            case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE if draft.view.has_moved(instance):
-                # It may be due at once, and this decision has moved it already: the next one is then due now.
-                exact.append(_at_least(instance.due_at, now + SOON))
-            case None if draft.view.has_moved(instance):
-                # Cleared, and its worker is lost: it runs again at once.
-                exact.append(now + SOON)
-            case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.AWAITING_INPUT:
+            case None:
+                if draft.view.has_moved(instance):
+                    exact.append(now + SOON)  # cleared, and its worker is lost: it runs again at once
+            case S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE:
+                # It may be due at once, and this decision may have moved it already: the next one is then due now.
+                has_moved = draft.view.has_moved(instance)
+                exact.append(_at_least(instance.due_at, now + SOON) if has_moved else instance.due_at)
+            case S.AWAITING_INPUT:
                 exact.append(instance.due_at)
-            case S.DEFERRED if instance.trigger is not None:
-                wait = pure_wait(instance.trigger, since=instance.start_date)
-                exact += [instance.due_at, wait.until if wait else None, instance.trigger.rests_until]
-            case S.SCHEDULED if not admitted.may_be_sent(instance):
-                pass
-            case S.SCHEDULED | S.QUEUED | S.RUNNING | S.RESTARTING:
+            case S.DEFERRED:
+                if instance.trigger is not None:
+                    wait = pure_wait(instance.trigger, since=instance.start_date)
+                    exact += [instance.due_at, wait.until if wait else None, instance.trigger.rests_until]
+            case S.SCHEDULED:
+                if admitted.may_be_sent(instance):
+                    lost.append(looked_after_at(instance, now=now, config=draft.config))
+            case S.QUEUED | S.RUNNING | S.RESTARTING:
                 lost.append(looked_after_at(instance, now=now, config=draft.config))
-            case _:
+            case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
                 pass
+            case _:
+                assert_never(instance.state)
     return NextLook(min((at for at in exact if at is not None and at > now), default=None), min(lost))
 
 

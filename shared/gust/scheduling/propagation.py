@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import Final, assert_never
 
 from gust.model.dag_spec import TaskSpec
 from gust.model.keys import UNMAPPED
@@ -146,8 +146,10 @@ class Propagation:
             case Verdict.WAIT:
                 self._draft.wait(instance, evaluation.reason, evaluation.dependency)
                 self._waiting.add((task.task_id, instance.map_index))
-            case _:
+            case Verdict.SKIP | Verdict.UPSTREAM_FAIL | Verdict.REMOVE:
                 self._end(instance, evaluation)
+            case _:
+                assert_never(evaluation.verdict)
         return False
 
     def _end(self, instance: TaskInstance, evaluation: Evaluation) -> None:
@@ -159,8 +161,10 @@ class Propagation:
                 move = transition.upstream_fail
             case Verdict.REMOVE:
                 move = transition.remove
-            case _:
+            case Verdict.RUN | Verdict.WAIT:
                 return
+            case _:
+                assert_never(evaluation.verdict)
         self._view.move(move(self._view.take_back(instance), at=self._draft.now, reason=evaluation.reason))
 
     def _is_time(self, task: TaskSpec, instance: TaskInstance) -> bool:

@@ -15,7 +15,7 @@ from gust.ports.store import Store
 from gust.ports.timetables import NoTimetables, Timetables
 from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
-from gust.services.started_here import StartedHere
+from gust.services.started_instances import StartedInstanceCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +32,5 @@ class Services:
     containers: Containers = field(default_factory=NoContainers)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
-    started_here: StartedHere = field(default_factory=StartedHere)
+    started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)

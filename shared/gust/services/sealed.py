@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from gust.model.callback import Callback, CallbackKind
 from gust.model.task_instance import ParkedTrigger
@@ -90,8 +90,10 @@ def opened_callback(services: Services, callback: Callback) -> Callback:
             return replace(callback, definition={**callback.definition, "kwargs": kwargs})
         case CallbackKind.DEADLINE:
             return replace(callback, definition=opened(services, callback.definition))
-        case _:
+        case CallbackKind.TRIGGER | CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK:
             return callback
+        case _:
+            assert_never(callback.kind)
 
 
 def sealed_callback(services: Services, callback: Callback) -> Callback:
@@ -101,5 +103,7 @@ def sealed_callback(services: Services, callback: Callback) -> Callback:
             return replace(callback, definition={**callback.definition, "kwargs": kwargs})
         case CallbackKind.DEADLINE:
             return replace(callback, definition=seal(services, callback.definition))
-        case _:
+        case CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK:
             return callback
+        case _:
+            assert_never(callback.kind)

@@ -22,6 +22,11 @@ def wake_run(services: Services, key: DagRunKey, at: datetime, *, now: datetime)
         services.queues.wake(wake, delay=max(0.0, (at - now).total_seconds()))
 
 
+def look_soon(services: Services, key: DagRunKey, *, delay: float = 0) -> None:
+    """Have the run looked at again, `delay` seconds from now."""
+    services.queues.wake(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now()), delay=delay)
+
+
 def wake_timetable(services: Services, dag: Dag, *, now: datetime) -> None:
     """Send a wake-up for the DAG's next run. Every writer of a `next_run_after` calls this after the write."""
     at = dag.next_run_after

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from gust.http.answer import Problem
 from gust.model.state import DagRunState
 from gust.ports.clock import ManualClock
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.http.request import Problem
 from gust.rest_api.lists import listing
 from gust.rest_api.lists.listing import Ordering, Walk
 from gust.services.people import clear_task_instances

@@ -436,7 +436,7 @@ class LateIndex:
 
 
 def test_a_free_place_is_not_given_to_a_run_that_started_a_moment_ago(world: World) -> None:
-    """The index of queued runs lags: the place would stay empty until another run ends."""
+    """The index `by_state` lags: the place would stay empty until another run ends."""
     world.given_dag(chain("extract", max_active_runs=2))
     first, second, third, fourth = [world.trigger(f"r{n}") for n in range(4)]
     for run in (first, second):

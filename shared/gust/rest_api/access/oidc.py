@@ -15,10 +15,11 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from gust.errors import Forbidden, Rejected, ServiceUnavailable
+from gust.http.answer import Problem
 from gust.model.user import User
 from gust.ports.identity_provider import IdentityProvider
 from gust.rest_api.access.access import Access
-from gust.rest_api.http.request import Problem, Request
+from gust.rest_api.http.request import Request
 from gust.services.context import Services
 
 SIGN_IN: Final = "_sign_in"

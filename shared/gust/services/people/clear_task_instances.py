@@ -21,10 +21,10 @@ from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import relatives, transition
+from gust.scheduling import task_selection, transition
 from gust.scheduling.clearing import Version, cleared, reset
-from gust.scheduling.relatives import Marker
 from gust.scheduling.run_view import RunView
+from gust.scheduling.task_selection import Marker
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.edit_run import Edit, Edited, edit_run
@@ -145,13 +145,13 @@ def with_relatives(
     found: set[Marker] = set(markers)
     if view is None and (upstream or downstream):
         named = {marker if isinstance(marker, str) else marker[0] for marker in markers}
-        found |= relatives.subset(spec, named, upstream=upstream, downstream=downstream, exclude_original=True)
+        found |= task_selection.select(spec, named, upstream=upstream, downstream=downstream, exclude_original=True)
     if view is not None and upstream:
-        found |= relatives.relevant(view, found, upstream=True)
+        found |= task_selection.relatives_in_run(view, found, upstream=True)
     if view is not None and downstream:
-        found |= relatives.relevant(view, found, upstream=False)
+        found |= task_selection.relatives_in_run(view, found, upstream=False)
     named = {marker if isinstance(marker, str) else marker[0] for marker in found}
-    return frozenset(found | (relatives.subset(spec, named) - named))
+    return frozenset(found | (task_selection.select(spec, named) - named))
 
 
 def latest_version(services: Services, dag_id: str) -> tuple[Version, DagSpec]:

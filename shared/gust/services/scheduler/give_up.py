@@ -55,7 +55,7 @@ OWN_FAILURES: Final = (
 log = Logger(service="scheduler", child=True)
 
 
-def put_off(services: Services, key: DagRunKey, error: Exception) -> bool:
+def back_off(services: Services, key: DagRunKey, error: Exception) -> bool:
     """Bringing the run forward failed with `error`. Writes when it is looked at again, or that it has failed. Returns True
     where that is all: then the message which asked for the look need not come again."""
     run, now = services.store.get_run(key), services.clock.now()

@@ -189,7 +189,7 @@ class DynamoDBRuns(DynamoDBTaskInstances):
             self._table.transact(update, *leaves)
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
-        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
+        found = self._table.query_index(keyspace.INDEX_LISTED, keyspace.escape(dag_id), ascending=False, limit=limit)
         return self.get_runs([_run_key(key_of(item)) for item in found])
 
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
@@ -230,7 +230,7 @@ class DynamoDBRuns(DynamoDBTaskInstances):
 
     def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
         waiting = keyspace.escape(dag_id) if backfill_id is None else keyspace.backfill_partition(backfill_id)
-        found = self._table.query_index(keyspace.INDEX_QUEUED, waiting, limit=limit)
+        found = self._table.query_index(keyspace.INDEX_BY_STATE, waiting, limit=limit)
         return [_run_key(key_of(item)) for item in found]
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
@@ -285,12 +285,12 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
         in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
         waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
-        "runs_pk": dag_id,
-        "runs_sk": order,
+        "listed_pk": dag_id,
+        "listed_sk": order,
         "recent_pk": items.text(keyspace.runs_of_day(day)),
         "recent_sk": across,
-        "queued_pk": waiting[0] if is_listed else None,
-        "queued_sk": waiting[1] if is_listed else None,
+        "by_state_pk": waiting[0] if is_listed else None,
+        "by_state_sk": waiting[1] if is_listed else None,
         "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
         "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
     }
