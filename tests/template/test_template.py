@@ -486,7 +486,7 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
-    *("wait", "hold"),
+    *("wait", "recount"),
     *(
         "skip",
         "upstream_fail",
@@ -541,4 +541,4 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
     }
     assert granted | expired | told == set(bucket_keys.PREFIXES)
     assert told == {bucket_keys.DAGS}
-    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS}
+    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}

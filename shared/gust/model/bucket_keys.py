@@ -17,8 +17,8 @@
                                             for a Lambda invocation           execution API   triggerer
     workloads/<name>.json                 what a container is to run          scheduler       worker (container)
 
-Objects under a hash are immutable. A lifecycle rule deletes what lies under parses/, transfers/ and workloads/ after a day; the store
-deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
+Objects under a hash are immutable. Lifecycle rules delete what lies under parses/, transfers/ and workloads/ after a day;
+the store deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
 """
 
 from __future__ import annotations
