@@ -69,6 +69,7 @@ from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
 from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
 from gust.model import execution_paths
+from gust.model.place import Limit
 from gust.model.workload import TaskWorkload
 
 __all__ = [
@@ -111,6 +112,8 @@ TERMINATION_GRACE: Final = 5.0
 
 CONTAINER_GRACE: Final = 20.0
 """The same, where a container is told to stop: ECS kills it two minutes later (`StopTimeout` in the template)."""
+
+TIME_IS_UP: Final = "The task used up the time that a function has"
 
 _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
@@ -336,7 +339,7 @@ class SupervisedTry(SupervisedChild):
         self.was_stopped = True
         self.process_log.error(
             "The task is stopped: it has used up the time that AWS Lambda gives one invocation (15 minutes at most). "
-            "Split it into shorter tasks or make it deferrable.",
+            "Split it into shorter tasks, make it deferrable, or write queue='fargate' in a stack that has Fargate.",
             seconds=round(time.monotonic() - self.start_time),
         )
         self.kill(signal.SIGTERM, escalation_delay=TERMINATION_GRACE, force=True)
@@ -344,12 +347,19 @@ class SupervisedTry(SupervisedChild):
     def _send_terminal_state_msg(self, msg: Any) -> None:
         self._drain_logs()
         try:
+            if self.was_stopped and not self._told_to_stop and isinstance(msg, comms.RetryTask):
+                # The task ended as it was told to: the next try needs more time, and not the same again.
+                self._pending_terminal_state_msg = msg  # type: ignore[misc]
+                self._report_lost(TIME_IS_UP, Limit.TIME, has_called_back=True)
+                self._terminal_state = msg.state  # type: ignore[misc]
+                self._pending_terminal_state_msg = None
+                return
             super()._send_terminal_state_msg(msg)
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in GONE:
                 raise
-            self._pending_terminal_state_msg = None  # type: ignore[misc]
-            self._terminal_state = supervisor.SERVER_TERMINATED  # type: ignore[misc]
+            self._pending_terminal_state_msg = None
+            self._terminal_state = supervisor.SERVER_TERMINATED
             self.process_log.warning(
                 "The end of the try is not reported: it was ended by somebody else", detail=detail_of(error)
             )
@@ -376,16 +386,27 @@ class SupervisedTry(SupervisedChild):
 
     def _report_silent_death(self) -> None:
         """Its callbacks died with it: the control plane has another worker run them."""
-        reason = "The task used up the time that a function has"
+        reason = TIME_IS_UP
         if self._told_to_stop:
             reason = "The container was told to stop: AWS took it back (Spot), or StopTask was called"
         elif not self.was_stopped:
             reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
-        self._report_lost(reason)
+        self._report_lost(reason, self._outgrown())
 
-    def _report_lost(self, reason: str) -> None:
+    def _outgrown(self) -> Limit | None:
+        """The limit of the function's that ended the child, as far as the supervisor can tell."""
+        if self._told_to_stop:
+            return None
+        if self.was_stopped:
+            return Limit.TIME
+        return Limit.MEMORY if self._exit_code == -signal.SIGKILL and self.client.ports.was_memory_used() else None
+
+    def _report_lost(self, reason: str, outgrew: Limit | None = None, *, has_called_back: bool = False) -> None:
         url = execution_paths.LOSE_TRY.format(task_instance_id=self.id)
-        self.client.post(url, content=json.dumps({"reason": reason}))
+        told: dict[str, Any] = {"reason": reason}
+        if outgrew:
+            told |= {"outgrew": outgrew, "has_called_back": has_called_back}
+        self.client.post(url, content=json.dumps(told))
 
     def _finish(self, state: TaskInstanceState | str) -> None:
         self.client.task_instances.finish(

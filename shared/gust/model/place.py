@@ -1,6 +1,7 @@
 """Where a try runs, and what a stack has to run it on."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 
@@ -16,6 +17,16 @@ class Workers:
 
 
 LAMBDA_ALONE: Final = Workers()
+
+
+class Limit(StrEnum):
+    """What Lambda ended a try for."""
+
+    TIME = "time"
+    """It ran for as long as a function may."""
+    MEMORY = "memory"
+    """It used the memory that a function has."""
+
 
 NOT_ITS_TASK: Final = 75
 """Exit code of a container whose dispatch another one runs, or that nothing wants any more. It tells nothing of the try."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.place import OnFargate, OnLambda, Place, Refused, Workers
+from gust.model.place import Limit, OnFargate, OnLambda, Place, Refused, Workers
 
 DEFAULT_QUEUE: Final = "default"
 FARGATE_QUEUE: Final = "fargate"
@@ -74,15 +74,16 @@ class _Wish:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def place(task: TaskSpec, workers: Workers) -> Place:
-    """Where a try of the task runs. The same arguments always give the same place."""
+def place(task: TaskSpec, workers: Workers, outgrew: Limit | None = None) -> Place:
+    """Where a try of the task runs. The same arguments always give the same place. `outgrew`: the limit of Lambda's that
+    ended an earlier try."""
     try:
-        return _place(task, workers)
+        return _place(task, workers, outgrew)
     except _RefusedError as refused:
         return Refused(why=str(refused))
 
 
-def _place(task: TaskSpec, workers: Workers) -> Place:
+def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
     wish = _wish(task.executor_config)
     executor = _executor(task.executor)
     queue = task.queue or DEFAULT_QUEUE
@@ -106,7 +107,19 @@ def _place(task: TaskSpec, workers: Workers) -> Place:
     if workers.has_fargate and _outlives_lambda(task):
         seconds = timedelta(seconds=task.execution_timeout or 0)
         return _on_fargate(wish, f"its execution_timeout of {seconds} is longer than Lambda can give")
+    if workers.has_fargate and outgrew is not None:
+        return _promoted(wish, workers, outgrew)
     return OnLambda()
+
+
+def _promoted(wish: _Wish, workers: Workers, outgrew: Limit) -> OnFargate:
+    """With at least the memory that it had; with twice that, where that was too little."""
+    match outgrew:
+        case Limit.TIME:
+            least, why = workers.memory, "an earlier try took longer than Lambda can give"
+        case Limit.MEMORY:
+            least, why = 2 * workers.memory, f"an earlier try used the {workers.memory} MB of a Lambda worker"
+    return _on_fargate(replace(wish, memory=max(wish.memory or 0, least)), why)
 
 
 def _executor(name: str | None) -> str | None:

@@ -188,7 +188,7 @@ class Propagation:
 
     def _has_worker(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether a worker can run the instance; fails it otherwise."""
-        if isinstance(where := place(task, self._draft.workers), Refused):
+        if isinstance(where := place(task, self._draft.workers, instance.outgrew), Refused):
             refused = transition.refuse(instance, at=self._draft.now, retries=task.retries, reason=where.why)
             self._view.move(callback.with_task_callback(task, refused, emails=True))
             return False

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.place import OnFargate, OnLambda, Refused, Workers, told
+from gust.model.place import Limit, OnFargate, OnLambda, Refused, Workers, told
 from gust.scheduling.placement import MEMORY_OF, place
 
 FARGATE = Workers(has_fargate=True, memory=1769)
@@ -140,6 +140,21 @@ def test_without_fargate_a_task_that_needs_it_is_refused_with_what_to_deploy(fie
 
 def test_without_fargate_a_long_execution_timeout_is_no_reason_to_refuse():
     assert place(task(execution_timeout=7200.0), Workers()) == OnLambda()
+
+
+def test_what_outgrew_lambda_goes_to_fargate_with_more_memory_where_that_was_too_little():
+    by_time = place(task(), FARGATE, Limit.TIME)
+    assert isinstance(by_time, OnFargate)
+    assert (by_time.cpu, by_time.memory, by_time.why) == (1024, 2048, "an earlier try took longer than Lambda can give")
+    by_memory = place(task(), Workers(has_fargate=True, memory=4096), Limit.MEMORY)
+    assert isinstance(by_memory, OnFargate)
+    assert (by_memory.cpu, by_memory.memory) == (1024, 8192)
+    assert by_memory.why == "an earlier try used the 4096 MB of a Lambda worker"
+
+
+def test_what_outgrew_lambda_stays_there_where_it_asks_to_or_there_is_nothing_else():
+    assert place(task(), Workers(), Limit.TIME) == OnLambda()
+    assert isinstance(place(task(executor="AwsLambdaExecutor"), FARGATE, Limit.TIME), OnLambda)
 
 
 def test_a_queue_of_a_worker_group_selects_it():

@@ -10,13 +10,14 @@ import pytest
 from gust.aws.memory import MemoryContainers
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.place import NOT_ITS_TASK, Workers
+from gust.model.place import NOT_ITS_TASK, Limit, Workers
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.services.make_workload import container_name
 from gust.services.worker.report_container import report_container
+from gust.services.worker.report_task_instance import report_lost
 from gust.services.worker.start_task_instance import start_task_instance
 from tests.unit.services.conftest import World, chain
 
@@ -166,3 +167,24 @@ def test_what_nothing_can_run_any_more_goes_to_a_worker_that_fails_it(world, con
     world.advance(run)
     (sent,) = world.queues.tasks
     assert sent.refused.startswith("The task needs Fargate (queue='fargate'), and this stack has none.")
+
+
+@pytest.mark.parametrize(("outgrew", "memory"), [(Limit.TIME, 2048), (Limit.MEMORY, 4096)])
+def test_a_try_that_lambda_ended_is_retried_in_a_container_and_its_log_says_so(world, containers, outgrew, memory):
+    spec = chain("near")
+    near = spec.tasks["near"].model_copy(update={"retries": 2, "retry_delay": 0.0})
+    world.given_dag(spec.model_copy(update={"dag_id": "d", "tasks": {"near": near}}))
+    run = world.trigger(dag_id="d")
+    world.advance(run)
+    assert len(world.queues.tasks) == 1
+    key = run.task_instance("near")
+    for lost_to in (outgrew, None):  # whatever ends a later try
+        dispatch = Dispatch.of(world.store.get_instance(key))
+        start_task_instance(world.services, dispatch, hostname="x", pid=1, at=world.clock.now())
+        report_lost(world.services, dispatch, at=world.clock.now(), reason="Lost", outgrew=lost_to)
+        told = "Lost. The next try runs on Fargate (1 vCPU, " if lost_to else "Lost"
+        assert world.store.get_instance(key).reason.startswith(told)
+        world.clock.advance(1)
+        world.advance(run)
+    assert [start.place.memory for start in containers.started.values()] == [memory, memory]
+    assert len(world.queues.tasks) == 1

@@ -264,6 +264,27 @@ with DAG("d", schedule=None):
     assert site.log.has("AWS Lambda")
 
 
+@pytest.mark.parametrize("ends", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_a_try_that_is_stopped_at_the_limit_is_lost_to_time_where_another_follows(
+    site: Site, run: Run, ends: str
+) -> None:
+    """Whether the task fails when it is told to end, or is killed."""
+    site.control_plane.should_retry = True
+    run(dag(f"import signal, subprocess\n{ends}\nsubprocess.run(['sleep', '600'], check=True)"), remaining=16)
+
+    (lost,) = site.control_plane.asked("lost")
+    assert lost.body["outgrew"] == "time"
+    assert site.control_plane.reported == ["lost"]
+
+
+def test_a_child_that_is_killed_near_the_functions_memory_is_lost_to_memory(site: Site, run: Run) -> None:
+    site.megabytes = 1
+    run(dag("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
+    site.megabytes = 100_000
+    run(dag("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
+    assert [lost.body.get("outgrew") for lost in site.control_plane.asked("lost")] == ["memory", None]
+
+
 def test_the_task_sees_no_wiring_and_has_a_place_to_write(
     run: Run, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

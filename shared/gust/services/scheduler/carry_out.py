@@ -140,7 +140,7 @@ def put_on_queue(
     to_workers: list[TaskWorkload] = []
     containers: list[ContainerStart] = []
     for instance in instances:
-        where = place(spec.tasks[instance.task_id], services.workers)
+        where = place(spec.tasks[instance.task_id], services.workers, instance.outgrew)
         workload = task_workload(services, spec, run, instance, where, bundle=bundle, now=now)
         if isinstance(where, OnFargate):
             containers.append(ContainerStart(container_name(instance), workload, where))
