@@ -108,6 +108,10 @@ class LocalStack:
             "TriggererConcurrency": str(triggerers),
             "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
+            # Containers are processes here: they need no network of their own.
+            "Fargate": "Enabled",
+            "FargateSubnets": "subnet-of-this-machine",
+            "FargateSecurityGroups": "sg-of-this-machine",
             **(parameters or {}),
             # Beyond this machine every caller needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
@@ -327,6 +331,7 @@ class LocalStack:
                     *("--port", str(port), "--data", str(self._data)),
                     *("--public-host", self._door.host, "--public-port", str(self._port)),
                     *("--processes", json.dumps(self._processes)),
+                    *("--containers", str(self.workers)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
                 stdout=output,

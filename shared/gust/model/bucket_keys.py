@@ -15,9 +15,10 @@
                                             table: XCom, rendered fields, …
     transfers/<name>                      a request or response too large     worker,         execution API, worker,
                                             for a Lambda invocation           execution API   triggerer
+    workloads/<name>.json                 what a container is to run          scheduler       worker (container)
 
-Objects under a hash are immutable. A lifecycle rule deletes what lies under parses/ and transfers/ after a day; the store
-deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
+Objects under a hash are immutable. Lifecycle rules delete what lies under parses/, transfers/ and workloads/ after a day;
+the store deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ SERIALIZED: Final = "serialized/"
 SOURCES: Final = "sources/"
 DOCUMENTS: Final = "xcom/"
 TRANSFERS: Final = "transfers/"
+WORKLOADS: Final = "workloads/"
 
-PREFIXES: Final = (DAGS, BUNDLES, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS)
+PREFIXES: Final = (DAGS, BUNDLES, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS, WORKLOADS)
 
 LONGEST: Final = 1024
 """Bytes of UTF-8 that S3 takes as a key."""
@@ -48,6 +50,12 @@ LONGEST: Final = 1024
 
 def uploaded_file(relative_path: str) -> str:
     return f"{DAGS}{relative_path}"
+
+
+def workload(name: str) -> str:
+    """`name` names a dispatch. Its token does not travel through places that list what they are given (CloudTrail, the
+    history of an execution, DescribeTasks)."""
+    return f"{WORKLOADS}{name}.json"
 
 
 def bundle(version: str) -> str:

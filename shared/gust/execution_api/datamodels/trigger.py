@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field, JsonValue, model_validator
 from gust.execution_api.datamodels.base import Strict, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.dispatch import Dispatch
+from gust.model.place import Limit
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.services.worker.make_trigger_template import TriggerTemplate
@@ -42,6 +43,10 @@ class ParkPayload(Strict):
 
 class LostPayload(Strict):
     reason: str
+    outgrew: Limit | None = None
+    """The limit of Lambda's that ended the try."""
+    has_called_back: bool = False
+    """The task was told to end and has run its callbacks."""
 
 
 def parked_trigger_response(
