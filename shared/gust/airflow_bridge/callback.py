@@ -103,6 +103,7 @@ def _run(
 ) -> str | None:
     try:
         bundle = bundles.fetch(str(workload.bundle_version))
+        environment = bundles.fetch_environment(bundle, workload.relative_fileloc)
     except Unopenable as error:
         return str(error)
     compat.prepare_callbacks()
@@ -117,7 +118,7 @@ def _run(
             client=client,
             transport=transport,
             logger=_logger(sink, workload, what),
-            target=lambda: _callback_main(workload, what, bundle=bundle, workspace=workspace, writes=writes),
+            target=lambda: _callback_main(workload, what, bundle, environment, workspace=workspace, writes=writes),
             deadline=time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT),
             said=Pipe(reads),
             signs=signs,
@@ -170,9 +171,15 @@ class SupervisedCallback(SupervisedChild):
 
 
 def _callback_main(
-    workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
+    workload: CallbackWorkload,
+    what: Mapping[str, Any],
+    bundle: Path,
+    environment: Path | None,
+    *,
+    workspace: Path,
+    writes: int,
 ) -> None:
-    enter_child(bundle, workspace)
+    enter_child(bundle, workspace, environment)
     log = structlog.get_logger(logger_name="callback")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     noting = _NotingErrors(log)

@@ -122,6 +122,9 @@ def _run(workload: TaskWorkload, client: TryClient, bundles: BundleFolder) -> in
         client.hide(HIDDEN_FOR)  # fetching takes a while
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
+        if not bundles.has_environment(client.bundle, workload.relative_fileloc):
+            client.hide(HIDDEN_FOR)
+        client.environment = bundles.fetch_environment(client.bundle, workload.relative_fileloc)
     except Unopenable as error:
         return _fail(client, ti, str(error))
     exit_code: int = supervisor.supervise_task(
@@ -189,6 +192,7 @@ class TryClient(Client):  # type: ignore[misc]  # untyped to us
         self.limit = limit
         self.hide = hide
         self.bundle = Path()
+        self.environment: Path | None = None
 
     def mark_end_of_log(self) -> None:
         self.sink.mark_end(str(self.workload.id), self.workload.dispatch_count)
@@ -221,14 +225,14 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
     ) -> BaseCoordinator.ExecutionResult:
         orphans.adopt()
-        bundle = client.bundle
+        bundle, environment = client.bundle, client.environment
         workspace = Path(tempfile.mkdtemp(prefix="gust-try-"))
         try:
             process = SupervisedTry.start(
                 what=what.model_copy(update={"queue": client.workload.queue}),
                 client=client,
                 logger=logger or try_logger(client.sink, str(what.id)),
-                target=lambda: _task_main(bundle, workspace),
+                target=lambda: _task_main(bundle, workspace, environment),
                 transport=client.transport,
                 deadline=client.limit,
                 hide=client.hide,
@@ -241,22 +245,22 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         return self.ExecutionResult(exit_code, process.final_state)
 
 
-def _task_main(bundle: Path, workspace: Path) -> None:
-    enter_child(bundle, workspace)
+def _task_main(bundle: Path, workspace: Path, environment: Path | None) -> None:
+    enter_child(bundle, workspace, environment)
     from airflow.sdk.execution_time.task_runner import main
 
     main()
 
 
-def enter_child(bundle: Path | None, workspace: Path) -> None:
-    """A child's first steps: its own place to write, its own plugins, and nothing of how Gust is wired."""
+def enter_child(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
+    """A child's first steps: its own place to write, its own plugins and packages, and nothing of how Gust is wired."""
     dumpable.allow()
     _die_first()
     speech.in_the_order_said()
     # Bytecode in a bundle would be run by later tries.
     sys.dont_write_bytecode = True
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
 
 
 def _die_first() -> None:

@@ -21,10 +21,12 @@ def tell(objects: Objects, question: dict[str, Any], folder: Path | None = None)
     """`{"answer": …}`, or `{"error": why}`. `question` is what `ParserInventory` sends."""
     ready()
     version = question["bundle_version"]
-    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
+    bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
+    bundle = bundles.fetch(version) if version else None
+    environment = bundles.fetch_environment(bundle, "") if bundle else None
     with surroundings.workspace("inventory") as workspace:
         ended = run_in_child(
-            lambda: answer_here(bundle, question["inventory"], workspace),
+            lambda: answer_here(bundle, question["inventory"], workspace, environment),
             timeout=PATIENCE,
             memory=memory_for_child(),
         )
@@ -34,10 +36,10 @@ def tell(objects: Objects, question: dict[str, Any], folder: Path | None = None)
     return {"answer": json.loads(ended.answer)}
 
 
-def answer_here(bundle: Path | None, what: str, workspace: Path) -> bytes:
+def answer_here(bundle: Path | None, what: str, workspace: Path, environment: Path | None = None) -> bytes:
     """Look in this process: the child's work."""
     compat.log_here()
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
     answer: Any
     match what:
         case "plugins":

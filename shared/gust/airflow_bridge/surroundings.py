@@ -20,6 +20,7 @@ from typing import Final
 
 import gust
 from gust.airflow_bridge import compat
+from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.deployment import PLUGINS_PREFIX
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
@@ -39,25 +40,27 @@ HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__
 WORKSPACE: Final = "/workspace"
 """Where a child's workspace seems to lie, in what is stored of a DAG: each child has one of its own."""
 
-LAYER_BIN: Final = "/opt/bin"
-"""Where Lambda unpacks our layer's commands: `python` with the layer's packages, and `airflow`."""
-
+ENVIRONMENT: Final = "/environment"
+"""And where the packages of its environment do: their folder is named by their hash."""
 
 NO_DATABASE: Final = "sqlite://"
 """One in memory, empty. Airflow closes its database to a task by an address with which no process that the task starts can
 even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
 
 
-def enter(bundle: Path | None, workspace: Path) -> None:
-    """Make this process one in which a user's code may run: in `workspace`, with the plugins and modules of `bundle`. For a
-    child made for one bundle; our modules that are not imported yet may be out of its reach afterwards."""
-    _set_environment()
+def enter(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
+    """Make this process one in which a user's code may run: in `workspace`, with the plugins and modules of `bundle` and the
+    packages of `environment`. For a child made for one bundle; our modules that are not imported yet may be out of its reach
+    afterwards."""
+    _set_environment(environment)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
-    _make_way_for(bundle)
+    _make_way_for(bundle, environment)
+    if environment is not None:
+        compat.use_environment(environment)
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def workspace(kind: str) -> Iterator[Path]:
             subprocess.run(["/bin/rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
-def _set_environment() -> None:
+def _set_environment(environment: Path | None) -> None:
     _use_aws_of_tasks()
     for name, value in list(os.environ.items()):
         is_class_of_ours = name.startswith("AIRFLOW__") and f"{gust.__name__}.airflow_bridge." in value
@@ -91,6 +94,9 @@ def _set_environment() -> None:
     if LAYER_BIN in commands:
         # The same interpreter. By its own name, what a task starts with it would not find the layer's packages.
         sys.executable = f"{LAYER_BIN}/python"
+    if environment is not None:
+        os.environ["PATH"] = os.pathsep.join([f"{environment}/bin", os.environ["PATH"]])
+        sys.executable = f"{environment}/bin/python"
 
 
 def _use_aws_of_tasks() -> None:
@@ -105,10 +111,14 @@ def _use_aws_of_tasks() -> None:
         boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 
 
-def _make_way_for(bundle: Path | None) -> None:
-    """The user's folders before ours on the path, and no module of ours in the place of one of theirs."""
+def _make_way_for(bundle: Path | None, environment: Path | None) -> None:
+    """The user's folders before ours on the path, and no module of ours in the place of one of theirs. Airflow's packages
+    come first, and those of the environment next."""
     door, runtime = os.environ.get("LAMBDA_TASK_ROOT"), os.environ.get("LAMBDA_RUNTIME_DIR")
-    theirs = [str(bundle / PLUGINS_PREFIX.rstrip("/")), str(bundle)] if bundle is not None else []
+    theirs = [
+        *([str(environment)] if environment is not None else []),
+        *([str(bundle / PLUGINS_PREFIX.rstrip("/")), str(bundle)] if bundle is not None else []),
+    ]
     behind = [*([str(HOME)] if HOME_IS_OURS else []), *([runtime] if runtime else [])]
     moved = {door, *theirs, *behind, ""}
     sys.path[:] = [*(entry for entry in sys.path if entry not in moved), *theirs, *behind]

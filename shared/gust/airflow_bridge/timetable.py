@@ -20,10 +20,12 @@ def ask(objects: Objects, question: dict[str, Any], folder: Path | None = None) 
     """`{"answer": …}`, or `{"error": why}` in a person's words. `question` is what `ParserTimetables` sends."""
     ready()
     version = question["bundle_version"]
-    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
+    bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
+    bundle = bundles.fetch(version) if version else None
+    environment = bundles.fetch_environment(bundle, "") if bundle else None
     with surroundings.workspace("timetable") as workspace:
         ended = run_in_child(
-            lambda: answer_here(bundle, question, workspace), timeout=PATIENCE, memory=memory_for_child()
+            lambda: answer_here(bundle, question, workspace, environment), timeout=PATIENCE, memory=memory_for_child()
         )
     if ended.answer is None:
         last_line = (ended.output.strip().splitlines() or [""])[-1]
@@ -31,10 +33,12 @@ def ask(objects: Objects, question: dict[str, Any], folder: Path | None = None) 
     return {"answer": json.loads(ended.answer)}
 
 
-def answer_here(bundle: Path | None, question: dict[str, Any], workspace: Path) -> bytes:
+def answer_here(
+    bundle: Path | None, question: dict[str, Any], workspace: Path, environment: Path | None = None
+) -> bytes:
     """Run the timetable in this process: the child's work."""
     compat.log_here()
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
     if reference := question.get("deadline"):
         return json.dumps(compat.deadline_moment(reference, **question["of"])).encode()
     if mapper := question.get("mapper"):

@@ -156,7 +156,8 @@ def run_trigger(
             signs = Signs(hide=hide, hide_every=hide_every, ask=lambda: client.get(url), ask_every=ask_every)
             end = _run(workload, trigger, client, transport, signs, bundles=bundles, sink=sink, remaining=remaining)
         if isinstance(end, Parked):
-            client.post(f"{url}/park", content=json.dumps(end.to_payload(now())))
+            parked = {**end.to_payload(now()), "relative_fileloc": workload.relative_fileloc}
+            client.post(f"{url}/park", content=json.dumps(parked))
             return End.PARKED
         client.post(f"{url}/event", content=json.dumps(end))
     except httpx.HTTPStatusError as error:
@@ -181,6 +182,7 @@ def _run(
 ) -> Parked | Report:
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+        environment = bundles.fetch_environment(bundle, workload.relative_fileloc) if bundle else None
     except Unopenable as error:
         return {"error": str(error)}
     ti = _task_instance(workload)
@@ -203,7 +205,7 @@ def _run(
             client=client,
             transport=transport,
             logger=try_logger(sink.of_stream(workload.log_stream), str(ti.id)),
-            target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
+            target=lambda: _trigger_main(trigger, ti, pace, bundle, environment, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),
             signs=signs,
@@ -259,9 +261,16 @@ class SupervisedTrigger(SupervisedChild):
 
 
 def _trigger_main(
-    trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, *, bundle: Path | None, workspace: Path, writes: int
+    trigger: Mapping[str, Any],
+    ti: TaskInstance,
+    pace: Pace,
+    bundle: Path | None,
+    environment: Path | None,
+    *,
+    workspace: Path,
+    writes: int,
 ) -> None:
-    enter_child(bundle, workspace)
+    enter_child(bundle, workspace, environment)
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log, body_decoder=what_a_trigger_is_told())
     structlog.contextvars.bind_contextvars(

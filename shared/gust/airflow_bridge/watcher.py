@@ -128,6 +128,8 @@ def _run(
     log = try_logger(sink, str(workload.id)).bind(watcher=what["classpath"])
     try:
         bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+        # DAGs of several folders may want it: it has what all of them have.
+        environment = bundles.fetch_environment(bundle, "") if bundle else None
     except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
@@ -146,7 +148,7 @@ def _run(
             client=client,
             transport=transport,
             logger=log,
-            target=lambda: _watcher_main(what, pace, bundle=bundle, workspace=workspace, writes=writes),
+            target=lambda: _watcher_main(what, pace, bundle, environment, workspace=workspace, writes=writes),
             deadline=time.monotonic() + time_left,
             said=Pipe(reads),
             signs=signs,
@@ -181,8 +183,10 @@ def _nobody(workload: WatcherWorkload) -> TaskInstance:
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _watcher_main(what: Mapping[str, Any], pace: Pace, *, bundle: Path | None, workspace: Path, writes: int) -> None:
-    enter_child(bundle, workspace)
+def _watcher_main(
+    what: Mapping[str, Any], pace: Pace, bundle: Path | None, environment: Path | None, *, workspace: Path, writes: int
+) -> None:
+    enter_child(bundle, workspace, environment)
     log = structlog.get_logger(logger_name="trigger")
     task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
     loop = paced_loop(pace)

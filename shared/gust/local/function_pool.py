@@ -56,6 +56,7 @@ def limits(workers: int, triggerers: int, processors: int) -> dict[str, int]:
         "scheduler": few,
         "dag-processor": few,
         "parse": few,
+        "environment-builder": 1,
         "key-rotation": 1,
     }
 

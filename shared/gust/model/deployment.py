@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from gust.model.dag_spec import AssetRef
+from gust.model.environment import Environments
 
 DAGS_PREFIX: Final = "dags/"
 """In the bucket. What lies under it is the folder; paths are relative to it everywhere else."""
@@ -34,6 +35,8 @@ class Manifest(_Document):
     files: dict[str, str]
     etags: dict[str, str] = {}
     """Relative path → the bucket's entity tag when the content was read: equal tag, equal content."""
+    environments: Environments = Environments()
+    """As the bundle's own file says, for who need not open the zip."""
 
 
 class Plan(_Document):

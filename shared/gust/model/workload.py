@@ -114,6 +114,8 @@ class TriggerWorkload(_OfDispatch):
     kind: Literal["trigger"] = "trigger"
     bundle_version: str | None = None
     """Where the DAG folder's own triggers lie; without one only installed triggers are found."""
+    relative_fileloc: str = ""
+    """The DAG's file: its environment is the trigger's, too."""
     sleeps_passed: int = 0
     """How many sleeps the trigger has slept already; it passes through them when it runs again."""
     is_poller: bool = False

@@ -10,6 +10,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gust.airflow_bridge import parse
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.settings_reader import nothing_stored
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
 from gust.aws.cipher import FernetCipher
@@ -30,6 +32,7 @@ from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.environment import ENVIRONMENTS_FILE, Environments, archive_key
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
@@ -37,7 +40,7 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import TellListeners, WatcherWorkload
 from gust.services.assets.tell_listeners import have_worker_tell
 from gust.services.context import Services
-from gust.services.deployments.deployment_keys import bundle_key
+from gust.services.deployments.deployment_keys import bundle_key, version_of
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
 from gust.store.memory import MemoryStore
@@ -69,6 +72,8 @@ class Whole:
     specs: dict[str, DagSpec] = field(default_factory=dict)
     serialized: dict[str, str] = field(default_factory=dict)
     """By dag_id: where Airflow's own form of the DAG lies."""
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Folder → files of the packages that its `requirements.txt` gave, for the next upload."""
 
     def __post_init__(self) -> None:
         self.services = Services(
@@ -93,10 +98,12 @@ class Whole:
         with zipfile.ZipFile(archive, "w") as into:
             for name, text in names.items():
                 into.writestr(name, text)
+            of = {folder: self.pack(packages) for folder, packages in self.environments.items()}
+            into.writestr(ENVIRONMENTS_FILE, Environments(of=of).model_dump_json())
         self.objects.put(bundle_key(version), archive.getvalue())
         bundle = self.bundles.fetch(version)
         for name in names:
-            outcome = parse.parse_file(self.objects, bundle, name, "dags-folder")
+            outcome = parse.parse_in_environment(self.bundles, bundle, name, "dags-folder", nothing_stored)
             assert not outcome.import_errors, outcome.import_errors
             for parsed in outcome.dags:
                 spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
@@ -112,6 +119,18 @@ class Whole:
                         max_active_runs=spec.max_active_runs,
                     ),
                 )
+
+    def pack(self, files: dict[str, str]) -> str:
+        """An environment's archive, as the builder stores it; returns its hash."""
+        name = version_of({path: sha256(text.encode()).hexdigest() for path, text in files.items()})
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w") as archive:
+            for path, text in files.items():
+                entry = zipfile.ZipInfo(path)
+                entry.external_attr = (0o755 if path.startswith("bin/") else 0o644) << 16
+                archive.writestr(entry, text)
+        self.objects.put(archive_key(name), body.getvalue())
+        return name
 
     def trigger(self, dag_id: str = "d", run_id: str = "r", **asked: Any) -> DagRunKey:
         run = create_dag_run(self.services, dag_id, run_id=run_id, triggered_by=DagRunTriggeredByType.REST_API, **asked)

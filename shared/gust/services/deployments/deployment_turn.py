@@ -27,6 +27,9 @@ RESTS: Final = timedelta(seconds=60)
 PARSING: Final = timedelta(seconds=5)
 """What parsing one of few files takes, generously."""
 
+LONGEST_BUILD: Final = timedelta(minutes=11)
+"""What building environments can take: as long as the builder's function may run, and a cold start."""
+
 LONGEST_ROUND: Final = timedelta(seconds=75)
 """What a round of parsing can take: a cold start, 15 seconds in which files are begun, and the longest file."""
 
@@ -75,6 +78,11 @@ def begin_round(store: DagStore, name: str, now: datetime, *, files: int, looked
     """Deployment `name` is about to have so many files parsed."""
     until = now + LEASE + min(files * PARSING, LONGEST_ROUND)
     _move(store, name, lambda turn: replace(turn, until=until, rounds=turn.rounds + 1, looked_at=looked_at))
+
+
+def begin_builds(store: DagStore, name: str, now: datetime) -> None:
+    """Deployment `name` is about to have environments built."""
+    _move(store, name, lambda turn: replace(turn, until=now + LEASE + LONGEST_BUILD, looked_at=None))
 
 
 def _move(store: DagStore, name: str, to: Callable[[DeploymentTurn], DeploymentTurn]) -> None:

@@ -389,7 +389,7 @@ def perform(services: Services, spec: DagSpec, run: DagRun, decision: Decision) 
     """Carry out the effects. Dying in between is healed by the next look at the run, which finds them again."""
     send_callbacks(services, run, [e.callback for e in decision.effects if isinstance(e, SendCallback)])
     send_tasks(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTask)])
-    send_triggers(services, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
+    send_triggers(services, spec, run, [e.instance for e in decision.effects if isinstance(e, SendTrigger)])
     give_out_slots(services, run, decision)
     if any(isinstance(e, StartNextRun) for e in decision.effects):
         start_waiting_runs(services, run)
@@ -434,7 +434,7 @@ def put_on_queue(
     return refused
 
 
-def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:
+def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
     """Have the triggerer run what deferred instances wait for, then mark them: one that carries the mark is not sent
     again. Dying in between sends it twice, and the first event of the two resumes the task."""
     if not instances:
@@ -442,6 +442,9 @@ def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInsta
     now = services.clock.now()
     bundle = bundle_version(services, run)
     services.queues.send_triggers(
-        [trigger_workload(services, instance, bundle=bundle, now=now) for instance in instances]
+        [
+            trigger_workload(services, instance, bundle=bundle, relative_fileloc=spec.relative_fileloc, now=now)
+            for instance in instances
+        ]
     )
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])

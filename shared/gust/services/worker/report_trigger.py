@@ -54,10 +54,12 @@ def park(
     looks: int = 0,
     place: str = "",
     kwargs: dict[str, Any] | None = None,
+    relative_fileloc: str = "",
 ) -> None:
     """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. One that
     sleeps for longer than `LONG` is not sent but left to the run's timer, which begins a chain of invocations of its own.
-    `kwargs`: the arguments that it goes on with; `None`: those that it has.
+    `kwargs`: the arguments that it goes on with; `None`: those that it has. `relative_fileloc`: its DAG's file, as
+    the message named it.
 
     Raises NotFound, and Conflict where nothing waits for it any more. Called twice, the trigger runs twice and the
     first event counts. Arguments that cannot be stored are a trigger that broke."""
@@ -88,6 +90,7 @@ def park(
         services,
         instance,
         bundle=bundle_version(services, run),
+        relative_fileloc=relative_fileloc,
         now=now,
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
