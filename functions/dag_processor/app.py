@@ -1,6 +1,6 @@
 """The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does.
 
-They are two functions in `template.yaml`, because who runs strangers' code gets no table.
+They are two functions in `template.yaml`, because a function that runs DAG authors' code gets no table.
 """
 
 import os
@@ -22,7 +22,7 @@ log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
 
 PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
-"""What a new DAG that does not say so itself is; Airflow's `[core] dags_are_paused_at_creation`."""
+"""Whether a new DAG is paused unless it says so itself; Airflow's `[core] dags_are_paused_at_creation`."""
 
 PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
 
@@ -48,7 +48,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:
-    """Files came, changed or went: deploy, whatever the messages tell. Delivered twice, a batch deploys once."""
+    """Files were added, changed or removed: request a deployment of the whole folder. Delivered twice, a batch deploys
+    once."""
     name = f"upload-{event['Records'][0]['messageId']}"
     deployment = request_deployment(services().store, bootstrap.deployments(), name, services().clock.now())
     log.info("upload", deployment=deployment, messages=len(event["Records"]))
@@ -57,8 +58,8 @@ def on_upload(event: dict[str, Any]) -> dict[str, Any]:
 
 def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`. Or a
-    question to a timetable that a plugin brings: `{"timetable": …}`, see `gust.aws.timetables`; or one about what is
-    installed: `{"inventory": …}`, see `gust.aws.inventory`."""
+    question to a plugin's timetable: `{"timetable": …}`, see `gust.aws.timetables`; or about installed plugins and
+    providers: `{"inventory": …}`, see `gust.aws.inventory`."""
     from gust.airflow_bridge.parse import parse_batch
     from gust.airflow_bridge.timetable import ask
 

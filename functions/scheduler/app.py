@@ -55,7 +55,7 @@ gc.freeze()
 gc.set_threshold(50_000)
 K = TypeVar("K", bound=Hashable)
 LOOK_AGAIN_AFTER: Final = 5
-"""Seconds. What was unwell for a moment is well by then."""
+"""Seconds. A service that failed for a moment answers again by then."""
 
 
 class ChangedSetting(NamedTuple):

@@ -1,7 +1,7 @@
 """The triggerer's door: one message, one life of one trigger.
 
-One at a time, because a trigger is strangers' code that may block its event loop: it then holds up itself alone.
-Waiting costs nothing all the same, since a trigger that sleeps is parked.
+One at a time, because a trigger is DAG authors' code that may block its event loop: then it blocks only itself.
+Waiting costs nothing, since a trigger that sleeps is parked.
 """
 
 from typing import Any

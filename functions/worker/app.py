@@ -1,6 +1,6 @@
 """The worker's door: one message, one dispatch of one try, or of one callback, or one test of a connection.
 
-What cannot be worked off comes again after seconds, and what a function dies upon after a minute (`Receipt`).
+A message that fails comes again after seconds, and one whose function died after a minute (`Receipt`).
 """
 
 from typing import Any

@@ -537,7 +537,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
-    made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
+    made = set(re.findall(r"_move\(\s*\"(\w+)\"", inspect.getsource(transition)))
     assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE
 
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import httpx
 
-from gust.errors import Throttled, Unwell
+from gust.errors import ServiceUnavailable, Throttled
 from gust.model import transfer
 from gust.ports.objects import Objects
 
@@ -42,7 +42,7 @@ LONGEST_HELD: Final = 1.0
 log = logging.getLogger(__name__)
 
 Invoke = Callable[[dict[str, Any]], Mapping[str, Any]]
-"""Send an event to the execution API function and return its answer. Raises Unwell."""
+"""Send an event to the execution API function and return its answer. Raises ServiceUnavailable."""
 
 
 class LambdaTransport(httpx.BaseTransport):
@@ -66,7 +66,7 @@ class LambdaTransport(httpx.BaseTransport):
         try:
             answer = self._invoke(event)
             body = self._body(answer)
-        except Unwell as error:
+        except ServiceUnavailable as error:
             if isinstance(error, Throttled) and not self._has_begun:
                 raise
             raise httpx.TransportError(str(error), request=request) from error
@@ -92,7 +92,7 @@ class LambdaTransport(httpx.BaseTransport):
             return
         try:
             self._invoke(self._held)
-        except Unwell as error:
+        except ServiceUnavailable as error:
             self._send_held_at = time.monotonic() + LONGEST_HELD
             log.warning("Rendered fields could not be sent: %s", error)
         else:

@@ -1,4 +1,4 @@
-"""The bucket and the queues without AWS, for tests that need their behaviour but not their wire."""
+"""The bucket and the queues in memory, for tests that need their behaviour but not AWS's protocol."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class MemoryObjects:
         self._objects.setdefault(key, _Object(body, content_type))
 
     def touch(self, key: str, modified: float) -> None:
-        """For a test: the object was uploaded then."""
+        """For a test: set the time of the object's upload."""
         self._objects[key] = replace(self._objects[key], modified=modified)
 
     def exists(self, key: str) -> bool:
@@ -82,7 +82,7 @@ class MemoryObjects:
 
 
 class MemoryQueues:
-    """Implements `ports.Queues`: keeps what was sent, in order, and refuses tasks on request."""
+    """Implements `ports.Queues`: keeps the messages sent, in order, and refuses tasks on request."""
 
     def __init__(self, *, refuses: Callable[[TaskWorkload], bool] = lambda _: False) -> None:
         self.refuses = refuses

@@ -1,4 +1,4 @@
-"""Ask timetables of plugins in the function that parses DAG files: strangers' code runs nowhere else."""
+"""Asks timetables of plugins in the parser's function: DAG authors' code runs in no function of the control plane."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -9,10 +9,11 @@ from gust.model.user import Identity
 
 
 class IdentityProvider(Protocol):
-    """Where people sign in whom AWS does not know."""
+    """The OpenID provider: people sign in there who have no AWS identity."""
 
     def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
-        """Where a browser is sent to. Raises Unwell."""
+        """The provider's page that the browser is sent to. Raises ServiceUnavailable."""
 
     def identity(self, code: str, *, verifier: str, redirect_uri: str, nonce: str, now: datetime) -> Identity:
-        """Whom the code is for, with which the browser came back. Raises Forbidden where it is not good, Unwell."""
+        """The person that the browser's authorization code stands for. Raises Forbidden for a code that the provider
+        refuses, ServiceUnavailable."""

@@ -9,7 +9,7 @@ from gust.errors import NotSupportedYet
 
 class Inventory(Protocol):
     """What the functions that have Airflow consist of. `bundle_version` names the bundle whose `plugins/` count too. Raises
-    Unwell where it cannot be asked."""
+    ServiceUnavailable where it cannot be asked."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
         """As the REST API shows them, by name."""

@@ -36,4 +36,5 @@ class Queues(Protocol):
         """Have the scheduler look again after `delay` seconds (at most 900)."""
 
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
-        """`wake` each after its own delay, in batches of ten. Raises Unwell, once all were tried, where SQS refused some."""
+        """Send each wake-up with its own delay in seconds, in batches of ten. Tries all of them, then raises
+        ServiceUnavailable if SQS refused some."""

@@ -1,4 +1,4 @@
-"""What every verb is given: the ports, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
+"""The ports that every service receives, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from gust.ports.store import Store
 from gust.ports.timetables import NoTimetables, Timetables
 from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
-from gust.services.started_here import StartedHere
+from gust.services.started_instances import StartedInstanceCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +28,5 @@ class Services:
     deployments: Deployments = field(default_factory=NoDeployments)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
-    started_here: StartedHere = field(default_factory=StartedHere)
+    started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)

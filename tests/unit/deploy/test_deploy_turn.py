@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.deployment import Plan
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot
@@ -255,7 +255,7 @@ def test_a_round_in_which_nothing_was_parsed_activates_nothing(stack):
     stack.upload("a.py", "dag a")
     taken = snapshot(stack.services, "one")
     stack.parse(taken, most=0)
-    with pytest.raises(Unwell, match="1 files"):
+    with pytest.raises(ServiceUnavailable, match="1 files"):
         activate(stack.services, taken.plan, "one")
     assert stack.store.active_bundle() is None
 

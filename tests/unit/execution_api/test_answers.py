@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model import transfer
 from gust.model.dag_spec import TaskSpec
 from gust.model.task_instance import TaskInstance
@@ -142,7 +142,7 @@ def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) ->
 
 
 def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: TaskInstance) -> None:
-    world.store.before("get_setting", failing(Unwell("the table is throttled")))
+    world.store.before("get_setting", failing(ServiceUnavailable("the table is throttled")))
     answer = world.request("GET", "/variables/x", token=world.token(ti))
     assert answer == (500, {"message": "Internal server error"})
 

@@ -15,7 +15,7 @@ from gust.airflow_bridge.settings_reader import SettingsReader
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.execution_api.app import ExecutionApi
 from gust.model.connection import Connection
 from gust.model.deployment import FileOutcome
@@ -53,7 +53,7 @@ class World:
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(event["rawPath"])
         if self.is_unwell:
-            raise Unwell("throttled")
+            raise ServiceUnavailable("throttled")
         return self.api(event, None)
 
     def variable(self, key: str, value: str) -> None:

@@ -91,7 +91,7 @@ def test_a_clear_that_concerns_more_runs_than_can_be_cleared_is_refused(
     url = "/api/v2/dags/etl/clearTaskInstances"
     assert (
         api("POST", url, {"only_failed": False}).detail
-        == "More than 3 runs of etl are concerned: ask for a shorter time"
+        == "The request selects more than 3 runs of etl: choose a shorter time"
     )
     body = {"only_failed": False, "start_date": NOW.isoformat(), "end_date": (NOW + timedelta(days=2)).isoformat()}
     assert api("POST", url, body).status == 200

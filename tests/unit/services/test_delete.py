@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Conflict, NotFound, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.pool import Pool, of_pool
@@ -200,10 +200,10 @@ def test_a_dag_that_was_half_deleted_while_backfilling_is_deleted_again(world: W
     original = world.store.delete_backfills
 
     def die(dag_id: str) -> None:
-        raise Unwell("now")
+        raise ServiceUnavailable("now")
 
     world.store.delete_backfills = die  # type: ignore[method-assign]
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         delete_dag(world.services, "etl")
     world.store.delete_backfills = original  # type: ignore[method-assign]
     settle(world)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
@@ -80,7 +80,7 @@ def test_a_run_that_can_be_decided_again_begins_to_count_anew(world: World, pois
 def test_what_is_unwell_for_long_is_only_put_off(world: World, poison: DagRunKey) -> None:
     for _ in range(10):
         world.pass_time(hours=1)
-        assert not put_off(world.services, poison, Unwell("DynamoDB is gone"))
+        assert not put_off(world.services, poison, ServiceUnavailable("DynamoDB is gone"))
         run = world.run(poison)
         assert (run.is_finished, run.stumbles) == (False, 0)
         assert run.due_at == world.clock.now() + timedelta(minutes=10)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Conflict, Unwell
+from gust.errors import Conflict, ServiceUnavailable
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.keys import DagRunKey
@@ -43,7 +43,7 @@ class SlowStore(MemoryStore):
 
     def move_all(self, transitions: list[Transition]) -> list[Transition]:  # type: ignore[override]
         if self.fails:
-            raise Unwell("the table is away")
+            raise ServiceUnavailable("the table is away")
         self.clock_of_test.advance(4)
         return super().move_all(transitions)
 

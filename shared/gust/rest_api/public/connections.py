@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gust.errors import Unreadable, Unwell
+from gust.errors import ServiceUnavailable, Unreadable
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState
 from gust.model.user import User
@@ -366,8 +366,8 @@ def _check_testing_is_on() -> None:
 def _enqueued(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
     try:
         return enqueue_connection_test(services, connection, commit_on_success=commit_on_success)
-    except Unwell as unwell:
-        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unwell
+    except ServiceUnavailable as unavailable:
+        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unavailable
 
 
 def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Connection:

@@ -16,7 +16,7 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import Scope, page_of_runs
+from gust.rest_api.lists.history import RunSelection, page_of_runs
 from gust.rest_api.lists.listing import (
     MAXIMUM_BATCH,
     Ordering,
@@ -261,7 +261,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     asked = asked_beside(query, "state", *_OF_KEYS)
     found = page_of_runs(
         services,
-        Scope.of(
+        RunSelection.of(
             query, of_dag, wants_key if asked_beside(query, *(set(type(query).model_fields) - _OF_KEYS)) else None
         ),
         wants,
@@ -308,7 +308,7 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_runs(
         services,
-        Scope.of(body, only, (lambda key: key.dag_id in dag_ids) if len(dag_ids) > 1 else None),
+        RunSelection.of(body, only, (lambda key: key.dag_id in dag_ids) if len(dag_ids) > 1 else None),
         wants,
         order,
         by_time=order.is_by(_place),

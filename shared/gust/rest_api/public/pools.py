@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -228,8 +228,10 @@ def _complete(services: Services, actions: list[PoolAction]) -> list[PoolAction]
                 for body in action.entities:
                     if body.pool in known:
                         _check_complete(body, named=body.pool)
-            case _:
+            case BulkDeleteNamed():
                 pass
+            case _:
+                assert_never(action)
     return actions
 
 

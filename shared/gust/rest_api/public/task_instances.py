@@ -17,7 +17,7 @@ from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import Direction, Scope, page_of_instances
+from gust.rest_api.lists.history import Direction, RunSelection, page_of_instances
 from gust.rest_api.lists.listing import (
     MAXIMUM_BATCH,
     Order,
@@ -405,7 +405,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
-        Scope.of(query, _dag_or_all(services, key), wants_key),
+        RunSelection.of(query, _dag_or_all(services, key), wants_key),
         wants,
         order,
         direction=_direction(order),
@@ -480,7 +480,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
         services,
-        Scope.of(
+        RunSelection.of(
             body, only, lambda key: (not dag_ids or key.dag_id in dag_ids) and (not run_ids or key.run_id in run_ids)
         ),
         wants,

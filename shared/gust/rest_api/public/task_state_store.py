@@ -23,7 +23,7 @@ RETENTION_DAYS: Final = int(os.environ.get("AIRFLOW__STATE_STORE__DEFAULT_RETENT
 MapIndex = Annotated[int, Field(ge=-1)]
 
 
-class Scope(Query):
+class MapIndexQuery(Query):
     map_index: MapIndex = UNMAPPED
 
 
@@ -31,7 +31,7 @@ class ListQuery(Paging):
     map_index: MapIndex = UNMAPPED
 
 
-class ClearQuery(Scope):
+class ClearQuery(MapIndexQuery):
     all_map_indices: bool = False
 
 
@@ -64,12 +64,12 @@ def list_task_state_store(services: Services, request: Request) -> Json:
 
 @operation("get_task_state_store")
 def get_task_state_store(services: Services, request: Request) -> Json:
-    return task_state_store_response(_existing(services, request, request.query(Scope).map_index))
+    return task_state_store_response(_existing(services, request, request.query(MapIndexQuery).map_index))
 
 
 @operation("set_task_state_store")
 def set_task_state_store(services: Services, request: Request) -> Answer:
-    query = request.query(Scope)
+    query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     body = request.body(TaskStateStoreBody)
     entry = StateEntry(
@@ -85,7 +85,7 @@ def set_task_state_store(services: Services, request: Request) -> Answer:
 @operation("patch_task_state_store")
 def patch_task_state_store(services: Services, request: Request) -> Answer:
     """The value alone: what it had of an expiry, it keeps."""
-    query = request.query(Scope)
+    query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     body = request.body(TaskStateStorePatchBody)
     before = _existing(services, request, query.map_index)
@@ -96,7 +96,7 @@ def patch_task_state_store(services: Services, request: Request) -> Answer:
 
 @operation("delete_task_state_store")
 def delete_task_state_store(services: Services, request: Request) -> Answer:
-    query = request.query(Scope)
+    query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     services.store.delete_task_state(_key(request, query.map_index), request.path["key"])
     return Answer(204)

@@ -24,7 +24,7 @@ from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.xcom import XCom
 from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import Scope
+from gust.rest_api.lists.history import RunSelection
 from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
 from gust.rest_api.lists.many import many
 from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
@@ -166,8 +166,8 @@ def _runs(services: Services, query: Any, dag_id: str, run_id: str) -> list[DagR
             and starts_with(key.run_id, query.run_id_prefix_pattern)
         )
 
-    scope = Scope.of(query, None if dag_id == ALL_PAGES else dag_id, wants_key)
-    return services.store.get_runs(list(islice(scope.keys(services, ascending=False), LOOKED_AT)))
+    selection = RunSelection.of(query, None if dag_id == ALL_PAGES else dag_id, wants_key)
+    return services.store.get_runs(list(islice(selection.keys(services, ascending=False), LOOKED_AT)))
 
 
 def _rows(services: Services, run: DagRun, xcoms: Iterable[XCom]) -> list[XComRow]:

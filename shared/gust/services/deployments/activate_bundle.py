@@ -20,7 +20,7 @@ from hashlib import sha256
 from itertools import accumulate
 from typing import Any, Final, TypeVar
 
-from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
+from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, ServiceUnavailable, Stale, StaleDag
 from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
@@ -130,7 +130,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
 
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
-    """File → outcome, of those that have one. Raises Unwell where none has: parsing must come first."""
+    """File → outcome, of those that have one. Raises ServiceUnavailable where none has: parsing must come first."""
     bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
         outcome.relative_path: outcome
@@ -140,7 +140,7 @@ def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, File
     }
     planned = planned_in(plan)
     if planned and not outcomes:
-        raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
+        raise ServiceUnavailable(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
     return dict(sorted(outcomes.items()))
 
 
@@ -389,7 +389,7 @@ class Deployment:
             wake_for_assets(self.services, after, now=self.services.clock.now())
             wake_watchers(self.services, after)
             return
-        raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
+        raise ServiceUnavailable(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 
     def checked_spec(self, parsed: ParsedDag) -> DagSpec:
         """The parsed DAG's spec. Who wrote it runs strangers' code: believed only if it is what its key says."""
@@ -603,7 +603,7 @@ class Deployment:
             except StaleDag:
                 continue
             return
-        raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+        raise ServiceUnavailable(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
 
 
 def told(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A person writes a note to task instances of a run."""
+"""Write a person's note to task instances of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gust.services.worker.find_task_instances import all_instances
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """What is asked for, of one run."""
+    """The request, for one run."""
 
     instances: frozenset[tuple[str, int]]
     note: str | None

@@ -21,7 +21,8 @@ from gust.scheduling import slots
 from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due
 from gust.scheduling.timers import DEFAULTS
 from gust.services.context import Services
-from gust.services.scheduler.advance import advance, send_tasks
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.carry_out import send_tasks
 from gust.services.wake import wake_run
 
 READS: Final = 4

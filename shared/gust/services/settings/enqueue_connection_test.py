@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from gust.errors import AlreadyExists, Conflict, Stale, Unwell
+from gust.errors import AlreadyExists, Conflict, ServiceUnavailable, Stale
 from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTest, ConnectionTestState, connection_test_id
 from gust.model.workload import ConnectionTestWorkload
@@ -32,7 +32,7 @@ class Enqueued(NamedTuple):
 
 
 def enqueue_connection_test(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
-    """Raises Conflict where a test of a connection of this id has not ended, Unwell where SQS does not take it."""
+    """Raises Conflict where a test of this connection id has not ended, ServiceUnavailable where SQS does not take it."""
     token, now = secrets.token_urlsafe(32), services.clock.now()
     test = ConnectionTest(
         test_id=connection_test_id(token),
@@ -49,7 +49,7 @@ def enqueue_connection_test(services: Services, connection: Connection, *, commi
         refused = connection_test.end(test, ConnectionTestState.FAILED, "SQS did not take it", at=services.clock.now())
         with suppress(Stale):  # it arrived nevertheless
             services.store.move_connection_test(test, refused)
-        raise Unwell(f"SQS refused the test of {connection.conn_id!r}")
+        raise ServiceUnavailable(f"SQS refused the test of {connection.conn_id!r}")
     with suppress(Stale):  # its worker was faster
         services.store.move_connection_test(test, connection_test.queue(test, at=services.clock.now()))
     return Enqueued(token, test)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, assert_never
 
 from gust.errors import AlreadyExists, BadRequest, NotFound, Stale, StaleTaskInstance
 from gust.model.dag_run import DagRun
@@ -165,8 +165,12 @@ def _counted_as(instance: TaskInstance) -> str | None:
             return "queued" if instance.holds else "scheduled"
         case S.DEFERRED:
             return "deferred"
-        case _:
+        case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.RESTARTING | S.AWAITING_INPUT:
             return None
+        case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
+            return None
+        case _:
+            assert_never(instance.state)
 
 
 def unfinished_runs(services: Services) -> Iterator[tuple[DagRun, DagSpec, Collection[TaskInstance]]]:

@@ -20,7 +20,7 @@ from gust.model.state import IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
-from gust.scheduling.decide import lose_try
+from gust.scheduling.retry import lose_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.specs import spec_of_instance
@@ -64,7 +64,7 @@ def _succeeds_as_it_started(
     services: Services, dispatch: Dispatch, *, at: datetime, rendered_map_index: str | None
 ) -> bool:
     """running → success without a look at the instance; False where this process did not start it, or it has moved since."""
-    started = services.started_here.take(dispatch)
+    started = services.started_instances.take(dispatch)
     if started is None or started.holds:  # what a pool makes of the slots that are held may have changed
         return False
     with suppress(StaleTaskInstance):

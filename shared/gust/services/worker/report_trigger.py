@@ -16,7 +16,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.xcom import XCom
 from gust.scheduling import transition
-from gust.scheduling.decide import fail_try
+from gust.scheduling.retry import fail_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload

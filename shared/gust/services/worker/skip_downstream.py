@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from gust.errors import NotFound, Unwell
+from gust.errors import NotFound, ServiceUnavailable
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -22,7 +22,7 @@ SPARED: Final = frozenset({S.RUNNING, S.SUCCESS, S.FAILED, S.SKIPPED})
 def skip_downstream(services: Services, dispatch: Dispatch, targets: Iterable[tuple[str, int]]) -> None:
     """Any but running, success, failed → skipped, for every (task_id, map_index) of the run that exists.
 
-    Raises Conflict unless the dispatch runs, and Unwell where others kept moving the targets.
+    Raises Conflict unless the dispatch runs, and ServiceUnavailable where others kept moving the targets.
     """
     targets = list(targets)
     for _ in range(ATTEMPTS):
@@ -42,7 +42,7 @@ def skip_downstream(services: Services, dispatch: Dispatch, targets: Iterable[tu
         ]
         if not services.store.move_all(skips):
             return
-    raise Unwell(f"what {dispatch.key} skips was moved by others {ATTEMPTS} times")
+    raise ServiceUnavailable(f"what {dispatch.key} skips was moved by others {ATTEMPTS} times")
 
 
 def _instances(view: RunView, task_id: str, map_index: int) -> list[TaskInstance]:

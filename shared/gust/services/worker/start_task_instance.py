@@ -50,7 +50,7 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
     else:
         raise cannot_start(before)
-    services.started_here.note(dispatch, instance)
+    services.started_instances.put(dispatch, instance)
     events = consumed_by(services, run)
     return Started(
         instance=instance,

@@ -11,7 +11,7 @@ from gust.model.state import TaskInstanceState
 from gust.model.xcom import XCom
 from gust.store import items, keyspace
 from gust.store.dynamodb.documents import Documents
-from gust.store.dynamodb.runs import read_instance
+from gust.store.dynamodb.task_instances import read_instance
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Expression, Table, key_of

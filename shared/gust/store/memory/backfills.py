@@ -1,30 +1,24 @@
-"""Backfills in memory: the part of the twin in `memory.py` that keeps them."""
+"""Backfills, in memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from gust.errors import AlreadyExists, NotFound, StaleBackfill
+from gust.errors import AlreadyExists, StaleBackfill
 from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import backfill_fence, changed_backfill_fields
-from gust.store.memory.callbacks import MemoryCallbacks
+from gust.store.memory.runs import MemoryRuns
 from gust.store.memory.state import as_stored
 
 
-class MemoryBackfills(MemoryCallbacks):
-    """Implements `ports.BackfillStore`; the runs are kept by whom this is mixed into."""
-
-    def __init__(self) -> None:
-        self._last_backfill_id = 0
-        self._backfills: dict[int, Backfill] = {}
-        self._plans: dict[int, str] = {}
-        self._active_backfills: dict[str, int] = {}
+class MemoryBackfills(MemoryRuns):
+    """Implements `ports.BackfillStore`."""
 
     def next_backfill_id(self) -> int:
         with self._lock:
@@ -116,10 +110,3 @@ class MemoryBackfills(MemoryCallbacks):
     def _change_backfill(self, before: Backfill, after: Backfill) -> None:
         current = self._backfills[before.backfill_id]
         self._backfills[before.backfill_id] = as_stored(replace(current, **changed_backfill_fields(before, after)))
-
-    def _count_in_backfill(self, backfill_id: int, changes: Mapping[str, int]) -> None:
-        current = self._backfills.get(backfill_id)
-        if current is None:
-            raise NotFound(f"no backfill {backfill_id}")
-        counted = {name: getattr(current, name) + change for name, change in changes.items()}
-        self._backfills[backfill_id] = replace(current, **counted)

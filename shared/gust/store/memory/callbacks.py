@@ -1,4 +1,4 @@
-"""Callbacks that a run owes, in memory: the twin of `dynamodb/callbacks.py`."""
+"""Callbacks and deadlines of runs, in memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from gust.model.callback import Callback, CallbackKind
 from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
-from gust.store.memory.state import MemoryPart, as_stored
+from gust.store.memory.state import MemoryState, as_stored
 
 
-class MemoryCallbacks(MemoryPart):
+class MemoryCallbacks(MemoryState):
     """Implements `ports.CallbackStore`."""
-
-    _callbacks: dict[tuple[DagRunKey, str], Callback]
 
     def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Tests of connections, in memory: the twin of `dynamodb/connection_tests.py`."""
+"""Connection tests, in memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from gust.store.memory.state import as_stored
 
 class MemoryConnectionTests(MemorySettings):
     """Implements `ports.ConnectionTestStore`."""
-
-    def __init__(self) -> None:
-        MemorySettings.__init__(self)
-        self._connection_tests: dict[str, ConnectionTest] = {}
-        self._active_connection_tests: dict[str, str] = {}
 
     def create_connection_test(self, test: ConnectionTest, *, instead_of: str | None = None) -> None:
         with self._lock:

@@ -1,50 +1,17 @@
-"""The twin's walks through its history."""
+"""Runs and failed task instances in order of time, in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.run_state import RunState, RunSummary
 from gust.model.state import DagRunState, TaskInstanceState
-from gust.model.task_instance import TaskInstance
-from gust.store.memory.state import MemoryPart, as_stored
+from gust.store.memory.state import MemoryState
 
 
-class MemoryHistory(MemoryPart):
-    """Part of `MemoryStore`, whose state this is."""
-
-    _runs: dict[DagRunKey, DagRun]
-    _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]
-
-    def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
-        with self._lock:
-            return [as_stored(self._runs[key]) for key in keys if key in self._runs]
-
-    def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
-        return [
-            RunSummary(run.key, run.state, run.start_date, run.end_date, run.instance_states)
-            for run in self.get_runs(keys)
-        ]
-
-    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
-        with self._lock:
-            return sorted(
-                (run.logical_date, run.key)
-                for run in self._runs.values()
-                if run.dag_id == dag_id and run.logical_date is not None and first <= run.logical_date <= last
-            )
-
-    def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
-        with self._lock:
-            return [state for key in keys if (state := self.load_run(key)) is not None]
-
-    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
-        with self._lock:
-            found = (self._instances.get(key.run, {}).get((key.task_id, key.map_index)) for key in keys)
-            return [as_stored(instance) for instance in found if instance is not None]
+class MemoryHistory(MemoryState):
+    """Implements `ports.HistoryStore`."""
 
     def walk_runs(
         self,

@@ -1,25 +1,21 @@
-"""Questions that tasks ask people, in memory: the twin of `dynamodb/hitl.py`."""
+"""Questions of human-in-the-loop tasks, in memory."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from threading import RLock
 
 from gust.errors import StaleHITLDetail, StaleTaskInstance
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
-from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.keys import TaskInstanceKey
 from gust.model.task_instance import TaskInstance
 from gust.store.fences import instance_fence
+from gust.store.memory.state import MemoryState
 
 
-class MemoryHITL:
+class MemoryHITL(MemoryState):
     """Implements `ports.HITLStore`."""
-
-    _lock: RLock
-    _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]
-    _hitl_details: dict[TaskInstanceKey, dict[int, HITLDetail]]
 
     def put_hitl_detail(self, detail: HITLDetail, *, before: HITLDetail | None = None) -> None:
         with self._lock:

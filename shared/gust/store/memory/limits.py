@@ -1,4 +1,4 @@
-"""The twin of `store/dynamodb/limits.py` in memory: a part of `MemoryStore`."""
+"""Pools and other limits, in memory."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gust.errors import AlreadyExists, LimitReached, Stale, StaleDagRun, StaleTaskInstance
-from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool, pool_of
 from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences
-from gust.store.memory.state import MemoryPart
+from gust.store.memory.state import MemoryState
 
 if TYPE_CHECKING:
     from gust.model.dag import Dag
     from gust.model.dag_run import DagRun
-    from gust.model.task_instance import TaskInstance
 
 
-class MemoryLimits(MemoryPart):
-    _dags: dict[str, Dag]
-    _runs: dict[DagRunKey, DagRun]
-    _instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]]
-    _pools: dict[str, Pool]
-    """`used` is in `_limits`."""
-    _limits: dict[str, int]
+class MemoryLimits(MemoryState):
+    """Implements `ports.LimitStore`."""
 
     def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> tuple[Dag | None, dict[str, Pool]]:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The twin of `store/dynamodb/logged_events.py` in memory: a part of `MemoryStore`."""
+"""The audit log, in memory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from gust.model.logged_event import TICK, LoggedEvent
-from gust.store.memory.state import MemoryPart, as_stored
+from gust.store.memory.state import MemoryState, as_stored
 
 
-class MemoryLoggedEvents(MemoryPart):
-    def __init__(self) -> None:
-        self._logged_events: dict[int, LoggedEvent] = {}
+class MemoryLoggedEvents(MemoryState):
+    """Implements `ports.LoggedEventStore`."""
 
     def log_event(self, event: LoggedEvent) -> LoggedEvent:
         with self._lock:

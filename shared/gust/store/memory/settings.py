@@ -1,27 +1,17 @@
-"""The twin of `store/dynamodb/settings.py` in memory: a part of `MemoryStore`."""
+"""Variables and connections, in memory."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from gust.errors import AlreadyExists, Stale
-from gust.ports.clock import Clock
-from gust.store.memory.state import MemoryPart
+from gust.store.memory.state import MemoryState, StoredSetting
 
 
-class _Setting(NamedTuple):
-    document: str
-    expires_at: datetime | None
-    made_at: datetime
-
-
-class MemorySettings(MemoryPart):
-    _clock: Clock
-
-    def __init__(self) -> None:
-        self._settings: dict[tuple[str, str], _Setting] = {}
+class MemorySettings(MemoryState):
+    """Implements `ports.SettingStore`."""
 
     def get_setting(self, namespace: str, name: str) -> Any | None:
         with self._lock:
@@ -31,7 +21,7 @@ class MemorySettings(MemoryPart):
         with self._lock:
             there = self._settings.get((namespace, name))
             made_at = there.made_at if there else self._clock.now()
-            self._settings[namespace, name] = _Setting(json.dumps(value), expires_at, made_at)
+            self._settings[namespace, name] = StoredSetting(json.dumps(value), expires_at, made_at)
 
     def create_setting(self, namespace: str, name: str, value: Any) -> None:
         with self._lock:

@@ -1,28 +1,22 @@
-"""State stores of task instances and assets, in memory: the twin of `dynamodb/state_stores.py`."""
+"""The state stores of task instances and assets, in memory."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Hashable
 from dataclasses import replace
-from threading import RLock
 from typing import TypeVar
 
 from gust.model.asset import AssetKey
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
-from gust.ports.clock import Clock
+from gust.store.memory.state import MemoryState
 
 K = TypeVar("K", bound=Hashable)
 
 
-class MemoryStateStores:
+class MemoryStateStores(MemoryState):
     """Implements `ports.StateStore`."""
-
-    _lock: RLock
-    _clock: Clock
-    _task_states: dict[TaskInstanceKey, dict[str, StateEntry]]
-    _asset_states: dict[AssetKey, dict[str, StateEntry]]
 
     def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None:
         with self._lock:

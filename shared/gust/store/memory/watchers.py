@@ -1,4 +1,4 @@
-"""Watchers of assets, in memory: the twin of `dynamodb/watchers.py`."""
+"""Asset watchers, in memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from gust.errors import StaleWatcher
 from gust.model.watcher import Watcher
 from gust.store import items
 from gust.store.fences import watcher_fence
-from gust.store.memory.state import MemoryPart, as_stored, check_fits
+from gust.store.memory.backfills import MemoryBackfills
+from gust.store.memory.state import as_stored, check_fits
 
 
-class MemoryWatchers(MemoryPart):
+class MemoryWatchers(MemoryBackfills):
     """Implements `ports.WatcherStore`."""
-
-    _watchers: dict[str, Watcher]
 
     def get_watcher(self, watcher_id: str) -> Watcher | None:
         with self._lock:
