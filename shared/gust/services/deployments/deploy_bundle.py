@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Final
 
 import gust
-from gust.errors import NotFound, Unwell
+from gust.errors import NotFound, ServiceUnavailable
 from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
 from gust.model.bundle import DeploymentTurn, SourceFile
 from gust.model.dag_spec import SPEC_VERSION
@@ -224,7 +224,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
             return None
         body = folder.fresh[path].read_bytes() if path in folder.fresh else objects.get(f"{DAGS_PREFIX}{path}")
         if sha256(body).hexdigest() != folder.manifest.files[path]:
-            raise Unwell(f"{path} changed while the folder was read")
+            raise ServiceUnavailable(f"{path} changed while the folder was read")
         return body.decode(errors="replace")
 
     return plan_environments(
