@@ -28,5 +28,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
         built = build(bootstrap.bucket(), asked, Uv(patience=patience / 2), largest=LARGEST)
-    log.info("built", file=asked.file, recipe=asked.recipe, **built.model_dump(exclude={"lock"}))
+    log.info("built", recipe=asked.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

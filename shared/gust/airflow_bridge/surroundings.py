@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ import gust
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.environment import VARIABLES_FILE
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
 """What the names of environment variables begin with that tell our functions how they are wired."""
@@ -56,6 +57,7 @@ def enter(bundle: Path | None, workspace: Path, environment: Path | None = None)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
+        _export_variables_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
     _make_way_for(bundle, environment)
@@ -97,6 +99,12 @@ def _set_environment(environment: Path | None) -> None:
     if environment is not None:
         os.environ["PATH"] = os.pathsep.join([f"{environment}/bin", os.environ["PATH"]])
         sys.executable = f"{environment}/bin/python"
+
+
+def _export_variables_of(bundle: Path) -> None:
+    """Those of the `startup.sh` that the bundle was made with."""
+    with suppress(FileNotFoundError):
+        os.environ |= json.loads((bundle / VARIABLES_FILE).read_text())
 
 
 def _use_aws_of_tasks() -> None:

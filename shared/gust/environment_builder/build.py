@@ -63,7 +63,7 @@ def build(
             built = _build(objects, recipe, uv, Path(place).resolve(), largest=largest, fetch=fetch or fetched)
         except Refused as refused:
             built = Built(problem=cut(f"{refused}\n"))
-    built = built.model_copy(update={"built_at": clock(), "uploaded": asked.uploaded})
+    built = built.model_copy(update={"file": asked.file, "built_at": clock(), "uploaded": asked.uploaded})
     keep(objects, asked, built)
     return built
 
@@ -73,7 +73,9 @@ def give_up(objects: Objects, asked: Build, why: str, *, clock: Callable[[], flo
     before = built_before(objects, asked)
     if before is not None and before.problem is None:
         return before
-    built = Built(problem=cut(f"The builder died at it: {why}\n"), built_at=clock(), uploaded=asked.uploaded)
+    built = Built(
+        problem=cut(f"The builder died at it: {why}\n"), file=asked.file, built_at=clock(), uploaded=asked.uploaded
+    )
     keep(objects, asked, built)
     return built
 

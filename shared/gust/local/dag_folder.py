@@ -1,7 +1,11 @@
-"""Keeps the bucket's dags/ in step with a folder: what is saved, added or deleted is there half a second later."""
+"""Keeps the bucket's dags/ in step with a folder: what is saved, added or deleted is there half a second later.
+
+The folder's parent stands for the bucket's root: what has a meaning there (`BESIDE`) gets there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,6 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 PREFIX: Final = "dags/"
+BESIDE: Final = ("../requirements.txt", "../plugins.zip", "../startup.sh")
+"""Relative names of files beside the folder that go to the bucket's root."""
+
 _ALSO: Final = frozenset({".airflowignore"})
 """Hidden files that mean something to Airflow; all others are an editor's or a version control's business."""
 
@@ -80,14 +87,14 @@ class DagFolder:
                 if (self._folder / name).exists():  # else it has gone between two looks
                     self._leave_out(name, problem.strerror or str(problem))
                 continue
-            self._s3.put_object(Bucket=self._bucket, Key=PREFIX + name, Body=body)
+            self._s3.put_object(Bucket=self._bucket, Key=key_of(name), Body=body)
             self._uploaded[name] = found[name]
             self._left_out.pop(name, None)
             sent.append(name)
         for start in range(0, len(gone), 1000):  # S3 takes a thousand at a time
             self._s3.delete_objects(
                 Bucket=self._bucket,
-                Delete={"Objects": [{"Key": PREFIX + name} for name in gone[start : start + 1000]], "Quiet": True},
+                Delete={"Objects": [{"Key": key_of(name)} for name in gone[start : start + 1000]], "Quiet": True},
             )
         if sent or gone:
             self._told(_sentence(sent, gone))
@@ -101,6 +108,11 @@ class DagFolder:
     def _find(self) -> Iterator[tuple[str, Stamp]]:
         """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as Airflow
         does, each folder once."""
+        for name in BESIDE:
+            with contextlib.suppress(OSError):
+                status = os.stat(self._folder / name)
+                if stat.S_ISREG(status.st_mode):
+                    yield name, (status.st_mtime_ns, status.st_size)
         visited = set()
         for folder, folders, files in os.walk(self._folder, followlinks=True):
             real = os.path.realpath(folder)
@@ -125,11 +137,15 @@ class DagFolder:
 
     def _list(self) -> dict[str, str]:
         """Name → MD5 of what the bucket holds."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=PREFIX)
+        found: dict[str, str] = {}
+        for prefix in (PREFIX, *map(key_of, BESIDE)):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", [])}
+        names = {key_of(name): name for name in BESIDE}
         return {
-            item["Key"].removeprefix(PREFIX): item["ETag"].strip('"')
-            for page in pages
-            for item in page.get("Contents", [])
+            names.get(key) or key.removeprefix(PREFIX): tag
+            for key, tag in found.items()
+            if key in names or key.startswith(PREFIX)
         }
 
     def _hash(self, name: str) -> str:
@@ -137,6 +153,10 @@ class DagFolder:
             return hashlib.md5((self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
         except OSError:
             return ""
+
+
+def key_of(name: str) -> str:
+    return name.removeprefix("../") if name in BESIDE else PREFIX + name
 
 
 def _shown(name: str) -> str:

@@ -37,6 +37,10 @@ class Manifest(_Document):
     """Relative path → the bucket's entity tag when the content was read: equal tag, equal content."""
     environments: Environments = Environments()
     """As the bundle's own file says, for who need not open the zip."""
+    variables: dict[str, str] = {}
+    """Likewise: what the bucket's `startup.sh` exports."""
+    from_plugins_zip: tuple[str, ...] = ()
+    """Files below `plugins/` that come from the bucket's `plugins.zip`."""
 
 
 class Plan(_Document):

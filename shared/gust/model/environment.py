@@ -17,6 +17,12 @@ OURS: Final = ".gust/"
 
 ENVIRONMENTS_FILE: Final = f"{OURS}environments.json"
 
+VARIABLES_FILE: Final = f"{OURS}variables.json"
+"""A JSON object: the variables that a `startup.sh` exports, for the processes that run a DAG author's code."""
+
+STARTUP: Final = "startup.sh"
+PLUGINS_ZIP: Final = "plugins.zip"
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -96,6 +102,7 @@ class Built(_Document):
     """The archive's packages with their hashes, as a requirements file."""
     size: int = 0
     """Bytes, unpacked."""
+    file: str = ""
     built_at: float = 0.0
     uploaded: float = 0.0
     """As in the `Build` that it answers."""

@@ -107,7 +107,7 @@ def test_credentials_of_the_builder_are_not_there_to_be_named():
 
 
 def test_nothing_to_add_is_no_archive(site):
-    assert site.build("requests") == Built(built_at=5.0, uploaded=3.0)
+    assert site.build("requests") == Built(file="requirements.txt", built_at=5.0, uploaded=3.0)
 
 
 def test_a_built_recipe_stays_what_it_is(site):

@@ -140,3 +140,19 @@ def test_what_a_task_changes_in_its_environment_is_not_there_for_the_next(whole:
         assert whole.work(whole.trigger(run_id=run_id)).state is DagRunState.SUCCESS
 
     assert whole.said("said ") == ["hello", "hello"]
+
+
+def test_variables_of_the_startup_script_are_in_the_environment_of_tasks(whole: Whole) -> None:
+    whole.variables = {"STAGE": "test"}
+    whole.upload(
+        d="import os\nfrom airflow.sdk import DAG, task\n"
+        "with DAG('d', tags=[os.environ['STAGE']]):\n"
+        "    @task.bash\n"
+        "    def t():\n"
+        "        return 'echo said $STAGE'\n"
+        "    t()\n"
+    )
+
+    assert whole.specs["d"].tags == ("test",)
+    assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["test"]

@@ -32,7 +32,7 @@ from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.model.environment import ENVIRONMENTS_FILE, Environments, archive_key
+from gust.model.environment import ENVIRONMENTS_FILE, VARIABLES_FILE, Environments, archive_key
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
@@ -75,6 +75,9 @@ class Whole:
     environments: dict[str, dict[str, str]] = field(default_factory=dict)
     """Folder → files of the packages that its `requirements.txt` gave, for the next upload."""
 
+    variables: dict[str, str] = field(default_factory=dict)
+    """What the bucket's `startup.sh` exports, for the next upload."""
+
     def __post_init__(self) -> None:
         self.services = Services(
             store=self.store,
@@ -99,6 +102,7 @@ class Whole:
             for name, text in names.items():
                 into.writestr(name, text)
             of = {folder: self.pack(packages) for folder, packages in self.environments.items()}
+            into.writestr(VARIABLES_FILE, json.dumps(self.variables))
             into.writestr(ENVIRONMENTS_FILE, Environments(of=of).model_dump_json())
         self.objects.put(bundle_key(version), archive.getvalue())
         bundle = self.bundles.fetch(version)

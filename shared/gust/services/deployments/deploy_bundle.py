@@ -8,6 +8,7 @@ one does the rest.
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +29,19 @@ from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_i
 from gust.model.bundle import DeploymentTurn, SourceFile
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
-from gust.model.environment import ENVIRONMENTS_FILE, OURS, OUTSIDE, REQUIREMENTS, Build, Environments
+from gust.model.environment import (
+    ENVIRONMENTS_FILE,
+    OURS,
+    OUTSIDE,
+    REQUIREMENTS,
+    VARIABLES_FILE,
+    Build,
+    Environments,
+)
 from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
+from gust.services.deployments.bucket_root import read_root
 from gust.services.deployments.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds, begin_round, give_up_turn, take_turn
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
@@ -132,6 +142,7 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         folder = read_folder(services.objects, before, Path(place), alive)
         began = turn.began or services.clock.now()
         planned = environments_of(services.objects, folder, before, began)
+        folder = with_root(services.objects, folder, before, Path(place))
         folder = naming(folder, planned.environments, Path(place))
         files = folder.manifest.files
         changed = files_to_parse(files, known, settings, began, planned.environments)
@@ -186,6 +197,8 @@ class Folder:
     """Files that are left out, and why, by their paths or by what is shown of those."""
     modified: Mapping[str, float]
     """When each file was uploaded."""
+    sizes: Mapping[str, int]
+    """Bytes of each file."""
 
 
 def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: Callable[[], None]) -> Folder:
@@ -209,7 +222,8 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
         etags={path: listed[path].etag for path in sorted(files) if listed[path] == after.get(path)},
     )
     modified = {path: entry.modified for path, entry in listed.items()}
-    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified)
+    sizes = {path: entry.size for path, entry in listed.items()}
+    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified, sizes)
 
 
 def environments_of(objects: Objects, folder: Folder, before: Manifest | None, began: datetime) -> PlannedEnvironments:
@@ -237,18 +251,44 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
     )
 
 
+def with_root(objects: Objects, folder: Folder, before: Manifest | None, place: Path) -> Folder:
+    """The folder with what comes of `plugins.zip` and `startup.sh` beside it, and what of them is refused."""
+    room = LARGEST_FOLDER - sum(folder.sizes.values())
+    root = read_root(objects, before, place, own_plugins=folder.manifest.files, room=room)
+    written = {VARIABLES_FILE: json.dumps(root.variables, sort_keys=True)} if root.variables else {}
+    folder = with_files(folder, root.plugins, root.fresh, written, place)
+    manifest = folder.manifest.model_copy(
+        update={
+            "variables": dict(root.variables),
+            "from_plugins_zip": tuple(sorted(root.plugins)),
+            "etags": {**folder.manifest.etags, **root.tags},
+        }
+    )
+    return replace(folder, manifest=manifest, refused={**folder.refused, **root.refused})
+
+
 def naming(folder: Folder, environments: Environments, place: Path) -> Folder:
     """The folder with a file that names its environments, if it has any."""
     if not environments.of:
         return folder
-    content = place / "environments.json"
-    content.write_text(environments.model_dump_json())
-    digest = sha256(content.read_bytes()).hexdigest()
-    files = dict(sorted({**folder.manifest.files, ENVIRONMENTS_FILE: digest}.items()))
-    manifest = folder.manifest.model_copy(
-        update={"version": version_of(files), "files": files, "environments": environments}
-    )
-    return replace(folder, manifest=manifest, fresh={**folder.fresh, ENVIRONMENTS_FILE: content})
+    folder = with_files(folder, {}, {}, {ENVIRONMENTS_FILE: environments.model_dump_json()}, place)
+    return replace(folder, manifest=folder.manifest.model_copy(update={"environments": environments}))
+
+
+def with_files(
+    folder: Folder, hashes: Mapping[str, str], fresh: Mapping[str, Path], written: Mapping[str, str], place: Path
+) -> Folder:
+    """The folder with further files: by their hashes, of which `fresh` has contents, and by their texts."""
+    if not hashes and not written:
+        return folder
+    files, contents = {**folder.manifest.files, **hashes}, {**folder.fresh, **fresh}
+    for path, text in written.items():
+        contents[path] = place / path.replace("/", "-")
+        contents[path].write_text(text)
+        files[path] = sha256(text.encode()).hexdigest()
+    files = dict(sorted(files.items()))
+    manifest = folder.manifest.model_copy(update={"version": version_of(files), "files": files})
+    return replace(folder, manifest=manifest, fresh=contents)
 
 
 def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry], dict[str, str]]:
@@ -447,8 +487,12 @@ def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[s
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
     """What every file depends on: plugins, the `.airflowignore` files, the parser itself."""
-    shared = (f"{p}\0{files[p]}" for p in sorted(files) if p.startswith(PLUGINS_PREFIX) or p.endswith(".airflowignore"))
+    shared = (f"{p}\0{files[p]}" for p in sorted(files) if decides_for_all(p))
     return hashed([PARSER, *shared])
+
+
+def decides_for_all(path: str) -> bool:
+    return path.startswith(PLUGINS_PREFIX) or path.endswith(".airflowignore") or path == VARIABLES_FILE
 
 
 def fingerprint(
