@@ -109,9 +109,10 @@ def main() -> None:
         began = time.perf_counter()
         from gust.airflow_bridge.bundle import BundleFolder
         from gust.airflow_bridge.execute import run_try
+        from gust.airflow_bridge.worker_ports import WorkerPorts
         from gust.aws.memory import MemoryObjects
+        from gust.model import bucket_keys
         from gust.model.workload import TaskWorkload
-        from gust.services.deployments.deployment_keys import bundle_key
 
         if options.no_rehearsal:
             warm.import_once(warm.TASK_MODULES)
@@ -128,8 +129,15 @@ def main() -> None:
         with zipfile.ZipFile(archive, "w") as into:
             into.writestr("noop.py", source)
         objects = MemoryObjects()
-        objects.put(bundle_key("bench"), archive.getvalue())
+        objects.put(bucket_keys.bundle("bench"), archive.getvalue())
         control_plane = ControlPlane(options.answer_ms / 1000)
+        ports = WorkerPorts(
+            invoke=control_plane,
+            objects=objects,
+            bundles=BundleFolder(objects, bundles),
+            sink=NoLog(),
+            remaining=900,
+        )
         to_report, to_return, of_cpu = [], [], []
         for number in range(options.tasks + 1):
             if number == 1 and options.immortal:
@@ -152,14 +160,7 @@ def main() -> None:
                 token="bench",  # noqa: S106
             )
             started, cpu_before = time.perf_counter(), cpu_seconds()
-            run_try(
-                workload,
-                invoke=control_plane,
-                objects=objects,
-                bundles=BundleFolder(objects, bundles),
-                sink=NoLog(),
-                remaining=900,
-            )
+            run_try(workload, ports)
             to_return.append(time.perf_counter() - started)
             of_cpu.append(cpu_seconds() - cpu_before)
             to_report.append(control_plane.reported - started)

@@ -62,7 +62,7 @@ def test_what_is_not_what_its_name_says_is_not_there(objects: Objects, folder: s
     objects.put(key, b"true")
     assert objects.get(key) == b"true"
     objects.put(key, b"forged")
-    with pytest.raises(NotFound, match="another content than its name says"):
+    with pytest.raises(NotFound, match="does not match the hash in its key"):
         objects.get(key)
 
 

@@ -13,7 +13,8 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
-from gust.model.environment import Build, Built, Recipe, built_key, recipe_key
+from gust.model import bucket_keys
+from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
 
 DOOR = Path(__file__).parents[2] / "functions/environment_builder/app.py"
@@ -40,13 +41,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket="bucket")
-        bootstrap.bucket().put(recipe_key(RECIPE.id), RECIPE.model_dump_json().encode())
+        bootstrap.bucket().put(bucket_keys.recipe(RECIPE.id), RECIPE.model_dump_json().encode())
         yield module
     bootstrap.client.cache_clear()
 
 
 def built() -> Built:
-    return Built.model_validate_json(bootstrap.bucket().get(built_key(RECIPE.id)))
+    return Built.model_validate_json(bootstrap.bucket().get(bucket_keys.built(RECIPE.id)))
 
 
 def test_what_cannot_be_built_is_an_answer_and_no_error(door: ModuleType) -> None:

@@ -18,6 +18,7 @@ from gust import bootstrap
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.access.auth import SIGNED_ROUTES
 from gust.scheduling import transition
@@ -506,7 +507,7 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
-    *("wait", "hold"),
+    *("wait", "recount"),
     *(
         "skip",
         "upstream_fail",
@@ -546,3 +547,19 @@ def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources
     for name, function in of_type(resources, "AWS::Lambda::Function"):
         told = function["Properties"].get("Environment", {}).get("Variables", {})
         assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name
+
+
+def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> None:
+    """A prefix that no key has would be a permission, a rule or an event source for nothing."""
+    text = json.dumps(resources)
+    granted = set(re.findall(r"\$\{Bucket\.Arn\}/(\w+/)\*", text))
+    bucket = resources["Bucket"]["Properties"]
+    expired = {rule["Prefix"] for rule in bucket["LifecycleConfiguration"]["Rules"] if "Prefix" in rule}
+    told = {
+        rule["Value"]
+        for queue in bucket["NotificationConfiguration"]["QueueConfigurations"]
+        for rule in queue["Filter"]["S3Key"]["Rules"]
+    }
+    assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
+    assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
+    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS}

@@ -17,7 +17,6 @@ from airflow.configuration import conf
 from airflow.sdk.serde import serialize
 from airflow.serialization.definitions import assets, xcom_arg
 from airflow.serialization.definitions.notset import is_arg_set
-from airflow.serialization.serialized_objects import BaseSerialization, _encode_priority_weight_strategy
 from pydantic_core import to_jsonable_python
 
 from gust.airflow_bridge import compat
@@ -153,7 +152,7 @@ def param_spec(param: Any) -> ParamSpec:
 
 
 def owners_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Owners as Airflow's DagModel lists them: those that tasks name; where none does, the default owner."""
+    """Owners as Airflow's DagModel lists them: the tasks' owners, or the default owner where no task has one."""
     named = {task["__var"].get("owner") for task in raw["tasks"]} - {None, ""}
     return tuple(sorted(named)) or (conf.get("operators", "default_owner"),)
 
@@ -167,7 +166,7 @@ def group_spec(group: Any) -> TaskGroupSpec:
         tooltip=group.tooltip or "",
         prefix_group_id=group.prefix_group_id,
         children=children_of(group),
-        expansion=expansion_of(group._expand_input) if group.is_mapped else None,
+        expansion=expansion_of(compat.expand_input_of_group(group)) if group.is_mapped else None,
         upstream_task_ids=ids(group.upstream_task_ids),
         downstream_task_ids=ids(group.downstream_task_ids),
         upstream_group_ids=ids(group.upstream_group_ids),
@@ -181,13 +180,13 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         task_display_name=task.task_display_name,
         operator=task.task_type,
         operator_name=task.operator_name,
-        module=task._task_module or "",
+        module=compat.module_of_operator(task),
         owner=task.owner,
         upstream_task_ids=tuple(sorted(upstream_task_ids)),
         downstream_task_ids=ids(task.downstream_task_ids),
         group_id=task.task_group.group_id if task.task_group is not None else None,
         mapped_groups=tuple(reversed([group.group_id for group in task.iter_mapped_task_groups()])),
-        expansion=expansion_of(task._get_specified_expand_input()) if task.is_mapped else None,
+        expansion=expansion_of(compat.expand_input_of_task(task)) if task.is_mapped else None,
         map_index_template=task.map_index_template,
         trigger_rule=TriggerRule(str(getattr(task.trigger_rule, "value", task.trigger_rule))),
         is_setup=bool(task.is_setup),
@@ -208,7 +207,7 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         start_date=task.start_date,
         end_date=task.end_date,
         priority_weight=total_weight(task),
-        weight_rule=weight_rule(task),
+        weight_rule=compat.encoded_weight_rule(task.weight_rule),
         queue=task.queue,
         pool=task.pool,
         pool_slots=task.pool_slots,
@@ -275,11 +274,6 @@ def total_weight(task: Any) -> int:
         return int(task.priority_weight)
 
 
-def weight_rule(task: Any) -> str:
-    encoded = _encode_priority_weight_strategy(task.weight_rule)
-    return str(getattr(encoded, "value", encoded))
-
-
 def task_params(task: Any) -> dict[str, Any]:
     params = task.params
     if task.is_mapped and not params:
@@ -293,7 +287,7 @@ def start_trigger_args(args: Any) -> dict[str, Any] | None:
         return None
 
     def recoded(value: Any) -> Any:
-        return serialize(BaseSerialization.deserialize(value)) if value is not None else None
+        return serialize(compat.decoded_values(value)) if value is not None else None
 
     return {
         "trigger_cls": args.trigger_cls,
@@ -335,7 +329,7 @@ def length_of(value: Any) -> Length:
 
 
 def asset_refs(ports: Iterable[Any]) -> tuple[AssetRef, ...]:
-    """Inlets or outlets, those that are no assets left out (Airflow allows any object as an inlet)."""
+    """The assets among inlets or outlets (Airflow allows any object as an inlet)."""
     refs = (asset_ref(port) for port in ports or ())
     return tuple(ref for ref in refs if ref is not None)
 
@@ -363,7 +357,7 @@ def assets_of(dag: Any) -> tuple[AssetRef, ...]:
 
 
 def watchers_of(dag: Any) -> tuple[WatcherSpec, ...]:
-    """Those of the assets that the schedule names; an outlet's are nobody's to start."""
+    """Watchers of the assets that the schedule names; Gust does not start an outlet's."""
     return tuple(
         WatcherSpec(
             name=watcher.name,
@@ -378,7 +372,8 @@ def watchers_of(dag: Any) -> tuple[WatcherSpec, ...]:
 
 
 def deadlines_of(raw: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Raises ValueError where they are more than one write can hold: a run is stored together with its deadlines."""
+    """The DAG's deadline alerts. Raises ValueError where one write cannot hold them: a run is stored with its
+    deadlines."""
     alerts: list[dict[str, Any]] | None = raw.get("deadline")
     if alerts is None:
         return None
@@ -398,7 +393,7 @@ def ids(of: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def seconds(value: timedelta | float | None) -> float | None:
-    """As many as a `timedelta` can hold, and no more."""
+    """Seconds, limited to what a `timedelta` can hold."""
     if value is None:
         return None
     given = value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -21,11 +21,12 @@ from typing import IO, Final
 
 from gust.environment_builder.uv import Refused, Uv
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.bounds import cut
-from gust.model.environment import Build, Built, Recipe, archive_key, built_key, recipe_key
+from gust.model.bundle import version_of
+from gust.model.environment import Build, Built, Recipe
 from gust.ports.objects import Objects
 from gust.services.deployments import pins
-from gust.services.deployments.deployment_keys import version_of
 from gust.services.deployments.pins import normalized
 
 WHEELS_ALONE: Final = ("--only-binary", ":all:")
@@ -57,7 +58,7 @@ def build(
     before = built_before(objects, asked)
     if before is not None and before.problem is None:
         return before
-    recipe = Recipe.model_validate_json(objects.get(recipe_key(asked.recipe)))
+    recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(asked.recipe)))
     with tempfile.TemporaryDirectory(prefix="gust-environment-", ignore_cleanup_errors=True) as place:
         try:
             built = _build(objects, recipe, uv, Path(place).resolve(), largest=largest, fetch=fetch or fetched)
@@ -82,13 +83,13 @@ def give_up(objects: Objects, asked: Build, why: str, *, clock: Callable[[], flo
 
 def built_before(objects: Objects, asked: Build) -> Built | None:
     try:
-        return Built.model_validate_json(objects.get(built_key(asked.recipe)))
+        return Built.model_validate_json(objects.get(bucket_keys.built(asked.recipe)))
     except (NotFound, ValueError):
         return None
 
 
 def keep(objects: Objects, asked: Build, built: Built) -> None:
-    objects.put(built_key(asked.recipe), built.model_dump_json().encode(), content_type="application/json")
+    objects.put(bucket_keys.built(asked.recipe), built.model_dump_json().encode(), content_type="application/json")
 
 
 def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: int, fetch: Fetch) -> Built:
@@ -248,12 +249,12 @@ def store(objects: Objects, packages: Path, place: Path) -> str:
         with file.open("rb") as content:
             hashes[path] = file_digest(content, "sha256").hexdigest()
     name = version_of(hashes)
-    if objects.exists(archive_key(name)):
+    if objects.exists(bucket_keys.environment(name)):
         return name
     with (place / "packages.zip").open("w+b") as body:
         zip_up(files, body)
         body.seek(0)
-        objects.put_once(archive_key(name), body, content_type="application/zip")
+        objects.put_once(bucket_keys.environment(name), body, content_type="application/zip")
     return name
 
 

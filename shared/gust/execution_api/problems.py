@@ -3,8 +3,6 @@
 import json
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from gust.errors import (
     AlreadyExists,
     BadRequest,
@@ -18,8 +16,7 @@ from gust.errors import (
     Stale,
     Unauthorized,
 )
-from gust.execution_api.routing import Answer
-from gust.model.json_text import shown
+from gust.http.answer import Answer, Problem
 
 REASONS: Final[dict[type[Rejected], str]] = {
     NotFound: "not_found",
@@ -28,35 +25,12 @@ REASONS: Final[dict[type[Rejected], str]] = {
     BadRequest: "value_error",
     NotSupportedYet: "not_supported_yet",
 }
-"""Airflow's words, and one of ours."""
+"""Airflow's reasons, and `not_supported_yet`."""
 
 
-class Malformed(Rejected):
-    """The request is not what the route takes. `errors` are pydantic's, with Airflow's `loc`."""
-
-    status = 422
-
-    def __init__(self, errors: list[dict[str, Any]]) -> None:
-        super().__init__(json.dumps(errors, default=str))
-        self.errors = errors
-
-    @classmethod
-    def of(cls, problem: ValidationError, place: str) -> "Malformed":
-        """`place` is where FastAPI says the value was: body, query, path."""
-        errors = problem.errors(include_url=False)
-        return cls([{**error, "loc": [place, *error["loc"]], "input": shown(error["input"])} for error in errors])
-
-    @classmethod
-    def single(
-        cls, kind: str, place: tuple[str | int, ...], message: str, value: Any = None, **ctx: Any
-    ) -> "Malformed":
-        error = {"type": kind, "loc": list(place), "msg": message, "input": value}
-        return cls([{**error, "ctx": ctx} if ctx else error])
-
-
-def answer_malformed(problem: Malformed) -> Answer:
-    # What pydantic keeps beside the message (the exception a validator raised) has no JSON form but its text.
-    return Answer(422, {"detail": json.loads(json.dumps(problem.errors, default=str))})
+def answer_problem(problem: Problem) -> Answer:
+    # pydantic's `ctx` may hold values without a JSON form; their text is sent.
+    return Answer(problem.status, json.loads(json.dumps({"detail": problem.detail}, default=str)))
 
 
 def answer_rejected(problem: Rejected) -> Answer:
@@ -74,5 +48,5 @@ def answer_rejected(problem: Rejected) -> Answer:
 
 
 def answer_stale(problem: Stale) -> Answer:
-    """Somebody was faster, at a place where no verb had words for it."""
+    """409: another writer moved the item first, and the verb raised no error of its own."""
     return Answer(409, {"detail": {"reason": "invalid_state", "message": str(problem), "previous_state": None}})

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from gust.model.bucket_keys import BUILT, RECIPES
 from gust.model.environment import Built
 from gust.ports.objects import Objects
 
-RECIPES: Final = "recipes/"
-BUILT: Final = ".built.json"
 TELL_EVERY: Final = 5.0
 """Seconds between two lines on how long a build takes."""
 

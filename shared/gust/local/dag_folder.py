@@ -1,4 +1,4 @@
-"""Keeps the bucket's dags/ in step with a folder: what is saved, added or deleted is there half a second later.
+"""Keep the bucket's dags/ in step with a folder: a change is in the bucket half a second later.
 
 The folder's parent stands for the bucket's root: what has a meaning there (`BESIDE`) gets there.
 """
@@ -14,17 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-PREFIX: Final = "dags/"
-BESIDE: Final = ("../requirements.txt", "../plugins.zip", "../startup.sh")
+from gust.model import bucket_keys
+
+BESIDE: Final = tuple(f"../{name}" for name in bucket_keys.BESIDE_DAGS)
 """Relative names of files beside the folder that go to the bucket's root."""
 
 _ALSO: Final = frozenset({".airflowignore"})
-"""Hidden files that mean something to Airflow; all others are an editor's or a version control's business."""
+"""Hidden files that Airflow reads; all others belong to editors and version control."""
 
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
-_LONGEST_KEY: Final = 1024
-"""Bytes of an object's key in S3."""
-
 _LONGEST_WAIT: Final = 4
 """Looks after which changes are uploaded although files are still being written."""
 
@@ -35,24 +33,24 @@ log = logging.getLogger("gust.dag_folder")
 
 
 class DagFolder:
-    """Call `look` again and again; a change is uploaded once two looks in a row saw the same."""
+    """Call `look` repeatedly; it uploads a change once two calls in a row saw the same files."""
 
-    def __init__(self, folder: Path, s3: Any, bucket: str, *, told: Callable[[str], None] = log.info) -> None:
+    def __init__(self, folder: Path, s3: Any, bucket: str, *, on_progress: Callable[[str], None] = log.info) -> None:
         self._folder = folder
         self._s3 = s3
         self._bucket = bucket
-        self._told = told
+        self._on_progress = on_progress
         self._uploaded: dict[str, Stamp] = {}
         self._seen: dict[str, Stamp] = {}
         self._left_out: dict[str, str] = {}
-        """What cannot be uploaded, and why: told once."""
+        """File that cannot be uploaded → why. Each reason is reported once."""
         self._waited = 0
 
     def align(self) -> None:
-        """Upload what differs from the bucket and delete what is not in the folder any more.
+        """Upload files that differ from the bucket's, and delete objects whose file is gone.
 
-        One file is uploaded even if none differs: a deployment that the end of the stack cut off is not gone on with by
-        itself, and one that finds nothing new costs nothing."""
+        One file is uploaded even if none differs, to start a deployment: one that the end of the stack cut off does not
+        resume by itself, and one that finds nothing new costs nothing."""
         found = dict(self._find())
         there = self._list()
         stale = [name for name, stamp in found.items() if there.get(name) != self._hash(name)]
@@ -97,17 +95,17 @@ class DagFolder:
                 Delete={"Objects": [{"Key": key_of(name)} for name in gone[start : start + 1000]], "Quiet": True},
             )
         if sent or gone:
-            self._told(_sentence(sent, gone))
+            self._on_progress(_sentence(sent, gone))
         return bool(sent or gone)
 
     def _leave_out(self, name: str, why: str) -> None:
         if self._left_out.get(name) != why:
             self._left_out[name] = why
-            self._told(f"left out {_shown(name)}: {why}")
+            self._on_progress(f"left out {_shown(name)}: {why}")
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
-        """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as Airflow
-        does, each folder once."""
+        """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as
+        Airflow does, each folder once."""
         for name in BESIDE:
             with contextlib.suppress(OSError):
                 status = os.stat(self._folder / name)
@@ -138,14 +136,14 @@ class DagFolder:
     def _list(self) -> dict[str, str]:
         """Name → MD5 of what the bucket holds."""
         found: dict[str, str] = {}
-        for prefix in (PREFIX, *map(key_of, BESIDE)):
+        for prefix in (bucket_keys.DAGS, *map(key_of, BESIDE)):
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", [])}
         names = {key_of(name): name for name in BESIDE}
         return {
-            names.get(key) or key.removeprefix(PREFIX): tag
+            names.get(key) or key.removeprefix(bucket_keys.DAGS): tag
             for key, tag in found.items()
-            if key in names or key.startswith(PREFIX)
+            if key in names or key.startswith(bucket_keys.DAGS)
         }
 
     def _hash(self, name: str) -> str:
@@ -156,7 +154,7 @@ class DagFolder:
 
 
 def key_of(name: str) -> str:
-    return name.removeprefix("../") if name in BESIDE else PREFIX + name
+    return name.removeprefix("../") if name in BESIDE else bucket_keys.uploaded_file(name)
 
 
 def _shown(name: str) -> str:
@@ -164,12 +162,12 @@ def _shown(name: str) -> str:
 
 
 def _objection(name: str) -> str | None:
-    """Why S3 takes no object of that name."""
+    """Why S3 accepts no object of that name; None where it does."""
     try:
-        length = len((PREFIX + name).encode())
+        length = len(bucket_keys.uploaded_file(name).encode())
     except UnicodeEncodeError:  # a byte that is no UTF-8 stands in the name as half of a surrogate pair
         return "its name is not UTF-8, which names in the bucket are"
-    return "its path is too long for the bucket" if length > _LONGEST_KEY else None
+    return "its path is too long for the bucket" if length > bucket_keys.LONGEST else None
 
 
 def _sentence(changed: list[str], gone: list[str]) -> str:

@@ -1,7 +1,9 @@
 """Bundles: snapshots of the folder `dags/`, and the results of parsing them."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +82,15 @@ class DagWarning:
     message: str
     timestamp: datetime
     details: dict[str, str] = field(default_factory=dict)
+
+
+def version_of(files: Mapping[str, str]) -> str:
+    """The bundle's name: a hash over paths and contents."""
+    return hashed(f"{path}\0{files[path]}" for path in sorted(files))
+
+
+def hashed(lines: Iterable[str]) -> str:
+    digest = sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()

@@ -11,9 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from gust.model.dag_spec import AssetRef
 from gust.model.environment import Environments
 
-DAGS_PREFIX: Final = "dags/"
-"""In the bucket: the folder's objects. Everywhere else paths are relative to it."""
-
 PLUGINS_PREFIX: Final = "plugins/"
 """In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
 

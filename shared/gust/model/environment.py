@@ -106,15 +106,3 @@ class Built(_Document):
     built_at: float = 0.0
     uploaded: float = 0.0
     """As in the `Build` that it answers."""
-
-
-def recipe_key(recipe: str) -> str:
-    return f"recipes/{recipe}.json"
-
-
-def built_key(recipe: str) -> str:
-    return f"recipes/{recipe}.built.json"
-
-
-def archive_key(archive: str) -> str:
-    return f"environments/{archive}.zip"

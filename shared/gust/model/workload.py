@@ -207,6 +207,14 @@ class WakeDeployment(_Message):
     name: str
 
 
+class WakeReaders(_Message):
+    """A variable or connection has changed: have the DAG files that read it parsed again."""
+
+    kind: Literal["wake_readers"] = "wake_readers"
+    namespace: str
+    key: str
+
+
 class WakeWatcher(_Message):
     """Check whether an asset watcher is lost, and send its next life."""
 
@@ -216,7 +224,7 @@ class WakeWatcher(_Message):
 
 
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeWatcher | TellListeners,
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeReaders | WakeWatcher | TellListeners,
     Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

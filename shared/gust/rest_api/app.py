@@ -13,10 +13,12 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
+from gust.http.answer import Answer, Problem
+from gust.http.resolver import Resolver, headers_of
 from gust.model.user import User
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     ui,
@@ -31,7 +33,7 @@ from gust.rest_api.access.readable import readable
 from gust.rest_api.http.action_log import Refusals, log_action
 from gust.rest_api.http.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
-from gust.rest_api.http.request import Answer, Problem, Request, encode, unique_constraint, wire_size
+from gust.rest_api.http.request import Request, encode, unique_constraint, wire_size
 from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.http.web import accepts_gzip, base_path, web_files
 from gust.rest_api.public import (  # noqa: F401 - importing a module registers its handlers
@@ -112,20 +114,9 @@ def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "rawPath": f"{stage}/{path}"}
 
 
-class _Resolver(APIGatewayHttpResolver):
-    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes. Line breaks, too: in
-    Airflow a variable with one in its key is out of reach once it is made."""
-
+class _Resolver(Resolver):
     asked_by = ""
     """Who asks what is being answered, for the log. A function answers one request at a time."""
-
-    @staticmethod
-    def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
-        return re.compile(
-            base_regex.format(
-                re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule)
-            )
-        )
 
 
 def _rule(path: str) -> str:
@@ -171,7 +162,7 @@ def _bind(
 
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
-        headers = {name.lower(): value for name, value in (event.headers or {}).items()}
+        headers = headers_of(event.raw_event)
         caller, is_let_in = Caller(NOBODY), False
         try:
             now = services.clock.now()
@@ -181,7 +172,7 @@ def _bind(
                 caller = authenticator.authenticate(services.tokens, event.raw_event, now)
             resolver.asked_by = caller.user.name
             if len(event.get("body") or "") > LARGEST_BODY:
-                raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
+                raise Problem(413, f"Request body too large: the maximum is {LARGEST_BODY} bytes")
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
                 path={name: unquote(value) for name, value in path.items()},
@@ -224,7 +215,7 @@ def _check_lengths(path: Mapping[str, str]) -> None:
     """Raises Problem 404: what cannot be kept is not there."""
     for name, value in path.items():
         if name != "file_token" and len(value.encode("utf-8", "surrogatepass")) > LONGEST_ID:
-            raise Problem(404, f"Nothing has a {name} of more than {LONGEST_ID} bytes")
+            raise Problem(404, f"{name} is longer than {LONGEST_ID} bytes: not found")
 
 
 def _text(body: str | None, is_base64: bool) -> str:
@@ -277,11 +268,11 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
 
 
 def _too_large(size: int, *, takes_gzip: bool) -> Response[str]:
-    what = f"The answer has {size} bytes, and no more than {LARGEST_ANSWER} can be sent"
+    what = f"Response too large: {size} bytes, and the maximum is {LARGEST_ANSWER}"
     if takes_gzip:
-        detail = f"{what}, even compressed: ask for less at a time, or read a value this large in a task"
+        detail = f"{what} even with compression: request a smaller page, or read a value of this size in a task"
         return Response(413, "application/json", encode({"detail": detail}))
-    detail = f"{what} without compression: send 'Accept-Encoding: gzip' (curl --compressed), or ask for less at a time"
+    detail = f"{what} without compression: send 'Accept-Encoding: gzip' (curl --compressed), or request a smaller page"
     return Response(406, "application/json", encode({"detail": detail}), {"Vary": "Accept-Encoding"})
 
 
@@ -310,7 +301,7 @@ def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[s
 
 def _web(event: dict[str, Any], path: str) -> Response[str]:
     """A file of the web UI, or its page: which of its views a path means, it finds out in the browser."""
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    headers = headers_of(event)
     try:
         if path != "/static" and not path.startswith("/static/"):
             page = web_files().page(base_path(event))
@@ -321,7 +312,9 @@ def _web(event: dict[str, Any], path: str) -> Response[str]:
     if file is None:
         return Response(404, "application/json", encode({"detail": "Not Found"}))
     if len(file.body) > LARGEST_ANSWER:
-        return Response(406, "application/json", encode({"detail": "This file is sent compressed with gzip only"}))
+        return Response(
+            406, "application/json", encode({"detail": "This file is available with gzip compression only"})
+        )
     response = Response(file.status, file.content_type, file.body, dict(file.headers))
     response.base64_encoded = bool(file.body)
     return response

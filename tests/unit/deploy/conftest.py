@@ -28,16 +28,16 @@ from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
-from gust.model.environment import Build, Built, Recipe, built_key, recipe_key
+from gust.model.environment import Build, Built, Recipe
 from gust.model.workload import TellListeners
 from gust.ports.clock import ManualClock
 from gust.services.context import Services
 from gust.services.deployments.activate_bundle import Activation, activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot
-from gust.services.deployments.deployment_keys import bundle_key, progress_key
 from gust.services.settings.settings_read import versions_now
 from gust.store.memory import MemoryStore
 
@@ -96,7 +96,7 @@ class Stack:
 
     def build(self, asked: Build) -> None:
         """Made up as parsing is: the archive is named by what is asked for, and `impossible` is refused."""
-        recipe = Recipe.model_validate_json(self.objects.get(recipe_key(asked.recipe)))
+        recipe = Recipe.model_validate_json(self.objects.get(bucket_keys.recipe(asked.recipe)))
         self.built.append(asked.file)
         problem = "It cannot be.\n" if "impossible" in recipe.requirements else None
         built = Built(
@@ -105,17 +105,17 @@ class Stack:
             built_at=self.clock.now().timestamp(),
             uploaded=asked.uploaded,
         )
-        self.objects.put(built_key(asked.recipe), built.model_dump_json().encode())
+        self.objects.put(bucket_keys.built(asked.recipe), built.model_dump_json().encode())
 
     def parse(self, taken: Snapshot, *, most: int | None = None) -> None:
         """`most`: so many files of each batch, then the round's time is up."""
         plan = self.plan_of(taken)
-        with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
+        with ZipFile(BytesIO(self.objects.get(bucket_keys.bundle(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
                 outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch[:most])
                 outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
-                self.objects.put(progress_key(taken.plan, number), body)
+                self.objects.put(bucket_keys.progress(taken.plan, number), body)
 
     def plan_of(self, taken: Snapshot) -> Plan:
         assert taken.plan is not None

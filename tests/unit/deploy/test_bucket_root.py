@@ -3,8 +3,8 @@
 from io import BytesIO
 from zipfile import ZipFile
 
+from gust.model import bucket_keys
 from gust.model.environment import VARIABLES_FILE
-from gust.services.deployments.deployment_keys import bundle_key
 
 
 def zipped(**files: str) -> bytes:
@@ -17,7 +17,7 @@ def zipped(**files: str) -> bytes:
 
 def bundle(stack) -> dict[str, str]:
     """What the active bundle holds."""
-    with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as archive:
+    with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(stack.store.active_bundle().version)))) as archive:
         return {name: archive.read(name).decode() for name in archive.namelist()}
 
 

@@ -12,7 +12,8 @@ import pytest
 from gust.aws.memory import MemoryObjects
 from gust.environment_builder.build import build, give_up, not_pinned
 from gust.environment_builder.uv import Uv, environment
-from gust.model.environment import Build, Built, Recipe, archive_key, built_key, recipe_key
+from gust.model import bucket_keys
+from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
 
 UV = """#!{python}
@@ -49,7 +50,7 @@ class Site:
 
     def build(self, *requirements: str, largest: int = 10**6, **recipe) -> Built:
         made = Recipe(sources="s", requirements=requirements, python="cpython 3.12 linux", pins=pins.digest(), **recipe)
-        self.objects.put(recipe_key(made.id), made.model_dump_json().encode())
+        self.objects.put(bucket_keys.recipe(made.id), made.model_dump_json().encode())
         return build(
             self.objects,
             Build(recipe=made.id, file="requirements.txt", uploaded=3.0),
@@ -74,7 +75,7 @@ def test_stores_what_airflow_does_not_bring(site):
     assert built.problem is None
     assert built.packages == {"cowsay": "6.1"}
     assert (built.built_at, built.uploaded) == (5.0, 3.0)
-    with ZipFile(BytesIO(site.objects.get(archive_key(built.archive)))) as archive:
+    with ZipFile(BytesIO(site.objects.get(bucket_keys.environment(built.archive)))) as archive:
         names = archive.namelist()
         assert "cowsay/__init__.py" in names
         assert any(name.startswith("cowsay/__pycache__/") for name in names)
@@ -156,7 +157,7 @@ def test_what_kills_the_builder_is_told(site):
 
     give_up(site.objects, asked, "out of memory")
 
-    built = Built.model_validate_json(site.objects.get(built_key("r")))
+    built = Built.model_validate_json(site.objects.get(bucket_keys.built("r")))
     assert built.problem == "The builder died at it: out of memory\n"
 
 

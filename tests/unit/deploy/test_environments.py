@@ -5,14 +5,14 @@ from zipfile import ZipFile
 
 import pytest
 
+from gust.model import bucket_keys
 from gust.model.environment import ENVIRONMENTS_FILE, Environments
 from gust.services.deployments.deploy_bundle import snapshot
-from gust.services.deployments.deployment_keys import bundle_key
 
 
 def named(stack) -> dict[str, str]:
     """Folder → archive, as the active bundle says."""
-    with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as bundle:
+    with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(stack.store.active_bundle().version)))) as bundle:
         if ENVIRONMENTS_FILE not in bundle.namelist():
             return {}
         return Environments.model_validate_json(bundle.read(ENVIRONMENTS_FILE)).of

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from gust.errors import ServiceUnavailable
-from gust.model import transfer
+from gust.model import bucket_keys, transfer
 from gust.model.dag_spec import TaskSpec
 from gust.model.task_instance import TaskInstance
 from tests.unit.execution_api.world import RUN, World, failing, http_event
@@ -165,7 +165,7 @@ def test_large_bodies_go_through_the_bucket_both_ways(world: World, ti: TaskInst
     assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == value
     assert len(sizes) == 2
     assert max(sizes) < 6_000_000
-    assert len(world.objects.list(transfer.PREFIX)) == 2
+    assert len(world.objects.list(bucket_keys.TRANSFERS)) == 2
 
 
 def test_a_worker_cannot_have_other_objects_read_as_a_body(world: World, ti: TaskInstance) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from gust.aws.memory import MemoryObjects
 from gust.local.building import BuildProgress
-from gust.model.environment import Built, built_key, recipe_key
+from gust.model import bucket_keys
+from gust.model.environment import Built
 
 
 class Terminal:
@@ -12,7 +13,7 @@ class Terminal:
         self.objects = MemoryObjects()
         self.lines: list[str] = []
         self.seconds = 0.0
-        self.objects.put(recipe_key("before"), b"{}")
+        self.objects.put(bucket_keys.recipe("before"), b"{}")
         self.progress = BuildProgress(self.objects, self.lines.append, clock=lambda: self.seconds)
 
     def said(self) -> list[str]:
@@ -22,7 +23,7 @@ class Terminal:
 
     def store(self, recipe: str, **built: object) -> None:
         answer = Built(file="team/requirements.txt", **built)
-        self.objects.put(built_key(recipe), answer.model_dump_json().encode())
+        self.objects.put(bucket_keys.built(recipe), answer.model_dump_json().encode())
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def terminal() -> Terminal:
 
 def test_a_build_from_its_beginning_to_its_end(terminal):
     assert terminal.said() == []
-    terminal.objects.put(recipe_key("r"), b"{}")
+    terminal.objects.put(bucket_keys.recipe("r"), b"{}")
     assert terminal.said() == ["installing the packages of a requirements.txt …"]
     assert terminal.said() == []
     terminal.seconds += 6
@@ -45,7 +46,7 @@ def test_a_build_from_its_beginning_to_its_end(terminal):
 
 
 def test_what_cannot_be_installed(terminal):
-    terminal.objects.put(recipe_key("r"), b"{}")
+    terminal.objects.put(bucket_keys.recipe("r"), b"{}")
     terminal.said()
     terminal.store("r", problem="No solution")
     assert terminal.said() == ["team/requirements.txt: its packages cannot be installed"]

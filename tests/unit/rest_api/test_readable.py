@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gust.errors import Rejected
+from gust.http.answer import Problem
 from gust.model.access import Role, access_control_of
 from gust.model.asset import Asset, AssetKey, AssetReference, number_of
 from gust.model.backfill import Backfill, ReprocessBehavior
@@ -25,7 +26,6 @@ from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.access.permissions import PERMISSIONS, PUBLIC, Entity, Method, Resource, gives
 from gust.rest_api.access.readable import LISTS, NOTHING_OF_OTHERS, OF_FAVORITES, OF_NO_DAG, SINGLE, readable
 from gust.rest_api.app import build
-from gust.rest_api.http.request import Problem
 from tests.unit.rest_api.conftest import NOW, Api, World
 from tests.unit.rest_api.test_permissions import TABLE
 

@@ -17,7 +17,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.ports.clock import ManualClock
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.shown_run import load_view
 from gust.scheduling.transition import Transition
 from gust.services.people.annotate_task_instances import Annotate
 from gust.services.people.clear_task_instances import Clear, clear_task_instances

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of
-from gust.model.environment import archive_key
+from gust.model import bucket_keys
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from tests.unit.worker.whole import Whole
@@ -113,7 +113,7 @@ def test_an_archive_that_is_not_what_its_name_says_fails_the_try_with_its_reason
     whole.upload(one__etl=TEAM.format(head=HEAD, dag="one"))
     other = whole.pack(greeting("evil"))
     name = environment_of(whole.bundles.fetch(str(whole.store.get_dag("one").bundle_version)), "one/etl.py")
-    whole.objects.put(archive_key(name), whole.objects.get(archive_key(other)))
+    whole.objects.put(bucket_keys.environment(name), whole.objects.get(bucket_keys.environment(other)))
     whole.bundles = SealedBundleFolder(whole.objects, tmp_path / "another-worker")
     key = whole.trigger("one")
 

@@ -2,7 +2,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gust.execution_api.datamodels.asset import asset_response
-from gust.execution_api.datamodels.base import Query, UtcDateTime, moment
+from gust.execution_api.datamodels.base import UtcDateTime, moment
+from gust.http.check import Query
 from gust.model.asset import Asset, AssetEvent, AssetKey, number_of_event
 from gust.model.dag_run import DagRun
 from gust.services.assets.consumed_events import Consumption
@@ -31,7 +32,7 @@ def asset_events_response(
 
 
 def consumed_event_response(event: AssetEvent, asset: Asset) -> dict[str, Any]:
-    """As a run's context lists it."""
+    """The event as a run's context lists it."""
     return {
         "asset": {"name": asset.name, "uri": asset.uri, "extra": asset.extra},
         "extra": event.extra,

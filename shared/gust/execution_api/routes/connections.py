@@ -1,6 +1,7 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.connection import connection_response
-from gust.execution_api.routing import Answer, Call, Routes
+from gust.execution_api.routing import Call, Routes
+from gust.http.answer import Answer
 from gust.model.connection import CONNECTIONS
 from gust.model.dispatch import OF_FILES
 from gust.services.settings.connections import read_connection
@@ -11,7 +12,7 @@ routes = Routes("/connections")
 
 @routes.get("/{connection_id}", scopes=OF_FILES)
 def get_connection(call: Call[None, None]) -> Answer:
-    """Decrypted: the worker has no key."""
+    """The connection, decrypted: the worker has no key."""
     connection_id = call.path["connection_id"]
     stored = call.services.store.get_setting(CONNECTIONS, connection_id)
     if stored is None:

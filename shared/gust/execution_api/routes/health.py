@@ -1,4 +1,5 @@
-from gust.execution_api.routing import Access, Answer, Call, Routes
+from gust.execution_api.routing import Access, Call, Routes
+from gust.http.answer import Answer
 
 routes = Routes("/health")
 
@@ -10,6 +11,6 @@ def health(_: Call[None, None]) -> Answer:
 
 @routes.get("/ping", access=Access.OPEN)
 def ping(call: Call[None, None]) -> Answer:
-    """Whether what we depend on answers: one read of the table."""
+    """Reads the table once; fails if DynamoDB does not answer."""
     call.services.store.last_alive()
     return Answer(body={"ok": ["store"], "failing": {}})

@@ -1,6 +1,7 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Call, Fence, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import OF_DAGS, OF_FILES
 from gust.model.variable import VARIABLES, Variable
 from gust.services.settings.settings_read import VERSION_HEADER, version_of, version_of_keys
@@ -31,7 +32,7 @@ def get_variable(call: Call[None, None]) -> Answer:
 
 @routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def put_variable(call: Call[VariablePostBody, None]) -> Answer:
-    # A variable's value is text: Airflow stores what is not as its str(), the text "None" included.
+    # A variable's value is text: Airflow stores the str() of any other value, None included.
     variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
     set_variable(call.services, variable)
     return Answer(201, {"message": "Variable successfully set"})

@@ -15,10 +15,11 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from gust.errors import Forbidden, Rejected, ServiceUnavailable
+from gust.http.answer import Problem
 from gust.model.user import User
 from gust.ports.identity_provider import IdentityProvider
 from gust.rest_api.access.access import Access
-from gust.rest_api.http.request import Problem, Request
+from gust.rest_api.http.request import Request
 from gust.services.context import Services
 
 SIGN_IN: Final = "_sign_in"
@@ -52,11 +53,11 @@ def come_back(
     try:
         expected = services.tokens.unseal(kept, SIGN_IN, now=request.now)
     except Rejected as strange:
-        raise Problem(403, "This sign-in was not begun in this browser, or it took too long. Begin again") from strange
+        raise Problem(403, "This sign-in was not started in this browser, or has expired. Sign in again") from strange
     if not hmac.compare_digest(given.get("state", "").encode(), expected["state"].encode()):
-        raise Problem(403, "This sign-in was not begun in this browser. Begin again")
+        raise Problem(403, "This sign-in was not started in this browser. Sign in again")
     if "code" not in given:
-        raise Problem(403, f"The OpenID provider says: {given.get('error', 'no')}")
+        raise Problem(403, f"The OpenID provider refused the sign-in: {given.get('error', 'no')}")
     try:
         identity = provider.identity(
             given["code"],

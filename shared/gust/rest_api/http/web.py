@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from gust.errors import NotSupportedYet
-from gust.rest_api.http.request import Json
+from gust.http.answer import Json
 
 LAYER: Final = "/opt/web"
 
@@ -99,7 +99,7 @@ class WebFiles:
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError as missing:
-            raise NotSupportedYet(f"The web UI is not here: layer `web` should have put it into {LAYER}") from missing
+            raise NotSupportedYet(f"The web UI is not installed: layer `web` provides it in {LAYER}") from missing
 
 
 @cache

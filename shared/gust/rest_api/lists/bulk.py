@@ -8,7 +8,8 @@ from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from gust.errors import Rejected, Unfinished
-from gust.rest_api.http.request import Body, Json, Problem, Request
+from gust.http.answer import Json, Problem
+from gust.rest_api.http.request import Body, Request
 from gust.services.time_left import TimeLeft
 
 T = TypeVar("T")
@@ -133,7 +134,7 @@ def in_time(entities: Collection[T], time_left: TimeLeft) -> Iterator[T]:
         if time_left.is_over:
             left = len(entities) - done
             raise Unfinished(
-                f"A request has no more time. The last {left} of {len(entities)} were not begun: ask for them again"
+                f"Request ran out of time. The last {left} of {len(entities)} were not started: send them again"
             )
         yield entity
 

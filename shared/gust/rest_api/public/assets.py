@@ -13,6 +13,8 @@ from uuid import uuid4
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from gust.errors import BadRequest
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -26,17 +28,20 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
-from gust.rest_api.http.request import Answer, Body, Json, NamedMoment, Problem, Query, Request, not_found
+from gust.model.window import NEWEST_FIRST, Window
+from gust.rest_api.http.request import Body, NamedMoment, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import COUNTED, bounds_of, page_of_walk
-from gust.rest_api.lists.listing import Ordering, Paging, asked_beside, contains, page, starts_with, with_ranges, within
-from gust.rest_api.public.dag_run import TriggerBody, dag_run_response
+from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, between, equal, narrows, query_of, search
+from gust.rest_api.lists.history import COUNTED, page_of_walk, window_of
+from gust.rest_api.lists.listing import Ordering, filtered_page, named, page
+from gust.rest_api.public.dag_run import TriggerBody
 from gust.services.assets.active_assets import active_among
 from gust.services.assets.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.assets.tell_listeners import tell_of_events
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.runs.public_form import dag_run_fields
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -98,16 +103,13 @@ def _reference(reference: AssetReference, *names: str) -> Json:
     return {name: getattr(reference, name) for name in names} | born
 
 
-class AssetsQuery(Paging):
-    name_pattern: str | None = None
-    name_prefix_pattern: str | None = None
-    uri_pattern: str | None = None
-    uri_prefix_pattern: str | None = None
-    dag_ids: list[str] = []
-    only_active: bool = True
-    order_by: list[str] = ["id"]
+class _AssetsQuery(ListQuery):
+    dag_ids: Annotated[list[str], Elsewhere("read of the references of the assets that pass the filters")] = []
+    only_active: Annotated[bool, Elsewhere("read of the references and aliases of the assets that pass")] = True
 
 
+ASSET_FILTERS: Final = Filters[Asset](search("name", lambda a: a.name), search("uri", lambda a: a.uri))
+AssetsQuery: Final = query_of(_AssetsQuery, ASSET_FILTERS)
 ASSET_ORDERING: Final = Ordering[AssetRow](
     attributes={
         # Airflow's ids grow with time.
@@ -129,15 +131,7 @@ def get_assets(services: Services, request: Request) -> Json:
     if len(dag_ids) == 1 and "," in dag_ids[0]:
         dag_ids = dag_ids[0].split(",")
     everything = services.store.list_assets()
-    named = [
-        asset
-        for asset in everything
-        if contains(asset.name, query.name_pattern)
-        and starts_with(asset.name, query.name_prefix_pattern)
-        and contains(asset.uri, query.uri_pattern)
-        and starts_with(asset.uri, query.uri_prefix_pattern)
-    ]
-    rows = _rows(services, named)
+    rows = _rows(services, list(filter(ASSET_FILTERS.matches(query), everything)))
     if query.only_active:
         rows = [row for row in rows if row.references or row.aliases]
         active = active_among(services, (row.asset for row in rows), everything)
@@ -145,10 +139,7 @@ def get_assets(services: Services, request: Request) -> Json:
     if dag_ids:
         rows = [row for row in rows if any(r.dag_id in dag_ids and r.what == "asset" for r in row.references)]
     found = page(rows, order, limit=query.limit, offset=query.offset)
-    return {
-        "assets": [asset_response(row, _last_event(services, row.asset)) for row in found.rows],
-        "total_entries": found.total_entries,
-    }
+    return found.answer("assets", lambda row: asset_response(row, _last_event(services, row.asset)))
 
 
 @operation("get_asset")
@@ -184,7 +175,7 @@ def asset_of_number(services: Services, number: int) -> Asset | None:
 
 
 def _last_event(services: Services, asset: Asset) -> AssetEvent | None:
-    last = services.store.list_asset_events(name=asset.name, uri=asset.uri, ascending=False, limit=1)
+    last = services.store.list_asset_events(name=asset.name, uri=asset.uri, window=NEWEST_FIRST, limit=1)
     return last[0] if last else None
 
 
@@ -195,12 +186,8 @@ def alias_response(alias: AssetAlias) -> Json:
     return {"id": number_of(alias.name), "name": alias.name, "group": alias.group}
 
 
-class AliasesQuery(Paging):
-    name_pattern: str | None = None
-    name_prefix_pattern: str | None = None
-    order_by: list[str] = ["id"]
-
-
+ALIAS_FILTERS: Final = Filters[AssetAlias](search("name", lambda alias: alias.name))
+AliasesQuery: Final = query_of(ListQuery, ALIAS_FILTERS)
 ALIAS_ORDERING: Final = Ordering[AssetAlias](
     attributes={"id": lambda alias: number_of(alias.name), "name": lambda alias: alias.name},
     key=lambda alias: (number_of(alias.name),),
@@ -210,14 +197,8 @@ ALIAS_ORDERING: Final = Ordering[AssetAlias](
 @operation("get_asset_aliases")
 def get_asset_aliases(services: Services, request: Request) -> Json:
     query = request.query(AliasesQuery)
-    order = ALIAS_ORDERING.resolve(query.order_by)
-    wanted = [
-        alias
-        for alias in services.store.list_asset_aliases()
-        if contains(alias.name, query.name_pattern) and starts_with(alias.name, query.name_prefix_pattern)
-    ]
-    found = page(wanted, order, limit=query.limit, offset=query.offset)
-    return {"asset_aliases": [alias_response(alias) for alias in found.rows], "total_entries": found.total_entries}
+    found = filtered_page(services.store.list_asset_aliases(), query, ALIAS_ORDERING, ALIAS_FILTERS)
+    return found.answer("asset_aliases", alias_response)
 
 
 @operation("get_asset_alias")
@@ -267,30 +248,29 @@ def _created_run(consumption: Consumption) -> Json:
     }
 
 
-class _EventsQuery(Paging):
-    asset_id: int | None = None
-    source_dag_id: str | None = None
-    source_task_id: str | None = None
-    source_run_id: str | None = None
-    source_map_index: int | None = None
-    name_pattern: str | None = None
-    name_prefix_pattern: str | None = None
+class _EventsQuery(ListQuery):
     order_by: list[str] = ["timestamp"]
-
-
-EventsQuery = with_ranges(_EventsQuery, datetime, "timestamp")
+    asset_id: Annotated[int | None, Elsewhere("the store walks the events of one asset")] = None
 
 
 def _moment(event: AssetEvent) -> datetime:
     return event.timestamp
 
 
+SOURCE_DAG: Final[Filter[AssetEvent]] = equal("source_dag_id", str, lambda e: e.source_dag_id)
+SOURCE_RUN: Final[Filter[AssetEvent]] = equal("source_run_id", str, lambda e: e.source_run_id)
+EVENT_FILTERS: Final = Filters[AssetEvent](
+    SOURCE_DAG,
+    equal("source_task_id", str, lambda e: e.source_task_id),
+    SOURCE_RUN,
+    equal("source_map_index", int, lambda e: e.source_map_index),
+    search("name", lambda e: e.name),
+    between("timestamp", datetime, _moment),
+)
+EventsQuery: Final = query_of(_EventsQuery, EVENT_FILTERS)
 EVENT_ORDERING: Final = Ordering[AssetEvent](
     attributes={
-        "source_task_id": lambda e: e.source_task_id,
-        "source_dag_id": lambda e: e.source_dag_id,
-        "source_run_id": lambda e: e.source_run_id,
-        "source_map_index": lambda e: e.source_map_index,
+        **named("source_task_id", "source_dag_id", "source_run_id", "source_map_index"),
         "timestamp": _moment,
     },
     key=lambda e: (e.timestamp.isoformat(), e.event_id),
@@ -306,45 +286,33 @@ def get_asset_events(services: Services, request: Request) -> Json:
         if (known := asset_of_number(services, query.asset_id)) is None:
             return _collection(services, [], 0)
         asset = known.key
-    first, last = bounds_of(query, "timestamp")
-    if query.source_dag_id is not None and query.source_run_id is not None:
-        first, last = _while_running(services, DagRunKey(query.source_dag_id, query.source_run_id), first, last)
-    narrowed: dict[str, Any] = {"source_dag_id": query.source_dag_id, "first": first, "last": last}
-    walk = partial(services.store.walk_asset_events, asset, **narrowed)
-    count = partial(services.store.count_asset_events, asset, **narrowed)
-
-    def wants(event: AssetEvent) -> bool:
-        return (
-            query.source_dag_id in (None, event.source_dag_id)
-            and query.source_task_id in (None, event.source_task_id)
-            and query.source_run_id in (None, event.source_run_id)
-            and query.source_map_index in (None, event.source_map_index)
-            and contains(event.name, query.name_pattern)
-            and starts_with(event.name, query.name_prefix_pattern)
-            and within(query, "timestamp", event.timestamp)
-        )
+    window = window_of(query, "timestamp")
+    source_dag_id, source_run_id = SOURCE_DAG.value(query), SOURCE_RUN.value(query)
+    if source_dag_id is not None and source_run_id is not None:
+        window = _while_running(services, DagRunKey(source_dag_id, source_run_id), window)
+    walk = partial(services.store.walk_asset_events, asset, source_dag_id=source_dag_id)
+    count = partial(services.store.count_asset_events, asset, window, source_dag_id=source_dag_id)
+    matches = EVENT_FILTERS.matches(query)
 
     def total() -> int | None:
         by_store = {"asset_id", "timestamp_gte", "timestamp_lte"} | ({"source_dag_id"} if asset is None else set())
-        return None if asked_beside(query, *by_store) else count(most=query.offset + COUNTED)
+        return None if narrows(query, except_=by_store) else count(limit=query.offset + COUNTED)
 
     if not order.is_by(_moment):
-        newest = islice(walk(ascending=False), SORTED_EVENTS)
-        found = page(filter(wants, newest), order, limit=query.limit, offset=query.offset)
+        newest = islice(walk(window), SORTED_EVENTS)
+        found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
         return _collection(services, found.rows, found.total_entries)
-    events = walk(ascending=not order.key_descends)
-    found = page_of_walk(events, wants, order, limit=query.limit, offset=query.offset, total=total)
+    events = walk(window.read(ascending=not order.key_descends))
+    found = page_of_walk(events, matches, order, limit=query.limit, offset=query.offset, total=total)
     return _collection(services, found.rows, found.total_entries)
 
 
-def _while_running(
-    services: Services, key: DagRunKey, first: datetime | None, last: datetime | None
-) -> tuple[datetime | None, datetime | None]:
+def _while_running(services: Services, key: DagRunKey, window: Window) -> Window:
     """The part of the window in which the run's tasks can have sent events: after it was to run, until it ended."""
     if (run := services.store.get_run(key)) is None:
-        return first, last
+        return window
     ended = run.end_date + LATE if run.is_finished and run.end_date else None
-    return max(filter(None, (first, run.run_after))), min(filter(None, (last, ended)), default=None)
+    return window.narrowed(run.run_after, ended)
 
 
 @operation("get_upstream_asset_events")
@@ -415,7 +383,7 @@ def materialize_asset(services: Services, request: Request) -> Json:
         raise Problem(409, f"More than one Dag materializes asset with ID: {number}")
     body = request.body(MaterializeBody) if request.raw_body.strip() else MaterializeBody()
     run = _materializing_run(services, dag_ids[0], body, request)
-    return dag_run_response(run, services.store.get_version(run.dag_id, run.version_number))
+    return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
 
 
 def _materializing_run(services: Services, dag_id: str, body: MaterializeBody, request: Request) -> DagRun:
@@ -449,7 +417,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 class QueuedQuery(Query):
-    before: NamedMoment | None = None
+    before: Annotated[NamedMoment | None, Elsewhere("read with the queue, see QueuedOf")] = None
 
 
 @dataclass(frozen=True)

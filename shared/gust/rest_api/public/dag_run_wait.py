@@ -13,11 +13,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from gust.http.answer import Answer, not_found
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import DagRunState
 from gust.model.xcom import XCom
-from gust.rest_api.http.request import Answer, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 

@@ -13,13 +13,16 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
+from gust.http.answer import Json
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.run_state import RunSummary
 from gust.model.state import FINISHED_RUN, DagRunState, TaskInstanceState
-from gust.rest_api.http.request import Json, NamedMoment, Query, Request
+from gust.model.window import Window
+from gust.rest_api.http.request import NamedMoment, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.shown_run import load_view
 from gust.scheduling.run_view import NO_STATUS, state_name
 from gust.services.context import Services
 
@@ -38,8 +41,8 @@ class HistoricalQuery(Query):
 @ui_operation("historical_metrics")
 def historical_metrics(services: Services, request: Request) -> Json:
     query = request.query(HistoricalQuery)
-    first, last = _utc(query.start_date), _utc(query.end_date or request.now)
-    keys = [key for _, key in islice(services.store.walk_runs(first=first, last=last), COUNTED_RUNS + 1)]
+    window = Window(_utc(query.start_date), _utc(query.end_date or request.now), ascending=False)
+    keys = [key for _, key in islice(services.store.walk_runs(window=window), COUNTED_RUNS + 1)]
     runs = services.store.summaries_of_runs(keys[:COUNTED_RUNS])
     instances: Counter[str] = Counter()
     unknown = []
@@ -91,7 +94,7 @@ def _failed_last(services: Services, dags: list[Dag]) -> int:
     if not latest:
         return 0
     oldest = min(run_after for run_after, _ in latest.values())
-    walked = list(islice(services.store.walk_failed_runs(first=oldest), WALKED_FAILURES + 1))
+    walked = list(islice(services.store.walk_failed_runs(Window(oldest, ascending=False)), WALKED_FAILURES + 1))
     last_walked = walked[-1][0] if len(walked) > WALKED_FAILURES else None
     failed = {key for _, key in walked}
     of_old_ones = [key for at, key in latest.values() if last_walked is not None and at <= last_walked]

@@ -15,6 +15,7 @@ from posixpath import dirname
 from typing import Final
 
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.environment import (
     REQUIREMENTS,
@@ -22,8 +23,6 @@ from gust.model.environment import (
     Built,
     Environments,
     Recipe,
-    built_key,
-    recipe_key,
     upwards,
 )
 from gust.ports.objects import Objects
@@ -133,13 +132,13 @@ def interpreter() -> str:
 
 def built_of(objects: Objects, recipe: str) -> Built | None:
     try:
-        return Built.model_validate_json(objects.get(built_key(recipe)))
+        return Built.model_validate_json(objects.get(bucket_keys.built(recipe)))
     except (NotFound, ValueError):
         return None
 
 
 def store_recipe(objects: Objects, recipe: Recipe) -> None:
-    objects.put_once(recipe_key(recipe.id), recipe.model_dump_json().encode(), content_type="application/json")
+    objects.put_once(bucket_keys.recipe(recipe.id), recipe.model_dump_json().encode(), content_type="application/json")
 
 
 def is_worth_another_build(built: Built, uploaded: float, began: datetime) -> bool:

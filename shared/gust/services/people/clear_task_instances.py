@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -21,10 +21,11 @@ from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import relatives, transition
+from gust.model.window import Window
+from gust.scheduling import task_selection, transition
 from gust.scheduling.clearing import Version, cleared, reset
-from gust.scheduling.relatives import Marker
 from gust.scheduling.run_view import RunView
+from gust.scheduling.task_selection import Marker
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.edit_run import Edit, Edited, edit_run
@@ -34,9 +35,6 @@ from gust.services.worker.find_task_instances import all_instances
 
 MOST_RUNS: Final = 2000
 """The most runs of one action. Each is read, and some are written."""
-
-_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
-_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +128,7 @@ def runs_between(services: Services, dag_id: str, start: datetime | None, end: d
     if start is None and end is None:
         keys = [run.key for run in reversed(services.store.list_runs(dag_id, limit=MOST_RUNS + 1))]
     else:
-        found = services.store.runs_of_dates(dag_id, start or _EARLIEST, end or _LATEST)
+        found = services.store.runs_of_dates(dag_id, Window(start, end, ascending=True))
         keys = [run.key for run in islice(found, MOST_RUNS + 1)]
     if len(keys) > MOST_RUNS:
         raise BadRequest(f"The request selects more than {MOST_RUNS} runs of {dag_id}: choose a shorter time")
@@ -145,13 +143,13 @@ def with_relatives(
     found: set[Marker] = set(markers)
     if view is None and (upstream or downstream):
         named = {marker if isinstance(marker, str) else marker[0] for marker in markers}
-        found |= relatives.subset(spec, named, upstream=upstream, downstream=downstream, exclude_original=True)
+        found |= task_selection.select(spec, named, upstream=upstream, downstream=downstream, exclude_original=True)
     if view is not None and upstream:
-        found |= relatives.relevant(view, found, upstream=True)
+        found |= task_selection.relatives_in_run(view, found, upstream=True)
     if view is not None and downstream:
-        found |= relatives.relevant(view, found, upstream=False)
+        found |= task_selection.relatives_in_run(view, found, upstream=False)
     named = {marker if isinstance(marker, str) else marker[0] for marker in found}
-    return frozenset(found | (relatives.subset(spec, named) - named))
+    return frozenset(found | (task_selection.select(spec, named) - named))
 
 
 def latest_version(services: Services, dag_id: str) -> tuple[Version, DagSpec]:

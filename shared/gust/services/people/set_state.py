@@ -19,9 +19,9 @@ from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES, FINISHED, DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import relatives, timetable, transition
+from gust.scheduling import task_selection, timetable, transition
 from gust.scheduling.clearing import cleared, queued_again, reset
-from gust.scheduling.relatives import Marker
+from gust.scheduling.task_selection import Marker
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.clear_task_instances import begun_in_time, is_marked, latest_version, runs_between
@@ -53,10 +53,10 @@ class Mark:
         found: set[Marker] = set(self.tasks)
         for task_id in self.task_ids:
             if self.downstream:
-                below = relatives.flat(spec, task_id, upstream=False)
+                below = task_selection.all_relatives(spec, task_id, upstream=False)
                 found |= {t for t in below if not spec.tasks[t].is_teardown}
             if self.upstream:
-                found |= relatives.flat(spec, task_id, upstream=True)
+                found |= task_selection.all_relatives(spec, task_id, upstream=True)
         return found
 
     @property
@@ -109,7 +109,7 @@ def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list
     time_left = TimeLeft.of(services.clock)
     _, spec = latest_version(services, key.dag_id)
     markers = asked.markers(spec)
-    resumed = relatives.subset(spec, asked.task_ids, downstream=True) - asked.task_ids
+    resumed = task_selection.select(spec, asked.task_ids, downstream=True) - asked.task_ids
     marking = {run.run_id for run in _runs_to_mark(services, key, asked, spec)}
     clearing = {run.run_id for run in _runs_to_resume(services, key, asked)}
     altered: list[TaskInstance] = []

@@ -15,7 +15,7 @@ Marker = str | tuple[str, int]
 """A task with all its instances, or one instance by its map index."""
 
 
-def flat(spec: DagSpec, task_id: str, *, upstream: bool, depth: int | None = None) -> set[str]:
+def all_relatives(spec: DagSpec, task_id: str, *, upstream: bool, depth: int | None = None) -> set[str]:
     """All tasks upstream, or downstream, of the task; with `depth`, those at most so many steps away."""
     found: set[str] = set()
     ends = {task_id}
@@ -28,7 +28,7 @@ def flat(spec: DagSpec, task_id: str, *, upstream: bool, depth: int | None = Non
     return found
 
 
-def subset(
+def select(
     spec: DagSpec,
     task_ids: Collection[str],
     *,
@@ -46,12 +46,12 @@ def subset(
     for task_id in matched:
         task = tasks[task_id]
         if downstream:
-            for relative in flat(spec, task_id, upstream=False, depth=depth):
+            for relative in all_relatives(spec, task_id, upstream=False, depth=depth):
                 also.add(relative)
                 if relative not in matched and not tasks[relative].is_setup and not tasks[relative].is_teardown:
                     also |= setups_and_teardowns(spec, relative)
         if upstream:
-            for relative in flat(spec, task_id, upstream=True, depth=depth):
+            for relative in all_relatives(spec, task_id, upstream=True, depth=depth):
                 also.add(relative)
                 if tasks[relative].is_setup:
                     also |= teardowns_of(spec, relative) - {task_id}
@@ -64,9 +64,9 @@ def subset(
 
 def setups_and_teardowns(spec: DagSpec, task_id: str) -> set[str]:
     """Setups upstream of the task whose teardown is downstream of it, or that have none; and their teardowns."""
-    below = {t for t in flat(spec, task_id, upstream=False) if spec.tasks[t].is_teardown}
+    below = {t for t in all_relatives(spec, task_id, upstream=False) if spec.tasks[t].is_teardown}
     found: set[str] = set()
-    for setup in flat(spec, task_id, upstream=True):
+    for setup in all_relatives(spec, task_id, upstream=True):
         teardowns = teardowns_of(spec, setup)
         if spec.tasks[setup].is_setup and (not teardowns or below.intersection(spec.tasks[setup].downstream_task_ids)):
             found |= {setup} | (teardowns - {task_id})
@@ -77,7 +77,7 @@ def teardowns_of(spec: DagSpec, task_id: str) -> set[str]:
     return {t for t in spec.tasks[task_id].downstream_task_ids if spec.tasks[t].is_teardown}
 
 
-def relevant(view: RunView, markers: Iterable[Marker], *, upstream: bool) -> set[Marker]:
+def relatives_in_run(view: RunView, markers: Iterable[Marker], *, upstream: bool) -> set[Marker]:
     """Relatives of the markers in a run: of one mapped instance, within its mapped group, those of its own turn."""
     spec = view.spec
     plain = {marker for marker in markers if isinstance(marker, str)}
@@ -92,7 +92,7 @@ def relevant(view: RunView, markers: Iterable[Marker], *, upstream: bool) -> set
         if not task.is_mapped:
             found |= _whole(spec, {task_id}, upstream)
             continue
-        for relative in flat(spec, task_id, upstream=upstream):
+        for relative in all_relatives(spec, task_id, upstream=upstream):
             if relative in found:
                 continue
             indexes = _turn(view, task, map_index, spec.tasks[relative])
@@ -107,7 +107,7 @@ def relevant(view: RunView, markers: Iterable[Marker], *, upstream: bool) -> set
 
 
 def _whole(spec: DagSpec, task_ids: Set[str], upstream: bool) -> set[str]:
-    return subset(spec, task_ids, upstream=upstream, downstream=not upstream, exclude_original=True)
+    return select(spec, task_ids, upstream=upstream, downstream=not upstream, exclude_original=True)
 
 
 def _turn(view: RunView, task: TaskSpec, map_index: int, relative: TaskSpec) -> Iterable[int] | None:

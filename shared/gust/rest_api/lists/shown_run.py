@@ -19,7 +19,7 @@ from gust.services.specs import load_spec
 
 
 @dataclass(frozen=True)
-class RunView:
+class ShownRun:
     run: DagRun
     stored: Mapping[tuple[str, int], TaskInstance]
     spec: DagSpec | None
@@ -104,15 +104,15 @@ class InstanceView:
         return InstanceView(self.run, instance, self.task, self.place)
 
 
-def load_view(services: Services, key: DagRunKey) -> RunView | None:
+def load_view(services: Services, key: DagRunKey) -> ShownRun | None:
     state = services.store.load_run(key)
     return None if state is None else view_of(services, state)
 
 
-def view_of(services: Services, state: RunState) -> RunView:
+def view_of(services: Services, state: RunState) -> ShownRun:
     """As it will be, where a person's action on it is still being carried out."""
     state = as_it_will_be(services, state)
-    return RunView(state.run, state.instances, find_spec(services, state.run))
+    return ShownRun(state.run, state.instances, find_spec(services, state.run))
 
 
 def find_spec(services: Services, run: DagRun) -> DagSpec | None:

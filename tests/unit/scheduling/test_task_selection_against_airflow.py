@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gust.model.keys import UNMAPPED
-from gust.scheduling import relatives
-from gust.scheduling.relatives import Marker
+from gust.scheduling import task_selection
 from gust.scheduling.run_view import RunView
+from gust.scheduling.task_selection import Marker
 from tests.unit.scheduling.given import NOW, run_of, ti
 from tests.unit.scheduling.test_upstream_against_airflow import Scene, scenes
 
@@ -27,7 +27,7 @@ def test_subsets(scene: Scene, data: st.DataObject, upstream: bool, downstream: 
     theirs = scene.dag.partial_subset(
         task_ids=chosen, include_upstream=upstream, include_downstream=downstream, exclude_original=exclude
     )
-    ours = relatives.subset(scene.spec, chosen, upstream=upstream, downstream=downstream, exclude_original=exclude)
+    ours = task_selection.select(scene.spec, chosen, upstream=upstream, downstream=downstream, exclude_original=exclude)
     assert ours == set(theirs.task_dict)
 
 
@@ -47,7 +47,7 @@ def test_relatives_of_instances(scene: Scene, data: st.DataObject, upstream: boo
     lengths = {t: view.map_length(task) for t, task in scene.spec.tasks.items() if task.is_mapped}
     if any(length is None for length in lengths.values()):
         return  # Airflow raises here: it does not know the length yet.
-    ours = relatives.relevant(view, markers, upstream=upstream)
+    ours = task_selection.relatives_in_run(view, markers, upstream=upstream)
     theirs = airflows(scene, view, markers, upstream=upstream)
     # One instance of a task that is there as a whole says nothing more.
     assert without_parts(ours) == without_parts(theirs)
