@@ -47,8 +47,8 @@ from gust.store.dynamodb.runs import read_instance
 from gust.store.table import key_of
 from tests.chaos.test_two_schedulers import Crowd, given_dag, trigger
 from tests.chaos.test_weather import WAKING
-from tests.contract.conftest import OnDynamoDB
-from tests.unit.services.conftest import NoLogs
+from tests.contract.stores import OnDynamoDB
+from tests.world import NoLogs
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -21,7 +21,7 @@ from gust.services.scheduler.advance import advance
 from gust.services.scheduler.tick import tick
 from gust.services.worker import report_trigger
 from gust.services.worker.start_task_instance import start_task_instance
-from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
+from tests.world import QUEUED, RUNNING, SUCCESS, World, chain
 
 
 @pytest.fixture

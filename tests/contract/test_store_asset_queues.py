@@ -25,8 +25,8 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
 from gust.ports.store import Store
 from gust.store.table import Table
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import a_run, at
+from tests.contract.stores import OnDynamoDB
 
 ORDERS, USERS = AssetKey("orders", "s3://lake/orders#1"), AssetKey("users", "s3://lake/users")
 

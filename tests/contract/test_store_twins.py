@@ -24,8 +24,8 @@ from gust.ports.store import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
-from tests.contract.conftest import Aws
 from tests.contract.given import NOW, a_dag, a_run, an_instance, at, transition
+from tests.contract.stores import Aws
 
 Act = Callable[[Store], Any]
 

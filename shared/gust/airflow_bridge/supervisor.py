@@ -325,7 +325,7 @@ class SupervisedTry(SupervisedChild):
             self._pending_terminal_state_msg = None  # type: ignore[misc]
             self._terminal_state = supervisor.SERVER_TERMINATED  # type: ignore[misc]
             self.process_log.warning(
-                "The end of the try is not reported: it was ended by somebody else", detail=detail_of(error)
+                "The end of the try is not reported: its dispatch has already ended", detail=detail_of(error)
             )
 
     def update_task_state_if_needed(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """A setting's change in another item's transaction, if the stored value equals `before` (`None`: no setting)."""
+    """A setting to be written in the transaction of something else, if `before` (`None`: no setting) is stored."""
 
     namespace: str
     name: str

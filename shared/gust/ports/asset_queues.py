@@ -19,23 +19,24 @@ from gust.scheduling.callback import CallbackMove
 
 
 class AssetQueueStore(Protocol):
-    """Events that wait for the DAGs whose schedules name their assets, and the runs made of them."""
+    """Asset events that wait for DAGs whose schedules name the assets, and the events that each run consumed."""
 
     def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
-        """Store the events of one report and add them to the queues of their DAGs: in one transaction, or in several
-        for more than a hundred writes, of which the first stores the report. Repeating the report writes only the
-        missing part.
+        """Store the events of one report and queue them for the DAGs that listen. One transaction; a report of more than a
+        hundred writes takes several, of which the first stores the report. Repeating a report changes nothing but completes
+        what was left.
 
-        Raises StaleAssetQueue if a run of a DAG has consumed events up to the moment of one of these or a later one: the
-        caller must give them a later moment, or no run would consume them."""
+        Raises StaleAssetQueue if a DAG has already run for events up to the moment of one of these or later: give them a
+        later moment, or that DAG never sees them."""
 
-    def asset_queue(self, dag_id: str) -> AssetQueue | None: ...
+    def asset_queue(self, dag_id: str) -> AssetQueue | None:
+        """`None` if nothing was ever queued for the DAG."""
 
     def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
-        """The existing queues, in the order of the ids."""
+        """The queues that exist, in the order of the ids."""
 
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
-        """Oldest first."""
+        """The DAG's partitions for which events wait, oldest first."""
 
     def create_asset_run(
         self,
@@ -45,33 +46,34 @@ class AssetQueueStore(Protocol):
         events: Sequence[AssetEvent],
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
-        """Store the run with the events it consumes, and take these from the queue, in one transaction. Raises
+        """Store the run with the events that it consumes, and take them from the queue, in one transaction. Raises
         StaleAssetQueue if events have come since `consuming` was read, AlreadyExists as `create_run` does."""
 
     def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
-        """What waits cannot make a run now; look again at `due_at`, or (`None`) when the next event comes. Where events
-        have come since `seen` was read nothing happens."""
+        """Set when the scheduler looks at the waiting events again, which make no run now; `None`: when the next event
+        comes. Changes nothing if events have come since `seen` was read."""
 
     def unqueue(
         self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
     ) -> list[AssetKey]:
-        """Delete entries of the DAG's queue: only of these assets, only queued before that moment, if given. The events stay
-        and the next run consumes them. Returns the assets of the deleted entries."""
+        """Remove what waits for the DAG, restricted to these assets and to events queued before that moment, where given.
+        The events themselves stay, and the DAG's next run consumes them. Returns the removed assets."""
 
     def drop_partition(self, seen: PendingPartition) -> None:
         """Delete a pending partition. Raises StaleAssetQueue if events have come since it was read."""
 
     def delete_asset_queues(self, dag_id: str) -> None:
-        """Delete the DAG's queue, its pending partitions and the record of consumed events."""
+        """Delete all that waits for the DAG, and how far it has consumed events."""
 
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
-        """The events that the run consumed, in order of time; empty for runs that are not asset-triggered."""
+        """The events that the run consumed, in order of time; empty for a run that no asset triggered."""
 
     def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
-        """Run → its `consumed_events`, for the runs that have some; one batch of reads."""
+        """run → `consumed_events`, for the runs that have any, read in parallel."""
 
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
-        """Store for each event that the run consumes it. Written before the run: readers check that the run exists."""
+        """Note for each event that the run consumes it. The note is written before the run: its reader checks that the run
+        exists."""
 
     def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
-        """Event id → runs that were made, or about to be made, of it."""
+        """event id → keys of the runs noted for it. A run may not exist."""

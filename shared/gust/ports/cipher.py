@@ -8,12 +8,14 @@ from gust.errors import NotSupportedYet, Unreadable
 
 
 class Cipher(Protocol):
-    """Encrypts secrets in the table. Only functions of the control plane have one."""
+    """Encrypts the secrets in the table. The API, the execution API, the scheduler and the deployer have a key; functions
+    that run DAG authors' code have none."""
 
-    def encrypt(self, text: str) -> str: ...
+    def encrypt(self, text: str) -> str:
+        """With the newest key of the stack."""
 
     def decrypt(self, token: str) -> str:
-        """The value in the clear. Raises Unreadable if no key of the stack decrypts it."""
+        """Raises Unreadable if no key of the stack fits."""
 
 
 class NoCipher:

@@ -8,11 +8,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
+    """Where code gets the time."""
+
     def now(self) -> datetime:
         """Aware, UTC."""
 
     def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
+        """Return after so many seconds."""
 
 
 class SystemClock:
@@ -44,5 +46,5 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Advance the clock at once: a sleeper is the only thread that moves it."""
+        """Move on by so many seconds, and return at once."""
         self.advance(seconds)

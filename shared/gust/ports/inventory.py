@@ -8,20 +8,20 @@ from gust.errors import NotSupportedYet
 
 
 class Inventory(Protocol):
-    """Installed plugins, providers and configuration of the functions that have Airflow. `bundle_version` names the bundle
-    whose `plugins/` count too. Raises ServiceUnavailable if the parser does not answer."""
+    """What is installed where Airflow is: the parser answers. `bundle_version` names the bundle whose `plugins/` count as
+    well. Every method raises ServiceUnavailable if the parser does not answer."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
-        """As the REST API shows them, by name."""
+        """Plugins as the REST API shows them, by name."""
 
     def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
-        """Source of the plugin → why it could not be imported."""
+        """source of the plugin → traceback."""
 
     def providers(self) -> list[dict[str, Any]]:
-        """As the REST API shows them, by name."""
+        """Provider packages as the REST API shows them, by name."""
 
     def configuration(self) -> dict[str, dict[str, str]]:
-        """Section → option → value, without secrets."""
+        """section → option → value, without secrets."""
 
 
 class NoInventory:

@@ -19,15 +19,16 @@ class Timetables(Protocol):
 
     def next_run(
         self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
-    ) -> NextRun | None: ...
+    ) -> NextRun | None:
+        """The DAG's next run after `last`; `None` if there is none."""
 
     def runs_between(
         self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
-    ) -> list[NextRun]: ...
+    ) -> list[NextRun]:
+        """The runs that the timetable makes between the two moments."""
 
-    def manual_interval(
-        self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
-    ) -> DataInterval: ...
+    def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
+        """The data interval of a manual run."""
 
     def run_id(
         self,
@@ -37,23 +38,24 @@ class Timetables(Protocol):
         run_type: DagRunType,
         run_after: datetime,
         data_interval: DataInterval | None,
-    ) -> str: ...
+    ) -> str:
+        """The id of a run of this type and moment."""
 
     def deadline(
         self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
     ) -> datetime | None:
-        """The moment of a plugin's deadline reference for a run."""
+        """The moment that a plugin's deadline reference refers to, for this run; `None` if it has none."""
         ...
 
     def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
-        """The answer of a partition mapper of a plugin (or one with a part of a plugin's). `asked` is one of
+        """The answer of a plugin's partition mapper (or of one that contains such a mapper). `asked` is one of
         `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
         text."""
         ...
 
 
 class NoTimetables:
-    """For functions that cannot ask a plugin's code."""
+    """For functions that cannot ask the parser."""
 
     def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
         raise self._refusal(spec)

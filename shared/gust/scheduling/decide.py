@@ -84,6 +84,8 @@ def decide(
             return Decision(effects=(StartNextRun(run.dag_id),))
         case DagRunState.RUNNING:
             pass
+        case _:
+            assert_never(run.state)
     draft = Draft(
         spec=spec,
         run=run,

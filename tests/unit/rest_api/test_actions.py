@@ -12,7 +12,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskGroupSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 RUN = "/api/v2/dags/etl/dagRuns/manual__1"
 TIS = f"{RUN}/taskInstances"

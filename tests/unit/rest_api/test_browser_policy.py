@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gust.rest_api.access.browser_policy import content_policy
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 HTTPS = {"host": "a1.execute-api.eu-west-1.amazonaws.com", "x-forwarded-proto": "https"}
 

@@ -20,7 +20,7 @@ from gust.rest_api.access.auth import AUTH_OPERATIONS, Authenticator
 from gust.rest_api.access.permissions import PERMISSIONS, PUBLIC
 from gust.rest_api.app import build
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 ROLES = [None, *Role]
 

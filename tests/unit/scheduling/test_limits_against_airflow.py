@@ -33,8 +33,8 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import slots
 from gust.scheduling.transition import Transition
 from gust.services.settings import pools
-from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_limits import settle
+from tests.world import START, World, chain
 
 CASES = 60
 

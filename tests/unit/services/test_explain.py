@@ -6,7 +6,7 @@ from datetime import timedelta
 from gust.model.keys import DagRunKey
 from gust.model.pool import Pool
 from gust.services.scheduler.explain import explain
-from tests.unit.services.conftest import START, World, chain
+from tests.world import START, World, chain
 
 
 def reasons(world: World, run: DagRunKey, task_id: str) -> dict[str, str]:

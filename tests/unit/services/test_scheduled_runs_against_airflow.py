@@ -48,7 +48,7 @@ from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.runs.load_past import last_automated_run
 from gust.services.runs.next_run import with_next_run
 from tests.unit.scheduling.test_timetable_against_airflow import airflow_clock, plain, plain_info
-from tests.unit.services.conftest import World
+from tests.world import World
 
 ZONES = ["UTC", "Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
 CRONS = [
