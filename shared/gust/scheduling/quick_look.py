@@ -8,8 +8,8 @@ process, and read again before anything is concluded from it: memory is a hint, 
 can decide nothing wrong.
 
 A run that keeps instances back for its own limit (`max_active_tasks`) gives the place that a success frees to the next of
-them. Who is under way and who is next is remembered too. It holds as long as the run's item says that nobody else was let
-go (`admitted_dispatches`), and the next one is let go by the same conditional write as in a full look.
+them. The memory also has the instances under way and the next ones. It holds as long as the run's item shows no other
+admission (`admitted_dispatches`), and the next instance is let go by the same conditional write as in a full look.
 
 A run's moment comes about once a minute while anything runs: the earliest at which a worker could be lost. Then only
 those under way are read, and where none is overdue the moment moves on.
