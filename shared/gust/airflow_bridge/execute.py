@@ -56,6 +56,9 @@ def _run(workload: TaskWorkload, client: TryClient) -> int:
         client.ports.hide(HIDDEN_FOR)  # fetching takes a while
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
+        if not bundles.has_environment(client.bundle, workload.relative_fileloc):
+            client.ports.hide(HIDDEN_FOR)
+        client.environment = bundles.fetch_environment(client.bundle, workload.relative_fileloc)
     except Unopenable as error:
         return _fail(client, ti, str(error))
     return supervise_try(client, ti)

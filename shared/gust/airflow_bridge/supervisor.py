@@ -140,15 +140,15 @@ def detail_of(error: httpx.HTTPStatusError) -> object:
 # --- the child's first steps ------------------------------------------------------------------------------------------
 
 
-def enter_child(bundle: Path | None, workspace: Path) -> None:
-    """Prepare a forked child for a deployment's code: its own workspace and plugins, no settings of Gust's."""
+def enter_child(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
+    """Prepare a forked child for a deployment's code: its own workspace, plugins and packages, no settings of Gust's."""
     dumpable.allow()
     _die_with_parent()
     speech.in_the_order_said()
     # Bytecode written into a bundle would be run by later tries.
     sys.dont_write_bytecode = True
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
 
 
 def _die_with_parent() -> None:
@@ -237,6 +237,7 @@ class TryClient(ExecutionApiClient):
         self.sink = Held(sink)
         self.deadline = time.monotonic() + ports.seconds_before(STOP_BEFORE_LIMIT)
         self.bundle = Path()
+        self.environment: Path | None = None
 
     def mark_end_of_log(self) -> None:
         self.sink.mark_end(str(self.workload.id), self.workload.dispatch_count)
@@ -263,7 +264,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
     ) -> BaseCoordinator.ExecutionResult:
         orphans.adopt()
-        bundle = client.bundle
+        bundle, environment = client.bundle, client.environment
         logger = logger or try_logger(client.sink, str(what.id))
         if client.workload.place:
             logger.info(client.workload.place)
@@ -273,7 +274,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
                     what=what.model_copy(update={"queue": client.workload.queue}),
                     client=client,
                     logger=logger,
-                    target=lambda: _run_task(bundle, workspace),
+                    target=lambda: _run_task(bundle, workspace, environment),
                     deadline=client.deadline,
                     **kwargs,
                 )
@@ -283,9 +284,9 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         return self.ExecutionResult(exit_code, process.final_state)
 
 
-def _run_task(bundle: Path, workspace: Path) -> None:
+def _run_task(bundle: Path, workspace: Path, environment: Path | None) -> None:
     """The child's work."""
-    enter_child(bundle, workspace)
+    enter_child(bundle, workspace, environment)
     from airflow.sdk.execution_time.task_runner import main
 
     main()
@@ -361,7 +362,7 @@ class SupervisedTry(SupervisedChild):
             self._pending_terminal_state_msg = None
             self._terminal_state = supervisor.SERVER_TERMINATED
             self.process_log.warning(
-                "The end of the try is not reported: it was ended by somebody else", detail=detail_of(error)
+                "The end of the try is not reported: its dispatch has already ended", detail=detail_of(error)
             )
 
     def update_task_state_if_needed(self) -> None:
@@ -470,6 +471,7 @@ def run_supervised(
     lease: Lease,
     seconds: float,
     bundle: Path | None,
+    environment: Path | None = None,
     replies: Any = None,
     answer: Callable[[Client, Any], Any] = nothing_more,
     line_at_limit: str | None = None,
@@ -490,7 +492,7 @@ def run_supervised(
                 client=client,
                 logger=log,
                 target=lambda: _call_and_answer(
-                    work, kind, replies, writing=writing, bundle=bundle, workspace=workspace
+                    work, kind, replies, writing=writing, bundle=bundle, workspace=workspace, environment=environment
                 ),
                 deadline=time.monotonic() + seconds,
                 pipe=_AnswerPipe(reading),
@@ -513,9 +515,10 @@ def _call_and_answer(
     writing: int,
     bundle: Path | None,
     workspace: Path,
+    environment: Path | None,
 ) -> None:
     """The child's work."""
-    enter_child(bundle, workspace)
+    enter_child(bundle, workspace, environment)
     log = structlog.get_logger(logger_name=kind)
     decoder = {} if replies is None else {"body_decoder": replies}
     compat.ask_through(comms.CommsDecoder(log=log, **decoder))

@@ -117,6 +117,8 @@ class TriggerWorkload(_OfDispatch):
     kind: Literal["trigger"] = "trigger"
     bundle_version: str | None = None
     """The bundle with the DAG folder's own triggers; without one only installed triggers are found."""
+    relative_fileloc: str = ""
+    """The DAG's file: its environment is the trigger's, too."""
     sleeps_passed: int = 0
     """How many of its sleeps are over; when it runs again it passes through them without waiting."""
     is_poller: bool = False

@@ -59,6 +59,7 @@ def trigger_workload(
     instance: TaskInstance,
     *,
     bundle: str | None,
+    relative_fileloc: str,
     now: datetime,
     wake_at: datetime | None = None,
     sleeps_passed: int = 0,
@@ -75,6 +76,7 @@ def trigger_workload(
     return TriggerWorkload(
         **_dispatch(services, instance, now),
         bundle_version=bundle,
+        relative_fileloc=relative_fileloc,
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
         is_poller=is_poller,

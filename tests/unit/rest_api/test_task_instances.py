@@ -13,7 +13,7 @@ from gust.model.dag_spec import Expansion, TaskGroupSpec, TaskSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 TIS = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances"
 

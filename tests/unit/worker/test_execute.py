@@ -237,7 +237,7 @@ def test_an_end_that_somebody_else_wrote_already_is_not_argued_about(run: Run, s
     run(dag("return 1"))
 
     assert site.control_plane.reported == ["success", "lost"], "what it was cleared for waits until it is gone"
-    assert site.log.has("ended by somebody else")
+    assert site.log.has("its dispatch has already ended")
 
 
 def test_a_report_that_fails_for_a_moment_is_repeated(run: Run, site: Site) -> None:

@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from gust.execution_api.datamodels.base import Strict, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
+from gust.model.bounds import LONGEST_PATH
 from gust.model.dispatch import Dispatch
 from gust.model.place import Limit
 from gust.model.state import TaskInstanceState as S
@@ -39,6 +40,7 @@ class ParkPayload(Strict):
     place: str = Field(default="", max_length=64)
     kwargs: dict[str, JsonValue] | None = None
     """The trigger's new arguments, if they have changed."""
+    relative_fileloc: str = Field(default="", max_length=LONGEST_PATH)
 
 
 class LostPayload(Strict):

@@ -69,7 +69,7 @@ def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision
             case SendThenMark(instances):
                 send_tasks(services, spec, run, instances)
             case SendTriggers(instances):
-                send_triggers(services, run, instances)
+                send_triggers(services, spec, run, instances)
             case GiveOutSlots():
                 give_out_slots(services, run, stage)
             case StartNextRun():
@@ -154,13 +154,16 @@ def put_on_queue(
     return refused
 
 
-def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:
+def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
     """Send deferred instances to the triggerer, then mark them: a marked one is not sent again. Dying in between sends it
     twice, and the first event of the two resumes the task."""
     now = services.clock.now()
     bundle = bundle_version(services, run)
     services.queues.send_triggers(
-        [trigger_workload(services, instance, bundle=bundle, now=now) for instance in instances]
+        [
+            trigger_workload(services, instance, bundle=bundle, relative_fileloc=spec.relative_fileloc, now=now)
+            for instance in instances
+        ]
     )
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
