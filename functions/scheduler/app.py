@@ -1,7 +1,7 @@
 """The scheduler's door: records of the table's stream, wake-ups from SQS, and the tick of every minute.
 
 Every record becomes a `Wake`, and one function handles each kind: it advances one run or one backfill, makes one DAG's due
-runs (and those that events of its assets have triggered), gives out the slots of one limit, and so on. Records of a batch
+runs (and its asset-triggered ones), gives out the slots of one limit, and so on. Records of a batch
 that ask for the same wake-up are handled together: of the changes of one run, a quick look mostly tells that nothing
 follows.
 

@@ -1,7 +1,7 @@
-"""Many schedulers, workers and people at one pool, one task's limit and one run at once, on DynamoDB as MiniStack plays it.
+"""Many schedulers, workers and people at one pool, one task's limit and one run at once, on MiniStack's DynamoDB.
 
-What wakes the schedulers is the table's own stream, through the template's filters, repeated, reordered and now and then
-lost. The same stream, read again from its beginning, is the history that the invariants are asserted from: it has every
+The table's own stream wakes the schedulers, through the template's filters, repeated, reordered and now and then
+lost. The same stream, read again from its beginning, is the history on which the invariants are asserted: it has every
 write in the order in which it happened.
 """
 

@@ -1,4 +1,4 @@
-"""What is wrong, too much or not meant for us is refused with a reason, and leaves everything as it was."""
+"""Wrong, oversized or misdirected requests are refused with a reason, and change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that wait for DAGs: nothing comes too late, nothing is taken twice, and who takes has seen all there is."""
+"""Queued asset events: none comes too late, none is consumed twice, and a run consumes only a queue that it has read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DynamoDB is asked: how often, how consistently, at what price, and what it does half."""
+"""The store's calls of DynamoDB: how many, how consistent, at what price, and partial results."""
 
 from __future__ import annotations
 

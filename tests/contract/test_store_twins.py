@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, both stores answer alike: what unit tests learn on the twin holds on DynamoDB."""
+"""Both stores answer alike after any calls in any order: results of unit tests on the twin hold on DynamoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduler's door: what fails, fails alone."""
+"""The scheduler's door: a failing record fails alone."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python -m tests.oracle.lists [--seed 7] [--queries 40]
 
-Prints what differs, and writes the scene and Airflow's answers to `tests/unit/rest_api/recorded/scene.*`, which
-`tests/unit/rest_api/test_recorded_lists.py` asks of Gust ever after.
+Prints the differences, and writes the scene and Airflow's answers to `tests/unit/rest_api/recorded/scene.*`, with which
+`tests/unit/rest_api/test_recorded_lists.py` compares Gust.
 """
 
 from __future__ import annotations

@@ -679,7 +679,7 @@ def _run_of_model(callback: Mapping[str, Any]) -> Any:
     return made
 
 
-# --- what is installed ------------------------------------------------------------------------------------------------
+# --- the inventory ----------------------------------------------------------------------------------------------------
 
 
 def plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:

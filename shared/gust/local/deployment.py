@@ -141,7 +141,7 @@ def _transform(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[
         def load(self) -> dict[str, str]:
             return {}
 
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns that nobody publishes its metrics
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about metrics that are not published
     os.environ.setdefault("AWS_DEFAULT_REGION", _REGION)  # SAM asks the environment for the partition's region
     return sam_transform(json.loads(json.dumps(template)), dict(parameters), NoManagedPolicies())  # type: ignore[no-any-return]
 

@@ -339,7 +339,7 @@ def visible_messages(queue: str) -> tuple[int, float]:
     return len(visible), now - min((each["visible_at"] for each in visible), default=now)
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- saved state ------------------------------------------------------------------------------------------------------
 
 
 def refuse_what_cannot_be_stored(storage: Storage) -> None:
@@ -379,7 +379,7 @@ def save_services(folder: Path) -> None:
     def save(service: str, state: Any) -> None:
         """As MiniStack does, but it raises where there is no room, which MiniStack only logs: half a state is none."""
         content = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
-        # A service that Gust does not use may have unserializable state; those that it uses are looked for below.
+        # A service that Gust does not use may have unserializable state; the services that it uses are checked below.
         with contextlib.suppress(TypeError, ValueError):
             text = json.dumps(content, default=default)
             (folder / f"{service}.json").write_text(text)

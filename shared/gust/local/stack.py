@@ -109,7 +109,7 @@ class LocalStack:
             "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
             **(parameters or {}),
-            # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
+            # Beyond this machine every caller needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._environment_around = environment

@@ -113,7 +113,7 @@ def is_parsed(kind: Parsed, key: str) -> bool:
     return _PARSED[kind].fullmatch(key) is not None
 
 
-# --- what is too large to go another way ------------------------------------------------------------------------------
+# --- large documents and bodies ---------------------------------------------------------------------------------------
 
 
 def documents(partition: str) -> str:

@@ -70,7 +70,7 @@ def decide(
 
     `past` is what came before the run; a task that depends on it (`past.is_needed`) waits without it.
     `callbacks` are those the run has already.
-    `pools` are those that the tasks name, as far as they exist; `used` says how many slots are held of the limits that tasks
+    `pools` are the tasks' pools, as far as they exist; `used` says how many slots are held of the limits that tasks
     have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`: that of the
     run's version.
     `is_paused`: the DAG is. Then no instance goes to a worker and the run's own timeout waits, but begun instances may end,

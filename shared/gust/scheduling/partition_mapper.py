@@ -74,7 +74,7 @@ class AssetMapper:
         return self.encoding["__var"].get("max_downstream_keys") or MAX_DOWNSTREAM_KEYS
 
     def downstream_keys(self, key: str) -> list[str]:
-        """Raises what is wrong with the key or the mapper."""
+        """The keys of the DAG's partitions for a source key. Raises the error of the key or the mapper."""
         mapped = self._told(lambda mapper: mapper.map(key), {"downstream_keys": {"key": key}})
         return [mapped] if isinstance(mapped, str) else mapped
 
@@ -99,7 +99,7 @@ class AssetMapper:
         return self.encoding.get("__type") == _ROLLUP
 
     def required_keys(self, downstream_key: str) -> frozenset[str]:
-        """The source keys that a partition waits for. Raises what is wrong with the key or the mapper."""
+        """The source keys that a partition waits for. Raises the error of the key or the mapper."""
         mapper = self.mapper
         return mapper.expected(downstream_key) if isinstance(mapper, _Rollup) else frozenset({downstream_key})
 
@@ -118,7 +118,7 @@ class AssetMapper:
             return False
 
     def date_of(self, downstream_key: str) -> datetime | None:
-        """The moment a downstream key stands for. Raises what is wrong with the key or the mapper."""
+        """The moment a downstream key stands for. Raises the error of the key or the mapper."""
         date = self._told(lambda mapper: mapper.date_of(downstream_key), {"date_of": {"key": downstream_key}})
         return datetime.fromisoformat(date) if isinstance(date, str) else date
 

@@ -55,7 +55,7 @@ def retry_delay(task: TaskSpec, instance: TaskInstance, *, logical_date: datetim
 
 
 def _backoff(base: float, multiplier: float, try_number: int) -> int:
-    """At least 1: an int, so that what is added modulo it is whole seconds too."""
+    """At least 1: an int, so that the spread modulo it is in whole seconds too."""
     try:
         return max(1, math.ceil(base * multiplier ** (try_number - 1)))
     except OverflowError:

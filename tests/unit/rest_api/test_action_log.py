@@ -1,4 +1,4 @@
-"""Who called what: which calls are logged is Airflow's own routes' say; what is kept is compared in the recordings."""
+"""The event log: Airflow's own routes decide which calls are logged; the recordings compare the entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people do to task instances and runs, over the API: the answers are the contract's, the refusals Airflow's."""
+"""Actions on task instances and runs over the API: the answers are the contract's, the refusals Airflow's."""
 
 from __future__ import annotations
 

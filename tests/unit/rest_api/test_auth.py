@@ -1,4 +1,4 @@
-"""Who is let in, and as whom."""
+"""Which callers are admitted, and as which user."""
 
 from __future__ import annotations
 

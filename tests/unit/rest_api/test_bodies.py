@@ -1,4 +1,4 @@
-"""What a body may be, whichever operation it is for."""
+"""Rules for bodies of every operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every answer tells browsers to refuse."""
+"""The security headers of every answer."""
 
 from __future__ import annotations
 

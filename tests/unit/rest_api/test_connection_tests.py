@@ -1,4 +1,4 @@
-"""Connections are tested where an administrator allows it: by a worker, with or without somebody waiting for it."""
+"""Connection tests, if an administrator allows them: by a worker, with or without a waiting request."""
 
 from __future__ import annotations
 

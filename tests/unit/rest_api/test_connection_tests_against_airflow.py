@@ -1,4 +1,4 @@
-"""What is tested of a connection that is stored: the very thing that Airflow's own route would test, or its refusal."""
+"""The test of a stored connection tests exactly what Airflow's own route would test, or gives the same refusal."""
 
 from __future__ import annotations
 

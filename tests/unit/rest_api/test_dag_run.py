@@ -1,4 +1,4 @@
-"""Runs: what the recording of Airflow cannot show."""
+"""Runs, beyond the recording of Airflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DAGs: what the recording of Airflow cannot show (several DAGs, what follows from pausing)."""
+"""DAGs, beyond the recording of Airflow (several DAGs, consequences of a pause)."""
 
 from __future__ import annotations
 

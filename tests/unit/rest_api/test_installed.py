@@ -1,4 +1,4 @@
-"""What is installed and how it is configured, as the parser tells it; the parser's side is in `tests/unit/parse`."""
+"""Plugins, providers and configuration, as the parser reports them; the parser's side is in `tests/unit/parse`."""
 
 from __future__ import annotations
 

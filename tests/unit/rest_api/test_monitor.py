@@ -1,4 +1,4 @@
-"""Health says what is true of parts that only run when there is something to do."""
+"""The health of parts that only run when there is work."""
 
 from __future__ import annotations
 

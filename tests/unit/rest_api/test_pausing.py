@@ -1,4 +1,4 @@
-"""What follows from pausing and unpausing a DAG."""
+"""Consequences of pausing and unpausing a DAG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every route with each role, against Airflow's own routes and what its simple auth manager says of them."""
+"""Every route with each role, compared with Airflow's own routes and its simple auth manager."""
 
 from __future__ import annotations
 

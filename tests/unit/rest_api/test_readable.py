@@ -1,4 +1,4 @@
-"""People who may read some DAGs: what they are shown of the others is nothing, wherever they look."""
+"""Users who may read only some DAGs see nothing of the others, in any answer."""
 
 from __future__ import annotations
 

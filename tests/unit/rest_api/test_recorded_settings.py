@@ -1,4 +1,4 @@
-"""What we answer about settings, the event log and the rest is what Airflow 3.3.2 answered (`recorded/`)."""
+"""Our answers about settings, the event log and the rest equal Airflow 3.3.2's (`recorded/`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables and connections beyond what the recordings compare: what is stored, and what a mask that comes back does."""
+"""Variables and connections beyond the recordings: the stored documents, and the effect of a returned mask."""
 
 from __future__ import annotations
 

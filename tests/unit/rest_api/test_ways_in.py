@@ -1,4 +1,4 @@
-"""Signatures, tokens, cookies and links: who comes in by which, and who does not."""
+"""Signatures, tokens, cookies and links: which callers each admits and refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people do to XComs, and what follows for the scheduler."""
+"""API users' edits of XComs, and their consequences for the scheduler."""
 
 from __future__ import annotations
 

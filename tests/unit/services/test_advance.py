@@ -1,4 +1,4 @@
-"""load → decide → send → commit → perform, and what is left when it dies in between."""
+"""load → decide → send → commit → perform, and the state after a crash in between."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""Which runs events of assets make, and what each of them consumes. Rules: Airflow's scheduler and asset manager."""
+"""The runs that asset events make, and the events that each consumes. Rules: Airflow's scheduler and asset manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clearing: what runs again, what the run becomes, and that neither a race nor a crash leaves half of it behind."""
+"""Clearing: the instances that run again, the run's new state, and that neither a race nor a crash leaves half of it."""
 
 from __future__ import annotations
 

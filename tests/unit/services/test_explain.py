@@ -61,7 +61,8 @@ def test_a_dag_whose_file_is_gone(world: World) -> None:
     run = world.trigger()
     world.store.put_dag(dag, replace(dag, is_stale=True))
     assert (
-        reasons(world, run, "extract")["Dag Not Paused"] == f"DAG '{run.dag_id}' is stale: no file defines it any more"
+        reasons(world, run, "extract")["Dag Not Paused"]
+        == f"DAG '{run.dag_id}' is stale: no file defines it any longer"
     )
 
 

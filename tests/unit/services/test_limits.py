@@ -1,4 +1,4 @@
-"""Pools and the limits that cross runs: who goes, who waits for what, and that all of it is given back."""
+"""Pools and limits across runs: which instances go, which wait for which limit, and that all slots are given back."""
 
 from __future__ import annotations
 

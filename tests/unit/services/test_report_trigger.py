@@ -1,4 +1,4 @@
-"""What the triggerer says, where the store cannot take it."""
+"""Reports of a triggerer that the store cannot take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the store in memory keeps, and copies of it as DynamoDB gives them."""
+"""The memory store's fields, and copies of values as DynamoDB would return them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StoredSetting(NamedTuple):
 
 
 class MemoryState:
-    """What the store keeps, a field for each kind of row; each part of `MemoryStore` reads and writes its noun's."""
+    """The stored rows, a field for each kind; each part of `MemoryStore` reads and writes its own."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
@@ -113,7 +113,7 @@ LARGEST_ITEM: Final = 400 * 1024
 
 
 def check_fits(item: Item) -> None:
-    """Raises Invalid where DynamoDB would: no twin of it keeps what it refuses."""
+    """Raises Invalid as DynamoDB would: the twin must refuse the same values."""
     if sum(len(name) + _size(attribute) for name, attribute in item.items()) > LARGEST_ITEM:
         raise Invalid("It is too large to be stored: DynamoDB takes 400 KB with all that belongs to it")
 

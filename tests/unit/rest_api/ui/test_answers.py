@@ -1,4 +1,4 @@
-"""What the web UI asks for itself, held against Airflow's document of those operations."""
+"""Answers of the web UI's own operations, compared with Airflow's document of them."""
 
 from __future__ import annotations
 
