@@ -10,6 +10,7 @@ from gust.errors import StaleHITLDetail, StaleTaskInstance
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
 from gust.model.keys import TaskInstanceKey
 from gust.model.task_instance import TaskInstance
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store.fences import instance_fence
 from gust.store.memory.state import MemoryState
 
@@ -47,13 +48,20 @@ class MemoryHITL(MemoryState):
             return sorted(found, key=lambda detail: (detail.created_at, detail.key))
 
     def walk_hitl_details(
-        self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
+        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, answered: bool | None = None
     ) -> Iterator[HITLDetail]:
         found = self.list_hitl_details(dag_id=dag_id, answered=answered)
-        return iter(found) if ascending else reversed(found)
+        return window.in_order([detail for detail in found if window.holds(detail.created_at)])
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
-        return len(self.list_hitl_details(dag_id=dag_id, answered=answered)[:limit])
+    def count_hitl_details(
+        self,
+        dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
+        *,
+        answered: bool | None = None,
+        limit: int = 1000,
+    ) -> int:
+        return len(list(self.walk_hitl_details(dag_id, window, answered=answered))[:limit])
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
