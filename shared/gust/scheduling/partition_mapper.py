@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 from gust.errors import ServiceUnavailable
 from gust.model.asset import AssetKey, PendingPartition
@@ -192,6 +192,10 @@ def mappers_of(spec: TimetableSpec, ask: Ask | None = None) -> Mappers:
                 entries[f"{ref.name}|{ref.uri or ''}"] = by_name.get(ref.name or "", default).encoding
             case "uri_ref":
                 entries[f"|{ref.uri}"] = by_uri.get(ref.uri or "", default).encoding
+            case "alias":
+                pass  # its assets are known only once an event has come through it
+            case _:
+                assert_never(ref.kind)
     written = json.dumps(entries, sort_keys=True)
     return Mappers(default, by_name, by_uri, sha256(written.encode()).hexdigest()[:16])
 
@@ -205,6 +209,8 @@ def _named(condition: dict[str, Any]) -> Iterator[tuple[str | None, str | None]]
             yield name, uri
         case {"__type": "asset_ref"}:
             yield condition.get("name"), condition.get("uri")
+        case _:
+            pass  # a condition, whose parts are named above
 
 
 # --- mappers ----------------------------------------------------------------------------------------------------------
@@ -534,7 +540,8 @@ def _mapper(encoding: dict[str, Any]) -> Mapper:
             )
         case "base.RollupMapper":
             return _Rollup(_mapper(data["upstream_mapper"]), _window(data["window"]), _wait_policy(data["wait_policy"]))
-    raise UnknownMapper(f"The partition mapper {encoding['__type']} is not one of Airflow's own")
+        case _:
+            raise UnknownMapper(f"The partition mapper {encoding['__type']} is not one of Airflow's own")
 
 
 def _window(encoding: dict[str, Any]) -> _Window:
@@ -555,7 +562,8 @@ def _wait_policy(encoding: dict[str, Any]) -> Callable[[set[str], frozenset[str]
             return lambda received, expected: expected <= received
         case "wait_policy.MinimumCount":
             return lambda received, expected: _has_count(data["n"], len(received & expected), len(expected))
-    raise UnknownMapper(f"The wait policy {encoding['__type']} is not one of Airflow's own")
+        case _:
+            raise UnknownMapper(f"The wait policy {encoding['__type']} is not one of Airflow's own")
 
 
 def _has_count(wanted: int, received: int, expected: int) -> bool:

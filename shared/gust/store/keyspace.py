@@ -345,7 +345,8 @@ def run_key(pk: str) -> DagRunKey | None:
     match pk.split("#"):
         case ["RUN", dag_id, run_id]:
             return DagRunKey(unescape(dag_id), unescape(run_id))
-    return None
+        case _:
+            return None
 
 
 def instance_key(key: Key) -> TaskInstanceKey | None:

@@ -29,6 +29,7 @@ from gust.model import bucket_keys
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.environment import Build, Built, Recipe
 from gust.model.workload import TellListeners
 from gust.ports.clock import ManualClock
 from gust.services.context import Services
@@ -46,6 +47,8 @@ class Stack:
     objects: MemoryObjects
     parsed: list[str] = field(default_factory=list)
     """Files that were parsed, all deployments together."""
+    built: list[str] = field(default_factory=list)
+    """Files whose environments were built, in order."""
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
 
@@ -72,27 +75,47 @@ class Stack:
     # --- the state machine ---
 
     def deploy(self) -> list[str]:
-        """From snapshot to activation, again where the activation was stale. Returns what was parsed."""
+        """From snapshot to activation, again where the activation was stale or files wait. Returns what was parsed."""
         before = len(self.parsed)
         while (taken := self.snapshot()).changed:
+            for build in taken.builds:
+                self.build(build)
+            if taken.builds:
+                continue
             self.parse(taken)
-            if not self.activate(taken).stale:
+            if not self.activate(taken).stale and not self.plan_of(taken).waiting:
                 break
         return sorted(self.parsed[before:])
 
     def snapshot(self) -> Snapshot:
         return snapshot(self.services, "test")
 
+    def build(self, asked: Build) -> None:
+        """Made up as parsing is: the archive is named by what is asked for, and `impossible` is refused."""
+        recipe = Recipe.model_validate_json(self.objects.get(bucket_keys.recipe(asked.recipe)))
+        self.built.append(asked.file)
+        problem = "It cannot be.\n" if "impossible" in recipe.requirements else None
+        built = Built(
+            archive="" if problem else "+".join(recipe.requirements),
+            problem=problem,
+            built_at=self.clock.now().timestamp(),
+            uploaded=asked.uploaded,
+        )
+        self.objects.put(bucket_keys.built(asked.recipe), built.model_dump_json().encode())
+
     def parse(self, taken: Snapshot, *, most: int | None = None) -> None:
         """`most`: so many files of each batch, then the round's time is up."""
-        assert taken.plan is not None
-        plan = Plan.model_validate_json(self.objects.get(taken.plan))
+        plan = self.plan_of(taken)
         with ZipFile(BytesIO(self.objects.get(bucket_keys.bundle(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
                 outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch[:most])
                 outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
                 self.objects.put(bucket_keys.progress(taken.plan, number), body)
+
+    def plan_of(self, taken: Snapshot) -> Plan:
+        assert taken.plan is not None
+        return Plan.model_validate_json(self.objects.get(taken.plan))
 
     def listeners(self, bundle: ZipFile) -> tuple[str, ...]:
         lines = [line.split() for path in bundle.namelist() for line in bundle.read(path).decode().splitlines()]

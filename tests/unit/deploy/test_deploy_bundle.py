@@ -1,4 +1,4 @@
-"""A deployment's results for a folder, edit by edit. A stand-in parses (see stack.py)."""
+"""What a deployment makes of a folder, edit by edit. Parsing is made up (see stack.py)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -175,6 +175,7 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         used=load_limits_of_tasks(services, spec),
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
+        workers=services.workers,
     )
     decision = decided(has_backlog=False)
     if gives_up(decision) and services.queues.has_backlog():

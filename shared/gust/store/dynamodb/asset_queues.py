@@ -387,7 +387,7 @@ def _queued(asset: AssetKey) -> str:
     return f"{_QUEUED}{keyspace.escape(asset.name)}#{keyspace.escape(asset.uri)}"
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reads ------------------------------------------------------------------------------------------------------------
 
 
 def _read_queue(dag_id: str, item: Item) -> AssetQueue:

@@ -67,7 +67,7 @@ class DynamoDBLimits:
         try:
             self._table.transact(Update(where, expression.change(changes)), listed)
         except ConditionFailed as failed:
-            raise Stale(f"the pool {after.name!r} was changed by another writer") from failed
+            raise Stale(f"the pool {after.name!r} has changed since it was read") from failed
 
     def slots_used(self, limit: str) -> int:
         item = self._table.get(keyspace.limit(limit))

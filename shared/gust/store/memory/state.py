@@ -128,7 +128,8 @@ def _size(attribute: Attribute) -> int:
             return 3 + sum(_size(part) + 1 for part in parts)
         case {"M": parts}:
             return 3 + sum(len(name) + _size(part) + 1 for name, part in parts.items())
-    return 21
+        case _:
+            return 21
 
 
 def as_stored(value: T) -> T:
@@ -141,6 +142,8 @@ def as_stored(value: T) -> T:
                 copied[field.name] = json.loads(json.dumps(document))
             case datetime() as moment:
                 copied[field.name] = moment.astimezone(UTC)
+            case _:
+                pass
     copy: T = replace(model, **copied)
     return copy
 
