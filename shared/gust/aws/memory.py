@@ -83,7 +83,7 @@ class MemoryObjects:
 
 
 class MemoryContainers:
-    """Implements `services.ports.Containers`: keeps what was to be started, and starts nothing twice."""
+    """Implements `ports.Containers`: keeps what was to be started, and starts nothing twice."""
 
     def __init__(self) -> None:
         self.started: dict[str, ContainerStart] = {}

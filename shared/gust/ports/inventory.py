@@ -1,4 +1,4 @@
-"""Installed plugins, providers and configuration."""
+"""What is installed."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ class NoInventory:
 
     @staticmethod
     def _refusal() -> NotSupportedYet:
-        return NotSupportedYet("Installed plugins and providers are not known here")
+        return NotSupportedYet("What is installed cannot be asked here")

@@ -19,7 +19,7 @@ from gust.services.make_workload import container_name
 from gust.services.worker.report_container import report_container
 from gust.services.worker.report_task_instance import report_lost
 from gust.services.worker.start_task_instance import start_task_instance
-from tests.unit.services.conftest import World, chain
+from tests.world import World, chain
 
 
 @pytest.fixture
