@@ -80,7 +80,8 @@ def run_trigger(
         else:
             end = _run(workload, client, hide_every)
         if isinstance(end, Parked):
-            client.post(_url(PARK_TRIGGER, workload), content=json.dumps(end.to_payload(now())))
+            parked = {**end.to_payload(now()), "relative_fileloc": workload.relative_fileloc}
+            client.post(_url(PARK_TRIGGER, workload), content=json.dumps(parked))
             return End.PARKED
         client.post(_url(TRIGGER_EVENT, workload), content=json.dumps(end))
     except httpx.HTTPStatusError as error:
@@ -104,6 +105,7 @@ def _run(workload: TriggerWorkload, client: ExecutionApiClient, hide_every: floa
     )
     try:
         bundle = ports.bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+        environment = ports.bundles.fetch_environment(bundle, workload.relative_fileloc) if bundle else None
     except Unopenable as error:
         return {"error": str(error)}
     ti = _task_instance(workload)
@@ -124,6 +126,7 @@ def _run(workload: TriggerWorkload, client: ExecutionApiClient, hide_every: floa
         lease=lease,
         seconds=seconds,
         bundle=bundle,
+        environment=environment,
         replies=replies_to_triggers(),
         answer=reply_to_question,
     )

@@ -97,6 +97,8 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     log = try_logger(ports.sink, str(workload.id)).bind(watcher=definition["classpath"])
     try:
         bundle = ports.bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+        # DAGs of several folders may want it: it has what all of them have.
+        environment = ports.bundles.fetch_environment(bundle, "") if bundle else None
     except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
@@ -111,6 +113,7 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
         lease=lease,
         seconds=seconds,
         bundle=bundle,
+        environment=environment,
         answer=reply_to_question,
     )
     if ended.answer is not None:

@@ -1,4 +1,4 @@
-"""One life of a trigger in a forked child: it fires, breaks, or is parked with what its next life must know."""
+"""One life of a trigger in a forked child: it fires, breaks, or is parked with the state for its next life."""
 
 import itertools
 import json

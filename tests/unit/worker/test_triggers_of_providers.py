@@ -1,4 +1,4 @@
-"""Every trigger of the installed providers: does what it keeps between two looks outlive its lives?
+"""Every trigger of the installed providers: does its state between two polls outlive its lives?
 
 A new release of a provider that brings a shape which is not known here fails these tests: look at it, then name it.
 """
