@@ -2,6 +2,7 @@ from gust.execution_api.datamodels.asset_event import EventsOfAlias, EventsOfAss
 from gust.execution_api.routing import Call, Routes
 from gust.http.answer import Answer
 from gust.model.asset import AssetEvent
+from gust.model.window import Window
 from gust.services.assets.consumed_events import assets_of, runs_made_of
 from gust.services.context import Services
 
@@ -16,9 +17,7 @@ def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer
     events = call.services.store.list_asset_events(
         name=query.name or None,
         uri=query.uri or None,
-        after=query.after,
-        before=query.before,
-        ascending=query.ascending,
+        window=Window(query.after, query.before, ascending=query.ascending),
         limit=query.limit,
     )
     return _answer(call.services, events)
@@ -27,9 +26,8 @@ def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer
 @routes.get("/by-asset-alias", query=EventsOfAlias)
 def get_asset_event_by_asset_alias(call: Call[None, EventsOfAlias]) -> Answer:
     query = call.query
-    events = call.services.store.list_asset_events(
-        alias=query.name, after=query.after, before=query.before, ascending=query.ascending, limit=query.limit
-    )
+    window = Window(query.after, query.before, ascending=query.ascending)
+    events = call.services.store.list_asset_events(alias=query.name, window=window, limit=query.limit)
     return _answer(call.services, events)
 
 

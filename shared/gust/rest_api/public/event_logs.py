@@ -10,10 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.logged_event import LoggedEvent
+from gust.model.window import Window
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, equal, query_of, search, where
@@ -35,14 +36,9 @@ class _EventLogsQuery(ListQuery):
     after: Annotated[datetime | None, BY_STORE] = None
 
     @property
-    def found_by_store(self) -> dict[str, Any]:
-        """Arguments for the store."""
-        return {
-            "dag_id": self.dag_id,
-            "run_id": self.run_id,
-            "after": _utc(self.after),
-            "before": _utc(self.before),
-        }
+    def window(self) -> Window:
+        """Oldest first."""
+        return Window.between(_utc(self.after), _utc(self.before), ascending=True)
 
 
 FILTERS: Final = Filters[LoggedEvent](
@@ -94,10 +90,13 @@ def get_event_logs(services: Services, request: Request) -> Json:
     if by_time and matches is None:
         found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
     elif by_time:
-        events = services.store.walk_logged_events(**query.found_by_store, ascending=not first.startswith("-"))
+        window = query.window.read(ascending=not first.startswith("-"))
+        events = services.store.walk_logged_events(query.dag_id, window, run_id=query.run_id)
         found = page_of_walk(events, FILTERS.matches(query), order, limit=query.limit, offset=query.offset)
     else:
-        newest = islice(services.store.walk_logged_events(**query.found_by_store, ascending=False), SORTED_EVENTS)
+        window = query.window.read(ascending=False)
+        walk = services.store.walk_logged_events(query.dag_id, window, run_id=query.run_id)
+        newest = islice(walk, SORTED_EVENTS)
         found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
     names = _display_names(services, found.rows)
     return {
@@ -119,10 +118,11 @@ def _in_order_of_time(services: Services, query: _EventLogsQuery, *, ascending: 
     limit = min(query.limit, MAXIMUM_LIMIT)
     if query.offset > LOOKED_THROUGH:
         raise bad_request(f"offset exceeds the maximum of {LOOKED_THROUGH}; narrow the time range")
-    total = services.store.count_logged_events(**query.found_by_store, most=query.offset + COUNTED)
+    dag_id, run_id, window = query.dag_id, query.run_id, query.window.read(ascending=ascending)
+    total = services.store.count_logged_events(dag_id, window, run_id=run_id, limit=query.offset + COUNTED)
     if not limit or total <= query.offset:
         return Page([], total)
-    read = services.store.logged_events(**query.found_by_store, ascending=ascending, limit=query.offset + limit)
+    read = services.store.logged_events(dag_id, window, run_id=run_id, limit=query.offset + limit)
     return Page(read[query.offset :], total)
 
 

@@ -164,7 +164,9 @@ def _let_go(
     services: Services, remembered: Remembered, run: DagRun, candidates: list[TaskInstance | None], *, now: datetime
 ) -> Told:
     """The same write and messages as a full look's."""
-    waiting = [candidate for candidate in candidates if candidate is not None and candidate.waits_for is not None]
+    waiting = [
+        candidate for candidate in candidates if candidate is not None and candidate.blocked_by_limit is not None
+    ]
     if not candidates:
         return Told.NOTHING
     if len(waiting) < len(candidates) or not all(slots.waits(candidate) for candidate in waiting):
