@@ -219,7 +219,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
 
     found = page_of_runs(
         services,
-        RunSelection.of(query, of_dag, RUN_KEYS.asked(query)),
+        RunSelection.of(query, of_dag, RUN_KEYS.predicate(query)),
         passes,
         order,
         by_time=order.is_by(_place),
@@ -247,7 +247,7 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_runs(
         services,
-        RunSelection.of(body, only, BATCH_KEYS.asked(body) if len(dag_ids) > 1 else None),
+        RunSelection.of(body, only, BATCH_KEYS.predicate(body) if len(dag_ids) > 1 else None),
         BATCH_FILTERS.matches(body),
         order,
         by_time=order.is_by(_place),
