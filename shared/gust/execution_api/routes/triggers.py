@@ -50,5 +50,6 @@ def post_park(call: Call[ParkPayload, None]) -> Answer:
         looks=body.looks,
         place=body.place,
         kwargs=body.kwargs,
+        relative_fileloc=body.relative_fileloc,
     )
     return NO_CONTENT
