@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
@@ -15,13 +15,15 @@ from aws_lambda_powertools import Logger
 from gust.errors import StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.model.state import FINISHED
+from gust.model.pool import DEFAULT_POOL, THE_RUN
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import slots
-from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due
+from gust.scheduling import slots, transition
+from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due, is_unfinished
+from gust.scheduling.run_view import InstanceId
+from gust.scheduling.slots import Pools
 from gust.scheduling.timers import DEFAULTS
 from gust.services.context import Services
-from gust.services.scheduler.advance import advance, send_tasks
+from gust.services.scheduler.advance import advance, dispatch, in_steps, send_tasks
 from gust.services.wake import wake_run
 
 READS: Final = 4
@@ -42,7 +44,7 @@ class Told(Enum):
     NOTHING = auto()
     """Nothing follows."""
     LET_GO = auto()
-    """Instances that the run had kept back were let go, and nothing else follows."""
+    """Instances were let go, or begin to wait for their run, and nothing else follows."""
     LOOK = auto()
     """A full look must tell. Nothing was written, or a conditional write lost a race."""
 
@@ -129,53 +131,111 @@ def _look(
     services: Services, key: DagRunKey, remembered: Remembered, waiting: Collection[Downstream], *, now: datetime
 ) -> Told:
     most: int | None = None
-    if remembered.run.keeps_back:
-        dag = services.store.get_dag(key.dag_id)
-        if dag is None or dag.is_paused or dag.is_stale:
-            return Told.LOOK
-        most = dag.max_active_tasks
     for _ in range(READS):
-        in_doubt = () if most is None or remembered.is_sure else tuple(remembered.in_flight)
-        candidates = remembered.next_up(most) if most is not None and not in_doubt else []
-        blockers = {of: remembered.blocker(of, pick=randrange) for of in waiting}
-        if candidates is None or None in blockers.values() or len(in_doubt) > MOST_READ:
+        plan = remembered.plan(waiting, pick=randrange)
+        if plan is None:
             return Told.LOOK
-        asked = {blocker for blocker in blockers.values() if blocker is not None}
-        run, found = services.store.get_run_and_instances(key, list(asked.union(candidates, in_doubt)))
+        if most is None and (plan.steps or remembered.run.keeps_back):
+            dag, pools = services.store.get_dag_and_pools(key.dag_id, [DEFAULT_POOL])
+            if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted(pools):
+                return Told.LOOK
+            most = dag.max_active_tasks
+        keeps_back = remembered.run.keeps_back
+        in_doubt = tuple(remembered.in_flight) if keeps_back and not remembered.is_sure else ()
+        candidates = remembered.next_up(most) if most is not None and keeps_back and not in_doubt else []
+        if (candidates is None and not plan.steps) or len(in_doubt) > MOST_READ:
+            return Told.LOOK
+        asked = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values())
+        run, found = services.store.get_run_and_instances(key, list(asked))
         if in_doubt:
             remembered.counted(found)
         if run is None or not remembered.follows(run, now):
             return Told.LOOK
-        ended = {blocker for blocker in asked if not is_unfinished(found.get(blocker))}
+        ended = {blocker for blocker in plan.blockers if not is_unfinished(found.get(blocker))}
         for blocker in ended:
             remembered.ended(blocker)
-        if not ended and not in_doubt and (most is None or remembered.is_sure):
-            return _let_go(services, remembered, run, [found.get(each) for each in candidates], now=now)
+        if ended or in_doubt or (keeps_back and not remembered.is_sure):
+            continue
+        going = remembered.judge(plan.steps, found, now)
+        if going is None or most is None:
+            return Told.LOOK if going is None or going else Told.NOTHING
+        if keeps_back:
+            return _let_go(services, remembered, run, going, found, most=most, now=now)
+        return _send(services, remembered, run, going, most=most, now=now)
     return Told.LOOK
 
 
-def is_unfinished(instance: TaskInstance | None) -> bool:
-    """One without a state has not begun, and is no blocker."""
-    return instance is not None and instance.state is not None and instance.state not in FINISHED
+def counted(pools: Pools) -> set[str]:
+    return {name for name, pool in pools.items() if not pool.is_uncounted}
+
+
+def _is_looked_after(run: DagRun, now: datetime) -> bool:
+    """What is let go may be lost: whether the run is looked at soon enough."""
+    return run.due_at is not None and run.due_at <= now + LOST_WITHIN
+
+
+def _send(
+    services: Services, remembered: Remembered, run: DagRun, going: list[TaskInstance], *, most: int, now: datetime
+) -> Told:
+    """The same messages and writes as a full look's at a run that has room for all of its instances."""
+    if not going:
+        return Told.NOTHING
+    if not remembered.has_room_for_all or most != remembered.max_active_tasks:
+        return Told.LOOK
+    if not _is_looked_after(run, now):
+        return Told.LOOK
+    tasks = remembered.spec.tasks
+    moves = [transition.schedule(each, at=now, retries=tasks[each.task_id].retries) for each in going]
+    for step in in_steps(moves):
+        if not dispatch(services, remembered.spec, run, step):
+            return Told.LOOK
+    for moved in moves:
+        remembered.begun(moved.after)
+    return Told.LET_GO
 
 
 def _let_go(
-    services: Services, remembered: Remembered, run: DagRun, candidates: list[TaskInstance | None], *, now: datetime
+    services: Services,
+    remembered: Remembered,
+    run: DagRun,
+    going: list[TaskInstance],
+    found: Mapping[InstanceId, TaskInstance],
+    *,
+    most: int,
+    now: datetime,
 ) -> Told:
-    """The same write and messages as a full look's."""
-    waiting = [candidate for candidate in candidates if candidate is not None and candidate.waits_for is not None]
-    if not candidates:
+    """The same writes and messages as a full look's at a run that keeps instances back. Those that may go now begin to wait
+    for it, and of all that wait the first are let go."""
+    new = {(each.task_id, each.map_index): each for each in going}
+    first = remembered.next_up(most, list(new))
+    if first is None:
+        return Told.LOOK
+    if not first and not new:
         return Told.NOTHING
-    if len(waiting) < len(candidates) or not all(slots.waits(candidate) for candidate in waiting):
+    if not _is_looked_after(run, now) or not all(is_kept_back(found.get(each)) for each in first if each not in new):
         return Told.LOOK
-    if run.due_at is None or run.due_at > now + LOST_WITHIN:
+    tasks = remembered.spec.tasks
+    moves = {
+        each: transition.schedule(instance, at=now, retries=tasks[instance.task_id].retries, waits_for=THE_RUN)
+        for each, instance in new.items()
+    }
+    if services.store.move_all(list(moves.values())):
         return Told.LOOK
-    admitted = [slots.admission(candidate) for candidate in waiting]
-    let_go = slots.admitting_next(run, admitted, on_the_way=remembered.on_the_way)
-    try:
-        services.store.update_run(run, let_go)
-    except StaleDagRun:
-        return Told.LOOK
-    send_tasks(services, remembered.spec, let_go, waiting)
-    remembered.let_go(waiting, let_go)
+    admitted = [moves[each].after if each in new else found[each] for each in first]
+    if admitted:
+        admissions = [slots.admission(instance) for instance in admitted]
+        let_go = slots.admitting_next(run, admissions, on_the_way=remembered.on_the_way)
+        try:
+            services.store.update_run(run, let_go)
+        except StaleDagRun:
+            return Told.LOOK
+        send_tasks(services, remembered.spec, let_go, admitted)
+        remembered.let_go(admitted, let_go)
+    for each, moved in moves.items():
+        if each not in first:
+            remembered.kept_back(moved.after)
     return Told.LET_GO
+
+
+def is_kept_back(instance: TaskInstance | None) -> bool:
+    return instance is not None and slots.waits(instance)
