@@ -48,9 +48,9 @@ from gust.aws.memory import MemoryQueues
 from gust.aws.objects import S3Objects
 from gust.aws.tokens import JwtTokens
 from gust.model.asset import number_of
+from gust.ports.clock import ManualClock
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION

@@ -35,7 +35,7 @@ async def serve(port: int, size: Size) -> None:
     import uvicorn
     from ministack import app as ministack
 
-    from gust.local.shortcuts import parse_expressions_once
+    from gust.local.ministack import parse_expressions_once
 
     parse_expressions_once()
 

@@ -22,8 +22,8 @@ from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
 from gust.scheduling.callback import CallbackMove
-from gust.services.ports import XCom
 from gust.store import items, keyspace
 from gust.store.dynamodb.asset_queues import event_document, listing_of_event
 from gust.store.dynamodb.callbacks import callback_write
@@ -336,7 +336,12 @@ def of_question(run: DagRun, task_id: str, *, answered_at: datetime | None) -> I
     }  # fmt: skip
     at = items.moment((run.start_date or run.run_after) + timedelta(seconds=30))
     listed = keyspace.HITL_OPEN if answered_at is None else keyspace.HITL_ANSWERED
-    item = {"value": items.text(items.to_json(asked)), "created_at": at, "runs_pk": items.text(listed), "runs_sk": at}
+    item = {
+        "value": items.text(items.to_json(asked)),
+        "created_at": at,
+        "listed_pk": items.text(listed),
+        "listed_sk": at,
+    }
     item |= {"recent_pk": items.text(keyspace.hitl_of_dag(run.dag_id)), "recent_sk": at}
     if answered_at is not None:
         said = {"chosen_options": ["yes"], "params_input": {}, "responded_by": {"id": "admin", "name": "admin"}}

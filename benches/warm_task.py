@@ -74,6 +74,9 @@ class ControlPlane:
 
 
 class NoLog:
+    def of_stream(self, name: str | None) -> NoLog:  # noqa: ARG002
+        return self
+
     def put(self, line: bytes) -> None: ...
 
     def mark_end(self, ti_id: str, dispatch_count: int) -> None: ...
@@ -99,20 +102,21 @@ def main() -> None:
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        collector.rest()
+        collector.disable_gc()
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()
         from gust.airflow_bridge.bundle import BundleFolder
         from gust.airflow_bridge.execute import run_try
+        from gust.airflow_bridge.worker_ports import WorkerPorts
         from gust.aws.memory import MemoryObjects
+        from gust.model import bucket_keys
         from gust.model.workload import TaskWorkload
-        from gust.services.deployments.deployment_keys import bundle_key
 
         if options.no_rehearsal:
             warm.import_once(warm.TASK_MODULES)
-            collector.settle()
+            collector.freeze_gc()
         else:
             warm.warm_up_for_tasks(bundles)
         print(f"cold start: {time.perf_counter() - began:.2f} s")
@@ -125,8 +129,15 @@ def main() -> None:
         with zipfile.ZipFile(archive, "w") as into:
             into.writestr("noop.py", source)
         objects = MemoryObjects()
-        objects.put(bundle_key("bench"), archive.getvalue())
+        objects.put(bucket_keys.bundle("bench"), archive.getvalue())
         control_plane = ControlPlane(options.answer_ms / 1000)
+        ports = WorkerPorts(
+            invoke=control_plane,
+            objects=objects,
+            bundles=BundleFolder(objects, bundles),
+            sink=NoLog(),
+            remaining=900,
+        )
         to_report, to_return, of_cpu = [], [], []
         for number in range(options.tasks + 1):
             if number == 1 and options.immortal:
@@ -149,14 +160,7 @@ def main() -> None:
                 token="bench",  # noqa: S106
             )
             started, cpu_before = time.perf_counter(), cpu_seconds()
-            run_try(
-                workload,
-                invoke=control_plane,
-                objects=objects,
-                bundles=BundleFolder(objects, bundles),
-                sink=NoLog(),
-                remaining=900,
-            )
+            run_try(workload, ports)
             to_return.append(time.perf_counter() - started)
             of_cpu.append(cpu_seconds() - cpu_before)
             to_report.append(control_plane.reported - started)

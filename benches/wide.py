@@ -33,10 +33,10 @@ from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.task_instance import TaskInstance
+from gust.ports.clock import ManualClock
 from gust.scheduling import transition
 from gust.scheduling.quick_look import SUCCEEDED, Change
 from gust.scheduling.transition import Transition
-from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance

@@ -1,7 +1,4 @@
-"""The DAG processor's doors. `lambda_handler` (uploads, snapshot, activate) never runs a DAG file; `parse` does.
-
-They are two functions in `template.yaml`, because who runs strangers' code gets no table.
-"""
+"""The deployer's door: uploads, and the steps of a deployment that run no DAG file (`functions/parser` runs them)."""
 
 import os
 from functools import cache
@@ -11,7 +8,6 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
-from gust.aws.invoke import LambdaInvoker
 from gust.services.deployments import deploy_bundle
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import snapshot
@@ -22,7 +18,7 @@ log = Logger(service="dag_processor")
 services = cache(bootstrap.from_environment)
 
 PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").lower() in ("true", "t", "1")
-"""What a new DAG that does not say so itself is; Airflow's `[core] dags_are_paused_at_creation`."""
+"""Whether a new DAG is paused unless it says so itself; Airflow's `[core] dags_are_paused_at_creation`."""
 
 PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
 
@@ -48,34 +44,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def on_upload(event: dict[str, Any]) -> dict[str, Any]:
-    """Files came, changed or went: deploy, whatever the messages tell. Delivered twice, a batch deploys once."""
+    """Files were added, changed or removed: request a deployment of the whole folder. Delivered twice, a batch deploys
+    once."""
     name = f"upload-{event['Records'][0]['messageId']}"
     deployment = request_deployment(services().store, bootstrap.deployments(), name, services().clock.now())
     log.info("upload", deployment=deployment, messages=len(event["Records"]))
     return {}
-
-
-def parse(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One batch of a plan: `{"plan": key, "batch": number, "give_up": whether earlier tries died too often}`. Or a
-    question to a timetable that a plugin brings: `{"timetable": …}`, see `gust.aws.timetables`; or one about what is
-    installed: `{"inventory": …}`, see `gust.aws.inventory`."""
-    from gust.airflow_bridge.parse import parse_batch
-    from gust.airflow_bridge.timetable import ask
-
-    if "inventory" in event:
-        from gust.airflow_bridge.inventory import tell
-
-        return tell(bootstrap.bucket(), event)
-    if "timetable" in event:
-        return ask(bootstrap.bucket(), event)
-
-    finished = parse_batch(
-        bootstrap.bucket(),
-        event["plan"],
-        event["batch"],
-        give_up=event.get("give_up", False),
-        time_left=lambda: context.get_remaining_time_in_millis() / 1000,
-        invoke=LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], bootstrap.client("lambda")),
-    )
-    log.info("parsed", plan=event["plan"], batch=event["batch"], finished=finished)
-    return {"plan": event["plan"], "batch": event["batch"], "finished": finished}

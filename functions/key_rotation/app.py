@@ -1,4 +1,4 @@
-"""The key rotation's door: Secrets Manager asks for one step after the other, each with the rotation's token."""
+"""The key rotator's door: Secrets Manager asks for one step after the other, each with the rotation's token."""
 
 import os
 from typing import Any
@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
 from gust.aws.key_rotation import KeyRotation
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
 
 log = Logger(service="key_rotation")
 clock = SystemClock()
@@ -17,7 +17,7 @@ rotation = KeyRotation(secret, bootstrap.client("secretsmanager"))
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Raises where the step could not be taken: Secrets Manager takes it again."""
+    """Raises if the step failed: Secrets Manager repeats it."""
     if event["SecretId"] != secret:
         raise ValueError(f"{event['SecretId']} is not the secret that tokens are signed with")
     rotation.step(event["Step"], event["ClientRequestToken"], clock.now())

@@ -1,28 +1,25 @@
-"""The scheduler's door: changes from the table's stream, wake-ups from SQS, and the tick of every minute.
+"""The scheduler's door: records of the table's stream, wake-ups from SQS, and the tick of every minute.
 
-The stream's records of one run in a batch are followed together: mostly a quick look tells that nothing comes of them.
+Every record becomes a `Wake`, and one function handles each kind: it advances one run or one backfill, makes one DAG's due
+runs (and those that events of its assets have triggered), gives out the slots of one limit, and so on. Records of a batch
+that ask for the same wake-up are handled together: of the changes of one run, a quick look mostly tells that nothing
+follows.
 
-All three come down to four verbs: `advance` one run or one backfill, make one DAG's due runs (and those that events of its
-assets have triggered), or give out the slots of one limit. Several records of one run in a batch are one look at it. A
-message that fails is reported alone; the others of its batch are done.
-
-A stream knows no "alone": what is reported failed comes again with everything behind it, and holds up its lane until it
-is given up. So a run that cannot be brought forward is looked at again by way of SQS, and a record that is none is
-dropped: it would be none the next time.
+A message that fails is reported alone; the others of its batch are done. A stream delivers a failed record again together
+with every record behind it, and stops its shard until it gives the record up. So a wake-up of the stream that fails is
+requeued by way of SQS, and a record that cannot be read is dropped: it could not be read the next time either.
 """
 
 import gc
-from collections.abc import Callable, Hashable
-from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
-from uuid import uuid4
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, assert_never
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import bootstrap
-from gust.model.keys import DagRunKey
 from gust.model.workload import (
     TellListeners,
     Wake,
@@ -30,6 +27,7 @@ from gust.model.workload import (
     WakeDag,
     WakeDeployment,
     WakeLimit,
+    WakeReaders,
     WakeRun,
     WakeWatcher,
 )
@@ -40,12 +38,12 @@ from gust.services.deployments.deployment_turn import request_deployment
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.follow import follow, ring
-from gust.services.scheduler.give_up import put_off
+from gust.services.scheduler.give_up import back_off
 from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.scheduler.tick import tick
 from gust.services.settings.settings_read import setting_changed
 from gust.services.time_left import TimeLeft
-from gust.store import keyspace
+from gust.store import stream
 
 log = Logger(service="scheduler")
 services = bootstrap.from_environment()
@@ -53,19 +51,19 @@ services = bootstrap.from_environment()
 # again takes a quarter of its time.
 gc.freeze()
 gc.set_threshold(50_000)
-K = TypeVar("K", bound=Hashable)
-LOOK_AGAIN_AFTER: Final = 5
-"""Seconds. What was unwell for a moment is well by then."""
-
-
-class ChangedSetting(NamedTuple):
-    namespace: str
-    key: str
-
-
-Changed = DagRunKey | WakeLimit | ChangedSetting | str
+REQUEUED_FOR: Final = 5
+"""Seconds. A service that failed for a moment answers again by then."""
 
 wake_message: TypeAdapter[Wake] = TypeAdapter(Wake)
+
+
+@dataclass(slots=True)
+class Asked:
+    """What the records of a batch that ask for the same wake-up have in common."""
+
+    names: list[str] = field(default_factory=list)
+    """What Lambda calls them."""
+    changes: list[Change | None] = field(default_factory=list)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -75,148 +73,100 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return {}
     match records[0]["eventSource"]:
         case "aws:dynamodb":
-            readable = [record for record in records if can_be_read(record)]
-            failed = each_key(
-                readable,
-                by=what_changed,
-                do=lambda changed: look_or_wake(changed, changes_of(changed, readable)),
-                name=lambda r: r["dynamodb"]["SequenceNumber"],
-            )
+            failed = handle_stream(records)
         case "aws:sqs":
-            failed = each_key(
-                records,
-                by=lambda r: wake_message.validate_json(r["body"]),
-                do=partial(look, time_left=TimeLeft.of(services.clock)),
-                name=lambda r: r["messageId"],
-            )
+            failed = handle_messages(records)
         case source:
             raise ValueError(f"The scheduler knows no events from {source}")
     log.info("looked", records=len(records), failed=len(failed))
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
 
-def can_be_read(record: dict[str, Any]) -> bool:
-    try:
-        what_changed(record)
-    except (ValueError, LookupError, TypeError):
-        log.exception("A record could not be read; it is dropped", record=record)
-        return False
-    return True
-
-
-def what_changed(record: dict[str, Any]) -> Changed:
-    """A run, a limit whose slots were given back or which a person changed, a DAG for which an event waits, or a variable or
-    connection."""
-    pk = record["dynamodb"]["Keys"]["pk"]["S"]
-    if (namespace := keyspace.namespace_of(pk)) is not None:
-        return ChangedSetting(namespace, keyspace.unescape(record["dynamodb"]["Keys"]["sk"]["S"]))
-    if (limit := keyspace.limit_of(pk)) is not None:
-        return WakeLimit(limit=limit)
-    if (dag_id := keyspace.queue_owner(pk)) is not None:
-        return dag_id
-    if (key := keyspace.run_key(pk)) is None:
-        raise ValueError(f"{pk} is the partition of neither a run, nor a limit, nor a DAG's assets, nor settings")
-    return key
-
-
-def changes_of(changed: Changed, records: list[dict[str, Any]]) -> list[Change] | None:
-    """What the records tell of a run's instances; `None` where one of them tells of something else, or not enough."""
-    if not isinstance(changed, DagRunKey):
-        return None
-    changes = [change_in(record) for record in records if what_changed(record) == changed]
-    return None if None in changes else [change for change in changes if change is not None]
-
-
-def change_in(record: dict[str, Any]) -> Change | None:
-    """`None` for a record of the run itself, and of an instance that is gone."""
-    keys, image = record["dynamodb"]["Keys"], record["dynamodb"].get("NewImage")
-    try:
-        key = keyspace.instance_key(keyspace.Key(keys["pk"]["S"], keys["sk"]["S"]))
-        if key is None or image is None:
-            return None
-        return Change(key.task_id, key.map_index, image["edge"]["S"], int(image["dispatch_count"]["N"]))
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-def look_or_wake(changed: Changed, changes: list[Change] | None) -> None:
-    """Raises where neither worked."""
-    try:
-        match changed:
-            case ChangedSetting(namespace, key):
-                setting_changed(services, namespace, key)
-            case WakeLimit(limit=limit):
-                grant_slots(services, limit)
-            case DagRunKey():
-                follow(services, changed, changes)
-            case dag_id:
-                create_due_runs(services, dag_id)
-    except Exception:
-        log.exception("What changed could not be brought forward; it is looked at again", changed=str(changed))
-        services.queues.wake(wake_of(changed), delay=LOOK_AGAIN_AFTER)
-
-
-def wake_of(changed: Changed) -> Wake:
+def handle_stream(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the names of the records that could be neither handled nor requeued."""
+    wakes: dict[Wake, Asked] = {}
     now = services.clock.now()
-    match changed:
-        case WakeLimit():
-            return changed
-        case DagRunKey():
-            return WakeRun(dag_id=changed.dag_id, run_id=changed.run_id, at=now)
-        case ChangedSetting():
-            # A look that may be for nothing: whether anything has read it could not be found out.
-            return WakeDeployment(name=f"settings-{uuid4()}")
-        case dag_id:
-            return WakeDag(dag_id=dag_id, at=now)
+    for record in records:
+        try:
+            asked = wakes.setdefault(stream.wake_of(record, now=now), Asked())
+        except (ValueError, LookupError, TypeError):
+            log.exception("A record could not be read; it is dropped", record=record)
+        else:
+            asked.names.append(record["dynamodb"]["SequenceNumber"])
+            asked.changes.append(stream.change_in(record))
+    return each(wakes, handle_or_requeue)
 
 
-def look(at: Wake, time_left: TimeLeft) -> None:
+def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the names of the messages that failed."""
+    wakes: dict[Wake, Asked] = {}
+    unreadable: list[str] = []
+    for record in records:
+        try:
+            wakes.setdefault(wake_message.validate_json(record["body"]), Asked()).names.append(record["messageId"])
+        except ValueError:
+            log.exception("A message could not be read", record=record)
+            unreadable.append(record["messageId"])
+    time_left = TimeLeft.of(services.clock)
+    return unreadable + each(wakes, lambda wake, _: handle_or_back_off(wake, time_left))
+
+
+def each(wakes: dict[Wake, Asked], do: Callable[[Wake, Asked], None]) -> list[str]:
+    """Returns the names of the records whose wake-up failed."""
+    failed: list[str] = []
+    for wake, asked in wakes.items():
+        try:
+            do(wake, asked)
+        except Exception:
+            log.exception("A wake-up could not be handled", wake=str(wake))
+            failed.extend(asked.names)
+    return failed
+
+
+def handle_or_requeue(wake: Wake, asked: Asked) -> None:
+    """Raises where neither worked."""
+    known = [change for change in asked.changes if change is not None]
+    try:
+        handle(wake, changes=known if len(known) == len(asked.changes) else None)
+    except Exception:
+        log.exception("A wake-up of the stream could not be handled; it is requeued", wake=str(wake))
+        services.queues.wake(wake, delay=REQUEUED_FOR)
+
+
+def handle_or_back_off(wake: Wake, time_left: TimeLeft) -> None:
     """`time_left`: to go on with people's edits, of which one may take all of it. Others are due again within the minute."""
-    match at:
-        case WakeDag(dag_id=dag_id):
-            create_due_runs(services, dag_id)
-        case WakeBackfill(backfill_id=backfill_id):
-            advance_backfill(services, backfill_id)
-        case WakeLimit(limit=limit):
-            grant_slots(services, limit)
-        case WakeDeployment(name=name):
-            request_deployment(services.store, services.deployments, name, services.clock.now())
-        case WakeWatcher(watcher_id=watcher_id):
+    try:
+        handle(wake, goes_on_with_edits=not time_left.is_over)
+    except Exception as error:
+        if not (isinstance(wake, WakeRun) and back_off(services, wake.key, error)):
+            raise
+
+
+def handle(wake: Wake, *, changes: list[Change] | None = None, goes_on_with_edits: bool = False) -> None:
+    """`changes`: all that happened to the run, where the records tell of instances alone."""
+    match wake:
+        case WakeRun(is_timer=True):
+            ring(services, wake.key, goes_on_with_edits=goes_on_with_edits)
+        case WakeRun() if changes is not None:
+            follow(services, wake.key, changes)
+        case WakeRun():
+            advance(services, wake.key, goes_on_with_edits=goes_on_with_edits)
+        case WakeDag():
+            create_due_runs(services, wake.dag_id)
+        case WakeBackfill():
+            advance_backfill(services, wake.backfill_id)
+        case WakeLimit():
+            grant_slots(services, wake.limit)
+        case WakeDeployment():
+            request_deployment(services.store, services.deployments, wake.name, services.clock.now())
+        case WakeReaders():
+            setting_changed(services, wake.namespace, wake.key)
+        case WakeWatcher():
             # Imported here: few stacks have any.
             from gust.services.assets.watchers import look_after_watcher
 
-            look_after_watcher(services, watcher_id)
+            look_after_watcher(services, wake.watcher_id)
         case TellListeners():
-            have_worker_tell(services, at)
-        case WakeRun(key=key):
-            try:
-                bring_forward = ring if at.is_timer else advance
-                bring_forward(services, key, goes_on_with_edits=not time_left.is_over)
-            except Exception as error:
-                if not put_off(services, key, error):
-                    raise
-
-
-def each_key(
-    records: list[dict[str, Any]],
-    *,
-    by: Callable[[dict[str, Any]], K],
-    do: Callable[[K], None],
-    name: Callable[[dict[str, Any]], str],
-) -> list[str]:
-    """Do once for every distinct key, in order of first appearance. Returns the names of the records that failed."""
-    records_of: dict[K, list[dict[str, Any]]] = {}
-    failed: list[str] = []
-    for record in records:
-        try:
-            records_of.setdefault(by(record), []).append(record)
-        except ValueError:
-            log.exception("A record could not be read", record=record)
-            failed.append(name(record))
-    for key, its in records_of.items():
-        try:
-            do(key)
-        except Exception:
-            log.exception("A run could not be brought forward", key=str(key))
-            failed.extend(name(record) for record in its)
-    return failed
+            have_worker_tell(services, wake)
+        case _:
+            assert_never(wake)

@@ -1,19 +1,20 @@
 """The triggerer's door: one message, one life of one trigger.
 
-One at a time, because a trigger is strangers' code that may block its event loop: it then holds up itself alone.
-Waiting costs nothing all the same, since a trigger that sleeps is parked.
+A function runs one trigger at a time, because a trigger may block its event loop: it then delays no other. Waiting costs
+nothing, because a trigger that sleeps is parked.
 """
 
 from typing import Any
 
 from gust.airflow_bridge import collector, warm
 
-collector.rest()
+collector.disable_gc()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+from dataclasses import replace  # noqa: E402
 
 from aws_lambda_powertools import Logger  # noqa: E402
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
@@ -23,6 +24,7 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
+from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import StaleTaskInstance, StaleWatcher  # noqa: E402
@@ -31,22 +33,25 @@ from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload  
 log = Logger(service="triggerer", stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = SealedBundleFolder(objects, bundles_root)
-invoke = bootstrap.execution_api()
-sqs, queue_url = bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"]
-sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+wired = WorkerPorts(
+    invoke=bootstrap.execution_api(),
+    objects=objects,
+    bundles=SealedBundleFolder(objects, bundles_root),
+    sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+)
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 warm.import_once(warm.TRIGGER_MODULES)
-collector.settle()
+collector.freeze_gc()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
-        receipt = Receipt.of(record, sqs, queue_url)
+        receipt = Receipt.of(record, bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"])
         receipt.hide()
+        ports = replace(wired, remaining=context.get_remaining_time_in_millis() / 1000, hide=receipt.hide)
         try:
-            work(for_triggerer.validate_json(record["body"]), context.get_remaining_time_in_millis() / 1000, receipt)
+            work(for_triggerer.validate_json(record["body"]), ports)
         except Exception:
             log.exception("A trigger's message could not be worked off", message_id=record["messageId"])
             receipt.give_back()
@@ -54,31 +59,30 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": failed}
 
 
-def work(workload: ForTriggerer, remaining: float, receipt: Receipt) -> None:
-    how = {"invoke": invoke, "objects": objects, "bundles": bundles, "sink": sink, "remaining": remaining}
+def work(workload: ForTriggerer, ports: WorkerPorts) -> None:
     match workload:
         case TriggerWorkload():
-            run(workload, hide=receipt.hide, **how)
+            run(workload, ports)
         case WatcherWorkload():
-            watch(workload, hide=receipt.hide, **how)
+            watch(workload, ports)
 
 
-def watch(workload: WatcherWorkload, **how: Any) -> None:
+def watch(workload: WatcherWorkload, ports: WorkerPorts) -> None:
     from gust.airflow_bridge.watcher import run_watcher  # few stacks have any
 
     names = workload.model_dump(include={"watcher_id", "life"})
     try:
-        end = run_watcher(workload, **how)
+        end = run_watcher(workload, ports)
     except StaleWatcher as stale:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info(end, **names)
 
 
-def run(workload: TriggerWorkload, **how: Any) -> None:
+def run(workload: TriggerWorkload, ports: WorkerPorts) -> None:
     names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
     try:
-        end = run_trigger(workload, **how)
+        end = run_trigger(workload, ports)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:

@@ -1,19 +1,20 @@
-"""The worker's door: one message, one dispatch of one try, or of one callback, or one test of a connection.
+"""The worker's door: one message is one dispatch of a try, one callback, or one test of a connection.
 
-What cannot be worked off comes again after seconds, and what a function dies upon after a minute (`Receipt`).
+A message that fails comes again after seconds; a message whose function dies, after a minute (`Receipt`).
 """
 
 from typing import Any
 
 from gust.airflow_bridge import collector, warm
 
-collector.rest()
+collector.disable_gc()
 bundles_root = warm.set_environment()
 
 import itertools  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+from dataclasses import replace  # noqa: E402
 
 from aws_lambda_powertools import Logger  # noqa: E402
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
@@ -24,6 +25,7 @@ from gust.airflow_bridge import immortal  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
+from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import Stale, StaleCallback, StaleTaskInstance  # noqa: E402
@@ -32,9 +34,12 @@ from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWor
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
-bundles = SealedBundleFolder(objects, bundles_root)
-invoke = bootstrap.execution_api()
-sink = LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name())
+wired = WorkerPorts(
+    invoke=bootstrap.execution_api(),
+    objects=objects,
+    bundles=SealedBundleFolder(objects, bundles_root),
+    sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+)
 tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
 warm.warm_up_for_tasks(bundles_root)
@@ -44,8 +49,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     failed = []
     for record in event["Records"]:
         receipt = Receipt.of(record, bootstrap.receipts(), os.environ["GUST_TASK_QUEUE_URL"])
+        ports = replace(wired, remaining=context.get_remaining_time_in_millis() / 1000, hide=receipt.hide)
         try:
-            work(for_worker.validate_json(record["body"]), receipt, context.get_remaining_time_in_millis() / 1000)
+            work(for_worker.validate_json(record["body"]), ports)
         except Exception:
             log.exception("A task's message could not be worked off", message_id=record["messageId"])
             receipt.give_back()
@@ -53,62 +59,46 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": failed}
 
 
-def work(workload: ForWorker, receipt: Receipt, remaining: float) -> None:
+def work(workload: ForWorker, ports: WorkerPorts) -> None:
     match workload:
         case TaskWorkload():
-            run(workload, receipt, remaining)
+            run(workload, ports)
         case CallbackWorkload():
-            call(workload, receipt, remaining)
+            call(workload, ports)
         case ConnectionTestWorkload():
-            test(workload, remaining)
+            test(workload, ports)
 
 
-def run(workload: TaskWorkload, receipt: Receipt, remaining: float) -> None:
+def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
     names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
     try:
-        exit_code = run_try(
-            workload,
-            invoke=invoke,
-            objects=objects,
-            bundles=bundles,
-            sink=sink,
-            remaining=remaining,
-            hide=receipt.hide,
-        )
+        exit_code = run_try(workload, ports)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("ran", exit_code=exit_code, **names)
-        if next(tasks) == immortal.PAYS_AFTER:
+        if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS:
             immortal.mark_all()
 
 
-def call(workload: CallbackWorkload, receipt: Receipt, remaining: float) -> None:
+def call(workload: CallbackWorkload, ports: WorkerPorts) -> None:
     from gust.airflow_bridge.callback import run_callback  # most workers never need it
 
     names = workload.model_dump(include={"dag_id", "run_id", "callback_id"})
     try:
-        output = run_callback(
-            workload,
-            invoke=invoke,
-            objects=objects,
-            bundles=bundles,
-            sink=sink,
-            remaining=remaining,
-            hide=receipt.hide,
-        )
+        output = run_callback(workload, ports)
     except StaleCallback as stale:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("called", output=output, **names)
 
 
-def test(workload: ConnectionTestWorkload, remaining: float) -> None:
+def test(workload: ConnectionTestWorkload, ports: WorkerPorts) -> None:
     from gust.airflow_bridge.connection_test import run_connection_test  # most workers never need it
 
     names = workload.model_dump(include={"test_id", "connection_id"})
     try:
-        state = run_connection_test(workload, invoke=invoke, objects=objects, remaining=remaining)
+        state = run_connection_test(workload, ports)
     except Stale as stale:
         log.info("stale", reason=str(stale), **names)
     else:

@@ -1,7 +1,7 @@
 """Wire the ports to AWS, once per cold start, from the environment that `template.yaml` sets.
 
-A boto3 client takes some 40 ms to make, so each is made by its first call: a function that never reads logs never pays for
-a client that could.
+A boto3 client takes some 40 ms to make, so its first call makes it: a function that never reads logs never pays for a
+client of CloudWatch Logs.
 """
 
 import os
@@ -20,9 +20,9 @@ from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
+from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
-from gust.services.ports import IdentityProvider
 from gust.store.dynamodb import DynamoDBStore
 
 CONNECTIONS: Final = 32
@@ -30,7 +30,7 @@ CONNECTIONS: Final = 32
 
 
 def user_agent(function: str) -> str:
-    """Who calls, as SDKs name an application: CloudTrail shows it, and the bench's meter goes by it."""
+    """The calling function, as SDKs name an application: CloudTrail shows it, and the bench's meter sorts calls by it."""
     return f"gust app/{function}" if function else "gust"
 
 
@@ -48,22 +48,22 @@ CONFIG: Final = Config(
 PATIENCE_WITH_PARSER: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=25)
 )
-"""Less than the API has time for. Asked again because it is slow, the parser would do the same work twice at a time."""
+"""Shorter than the API's own time limit. No retry: a slow parser would do the same work twice at the same time."""
 
 PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=35)
 )
-"""Longer than its function may run, so that a slow request is not worked off twice at a time. The Task SDK's client tries
-again on top."""
+"""Longer than the execution API's function may run, so that a slow request is not processed twice at the same time. The
+Task SDK's client retries on top."""
 
 PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
 )
-"""A try waits for it with its start, and does without where SQS is away."""
+"""A try's start waits for the call, and continues without it when SQS does not answer."""
 
 
 def from_environment() -> Services:
-    """For functions that have the table. What the environment does not name is refused by AWS when it is used."""
+    """For functions that have the table. AWS refuses the use of a resource that the environment does not name."""
     objects = bucket()
     parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda", PATIENCE_WITH_PARSER))
     return Services(
@@ -107,23 +107,23 @@ def deployments() -> StepFunctionsDeployments:
 
 
 def signing_keys() -> str:
-    """The secret that tokens are signed with. Not kept: it changes under a process that lives on."""
+    """The secret with the signing keys. Not cached here: it may change while the process lives."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
     return str(answer["SecretString"])
 
 
 def encryption_keys() -> str:
-    """The secret that settings are encrypted with. Not kept: it changes under a process that lives on."""
+    """The secret with the encryption keys. Not cached here: it may change while the process lives."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
     return str(answer["SecretString"])
 
 
 def access_document() -> str:
-    """Who has which role, from the parameter that the stack names; empty where it names none."""
+    """The access document, from the SSM parameter that the stack names; empty if it names none."""
     name = os.environ.get("GUST_ACCESS_PARAMETER", "")
     if not name:
         return ""
-    # An empty one is a mistake, and not the same as none: it must let nobody in.
+    # An empty document is a mistake and not the same as none: it must admit no one.
     return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]).strip() or "null"
 
 
@@ -139,7 +139,7 @@ def identity_provider() -> IdentityProvider | None:
 
 @cache
 def client(service: str, config: Config = CONFIG) -> Any:
-    """The process's only client of a service with that much patience. Calls may come from several threads."""
+    """The process's only client of a service with that configuration. Safe to use from several threads."""
     return _MadeByFirstCall(service, config)
 
 

@@ -11,21 +11,23 @@ GustError
 │   ├── Gone
 │   ├── Invalid
 │   ├── Unreadable
+│   ├── Unfinished           … or too long: a part is done, the same request again does the rest
 │   └── NotSupportedYet
-├── Stale                    somebody else moved it first: reload and decide again, or drop the message
+├── Stale                    another writer moved it first: reload and decide again, or drop the message
 │   ├── StaleTaskInstance
 │   ├── StaleDagRun
 │   ├── StaleDag
 │   ├── StaleBackfill
 │   ├── StaleCallback
 │   ├── StaleHITLDetail
+│   ├── StaleWatcher
 │   ├── StaleAssetQueue
 │   └── StaleSigningKeys
-├── IllegalTransition        no such edge from that state: a caller asked for what cannot be
+├── IllegalTransition        the state has no such edge: a bug, or a request to refuse
 ├── LimitReached             not now: it stays where it is until a slot is free
-├── Unopenable               this bundle cannot be had here, now or ever: tell who waits for what is in it
-└── Unwell                   something we depend on answered badly: let the message come again
-    └── Throttled            … and has done nothing of what it was asked
+├── Unopenable               this bundle cannot be opened here, now or ever: fail whatever needs it
+└── ServiceUnavailable       a service we depend on failed: let the message come again
+    └── Throttled            … and it has done nothing of this request
 """
 
 from __future__ import annotations
@@ -52,19 +54,19 @@ class Rejected(GustError):
 
 
 class BadRequest(Rejected):
-    """What is asked for as a whole cannot be done, though each field is well formed."""
+    """The request as a whole cannot be carried out, though each field is well formed."""
 
     status = 400
 
 
 class NotFound(Rejected):
-    """What the request names does not exist."""
+    """The thing that the request names does not exist."""
 
     status = 404
 
 
 class AlreadyExists(Rejected):
-    """What the request would make exists."""
+    """The thing that the request would make exists already."""
 
     status = 409
 
@@ -80,7 +82,7 @@ class Conflict(Rejected):
 
 
 class Gone(Rejected):
-    """What the request names was there, and something else has taken its place for good."""
+    """The thing that the request names existed, and something else has replaced it for good."""
 
     status = 410
 
@@ -98,7 +100,7 @@ class Invalid(Rejected):
 
 
 class Unreadable(Rejected):
-    """What is stored was encrypted with a key that the stack does not have any more."""
+    """The stored value was encrypted with a key that the stack no longer has."""
 
     status = 409
 
@@ -116,7 +118,7 @@ class Forbidden(Rejected):
 
 
 class Unfinished(Rejected):
-    """A part of what was asked for is done, and the time that a request has is over. Asking again does the rest."""
+    """Part of the request is done, and a request's time is over. Sending it again does the rest."""
 
     status = 503
 
@@ -132,7 +134,7 @@ class Stale(GustError):
 
 
 class StaleTaskInstance(Stale):
-    """The task instance moved since it was read. `current` is what is stored, `None` if nothing is."""
+    """The task instance moved since it was read. `current` is the stored one, `None` if there is none."""
 
     def __init__(self, message: str, current: TaskInstance | None) -> None:
         super().__init__(message)
@@ -140,7 +142,7 @@ class StaleTaskInstance(Stale):
 
 
 class StaleDagRun(Stale):
-    """The DagRun moved since it was read. `current` is what is stored, `None` if nothing is."""
+    """The DagRun moved since it was read. `current` is the stored one, `None` if there is none."""
 
     def __init__(self, message: str, current: DagRun | None) -> None:
         super().__init__(message)
@@ -148,7 +150,7 @@ class StaleDagRun(Stale):
 
 
 class StaleDag(Stale):
-    """The DAG's item moved since it was read. `current` is what is stored, `None` if nothing is."""
+    """The DAG's item moved since it was read. `current` is the stored one, `None` if there is none."""
 
     def __init__(self, message: str, current: Dag | None) -> None:
         super().__init__(message)
@@ -160,7 +162,7 @@ class StaleBackfill(Stale):
 
 
 class StaleCallback(Stale):
-    """The callback moved since it was read. `current` is what is stored, `None` if nothing is."""
+    """The callback moved since it was read. `current` is the stored one, `None` if there is none."""
 
     def __init__(self, message: str, current: Callback | None) -> None:
         super().__init__(message)
@@ -168,7 +170,7 @@ class StaleCallback(Stale):
 
 
 class StaleHITLDetail(Stale):
-    """Somebody has answered the question since it was read, or it is gone."""
+    """The question was answered since it was read, or it is gone."""
 
 
 class StaleWatcher(Stale):
@@ -176,8 +178,8 @@ class StaleWatcher(Stale):
 
 
 class StaleAssetQueue(Stale):
-    """What waits for a DAG's assets is no longer what was read. `closed_until` is set where the DAG has run for all
-    events up to that moment, so that one with an earlier moment would be passed over."""
+    """A DAG's queue of asset events moved since it was read. `closed_until` is set if a run of the DAG has consumed all
+    events up to that moment: an event with an earlier moment would be passed over."""
 
     def __init__(self, message: str, closed_until: datetime | None = None) -> None:
         super().__init__(message)
@@ -185,11 +187,11 @@ class StaleAssetQueue(Stale):
 
 
 class StaleSigningKeys(Stale):
-    """The keys that a rotation set out from are no longer those that sign, or the rotation is over."""
+    """The secret's keys are no longer the ones that the rotation started from, or the rotation is over."""
 
 
 class IllegalTransition(GustError):
-    """The edge does not lead away from the state the instance is in. Our bug, or a request to answer with 409."""
+    """The instance's state has no such edge. Our bug, or a request to answer with 409."""
 
     def __init__(self, edge: str, before: TaskInstance) -> None:
         super().__init__(f"{edge} is not possible from state {before.state} (try {before.try_number}) of {before.key}")
@@ -202,12 +204,12 @@ class LimitReached(GustError):
 
 
 class Unopenable(GustError):
-    """A bundle of DAGs is not there, is not what its name says, or the disk has no room for it."""
+    """A bundle is missing, its content does not match its hash, or the disk has no room for it."""
 
 
-class Unwell(GustError):
+class ServiceUnavailable(GustError):
     """A service we depend on failed; the work is repeated later."""
 
 
-class Throttled(Unwell):
-    """The service is asked for more at once than it may do; of this request it has done nothing."""
+class Throttled(ServiceUnavailable):
+    """The service has reached its concurrency or rate limit and has done nothing of this request."""

@@ -33,8 +33,8 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
+from gust.ports.clock import SystemClock
 from gust.scheduling import slots, transition
-from gust.services.clock import SystemClock
 from gust.services.context import Services
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.grant_slots import grant_slots

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import StaleDagRun, Unwell
+from gust.errors import ServiceUnavailable, StaleDagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
@@ -55,7 +55,7 @@ def instance(world: World, key: DagRunKey, task_id: str) -> TaskInstance:
 
 
 def dies(*_: object, **__: object) -> None:
-    raise Unwell("the scheduler was killed here")
+    raise ServiceUnavailable("the scheduler was killed here")
 
 
 class TestWhatIsLostBetweenTwoWrites:
@@ -69,7 +69,7 @@ class TestWhatIsLostBetweenTwoWrites:
         world.given_dag(chain("extract"))
         run = world.trigger()
         move_all, world.store.move_all = world.store.move_all, dies  # type: ignore[method-assign, assignment]
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             world.advance(run)
         world.store.move_all = move_all  # type: ignore[method-assign]
         assert (world.run(run).state, world.state(run, "extract")) == (RUNNING, None)
@@ -80,7 +80,7 @@ class TestWhatIsLostBetweenTwoWrites:
         world.given_dag(chain("extract"))
         run = world.trigger()
         world.queues.refuses = dies  # type: ignore[assignment]
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             world.advance(run)
         world.queues.refuses = lambda _: False
         assert world.state(run, "extract") is None
@@ -99,7 +99,7 @@ class TestWhatIsLostBetweenTwoWrites:
             return dies() if moves else []  # type: ignore[no-any-return, func-returns-value]
 
         world.store.move_all = dies_at_the_write  # type: ignore[method-assign, assignment]
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             world.advance(run)
         world.store.move_all = move_all  # type: ignore[method-assign]
         pass_minutes(world, 2)
@@ -126,7 +126,7 @@ class TestWhatIsLostBetweenTwoWrites:
             return move_all(moves)
 
         world.store.move_all = dies_at_the_note  # type: ignore[method-assign, assignment]
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             world.advance(run)
         world.store.move_all = move_all  # type: ignore[method-assign]
         pass_minutes(world, 2)
@@ -184,7 +184,7 @@ class TestWhatIsLostBetweenTwoWrites:
         world.advance(run)
         world.succeed(run, "extract")
         finish_run, world.store.finish_run = world.store.finish_run, dies  # type: ignore[method-assign, assignment]
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             world.advance(run)
         world.store.finish_run = finish_run  # type: ignore[method-assign]
         pass_minutes(world, 2)
@@ -197,7 +197,7 @@ class TestWhatIsLostBetweenTwoWrites:
         world.advance(second)
         world.succeed(first, "extract")
         wake, world.queues.wake = world.queues.wake, dies  # type: ignore[method-assign, assignment]
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             world.advance(first)
         world.queues.wake = wake  # type: ignore[method-assign]
         assert (world.run(first).state, world.run(second).state) == (SUCCESS, QUEUED)

@@ -25,8 +25,8 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import TaskWorkload
+from gust.ports.clock import SystemClock
 from gust.scheduling.quick_look import SUCCEEDED, Change
-from gust.services.clock import SystemClock
 from gust.services.context import Services
 from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.runs.create_dag_run import create_dag_run, create_due_runs

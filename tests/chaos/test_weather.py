@@ -27,11 +27,11 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
+from gust.model.xcom import XCom
 from gust.scheduling.quick_look import Change
 from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.services.memory_of_runs import MemoryOfRuns
-from gust.services.ports import XCom
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.follow import follow, ring
 from gust.services.scheduler.grant_slots import grant_slots

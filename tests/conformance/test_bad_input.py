@@ -14,9 +14,9 @@ import pytest
 
 from gust.model.access import Role
 from gust.model.keys import TaskInstanceKey
+from gust.model.user import User
 from gust.rest_api.http.operations import OPERATIONS
 from gust.rest_api.http.routing import HANDLERS
-from gust.services.ports import User
 from tests.conformance.server import KNOWN, furnish
 from tests.unit.rest_api.conftest import NOW, Api, Reply, World, make_world
 

@@ -14,14 +14,14 @@ import pytest
 
 from gust.execution_api.routes import ROUTES
 from gust.execution_api.routing import READING, Access, Route
-from gust.model import transfer
+from gust.model import bucket_keys, transfer
 from gust.model.access import Role
 from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.task_instance import TaskInstance
+from gust.model.user import User
 from gust.scheduling import transition
-from gust.services.ports import User
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 OTHER_RUN: Final = DagRunKey(RUN.dag_id, "manual__other")
@@ -209,8 +209,8 @@ def test_a_body_of_10_megabytes(world: World, running: TaskInstance, route: Rout
     """It comes through the bucket: no invocation can carry it."""
     wrong = dict.fromkeys(("more", "options", "chosen_options"), "x" * 10_000_000)
     large = json.dumps({**wrapped(body_of(route, running)), **wrong, "value": {"a": float("nan")}})
-    world.objects.put(f"{transfer.PREFIX}large", large.encode())
-    headers = {transfer.HEADER: f"{transfer.PREFIX}large"}
+    world.objects.put(bucket_keys.transfer("large"), large.encode())
+    headers = {transfer.HEADER: bucket_keys.transfer("large")}
     with Unchanged(world):
         status, answer = world.request(
             route.method, address(route, running), token=world.token(running), headers=headers

@@ -17,8 +17,8 @@ import pytest
 from botocore.config import Config
 
 from gust.aws.memory import MemoryObjects
-from gust.services.clock import ManualClock
-from gust.services.ports import Store
+from gust.ports.clock import ManualClock
+from gust.ports.store import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore

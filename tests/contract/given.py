@@ -10,8 +10,8 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.store import Store
 from gust.scheduling.transition import Transition
-from gust.services.ports import Store
 
 NOW = datetime(2026, 3, 1, 10, 0, 0, 123456, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from gust.model.dag_spec import DagSpec, Expansion, TaskSpec, TimetableSpec
 from gust.model.dispatch import Dispatch
 from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
+from gust.ports.store import Store
 from gust.services.context import Services
 from gust.services.people.clear_task_instances import Clear, clear_task_instances
-from gust.services.ports import Store
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
 from gust.services.worker.report_task_instance import report_lost, report_success

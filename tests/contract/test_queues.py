@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from gust.aws.memory import MemoryQueues
 from gust.aws.queues import COMES_BACK_AFTER, HIDDEN_FOR, Receipt, SqsQueues
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.workload import ConnectionTestWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
 from tests.contract.conftest import Aws
 from tests.contract.given import NOW
@@ -138,7 +138,7 @@ def test_wakes_go_in_tens_each_with_its_delay() -> None:
 
 def test_wakes_that_sqs_refuses_do_not_keep_the_others_back() -> None:
     wire = Wire([refusal("ServiceUnavailable", 503), {"Failed": [{"Id": "0"}]}])
-    with pytest.raises(Unwell, match="11 of 25"):
+    with pytest.raises(ServiceUnavailable, match="11 of 25"):
         sqs(wire).wake_all([(WakeDag(dag_id=f"d{n}", at=NOW), 0) for n in range(25)])
     assert len(wire.sent) == 3
 
@@ -162,9 +162,9 @@ def test_what_sqs_refuses_is_told() -> None:
 def test_a_queue_that_does_not_answer_refuses_all(error: Exception) -> None:
     tasks = [a_task(n) for n in range(2)]
     assert sqs(Wire([error])).send_tasks(tasks) == tasks
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         sqs(Wire([error])).send_triggers([a_trigger(1)])
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         sqs(Wire([error])).wake(WakeDag(dag_id="etl", at=NOW))
 
 

@@ -23,7 +23,7 @@ from gust.model.asset import (
 )
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
-from gust.services.ports import Store
+from gust.ports.store import Store
 from gust.store.table import Table
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import a_run, at

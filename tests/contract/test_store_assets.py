@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gust.model.asset import Asset, AssetEvent, AssetKey, AssetUpdate
-from gust.services.ports import Store
+from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
 

@@ -12,7 +12,7 @@ from gust.errors import AlreadyExists, LimitReached, NotFound, StaleBackfill, St
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
-from gust.services.ports import Store
+from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, a_run, at, given_dag, given_run
 from tests.contract.test_store_contention import WRITERS, at_once

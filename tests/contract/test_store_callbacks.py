@@ -14,8 +14,8 @@ from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, TaskInstanceState
+from gust.ports.store import Store
 from gust.scheduling.callback import CallbackMove, claim, end, queue
-from gust.services.ports import Store
 from tests.contract.given import (
     NOW,
     a_run,

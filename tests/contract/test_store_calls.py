@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from gust.aws.memory import MemoryObjects
-from gust.errors import Invalid, NotFound, StaleTaskInstance, Unwell
+from gust.errors import Invalid, NotFound, ServiceUnavailable, StaleTaskInstance
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import XCom
+from gust.model.xcom import XCom
 from gust.store import keyspace
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import Key
@@ -92,7 +92,7 @@ def test_every_read_of_the_table_is_strongly_consistent(watched: DynamoDBStore, 
     ]
     assert len(of_the_table) == 7
     assert all(read["ConsistentRead"] for read in of_the_table)
-    assert [a["IndexName"] for _, a in reads if "IndexName" in a] == [keyspace.INDEX_RUNS]
+    assert [a["IndexName"] for _, a in reads if "IndexName" in a] == [keyspace.INDEX_LISTED]
 
 
 # --- the bill ---------------------------------------------------------------------------------------------------------
@@ -235,12 +235,12 @@ def test_the_object_is_there_before_the_item_names_it(dynamodb: OnDynamoDB) -> N
 
     class DyingObjects(MemoryObjects):
         def put_once(self, key: str, body: bytes, *, content_type: str = "") -> None:
-            raise Unwell("S3 is away")
+            raise ServiceUnavailable("S3 is away")
 
     xcom = XCom(key=an_instance().key, name="x", value="old", timestamp=NOW)
     dynamodb.store.put_xcom(xcom)
     dying = DynamoDBStore(dynamodb.table, dynamodb.client, DyingObjects())
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         dying.put_xcom(replace(xcom, value="x" * 300_000))
     assert dynamodb.store.get_xcom(xcom.key, "x") == xcom
 
@@ -365,7 +365,7 @@ def test_a_collision_of_transactions_is_tried_again(dynamodb: OnDynamoDB, collis
     assert table.get(Key("a", "b")) == {"pk": {"S": "a"}, "sk": {"S": "b"}, "x": {"S": "y"}}
     assert len(naps) == 2
     wire.answers["update_item"] = iter([collision] * 100)
-    with pytest.raises(Unwell, match="update_item"):
+    with pytest.raises(ServiceUnavailable, match="update_item"):
         table.update(Key("a", "b"), Expression().change({"x": {"S": "z"}}))
 
 
@@ -376,7 +376,7 @@ def test_a_collision_of_transactions_is_tried_again(dynamodb: OnDynamoDB, collis
 )
 def test_a_table_that_does_not_answer_is_unwell(watched: DynamoDBStore, wire: Wire, error: Exception) -> None:
     wire.answers["get_item"] = iter([error])
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         watched.get_dag("etl")
 
 
@@ -391,7 +391,7 @@ def test_one_failing_move_does_not_stop_the_others(dynamodb: OnDynamoDB) -> None
     store = DynamoDBStore(dynamodb.table, wire, dynamodb.objects)
     wire.answers["update_item"] = iter([refusal("UpdateItem", "ThrottlingException")])
     moves = [transition(an_instance("t", n), state=S.SCHEDULED) for n in range(20)]
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         store.move_all(moves)
     moved = [n for n in range(20) if dynamodb.store.get_instance(an_instance("t", n).key)]
     assert len(moved) == 19

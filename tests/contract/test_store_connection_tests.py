@@ -11,9 +11,10 @@ from gust.errors import AlreadyExists, Stale
 from gust.model.connection import CONNECTIONS
 from gust.model.connection_test import ConnectionTest
 from gust.model.connection_test import ConnectionTestState as State
+from gust.model.setting import SettingChange
+from gust.ports.clock import ManualClock
+from gust.ports.store import Store
 from gust.scheduling import connection_test
-from gust.services.clock import ManualClock
-from gust.services.ports import SettingChange, Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
 

@@ -18,7 +18,8 @@ from gust.model.bundle import Bundle
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import Store, XCom
+from gust.model.xcom import XCom
+from gust.ports.store import Store
 from tests.contract.given import (
     NOW,
     a_run,
@@ -135,7 +136,7 @@ def test_running_runs_never_exceed_the_limit(store: Store, limit: int) -> None:
         dag = store.get_dag("etl")
         assert dag is not None
         assert len(running) == dag.running_runs == outcomes["done"] <= limit
-        assert outcomes["done"] + outcomes["LimitReached"] + outcomes["Unwell"] == len(waiting)
+        assert outcomes["done"] + outcomes["LimitReached"] + outcomes["ServiceUnavailable"] == len(waiting)
         if running:
             finish = [(run, replace(run, state=DagRunState.SUCCESS)) for run in running] * 2
             finished = at_once(partial(store.finish_run, *pair) for pair in finish)

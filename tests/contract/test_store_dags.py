@@ -10,7 +10,7 @@ from gust.model.asset import Asset
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import DagVersion
 from gust.model.watcher import Watcher
-from gust.services.ports import Store
+from gust.ports.store import Store
 from tests.contract.given import NOW, a_dag, at, given_dag, given_running_run
 
 

@@ -12,7 +12,8 @@ from gust.model.dag import DagVersion
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import Store, XCom
+from gust.model.xcom import XCom
+from gust.ports.store import Store
 from tests.contract.given import (
     NOW,
     a_run,

@@ -10,9 +10,10 @@ import pytest
 
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
+from gust.model.run_state import RunSummary
 from gust.model.state import DagRunState as R
 from gust.model.state import TaskInstanceState as S
-from gust.services.ports import RunSummary, Store
+from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import (
     NOW,

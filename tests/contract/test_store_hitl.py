@@ -15,9 +15,9 @@ from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.store import Store
 from gust.scheduling.decide import decide
 from gust.scheduling.transition import answer, await_input
-from gust.services.ports import Store
 from tests.contract.given import NOW, a_run, at, given_dag, given_run, given_running_instance, given_running_run
 
 KEY = a_run().key.task_instance("extract")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from gust.model.logged_event import KEPT_FOR, LoggedEvent, id_of
-from gust.services.ports import Store
+from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
 

@@ -8,8 +8,9 @@ import pytest
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun
 from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
+from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.services.ports import LastRuns, Store
+from gust.ports.store import Store
 from tests.contract.given import NOW, a_dag, a_run, at, given_dag, given_instance, given_run, given_running_run
 from tests.contract.given import an_instance as instance_of
 from tests.contract.test_store_backfills import a_backfill

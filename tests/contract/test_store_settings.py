@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gust.errors import AlreadyExists, Stale
-from gust.services.clock import ManualClock
-from gust.services.ports import Store
+from gust.ports.clock import ManualClock
+from gust.ports.store import Store
 from tests.contract.given import at
 
 

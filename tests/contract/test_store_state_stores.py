@@ -8,8 +8,8 @@ import pytest
 
 from gust.model.asset import AssetKey
 from gust.model.state_entry import StateEntry
-from gust.services.clock import ManualClock
-from gust.services.ports import Store
+from gust.ports.clock import ManualClock
+from gust.ports.store import Store
 from tests.contract.given import NOW, a_run, at, given_run
 
 KEY = a_run().key.task_instance("a#b", 3)

@@ -8,7 +8,7 @@ import pytest
 from gust.errors import StaleTaskInstance
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from gust.services.ports import Store
+from gust.ports.store import Store
 from tests.contract.given import (
     NOW,
     a_run,

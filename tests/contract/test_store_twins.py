@@ -18,8 +18,9 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.services.clock import ManualClock
-from gust.services.ports import Store, XCom
+from gust.model.xcom import XCom
+from gust.ports.clock import ManualClock
+from gust.ports.store import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore

@@ -8,8 +8,8 @@ import pytest
 
 from gust.errors import StaleWatcher
 from gust.model.watcher import Want, Watcher
+from gust.ports.store import Store
 from gust.scheduling import watching
-from gust.services.ports import Store
 from tests.contract.given import NOW, at
 
 WANT = Want("etl", "orders", "s3://orders", "w").written()

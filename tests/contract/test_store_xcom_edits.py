@@ -9,7 +9,8 @@ import pytest
 
 from gust.errors import AlreadyExists
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import Store, XCom
+from gust.model.xcom import XCom
+from gust.ports.store import Store
 from tests.contract.given import NOW, a_run, given_running_instance
 
 KEY = a_run().key.task_instance("extract")

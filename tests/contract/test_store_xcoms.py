@@ -8,7 +8,8 @@ import pytest
 from gust.errors import StaleTaskInstance
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
-from gust.services.ports import Store, XCom
+from gust.model.xcom import XCom
+from gust.ports.store import Store
 from tests.contract.given import NOW, a_run, an_instance, at, given_instance, given_running_instance, transition
 
 

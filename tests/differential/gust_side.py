@@ -15,20 +15,20 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.ports.clock import ManualClock
 from gust.scheduling import retry, transition
 from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.quick_look import SUCCEEDED, Change
 from gust.scheduling.run_view import RunView
 from gust.scheduling.transition import Transition
-from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.people.clear_task_instances import Clear, clear_task_instances
 from gust.services.people.pause_dag import set_paused
 from gust.services.people.set_state import Mark, mark_task_instances
-from gust.services.ports import RunState
 from gust.services.scheduler.advance import advance, decide_on
 from gust.services.scheduler.follow import Told, quick_look
 from gust.services.worker.push_xcom import push_xcom

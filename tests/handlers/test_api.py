@@ -15,11 +15,11 @@ import pytest
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag
+from gust.ports.clock import ManualClock
+from gust.ports.logs import LogReader
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import LARGEST_ANSWER, LambdaHandler, build
-from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.ports import LogReader
 from gust.store.memory import MemoryStore
 
 RECORDED: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The DAG processor's doors, on AWS as moto plays it: an upload, then what the state machine would call."""
+"""The doors of deployer and parser, on AWS as moto plays it: an upload, then what the state machine would call."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tests.environment import of_a_user
 UPLOADS = json.loads((Path(__file__).parent / "events/dag_processor_uploads.json").read_text())
 ROOT = Path(__file__).parents[2]
 DOOR = ROOT / "functions/dag_processor/app.py"
+PARSER = ROOT / "functions/parser/app.py"
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
 MACHINE = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
 
@@ -60,7 +61,16 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
 
 @pytest.fixture
 def door(services: Services) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dag_processor_door", DOOR)
+    return loaded(DOOR)
+
+
+@pytest.fixture
+def parser(services: Services) -> ModuleType:
+    return loaded(PARSER)
+
+
+def loaded(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"door_of_{file.parent.name}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -74,7 +84,7 @@ def executions() -> list[str]:
     return [found["name"] for found in client.list_executions(stateMachineArn=machine)["executions"]]
 
 
-def run_state_machine(door: ModuleType, deployment: str = "test") -> int:
+def run_state_machine(door: ModuleType, parser: ModuleType, deployment: str = "test") -> int:
     """What deploy_bundle.asl.json does. Returns how many times something was new."""
     times = 0
     while True:
@@ -83,7 +93,7 @@ def run_state_machine(door: ModuleType, deployment: str = "test") -> int:
             return times
         times += 1
         for batch in taken["batches"]:
-            parsed = door.parse({"plan": taken["plan"], "batch": batch}, CONTEXT)
+            parsed = parser.lambda_handler({"plan": taken["plan"], "batch": batch}, CONTEXT)
             assert parsed == {"plan": taken["plan"], "batch": batch, "finished": True}
         door.lambda_handler({"step": "activate", "plan": taken["plan"], "deployment": deployment}, CONTEXT)
 
@@ -104,11 +114,11 @@ def test_uploads_while_it_runs_start_one_that_waits(door, services):
     assert turn.again
 
 
-def test_a_file_in_the_bucket_becomes_a_dag(door, services):
+def test_a_file_in_the_bucket_becomes_a_dag(door, parser, services):
     text = "from airflow.sdk import DAG\nwith DAG('etl', schedule='@daily', tags=['new']): ...\n"
     services.objects.put("dags/etl.py", text.encode())
     services.objects.put("dags/broken.py", b"# airflow dag\n1/0\n")
-    assert run_state_machine(door) == 1
+    assert run_state_machine(door, parser) == 1
     dag = services.store.get_dag("etl")
     assert dag is not None
     assert (dag.tags, dag.is_paused, dag.version_number, dag.fileloc) == (("new",), False, 1, "/dags/etl.py")
@@ -120,14 +130,19 @@ def test_a_file_in_the_bucket_becomes_a_dag(door, services):
     assert [problem.filename for problem in services.store.list_import_problems()] == ["broken.py"]
 
     services.objects.put("dags/helper.py", b"A = 1\n")
-    assert run_state_machine(door) == 1
+    assert run_state_machine(door, parser) == 1
     assert [v.version_number for v in services.store.list_versions("etl")] == [1]
-    assert run_state_machine(door) == 0
+    assert run_state_machine(door, parser) == 0
 
 
 def test_an_unknown_step_is_our_bug(door):
     with pytest.raises(ValueError, match="no step 'dance'"):
         door.lambda_handler({"step": "dance"}, CONTEXT)
+
+
+def test_the_parser_tells_what_is_installed(parser):
+    answer = parser.lambda_handler({"inventory": "providers", "bundle_version": None}, CONTEXT)
+    assert "apache-airflow-providers-standard" in {provider["package_name"] for provider in answer["answer"]}
 
 
 def test_the_door_starts_without_airflow(services):

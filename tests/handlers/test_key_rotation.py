@@ -23,7 +23,7 @@ from gust.aws.signing_keys import ASK_AGAIN_AFTER, SIGNS_AFTER, parse
 from gust.aws.tokens import JwtTokens
 from gust.errors import Forbidden, StaleSigningKeys
 from gust.model.access import Role
-from gust.services.ports import User
+from gust.model.user import User
 
 EVENT = json.loads((Path(__file__).parent / "events/key_rotation.json").read_text())
 DOOR = Path(__file__).parents[2] / "functions/key_rotation/app.py"

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from gust.airflow_bridge.parse import parse_file
+from gust.model import bucket_keys
 from gust.model.asset import AssetEvent, AssetUpdate, ToQueue
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag_run import DagRun
@@ -23,13 +24,12 @@ from gust.model.keys import TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType, TaskInstanceState
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.xcom import XCom
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
 from gust.scheduling.transition import Transition
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import snapshot
-from gust.services.deployments.deployment_keys import progress_key
-from gust.services.ports import XCom
 from tests.oracle.drive import ApiClient, await_dags, set_paused
 from tests.unit.rest_api.conftest import Api, World, make_world
 
@@ -219,7 +219,9 @@ def deploy(world: World, dags: Path) -> None:
     plan = Plan.model_validate_json(world.objects.get(taken.plan))
     for number, batch in enumerate(plan.batches):
         outcomes = tuple(parse_file(world.objects, dags, path, plan.bundle_name) for path in batch)
-        world.objects.put(progress_key(taken.plan, number), Progress(outcomes=outcomes).model_dump_json().encode())
+        world.objects.put(
+            bucket_keys.progress(taken.plan, number), Progress(outcomes=outcomes).model_dump_json().encode()
+        )
     assert not activate(world.services, taken.plan, "scene").stale
 
 

@@ -25,7 +25,7 @@ from gust.aws.queues import SqsQueues
 from gust.aws.tokens import JwtTokens
 from gust.local.dag_folder import DagFolder
 from gust.local.stack import LocalStack
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
 from tests.environment import of_a_user

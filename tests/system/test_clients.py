@@ -34,7 +34,7 @@ from airflowctl.ctl import cli_parser
 from airflowctl.ctl.cli_config import GroupCommand, core_commands, safe_call_command
 
 from gust.model.access import Role
-from gust.services.ports import User
+from gust.model.user import User
 from tests.system.local_gust import PATIENCE, AnyAirflow, LocalGust
 from tests.system.real_airflow import asked_for, made_for
 from tests.system.transcript import Transcript

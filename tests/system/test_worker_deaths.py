@@ -14,7 +14,7 @@ import pytest
 
 from gust.model.keys import DagRunKey
 from gust.model.workload import TaskWorkload
-from gust.services.scheduler.advance import task_workload
+from gust.services.make_workload import task_workload
 from gust.services.specs import load_spec
 from tests.system.local_gust import LocalGust
 

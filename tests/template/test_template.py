@@ -18,6 +18,7 @@ from gust import bootstrap
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
 from gust.rest_api.access.auth import SIGNED_ROUTES
 from gust.scheduling import transition
@@ -505,7 +506,7 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
 
 
 def test_every_edge_is_known_to_wake_or_not_to_wake() -> None:
-    made = set(re.findall(r"Transition\(\s*\"(\w+)\"", inspect.getsource(transition)))
+    made = set(re.findall(r"_move\(\s*\"(\w+)\"", inspect.getsource(transition)))
     assert made == WOKEN_BY_OTHERS | OWN_OR_WITHOUT_CONSEQUENCE
 
 
@@ -514,3 +515,19 @@ def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources
     for name, function in of_type(resources, "AWS::Lambda::Function"):
         told = function["Properties"].get("Environment", {}).get("Variables", {})
         assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name
+
+
+def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> None:
+    """A prefix that no key has would be a permission, a rule or an event source for nothing."""
+    text = json.dumps(resources)
+    granted = set(re.findall(r"\$\{Bucket\.Arn\}/(\w+/)\*", text))
+    bucket = resources["Bucket"]["Properties"]
+    expired = {rule["Prefix"] for rule in bucket["LifecycleConfiguration"]["Rules"] if "Prefix" in rule}
+    told = {
+        rule["Value"]
+        for queue in bucket["NotificationConfiguration"]["QueueConfigurations"]
+        for rule in queue["Filter"]["S3Key"]["Rules"]
+    }
+    assert granted | expired | told == set(bucket_keys.PREFIXES)
+    assert told == {bucket_keys.DAGS}
+    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS}

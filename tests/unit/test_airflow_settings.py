@@ -66,7 +66,7 @@ site.run("one")
 TRIGGERER: Final = """
 from gust.airflow_bridge import warm
 bundles = warm.set_environment()
-from gust.airflow_bridge.bundle import BundleFolder
+from dataclasses import replace
 from gust.airflow_bridge.trigger import run_trigger
 from gust.model.workload import TriggerWorkload
 from tests.unit.worker.control_plane import Site
@@ -85,8 +85,8 @@ trigger = json.dumps({"classpath": "mine.T", "kwargs": {}, "timeout_at": None})
 run_trigger(
     TriggerWorkload(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, dispatch_count=1, token="a-token",
                     bundle_version="one"),
-    invoke=lambda event: {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": trigger},
-    objects=site.objects, bundles=BundleFolder(site.objects, bundles), sink=site.log, remaining=600,
+    replace(site.ports(600), invoke=lambda event: {"statusCode": 200, "headers": {"content-type": "application/json"},
+                                                   "body": trigger}),
 )
 """
 

@@ -11,7 +11,7 @@ from gust.errors import Forbidden, Unauthorized
 from gust.model.access import Role
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import User
+from gust.model.user import User
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -27,8 +27,9 @@ from uuid import uuid4
 
 from gust.airflow_bridge.child import run_in_child
 from gust.errors import Forbidden, NotFound, Unopenable
-from gust.services.deployments.deployment_keys import bundle_key, version_of
-from gust.services.ports import Objects
+from gust.model import bucket_keys
+from gust.model.bundle import version_of
+from gust.ports.objects import Objects
 
 COMPILES_FOR: Final = 2.0
 """Seconds that compiling a bundle may take; what is not done by then each child compiles for itself."""
@@ -111,7 +112,7 @@ class BundleFolder:
             shutil.rmtree(beside, ignore_errors=True)  # of one that died at it
             with tempfile.TemporaryFile(dir=self.root) as body:
                 self._forget(needed=SPARE)
-                self.objects.download(bundle_key(version), body)
+                self.objects.download(bucket_keys.bundle(version), body)
                 with zipfile.ZipFile(body) as archive:
                     self._forget(needed=SPARE + sum(entry.file_size for entry in archive.infolist()))
                     beside.mkdir()

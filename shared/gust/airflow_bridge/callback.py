@@ -1,45 +1,34 @@
-"""Run one callback that the control plane owes to a run: users' code that no task's own process ran.
+"""Run one callback that the control plane owes to a run: a DAG author's code that no task's own process ran.
 
-It runs in a forked child, as a task does, with the same ways to ask: connections, variables, XComs, other runs. What is
-called, and with which context, is Airflow's: its dag processor's code for callbacks of DAGs and lost tries, its callback
-supervisor's for deadlines. Whatever a callback does harms itself alone; what it raised stands in the log and is reported.
+It runs in a forked child, as a task does, and may make the same requests: connections, variables, XComs, other runs. Which
+function is called, and with which context, is Airflow's decision: its dag processor's code runs callbacks of DAGs and lost
+tries, its callback supervisor's those of deadlines. A callback's exception is logged and reported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import sys
-import tempfile
-import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import httpx
-import structlog
-from airflow.sdk.api.client import Client
-from airflow.sdk.api.datamodels._generated import TaskInstance
-from airflow.sdk.execution_time import comms, task_runner
 
-from gust.airflow_bridge import compat, leftovers
-from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import GONE, enter_child
-from gust.airflow_bridge.pipe import Pipe
-from gust.airflow_bridge.supervised import Signs, SupervisedChild
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.supervisor import GONE, ExecutionApiClient, Lease, TaskInstance, run_supervised
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
-from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.airflow_bridge.trigger import made_trigger
+from gust.airflow_bridge.worker_ports import WorkerPorts
+from gust.aws.queues import HIDDEN_FOR
 from gust.errors import StaleCallback, Unopenable
 from gust.model.callback import CallbackKind
+from gust.model.execution_paths import CLAIM_CALLBACK, END_CALLBACK
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import CallbackWorkload
-from gust.services.ports import Objects
 
 STOP_BEFORE_LIMIT: Final = 10.0
 """Seconds before the function's end at which a callback that still runs is killed."""
@@ -48,96 +37,66 @@ LONGEST_OUTPUT: Final = 2_000
 """Characters of what went wrong that are kept with the callback; all of it stands in the log."""
 
 
-def run_callback(
-    workload: CallbackWorkload,
-    *,
-    invoke: Invoke,
-    objects: Objects,
-    bundles: BundleFolder,
-    sink: Sink,
-    remaining: float,
-    hide: Callable[[], object] = lambda: None,
-) -> str | None:
-    """Claim the callback, run it and report how it ended; returns what went wrong. `remaining`: seconds that the function
-    has left. `hide` is called again and again meanwhile: the message stays hidden from other functions.
+def run_callback(workload: CallbackWorkload, ports: WorkerPorts) -> str | None:
+    """Claim the callback, run it and report how it ended; returns its error.
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
-    transport = LambdaTransport(invoke, objects)
-    client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
-    url = f"gust/callbacks/{workload.id}"
-
-    def claim() -> dict[str, Any]:
-        return dict(client.patch(f"{url}/run", content=json.dumps({"hostname": stream_name()})).json())
-
+    client = ExecutionApiClient(ports, workload.token)
     try:
-        hide()
-        what = claim()
-        # Claimed again and again: a worker that dies is missed soon, and another may claim the callback.
-        signs = Signs(hide=hide, ask=claim)
-        output = _run(workload, what, client, transport, signs, bundles=bundles, sink=sink, remaining=remaining)
-        if workload.call is not None:
-            return output
-        client.patch(f"{url}/state", content=json.dumps({"output": output and output[:LONGEST_OUTPUT]}))
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in GONE:
+        ports.hide(HIDDEN_FOR)
+        error = _run(workload, client)
+        if workload.call is None:
+            url = END_CALLBACK.format(callback_uuid=workload.id)
+            client.patch(url, content=json.dumps({"output": error and error[:LONGEST_OUTPUT]}))
+    except httpx.HTTPStatusError as refused:
+        if refused.response.status_code not in GONE:
             raise
         raise StaleCallback(
             f"{workload.callback_id} of {workload.run_id} is not to be run by this message", None
-        ) from error
+        ) from refused
     finally:
-        sink.flush()
-    return output
+        ports.sink.flush()
+    return error
 
 
-def _run(
-    workload: CallbackWorkload,
-    what: Mapping[str, Any],
-    client: Client,
-    transport: LambdaTransport,
-    signs: Signs,
-    *,
-    bundles: BundleFolder,
-    sink: Sink,
-    remaining: float,
-) -> str | None:
+def _claim(workload: CallbackWorkload, client: ExecutionApiClient) -> dict[str, Any]:
+    """The callback's definition. Claimed anew while it runs: a claim that is not renewed lets another worker run it."""
+    url = CLAIM_CALLBACK.format(callback_uuid=workload.id)
+    return dict(client.patch(url, content=json.dumps({"hostname": stream_name()})).json())
+
+
+def _run(workload: CallbackWorkload, client: ExecutionApiClient) -> str | None:
+    ports = client.ports
+    claimed = _claim(workload, client)
+    lease = Lease(hide=ports.hide, confirm=lambda: _claim(workload, client))
     try:
-        bundle = bundles.fetch(str(workload.bundle_version))
+        bundle = ports.bundles.fetch(str(workload.bundle_version))
     except Unopenable as error:
         return str(error)
     compat.prepare_callbacks()
-    leftovers.adopt_orphans()
-    reads, writes = os.pipe()
-    workspace = Path(tempfile.mkdtemp(prefix="gust-callback-"))
-    try:
-        process = SupervisedCallback.start(
-            what=_as_instance(workload, what),
-            dag_rel_path="",
-            bundle_info=None,
-            client=client,
-            transport=transport,
-            logger=_logger(sink, workload, what),
-            target=lambda: _callback_main(workload, what, bundle=bundle, workspace=workspace, writes=writes),
-            deadline=time.monotonic() + max(1.0, remaining - STOP_BEFORE_LIMIT),
-            said=Pipe(reads),
-            signs=signs,
-        )
-        os.close(writes)
-        exit_code = process.wait()
-        said = process.said.rest()
-    finally:
-        os.close(reads)
-        shutil.rmtree(workspace, ignore_errors=True)
-    if said is not None:
-        return said["output"] if said["output"] is None else str(said["output"])
-    if process.was_stopped:
+    ended = run_supervised(
+        lambda log: _call_back(workload, claimed, bundle, log),
+        kind="callback",
+        ti=_as_instance(workload, claimed),
+        client=client,
+        log=_logger(ports.sink, workload, claimed),
+        lease=lease,
+        seconds=ports.seconds_before(STOP_BEFORE_LIMIT),
+        bundle=bundle,
+        line_at_limit="The callback is stopped: the function has no time left.",
+    )
+    if ended.answer is not None:
+        output = ended.answer["output"]
+        return None if output is None else str(output)
+    if ended.was_stopped:
         return "The callback took all the time that the function has and was stopped"
-    return f"The callback's process ended without a word (exit code {exit_code})"
+    return f"The callback's process ended without a word (exit code {ended.exit_code})"
 
 
-def _as_instance(workload: CallbackWorkload, what: Mapping[str, Any]) -> TaskInstance:
-    """Whom the supervisor takes it for; its requests are answered by the callback's token."""
-    ti = what["ti"] or {"task_id": "", "try_number": 0, "map_index": -1}
+def _as_instance(workload: CallbackWorkload, claimed: Mapping[str, Any]) -> TaskInstance:
+    """The instance that Airflow's supervisor wants. The execution API goes by the callback's token."""
+    ti = claimed["ti"] or {"task_id": "", "try_number": 0, "map_index": -1}
     return TaskInstance(
         id=workload.id,
         task_id=ti["task_id"],
@@ -149,56 +108,42 @@ def _as_instance(workload: CallbackWorkload, what: Mapping[str, Any]) -> TaskIns
     )
 
 
-def _logger(sink: Sink, workload: CallbackWorkload, what: Mapping[str, Any]) -> Any:
+def _logger(sink: Sink, workload: CallbackWorkload, claimed: Mapping[str, Any]) -> Any:
     """Every line names the callback; those about a try name the try, and so stand in its log."""
-    is_of_try = what["kind"] == CallbackKind.TASK and what["ti"]
-    ti_id = what["ti"]["id"] if is_of_try else str(workload.id)
-    return try_logger(sink.of_stream(what["ti"]["log_stream"] if is_of_try else None), ti_id).bind(
+    is_of_try = claimed["kind"] == CallbackKind.TASK and claimed["ti"]
+    ti_id = claimed["ti"]["id"] if is_of_try else str(workload.id)
+    return try_logger(sink.of_stream(claimed["ti"]["log_stream"] if is_of_try else None), ti_id).bind(
         callback_id=workload.callback_id, dag_id=workload.dag_id, run_id=workload.run_id
     )
-
-
-@attrs.define(kw_only=True)
-class SupervisedCallback(SupervisedChild):
-    def _stop_at_limit(self) -> None:
-        if not self.was_stopped:
-            self.process_log.error("The callback is stopped: the function has no time left.")
-        self._stop()
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _callback_main(
-    workload: CallbackWorkload, what: Mapping[str, Any], *, bundle: Path, workspace: Path, writes: int
-) -> None:
-    enter_child(bundle, workspace)
-    log = structlog.get_logger(logger_name="callback")
-    task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log)
+def _call_back(workload: CallbackWorkload, claimed: Mapping[str, Any], bundle: Path, log: Any) -> dict[str, Any]:
     noting = _NotingErrors(log)
     try:
-        _call(workload, what, bundle, noting)
+        _call(workload, claimed, bundle, noting)
     except Exception as error:
         noting.exception("The callback could not be run", error=str(error))
-    with os.fdopen(writes, "w") as pipe:
-        json.dump({"output": noting.error}, pipe)
+    return {"output": noting.error}
 
 
-def _call(workload: CallbackWorkload, what: Mapping[str, Any], bundle: Path, log: _NotingErrors) -> None:
+def _call(workload: CallbackWorkload, claimed: Mapping[str, Any], bundle: Path, log: _NotingErrors) -> None:
     file = bundle / workload.relative_fileloc
-    match what["kind"]:
+    match claimed["kind"]:
         case CallbackKind.DAG:
-            compat.run_dag_callbacks(file, bundle, workload.bundle_name, what, log)
+            compat.run_dag_callbacks(file, bundle, workload.bundle_name, claimed, log)
         case CallbackKind.TASK:
-            compat.run_task_callbacks(file, bundle, workload.bundle_name, what, log)
+            compat.run_task_callbacks(file, bundle, workload.bundle_name, claimed, log)
         case CallbackKind.LISTENER:
-            compat.tell_listeners_of_run(what, log)
+            compat.tell_listeners_of_run(claimed, log)
         case CallbackKind.HOOK if workload.call is not None:
             compat.call_hook(workload.call, bundle, log)
         case CallbackKind.TRIGGER:
-            kill_trigger(_as_instance(workload, what), what["definition"], log)
+            kill_trigger(_as_instance(workload, claimed), claimed["definition"], log)
         case CallbackKind.DEADLINE:
-            log.error_is(compat.run_deadline_callback(what, workload.relative_fileloc, bundle, log))
+            log.error_is(compat.run_deadline_callback(claimed, workload.relative_fileloc, bundle, log))
         case kind:
             raise ValueError(f"This worker knows no callbacks of kind {kind!r}")
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gust.airflow_bridge import leftovers
+from gust.airflow_bridge import dumpable, orphans
 from gust.airflow_bridge.questions import FD, Questions
 from gust.model.bounds import LARGEST_ANSWER
 
@@ -66,8 +66,8 @@ def run_in_child(
 ) -> Ended:
     """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with, of it and all
     that it starts; `largest`: bytes that it may answer; `questions`: what it may ask this process."""
-    leftovers.adopt_orphans()
-    others = leftovers.children()
+    orphans.adopt()
+    others = orphans.children()
     with tempfile.TemporaryFile(prefix="gust-answer-") as answer:
         out_read, out_write = os.pipe()
         pid = os.fork()
@@ -86,7 +86,7 @@ def run_in_child(
                 questions.close()
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-            leftovers.end(but=others)
+            orphans.kill_all(except_=others)
         size = answer.seek(0, os.SEEK_END)
         body: bytes | None = None
         how = _how(status, timeout, watched)
@@ -110,7 +110,7 @@ def _be_the_child(
     code = 70
     try:
         os.setsid()
-        leftovers.be_ordinary()
+        dumpable.allow()
         _speak_into(output, answer, questions)
         _limit_memory(memory)
         # Where it hangs is worth more than that it hangs.

@@ -1,19 +1,19 @@
-"""Python's garbage collector while a function that imports Airflow gets ready, and before it forks.
+"""Python's garbage collector in a function that imports Airflow: off until the imports are done, then frozen.
 
-What is imported stays. To walk it again and again while it grows is a quarter of such a function's cold start; to walk it
-in a child copies its pages. So nothing is collected before all is there, and what is there is never looked at again,
-as Python's documentation of `gc.freeze` has it for processes that fork.
+Imported objects live as long as the process. Collections that walk them while they grow take a quarter of the cold start,
+and a collection in a forked child copies the pages it walks. So the collector stays off until everything is imported, and
+`gc.freeze` then excludes those objects, as Python's documentation recommends for processes that fork.
 """
 
 import gc
 
 
-def rest() -> None:
-    """Collect nothing until `settle`."""
+def disable_gc() -> None:
+    """Collect nothing until `freeze_gc`."""
     gc.disable()
 
 
-def settle() -> None:
-    """Leave alone what there is, here and in every child, and collect what comes. May be called again."""
+def freeze_gc() -> None:
+    """Exclude all existing objects from collection, here and in every child, and collect new ones. May be called again."""
     gc.freeze()
     gc.enable()

@@ -1,6 +1,8 @@
-"""Where Airflow's insides are touched: settings to make before it is imported, and calls that a release may change.
+"""Calls of Airflow that a release may change, and settings to make before it is imported. Written against Airflow 3.3.2.
 
-Everything else in `airflow_bridge` uses what Airflow documents. Written against Airflow 3.3.2.
+Only this module and `supervisor` use private names of Airflow (`tests/unit/test_airflow_seam.py`). Most of Airflow that the
+rest of `airflow_bridge` uses is undocumented all the same: ARCHITECTURE.md says what an upgrade touches. This module is
+imported before Airflow is configured, so each function imports what it needs.
 """
 
 import contextlib
@@ -211,6 +213,29 @@ def deserialized(data: dict[str, Any]) -> Any:
     return DagSerialization.from_dict(data)
 
 
+def expand_input_of_group(group: Any) -> Any:
+    """What a mapped task group of a SerializedDAG is expanded over."""
+    return group._expand_input
+
+
+def expand_input_of_task(task: Any) -> Any:
+    """What a mapped task of a SerializedDAG is expanded over."""
+    return task._get_specified_expand_input()
+
+
+def module_of_operator(task: Any) -> str:
+    """The module of the operator's class; empty where the DAG does not tell."""
+    return task._task_module or ""
+
+
+def encoded_weight_rule(rule: Any) -> str:
+    """A priority weight strategy as the serialized DAG names it."""
+    from airflow.serialization.serialized_objects import _encode_priority_weight_strategy
+
+    encoded = _encode_priority_weight_strategy(rule)
+    return str(getattr(encoded, "value", encoded))
+
+
 def decoded_timetable(data: dict[str, Any]) -> Any:
     """A timetable from Airflow's encoding; a plugin's must have been made known by `use_plugins_of`."""
     from airflow.serialization.decoders import decode_timetable
@@ -364,6 +389,51 @@ def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
     for value, name in secrets:
         masker.add_mask(value, name)
     return str(masker.redact(text))
+
+
+# --- triggers -----------------------------------------------------------------------------------------------------------
+
+
+def trigger_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """A trigger's arguments for its constructor: values that were serialized one by one, decoded."""
+    from airflow.serialization.decoders import smart_decode_trigger_kwargs
+
+    return {name: smart_decode_trigger_kwargs(value) for name, value in kwargs.items()}
+
+
+def decoded_values(encoded: Any) -> Any:
+    """Values in the encoding of the serialized DAG, which is older than serde's."""
+    from airflow.serialization.serialized_objects import BaseSerialization
+
+    return BaseSerialization.deserialize(encoded)
+
+
+def render_trigger(trigger: Any, ti: Any, template: Mapping[str, Any]) -> None:
+    """Render a trigger's template fields as a worker would have: its arguments came from the DAG file by way of the
+    scheduler, which renders nothing. `ti` is the Task SDK's instance."""
+    from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
+    from airflow.sdk.execution_time import task_runner
+
+    task = deserialized(dict(template["serialized_dag"])).get_task(ti.task_id)
+    context = TIRunContext.model_construct(
+        dag_run=DagRun.model_validate(template["dag_run"]), max_tries=template["max_tries"]
+    )
+    runtime_ti = task_runner.RuntimeTaskInstance.model_construct(
+        **ti.model_dump(exclude_unset=True), task=task, _ti_context_from_server=context
+    )
+    trigger.task_instance = runtime_ti
+    trigger.render_template_fields(context=runtime_ti.get_template_context())
+
+
+def state_stores_of(assets: Iterable[Mapping[str, str]]) -> Any:
+    """Access to the state stores of these assets (`name`, `uri`), as a watcher's trigger is given it."""
+    from airflow.sdk import Asset
+    from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+
+    return AssetStateStoreAccessors(inlets=[Asset(name=asset["name"], uri=asset["uri"]) for asset in assets])
+
+
+# --- parsing ------------------------------------------------------------------------------------------------------------
 
 
 def traceback_depth() -> int:
@@ -643,3 +713,24 @@ def configuration() -> dict[str, dict[str, str]]:
         if option in sections.get(section, {}):
             sections[section][option] = "< hidden >"
     return {section: {option: str(value) for option, value in options.items()} for section, options in sections.items()}
+
+
+# --- a worker's rehearsal -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def without_code_of_a_deployment() -> Iterator[None]:
+    """Meanwhile Airflow finds no plugins, listeners or cluster policies; afterwards it looks for them anew."""
+    from airflow import settings
+    from airflow.sdk import listener, plugins_manager
+
+    plugins, policies = plugins_manager._get_plugins, settings.get_policy_plugin_manager
+    of_airflow = policies.__wrapped__()
+    plugins_manager._get_plugins = lambda: ([], {})
+    settings.get_policy_plugin_manager = lambda: of_airflow
+    try:
+        yield
+    finally:
+        plugins_manager._get_plugins, settings.get_policy_plugin_manager = plugins, policies
+        plugins_manager.integrate_macros_plugins.cache_clear()
+        listener.get_listener_manager.cache_clear()

@@ -1,54 +1,51 @@
-"""Test one connection with its provider's own hook, for a person who waits for the result.
+"""Test one connection with its provider's own hook, for an API user who waits for the result.
 
-The hook runs in a forked child that may crash, hang or leave things behind. It is given the connection as a task would find
-it, and nothing of the control plane: it cannot ask for anything else.
+The hook runs in a forked child that may crash, hang or leave processes behind. The child gets the connection as a task would
+find it, and no way to request anything else of the control plane.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httpx
-from airflow.sdk.api.client import Client
-from airflow.sdk.api.datamodels._generated import ConnectionTestState
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, surroundings
 from gust.airflow_bridge.child import run_in_child
-from gust.airflow_bridge.execute import GONE, enter_child
 from gust.airflow_bridge.parse import memory_for_child
-from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
+from gust.airflow_bridge.supervisor import (
+    GONE,
+    ConnectionTestConnectionResponse,
+    ConnectionTestState,
+    ExecutionApiClient,
+    enter_child,
+)
+from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.errors import Stale
 from gust.model.workload import ConnectionTestWorkload
-from gust.services.ports import Objects
-
-if TYPE_CHECKING:
-    from airflow.sdk.api.datamodels._generated import ConnectionTestConnectionResponse
 
 STOP_BEFORE_LIMIT: Final = 10.0
 """Seconds before the function's end at which a hook that still tries is killed."""
 
-
 OVER: Final = GONE | {HTTPStatus.FORBIDDEN}
-"""Answers of the execution API after which there is nothing left to do. The token outlives the test: where it has run out,
+"""Answers of the execution API after which there is nothing left to do. The token outlives the test: where it has expired,
 the message waited too long, or has come again after a worker's death."""
 
 
-def run_connection_test(workload: ConnectionTestWorkload, *, invoke: Invoke, objects: Objects, remaining: float) -> str:
-    """Take the test, run it and report how it ended; returns that. `remaining`: seconds that the function has left.
+def run_connection_test(workload: ConnectionTestWorkload, ports: WorkerPorts) -> str:
+    """Take the test, run it and report how it ended; returns that state.
 
-    Raises Stale where it is not this message's to run any more, or its result comes too late. Any other error comes from
-    before it was begun, or its end could not be reported."""
-    client = Client(base_url=EXECUTION_API, token=workload.token, transport=LambdaTransport(invoke, objects))
+    Raises Stale where it is not this message's to run, or its result comes too late. Any other error comes from before it
+    was begun, or its end could not be reported."""
+    client = ExecutionApiClient(ports, workload.token)
     try:
         given = client.connection_tests.get_connection(workload.id)
-        timeout = max(1.0, min(workload.timeout, remaining - STOP_BEFORE_LIMIT))
-        is_good, message = _tested(given, timeout=timeout)
+        timeout = min(workload.timeout, ports.seconds_before(STOP_BEFORE_LIMIT))
+        is_good, message = _tested(given, timeout=max(1.0, timeout))
         state = ConnectionTestState.SUCCESS if is_good else ConnectionTestState.FAILED
         client.connection_tests.update_state(workload.id, state, message)
     except httpx.HTTPStatusError as error:
@@ -59,11 +56,8 @@ def run_connection_test(workload: ConnectionTestWorkload, *, invoke: Invoke, obj
 
 
 def _tested(given: ConnectionTestConnectionResponse, *, timeout: float) -> tuple[bool, str]:
-    workspace = Path(tempfile.mkdtemp(prefix="gust-connection-test-"))
-    try:
+    with surroundings.workspace("connection-test") as workspace:
         ended = run_in_child(lambda: _test(given, workspace), timeout=timeout, memory=memory_for_child())
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
     if ended.answer is not None:
         is_good, message = json.loads(ended.answer)
         return is_good, message
@@ -73,8 +67,7 @@ def _tested(given: ConnectionTestConnectionResponse, *, timeout: float) -> tuple
 
 
 def _test(given: ConnectionTestConnectionResponse, workspace: Path) -> bytes:
-    """In the child. As Airflow's worker does it: the connection is found by its id in the environment, too, for hooks that
-    look for it themselves."""
+    """In the child. As in Airflow's worker, the environment holds the connection too, for hooks that look it up by id."""
     from airflow.sdk.definitions.connection import Connection
 
     enter_child(None, workspace)

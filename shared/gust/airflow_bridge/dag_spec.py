@@ -17,7 +17,6 @@ from airflow.configuration import conf
 from airflow.sdk.serde import serialize
 from airflow.serialization.definitions import assets, xcom_arg
 from airflow.serialization.definitions.notset import is_arg_set
-from airflow.serialization.serialized_objects import BaseSerialization, _encode_priority_weight_strategy
 from pydantic_core import to_jsonable_python
 
 from gust.airflow_bridge import compat
@@ -167,7 +166,7 @@ def group_spec(group: Any) -> TaskGroupSpec:
         tooltip=group.tooltip or "",
         prefix_group_id=group.prefix_group_id,
         children=children_of(group),
-        expansion=expansion_of(group._expand_input) if group.is_mapped else None,
+        expansion=expansion_of(compat.expand_input_of_group(group)) if group.is_mapped else None,
         upstream_task_ids=ids(group.upstream_task_ids),
         downstream_task_ids=ids(group.downstream_task_ids),
         upstream_group_ids=ids(group.upstream_group_ids),
@@ -181,13 +180,13 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         task_display_name=task.task_display_name,
         operator=task.task_type,
         operator_name=task.operator_name,
-        module=task._task_module or "",
+        module=compat.module_of_operator(task),
         owner=task.owner,
         upstream_task_ids=tuple(sorted(upstream_task_ids)),
         downstream_task_ids=ids(task.downstream_task_ids),
         group_id=task.task_group.group_id if task.task_group is not None else None,
         mapped_groups=tuple(reversed([group.group_id for group in task.iter_mapped_task_groups()])),
-        expansion=expansion_of(task._get_specified_expand_input()) if task.is_mapped else None,
+        expansion=expansion_of(compat.expand_input_of_task(task)) if task.is_mapped else None,
         map_index_template=task.map_index_template,
         trigger_rule=TriggerRule(str(getattr(task.trigger_rule, "value", task.trigger_rule))),
         is_setup=bool(task.is_setup),
@@ -208,7 +207,7 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         start_date=task.start_date,
         end_date=task.end_date,
         priority_weight=total_weight(task),
-        weight_rule=weight_rule(task),
+        weight_rule=compat.encoded_weight_rule(task.weight_rule),
         queue=task.queue,
         pool=task.pool,
         pool_slots=task.pool_slots,
@@ -275,11 +274,6 @@ def total_weight(task: Any) -> int:
         return int(task.priority_weight)
 
 
-def weight_rule(task: Any) -> str:
-    encoded = _encode_priority_weight_strategy(task.weight_rule)
-    return str(getattr(encoded, "value", encoded))
-
-
 def task_params(task: Any) -> dict[str, Any]:
     params = task.params
     if task.is_mapped and not params:
@@ -293,7 +287,7 @@ def start_trigger_args(args: Any) -> dict[str, Any] | None:
         return None
 
     def recoded(value: Any) -> Any:
-        return serialize(BaseSerialization.deserialize(value)) if value is not None else None
+        return serialize(compat.decoded_values(value)) if value is not None else None
 
     return {
         "trigger_cls": args.trigger_cls,

@@ -1,12 +1,12 @@
-"""Objects that are counted no more (PEP 683), so that children do not copy their pages.
+"""Make imported objects immortal (PEP 683), so that forked children do not copy their pages.
 
-A forked child copies each page that it or its parent writes to, and CPython writes to an object whenever it looks at it: it
-counts references. What a worker has imported outlives every task, so that counting it is for nothing. CPython has immortal
-objects for this, `None` among them, and no way to say from Python which others shall be some: this writes into the objects'
-heads the count that `None` has, after having made sure of how a head looks.
+A forked child copies each memory page that it or its parent writes to, and CPython writes to an object whenever it counts a
+reference. What a worker has imported outlives every task, so counting those references is useless. CPython never counts
+references of immortal objects (`None` is one), but offers no Python API to make others immortal: `mark_all` writes the
+reference count of `None` into the objects' headers, after checking the header's layout.
 
-Only containers are marked, functions' code and its constants, which are the most: in between tasks, when nothing is half
-made. What is marked is never freed; it would not have been anyhow (`collector.settle`).
+`mark_all` marks containers, and functions' code with its constants, which are most of what is imported. Call it between
+tasks, when no object is half made. Marked objects are never freed; `collector.freeze_gc` keeps them anyway.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import sys
 from types import CodeType, FunctionType
 from typing import Any, Final
 
-PAYS_AFTER: Final = 20
-"""Tasks. Marking takes as long as thirty tasks take less afterwards; who has run so many will mostly run as many more."""
+IMMORTALIZE_AFTER_TASKS: Final = 20
+"""Tasks a worker runs before `mark_all`. Marking takes as long as thirty later tasks save; a worker that has run this many
+mostly runs as many again."""
 
 TRIED_ON: Final = ((3, 12), (3, 13))
-"""Versions of CPython. 3.11 knows no immortal objects; each new one is to be looked at."""
+"""Versions of CPython whose header layout was checked. 3.11 has no immortal objects."""
 
 log = logging.getLogger(__name__)
 
 
 def mark_all() -> int:
-    """How many objects were marked; none where this interpreter's look otherwise. May be called again."""
+    """Mark everything; returns how many objects. Returns 0 on an interpreter with another layout. May be called again."""
     if not _heads_are_as_expected():
         log.debug("Objects of this interpreter cannot be made immortal; tasks start a little more slowly")
         return 0
@@ -58,12 +59,12 @@ def _mark_code(code: CodeType, never: int) -> int:
 
 
 def _head(thing: Any) -> ctypes.c_uint32:
-    """The half of the count that CPython looks at first, in place."""
+    """The low half of the reference count, in place: CPython tests it for immortality."""
     return ctypes.c_uint32.from_address(id(thing))
 
 
 def _heads_are_as_expected() -> bool:
-    """Whether `id` is an address, and the count is there: seen from an object of ours, before and after."""
+    """Whether `id` is an address with the reference count behind it: checked on an object of ours, before and after."""
     if sys.implementation.name != "cpython" or sys.version_info[:2] not in TRIED_ON or sys.byteorder != "little":
         return False
     if ctypes.sizeof(ctypes.c_void_p) != 8 or not getattr(sys, "_is_gil_enabled", lambda: True)():

@@ -8,7 +8,6 @@ error at the third try, and does the rest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -30,11 +29,10 @@ from gust.airflow_bridge.questions import Questions
 from gust.airflow_bridge.settings_reader import AskedByFile, Find, ParserComms, SettingsReader, nothing_stored
 from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
-from gust.model import bounds
+from gust.model import bounds, bucket_keys
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
-from gust.services.deployments.deployment_keys import progress_key, token_key
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ def parse_batch(
     what no worker could open must not become active.
     """
     plan = Plan.model_validate_json(objects.get(plan_key))
-    key = progress_key(plan_key, batch)
+    key = bucket_keys.progress(plan_key, batch)
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
@@ -110,7 +108,7 @@ def parse_batch(
 def token_of(objects: Objects, plan_key: str) -> str:
     """Empty where the plan has none: an older Gust made it. What a file asks for is then refused, and told with the file."""
     try:
-        return objects.get(token_key(plan_key)).decode()
+        return objects.get(bucket_keys.parser_token(plan_key)).decode()
     except NotFound:
         return ""
 
@@ -214,9 +212,9 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
         dags.append(
             ParsedDag(
                 dag_id=dag["dag_id"],
-                spec_key=put_hashed(objects, "specs", dag["spec"], "json"),
-                serialized_key=put_hashed(objects, "serialized", dag["serialized"], "json"),
-                source_key=put_hashed(objects, "sources", dag["source"], "txt"),
+                spec_key=put_parsed(objects, "specs", dag["spec"]),
+                serialized_key=put_parsed(objects, "serialized", dag["serialized"]),
+                source_key=put_parsed(objects, "sources", dag["source"]),
                 assets=dag["assets"],
                 made_in=dag["made_in"],
             )
@@ -245,23 +243,24 @@ def what_is_too_large(dag: dict[str, Any]) -> str | None:
     return None
 
 
-def put_hashed(objects: Objects, folder: str, text: str, suffix: str) -> str:
+def put_parsed(objects: Objects, kind: bucket_keys.Parsed, text: str) -> str:
+    """Store it under its hash and return the key."""
     body = text.encode()
-    key = f"{folder}/{hashlib.sha256(body).hexdigest()}.{suffix}"
-    objects.put_once(key, body, content_type="application/json" if suffix == "json" else "text/plain; charset=utf-8")
+    key = bucket_keys.parsed(kind, body)
+    objects.put_once(key, body, content_type="text/plain; charset=utf-8" if kind == "sources" else "application/json")
     return key
 
 
 @cache
 def ready() -> None:
     """Airflow's import, once per process."""
-    collector.rest()
+    collector.disable_gc()
     compat.prepare_environment()
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec  # noqa: F401
 
-    collector.settle()
+    collector.freeze_gc()
 
 
 def memory_for_child() -> int:

@@ -25,11 +25,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 import setproctitle
-from airflow import settings
-from airflow.sdk import listener, plugins_manager
-from airflow.sdk.api.datamodels._generated import BundleInfo, DagRun, TaskInstance, TaskInstanceState, TIRunContext
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import StartupDetails
+
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.supervisor import BundleInfo, DagRun, TaskInstance, TaskInstanceState, TIRunContext
 
 ROUNDS: Final = 4
 """So often CPython wants to see most code before it settles on a form. Further ones gain nothing that could be measured."""
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 def rehearse(bundles: Path, *, bundle_name: str = "dags-folder") -> None:
     """`bundles`: where bundles are unpacked. Never fails: a worker that could not rehearse is a slower one."""
     try:
-        with _a_bundle_in(bundles) as version, _without_a_deployments_code(), _nothing_stays():
+        with _a_bundle_in(bundles) as version, compat.without_code_of_a_deployment(), _nothing_stays():
             details = _details(BundleInfo(name=bundle_name, version=version))
             for _ in range(ROUNDS):
                 contextvars.copy_context().run(_run, details)
@@ -114,20 +114,6 @@ def _a_bundle_in(bundles: Path) -> Iterator[str]:
         yield folder.name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _without_a_deployments_code() -> Iterator[None]:
-    plugins, policies = plugins_manager._get_plugins, settings.get_policy_plugin_manager
-    of_airflow = policies.__wrapped__()
-    plugins_manager._get_plugins = lambda: ([], {})
-    settings.get_policy_plugin_manager = lambda: of_airflow
-    try:
-        yield
-    finally:
-        plugins_manager._get_plugins, settings.get_policy_plugin_manager = plugins, policies
-        plugins_manager.integrate_macros_plugins.cache_clear()
-        listener.get_listener_manager.cache_clear()
 
 
 def _set_no_title(title: str) -> None: ...

@@ -21,7 +21,7 @@ from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.errors import GustError
 from gust.model.connection import CONNECTIONS
 from gust.model.variable import VARIABLES
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 from gust.services.settings.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
 
 MOST: Final = 20_000

@@ -10,7 +10,7 @@ from gust.airflow_bridge import compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.parse import memory_for_child, ready
-from gust.services.ports import Objects
+from gust.ports.objects import Objects
 
 PATIENCE: Final = 20.0
 """Seconds for one answer; a person may be waiting for it."""

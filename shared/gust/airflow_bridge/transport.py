@@ -25,12 +25,13 @@ from typing import Any, Final
 
 import httpx
 
-from gust.errors import Throttled, Unwell
-from gust.model import transfer
-from gust.services.ports import Objects
+from gust.errors import ServiceUnavailable, Throttled
+from gust.model import bucket_keys, transfer
+from gust.model.execution_paths import BASE_PATH
+from gust.ports.objects import Objects
 
-EXECUTION_API: Final = "http://gust/execution/"
-"""Where clients think they send to."""
+EXECUTION_API: Final = f"http://gust{BASE_PATH}/"
+"""The base URL that clients are given. No network knows the host: `LambdaTransport` invokes the function."""
 
 HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
 LARGEST_HELD: Final = 64 * 1024
@@ -42,7 +43,7 @@ LONGEST_HELD: Final = 1.0
 log = logging.getLogger(__name__)
 
 Invoke = Callable[[dict[str, Any]], Mapping[str, Any]]
-"""Send an event to the execution API function and return its answer. Raises Unwell."""
+"""Send an event to the execution API function and return its answer. Raises ServiceUnavailable."""
 
 
 class LambdaTransport(httpx.BaseTransport):
@@ -66,7 +67,7 @@ class LambdaTransport(httpx.BaseTransport):
         try:
             answer = self._invoke(event)
             body = self._body(answer)
-        except Unwell as error:
+        except ServiceUnavailable as error:
             if isinstance(error, Throttled) and not self._has_begun:
                 raise
             raise httpx.TransportError(str(error), request=request) from error
@@ -92,7 +93,7 @@ class LambdaTransport(httpx.BaseTransport):
             return
         try:
             self._invoke(self._held)
-        except Unwell as error:
+        except ServiceUnavailable as error:
             self._send_held_at = time.monotonic() + LONGEST_HELD
             log.warning("Rendered fields could not be sent: %s", error)
         else:
@@ -113,7 +114,7 @@ class LambdaTransport(httpx.BaseTransport):
         headers = dict(request.headers)
         body = request.read()
         if len(body) > transfer.LIMIT:
-            key = f"{transfer.PREFIX}{uuid.uuid4()}"
+            key = bucket_keys.transfer(str(uuid.uuid4()))
             self._objects.put(key, body)
             headers[transfer.HEADER] = key
             body = b""

@@ -24,11 +24,8 @@ import asyncio
 import hashlib
 import json
 import math
-import os
 import selectors
-import shutil
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -36,35 +33,33 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
 
-import attrs
 import httpx
 import structlog
-from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.api.client import Client
-from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance, TIRunContext
-from airflow.sdk.execution_time import comms, task_runner
+from airflow.sdk.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
-from airflow.serialization.decoders import smart_decode_trigger_kwargs
-from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
-from gust.airflow_bridge import compat, leftovers
-from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.execute import GONE, enter_child
-from gust.airflow_bridge.pipe import Pipe
-from gust.airflow_bridge.supervised import Signs, SupervisedChild
-from gust.airflow_bridge.task_log import Sink, try_logger
-from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
-from gust.airflow_bridge.trigger_questions import answered, what_a_trigger_is_told
+from gust.airflow_bridge import compat
+from gust.airflow_bridge.supervisor import (
+    GONE,
+    STOP_BEFORE_LIMIT,
+    Ended,
+    ExecutionApiClient,
+    Lease,
+    TaskInstance,
+    run_supervised,
+)
+from gust.airflow_bridge.task_log import try_logger
+from gust.airflow_bridge.trigger_questions import replies_to_triggers, reply_to_question
+from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.aws.queues import RENEWED_EVERY
 from gust.errors import StaleTaskInstance, Unopenable
+from gust.model.execution_paths import PARK_TRIGGER, TRIGGER, TRIGGER_EVENT
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.workload import TriggerWorkload
-from gust.services.ports import Objects
 
 PARK_FROM: Final = 5.0
 """Seconds of sleep from which parking is worth it. Starting again costs some 100 ms of a function, waiting in place
@@ -81,9 +76,6 @@ IN_ATTRIBUTES: Final = ("attempts", "waiter_max_attempts", "max_attempts")
 
 TIGHT: Final = 1.0
 """Seconds that a poller sleeps at least. Some sleep for none, and would look as often as the processor can."""
-
-STOP_BEFORE_LIMIT: Final = 15.0
-"""Seconds before the function's end at which a trigger that still runs is parked."""
 
 CLEANUP_TIME: Final = 5.0
 """Seconds for a trigger's `cleanup` after it fired."""
@@ -130,103 +122,81 @@ class End(StrEnum):
 
 def run_trigger(
     workload: TriggerWorkload,
+    ports: WorkerPorts,
     *,
-    invoke: Invoke,
-    objects: Objects,
-    bundles: BundleFolder,
-    sink: Sink,
-    remaining: float,
     now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
-    hide: Callable[[], object] = lambda: None,
     hide_every: float = RENEWED_EVERY,
 ) -> End:
-    """Run the trigger and report how it ended, or have it parked. `remaining` is the time in seconds that the function
-    has left. `hide` is called every `hide_every` seconds: the message stays hidden from other functions.
+    """Run the trigger and report how it ended, or have it parked. The message is hidden again every `hide_every` seconds.
 
-    Raises StaleTaskInstance where the try no longer waits for it."""
-    transport = LambdaTransport(invoke, objects)
-    client = Client(base_url=EXECUTION_API, token=workload.token, transport=transport)
-    url = f"gust/triggers/{workload.id}"
+    Raises StaleTaskInstance where the try no longer waits for the trigger."""
+    client = ExecutionApiClient(ports, workload.token)
     try:
         if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
             end: Parked | Report = _as_it_was(workload, (workload.wake_at - now()).total_seconds())
         else:
-            trigger = client.get(url).json()
-            ask_every = STILL_WANTED_EVERY
-            signs = Signs(hide=hide, hide_every=hide_every, ask=lambda: client.get(url), ask_every=ask_every)
-            end = _run(workload, trigger, client, transport, signs, bundles=bundles, sink=sink, remaining=remaining)
+            end = _run(workload, client, hide_every)
         if isinstance(end, Parked):
-            client.post(f"{url}/park", content=json.dumps(end.to_payload(now())))
+            client.post(_url(PARK_TRIGGER, workload), content=json.dumps(end.to_payload(now())))
             return End.PARKED
-        client.post(f"{url}/event", content=json.dumps(end))
+        client.post(_url(TRIGGER_EVENT, workload), content=json.dumps(end))
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in GONE:
             raise
-        raise StaleTaskInstance(f"{workload.key} waits for this trigger no more", None) from error
+        raise StaleTaskInstance(f"{workload.key} does not wait for this trigger", None) from error
     finally:
-        sink.flush()
+        ports.sink.flush()
     return End.REPORTED
 
 
-def _run(
-    workload: TriggerWorkload,
-    trigger: Mapping[str, Any],
-    client: Client,
-    transport: LambdaTransport,
-    signs: Signs,
-    *,
-    bundles: BundleFolder,
-    sink: Sink,
-    remaining: float,
-) -> Parked | Report:
+def _url(path: str, workload: TriggerWorkload) -> str:
+    return path.format(task_instance_id=workload.id)
+
+
+def _run(workload: TriggerWorkload, client: ExecutionApiClient, hide_every: float) -> Parked | Report:
+    ports, url = client.ports, _url(TRIGGER, workload)
+    definition = client.get(url).json()
+    lease = Lease(
+        hide=ports.hide, hide_every=hide_every, confirm=lambda: client.get(url), confirm_every=STILL_WANTED_EVERY
+    )
     try:
-        bundle = bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+        bundle = ports.bundles.fetch(workload.bundle_version) if workload.bundle_version else None
     except Unopenable as error:
         return {"error": str(error)}
     ti = _task_instance(workload)
-    time_left = max(1.0, remaining - STOP_BEFORE_LIMIT)
+    seconds = ports.seconds_before(STOP_BEFORE_LIMIT)
     pace = Pace(
         skip=workload.sleeps_passed,
         is_poller=workload.is_poller,
-        end=time.monotonic() + max(0.5, time_left - 5),
+        end=time.monotonic() + max(0.5, seconds - 5),
         looks=workload.looks,
         place=workload.place,
     )
-    leftovers.adopt_orphans()
-    reads, writes = os.pipe()
-    workspace = Path(tempfile.mkdtemp(prefix="gust-trigger-"))
-    try:
-        process = SupervisedTrigger.start(
-            what=ti,
-            dag_rel_path="",
-            bundle_info=None,
-            client=client,
-            transport=transport,
-            logger=try_logger(sink.of_stream(workload.log_stream), str(ti.id)),
-            target=lambda: _trigger_main(trigger, ti, pace, bundle=bundle, workspace=workspace, writes=writes),
-            deadline=time.monotonic() + time_left,
-            said=Pipe(reads),
-            signs=signs,
-        )
-        os.close(writes)
-        exit_code = process.wait()
-        return _end(process, exit_code, workload)
-    finally:
-        os.close(reads)
-        shutil.rmtree(workspace, ignore_errors=True)
+    ended = run_supervised(
+        lambda log: _live(definition, ti, pace, log),
+        kind="trigger",
+        ti=ti,
+        client=client,
+        log=try_logger(ports.sink.of_stream(workload.log_stream), str(ti.id)),
+        lease=lease,
+        seconds=seconds,
+        bundle=bundle,
+        replies=replies_to_triggers(),
+        answer=reply_to_question,
+    )
+    return _end(ended, workload)
 
 
 def _as_it_was(workload: TriggerWorkload, delay: float) -> Parked:
     return Parked(delay, workload.sleeps_passed, workload.is_poller, workload.looks, workload.place)
 
 
-def _end(process: SupervisedTrigger, exit_code: int, workload: TriggerWorkload) -> Parked | Report:
-    said = process.said.rest()
-    if said is not None:
-        return Parked(**said["parked"]) if "parked" in said else said
-    if process.was_stopped:
+def _end(ended: Ended, workload: TriggerWorkload) -> Parked | Report:
+    if ended.answer is not None:
+        return Parked(**ended.answer["parked"]) if "parked" in ended.answer else ended.answer
+    if ended.was_stopped:
         return _as_it_was(workload, 0.0)
-    return {"error": f"The trigger's process ended without a word (exit code {exit_code})"}
+    return {"error": f"The trigger's process ended without a word (exit code {ended.exit_code})"}
 
 
 def _task_instance(workload: TriggerWorkload) -> TaskInstance:
@@ -241,108 +211,73 @@ def _task_instance(workload: TriggerWorkload) -> TaskInstance:
     )
 
 
-# --- the supervisor ---------------------------------------------------------------------------------------------------
-
-
-@attrs.define(kw_only=True)
-class SupervisedTrigger(SupervisedChild):
-    """Answers what only triggers ask: connections, variables, states of other tasks."""
-
-    def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
-        if (told := answered(self.client, msg)) is not None:
-            self.send_msg(told, request_id=req_id, error=None)
-            return
-        super()._handle_request(msg, log, req_id)
-
-
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _trigger_main(
-    trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, *, bundle: Path | None, workspace: Path, writes: int
-) -> None:
-    enter_child(bundle, workspace)
-    log = structlog.get_logger(logger_name="trigger")
-    task_runner.SUPERVISOR_COMMS = comms.CommsDecoder(log=log, body_decoder=what_a_trigger_is_told())
+def _live(definition: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
     structlog.contextvars.bind_contextvars(
         dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, try_number=ti.try_number, map_index=ti.map_index
     )
     loop = paced_loop(pace)
     asyncio.set_event_loop(loop)
-    said = loop.run_until_complete(_first_of(trigger, ti, pace, log))
-    with os.fdopen(writes, "w") as pipe:
-        json.dump(said, pipe)
+    return loop.run_until_complete(_first_of(definition, ti, pace, log))
 
 
-async def _first_of(trigger: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
-    """The trigger's end, or where it is parked. What still runs then is left as it stands: the process ends."""
+async def _first_of(definition: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
+    """The trigger's report, or where it is parked. A trigger that is parked is not cancelled: the process ends."""
     loop = asyncio.get_running_loop()
     pace.parked = loop.create_future()
-    pace.task = asyncio.create_task(_until_it_fires(trigger, ti, pace, log))
+    pace.task = asyncio.create_task(_until_it_fires(definition, ti, pace, log))
     loop.call_later(max(0.0, pace.end - time.monotonic()), pace.park, 0.0)
     ends: list[asyncio.Future[Any]] = [pace.task, pace.parked]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if pace.task.done():
-        said: dict[str, Any] = pace.task.result()
-        return said
+        report: dict[str, Any] = pace.task.result()
+        return report
     return {"parked": asdict(pace.parked.result())}
 
 
-async def _until_it_fires(parked: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
-    """What to report. Airflow's rule: only the first event resumes a task, and to end without one is an error."""
+async def _until_it_fires(definition: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
+    """What to report. As in Airflow, the first event resumes a task, and an end without an event is an error."""
     try:
-        trigger = made_trigger(parked, ti)
+        trigger = made_trigger(definition, ti)
     except Exception as error:
-        log.exception("The trigger cannot be made", classpath=parked["classpath"])
+        log.exception("The trigger cannot be made", classpath=definition["classpath"])
         return _broken(error)
     try:
-        if template := parked.get("template"):
-            _render(trigger, ti, template)
+        if template := definition.get("template"):
+            compat.render_trigger(trigger, ti, template)
         pace.begin(trigger, keeps_arguments=template is not None)
         async for event in trigger.run():
             log.info("Trigger fired event", result=repr(event))
             return _fired(event)
     except Exception as error:
-        log.exception("The trigger broke", classpath=parked["classpath"])
+        log.exception("The trigger broke", classpath=definition["classpath"])
         return _broken(error)
     finally:
         with suppress(Exception):
             await asyncio.wait_for(trigger.cleanup(), CLEANUP_TIME)
-    log.error("Trigger exited without sending an event. The task will be failed.", classpath=parked["classpath"])
+    log.error("Trigger exited without sending an event. The task will be failed.", classpath=definition["classpath"])
     return {"error": "The trigger ended without an event"}
 
 
-def made_trigger(parked: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
-    trigger_class = import_string(parked["classpath"])
-    kwargs = {name: smart_decode_trigger_kwargs(value) for name, value in _decoded(parked["kwargs"]).items()}
-    trigger = trigger_class(**kwargs)
+def made_trigger(definition: Mapping[str, Any], ti: TaskInstance) -> BaseTrigger:
+    trigger_class = import_string(definition["classpath"])
+    trigger = trigger_class(**compat.trigger_arguments(_decoded(definition["kwargs"])))
     trigger.task_instance = ti
     trigger.trigger_id = ti.id.int >> 96
     trigger.triggerer_job_id = None
-    trigger.timeout_after = datetime.fromisoformat(at) if (at := parked.get("timeout_at")) else None
+    trigger.timeout_after = datetime.fromisoformat(at) if (at := definition.get("timeout_at")) else None
     return trigger
 
 
-def _render(trigger: BaseTrigger, ti: TaskInstance, template: Mapping[str, Any]) -> None:
-    """The arguments that the scheduler took from the DAG file as they are, rendered as a worker would have."""
-    task = compat.deserialized(dict(template["serialized_dag"])).get_task(ti.task_id)
-    context = TIRunContext.model_construct(
-        dag_run=DagRun.model_validate(template["dag_run"]), max_tries=template["max_tries"]
-    )
-    runtime_ti = task_runner.RuntimeTaskInstance.model_construct(
-        **ti.model_dump(exclude_unset=True), task=task, _ti_context_from_server=context
-    )
-    trigger.task_instance = runtime_ti
-    trigger.render_template_fields(context=runtime_ti.get_template_context())
-
-
 def _decoded(kwargs: dict[str, Any] | str) -> dict[str, Any]:
-    """Airflow writes a trigger's arguments with serde; what `start_trigger_args` says comes in the older encoding."""
+    """Airflow writes a trigger's arguments with serde; `start_trigger_args` come in the older encoding."""
     raw = json.loads(kwargs) if isinstance(kwargs, str) else kwargs
     try:
         decoded = deserialize(raw)
     except (ImportError, KeyError, AttributeError, TypeError):
-        decoded = BaseSerialization.deserialize(raw)
+        decoded = compat.decoded_values(raw)
     return dict(decoded)
 
 

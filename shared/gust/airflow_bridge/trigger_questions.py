@@ -1,37 +1,39 @@
-"""Triggers that ask people, as operators did before Airflow 3.3: they look for the answer, and give the default one.
+"""Triggers that ask people, as operators did before Airflow 3.3: they poll for the answer, and give the default one.
 
-Airflow's supervisor of tasks does not know these requests, which only its triggerer serves; ours runs each trigger as if it
-were a task.
+Only Airflow's triggerer serves these requests; its supervisor of tasks, under which a trigger runs here, does not know them.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from airflow.sdk.api.datamodels._generated import HITLDetailResponse
 from airflow.sdk.execution_time.comms import GetHITLDetailResponse, ToTask, UpdateHITLDetail
 from pydantic import Field, TypeAdapter
 
+from gust.airflow_bridge.supervisor import HITLDetailResponse
+
 
 class HITLDetailResponseResult(HITLDetailResponse):  # type: ignore[misc]  # untyped to us
-    """Airflow's name of the answer to both requests."""
+    """The reply to both requests, under Airflow's name."""
 
     type: Literal["HITLDetailResponseResult"] = "HITLDetailResponseResult"
 
 
-def what_a_trigger_is_told() -> TypeAdapter[Any]:
-    """What a task is told, and answers."""
+@cache
+def replies_to_triggers() -> TypeAdapter[Any]:
+    """Decodes every reply that a trigger may get: those to tasks, and the reply to a question."""
     return TypeAdapter(Annotated[ToTask | HITLDetailResponseResult, Field(discriminator="type")])
 
 
-def answered(client: Any, asked: Any) -> HITLDetailResponseResult | None:
-    """The answer to a request about a question; `None` for every other request."""
-    match asked:
+def reply_to_question(client: Any, request: Any) -> HITLDetailResponseResult | None:
+    """The reply to a request about a question; None for every other request."""
+    match request:
         case GetHITLDetailResponse():
-            found = client.hitl.get_detail_response(ti_id=asked.ti_id)
+            found = client.hitl.get_detail_response(ti_id=request.ti_id)
         case UpdateHITLDetail():
             found = client.hitl.update_response(
-                ti_id=asked.ti_id, chosen_options=asked.chosen_options, params_input=asked.params_input
+                ti_id=request.ti_id, chosen_options=request.chosen_options, params_input=request.params_input
             )
         case _:
             return None

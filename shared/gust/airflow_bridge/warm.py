@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import collector, compat, leftovers
+from gust.airflow_bridge import collector, compat, dumpable
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
@@ -39,7 +39,7 @@ SETTINGS: Final = {
     "WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
     "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
     "LOGGING__COLORED_CONSOLE_LOG": "False",
-    "SDK__COORDINATORS": '{"gust": {"classpath": "gust.airflow_bridge.execute.LambdaCoordinator"}}',
+    "SDK__COORDINATORS": '{"gust": {"classpath": "gust.airflow_bridge.supervisor.LambdaCoordinator"}}',
     "SDK__QUEUE_TO_COORDINATOR": '{"gust": "gust"}',
 }
 """Airflow's settings for a worker, beside those of every function that imports Airflow."""
@@ -75,7 +75,10 @@ TASK_MODULES: Final = (
 TRIGGER_MODULES: Final = (
     "airflow.sdk",
     "airflow.sdk.serde",
+    "airflow.sdk.execution_time.context",
     "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.serialization.decoders",
     "airflow.triggers.base",
     "airflow.providers.standard.triggers.temporal",
 )
@@ -99,12 +102,12 @@ def warm_up_for_tasks(bundles: Path) -> None:
     from gust.airflow_bridge.rehearsal import rehearse
 
     rehearse(bundles)
-    collector.settle()
+    collector.freeze_gc()
 
 
 def import_once(modules: Iterable[str]) -> None:
     """Import, and quieten this process and close it to its children."""
-    leftovers.keep_to_itself()
+    dumpable.forbid()
     with warnings.catch_warnings():
         # Airflow's own deprecations in its own providers: nobody here can act on them.
         warnings.simplefilter("ignore")

@@ -1,1 +1,1 @@
-"""The other doors out: queues, objects, logs, tokens."""
+"""Adapters for the ports other than the store: queues, objects, logs, tokens."""

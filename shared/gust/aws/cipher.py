@@ -1,8 +1,8 @@
-"""Encrypts what people keep secret: Fernet, as in Airflow, with keys that only the control plane's functions may read.
+"""Encrypts settings and arguments: Fernet, as in Airflow, with keys that only the control plane's functions may read.
 
-The stack's secret holds one key or, separated by commas, several: the first encrypts, each of them decrypts. That is how
-a key is changed without a moment in which something cannot be read (docs/adr/0013). A key is what Fernet takes, or any
-long random text, which is made into one.
+The stack's secret holds one key or, separated by commas, several: the first encrypts, all decrypt. So a key can be
+changed without a moment in which a value is unreadable (docs/adr/0013). A key is a Fernet key, or any long random text,
+which is hashed into one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet
 
 ASK_AGAIN_AFTER: Final = 300.0
-"""Seconds. A process that lives on encrypts with a new key by then; a key that is gone for longer encrypts nothing."""
+"""Seconds after which a process reads the secret again: by then it encrypts with a new key, and not with a removed one."""
 ASK_AGAIN_IN_NEED_AFTER: Final = 10.0
-"""Seconds. What none of the known keys decrypts may have been encrypted with one that came since."""
+"""Seconds between two reads of the secret for values that no known key decrypts: a newer key may have encrypted them."""
 
 ENCODING: Final = "utf-8"
 
 
 class FernetCipher:
-    """Implements `ports.Cipher`. `keys` gives the secret's text."""
+    """Implements `ports.Cipher`. `keys` returns the secret's text."""
 
     def __init__(self, keys: Callable[[], str], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._ask = keys
@@ -46,7 +46,7 @@ class FernetCipher:
                 return self._fernet(age).decrypt(token.encode()).decode(ENCODING, "surrogatepass")
             except _library().InvalidToken as invalid:
                 cause = invalid
-        raise Unreadable("It was encrypted with a key that is not among the stack's") from cause
+        raise Unreadable("It was encrypted with a key that the stack does not have") from cause
 
     def _fernet(self, max_age: float) -> MultiFernet:
         now = self._monotonic()
@@ -56,7 +56,7 @@ class FernetCipher:
 
 
 def _library() -> ModuleType:
-    """70 ms to import: not for processes that never meet what is encrypted."""
+    """Imported late: it takes 70 ms, and many processes decrypt nothing."""
     return import_module("cryptography.fernet")
 
 
@@ -64,6 +64,6 @@ def _key(text: str) -> Fernet:
     given, fernet = text.strip(), _library().Fernet
     try:
         key: Fernet = fernet(given)
-    except ValueError:  # CloudFormation can make up a password, but no key
+    except ValueError:  # CloudFormation can generate a password, but no Fernet key
         key = fernet(base64.urlsafe_b64encode(sha256(given.encode()).digest()))
     return key

@@ -1,14 +1,14 @@
-"""Ask what is installed in the function that parses DAG files: only it has Airflow, and plugins are strangers' code."""
+"""Asks the parser about installed plugins and providers: only it has Airflow, and plugins are DAG authors' code."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 
 
 class ParserInventory:
-    """Implements `services.ports.Inventory`. Answers are kept for as long as the process lives: a bundle is immutable, and
-    another release of the functions is another process."""
+    """Implements `ports.Inventory`. Answers are cached for the life of the process: a bundle is immutable, and another
+    release of the functions is another process."""
 
     def __init__(self, invoke: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         self._invoke = invoke
@@ -31,6 +31,6 @@ class ParserInventory:
         if asked not in self._known:
             answer = self._invoke({"inventory": what, "bundle_version": bundle_version})
             if "error" in answer:
-                raise Unwell(f"The parser could not tell its {what}: {answer['error']}")
+                raise ServiceUnavailable(f"The parser could not tell its {what}: {answer['error']}")
             self._known[asked] = answer["answer"]
         return self._known[asked]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gust.errors import Throttled, Unwell
+from gust.errors import ServiceUnavailable, Throttled
 
 THROTTLED: Final = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "EC2ThrottledException"})
 
@@ -20,18 +20,18 @@ class LambdaInvoker:
     client: Any
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The function's answer. Raises Throttled where the account or the function has no concurrency left, and Unwell
-        where it cannot be reached or died: then the call may have had its effect all the same."""
+        """The function's answer. Raises Throttled if the account or the function has no concurrency left, and
+        ServiceUnavailable if the function cannot be reached or died: then the call may have had its effect nevertheless."""
         payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         try:
             answer = self.client.invoke(FunctionName=self.function_name, Payload=payload)
             result = json.loads(answer["Payload"].read())
         except (BotoCoreError, ClientError, ValueError) as error:
             if _code(error) in THROTTLED:
-                raise Throttled(f"{self.function_name} runs as often at once as it may: {error}") from error
-            raise Unwell(f"{self.function_name} cannot be invoked: {error}") from error
+                raise Throttled(f"{self.function_name} has no concurrency left: {error}") from error
+            raise ServiceUnavailable(f"{self.function_name} cannot be invoked: {error}") from error
         if "FunctionError" in answer:
-            raise Unwell(f"{self.function_name} died: {result.get('errorMessage', result)}")
+            raise ServiceUnavailable(f"{self.function_name} died: {result.get('errorMessage', result)}")
         return dict(result)
 
 

@@ -1,16 +1,16 @@
-"""Replaces the key that tokens are signed with, step by step as Secrets Manager asks for it.
+"""Replaces the signing key, in the steps that Secrets Manager asks for.
 
-    createSecret   the keys with a new one before them, kept as a version that nobody reads yet (AWSPENDING)
-    setSecret      nothing: nobody else has to be told
-    testSecret     what is signed holds, with the new key and with those before
-    finishSecret   the version is the secret (AWSCURRENT)
+    createSecret   stores the keys with a new one before them, as a version that no function reads yet (AWSPENDING)
+    setSecret      does nothing: no other service uses the key
+    testSecret     checks that tokens signed with the new key and with the older ones verify
+    finishSecret   makes the version the secret (AWSCURRENT)
 
-Every step may come several times, and after it died all of them come again: each looks for what it would do, and does what
-is missing. The version's id is the rotation's token, so a step that runs twice at a time makes one version. Nothing reads
-AWSPENDING but these steps: a rotation that dies half-way has changed nothing.
+Secrets Manager may call a step several times, and all of them again after one died: each step looks for its result and does
+only the missing part. The version's id is the rotation's token, so a step that runs twice at once makes one version.
+Only these steps read AWSPENDING: a rotation that dies half-way has changed nothing.
 
-Somebody may replace the keys by hand meanwhile, to log everybody out. Then what was made of those before must not come
-back: `finishSecret` moves the label away from the very version that it has compared with, or not at all.
+The operator may replace the keys by hand meanwhile, to sign all users out. A rotation must not bring the old keys back:
+`finishSecret` moves the label away from the very version that it has compared with, or not at all.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ CURRENT: Final = "AWSCURRENT"
 
 
 class KeyRotation:
-    """Of one secret, which `client` (Secrets Manager's) knows as `secret`."""
+    """The rotation of one secret. `client` is Secrets Manager's, `secret` the secret's name or ARN."""
 
     def __init__(self, secret: str, client: Any) -> None:
         self._secret = secret
         self._client = client
 
     def step(self, name: str, token: str, now: datetime) -> None:
-        """Take the step. Raises StaleSigningKeys where this rotation can come to nothing any more."""
+        """Take the step. Raises StaleSigningKeys if this rotation can no longer succeed."""
         stages = self._client.describe_secret(SecretId=self._secret)["VersionIdsToStages"].get(token, ())
         if CURRENT in stages:
             return
@@ -67,7 +67,7 @@ class KeyRotation:
     def _test(self, token: str, now: datetime) -> None:
         pending, current = self._pending(token), self._current()[0]
         if pending == current:
-            return  # no rotation: so Secrets Manager tries whether it can ask us, before a schedule begins later
+            return  # no rotation: Secrets Manager checks that it can call us, before a schedule begins
         self._require_to_build_on(current, pending, token)
         after, before = JwtTokens(lambda: pending), JwtTokens(lambda: current)
         newest = JwtTokens(lambda: pending.partition(",")[0])
@@ -80,13 +80,14 @@ class KeyRotation:
         pending = self._pending(token)
         self._require_to_build_on(current, pending, token)
         if comes_too_late(pending, now):
-            self._give_up(token, "The new key comes too late: it would sign before everybody knows it")
+            self._give_up(token, "The new key comes too late: it would sign before every function knows it")
         self._client.update_secret_version_stage(
             SecretId=self._secret, VersionStage=CURRENT, MoveToVersionId=token, RemoveFromVersionId=version
         )
 
     def _require_to_build_on(self, current: str, pending: str, token: str) -> None:
-        """Else gives this rotation up: while something is pending, Secrets Manager begins no other."""
+        """Raises StaleSigningKeys and gives the rotation up if the keys were replaced meanwhile: while a version is pending,
+        Secrets Manager begins no other rotation."""
         if not builds_on(pending, current):
             self._give_up(token, "The keys were replaced by hand meanwhile")
 

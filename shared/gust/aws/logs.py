@@ -1,8 +1,8 @@
 """Task logs in CloudWatch Logs: JSON lines, one stream per execution environment of the worker, read back by try.
 
 A line names its try in `TRY`. After the last line of a dispatch comes a mark, which tells a reader that nothing follows;
-without one (the environment died) a reader gives up a while after the try has ended. Both fields are the supervisor's: what
-a task's line says under these names is overwritten (`owned`), so that no task writes into another's log or ends its own.
+without one (the environment died) a reader gives up a while after the try has ended. The supervisor sets both fields and
+overwrites a task's own values under these names (`owned`), so that no task writes into another's log or ends its own.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from gust.model.task_instance import TaskInstance
 MAX_BATCH_EVENTS: Final = 10_000
 MAX_BATCH_BYTES: Final = 1_048_576
 EVENT_OVERHEAD: Final = 26
-"""Bytes that CloudWatch Logs counts for every event beside its text."""
+"""Bytes that CloudWatch Logs counts for every event in addition to its text."""
 MAX_EVENT_BYTES: Final = MAX_BATCH_BYTES - EVENT_OVERHEAD
 """Of one event: 1 MB since April 2025, and a batch holds no more."""
 
 LINGER: Final = 0.5
-"""Seconds that a line may wait for company before it is sent."""
+"""Seconds that a line may wait for others before it is sent."""
 
 MAX_WAITING_BYTES: Final = 16 * MAX_BATCH_BYTES
-"""A task that prints faster than this can be sent is slowed down to it."""
+"""A task that prints faster than the shipper sends is slowed down once so much waits."""
 
 TRY: Final = "gust_try"
 END_MARK: Final = "gust_end"
 
 
 def owned(fields: dict[str, Any], ti_id: str) -> dict[str, Any]:
-    """The fields of a line as one of that try, whatever a task has said of it."""
+    """The fields of a line with that try's id, whatever the task has put there."""
     return {name: value for name, value in fields.items() if name != END_MARK} | {TRY: ti_id}
 
 
 class LogShipper:
-    """Sends lines to its log stream, and to those of others (`of_stream`), from a thread of its own, in order. Made once per
+    """Sends lines to its log stream and to other streams (`of_stream`), from a thread of its own, in order. Made once per
     execution environment.
 
-    The thread sleeps while nothing is to be sent, so that the process can be forked then."""
+    The thread sleeps while no line waits, so that the process can be forked then."""
 
     def __init__(
         self,
@@ -76,15 +76,15 @@ class LogShipper:
         self._thread: threading.Thread | None = None
 
     def of_stream(self, name: str | None) -> LogShipper | OtherStream:
-        """What sends lines to the stream of that name; this one where there is none."""
+        """A sender for the stream of that name; this shipper if `name` is `None`."""
         return self if name in (None, self._stream) else OtherStream(self, str(name))
 
     def put(self, line: bytes, *, stream: str | None = None) -> None:
-        """Take a line, to be sent within half a second. Waits only where far too much is waiting already."""
+        """Take a line, to be sent within half a second. Blocks for up to 5 s while more than `MAX_WAITING_BYTES` wait."""
         text = _fitting(line)
         with self._changed:
             self._changed.wait_for(lambda: self._waiting_bytes < MAX_WAITING_BYTES, timeout=5)
-            # The time of arrival, never backwards: CloudWatch Logs wants batches in order, and so does a reader.
+            # The time of arrival, never decreasing: CloudWatch Logs requires batches in order, and so does a reader.
             self._last_timestamp = max(self._last_timestamp, int(self._now() * 1000))
             message, size = text.decode("utf-8", errors="replace"), len(text) + EVENT_OVERHEAD
             event = _Event(self._last_timestamp, message, size, stream or self._stream)
@@ -96,11 +96,11 @@ class LogShipper:
             self._changed.notify_all()
 
     def mark_end(self, ti_id: str, dispatch_count: int, *, stream: str | None = None) -> None:
-        """Tell readers that this was all."""
+        """Tell readers that the dispatch writes no more lines."""
         self.put(json.dumps({TRY: ti_id, END_MARK: dispatch_count}).encode(), stream=stream)
 
     def flush(self, timeout: float | None = 10.0) -> bool:
-        """Send what waits. Whether all of it was sent within `timeout` seconds."""
+        """Send all waiting lines. Returns whether all were sent within `timeout` seconds."""
         with self._changed:
             self._hurried = bool(self._waiting)
             self._changed.notify_all()
@@ -124,7 +124,7 @@ class LogShipper:
         return self._hurried or self._waiting_bytes >= MAX_BATCH_BYTES or len(self._waiting) >= MAX_BATCH_EVENTS
 
     def _next_batch(self) -> list[_Event]:
-        """Of one stream, as much as one call may take."""
+        """The next lines of one stream, as many as one call may carry."""
         batch: list[_Event] = []
         size, stream = 0, self._waiting[0].stream
         while self._waiting and len(batch) < MAX_BATCH_EVENTS and size + self._waiting[0].size <= MAX_BATCH_BYTES:
@@ -138,7 +138,7 @@ class LogShipper:
         return batch
 
     def _send(self, batch: list[_Event], *, attempts: int = 4) -> None:
-        """A log that cannot be written fails no task: what cannot be sent is noted on stderr, where Lambda keeps it."""
+        """Send the batch. A log that cannot be written fails no task: lost lines are noted on stderr, which Lambda keeps."""
         for attempt in range(attempts):
             try:
                 self._put_events(batch)
@@ -169,7 +169,7 @@ class LogShipper:
 
 @dataclass(frozen=True, slots=True)
 class OtherStream:
-    """A shipper's lines for a stream that is not its own."""
+    """Sends lines through a shipper to another stream."""
 
     shipper: LogShipper
     name: str
@@ -198,7 +198,7 @@ class _Event:
 
 
 def _fitting(line: bytes) -> bytes:
-    """The line, shortened to what an event may hold: as much as fits of its longest values, and how much was left out."""
+    """The line, shortened to an event's size: its longest values are cut, and say how much was left out."""
     if len(line) <= MAX_EVENT_BYTES:
         return line
     try:
@@ -217,11 +217,11 @@ def _fitting(line: bytes) -> bytes:
 
 _ROOM_FOR_NOTICE: Final = 64
 _MANY_FIELDS: Final = 1000
-"""So many that shortening each would not do."""
+"""Above this number, shortening each field would not be enough."""
 
 
 def _shortened(value: Any, excess: int) -> str:
-    """The beginning of a value, as text that takes `excess` bytes less in JSON, or nearly nothing."""
+    """The beginning of a value, as text that is `excess` bytes shorter in JSON, or almost empty."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     in_json = _as_json(text)[1:-1]
     kept = in_json[: max(0, len(in_json) - excess - _ROOM_FOR_NOTICE)]
@@ -247,7 +247,7 @@ def _as_json(value: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where reading goes on: after `seen` lines of the try at that millisecond. Also what a token encodes."""
+    """Where reading continues: after `seen` lines of the try at that millisecond. A continuation token encodes it."""
 
     timestamp: int
     seen: int = 0
@@ -265,13 +265,13 @@ class _Position:
 
 
 ENDED: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED, S.UP_FOR_RETRY, S.UPSTREAM_FAILED, S.REMOVED})
-"""States in which the instance's newest try writes no more."""
+"""States in which the instance's newest try writes no further line."""
 
 CLOCK_SKEW: Final = timedelta(seconds=10)
 """Between the worker's clock and the control plane's."""
 
 LATE: Final = timedelta(seconds=30)
-"""How long after a try's end its last lines (callbacks, listeners) may come, where no mark ends it."""
+"""How long after a try's end its last lines (callbacks, listeners) may arrive, if no mark ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +285,8 @@ class CloudWatchLogReader:
     def read_try(
         self, instance: TaskInstance, *, limit: int = 10_000, token: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Structured log lines of one try in order, and a token for what follows. The token is `None` only when the try
-        has ended and all of it was read; an instance that no worker has taken yet has no log."""
+        """Structured log lines of one try in order, and a token for the next lines. The token is `None` only when the try
+        has ended and its log was read to the end; an instance that no worker has started has no log."""
         stream = _stream_of(instance)
         if stream is None or instance.start_date is None:
             return [], None
@@ -313,8 +313,8 @@ class CloudWatchLogReader:
         return lines, position.to_token()
 
     def where(self, instance: TaskInstance) -> list[str]:
-        """How a person finds the try's lines without Gust: the stream's name, and a link into AWS's console, or the command
-        that shows it where the logs lie in an emulator. Nothing where there are none."""
+        """How to find the try's lines without Gust: the stream's name, and a link into AWS's console (with an emulator, a
+        command that shows the lines). Empty if the try has no log."""
         if (stream := _stream_of(instance)) is None:
             return []
         return [f"CloudWatch Logs group {self.group}, stream {stream}", self._way_to(stream)]
@@ -359,12 +359,12 @@ class CloudWatchLogReader:
 
 
 def _stream_of(instance: TaskInstance) -> str | None:
-    """The one stream in which all lines of the instance's newest try lie."""
+    """The one stream with all lines of the instance's newest try."""
     return instance.log_stream or instance.hostname
 
 
 def _in_console(name: str) -> str:
-    """As the console's addresses have it: encoded twice, with dollars for percent signs."""
+    """The name in the console's form: percent-encoded twice, with dollar signs for percent signs."""
     return quote(quote(name, safe=""), safe="").replace("%", "$")
 
 

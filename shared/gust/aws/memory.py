@@ -1,4 +1,4 @@
-"""The bucket and the queues without AWS, for tests that need their behaviour but not their wire."""
+"""The bucket and the queues in memory, for tests that need their behaviour but not AWS's protocol."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from gust.aws.objects import check_content
 from gust.errors import NotFound
+from gust.model.object_entry import ObjectEntry
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -18,7 +19,6 @@ from gust.model.workload import (
     Wake,
     WatcherWorkload,
 )
-from gust.services.ports import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Object:
 
 
 class MemoryObjects:
-    """Implements `services.ports.Objects`."""
+    """Implements `ports.Objects`."""
 
     def __init__(self) -> None:
         self._objects: dict[str, _Object] = {}
@@ -57,7 +57,7 @@ class MemoryObjects:
         self._objects.setdefault(key, _Object(body, content_type))
 
     def touch(self, key: str, modified: float) -> None:
-        """For a test: the object was uploaded then."""
+        """For a test: set the time of the object's upload."""
         self._objects[key] = replace(self._objects[key], modified=modified)
 
     def exists(self, key: str) -> bool:
@@ -67,9 +67,11 @@ class MemoryObjects:
         """Key → entity tag, in order of the keys."""
         return {key: entry.etag for key, entry in self.entries(prefix).items()}
 
-    def entries(self, prefix: str) -> dict[str, Entry]:
+    def entries(self, prefix: str) -> dict[str, ObjectEntry]:
         return {
-            key: Entry(hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body), stored.modified)
+            key: ObjectEntry(
+                hashlib.md5(stored.body, usedforsecurity=False).hexdigest(), len(stored.body), stored.modified
+            )
             for key, stored in sorted(self._objects.items())
             if key.startswith(prefix)
         }
@@ -80,7 +82,7 @@ class MemoryObjects:
 
 
 class MemoryQueues:
-    """Implements `services.ports.Queues`: keeps what was sent, in order, and refuses tasks on request."""
+    """Implements `ports.Queues`: keeps the messages sent, in order, and refuses tasks on request."""
 
     def __init__(self, *, refuses: Callable[[TaskWorkload], bool] = lambda _: False) -> None:
         self.refuses = refuses

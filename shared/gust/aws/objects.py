@@ -10,15 +10,15 @@ from typing import Any, BinaryIO, Final
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
-from gust.errors import Forbidden, NotFound, Unwell
-from gust.services.ports import Entry
+from gust.errors import Forbidden, NotFound, ServiceUnavailable
+from gust.model.object_entry import ObjectEntry
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _HIDDEN: Final = frozenset({"403", "AccessDenied"})
-"""What S3 answers for a missing key to a reader who may not list the bucket: a worker, for one."""
+"""S3's answer for a missing key to a reader without the right to list the bucket, e.g. a worker."""
 _IN_PLACE: Final = frozenset({"412", "PreconditionFailed"})
 _RACING: Final = frozenset({"409", "ConditionalRequestConflict"})
-"""Two writers of the same new key at once: one of them is told to try again."""
+"""S3's answer to one of two concurrent writers of the same new key: try again."""
 _CONTENT_ADDRESSED: Final = re.compile(r"(?:specs|serialized|sources)/([0-9a-f]{64})\.\w+")
 _PER_DELETE: Final = 1000
 _CHUNK: Final = 1024 * 1024
@@ -26,19 +26,19 @@ _ATTEMPTS: Final = 5
 
 
 class S3Objects:
-    """Implements `services.ports.Objects`. `client` is a boto3 S3 client, one per process."""
+    """Implements `ports.Objects`. `client` is a boto3 S3 client, one per process."""
 
     def __init__(self, bucket: str, client: Any) -> None:
         self._bucket = bucket
         self._client = client
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound, and Forbidden where S3 tells a reader without s3:ListBucket neither yes nor no. What is not what
-        its name says is as good as not there."""
+        """Raises NotFound if there is no such object or its content does not match the hash in its key, and Forbidden if S3
+        does not tell a reader without s3:ListBucket whether there is one."""
         try:
             body: bytes = self._open(key).read()
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"S3 get_object: {error}") from error
+            raise ServiceUnavailable(f"S3 get_object: {error}") from error
         check_content(key, body)
         return body
 
@@ -59,7 +59,7 @@ class S3Objects:
             for chunk in body.iter_chunks(_CHUNK):
                 file.write(chunk)
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"S3 get_object: {error}") from error
+            raise ServiceUnavailable(f"S3 get_object: {error}") from error
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         self._call("put_object", Key=key, Body=body, ContentType=content_type)
@@ -76,7 +76,7 @@ class S3Objects:
                 if _code(error) not in _IN_PLACE:
                     raise
             return
-        raise Unwell(f"S3 put_object: {key!r} is contended")
+        raise ServiceUnavailable(f"S3 put_object: {key!r} is contended")
 
     def exists(self, key: str) -> bool:
         try:
@@ -91,14 +91,16 @@ class S3Objects:
         """Key → entity tag, in order of the keys."""
         return {key: entry.etag for key, entry in self.entries(prefix).items()}
 
-    def entries(self, prefix: str) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
+    def entries(self, prefix: str) -> dict[str, ObjectEntry]:
+        found: dict[str, ObjectEntry] = {}
         page: Mapping[str, Any] = {}
         while True:
             resume = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
             page = self._call("list_objects_v2", Prefix=prefix, **resume)
             for entry in page.get("Contents", ()):
-                found[entry["Key"]] = Entry(entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp())
+                found[entry["Key"]] = ObjectEntry(
+                    entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp()
+                )
             if not page.get("IsTruncated"):
                 return found
 
@@ -108,26 +110,28 @@ class S3Objects:
             wanted = {"Objects": doomed[start : start + _PER_DELETE], "Quiet": True}
             answer = self._call("delete_objects", Delete=wanted)
             if errors := answer.get("Errors"):
-                raise Unwell(f"S3 delete_objects: {len(errors)} objects stay, the first: {errors[0]}")
+                raise ServiceUnavailable(
+                    f"S3 delete_objects: {len(errors)} objects were not deleted, the first: {errors[0]}"
+                )
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise Unwell(f"S3 {operation}: {error}") from error
+                raise ServiceUnavailable(f"S3 {operation}: {error}") from error
             raise
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"S3 {operation}: {error}") from error
+            raise ServiceUnavailable(f"S3 {operation}: {error}") from error
         return answer
 
 
 def check_content(key: str, body: bytes) -> None:
-    """Raises NotFound where the key names a hash, and the content has another one: a parser runs strangers' code and may
-    write these."""
+    """Raises NotFound if the key names a hash and the content has another one: the parser runs DAG authors' code and may
+    write such objects."""
     named = _CONTENT_ADDRESSED.fullmatch(key)
     if named and sha256(body).hexdigest() != named[1]:
-        raise NotFound(f"no object {key!r}: what lies there has another content than its name says")
+        raise NotFound(f"no object {key!r}: the stored content does not match the hash in its key")
 
 
 def _code(error: ClientError) -> str:

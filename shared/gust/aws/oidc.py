@@ -1,7 +1,7 @@
 """An OpenID provider that people sign in with: Cognito, or any other that publishes `/.well-known/openid-configuration`.
 
-Authorization code with PKCE, by a public client: there is no secret to keep. Everything is asked over https and from the
-addresses that the issuer's own document names.
+Authorization code with PKCE, by a public client: there is no secret to keep. Every request goes over https to an address
+that the issuer's own document names.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from urllib.parse import urlencode, urlsplit
 
 import jwt
 
-from gust.errors import Forbidden, Unwell
-from gust.services.ports import Identity
+from gust.errors import Forbidden, ServiceUnavailable
+from gust.model.user import Identity
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384")
-"""Those with a key pair: with a shared secret whoever can check a token could make one."""
+"""Algorithms with a key pair: with a shared secret, every verifier of tokens could sign them."""
 LEEWAY: Final = 60
 """Seconds that the provider's clock may be off."""
 PATIENCE: Final = 5
 """Seconds for an answer of the provider."""
 
 Fetch = Callable[[str, Mapping[str, str] | None], dict[str, Any]]
-"""An address, and a form to post to it or `None` → the JSON it answers. Raises Forbidden for a refusal, Unwell otherwise."""
+"""(address, form to post or `None`) → the JSON answer. Raises Forbidden for a refusal, and ServiceUnavailable for any
+other failure."""
 
 
 class Keys(Protocol):
@@ -90,7 +91,7 @@ class OidcProvider:
                 algorithms=list(ALGORITHMS),
                 audience=self._client_id,
                 issuer=self._issuer,
-                # Times are compared with the clock that we were given.
+                # `validate` compares the times with the given clock.
                 options={
                     "require": ["exp", "iat", "sub", "aud", "iss"],
                     "verify_exp": False,
@@ -98,8 +99,8 @@ class OidcProvider:
                     "verify_nbf": False,
                 },
             )
-        except jwt.PyJWKClientConnectionError as unwell:
-            raise Unwell("The OpenID provider's keys cannot be had") from unwell
+        except jwt.PyJWKClientConnectionError as unavailable:
+            raise ServiceUnavailable("The OpenID provider's keys cannot be fetched") from unavailable
         except jwt.PyJWTError as invalid:
             raise Forbidden(f"The ID token is not valid: {invalid}") from invalid
         if claims["exp"] + LEEWAY <= now.timestamp() or claims.get("nbf", 0) - LEEWAY > now.timestamp():
@@ -111,14 +112,14 @@ class OidcProvider:
     def _endpoint(self, name: str) -> str:
         address = str(self._configuration.get(name, ""))
         if urlsplit(address).scheme != "https":
-            raise Unwell(f"The OpenID provider names no {name} with https")
+            raise ServiceUnavailable(f"The OpenID provider names no {name} with https")
         return address
 
     @cached_property
     def _configuration(self) -> dict[str, Any]:
         found = self._fetch(f"{self._issuer}/.well-known/openid-configuration", None)
         if found.get("issuer") != self._issuer:
-            raise Unwell(f"{self._issuer} says that it is {found.get('issuer')}")
+            raise ServiceUnavailable(f"{self._issuer} says that it is {found.get('issuer')}")
         return found
 
     @cached_property
@@ -127,14 +128,14 @@ class OidcProvider:
 
 
 def _name(claims: Mapping[str, Any]) -> str:
-    """What they cannot choose for themselves: an address that the provider has verified, or its own name for them."""
+    """A name that users cannot choose for themselves: an e-mail address verified by the provider, or its `sub`."""
     verified = claims.get("email") if claims.get("email_verified") in (True, "true") else None
     return str(verified or claims["sub"])
 
 
 def fetch_json(url: str, form: Mapping[str, str] | None) -> dict[str, Any]:
     if urlsplit(url).scheme != "https":
-        raise Unwell(f"{url} is not https")
+        raise ServiceUnavailable(f"{url} is not https")
     data = None if form is None else urlencode(form).encode()
     request = urllib.request.Request(url, data=data, headers={"Accept": "application/json"})  # noqa: S310  it is https
     try:
@@ -143,14 +144,14 @@ def fetch_json(url: str, form: Mapping[str, str] | None) -> dict[str, Any]:
     except urllib.error.HTTPError as refused:
         if refused.code in (400, 401, 403):
             raise Forbidden("The OpenID provider did not accept the code") from refused
-        raise Unwell(f"The OpenID provider answered {refused.code}") from refused
-    except (OSError, ValueError) as unwell:
-        raise Unwell("The OpenID provider does not answer") from unwell
+        raise ServiceUnavailable(f"The OpenID provider answered {refused.code}") from refused
+    except (OSError, ValueError) as unavailable:
+        raise ServiceUnavailable("The OpenID provider does not answer") from unavailable
     return found if isinstance(found, dict) else {}
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Not to an address that the issuer did not name, and not to plain http."""
+    """Follows no redirect: it could lead to an address that the issuer did not name, or to plain http."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None

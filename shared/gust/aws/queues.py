@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -23,25 +23,25 @@ from gust.model.workload import (
 )
 
 LONGEST_DELAY: Final = 900
-"""Seconds that SQS holds a message back at most; who waits longer wakes, looks and waits again."""
+"""SQS's longest delay in seconds; a longer wait is several messages, one after the other."""
 _WAITING: Final = "ApproximateNumberOfMessages"
-"""Messages that no consumer has taken; those in flight are not among them."""
+"""Messages that no consumer has received; messages in flight are not counted."""
 _PER_BATCH: Final = 10
 _BYTES_PER_BATCH: Final = 1024 * 1024
 
 _THROTTLED: Final = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "OverLimit"})
 
 HIDDEN_FOR: Final = 60
-"""Seconds until SQS gives a message to another function, after the last sign of the one that works on it."""
+"""Seconds until SQS delivers a message again, counted from the last call that hid it."""
 
 RENEWED_EVERY: Final = 20
-"""Seconds between two signs of a function that works on a message for long."""
+"""Seconds between two calls that hide a message, from a function that works on it for long."""
 
 LONGEST_HIDDEN: Final = 12 * 3600
-"""Seconds for which SQS hides a message at most."""
+"""SQS's longest visibility timeout in seconds."""
 
 COMES_BACK_AFTER: Final = (5, 10, 20, 40, 60)
-"""Seconds until a message is tried again that a function could not work off, by how often it was received."""
+"""Seconds until SQS delivers a failed message again, by how often it was received."""
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ class Receipt:
     Lambda's poller receives and deletes the message. Lambda wants a queue to hide its messages for longer than the
     function may run, so a function that dies would be missed for that long. The function therefore hides the message for
     `HIDDEN_FOR` seconds when it gets it, and again every `RENEWED_EVERY` seconds while it needs it. A function that fails
-    gives the message back. What SQS refuses is logged and harmless: the message then comes when it would have come
-    anyway."""
+    gives the message back. A refusal by SQS is logged and harmless: the message then comes at its old time."""
 
     client: Any
     """A boto3 SQS client."""
@@ -67,12 +66,12 @@ class Receipt:
 
     @classmethod
     def of(cls, record: Mapping[str, Any], client: Any, queue_url: str) -> Self:
-        """`record` is one of the event that Lambda's poller hands to the function."""
+        """`record` is one record of the event from Lambda's poller."""
         received = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
         return cls(client, queue_url, record["receiptHandle"], received)
 
     def hide(self, seconds: float = HIDDEN_FOR) -> bool:
-        """Hide the message for so long from now on. Returns whether SQS has done so."""
+        """Hide the message for that many seconds from now. Returns whether SQS accepted it."""
         visible_in = min(max(math.ceil(seconds), 0), LONGEST_HIDDEN)
         try:
             self.client.change_message_visibility(
@@ -84,12 +83,12 @@ class Receipt:
         return True
 
     def give_back(self) -> bool:
-        """Have the message come again after seconds. For a function that reports it as failed."""
+        """Have SQS deliver the message again after some seconds. For a function that reports it as failed."""
         return self.hide(COMES_BACK_AFTER[min(self.received, len(COMES_BACK_AFTER)) - 1])
 
 
 class SqsQueues:
-    """Implements `services.ports.Queues`. `client` is a boto3 SQS client, one per process."""
+    """Implements `ports.Queues`. `client` is a boto3 SQS client, one per process."""
 
     def __init__(self, client: Any, *, task_queue_url: str, trigger_queue_url: str, wake_queue_url: str) -> None:
         self._client = client
@@ -98,8 +97,8 @@ class SqsQueues:
         self._wake_queue_url = wake_queue_url
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
-        """A batch that SQS does not answer counts as refused: its messages may have arrived nevertheless, which is
-        harmless, because a dispatch starts once."""
+        """Returns the refused ones. A batch without an answer counts as refused: its messages may have arrived nevertheless,
+        which is harmless, because a dispatch starts once."""
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
 
     def has_backlog(self) -> bool:
@@ -118,9 +117,9 @@ class SqsQueues:
         return not self._send(self._task_queue_url, [(workload, 0)])
 
     def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
-        """Raises Unwell where SQS refuses some; all may be sent again."""
+        """Raises ServiceUnavailable if SQS refuses some; all may be sent again."""
         if refused := self._send(self._trigger_queue_url, [(workload, delay) for workload in workloads]):
-            raise Unwell(f"SQS refused {len(refused)} of {len(workloads)} triggers")
+            raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(workloads)} triggers")
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
         try:
@@ -130,14 +129,14 @@ class SqsQueues:
         except (ClientError, HTTPClientError, ConnectionFailed) as error:
             if not _passes(error):
                 raise
-            raise Unwell(f"SQS send_message: {error}") from error
+            raise ServiceUnavailable(f"SQS send_message: {error}") from error
 
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         if refused := self._send(self._wake_queue_url, wakes):
-            raise Unwell(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
+            raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(wakes)} wake-ups")
 
     def _send(self, queue_url: str, messages: Iterable[tuple[Message, float]]) -> list[Message]:
-        """Each after its delay. Returns those that SQS refused."""
+        """Send each message with its delay in seconds. Returns the messages that SQS refused."""
         refused: list[Message] = []
         for batch in _batches((message, message.model_dump_json(), delay) for message, delay in messages):
             entries = [
@@ -156,7 +155,7 @@ class SqsQueues:
 
 
 def _batches(messages: Iterable[tuple[Message, str, float]]) -> Iterator[list[tuple[Message, str, float]]]:
-    """Ten messages and 1 MiB at most."""
+    """Batches of at most ten messages and 1 MiB."""
     batch: list[tuple[Message, str, float]] = []
     size = 0
     for message in messages:
@@ -171,7 +170,7 @@ def _batches(messages: Iterable[tuple[Message, str, float]]) -> Iterator[list[tu
 
 
 def _passes(error: Exception) -> bool:
-    """SQS is unwell or throttles; a queue that does not exist or may not be used is our bug."""
+    """Whether a retry may succeed: SQS fails or throttles. A missing queue or missing right is our bug."""
     if not isinstance(error, ClientError):
         return True
     is_theirs: bool = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
@@ -179,5 +178,5 @@ def _passes(error: Exception) -> bool:
 
 
 def _seconds(delay: float) -> int:
-    """Whole seconds, never early, and as long as SQS can."""
+    """The delay in whole seconds, rounded up, at most SQS's longest."""
     return min(max(math.ceil(delay), 0), LONGEST_DELAY)

@@ -1,4 +1,4 @@
-"""Ask timetables of plugins in the function that parses DAG files: strangers' code runs nowhere else."""
+"""Asks timetables of plugins in the parser's function: DAG authors' code runs in no function of the control plane."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 @dataclass(frozen=True, slots=True)
 class ParserTimetables:
-    """Implements `services.ports.Timetables`."""
+    """Implements `ports.Timetables`."""
 
     invoke: Callable[[Mapping[str, Any]], dict[str, Any]]
 

@@ -1,9 +1,9 @@
-"""Who speaks: tokens of workers and the triggerer, each for one dispatch of one try, and tokens of people.
+"""Identity tokens: of workers and triggerers, each for one dispatch of one try, and of API users.
 
 JWTs, HS256, signed with keys that only the control plane's functions may read (`signing_keys`). As in Airflow a dispatch has
-two tokens. The one in its message lasts as long as a message may wait, and is good for starting alone. With the start it
-is exchanged for a short one, which heartbeats renew. Both prove who speaks, not that they may still speak: that is checked
-with each write (docs/adr/0030-two-tokens-for-a-dispatch.md).
+two tokens. The one in its message lasts as long as a message may wait, and can only start the dispatch. The execution API
+exchanges it at the start for a short one, which heartbeats renew. Both prove the caller's identity, not that its try is
+still current: each write checks that (docs/adr/0030-two-tokens-for-a-dispatch.md).
 """
 
 import time
@@ -21,11 +21,11 @@ from gust.model.dispatch import UNBEGUN, Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.services.ports import Session, User
+from gust.model.user import Session, User
 
 DISPATCH_AUDIENCE: Final = "urn:gust:execution-api"
 USER_AUDIENCE: Final = "apache-airflow"
-"""Airflow's default; the audiences keep the two kinds apart, which one key signs."""
+"""Airflow's default; the audience keeps apart the two kinds of tokens that one key signs."""
 
 ALGORITHM: Final = "HS256"
 
@@ -35,7 +35,7 @@ MESSAGE_LIFETIME: Final = {
     Scope.WATCHER: timedelta(days=8),
     Scope.CALLBACK: timedelta(hours=2),
 }
-"""Of tokens in messages, by what they start: longer than a message may wait (a task's 10 minutes; a trigger's message is
+"""Lifetimes of tokens in messages, by scope: longer than a message may wait (a task's 10 minutes; a trigger's message is
 sent again and again while its task is deferred)."""
 
 LIFETIME: Final = {
@@ -46,17 +46,17 @@ LIFETIME: Final = {
     Scope.CONNECTION_TEST: timedelta(minutes=5),
     Scope.PARSE: timedelta(hours=6),
 }
-"""Of tokens of what has begun. A try's is renewed by its heartbeats, every few seconds; a trigger's and a watcher's when it
-is asked, every minute, whether they are still wanted. A callback has no heartbeat, so its token lasts as long as its
-worker's function may run; nor has the test of a connection, whose token comes in its message and opens that connection
-alone. Ten minutes is Airflow's default."""
+"""Lifetimes of tokens after the start. A try's heartbeats renew its token every few seconds; a triggerer renews a trigger's
+and a watcher's when it asks, every minute, whether they are still wanted. A callback has no heartbeat, so its token lasts as
+long as its worker's function may run. A connection test has none either; its token comes in its message and gives access to
+that connection alone. Ten minutes is Airflow's default."""
 
 LONGEST_LIFETIME: Final = max(MESSAGE_LIFETIME.values())
-"""Of any token. Those of people last for hours."""
+"""The longest lifetime of any token. API users' tokens last for hours."""
 
 
 class JwtTokens:
-    """Implements `ports.Tokens`. `secret` gives the text of the secret that holds the keys."""
+    """Implements `ports.Tokens`. `secret` returns the text of the secret with the signing keys."""
 
     def __init__(self, secret: Callable[[], str], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._keys = SigningKeys(secret, monotonic=monotonic)
@@ -143,7 +143,7 @@ class JwtTokens:
         return jwt.encode({"aud": audience, **times, **claims}, key, algorithm=ALGORITHM, headers={"kid": key_id})
 
     def _claims(self, token: str, audience: str) -> dict[str, Any]:
-        """What a token of ours says, expired or not: callers compare `exp` with the clock they were given."""
+        """The claims of a valid token, expired or not: callers compare `exp` with the clock they were given."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -157,9 +157,9 @@ class JwtTokens:
         return claims
 
     def _key_of(self, token: str) -> str:
-        """Raises InvalidTokenError where the token names no key of ours."""
+        """Raises InvalidTokenError if the token names none of the secret's keys."""
         header = jwt.get_unverified_header(token)
-        # One without a key's id was signed before there were several: by the key that is the oldest now.
+        # A token without a key id was signed before there were several keys: by the oldest present one.
         key = self._keys.find(header["kid"]) if "kid" in header else self._keys.oldest()
         if key is None:
             raise jwt.DecodeError("it is not a key of ours")

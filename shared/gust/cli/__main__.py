@@ -1,4 +1,4 @@
-"""`./gust …`: the entry script has made the environment by now; here the work is handed to who does it."""
+"""`./gust …`: parses the command and calls the module that does the work. The entry script has made the environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 TEST_CONNECTION = "AIRFLOW__CORE__TEST_CONNECTION"
 """Airflow's setting: whether connections may be tested. On AWS it is the parameter TestConnection."""
 DEFAULT_DEFERRABLE = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
-"""Airflow's setting: whether operators that can defer do so unasked. On AWS it is the parameter DefaultDeferrable."""
+"""Airflow's setting: whether operators that can defer do so by default. On AWS it is the parameter DefaultDeferrable."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address to listen on (%(default)s, where everybody is administrator); any other demands a login",
+        help="the address to listen on (%(default)s: every caller is administrator); any other demands a login",
     )
     local.add_argument("--data", type=Path, default=ROOT / ".gust", help="where state is kept (%(default)s)")
     local.add_argument(
@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
-    # What follows test, bench, record-golden and deploy is another program's, and does not come here but for `--help`: a
-    # parser would tear options and their values apart.
+    # The arguments of test, bench, record-golden and deploy are another program's and come here only for `--help`: a parser
+    # would separate options from their values.
     test = commands.add_parser("test", help="run the checks and the tests")
     test.add_argument(
         "pytest",
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser("bench", help="measure against real Airflow", add_help=False)
-    commands.add_parser("record-golden", help="record what real Airflow makes of the examples", add_help=False)
+    commands.add_parser("record-golden", help="record real Airflow's results of the examples", add_help=False)
 
     deploy = commands.add_parser("deploy", help="sam build && sam deploy, to your AWS account")
     deploy.add_argument("sam", nargs=argparse.REMAINDER, help="arguments for sam deploy, as they are")
@@ -118,16 +118,16 @@ def _parser() -> argparse.ArgumentParser:
     login.add_argument("--as", dest="tag", metavar="TAG", help="by your session tag (docs/access.md)")
     login.add_argument("--token", action="store_true", help="print a token for programs instead")
 
-    rotate = commands.add_parser("rotate-key", help="replace the key that signs tokens now; nobody is logged out")
+    rotate = commands.add_parser("rotate-key", help="replace the signing key now; users stay signed in")
     rotate.add_argument("--stack", required=True, help="name of the CloudFormation stack")
 
-    check = commands.add_parser("check-access", help="say whether an access document is right")
+    check = commands.add_parser("check-access", help="check an access document")
     check.add_argument("file", type=Path, help="the document (docs/access.md)")
     return parser
 
 
 def _real_aws() -> str:
-    """Which credentials an SDK would use; nothing is asked of AWS."""
+    """The credentials that an SDK would use, in words. Calls nothing."""
     if os.environ.get("AWS_ACCESS_KEY_ID"):
         whose = f"the key {os.environ['AWS_ACCESS_KEY_ID']} of your environment"
     else:
@@ -186,7 +186,7 @@ def local(options: argparse.Namespace) -> int:
         print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
         print(f"  Logs  {stack.logs}")
         if options.aws == "real":
-            print(f"  AWS   REAL: tasks call your account with {_real_aws()}. What they change there is changed.")
+            print(f"  AWS   REAL: tasks call and change your account with {_real_aws()}.")
         print("  Ctrl-C ends it; the state stays.\n", flush=True)
         stack.run(stop)
     except Stopped:
@@ -212,13 +212,13 @@ def _make_example_resources(client: Callable[[str], Any]) -> None:
 
 
 class Stopped(BaseException):
-    """Raised out of whatever the main thread does when the person wants it to end before it is ready."""
+    """Raised in the main thread by a signal that ends the stack, also before it is ready."""
 
 
 def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)  # once is enough: ending is under way
+            signal.signal(each, signal.SIG_IGN)  # the stack is ending already
         stop.set()
         raise Stopped
 
@@ -230,15 +230,15 @@ def _say(line: str) -> None:
 
 
 STACK_TIERS: Final = ("tests/chaos", "tests/system")
-"""Tests that start the whole stack, and mind what else runs on the machine: one after the other."""
+"""Tests that start the whole stack and are sensitive to load: they run one after the other."""
 
 BROWSER_SUITE: Final = "tests/system/test_airflow_browser_suite.py"
-"""Starts a stack too, but waits for its browsers most of the time: it runs beside those tiers, last."""
+"""Starts a stack too, but waits for its browsers most of the time: it runs in parallel with those tiers, last."""
 
 
 def test(arguments: list[str]) -> int:
-    """The checks and all tests, or one tier of tests (`unit`, `system`, …), or pytest's own arguments. pytest speaks
-    last; the exit code is the first that is not zero."""
+    """Runs the checks and all tests, or one tier (`unit`, `system`, …), or pytest with its own arguments. Returns the first
+    exit code that is not zero."""
     tests = ROOT / "tests"
     named = [f"tests/{argument}" if (tests / argument).is_dir() else argument for argument in arguments]
     checks = (
@@ -266,8 +266,8 @@ def test(arguments: list[str]) -> int:
 
 
 def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
-    """What starts whole stacks here, and everything else beside it in a process of its own, which is told of at the end: on
-    two processors that takes two thirds of the time."""
+    """Runs the tiers that start stacks, and in parallel all others in a process of their own, whose output it prints at the
+    end. On two processors this takes two thirds of the time."""
     tiers = sorted(f"tests/{folder.name}" for folder in (ROOT / "tests").iterdir() if any(folder.rglob("test_*.py")))
     beside = [*(tier for tier in tiers if tier not in STACK_TIERS), BROWSER_SUITE]
     stacks = [*STACK_TIERS, f"--ignore={BROWSER_SUITE}"]
@@ -294,7 +294,7 @@ def run_module(module: str, arguments: list[str]) -> int:
 
 
 def deploy(arguments: list[str]) -> int:
-    """`sam build && sam deploy`. What is asked beyond that is SAM's to answer."""
+    """`sam build && sam deploy` with the given arguments, after checks of layer sizes and the account's concurrency."""
     sam = shutil.which("sam")
     if sam is None:
         print(
@@ -316,7 +316,7 @@ def deploy(arguments: list[str]) -> int:
         return built
     template = yaml_parse((ROOT / "template.yaml").read_text())
     if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
-        print("gust: Lambda would refuse this. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
+        print("gust: Lambda would refuse these functions. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
         return 1
     _tell_of_concurrency(arguments)
     first = ["--guided"] if not arguments and not _is_configured() else []
@@ -333,7 +333,7 @@ def _tell_of_concurrency(arguments: list[str]) -> None:
 
 
 def reencrypt(stack: str) -> int:
-    """The last step but one of changing the key (docs/adr/0013). With your own AWS credentials."""
+    """Encrypt all settings with the first key of the secret (docs/adr/0013), with your own AWS credentials."""
     import boto3
 
     from gust import bootstrap
@@ -347,9 +347,9 @@ def reencrypt(stack: str) -> int:
         "GUST_ENCRYPTION_SECRET": outputs["EncryptionSecretArn"],
     }
     done = reencrypt_settings(bootstrap.from_environment())
-    print(f"{done.written} variables, connections, triggers and the like are encrypted with the first key.")
+    print(f"Encrypted {done.written} variables, connections, triggers and other values with the first key.")
     for name in done.unreadable:
-        print(f"gust: no key fits {name}; it is as it was.", file=sys.stderr)
+        print(f"gust: no key decrypts {name}; it was not changed.", file=sys.stderr)
     return 1 if done.unreadable else 0
 
 
@@ -374,7 +374,7 @@ def login(options: argparse.Namespace) -> int:
 
 
 def login_here(options: argparse.Namespace) -> int:
-    """To a local stack: whoever may run this may do anything with it."""
+    """Sign in to a local stack. Any user of this machine who can read its data folder can do this."""
     from gust.cli.login import show
     from gust.local import sign_in
     from gust.local.stack import emulator_client
@@ -396,7 +396,7 @@ def login_here(options: argparse.Namespace) -> int:
 
 
 def rotate_key(stack: str, client: Callable[[str], Any] | None = None) -> int:
-    """Now what comes once a month by itself: a new key before those that the stack has. `client`: boto3's."""
+    """Start the monthly rotation now: a new signing key in front of the present ones. `client`: boto3's."""
     import boto3
     from botocore.exceptions import ClientError
 
@@ -408,7 +408,7 @@ def rotate_key(stack: str, client: Callable[[str], Any] | None = None) -> int:
     except ClientError as refused:
         print(f"gust: {refused}", file=sys.stderr)
         return 1
-    print("A new key is on its way; it signs in a quarter of an hour. Older ones go on verifying what they signed.")
+    print("A new key is being made; it signs within a quarter of an hour. Tokens of older keys stay valid.")
     return 0
 
 
@@ -421,12 +421,12 @@ def check_access(file: Path) -> int:
     except (Invalid, OSError) as problem:
         print(f"gust: {problem}", file=sys.stderr)
         return 1
-    print(f"It is right: {len(document.iam)} entries for IAM, {len(document.oidc)} for OIDC.")
+    print(f"The document is valid: {len(document.iam)} entries for IAM, {len(document.oidc)} for OIDC.")
     return 0
 
 
 def _is_configured() -> bool:
-    """Whether samconfig.toml knows a stack to deploy to."""
+    """Whether samconfig.toml names a region, i.e. an earlier `--guided` has saved its answers."""
     return "region" in _deploy_settings()
 
 

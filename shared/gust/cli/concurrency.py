@@ -1,5 +1,6 @@
-"""How many functions an account may run at once, said before the deployment: a new account has ten, and the stack's defaults
-let tasks and triggers alone take 250. Workers would then wait for the execution API, which they leave no room."""
+"""Compares the account's concurrency limit with the stack's before a deployment. A new account runs ten functions at once,
+and the stack's defaults let tasks and triggers take 250: workers would leave no concurrency to the execution API, and wait
+for it."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ FOR_TASKS: Final = 200
 FOR_TRIGGERS: Final = 50
 """The template's TriggererConcurrency."""
 FOR_THE_REST: Final = 150
-"""Execution API, scheduler, REST API, deployments, and what else the account runs."""
+"""Execution API, scheduler, REST API, deployments, and the account's other functions."""
 
 LEAST: Final = 2
-"""Lambda's least MaximumConcurrency of a queue."""
+"""Lambda's minimum for a queue's MaximumConcurrency."""
 
 
 def account_limit(region: str | None) -> int | None:
-    """The account's concurrent executions in the region; `None` where it cannot be asked."""
+    """The account's limit of concurrent executions in the region; `None` if Lambda does not answer."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -33,21 +34,21 @@ def account_limit(region: str | None) -> int | None:
 
 
 def advice(limit: int, *, told: str) -> str | None:
-    """What to say before deploying to an account with that limit. `told` is all that SAM is told: a person may have said
-    there how many tasks shall run."""
+    """A warning for an account with that limit; `None` if the limit is enough. `told` holds SAM's arguments and settings:
+    if they set WorkerConcurrency, there is no warning."""
     if limit >= FOR_TASKS + FOR_TRIGGERS + FOR_THE_REST or "WorkerConcurrency" in told:
         return None
     tasks, triggers = max(LEAST, limit * 2 // 5), max(LEAST, limit // 10)
     return (
-        f"gust: this account runs at most {limit} functions at once in this region, and the stack would let tasks take "
-        f"{FOR_TASKS} and triggers {FOR_TRIGGERS} of them. Functions that report, schedule and answer would wait for those. "
+        f"gust: this account runs at most {limit} functions at once in this region, and the stack lets tasks take "
+        f"{FOR_TASKS} and triggers {FOR_TRIGGERS} of them. Scheduler, execution API and REST API would have to wait. "
         f"Deploy with\n  --parameter-overrides WorkerConcurrency={tasks} TriggererConcurrency={triggers}\n"
         "and ask AWS for a higher quota (Service Quotas, AWS Lambda, Concurrent executions)."
     )
 
 
 def region_of(arguments: Sequence[str]) -> str | None:
-    """The one that SAM is given; `None`: the one that the environment says."""
+    """The region in SAM's arguments; `None`: the environment's."""
     for name, value in pairwise([*arguments, ""]):
         if name == "--region":
             return value

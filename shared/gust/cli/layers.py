@@ -1,9 +1,9 @@
-"""What `sam build` does not know of our layers.
+"""Two checks of layers that `sam build` does not make.
 
-SAM's cache takes a layer for unchanged when its ContentUri is. Ours is a folder with a Makefile, and what the layer is made
-of lies elsewhere: a second deployment would ship the layer of the first. So a digest of all that goes into a layer is
-written beside its Makefile before each build. And SAM does not add up what one function gets: Lambda does, and refuses it at
-the end of the deployment.
+SAM's cache considers a layer unchanged if its ContentUri is. Ours is a folder with a Makefile, and the layer's inputs are
+elsewhere: a second deployment would ship the layer of the first. So we write a digest of all inputs beside the Makefile
+before each build. And SAM does not add up the layers of a function: Lambda does, and refuses an excess at the end of the
+deployment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NOT_SHIPPED: Final = frozenset({"__pycache__", DIGEST})
 
 
 def note_inputs(root: Path) -> None:
-    """Writes each layer's digest where SAM's cache looks, if it has changed."""
+    """Writes each layer's digest into the folder that SAM's cache hashes, if it has changed."""
     for layer, parts in MADE_OF.items():
         digest = _digest(root, parts)
         file = root / "layers" / layer / DIGEST
@@ -79,5 +79,5 @@ def too_large(template: Mapping[str, Any], built: Path) -> list[str]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files; 0 where there is no such folder."""
+    """Bytes of all files; 0 if there is no such folder."""
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())

@@ -1,7 +1,7 @@
 """`./gust login`: your AWS credentials, exchanged for a browser that is signed in, or for a token.
 
-What is signed is a request to the stack's HTTP API, so IAM says who you are (`execute-api:Invoke`), and the access document
-which role you have.
+It signs a request to the stack's HTTP API. IAM identifies you (`execute-api:Invoke`), and the access document gives you a
+role.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gust.errors import GustError
 
 
 class LoginError(GustError):
-    """The stack gave nothing for the signature; the message is for the person at the terminal."""
+    """The stack refused the signed request or did not answer; the message is for the terminal."""
 
 
 def api_url(cloudformation: Any, stack: str) -> str:
@@ -37,7 +37,7 @@ def token(url: str, session: Any, *, tag: str | None = None) -> str:
 
 
 def show(found: str, *, opens: bool) -> None:
-    """Open the browser, or leave it to the person."""
+    """Open the link in the browser; print it if `opens` is false or no browser can be opened."""
     if opens and webbrowser.open(found):
         print("Your browser is signed in. If it did not open, run this again with --print.")
     else:
@@ -73,13 +73,13 @@ def _signed(url: str, body: Any, session: Any) -> dict[str, Any]:
 
 
 def _region(url: str, session: Any) -> str:
-    """The API's, which its address tells: `<id>.execute-api.<region>.amazonaws.com`."""
+    """The API's region, from its address `<id>.execute-api.<region>.amazonaws.com`."""
     parts = (urlsplit(url).hostname or "").split(".")
     return parts[2] if parts[1:2] == ["execute-api"] else str(session.region_name)
 
 
 def _detail(refused: urllib.error.HTTPError) -> str:
-    """Ours says `detail`, API Gateway `message`."""
+    """The error's text: our API calls the field `detail`, API Gateway `message`."""
     text = refused.read().decode(errors="replace")
     try:
         said = json.loads(text)

@@ -7,31 +7,31 @@ encoded, as they were sent: ids and keys may hold slashes.
 
 import base64
 import json
-import re
 import time
 import uuid
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final, get_origin
-from urllib.parse import parse_qs, unquote
+from typing import Any, Final
+from urllib.parse import unquote
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.logging import Logger
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from gust.errors import Forbidden, Rejected, Stale, Unauthorized
-from gust.execution_api.datamodels.base import Query
-from gust.execution_api.problems import Malformed, answer_malformed, answer_rejected, answer_stale
+from gust.execution_api.problems import answer_problem, answer_rejected, answer_stale
 from gust.execution_api.routes import ROUTES
-from gust.execution_api.routing import Access, Answer, Call, Fence, Route
-from gust.model import transfer
+from gust.execution_api.routing import Access, Call, Fence, Route
+from gust.http.answer import Answer, Problem, wrong_value
+from gust.http.check import checked, parse_json, parse_query
+from gust.http.resolver import Resolver, headers_of
+from gust.model import bucket_keys, transfer
 from gust.model.dispatch import UNBEGUN, Dispatch
-from gust.model.json_text import half_character, shown
+from gust.model.execution_paths import BASE_PATH
 from gust.model.keys import TaskInstanceKey
 from gust.services.context import Services
 from gust.services.worker.check_caller import check_caller
 
-BASE_PATH: Final = "/execution"
 API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
@@ -48,7 +48,7 @@ class ExecutionApi:
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
         self._log = log
-        self._resolver = _Resolver(strip_prefixes=[BASE_PATH])
+        self._resolver = Resolver(strip_prefixes=[BASE_PATH])
         for route in ROUTES:
             self._resolver.route(_rule(route.path), method=route.method)(self._endpoint(route))
         self._resolver.not_found(lambda _: Response(status_code=404, content_type=JSON, body='{"detail":"Not Found"}'))
@@ -89,14 +89,14 @@ class ExecutionApi:
     def _guarded(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Answer:
         try:
             return route.handler(self._checked(route, path, event))
-        except Malformed as problem:
-            return answer_malformed(problem)
+        except Problem as problem:
+            return answer_problem(problem)
         except Rejected as problem:
             return answer_rejected(problem)
         except Stale as problem:
             return answer_stale(problem)
         except RecursionError:
-            return answer_malformed(Malformed.single("value_error", ("body",), "The body is nested too deeply"))
+            return answer_problem(wrong_value("value_error", ("body",), "The body is nested too deeply"))
         except Exception:
             self._log.exception("The request failed")
             return Answer(500, {"message": "Internal server error"})
@@ -104,11 +104,11 @@ class ExecutionApi:
     def _checked(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Call[Any, Any]:
         """Who asks, then what: a stranger learns nothing about what would have been acceptable. Then whether the caller may
         still speak, which costs a read."""
-        headers = _headers(event)
+        headers = headers_of(event)
         caller = NOBODY if route.access is Access.OPEN else _caller(self._services, headers)
         _authorize(route, caller, path)
         _check_version(headers)
-        query = None if route.query is None else _parsed_query(route.query, event.get("rawQueryString") or "")
+        query = None if route.query is None else parse_query(route.query, event.get("rawQueryString") or "")
         body = _parsed_body(self._services, route, event, headers)
         if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS):
             check_caller(self._services, caller, last_words=route.fence is Fence.LAST_WORDS)
@@ -142,30 +142,12 @@ def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
 def _check_version(headers: Mapping[str, str]) -> None:
     version = headers.get("airflow-api-version", API_VERSION)
     if version != API_VERSION:
-        raise Malformed.single(
+        raise wrong_value(
             "value_error",
             ("header", "airflow-api-version"),
             f"This control plane speaks version {API_VERSION} of the Task Execution API",
             version,
         )
-
-
-def _parsed_query(model: type[Query], raw: str) -> Query:
-    given = parse_qs(raw, keep_blank_values=True)
-    lists = _repeatable(model)
-    try:
-        return model.model_validate({name: found if name in lists else found[-1] for name, found in given.items()})
-    except ValidationError as problem:
-        raise Malformed.of(problem, "query") from problem
-
-
-@cache
-def _repeatable(model: type[Query]) -> frozenset[str]:
-    return frozenset(
-        name
-        for name, info in model.model_fields.items()
-        if list in {get_origin(part) for part in (info.annotation, *getattr(info.annotation, "__args__", ()))}
-    )
 
 
 def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
@@ -174,27 +156,16 @@ def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], hea
     text = _body_text(services, event, headers)
     if not text:
         if route.needs_body:
-            raise Malformed.single("missing", ("body",), "Field required")
+            raise wrong_value("missing", ("body",), "Field required")
         return None
-    try:
-        value = json.loads(text)
-    except ValueError as problem:
-        at, what = getattr(problem, "pos", 0), getattr(problem, "msg", str(problem))
-        raise Malformed.single("json_invalid", ("body", at), "JSON decode error", {}, error=what) from problem
-    if found := half_character(text, value):
-        where, half = found
-        message = "Input should be a valid string, unable to parse raw data as a unicode string"
-        raise Malformed.single("string_unicode", ("body", *where), message, shown(half))
-    try:
-        return _adapter(route).validate_python(value)
-    except ValidationError as problem:
-        raise Malformed.of(problem, "body") from problem
+    # A worker's XCom may hold NaN.
+    return checked("body", parse_json(text, finite=False), _adapter(route).validate_python)
 
 
 def _body_text(services: Services, event: Mapping[str, Any], headers: Mapping[str, str]) -> str | bytes:
     if stored := headers.get(transfer.HEADER):
-        if not stored.startswith(transfer.PREFIX):
-            raise Forbidden(f"Bodies are fetched from {transfer.PREFIX} only")
+        if not stored.startswith(bucket_keys.TRANSFERS):
+            raise Forbidden(f"Bodies are fetched from {bucket_keys.TRANSFERS} only")
         return services.objects.get(stored)
     body = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else str(body)
@@ -209,25 +180,12 @@ def _adapter(route: Route) -> TypeAdapter[Any]:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-class _Resolver(APIGatewayHttpResolver):
-    """Takes any character in a path variable, as Airflow's keys and ids do; a `path` variable may hold slashes too."""
-
-    @staticmethod
-    def _compile_regex(rule: str, base_regex: str = r"^{}\Z") -> re.Pattern[str]:
-        pattern = re.sub(r"<(\w+)(:path)?>", lambda part: f"(?P<{part[1]}>{'.+' if part[2] else '[^/]+'})", rule)
-        return re.compile(base_regex.format(pattern), re.DOTALL)
-
-
 def _rule(path: str) -> str:
     return path.replace("{", "<").replace("}", ">")
 
 
-def _headers(event: Mapping[str, Any]) -> dict[str, str]:
-    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-
-
 def _echoed(event: Mapping[str, Any]) -> dict[str, str]:
-    correlation_id = _headers(event).get("correlation-id")
+    correlation_id = headers_of(event).get("correlation-id")
     return {"correlation-id": correlation_id} if correlation_id else {}
 
 
@@ -238,6 +196,6 @@ def _text(services: Services, answer: Answer, method: str) -> tuple[str | None, 
     text = json.dumps(answer.body, separators=(",", ":"))
     if len(text) <= transfer.LIMIT:
         return text, dict(answer.headers)
-    key = f"{transfer.PREFIX}{uuid.uuid4()}"
+    key = bucket_keys.transfer(str(uuid.uuid4()))
     services.objects.put(key, text.encode(), content_type=JSON)
     return None, {**answer.headers, transfer.HEADER: key}

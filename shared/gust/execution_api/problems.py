@@ -3,8 +3,6 @@
 import json
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from gust.errors import (
     AlreadyExists,
     BadRequest,
@@ -18,8 +16,7 @@ from gust.errors import (
     Stale,
     Unauthorized,
 )
-from gust.execution_api.routing import Answer
-from gust.model.json_text import shown
+from gust.http.answer import Answer, Problem
 
 REASONS: Final[dict[type[Rejected], str]] = {
     NotFound: "not_found",
@@ -31,32 +28,9 @@ REASONS: Final[dict[type[Rejected], str]] = {
 """Airflow's words, and one of ours."""
 
 
-class Malformed(Rejected):
-    """The request is not what the route takes. `errors` are pydantic's, with Airflow's `loc`."""
-
-    status = 422
-
-    def __init__(self, errors: list[dict[str, Any]]) -> None:
-        super().__init__(json.dumps(errors, default=str))
-        self.errors = errors
-
-    @classmethod
-    def of(cls, problem: ValidationError, place: str) -> "Malformed":
-        """`place` is where FastAPI says the value was: body, query, path."""
-        errors = problem.errors(include_url=False)
-        return cls([{**error, "loc": [place, *error["loc"]], "input": shown(error["input"])} for error in errors])
-
-    @classmethod
-    def single(
-        cls, kind: str, place: tuple[str | int, ...], message: str, value: Any = None, **ctx: Any
-    ) -> "Malformed":
-        error = {"type": kind, "loc": list(place), "msg": message, "input": value}
-        return cls([{**error, "ctx": ctx} if ctx else error])
-
-
-def answer_malformed(problem: Malformed) -> Answer:
-    # What pydantic keeps beside the message (the exception a validator raised) has no JSON form but its text.
-    return Answer(422, {"detail": json.loads(json.dumps(problem.errors, default=str))})
+def answer_problem(problem: Problem) -> Answer:
+    # Values that pydantic keeps beside its messages may have no JSON form but their text.
+    return Answer(problem.status, json.loads(json.dumps({"detail": problem.detail}, default=str)))
 
 
 def answer_rejected(problem: Rejected) -> Answer:

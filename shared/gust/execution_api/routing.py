@@ -1,13 +1,14 @@
 """The routes as a table: what is answered, who may ask, what the request must look like. `app` serves it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from gust.execution_api.datamodels.base import Query
+from gust.http.answer import Answer
+from gust.http.check import Query
 from gust.model.dispatch import OF_DAGS, Dispatch, Scope
 from gust.services.context import Services
 
@@ -50,17 +51,6 @@ class Call(Generic[Body, Params]):
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int = 200
-    body: Any = None
-    """A JSON value; not sent with status 204, nor in answer to HEAD."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-NO_CONTENT = Answer(204)
-
-
 def renewed_token(call: Call[Any, Any]) -> dict[str, str]:
     """The header by which the Task SDK's client goes on with another token, made for the same caller now."""
     services = call.services
@@ -91,7 +81,7 @@ class Route:
 class Routes:
     """Collects the routes of one file, in the order in which they are tried."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.table: list[Route] = []
 

@@ -2,6 +2,7 @@
 
 stack.py       one running stack: starts what follows in order, and ends it
 emulator.py    the emulator's process, with what it lacks: a front door and checkpoints
+ministack.py   every name of MiniStack that is replaced or read, checked at the start
 function_pool.py  how many processes a function has
 front_door.py  whom the address that people open answers
 sign_in.py     links and tokens for a stack that others reach, too

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-PREFIX: Final = "dags/"
+from gust.model import bucket_keys
+
 _ALSO: Final = frozenset({".airflowignore"})
 """Hidden files that mean something to Airflow; all others are an editor's or a version control's business."""
 
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
-_LONGEST_KEY: Final = 1024
-"""Bytes of an object's key in S3."""
-
 _LONGEST_WAIT: Final = 4
 """Looks after which changes are uploaded although files are still being written."""
 
@@ -80,14 +78,17 @@ class DagFolder:
                 if (self._folder / name).exists():  # else it has gone between two looks
                     self._leave_out(name, problem.strerror or str(problem))
                 continue
-            self._s3.put_object(Bucket=self._bucket, Key=PREFIX + name, Body=body)
+            self._s3.put_object(Bucket=self._bucket, Key=bucket_keys.uploaded_file(name), Body=body)
             self._uploaded[name] = found[name]
             self._left_out.pop(name, None)
             sent.append(name)
         for start in range(0, len(gone), 1000):  # S3 takes a thousand at a time
             self._s3.delete_objects(
                 Bucket=self._bucket,
-                Delete={"Objects": [{"Key": PREFIX + name} for name in gone[start : start + 1000]], "Quiet": True},
+                Delete={
+                    "Objects": [{"Key": bucket_keys.uploaded_file(name)} for name in gone[start : start + 1000]],
+                    "Quiet": True,
+                },
             )
         if sent or gone:
             self._told(_sentence(sent, gone))
@@ -125,9 +126,9 @@ class DagFolder:
 
     def _list(self) -> dict[str, str]:
         """Name → MD5 of what the bucket holds."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=PREFIX)
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=bucket_keys.DAGS)
         return {
-            item["Key"].removeprefix(PREFIX): item["ETag"].strip('"')
+            item["Key"].removeprefix(bucket_keys.DAGS): item["ETag"].strip('"')
             for page in pages
             for item in page.get("Contents", [])
         }
@@ -146,10 +147,10 @@ def _shown(name: str) -> str:
 def _objection(name: str) -> str | None:
     """Why S3 takes no object of that name."""
     try:
-        length = len((PREFIX + name).encode())
+        length = len(bucket_keys.uploaded_file(name).encode())
     except UnicodeEncodeError:  # a byte that is no UTF-8 stands in the name as half of a surrogate pair
         return "its name is not UTF-8, which names in the bucket are"
-    return "its path is too long for the bucket" if length > _LONGEST_KEY else None
+    return "its path is too long for the bucket" if length > bucket_keys.LONGEST else None
 
 
 def _sentence(changed: list[str], gone: list[str]) -> str:

@@ -1,18 +1,16 @@
 """The emulator's process: MiniStack, with what it lacks around it.
 
-- A front door: a second port, perhaps on another address, on which there is nothing but the stack's HTTP API, at `/`
-  (see `front_door`).
+- A front door: a second port, perhaps on another address, that serves only the stack's HTTP API, at `/` (see `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
-- What functions print goes to a file for each, and what tasks print to others (see `log_files`), not into the emulator's
-  memory.
-- A server, and shortcuts to what it is mostly asked (see `shortcuts`), that take less of the processor.
-- Streams and queues are read side by side; messages of functions that have died come again soon (see `come_back`).
-- What cannot be stored is not acknowledged (see `storage`).
-- A function has no more processes than it was given (see `function_pool`).
-- Only this machine's programs and pages are answered: a browser would carry any page's requests here.
-- It ends when the process that started it is gone, whichever way that went.
+- Output of functions and of tasks goes to files (see `log_files`), not into the emulator's memory.
+- A server, and shortcuts for the most frequent calls (see `shortcuts`), that use less of the processor.
+- Streams and queues are read side by side; messages of dead functions come again soon.
+- A write that cannot be stored is not acknowledged (see `storage`).
+- A function has at most as many processes as it was given (see `function_pool`).
+- Requests from elsewhere are refused: a browser would carry any page's requests here.
+- It ends when the process that started it is gone, and when its standard input ends.
 
-It speaks on its standard input: end of file means "stop".
+Every change to MiniStack itself is in `ministack`.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -34,14 +31,13 @@ from typing import Any, Final
 
 import psutil
 
+from gust.local import ministack
 from gust.local.asgi import Application, Headers, Receive, Scope, Send
 from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
-from gust.local.come_back import let_messages_come_back
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
-from gust.local.function_pool import FunctionPool, limit_processes
-from gust.local.log_files import LogFiles, keep_logs_in_files
-from gust.local.shortcuts import parse_expressions_once, straight_to_the_service
-from gust.local.storage import Storage, refuse_what_cannot_be_stored
+from gust.local.function_pool import FunctionPool
+from gust.local.log_files import LogFiles
+from gust.local.storage import Storage
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
@@ -57,10 +53,6 @@ _CHECKPOINT_PATIENCE: Final = 30.0
 """Seconds without any of the processor after which a child that writes a checkpoint is given up: it inherited a lock that no
 thread will release. One that gets on, however slowly, is waited for."""
 
-_LOOK_EVERY: Final = 0.25
-"""Seconds, where nothing says that something came: a message that was held back comes by time alone, and so does another
-attempt at what failed."""
-
 _LOOK_AT_DISK_EVERY: Final = 1.0
 """Seconds."""
 
@@ -75,9 +67,6 @@ UNHEALTHY: Final = {
 """What Airflow answers of itself where its database does not."""
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-_LARGEST_LOG: Final = 20_000_000
-"""Bytes after which a function's log starts anew; the one before is kept."""
 
 log = logging.getLogger("gust.emulator")
 
@@ -101,19 +90,21 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("gust").setLevel(logging.INFO)
-    from ministack import app as ministack
-
-    logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and tells of every request
-    write_function_logs(data / "logs")
-    log_files = keep_logs_in_files(data / "task-logs")
-    parse_expressions_once()
+    try:
+        ministack.check()
+    except ministack.MiniStackChangedError as changed:
+        sys.exit(str(changed))
+    logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and logs every request
+    ministack.write_function_logs(data / "logs")
+    log_files = ministack.keep_logs_in_files(data / "task-logs")
+    ministack.parse_expressions_once()
     storage = Storage(data / "state")
-    read_streams_apart(storage)
-    refuse_what_cannot_be_stored(storage)
-    let_messages_come_back()
-    pool = limit_processes(json.loads(options.processes))
+    ministack.read_streams_apart(storage)
+    ministack.refuse_what_cannot_be_stored(storage)
+    ministack.return_messages_of_ended_functions()
+    pool = ministack.limit_processes(json.loads(options.processes))
     emulator = Emulator(
-        wrap(straight_to_the_service(ministack.app)),
+        wrap(ministack.straight_to_the_service(ministack.application())),
         checkpoints,
         restored=newest,
         public_port=options.public_port,
@@ -198,7 +189,7 @@ class Emulator:
         self._closed = True
         log.info("stopping")
         saved = await self._checkpoint()
-        _end_workers()
+        ministack.end_functions()
         # A normal exit would wait for threads that wait for a function's answer, which nobody wants any more.
         os._exit(0 if saved else 1)
 
@@ -241,14 +232,11 @@ class Emulator:
     def _once_loaded(self, send: Send) -> Send:
         async def after_start(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
-                from ministack import app
-
-                # Saving is ours from here on: MiniStack would write into the checkpoint it came from, file by file.
-                app.PERSIST_STATE = False
+                ministack.leave_saving_to_gust()
                 if self._restored:
                     repair(self._restored)
                 if self._log_files:
-                    self._log_files.adopt_all()
+                    ministack.adopt_streams(self._log_files)
             await send(message)
 
         return after_start
@@ -317,65 +305,10 @@ class Emulator:
             return saved
 
 
-def write_function_logs(folder: Path) -> None:
-    """What a function prints goes to `folder`/<function>.log. MiniStack keeps it in a new log stream per invocation,
-    and all of them in memory and in every checkpoint. What tasks print is not touched: the worker sends it itself."""
-    from ministack.services import lambda_svc
-
-    def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
-        name = function.get("config", function).get("FunctionName", "unknown")
-        file = folder / f"{name}.log"
-        with contextlib.suppress(OSError):
-            if file.exists() and file.stat().st_size > _LARGEST_LOG:
-                file.replace(file.with_suffix(".log.1"))
-            report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
-            with file.open("a") as output:
-                output.write((text.rstrip() + "\n" if text.strip() else "") + report)
-
-    lambda_svc._emit_lambda_logs = write
-
-
 def _waiting(queue: str, function: str, pool: FunctionPool) -> dict[str, float]:
     """Messages of a queue that the function has not begun."""
-    from ministack.services import sqs
-
-    now = time.time()
-    messages = [each for url, held in sqs._queues._data.items() if queue in str(url) for each in held["messages"]]
-    visible = [each for each in messages if each["visible_at"] <= now]
-    oldest = min((each["visible_at"] for each in visible), default=now)
-    return {"number": len(visible) + pool.waiting(function), "seconds": now - oldest, "busy": pool.busy(function)}
-
-
-def read_streams_apart(storage: Storage) -> None:
-    """One thread of MiniStack's reads all queues and streams in turn, and waits for the function that a stream feeds: while
-    the scheduler runs, no worker would be given a task, and none in the 50 ms after a look that found nothing. While the
-    disk is full, nothing is read: no task is begun whose end could not be stored."""
-    from ministack.services import dynamodb, lambda_svc
-
-    something_came = threading.Event()
-    read, keep_looking = lambda_svc._poll_dynamodb_streams, lambda_svc._poll_loop
-    read_queues = lambda_svc._poll_sqs
-
-    def keep_reading() -> None:
-        while True:
-            something_came.clear()
-            try:
-                has_read = not storage.is_full and read()
-            except Exception:
-                log.exception("The streams could not be read")
-                has_read = False
-            if not has_read and not something_came.wait(_LOOK_EVERY):
-                lambda_svc._esm_wake.set()  # else the queues are looked at each second
-
-    def keep_looking_at_both() -> None:
-        threading.Thread(target=keep_reading, name="gust-streams", daemon=True).start()
-        keep_looking()
-
-    dynamodb.esm_wake = something_came
-    lambda_svc._poll_dynamodb_streams = lambda: False
-    lambda_svc._poll_sqs = lambda: not storage.is_full and read_queues()
-    lambda_svc._poll_loop = keep_looking_at_both  # not before MiniStack has its state back
-    lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
+    number, seconds = ministack.visible_messages(queue)
+    return {"number": number + pool.waiting(function), "seconds": seconds, "busy": pool.busy(function)}
 
 
 def _wait_for(child: int, *, patience: float = _CHECKPOINT_PATIENCE) -> int:
@@ -398,13 +331,6 @@ def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) 
     if not os.read(sys.stdin.fileno(), 1024):
         loop.remove_reader(sys.stdin)
         stop.set()
-
-
-def _end_workers() -> None:
-    """Lambda functions are processes of ours."""
-    from ministack.core import lambda_runtime
-
-    lambda_runtime.reset()
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

@@ -143,33 +143,3 @@ class FunctionPool:
         """Processes that are at an invocation and have imported."""
         starting = self._functions[name].starting
         return sum(each.in_use and id(each) not in starting for each in self._processes(name))
-
-
-def limit_processes(most: Mapping[str, int]) -> FunctionPool:
-    """Have MiniStack's functions live in a pool."""
-    from ministack.core import lambda_runtime
-    from ministack.services import lambda_svc
-
-    def processes(name: str) -> list[Process]:
-        with lambda_runtime._lock:
-            return [each for pool in lambda_runtime._workers.values() for each in pool if each.func_name == name]
-
-    pool = FunctionPool(lambda_runtime.acquire_worker, processes, most)
-    release, spawn = lambda_svc.release_worker, lambda_runtime.Worker._spawn
-
-    def released(process: Any) -> None:
-        release(process)
-        if process is not None:
-            pool.started(process)
-        pool.released()
-
-    def spawned(process: Any) -> None:
-        try:
-            spawn(process)
-        finally:
-            pool.started(process)
-
-    lambda_svc.acquire_worker = pool.acquire
-    lambda_svc.release_worker = released
-    lambda_runtime.Worker._spawn = spawned
-    return pool

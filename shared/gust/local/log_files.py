@@ -130,13 +130,6 @@ class LogFiles:
                     events.extend(stream["events"])
                 stream["events"] = events
 
-    def adopt_all(self) -> None:
-        """`adopt` what MiniStack has read from a checkpoint. What it kept of lines a second time goes."""
-        from ministack.services import cloudwatch_logs as logs
-
-        logs._log_records._data.clear()
-        self.adopt({key[-1]: about for key, about in logs._log_groups._data.items()})
-
     def put(self, group: str, name: str, stream: dict[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Event]:
         """Store lines of a stream, and what is told of it. Raises OSError."""
         now = int(time.time() * 1000)
@@ -168,25 +161,3 @@ def saved(value: Any) -> Any:
     if isinstance(value, FileEvents):
         return []
     raise TypeError(type(value).__name__)
-
-
-def keep_logs_in_files(folder: Path) -> LogFiles:
-    """Have MiniStack's CloudWatch Logs keep its streams in `folder`, for as long as the process lives."""
-    from ministack.services import cloudwatch_logs as logs
-
-    files = LogFiles(folder)
-    put = logs._put_log_events
-
-    def put_log_events(data: dict[str, Any]) -> Any:
-        group, name = data.get("logGroupName", ""), data.get("logStreamName", "")
-        stream = logs._log_groups[group]["streams"].get(name) if group in logs._log_groups else None
-        if stream is None:
-            return put(data)  # refuses it
-        stored = files.put(group, name, stream, data.get("logEvents", []))
-        stream["uploadSequenceToken"] = token = str(int(stream["uploadSequenceToken"]) + 1)
-        logs._fanout_to_subscription_filters(group, name, data.get("logEvents", []))
-        logs._fanout_to_live_tail_sessions(group, name, stored)
-        return logs.json_response({"nextSequenceToken": token})
-
-    logs._put_log_events = put_log_events
-    return files

@@ -1,6 +1,6 @@
 """Tells the terminal how far the parsing of the folder is: files parsed, and errors by file and line.
 
-The steps of a deployment leave documents in the bucket (`gust.services.deployments.deployment_keys`): a plan, and for
+The steps of a deployment leave documents in the bucket (`gust.model.bucket_keys`): a plan, and for
 each batch the outcomes so far. The bucket is only read while something is expected; an idle stack stays idle.
 """
 
@@ -13,11 +13,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.deployment import FileOutcome, Plan, Progress
-from gust.services.deployments.deployment_keys import progress_key
-from gust.services.ports import DagStore, Objects
-
-PARSES: Final = "parses/"
+from gust.ports.dags import DagStore
+from gust.ports.objects import Objects
 
 QUIET_FOR: Final = 20.0
 """Seconds after which nothing is expected any longer where no deployment has begun."""
@@ -46,7 +45,7 @@ class ParseProgress:
         self._told = told
         self._clock = clock
         self._open: dict[str, _Told] = {}
-        self._over = self._plans(objects.list(PARSES))
+        self._over = self._plans(objects.list(bucket_keys.PARSES))
         self._expected_since: float | None = None
 
     @property
@@ -57,22 +56,23 @@ class ParseProgress:
         """A deployment is about to begin, or goes on."""
         self._expected_since = self._clock()
         if turn := self._store.deployment_turn():
-            self._over = {key for key in self._over if not key.startswith(f"{PARSES}{turn.holder}/")}
+            self._over = {key for key in self._over if not key.startswith(bucket_keys.parses_of(turn.holder))}
 
     def look(self) -> None:
         """Tell what is new. Does nothing where nothing is expected."""
         if self._expected_since is None:
             return
         turn = self._store.deployment_turn()  # read first: what it has done by now is listed
-        listed = self._objects.list(PARSES)
+        listed = self._objects.list(bucket_keys.PARSES)
         for key in sorted(self._plans(listed) - self._over - self._open.keys()):
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
                 self._open[key] = _Told(plan, key, self._clock())
-        latest = {deployment_of(key): key for key in sorted(self._open, key=lambda key: self._open[key].made_at)}
+        by_age = sorted(self._open, key=lambda key: self._open[key].made_at)
+        latest = {bucket_keys.deployment_of(key): key for key in by_age}
         for key, parsing in list(self._open.items()):
             parsing.read(self._objects, listed)
-            parsing.is_round_over = latest[deployment_of(key)] != key
+            parsing.is_round_over = latest[bucket_keys.deployment_of(key)] != key
             self._tell(parsing)
             # A deployment that lost its turn to another, because it was silent for long, goes on parsing.
             if parsing.is_whole or parsing.is_round_over or turn is None or not turn.holder:
@@ -99,7 +99,7 @@ class ParseProgress:
 
     @staticmethod
     def _plans(keys: Iterable[str]) -> set[str]:
-        return {key for key in keys if key.endswith("/plan.json")}
+        return {key for key in keys if bucket_keys.is_plan(key)}
 
 
 class _Told:
@@ -110,7 +110,7 @@ class _Told:
         self.made_at = plan.made_at.timestamp() if plan.made_at else now
         self.told_at = now
         self._began = now
-        self._batches = [progress_key(key, number) for number in range(len(plan.batches))]
+        self._batches = [bucket_keys.progress(key, number) for number in range(len(plan.batches))]
         self._tags: dict[str, str] = {}
         self._progress: dict[str, Progress] = {}
         self._errors_told: set[str] = set()
@@ -154,10 +154,6 @@ class _Told:
             + f": {_number(dags, 'DAG')}"
             + (f", {errors}" if self._errors_told else "")
         )
-
-
-def deployment_of(key: str) -> str:
-    return key.split("/")[1]
 
 
 def in_a_line(file: str, trace: str) -> str:

@@ -6,57 +6,16 @@ The answers are MiniStack's: the same functions of its services give them.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gust.local.asgi import Application, Receive, Scope, Send
+from gust.local.asgi import Scope
 
 log = logging.getLogger("gust.emulator")
 
 INVOCATIONS: Final = "/2015-03-31/functions/"
 """How the path of an invocation of a function begins."""
-
-
-def straight_to_the_service(application: Application) -> Application:
-    """MiniStack asks of each request whether it is for one of a hundred services, or a page of its own, before it looks at
-    the header that says so: a quarter of what the calls cost that a task is made of. Those go past that; all others go to
-    `application`."""
-    from ministack import app
-    from ministack.core import responses, router
-
-    # Asked for by name, so that they are among those whose state is saved.
-    services = {name: app._get_module(name) for name in ("dynamodb", "cloudwatch_logs", "lambda_svc")}
-
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        name = service_of(scope)
-        if name is None:
-            await application(scope, receive, send)
-            return
-        body = bytearray()
-        while (part := await receive())["type"] == "http.request":
-            body += part.get("body", b"")
-            if not part.get("more_body"):
-                break
-        else:
-            return  # Who asked has gone.
-        asked = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        responses.set_request_account_id(router.extract_access_key_id(asked))
-        responses.set_request_region(router.extract_region(asked))
-        try:
-            status, named, answer = await services[name].handle_request("POST", scope["path"], asked, bytes(body), {})
-        except Exception:
-            log.exception("MiniStack failed: %s %s", scope["path"], asked.get("x-amz-target", ""))
-            status, named, answer = 500, {"content-type": "application/json"}, b'{"__type": "InternalError"}'
-        content = answer if isinstance(answer, bytes) else answer.encode()
-        sent = [(key.lower().encode(), str(value).encode()) for key, value in named.items()]
-        if b"content-length" not in dict(sent):
-            sent.append((b"content-length", str(len(content)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": sent})
-        await send({"type": "http.response.body", "body": content})
-
-    return handle
 
 
 def service_of(scope: Scope) -> str | None:
@@ -71,17 +30,6 @@ def service_of(scope: Scope) -> str | None:
         is_log = target == b"Logs_20140328.PutLogEvents"
         return "dynamodb" if target.startswith(b"DynamoDB_20120810.") else "cloudwatch_logs" if is_log else None
     return "lambda_svc" if path.startswith(INVOCATIONS) and path.endswith("/invocations") else None
-
-
-def parse_expressions_once() -> None:
-    """MiniStack parses and checks the condition of a Query anew for every item of the partition."""
-    from ministack.services import dynamodb
-
-    for name in ("_tokenize", "_condition_syntax_error"):
-        setattr(dynamodb, name, functools.lru_cache(maxsize=1024)(getattr(dynamodb, name)))
-    dynamodb._evaluate_condition = comparing_keys(dynamodb._evaluate_condition)
-    dynamodb._project_item = projecting_names(dynamodb._project_item)
-    dynamodb._sort_key_value = sorting_text(dynamodb._sort_key_value)
 
 
 def projecting_names(project: Callable[..., Any]) -> Callable[..., Any]:

@@ -435,7 +435,14 @@ class LocalStack:
 
     def _require_emulator(self) -> None:
         if self._emulator and self._emulator.poll() is not None:
-            raise LocalStackError(f"The emulator ended (exit code {self._emulator.returncode}). See {self.logs}.")
+            raise LocalStackError(
+                f"The emulator ended (exit code {self._emulator.returncode}): {self._last_line()} See {self.logs}."
+            )
+
+    def _last_line(self) -> str:
+        """The last line that the emulator wrote."""
+        lines = (self.logs / "emulator.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1][:500] if lines else "it wrote nothing."
 
     def _control(self, what: str) -> dict[str, Any]:
         host = self.endpoint.removeprefix("http://")

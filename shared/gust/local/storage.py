@@ -84,20 +84,3 @@ class Storage:
                 self._reserve.unlink(missing_ok=True)
             return False
         return True
-
-
-def refuse_what_cannot_be_stored(storage: Storage) -> None:
-    """MiniStack answers that an object is stored where its file could not be written, keeps it in memory, and has lost it
-    after a restart."""
-    from ministack.services import s3
-
-    persist = s3._persist_object
-
-    def persisted(bucket: str, key: str, record: object) -> None:
-        persist(bucket, key, record)
-        if isinstance(record, dict) and record.get("body") is not None:
-            s3._buckets[bucket]["objects"].pop(key, None)
-            storage.fill()
-            raise OSError(errno.ENOSPC, "the object could not be written", key)
-
-    s3._persist_object = persisted

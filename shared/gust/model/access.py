@@ -1,4 +1,4 @@
-"""Roles of people, and what a DAG's file gives to them by name."""
+"""Roles of API users, and the rights that a DAG's file gives to roles by name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ AccessControl = dict[str, dict[str, list[str]]]
 
 
 class Role(IntEnum):
-    """Airflow's roles. Each may what those before it may."""
+    """Airflow's roles. Each has the rights of the roles before it."""
 
     VIEWER = 0
     """Reads all DAGs, runs and logs, assets and pools; nothing with secrets in it."""
     USER = 1
-    """Also changes DAGs and runs: pause, trigger, clear, mark, answer."""
+    """Also changes DAGs and runs: pause, trigger, clear, mark, answer questions."""
     OP = 2
     """Also connections, variables, pools, assets."""
     ADMIN = 3
@@ -34,7 +34,7 @@ class Role(IntEnum):
 
 
 def access_control_of(given: Mapping[str, Any] | None) -> AccessControl | None:
-    """What a DAG file says, in one form: a role's actions alone are actions on the DAG."""
+    """A DAG file's `access_control` in one form: a role's bare actions become actions on the DAG."""
     if not given:
         return None
     shaped = {role: what if isinstance(what, Mapping) else {"DAGs": what} for role, what in given.items()}

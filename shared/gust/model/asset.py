@@ -1,4 +1,4 @@
-"""Assets, aliases, who uses them, and the events that tasks and people emit for them."""
+"""Assets, aliases, the DAGs and tasks that name them, and the events that tasks and API users emit for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 
 class AssetKey(NamedTuple):
-    """What tells one asset from another. Names and URIs are each unique among active assets, not among all."""
+    """The identity of an asset. Names and URIs are each unique among active assets, not among all."""
 
     name: str
     uri: str
@@ -77,15 +77,15 @@ class AssetReference:
         return AssetKey(self.name, self.uri)
 
 
-# --- what waits for a DAG ---------------------------------------------------------------------------------------------
+# --- events that wait for a DAG ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetQueue:
-    """What has happened to the assets of one DAG since it last ran because of them: Airflow's AssetDagRunQueue.
+    """The asset events of one DAG since its last asset-triggered run: Airflow's AssetDagRunQueue.
 
-    A run consumes the events after `consumed_until`, up to the latest that has come. No event of these assets is
-    stored with a moment that a run has closed, so none is consumed twice and none is passed over.
+    A run consumes the events after `consumed_until`, up to the latest one stored. The store accepts no event of these
+    assets with a moment that a run has closed, so no event is consumed twice or passed over.
     """
 
     dag_id: str
@@ -95,9 +95,9 @@ class AssetQueue:
     """`run_after` of the last run that assets made; `None` before the first."""
     last_run_id: str | None = None
     arrivals: int = 0
-    """Grows with every report and with every run; a run is made only by who has seen them all."""
+    """Grows with every report and with every run; making a run is conditional on the current value."""
     due_at: datetime | None = None
-    """When it is looked at should no word of an event come through."""
+    """When the tick looks at it, in case the stream's record of an event was lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class PendingPartition:
     dag_id: str
     partition_key: str
     fingerprint: str
-    """What the DAG's partition mappers were when the first of the events came."""
+    """Hash of the DAG's partition mappers when the first of the events arrived."""
     created_at: datetime
     partition_date: datetime | None = None
     received: tuple[PartitionEvent, ...] = ()
@@ -128,12 +128,12 @@ class PartitionEvent(NamedTuple):
         return AssetKey(self.name, self.uri)
 
 
-# --- where an event goes ----------------------------------------------------------------------------------------------
+# --- the DAGs an event goes to ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToQueue:
-    """An event for a DAG. `queues=False`: the DAG takes it along with its next run, but does not run for it."""
+    """An event for a DAG. `queues=False`: the DAG's next run consumes it, but it makes no run."""
 
     dag_id: str
     queues: bool = True
@@ -155,14 +155,14 @@ Delivery = ToQueue | ToPartition
 
 @dataclass(frozen=True, slots=True)
 class AssetUpdate:
-    """An event and where it goes."""
+    """An event and the DAGs and partitions it goes to."""
 
     event: AssetEvent
     deliveries: tuple[Delivery, ...] = ()
 
 
 def number_of(*names: str) -> int:
-    """Airflow numbers assets and aliases; ours have names, whose hash makes a number that JSON and JavaScript keep."""
+    """A stand-in for Airflow's numeric id of an asset or alias: 48 bits of a hash, which JavaScript reads exactly."""
     return int.from_bytes(sha256("\x1f".join(names).encode()).digest()[:6], "big")
 
 

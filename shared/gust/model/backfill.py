@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ReprocessBehavior(StrEnum):
-    """Which runs that exist already are run again. Source: `airflow.models.backfill.ReprocessBehavior`."""
+    """Which existing runs the backfill runs again. Source: `airflow.models.backfill.ReprocessBehavior`."""
 
     FAILED = "failed"
     COMPLETED = "completed"
@@ -24,11 +24,11 @@ class Backfill:
     to_date: datetime
     dag_run_conf: dict[str, Any] | None = None
     is_paused: bool = False
-    """Its queued runs do not start; those that run go on. A cancelled backfill stays paused, as in Airflow."""
+    """Its queued runs do not start; its running ones continue. A cancelled backfill stays paused, as in Airflow."""
     reprocess_behavior: ReprocessBehavior = ReprocessBehavior.NONE
     max_active_runs: int = 10
     run_on_latest_version: bool = True
-    """Whether runs that are run again are run on the DAG's newest version or on their own."""
+    """Whether existing runs are run again on the DAG's newest version or on their own."""
     triggering_user_name: str | None = None
     created_at: datetime
     updated_at: datetime
@@ -37,7 +37,7 @@ class Backfill:
     version_number: int
     spec_key: str
     bundle_version: str | None = None
-    """What its runs are made of: the DAG's newest version when the backfill was asked for."""
+    """Bundle of its runs; with the two fields above, the DAG's newest version when the backfill was created."""
     planned: int
     """How many runs its plan has. The plan is made once and never changes."""
     made: int = 0
@@ -47,7 +47,7 @@ class Backfill:
     unfinished_runs: int = 0
     """How many of its runs are `queued` or `running`; changed in the transaction that moves the run."""
     due_at: datetime | None = None
-    """When the tick looks at it, lest it be forgotten; `None` once it is completed."""
+    """When the tick looks at it, in case a wake-up was lost; `None` once it is completed."""
 
     @property
     def is_active(self) -> bool:

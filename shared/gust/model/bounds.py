@@ -1,7 +1,7 @@
-"""How large what a DAG file gives may be.
+"""Size limits of everything that a DAG file defines.
 
-DynamoDB takes 400 KB as an item, SQS 256 KB as a message, and a scheduler has 1 GB for all DagSpecs. A file that gives more
-than fits gets an import error that names the field; nothing else is held up by it. All sizes are bytes of UTF-8.
+DynamoDB takes 400 KB as an item, SQS 256 KB as a message, and a scheduler has 1 GB for all DagSpecs. A file that exceeds a
+limit gets an import error that names the field, and affects no other file. All sizes are bytes of UTF-8.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 LONGEST_TRACE: Final = 60_000
-"""Of an import error or a warning. What is longer is cut in the middle: a trace says most at its ends."""
+"""Of an import error or a warning. A longer one is cut in the middle: the ends of a trace say most."""
 
 LARGEST_DAG: Final = 200_000
 """All that the DAG's item takes from its file: description, tags, owners, access_control, names."""
@@ -22,7 +22,7 @@ LARGEST_ARGUMENTS: Final = 200_000
 """Of one trigger or one deadline callback, as JSON: each is stored in an item of its own."""
 
 LARGEST_SCHEDULE: Final = 200_000
-"""Names and URIs of the assets in one DAG's schedule: the item of what waits for the DAG holds them all."""
+"""Names and URIs of the assets in one DAG's schedule: one AssetQueue item holds them all."""
 
 LARGEST_SPEC: Final = 20_000_000
 """A DagSpec, as JSON: a DAG of some 50,000 tasks."""
@@ -37,7 +37,7 @@ LARGEST_LIST: Final = 200_000
 """Names in one item: the DAGs of a file, or what a file depends on."""
 
 LONGEST_KEY: Final = 900
-"""Of what a file names and a sort key holds; DynamoDB takes 1024, and something of ours stands beside it."""
+"""Of a user-given name in a sort key; DynamoDB takes 1024, and the rest is for our own parts of the key."""
 
 LONGEST_NAME: Final = 255
 """Of one part of a path: what Linux takes as a file's name."""
@@ -53,7 +53,7 @@ MOST_LISTED: Final = 20
 
 
 def cut(text: str, most: int = LONGEST_TRACE) -> str:
-    """The text as UTF-8 can hold it, in at most `most` bytes and some: beginning and end of what is longer."""
+    """The text in at most about `most` bytes of UTF-8; of a longer text its beginning and its end."""
     encoded = text.encode(errors="backslashreplace")
     if len(encoded) <= most:
         return encoded.decode()

@@ -1,7 +1,9 @@
-"""Bundles: the folder `dags/` as it was at one moment, and what parsing it gave."""
+"""Bundles: snapshots of the folder `dags/`, and the results of parsing them."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,30 +14,30 @@ class Bundle:
     version: str
     created_at: datetime
     listeners: tuple[str, ...] = ()
-    """Hooks that a listener of its plugins implements, by name: for what no run and no DAG stands behind."""
+    """Hooks that a listener of its plugins implements, by name: for events that belong to no run and no DAG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentTurn:
-    """Whose turn it is to deploy the folder: one deployment at a time, however many files come."""
+    """The right to deploy the folder: one deployment has it at a time, however many files arrive."""
 
     holder: str
-    """Name of the deployment; empty: nobody's."""
+    """Name of the deployment; empty if the turn is free."""
     again: bool
     """Something came since its last snapshot: it must take another one before it ends."""
     until: datetime
-    """When it is held for dead, if it gives none: then the turn is anybody's."""
+    """When the holder counts as dead unless it has renewed the turn: then any deployment may take it."""
     began: datetime | None = None
     """When the holder got the turn."""
     rounds: int = 0
     """How many plans it has made since."""
     looked_at: datetime | None = None
-    """When it looked last; `None` where its last plan was of nothing but what had come since the look before."""
+    """When it last looked at the whole folder; `None` if its last plan covered only the files uploaded since then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """What is known of one file of the folder. One item a file; replaced when the file or what it imports changed."""
+    """The last parse of one file of the folder. One item a file; replaced when the file or one of its imports changes."""
 
     relative_path: str
     bundle_name: str
@@ -43,16 +45,16 @@ class SourceFile:
     """Hash over the file and everything of the folder that it imported, `.airflowignore` and plugins included:
     equal fingerprint, equal outcome, so it need not be parsed again."""
     imports: tuple[str, ...] = ()
-    """What of the folder decided its outcome, relative paths: files imported or read while it was parsed, `folder/` for a
-    folder that was listed, and files that were looked for in vain."""
+    """The paths that decided its outcome, relative to the folder: files imported or read while it was parsed, `folder/` for
+    a folder that was listed, and files that were looked for and missing."""
     settings: dict[str, str] = field(default_factory=dict)
-    """Variables and connections that it was given while it was parsed → their versions, see `services.settings_read`."""
+    """Variables and connections that it read while it was parsed → their versions, see `services.settings.settings_read`."""
     dag_ids: tuple[str, ...] = ()
-    """The DAGs that come from it; where it cannot be parsed now, those of its last good version."""
+    """The DAGs that come from it; if it cannot be parsed now, the DAGs of its last good version."""
     made_in: dict[str, str] = field(default_factory=dict)
-    """Of these DAGs, those that another file's code made → that file: should it give them itself, they are its own."""
+    """DAG of this file → the other file whose code made it. That file takes the DAG over when it defines it itself."""
     is_worth_another_try: bool = False
-    """It ran out of time, or its process died: perhaps for want of a calmer moment. Equal fingerprint or not, a later
+    """It ran out of time, or its process died, perhaps because the machine was busy. Whatever its fingerprint, a later
     deployment parses it again, once there is nothing else to parse."""
     parsed_at: datetime | None = None
     parse_duration: float | None = None
@@ -80,3 +82,15 @@ class DagWarning:
     message: str
     timestamp: datetime
     details: dict[str, str] = field(default_factory=dict)
+
+
+def version_of(files: Mapping[str, str]) -> str:
+    """The bundle's name: a hash over paths and contents."""
+    return hashed(f"{path}\0{files[path]}" for path in sorted(files))
+
+
+def hashed(lines: Iterable[str]) -> str:
+    digest = sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""One callback that no task runs itself: users' code which the control plane owes to a run, kept beside its instances.
+"""One callback that a run owes: users' code that no task runs itself, stored beside the run's instances.
 
-A task's own callbacks run in its worker, as in Airflow, and are not here. What is here: callbacks of the DAG, those of a
-try whose worker is gone, deadlines, what listeners of plugins are told about a run, and a killed trigger's last word.
+A task's own callbacks run in its worker, as in Airflow, and are not here. These are: callbacks of the DAG, callbacks of a
+try whose worker died, deadlines, calls of plugins' listeners about a run, and `on_kill` of a trigger that was taken away.
 """
 
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ class CallbackState(StrEnum):
     """Source: `airflow.utils.state.CallbackState`."""
 
     SCHEDULED = "scheduled"
-    """A deadline whose time has not come."""
+    """A deadline before its time."""
     PENDING = "pending"
-    """It shall be called. Dies here: the next look at the run sends it."""
+    """It must be called. Dies here: the next look at the run sends it."""
     QUEUED = "queued"
     """SQS accepted the message. Dies here: the message comes again, or the next look sends another."""
     RUNNING = "running"
-    """A worker claimed it. Dies here: the message comes again once the worker cannot live any more."""
+    """A worker claimed it. Dies here: the message comes again when the worker's time is over."""
     SUCCESS = "success"
     FAILED = "failed"
 
@@ -39,9 +39,9 @@ class CallbackKind(StrEnum):
     LISTENER = "listener"
     """A hook of the bundle's plugins."""
     HOOK = "hook"
-    """A listener's too, of what no run owes: never stored."""
+    """A listener's hook that belongs to no run: never stored."""
     TRIGGER = "trigger"
-    """`on_kill` of a trigger whose task waits for it no more, because somebody else ended or cleared it."""
+    """`on_kill` of a trigger whose task was ended or cleared while it waited for the trigger."""
 
 
 ENDED: Final = frozenset({CallbackState.SUCCESS, CallbackState.FAILED})
@@ -54,7 +54,7 @@ class Callback:
     dag_id: str
     run_id: str
     callback_id: str
-    """Names it within its run, the same for whoever decides it: a second decision makes no second callback."""
+    """Names it within its run. It follows from the event, so a second decision makes no second callback."""
     kind: CallbackKind
     event: str
     """`success`, `failure` or `retry`; `missed` of a deadline; of listeners the name of the hook."""
@@ -77,8 +77,8 @@ class Callback:
     follows_queueing: bool = False
     """The deadline counts from when the run was queued, and moves when it is cleared."""
     definition: dict[str, Any] = field(default_factory=dict)
-    """What a deadline calls (class, path and arguments) or the trigger (class and arguments), as Airflow encodes it. Of a
-    try: which of `callback` and `email` it is owed."""
+    """Of a deadline, the callable (class, path and arguments); of a trigger, class and arguments, as Airflow encodes them.
+    Of a try: which of `callback` and `email` it is owed."""
     dispatch_count: int = 0
     """How often it was sent. A message or a report of an earlier dispatch is stale."""
     sent_at: datetime | None = None

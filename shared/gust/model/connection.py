@@ -1,4 +1,4 @@
-"""Connections: what people store for hooks to reach other systems with."""
+"""Connections: addresses and credentials with which hooks reach other systems."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -13,11 +13,11 @@ class ConnectionTestState(StrEnum):
     """Source: `airflow.models.connection_test.ConnectionTestState`."""
 
     PENDING = "pending"
-    """Asked for. Dies here: it was never sent, and is seen as failed when its time is up."""
+    """Requested. Dies here: it was never sent, and reads as failed when its time is up."""
     QUEUED = "queued"
     """SQS accepted the message. Dies here: as above."""
     RUNNING = "running"
-    """A worker has what to test. Dies here: as above; the message that comes again is refused."""
+    """A worker has received the connection. Dies here: as above; a repeated message is refused."""
     SUCCESS = "success"
     FAILED = "failed"
 
@@ -35,11 +35,11 @@ class ConnectionTest:
     state: ConnectionTestState
     created_at: datetime
     updated_at: datetime
-    """When it got its state."""
+    """When its state last changed."""
     expires_at: datetime
-    """When it is forgotten."""
+    """When it is deleted."""
     connection: dict[str, Any] = field(default_factory=dict)
-    """What is tested, as connections are stored: encrypted. Nothing any more once it has ended."""
+    """The connection under test, encrypted as stored connections are. Empty once the test has ended."""
     commit_on_success: bool = False
     """Make it the connection of this id when the test succeeds."""
     result_message: str | None = None
@@ -50,6 +50,6 @@ class ConnectionTest:
 
 
 def connection_test_id(token: str) -> str:
-    """The id of the test that the token is for. It follows from the token, and not the token from it: what the table
-    holds and workers know lets nobody ask for the result."""
+    """The id of the test that the token is for. The token does not follow from the id: the table's content and a worker's
+    message are not enough to ask for the result."""
     return str(uuid5(TOKEN_NAMESPACE, token))

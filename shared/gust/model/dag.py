@@ -1,4 +1,4 @@
-"""What is stored of a DAG beside its versions: Airflow's DagModel."""
+"""A DAG's own item, apart from its versions: Airflow's DagModel."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,13 +23,13 @@ class Dag:
     relative_fileloc: str = ""
     is_paused: bool = False
     is_stale: bool = False
-    """The file that held it is gone, or holds it no more."""
+    """Its file is gone or no longer defines it."""
     has_import_errors: bool = False
     version_number: int = 0
     spec_key: str = ""
     serialized_key: str = ""
     source_key: str = ""
-    """The file's text as it was parsed last. Newer than the newest version's where an edit changed no more than the text."""
+    """The file's text as last parsed. Newer than the newest version's text if an edit changed nothing of the DAG."""
     last_parsed_time: datetime | None = None
     last_parse_duration: float | None = None
     """Seconds."""
@@ -49,19 +49,20 @@ class Dag:
     has_task_concurrency_limits: bool = False
     allowed_run_types: tuple[str, ...] | None = None
     access_control: AccessControl | None = None
-    """What the file gives to roles by name, beside what they may of every DAG."""
+    """Rights that the file gives to roles by name, in addition to the roles' own."""
     running_runs: int = 0
     """How many runs are `running`; changed in the transaction that moves the run."""
     success_runs: int = 0
     failed_runs: int = 0
-    """How many runs have ended so, backfills' too; changed with them. Lists are counted by these."""
+    """How many runs have ended in each state, backfill runs included; changed in the write that ends the run. Lists use
+    them as totals."""
     next_logical_date: datetime | None = None
     next_data_interval_start: datetime | None = None
     next_data_interval_end: datetime | None = None
     next_partition_date: datetime | None = None
     next_partition_key: str | None = None
     next_run_id: str | None = None
-    """How a plugin's timetable names its next run; `None` where the name follows from the other fields."""
+    """The next run's id, if a plugin's timetable names it; `None` if the id follows from the other fields."""
     next_run_after: datetime | None = None
     """When the timetable's next run is made; `None` when there is none. Stands in the `due` index unless paused or stale."""
 
@@ -78,7 +79,7 @@ class DagVersion:
     spec_key: str
     serialized_key: str
     source_key: str
-    """Where in the bucket the file's text lies, as it was parsed."""
+    """Key of the file's text in the bucket, as it was parsed."""
     dag_display_name: str = ""
 
     @property

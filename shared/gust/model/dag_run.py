@@ -30,47 +30,46 @@ class DagRun:
     triggering_user_name: str | None = None
     partition_key: str | None = None
     partition_date: datetime | None = None
-    """The moment that the partition key stands for, where the timetable knows it."""
+    """The moment that the partition key stands for, if the timetable knows it."""
     backfill_id: int | None = None
-    """The backfill that made the run, or ran it again: under its limit it starts, and in its order."""
+    """The backfill that made the run or ran it again; its limit and order decide when the run starts."""
     backfill_ordinal: int = 0
     """The run's place in that backfill, from 1."""
     version_number: int
-    """The DAG version the run was made from, 1, 2, …; it keeps it to its end."""
+    """The DAG version the run was made from, 1, 2, …; unchanged to the run's end."""
     spec_key: str
-    """Where in the bucket that version's `DagSpec` lies."""
+    """Key of that version's `DagSpec` in the bucket."""
     bundle_version: str | None = None
-    """Hash of the bundle its workers load; `None` where the DAG disables bundle versioning (then: the active one)."""
+    """Hash of the bundle its workers load; `None` if the DAG disables bundle versioning (then: the active one)."""
     clear_number: int = 0
     due_at: datetime | None = None
-    """The earliest moment at which time alone changes something in this run; `None` when nothing waits for time."""
+    """The earliest moment at which time alone changes something in this run; `None` if nothing waits for time."""
     calls_back: bool = False
-    """Callbacks of the run are not known to have ended: it keeps its `due_at` although it has finished."""
+    """The run may have callbacks that have not ended: it keeps its `due_at` although it has finished."""
     admitted: tuple[str, ...] = ()
-    """Instances among those that waited for the run's own limits which may be sent now (`slots.written`), some of them
-    sent already. Whoever lets more go must have seen this: so two never let the same room be used twice."""
+    """Instances that waited for the run's own limits and may now be sent (`slots.written`); some of them are sent already.
+    Adding to it is conditional on the value read, so two schedulers never give the same place away twice."""
     let_go: int = 0
-    """How many instances `admitted` has ever held: who knows an earlier one knows by this whether all that were let go since
-    are in it."""
+    """How many instances `admitted` has ever held. A process that remembers an earlier value can tell whether `admitted`
+    still names every instance added since."""
     keeps_back: bool = False
     """Instances of the run wait for a limit, its own or another, or once did: a success may let another instance go. Never
-    unset: see docs/adr/0029."""
+    unset (docs/adr/0029)."""
     instance_states: dict[str, int] = field(default_factory=dict)
-    """How many of its instances are in each state (`no_status`: `None`), for who counts many runs. Written when it ends,
-    or was changed by a person afterwards; empty where something may still move, meaningless in a run that has not ended."""
+    """How many of its instances are in each state (`no_status`: `None`), for counts over many runs. Written when the run
+    ends and after each edit of an ended run; empty while an instance may still move; meaningless before the end."""
     reason: str | None = None
     """Why the run is in its state or is not moving, in a person's words."""
     stumbles: int = 0
-    """How often in a row a look at the run failed for what is in the run itself, and would fail again: see `give_up`."""
+    """How many looks in a row failed because of the run's own content, and would fail again: see `give_up`."""
     held_by: str | None = None
-    """The action of a person that is changing many instances of the run, or was the last to: nobody decides about half of
-    it, nor by what was before it."""
+    """Id of the edit session that holds the run, or of the last one that did. Every write of the run checks it, so no
+    decision is based on half of an edit or on the state before it."""
     held_until: datetime | None = None
-    """When the hold ends by itself, should its holder have died; `None` where nobody holds the run."""
+    """When the hold expires, in case its holder died; `None` if the run is not held."""
     edit: str | None = None
-    """What that action has still to do, where it is more than one request has time for: JSON of
-    `services/people/edit_run.py`. The run is held until it is done; after `held_until` (`None`: at once) the scheduler
-    goes on with it."""
+    """The rest of an edit that takes longer than its request: JSON of `services/people/edit_run.py`. The run is held until
+    the rest is done; after `held_until` (`None`: at once) the scheduler continues it."""
 
     @property
     def key(self) -> DagRunKey:
@@ -80,12 +79,12 @@ class DagRun:
         return self.edit is not None or self.is_in_hands(now)
 
     def is_in_hands(self, now: datetime) -> bool:
-        """Whether somebody is at it right now."""
+        """Whether an edit session is writing right now."""
         return self.held_until is not None and now < self.held_until
 
     @property
     def can_be_due(self) -> bool:
-        """A run that has ended waits for nothing but its callbacks, and the rest of a person's action."""
+        """False for an ended run without open callbacks and without a pending edit: it waits for nothing."""
         return not self.is_finished or self.calls_back or self.edit is not None
 
     @property

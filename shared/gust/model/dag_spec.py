@@ -1,4 +1,4 @@
-"""What the scheduler must know of one version of a DAG: small, complete, and readable without Airflow.
+"""The scheduler's view of one version of a DAG: small, complete, and readable without Airflow.
 
 The parser writes it (`airflow_bridge.dag_spec` is the only maker), S3 keeps it under its own hash, and it never changes:
 a run keeps the spec it started with. Durations are seconds, moments are aware datetimes in UTC. A field that a later
@@ -33,7 +33,7 @@ class LiteralLength(_Spec):
 
 
 class XComLength(_Spec):
-    """The length of what `task_id` pushed under `key`; of a mapped `task_id`, how many of its instances pushed."""
+    """The length of the value that `task_id` pushed under `key`; of a mapped `task_id`, how many instances pushed one."""
 
     kind: Literal["xcom"] = "xcom"
     task_id: str
@@ -56,7 +56,7 @@ class ConcatLength(_Spec):
 
 
 Length = Annotated[LiteralLength | XComLength | ZipLength | ConcatLength, Field(discriminator="kind")]
-"""`.map(f)` keeps the length of what it maps and leaves no trace here."""
+"""`.map(f)` keeps the length of its argument and leaves no trace here."""
 
 
 class Expansion(_Spec):
@@ -114,7 +114,7 @@ class TaskSpec(_Spec):
     operator: str = "BaseOperator"
     """Class name, as Airflow's `operator`."""
     operator_name: str = ""
-    """What the UI shows, e.g. `@task`; Airflow's `operator_name`."""
+    """The name in the UI, e.g. `@task`; Airflow's `operator_name`."""
     module: str = ""
     owner: str = "airflow"
     upstream_task_ids: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class TaskSpec(_Spec):
     is_teardown: bool = False
     on_failure_fail_dagrun: bool = False
     is_empty: bool = False
-    """An EmptyOperator that nothing hangs on: the scheduler marks it success itself, as Airflow's does."""
+    """An EmptyOperator without callbacks, inlets or outlets: the scheduler marks it success itself, as Airflow's does."""
     can_skip_downstream: bool = False
     retries: int = 0
     retry_delay: float = 300.0
@@ -201,7 +201,7 @@ class TaskGroupSpec(_Spec):
 
 
 class TimetableSpec(_Spec):
-    """Airflow's own encoding of a timetable: `{"__type": class path, "__var": arguments}`, and what people are shown."""
+    """Airflow's own encoding of a timetable, `{"__type": class path, "__var": arguments}`, and its texts for people."""
 
     type: str
     """Class path, e.g. `airflow.timetables.trigger.CronTriggerTimetable`."""
@@ -212,12 +212,12 @@ class TimetableSpec(_Spec):
     periodic: bool = True
     partitioned: bool = False
     own_run_ids: bool = False
-    """Its class names its runs itself."""
+    """Its class generates the run ids."""
     asset_expression: dict[str, Any] | None = None
 
 
 class ParamSpec(_Spec):
-    """One `Param`: what the trigger form shows and what a run's conf is checked against."""
+    """One `Param`: the trigger form shows it, and a run's conf is validated against it."""
 
     value: Any = None
     has_value: bool = True
@@ -260,8 +260,8 @@ class DagSpec(_Spec):
     has_on_failure_callback: bool = False
     deadline: list[dict[str, Any]] | None = None
     listeners: tuple[str, ...] = ()
-    """Hooks that a listener of the bundle's plugins implements, by name, but those about tries; nobody is told of the
-    others."""
+    """Hooks that a listener of the bundle's plugins implements, by name, except those about tries. Other hooks are not
+    called."""
     watchers: tuple[WatcherSpec, ...] = ()
     tasks: dict[str, TaskSpec] = {}
     """By task id, in topological order: a task comes after its upstreams."""

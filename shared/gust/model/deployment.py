@@ -1,4 +1,4 @@
-"""What the steps of `deploy_bundle` hand each other, as JSON objects in the bucket under `parses/`.
+"""The documents that the steps of `deploy_bundle` exchange, as JSON objects in the bucket under `parses/`.
 
 `snapshot` writes a `Plan`; each `parse` keeps a `Progress` of its batch; `activate` reads all of them.
 """
@@ -10,17 +10,14 @@ from pydantic import BaseModel, ConfigDict
 
 from gust.model.dag_spec import AssetRef
 
-DAGS_PREFIX: Final = "dags/"
-"""In the bucket. What lies under it is the folder; paths are relative to it everywhere else."""
-
 PLUGINS_PREFIX: Final = "plugins/"
-"""In the folder: Airflow's PLUGINS_FOLDER. No DAGs are looked for in it."""
+"""In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
 
 BUNDLE_NAME: Final = "dags-folder"
 
 ROUND: Final = 15.0
-"""Seconds in which a parser begins files, from when it is ready. What they gave is activated before it goes on: the first
-DAGs of a thousand files need not wait for the last, and a file that never ends is waited for once in a round."""
+"""Seconds during which a parser begins files, counted from when it is ready. Their results are activated before the next
+round: the first DAGs of a thousand files need not wait for the last, and a file that never ends delays each round once."""
 
 
 class _Document(BaseModel):
@@ -28,7 +25,7 @@ class _Document(BaseModel):
 
 
 class Manifest(_Document):
-    """The files of a bundle: relative path → SHA-256 of the content. Lies beside the zip, under the same version."""
+    """The files of a bundle: relative path → SHA-256 of the content. Stored beside the zip, under the same version."""
 
     version: str
     files: dict[str, str]
@@ -37,7 +34,7 @@ class Manifest(_Document):
 
 
 class Plan(_Document):
-    """What one deployment has to do, from what was active to what the folder held when it began."""
+    """The work of one deployment: the difference between the active bundle and the folder when the deployment began."""
 
     bundle_version: str
     bundle_name: str = BUNDLE_NAME
@@ -46,16 +43,16 @@ class Plan(_Document):
     batches: tuple[tuple[str, ...], ...]
     """Files to parse, relative paths."""
     waiting: tuple[str, ...] = ()
-    """Files that must be parsed, too, and are the next plan's."""
+    """Files that must be parsed as well, by the next plan."""
     made_at: datetime | None = None
     removed: tuple[str, ...] = ()
-    """Files that were known and are gone."""
+    """Known files that are gone from the folder."""
     refused: dict[str, str] = {}
-    """Files that the bundle does not hold, and why: no disk takes their names, or the folder is too large."""
+    """File left out of the bundle → why: no disk takes its name, or the folder is too large."""
 
 
 class ParsedDag(_Document):
-    """One DAG as one file gave it. The keys are hashes of what lies under them."""
+    """One DAG as one file defined it. The keys are hashes of the stored objects."""
 
     dag_id: str
     spec_key: str
@@ -64,7 +61,7 @@ class ParsedDag(_Document):
     assets: tuple[AssetRef, ...] = ()
     """The assets (no aliases, no references) of its schedule, inlets and outlets, with their extras."""
     made_in: str = ""
-    """Relative path of the file whose code made it: another one than was parsed where that imports it, or has it made by a
+    """Relative path of the file whose code made it. It is not the parsed file if that one imports the DAG or calls a
     helper's function. Empty: not known."""
 
 
@@ -75,33 +72,33 @@ class ParseWarning(_Document):
 
 
 class FileOutcome(_Document):
-    """What parsing one file gave. Problems and DAGs may come together: one DAG of a file can fail alone."""
+    """The result of parsing one file. It may hold both problems and DAGs: one DAG of a file can fail alone."""
 
     relative_path: str
     dags: tuple[ParsedDag, ...] = ()
     import_errors: dict[str, str] = {}
     """File (of a zip: the file within it) → trace."""
     warnings: tuple[ParseWarning, ...] = ()
-    """Hold for every DAG of the file."""
+    """They apply to every DAG of the file."""
     touched: tuple[str, ...] = ()
-    """What of the folder it depends on beside itself, relative paths: files it imported or read, `folder/` for a folder
-    whose names it listed, and files that it looked for in vain."""
+    """The other paths of the folder that it depends on, relative: files it imported or read, `folder/` for a folder that it
+    listed, and files that it looked for and did not find."""
     settings: dict[str, str] = {}
-    """Variables and connections that it asked for → the versions that it was given, see `services.settings_read`."""
+    """Variables and connections that it asked for → the versions it received, see `services.settings.settings_read`."""
     is_worth_another_try: bool = False
-    """It ran out of time, its process died, or what it asked for could not be read."""
+    """It ran out of time, its process died, or a setting that it asked for could not be read."""
     listeners: tuple[str, ...] | None = None
-    """Hooks that a listener of the bundle's plugins implements; `None`: the file's process did not come to say."""
+    """Hooks that a listener of the bundle's plugins implements; `None`: the file's process died before it could say."""
     parsed_at: datetime
     parse_duration: float
     """Seconds."""
 
 
 class Progress(_Document):
-    """How far a batch is, rewritten after every file: a parser that dies loses the file it was at and no other."""
+    """The progress of a batch, rewritten after every file: a parser that dies loses only the file it was parsing."""
 
     outcomes: tuple[FileOutcome, ...] = ()
     deaths: dict[str, int] = {}
-    """File → how often the parser began it and never came back."""
+    """File → how often the parser died while it parsed it."""
     parsing: str | None = None
     """The file that is being parsed."""

@@ -1,4 +1,4 @@
-"""One dispatch of one try: what a token speaks for, and what a report must come from to be believed."""
+"""One dispatch of one try: the subject of a token. A report is accepted only from the current dispatch."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,28 +13,30 @@ from gust.model.task_instance import TaskInstance
 
 
 class Scope(StrEnum):
+    """What the bearer of a token may ask of the execution API; Airflow's claim `scope`."""
+
     EXECUTION = "execution"
-    """A worker's: runs the try and reports it."""
+    """A worker that runs the try and reports it."""
     TRIGGER = "trigger"
-    """The triggerer's: runs the trigger of a deferred try and reports what it fired. It reports no state of the try."""
+    """A triggerer that runs the trigger of a deferred try and reports its event. It reports no state of the try."""
     WATCHER = "watcher"
-    """The triggerer's that runs a watcher of assets: it reports events of them."""
+    """A triggerer that runs an asset watcher and reports asset events."""
     CALLBACK = "callback"
-    """A worker's that runs a callback: it reads what a task may read and reports how the callback ended."""
+    """A worker that runs a callback: it has a task's read rights and reports how the callback ended."""
     CONNECTION_TEST = "connection_test"
-    """A worker's that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
+    """A worker that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
     PARSE = "parse"
-    """The parser's: reads variables and connections for DAG files that ask for them while they are parsed, and no more."""
+    """The parser: it reads variables and connections for the DAG files it parses, and may do nothing else."""
 
 
 UNBEGUN: Final = "workload"
-"""Airflow's name of the type of a token that came in a message."""
+"""Airflow's type name of a token that is sent in a message."""
 
 OF_DAGS: Final = frozenset(Scope) - {Scope.CONNECTION_TEST, Scope.PARSE}
-"""Of those who run something of a DAG, who may read what DAGs may read."""
+"""Scopes that run a DAG's code and have a DAG's read rights."""
 
 OF_FILES: Final = OF_DAGS | {Scope.PARSE}
-"""And of those who run a DAG file only to see what is in it."""
+"""The same, and the parser, which runs a DAG file only to find its DAGs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,13 @@ class Dispatch:
     dispatch_count: int
     scope: Scope = Scope.EXECUTION
     scheduled_at: datetime | None = None
-    """Which of the scheduler's decisions it comes from. A message is sent before its dispatch is written: should that never
-    happen, another decision may begin another dispatch under the same numbers. `None` where that is not told."""
+    """The scheduler's decision that it comes from. A message is sent before its dispatch is written: if the write never
+    happens, a later decision may begin another dispatch with the same numbers. `None` if the token does not say."""
     callback_id: str = ""
-    """With scope `callback`: which of the run's; the task instance is then the one it shows, if any. With scope `watcher`:
-    the watcher, of which `dispatch_count` is the life. With scope `connection_test`: the test."""
+    """With scope `callback`: the id of the run's callback; the task instance is then the one in its context, if any. With
+    scope `watcher`: the watcher, whose life is `dispatch_count`. With scope `connection_test`: the test."""
     is_begun: bool = True
-    """The control plane has heard of its start. `False`: the token came in a message and is good for starting alone."""
+    """The execution API has accepted its start. `False`: the token came in a message and can only start the dispatch."""
 
     @classmethod
     def of(cls, instance: TaskInstance, scope: Scope = Scope.EXECUTION) -> Self:
@@ -66,7 +68,7 @@ class Dispatch:
 
     @property
     def id(self) -> UUID:
-        """Airflow's id of the task instance (of one try of it); with scope `callback`, the callback's."""
+        """Airflow's id of the task instance (of one try of it); else of the callback, watcher or test."""
         if self.scope in {Scope.WATCHER, Scope.CONNECTION_TEST}:
             return UUID(self.callback_id)
         if self.scope is Scope.CALLBACK:
@@ -75,7 +77,7 @@ class Dispatch:
 
     @property
     def is_owed(self) -> bool:
-        """Of scope `callback`: a run owes it. Calls of listeners that no run owes are stored nowhere."""
+        """Of scope `callback`: a run owes it. Listener calls that belong to no run are stored nowhere."""
         return bool(self.key.run_id)
 
     def runs(self, instance: TaskInstance) -> bool:
@@ -91,7 +93,7 @@ class Dispatch:
         return self.is_current(instance) and self.scheduled_at in (None, instance.scheduled_at)
 
     def is_ahead_of(self, instance: TaskInstance | None) -> bool:
-        """It is one that the instance has not come to: sent, and not written yet."""
+        """It was sent, and the instance's item does not show it yet."""
         return instance is None or (instance.try_number, instance.dispatch_count) < (
             self.try_number,
             self.dispatch_count,

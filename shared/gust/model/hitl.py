@@ -1,4 +1,4 @@
-"""What a task asks a person, and what they answered. Airflow's words: human in the loop (HITL)."""
+"""A task's question to people, and their answer. Airflow's words: human in the loop (HITL)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class HITLAnswer:
     responded_at: datetime
     """UTC."""
     responded_by: dict[str, str] | None = None
-    """`{"id": …, "name": …}`; `None`: nobody did, the defaults were taken when the time was up."""
+    """`{"id": …, "name": …}`; `None`: the time was up, and the defaults apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HITLDetail:
-    """What one try asked. A later try that asks again repeats the question word for word, as Airflow does."""
+    """The question of one try. A later try that asks again repeats it word for word, as Airflow does."""
 
     key: TaskInstanceKey
     try_number: int
@@ -33,7 +33,7 @@ class HITLDetail:
     params: dict[str, Any] = field(default_factory=dict)
     """By name: a serialized Param (`value`, `description`, `schema`), or a bare default."""
     assigned_users: list[dict[str, str]] = field(default_factory=list)
-    """`{"id": …, "name": …}`; none: everybody may answer."""
+    """`{"id": …, "name": …}`; empty: every user may answer."""
     created_at: datetime
     """When the question was asked first. UTC."""
     answer: HITLAnswer | None = None
@@ -41,7 +41,7 @@ class HITLDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedQuestion:
-    """What an instance that awaits input must know of its question, so that its time can be up without a look at it."""
+    """The parts of a question that its instance carries, so that the scheduler can time it out without reading it."""
 
     try_number: int
     """Of the detail."""
@@ -52,8 +52,8 @@ class ParkedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class HITLMove:
-    """What a move of the instance has to do with its question, written or checked in the same transaction: it holds only
-    while nobody has answered."""
+    """The part of an instance's move that concerns its question, written or checked in the same transaction. The move fails
+    if the question has an answer already."""
 
     try_number: int
     answer: HITLAnswer | None = None

@@ -1,4 +1,4 @@
-"""JSON that strangers send: what no database keeps, and how much of what was wrong is shown again."""
+"""JSON from API users: values that no database keeps, and how much of a wrong input an answer shows again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _ESCAPED_HALF: Final = r"\\u[dD][89a-fA-F]"
 
 
 def half_character(text: str | bytes, value: Any) -> tuple[Place, str] | None:
-    """Where the `value` of the JSON `text` has half of a surrogate pair, and the string that has it: UTF-8 cannot write it.
-    The parser takes it."""
+    """The place of half a surrogate pair in the `value` of the JSON `text`, and the string that has it. Python's parser
+    accepts it, and UTF-8 cannot encode it."""
     found = re.search(_ESCAPED_HALF, text) if isinstance(text, str) else re.search(_ESCAPED_HALF.encode(), text)
     return _half_in(value) if found else None
 
@@ -38,7 +38,7 @@ def _half_in(value: Any) -> tuple[Place, str] | None:
 
 
 def without_number(value: Any) -> Place | None:
-    """Where the value has NaN or an infinity, which Python's parser takes and writes, and no other reads."""
+    """The place of a NaN or an infinity in the value. Python's parser reads and writes them, and no other does."""
     match value:
         case float():
             return None if math.isfinite(value) else ()
@@ -54,6 +54,6 @@ def _writable(place: str | int) -> str | int:
 
 
 def shown(value: Any) -> Any:
-    """The value, or the beginning of its JSON where that is long."""
+    """The value, or the beginning of its JSON if that is long."""
     text = json.dumps(value, default=str)
     return value if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN // 100]}…"

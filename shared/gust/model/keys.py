@@ -1,4 +1,4 @@
-"""Names of things: what identifies a DagRun, a task instance and one try of it."""
+"""Identities of a DagRun, a task instance and one try of it."""
 
 from dataclasses import dataclass
 from typing import Final

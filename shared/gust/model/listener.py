@@ -1,4 +1,4 @@
-"""Hooks of plugins' listeners that no run owes: what becomes of assets, and of files that cannot be imported."""
+"""Hooks of plugins' listeners that belong to no run: about assets, and about files that cannot be imported."""
 
 from enum import StrEnum
 

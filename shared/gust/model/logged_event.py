@@ -1,4 +1,4 @@
-"""What happened that a person will ask about: Airflow's Log."""
+"""An entry of the event log: Airflow's Log."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TICK: Final = timedelta(microseconds=1)
 
 KEPT_FOR: Final = timedelta(days=365)
-"""Airflow keeps events until somebody runs `airflow db clean`."""
+"""Airflow keeps events until its operator runs `airflow db clean`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,5 +37,5 @@ def id_of(when: datetime) -> int:
 
 
 def moment_of(event_log_id: int) -> datetime:
-    """Raises OverflowError for what no moment has as its id."""
+    """Raises OverflowError if the id belongs to no moment of the calendar."""
     return EPOCH + event_log_id * TICK

@@ -1,5 +1,5 @@
-"""Moments that users' durations lead to. A duration may be longer than the calendar: `timedelta(days=3_000_000)` is a valid
-`dagrun_timeout`, and no `datetime` lies that far from now.
+"""Moments plus users' durations. A duration may be longer than the calendar: `timedelta(days=3_000_000)` is a valid
+`dagrun_timeout`, and no `datetime` is that far from now.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Final
 
 EARLIEST: Final = datetime(1000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""Far enough from both ends of the calendar that our own durations can be added to either without a look."""
+"""Far enough from both ends of the calendar that our own durations can be added to either without a check."""
 
 MOST_SECONDS: Final = 999_999_998 * 86_400.0
 """A `timedelta` holds every number of seconds up to here, and down to as much below zero. The floats that its own bounds

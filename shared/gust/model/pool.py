@@ -1,6 +1,6 @@
-"""Pools and other limits that cross runs: how many slots there are, and who stands where for them.
+"""Pools and other limits across runs: how many slots they have and how many are held.
 
-A limit has a name of its own, which its item, the index of those who wait for it and what an instance holds all use.
+A limit has one name. Its item, its line in the `waiting` index and the instance's `holds` all use it.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Final
 
 DEFAULT_POOL: Final = "default_pool"
 UNLIMITED: Final = -1
-"""As `slots`: as many as one likes. What Airflow's API says too."""
+"""As `slots`: no limit. Airflow's API uses the same number."""
 
 THE_RUN: Final = "run"
 """Where an instance waits that only its own run keeps back: for `max_active_tasks`, say."""
@@ -20,8 +20,8 @@ _TASK: Final = "task:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A pool, and how many of its slots are held. A deleted one stays behind while instances hold slots of it: should it be
-    made again, they count."""
+    """A pool, and how many of its slots are held. A deleted pool's item stays while instances hold slots of it: if an API
+    user makes the pool again, they count."""
 
     name: str
     slots: int
@@ -29,9 +29,9 @@ class Pool:
     include_deferred: bool = False
     created_at: datetime | None = None
     used: int = 0
-    """Changed with the transition of who takes slots or gives them back, and by nothing else."""
+    """Changed only in the transaction that moves an instance which claims slots or gives them back."""
     is_uncounted: bool = False
-    """The default pool while nobody has given it a size: nobody takes slots of it, which would cost every task a write."""
+    """The default pool before an API user gives it a size: its slots are not counted; counting costs each task a write."""
     is_deleted: bool = False
 
     @property
@@ -40,12 +40,12 @@ class Pool:
 
     @property
     def open(self) -> int | None:
-        """Slots that nobody holds; `None`: without end. Below zero where the pool was made smaller."""
+        """Free slots; `None`: no limit. Negative after an API user made the pool smaller than its held slots."""
         return None if self.slots == UNLIMITED else self.slots - self.used
 
 
 UNBOUNDED_DEFAULT: Final = Pool(name=DEFAULT_POOL, slots=UNLIMITED, description="Default pool", is_uncounted=True)
-"""The default pool as it is before anybody gave it a size."""
+"""The default pool before an API user gives it a size."""
 
 
 def of_pool(name: str) -> str:

@@ -1,6 +1,6 @@
 """States of DagRuns and task instances, spelled as Airflow spells them, and the sets that rules are written in.
 
-`None` is a task instance state of its own: the instance has not been looked at yet. Gust stores no item for such an
+`None` is a task instance state of its own: the scheduler has not moved the instance yet. Gust stores no item for such an
 instance (a write would cost money and say nothing), so "no item" and `None` are the same thing everywhere.
 """
 
@@ -11,9 +11,9 @@ class TaskInstanceState(StrEnum):
     """State of one task instance. Source: `airflow.utils.state.TaskInstanceState`."""
 
     REMOVED = "removed"
-    """Vanished from the DAG (or its map index did) after it was created."""
+    """The task, or this map index of it, vanished from the DAG after the instance was created."""
     SCHEDULED = "scheduled"
-    """The scheduler decided it shall run. Dies here: the stream retries the same record and sends it again."""
+    """The scheduler decided that it runs. Dies here: the stream delivers the same record again, and it is sent again."""
     QUEUED = "queued"
     """SQS accepted the message. Dies here: the message is delivered again."""
     RUNNING = "running"
@@ -31,7 +31,7 @@ class TaskInstanceState(StrEnum):
     DEFERRED = "deferred"
     """A trigger waits in its place; leaves when the trigger fires or `due_at` (the trigger's timeout) comes."""
     AWAITING_INPUT = "awaiting_input"
-    """A person is asked; leaves when they answer or `due_at` comes."""
+    """It has asked people a question; leaves when one answers or `due_at` comes."""
 
 
 class DagRunState(StrEnum):
@@ -55,7 +55,7 @@ class DagRunType(StrEnum):
 
 
 class DagRunTriggeredByType(StrEnum):
-    """Who asked for a DagRun. Source: `airflow.utils.types.DagRunTriggeredByType`."""
+    """The origin of a DagRun. Source: `airflow.utils.types.DagRunTriggeredByType`."""
 
     CLI = "cli"
     OPERATOR = "operator"
@@ -99,6 +99,6 @@ SCHEDULABLE: frozenset[S | None] = frozenset({None, S.UP_FOR_RETRY, S.UP_FOR_RES
 """From these the scheduler may move an instance to `scheduled`."""
 
 IN_FLIGHT: frozenset[S | None] = frozenset({S.SCHEDULED, S.QUEUED, S.RUNNING, S.RESTARTING})
-"""A worker has it, or will: these count against concurrency limits."""
+"""With a worker, or on the way to one: these count against concurrency limits."""
 
 FINISHED_RUN: frozenset[DagRunState] = frozenset({DagRunState.SUCCESS, DagRunState.FAILED})

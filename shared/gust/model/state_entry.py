@@ -1,4 +1,4 @@
-"""One entry of a task's or an asset's state store: what code keeps for the next try or run, beside its XComs."""
+"""One entry of a task's or an asset's state store: a value that code keeps for the next try or run, apart from XComs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class StateEntry:
     updated_at: datetime
     """UTC."""
     expires_at: datetime | None = None
-    """Of a task's entry: gone from then on. `None`: never."""
+    """Of a task's entry: hidden from readers from then on. `None`: never."""
     last_updated_by: dict[str, Any] | None = None
-    """Of an asset's entry: `kind` (task, watcher, api), and where a task wrote it, which."""
+    """Of an asset's entry: `kind` (task, watcher, api), and the task if a task wrote it."""

@@ -1,4 +1,4 @@
-"""Variables: what people and tasks store under a name."""
+"""Variables: values that API users and tasks store under a name."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +11,7 @@ VARIABLES: Final = "variables"
 class Variable:
     key: str
     value: str | None
-    """`None` where what is stored cannot be decrypted."""
+    """`None` if the stored value cannot be decrypted."""
     description: str | None = None
     is_encrypted: bool = True
-    """As it is stored. What was stored before Gust encrypted anything is not, until it is written again."""
+    """Whether the stored value is encrypted. False for one stored before Gust encrypted settings, until its next write."""

@@ -1,4 +1,4 @@
-"""A trigger that watches for what happens to assets: Airflow's asset watchers, one trigger for all that name the same."""
+"""A trigger that watches assets: Airflow's asset watchers. Assets that name the same trigger share it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Want(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """It lives from one park to the next; each life has one message. Moments are UTC."""
+    """A life lasts from one park to the next; each life has one message. Moments are UTC."""
 
     watcher_id: str
     """Follows from class and arguments, as in Airflow: two assets that name the same trigger share it."""
@@ -45,17 +45,17 @@ class Watcher:
     wanted_by: tuple[str, ...] = ()
     """`Want`s, written and in order; of DAGs that have a file, paused or not."""
     bundle_version: str | None = None
-    """Where the DAG folder's own triggers lie."""
+    """The bundle with the DAG folder's own triggers."""
     created_at: datetime | None = None
     life: int = 0
-    """Of the message that was sent last. What any earlier one leads to counts no more."""
+    """Number of the current life, that of the last message. Reports of an earlier life are refused."""
     claimed_by: str | None = None
-    """Who runs this life."""
+    """Name of the triggerer that runs this life."""
     claimed_at: datetime | None = None
     wake_at: datetime | None = None
-    """When the message of this life comes."""
+    """When SQS delivers this life's message."""
     due_at: datetime | None = None
-    """When to see whether it is lost; `None`: nobody waits for anything."""
+    """When the tick checks whether this life is lost; `None`: no DAG wants the watcher."""
 
     @property
     def wants(self) -> tuple[Want, ...]:

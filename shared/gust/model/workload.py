@@ -26,9 +26,9 @@ class _OfDispatch(_Message):
     try_number: int
     dispatch_count: int
     token: str
-    """JWT, good for starting this dispatch alone: with the start it is exchanged."""
+    """JWT that can only start this dispatch; the execution API exchanges it at the start."""
     log_stream: str | None = None
-    """Where the try's log has begun, if it has."""
+    """The stream in which the try's log began, if it has."""
 
     @property
     def key(self) -> TaskInstanceKey:
@@ -55,13 +55,13 @@ class TaskWorkload(_OfDispatch):
 
 
 class HookCall(_Message):
-    """One call of a hook of the plugins' listeners that no run owes."""
+    """One call of a hook of the plugins' listeners that belongs to no run."""
 
     hook: str
     about: str
-    """What it tells of, for logs."""
+    """Its subject, for logs."""
     written: str
-    """Its arguments, as JSON: messages to the scheduler are hashed, to tell those of one batch apart."""
+    """Its arguments, as JSON text, so that the message is hashable: the scheduler's door drops duplicates in a batch."""
 
     @property
     def arguments(self) -> Any:
@@ -69,8 +69,8 @@ class HookCall(_Message):
 
 
 class CallbackWorkload(_Message):
-    """Run one callback that the control plane owes to a run. What it calls, and with which context, the worker learns
-    when it claims it: a message that comes twice, or too late, tells nothing and starts nothing."""
+    """Run one callback that a run owes. The worker learns the callable and its context only when it claims the callback: a
+    message that comes twice, or too late, reveals nothing and starts nothing."""
 
     kind: Literal["callback"] = "callback"
     dag_id: str
@@ -83,7 +83,7 @@ class CallbackWorkload(_Message):
     token: str
     """JWT, valid for this dispatch of this callback alone."""
     call: HookCall | None = None
-    """What no run owes stands in the message itself: there is nothing to claim, and nobody to report to."""
+    """A listener call that belongs to no run. It is in the message itself: there is nothing to claim or to report."""
 
     @property
     def id(self) -> UUID:
@@ -91,8 +91,7 @@ class CallbackWorkload(_Message):
 
 
 class ConnectionTestWorkload(_Message):
-    """Have a connection's hook test it. What it says of the other system, password and all, the worker gets once, from
-    the execution API."""
+    """Have a connection's hook test it. The worker gets the connection, password included, once, from the execution API."""
 
     kind: Literal["connection_test"] = "connection_test"
     test_id: str
@@ -113,13 +112,13 @@ class TriggerWorkload(_OfDispatch):
 
     kind: Literal["trigger"] = "trigger"
     bundle_version: str | None = None
-    """Where the DAG folder's own triggers lie; without one only installed triggers are found."""
+    """The bundle with the DAG folder's own triggers; without one only installed triggers are found."""
     sleeps_passed: int = 0
-    """How many sleeps the trigger has slept already; it passes through them when it runs again."""
+    """How many of its sleeps are over; when it runs again it passes through them without waiting."""
     is_poller: bool = False
     """It looks at something, sleeps, and looks again: it may start afresh after any sleep."""
     looks: int = 0
-    """How often it has looked and slept where it sleeps (`place`): its attempts may be limited."""
+    """How often it has polled and slept at the same place of its code (`place`): its attempts may be limited."""
     place: str = ""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
@@ -155,7 +154,7 @@ class WakeRun(_Message):
     run_id: str
     at: datetime
     is_timer: bool = False
-    """It tells of nothing but the time: the run's `due_at` may have come. Any other may follow from what was written."""
+    """It was sent for a time alone: the run's `due_at` may have come. Any other wake-up may follow from a write."""
 
     @property
     def key(self) -> DagRunKey:
@@ -183,31 +182,39 @@ ForWorker = Annotated[TaskWorkload | CallbackWorkload | ConnectionTestWorkload, 
 
 
 class WakeLimit(_Message):
-    """Give the free slots of a limit to those who wait for it."""
+    """Give the free slots of a limit to the instances that wait for them."""
 
     kind: Literal["wake_limit"] = "wake_limit"
     limit: str
 
 
 class TellListeners(_Message):
-    """Have a worker call what listeners implement."""
+    """Have a worker call a hook of the listeners."""
 
     kind: Literal["tell_listeners"] = "tell_listeners"
     call: HookCall
     bundle_name: str = BUNDLE_NAME
     bundle_version: str | None
-    """Whose plugins."""
+    """The bundle with the plugins."""
 
 
 class WakeDeployment(_Message):
-    """Have deployment `name` look at the folder, or the one that is at it look again."""
+    """Have deployment `name` deploy the folder; if another deployment has the turn, have that one look again."""
 
     kind: Literal["wake_deployment"] = "wake_deployment"
     name: str
 
 
+class WakeReaders(_Message):
+    """A variable or connection has changed: have the DAG files that read it parsed again."""
+
+    kind: Literal["wake_readers"] = "wake_readers"
+    namespace: str
+    key: str
+
+
 class WakeWatcher(_Message):
-    """Look after a watcher of assets."""
+    """Check whether an asset watcher is lost, and send its next life."""
 
     kind: Literal["wake_watcher"] = "wake_watcher"
     watcher_id: str
@@ -215,7 +222,7 @@ class WakeWatcher(_Message):
 
 
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeWatcher | TellListeners,
+    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeReaders | WakeWatcher | TellListeners,
     Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

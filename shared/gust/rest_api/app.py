@@ -13,10 +13,13 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from gust.errors import AlreadyExists, Invalid, Rejected
+from gust.http.answer import Answer, Problem
+from gust.http.resolver import Resolver, headers_of
+from gust.model.user import User
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     ui,
 )
@@ -30,7 +33,7 @@ from gust.rest_api.access.readable import readable
 from gust.rest_api.http.action_log import Refusals, log_action
 from gust.rest_api.http.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
-from gust.rest_api.http.request import Answer, Problem, Request, encode, unique_constraint, wire_size
+from gust.rest_api.http.request import Request, encode, unique_constraint, wire_size
 from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.http.web import accepts_gzip, base_path, web_files
 from gust.rest_api.public import (  # noqa: F401 - importing a module registers its handlers
@@ -69,7 +72,6 @@ from gust.rest_api.public import (  # noqa: F401 - importing a module registers 
     xcom,
 )
 from gust.services.context import Services
-from gust.services.ports import User
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -112,20 +114,9 @@ def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "rawPath": f"{stage}/{path}"}
 
 
-class _Resolver(APIGatewayHttpResolver):
-    """Lets a path parameter hold any character but a slash, and one marked `:path` also slashes. Line breaks, too: in
-    Airflow a variable with one in its key is out of reach once it is made."""
-
+class _Resolver(Resolver):
     asked_by = ""
     """Who asks what is being answered, for the log. A function answers one request at a time."""
-
-    @staticmethod
-    def _compile_regex(rule: str, base_regex: str = "^{}$") -> re.Pattern[str]:
-        return re.compile(
-            base_regex.format(
-                re.sub(r"<(\w+)(:path)?>", lambda m: f"(?P<{m[1]}>{'(?s:.+)' if m[2] else '[^/]+'})", rule)
-            )
-        )
 
 
 def _rule(path: str) -> str:
@@ -171,7 +162,7 @@ def _bind(
 
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
-        headers = {name.lower(): value for name, value in (event.headers or {}).items()}
+        headers = headers_of(event.raw_event)
         caller, is_let_in = Caller(NOBODY), False
         try:
             now = services.clock.now()
@@ -310,7 +301,7 @@ def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[s
 
 def _web(event: dict[str, Any], path: str) -> Response[str]:
     """A file of the web UI, or its page: which of its views a path means, it finds out in the browser."""
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    headers = headers_of(event)
     try:
         if path != "/static" and not path.startswith("/static/"):
             page = web_files().page(base_path(event))

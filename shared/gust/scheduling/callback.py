@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag_run import DagRun
@@ -102,8 +102,10 @@ def may_claim(callback: Callback, *, dispatch_count: int, hostname: str, at: dat
             return True
         case CallbackState.RUNNING:
             return callback.hostname == hostname or _since(callback.started_at, at) >= LEASE
-        case _:
+        case CallbackState.SCHEDULED | CallbackState.SUCCESS | CallbackState.FAILED:
             return False
+        case _:
+            assert_never(callback.state)
 
 
 # --- what makes a callback due ----------------------------------------------------------------------------------------
@@ -172,13 +174,12 @@ def of_run_start(spec: DagSpec, run: DagRun) -> list[CallbackMove]:
 def with_task_callback(task: TaskSpec, moved: Transition, *, emails: bool) -> Transition:
     """The transition of a try that ends without a worker, with the callback that a worker would have run, and the e-mail
     that it would have sent. `emails`: Airflow sends none of a try that its trigger has failed."""
-    match moved.after.state:
-        case S.FAILED:
-            event, calls = "failure", task.has_on_failure_callback
-        case S.UP_FOR_RETRY:
-            event, calls = "retry", task.has_on_retry_callback
-        case _:
-            return moved
+    if moved.after.state is S.FAILED:
+        event, calls = "failure", task.has_on_failure_callback
+    elif moved.after.state is S.UP_FOR_RETRY:
+        event, calls = "retry", task.has_on_retry_callback
+    else:
+        return moved
     owed = {"callback": calls, "email": emails and event in task.emails_on}
     if not any(owed.values()):
         return moved
@@ -299,14 +300,19 @@ def due_moves(callbacks: Iterable[Callback], *, now: datetime) -> list[CallbackM
     moves: list[CallbackMove] = []
     for callback in callbacks:
         match callback.state:
-            case CallbackState.SCHEDULED if callback.due_at is not None and callback.due_at <= now:
-                moves.append(miss(callback, at=now))
-            case CallbackState.QUEUED if _since(callback.sent_at, now) >= SENT_AGAIN_AFTER:
-                moves.append(resend(callback))
-            case CallbackState.RUNNING if _since(callback.started_at, now) >= GIVEN_UP_AFTER:
-                moves.append(end(callback, at=now, output="The workers that ran it died."))
-            case _:
+            case CallbackState.SCHEDULED:
+                if callback.due_at is not None and callback.due_at <= now:
+                    moves.append(miss(callback, at=now))
+            case CallbackState.QUEUED:
+                if _since(callback.sent_at, now) >= SENT_AGAIN_AFTER:
+                    moves.append(resend(callback))
+            case CallbackState.RUNNING:
+                if _since(callback.started_at, now) >= GIVEN_UP_AFTER:
+                    moves.append(end(callback, at=now, output="The workers that ran it died."))
+            case CallbackState.PENDING | CallbackState.SUCCESS | CallbackState.FAILED:
                 pass
+            case _:
+                assert_never(callback.state)
     return moves
 
 

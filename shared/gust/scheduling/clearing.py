@@ -33,15 +33,13 @@ def cleared(spec: DagSpec, instance: TaskInstance, *, at: datetime) -> Transitio
     """`spec` is that of the version it shall run on. `None`: nothing has happened to it since it was last cleared."""
     task = spec.tasks.get(instance.task_id)
     reason = "Cleared by a person."
-    match instance.state:
-        case None:
-            return None
-        case S.RUNNING:
-            return transition.interrupt(
-                instance, reason="Cleared by a person while it ran; it runs again once it has ended."
-            )
-        case _:
-            return transition.clear(instance, at=at, retries=task.retries if task else None, reason=reason)
+    if instance.state is None:
+        return None
+    if instance.state is S.RUNNING:
+        return transition.interrupt(
+            instance, reason="Cleared by a person while it ran; it runs again once it has ended."
+        )
+    return transition.clear(instance, at=at, retries=task.retries if task else None, reason=reason)
 
 
 def reset(run: DagRun, *, at: datetime, version: Version | None = None) -> DagRun:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from gust.model.connection_test import ENDED, WAITING, ConnectionTest
 from gust.model.connection_test import ConnectionTestState as State
@@ -57,8 +57,10 @@ def _what_is_missing(state: State) -> str:
             return "The connection test was never sent to a worker"
         case State.QUEUED:
             return "The connection test was queued, and no worker has started it in time"
-        case _:
+        case State.RUNNING | State.SUCCESS | State.FAILED:
             return "The connection test timed out: its worker has not reported in time"
+        case _:
+            assert_never(state)
 
 
 def _moved(test: ConnectionTest, state: State, at: datetime, allowed: frozenset[State] | set[State]) -> ConnectionTest:

@@ -17,7 +17,7 @@ from gust.scheduling.transition import Transition
 @dataclass(frozen=True, slots=True)
 class SendTask:
     """Put the instance (state `scheduled`) on the queue of tasks; then it is `queued`. Where `transitions` bring it there,
-    it may be sent before they are written (`services.advance.sent_first`)."""
+    `stages` may send it before they are written."""
 
     instance: TaskInstance
 
@@ -45,13 +45,13 @@ class SendCallback:
 
 @dataclass(frozen=True, slots=True)
 class GrantSlots:
-    """Instances of the run wait for the limit: give what is free of it to those who are first."""
+    """Instances of the run wait for the limit: let the slot granter give its free slots to the first in line."""
 
     limit: str
     instances: tuple[TaskInstance, ...] = ()
-    """Those of the run. The index that all stand in may not show them yet."""
+    """Those of the run. The limit's index may not show them yet."""
     looks_again: bool = False
-    """The run keeps others back for it: should somebody else get the slots, these may go."""
+    """The run keeps other instances back for these: should other runs get the slots, those may go."""
 
 
 Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
@@ -59,7 +59,7 @@ Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`transitions` and `run` are committed first, each on its own; then `effects` are performed, in order.
+    """What is to be written and sent; `stages` says in which order.
 
     Effects follow from the state after the commit, never from having just changed it: deciding again on what was committed,
     or was not, gives them again until they have left their mark (`queued`), so a crash in between loses nothing.
@@ -67,20 +67,20 @@ class Decision:
 
     transitions: tuple[Transition, ...] = ()
     stopped: tuple[Transition, ...] = ()
-    """That a failure's consequences for the others are written: committed after `transitions`, which hold them."""
+    """Note on each failure that `fail_fast` ended the others for it: written after `transitions`, which end them."""
     waiting: tuple[Transition, ...] = ()
-    """Those by which an instance begins to wait for a limit that crosses runs. Committed after `run`: who gives out slots
-    counts what the run has under way, and must find all of that in the store."""
+    """Moves by which an instance begins to wait for a limit that crosses runs. Written after `run`: the slot granter counts
+    what the run has under way, and must find all of that in the store."""
     run: DagRun | None = None
     """The run as it shall be, where it changes (state, dates, `due_at`); `None` where it does not."""
     callbacks: tuple[CallbackMove, ...] = ()
-    """What the end of the run makes due, and what it makes unnecessary: written with `run`, all or nothing."""
+    """Callbacks that the end of the run makes due or unnecessary: written with `run`, all or nothing."""
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(task_id, map_index) → why the unfinished instance does not move now. The text the API shows."""
-    is_settled: bool = False
-    """The run ends because all its instances have ended, and not by its timeout or a deadlock."""
+    is_complete: bool = False
+    """The run ends because all its instances have finished, and not by its timeout or a deadlock."""
     blocked_by: Mapping[tuple[str, int], Dependency] = field(default_factory=dict)
-    """Of those that `reasons` tells of: what kind of reason it is."""
+    """The kind of each reason in `reasons`."""
     due_at: datetime | None = None
     """The earliest moment at which time alone would change this decision; `None` if no such moment exists."""

@@ -17,7 +17,7 @@ from gust.model.pool import DEFAULT_POOL
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import expansion
-from gust.scheduling.decide import missing_worker
+from gust.scheduling.retry import missing_worker
 from gust.scheduling.run_view import InstanceId, RunView, is_in_run
 from gust.scheduling.trigger_rule import Verdict
 from gust.scheduling.upstream import Upstream

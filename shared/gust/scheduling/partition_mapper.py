@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.asset import AssetKey, PendingPartition
 from gust.model.dag_spec import TimetableSpec
 from gust.scheduling.asset_condition import named_in
@@ -30,7 +30,7 @@ Decoded = str | datetime
 
 
 Ask = Callable[[dict[str, Any], dict[str, Any]], Any]
-"""Asks a mapper (its encoding) of a plugin a question. Raises Unwell where it cannot be asked now."""
+"""Asks a mapper (its encoding) of a plugin a question. Raises ServiceUnavailable where it cannot be asked now."""
 
 
 class UnknownMapper(LookupError):
@@ -87,7 +87,7 @@ class AssetMapper:
                 lambda mapper: date.isoformat() if isinstance(mapper, _Identity) else None,
                 {"carried_date": {"date": date.isoformat()}},
             )
-        except Unwell:
+        except ServiceUnavailable:
             raise
         except Exception:  # the partition is queued without a date, as in Airflow
             return None
@@ -112,7 +112,7 @@ class AssetMapper:
                     {"is_satisfied": {"key": downstream_key, "received": sorted(received)}},
                 )
             )
-        except Unwell:
+        except ServiceUnavailable:
             raise
         except Exception:  # whatever is wrong with a mapper, the partition waits
             return False
@@ -159,7 +159,7 @@ class Mappers:
                 for asset in self._received(partition)
                 if (date := self.of_asset(asset).date_of(partition.partition_key)) is not None
             }
-        except Unwell:
+        except ServiceUnavailable:
             raise
         except Exception:  # a broken mapper leaves the date open, it does not keep the run
             return None
@@ -545,7 +545,7 @@ def _window(encoding: dict[str, Any]) -> _Window:
         raise UnknownMapper(f"The window {encoding['__type']} is not one of Airflow's own")
     if data.get("direction", "forward") == "forward":
         return window
-    return _Window(window.count, window.step, True, window.from_day_one, window.days_of_month)
+    return replace(window, backward=True)
 
 
 def _wait_policy(encoding: dict[str, Any]) -> Callable[[set[str], frozenset[str]], bool]:

@@ -39,7 +39,7 @@ from gust.model.pool import THE_RUN
 from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import neighbours, slots
+from gust.scheduling import neighbours, slots, transition
 from gust.scheduling.callback import next_deadline
 from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.past import is_needed
@@ -143,20 +143,20 @@ class Remembered:
         of_task.pop(map_index, None)
         self.in_flight.pop(instance, None)
 
-    def let_go(self, admitted: Sequence[TaskInstance], run: DagRun) -> None:
-        """They were let go by the write that made the run what it is now."""
-        self.run = run
-        self.on_the_way = frozenset(slots.admission(instance) for instance in admitted)
-        for instance in admitted:
-            key = instance.task_id, instance.map_index
-            self.begun(instance)
+    def carried_out(self, decision: Decision) -> None:
+        """Its own, and whole."""
+        sent = {(e.instance.task_id, e.instance.map_index): e.instance for e in _sent(decision)}
+        if decision.run is not None:
+            self.run = decision.run
+            self.on_the_way = frozenset(map(slots.admission, sent.values()))
+        for key, instance in sent.items():
+            self.in_flight[key] = instance.dispatch_count
+            self.unfinished.setdefault(key[0], {})[key[1]] = instance.dispatch_count
             if self.candidates and self.candidates[0] == key:
                 self.candidates.popleft()
-
-    def begun(self, instance: TaskInstance) -> None:
-        """It goes to a worker."""
-        self.in_flight[instance.task_id, instance.map_index] = instance.dispatch_count
-        self.unfinished.setdefault(instance.task_id, {})[instance.map_index] = instance.dispatch_count
+        for moved in decision.transitions:
+            if (moved.after.task_id, moved.after.map_index) not in sent:
+                self.kept_back(moved.after)
 
     def kept_back(self, instance: TaskInstance) -> None:
         """It begins to wait for its run."""
@@ -333,6 +333,42 @@ class Remembered:
             is_over &= not any(is_unfinished(instances[each]) for each in asked)
         return None if is_over and not going else going
 
+    def decide(
+        self,
+        going: Sequence[TaskInstance],
+        found: Mapping[InstanceId, TaskInstance],
+        *,
+        max_active_tasks: int,
+        now: datetime,
+    ) -> Decision | None:
+        """What a full look would decide where `going` may go now, and places of those that have ended are free. `found`: the
+        candidates that `next_up` named, as they were read. `None`: a full look must tell."""
+        keeps_back = self.run.keeps_back
+        moves = tuple(
+            transition.schedule(
+                each,
+                at=now,
+                retries=self.spec.tasks[each.task_id].retries,
+                waits_for=THE_RUN if keeps_back else None,
+            )
+            for each in going
+        )
+        new = {(moved.after.task_id, moved.after.map_index): moved.after for moved in moves}
+        if not keeps_back:
+            has_room = self.has_room_for_all and max_active_tasks == self.max_active_tasks
+            return Decision(transitions=moves, effects=tuple(map(SendTask, new.values()))) if has_room else None
+        first = self.next_up(max_active_tasks, list(new))
+        if first is None:
+            return None
+        known = {**found, **new}
+        waiting = [known[each] for each in first if each in known and slots.waits(known[each])]
+        if len(waiting) < len(first):
+            return None
+        if not waiting:
+            return Decision(transitions=moves)
+        let_go = slots.admitting_next(self.run, map(slots.admission, waiting), on_the_way=self.on_the_way)
+        return Decision(transitions=moves, run=let_go, effects=tuple(map(SendTask, waiting)))
+
     def blocker(self, of: Downstream, *, pick: Pick) -> InstanceId | None:
         """An instance that is believed unfinished and must end before anything is decided; always the same one as long as it
         is unfinished. `None`: none is known."""
@@ -398,6 +434,10 @@ def is_unfinished(instance: TaskInstance | None) -> bool:
     return instance is not None and instance.state is not None and instance.state not in FINISHED
 
 
+def _sent(decision: Decision) -> list[SendTask]:
+    return [effect for effect in decision.effects if isinstance(effect, SendTask)]
+
+
 def is_due(run: DagRun, now: datetime) -> bool:
     return run.due_at is not None and run.due_at <= now
 
@@ -427,7 +467,7 @@ def remember(
         return None
     if not _is_regular(spec, run, after, now):
         return None
-    sent = {(e.instance.task_id, e.instance.map_index) for e in decision.effects if isinstance(e, SendTask)}
+    sent = {(e.instance.task_id, e.instance.map_index) for e in _sent(decision)}
     left = _remembered(spec, run, after, sent=sent, pools=pools, max_active_tasks=max_active_tasks, now=now)
     left.deadline = next_deadline(callbacks)
     left.may_ring = (

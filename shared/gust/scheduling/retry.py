@@ -1,4 +1,7 @@
-"""When a failed try is tried again. Rules: `TaskInstance.next_retry_datetime` and `is_eligible_to_retry` of Airflow."""
+"""How a try begins, and whether and when another follows one that failed.
+
+Rules: `TaskInstance.next_retry_datetime` and `is_eligible_to_retry` of Airflow.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ import math
 from datetime import datetime
 from typing import Final
 
+from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.moment import later
-from gust.model.task_instance import TaskInstance
+from gust.model.state import TaskInstanceState as S
+from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.scheduling import callback, transition
 
 MAX_RETRY_DELAY: Final = 24 * 60 * 60
 """Seconds; Airflow's `[core] max_task_retry_delay`, at its default."""
@@ -60,3 +66,52 @@ def _spread(instance: TaskInstance, logical_date: datetime | None) -> int:
     # The text is Airflow's, where the logical date prints as str(datetime) in UTC.
     name = f"{instance.dag_id}#{instance.task_id}#{logical_date}#{instance.try_number}"
     return int(hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest(), 16)
+
+
+def lose_try(
+    task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str
+) -> transition.Transition:
+    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. One that
+    was cleared has only waited for its worker to end."""
+    if instance.state is S.RESTARTING:
+        return transition.restart(instance, at=at, retries=task.retries, reason=reason)
+    retry_at = None
+    if task.retries and is_eligible(instance):
+        retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
+    lost = transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    return callback.with_task_callback(task, lost, emails=True)
+
+
+def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
+    """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
+    if task.retries and is_eligible(instance):
+        retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
+        return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)
+    return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
+
+
+def missing_worker(task: TaskSpec) -> str | None:
+    """Why no worker can run the task; `None` if one can."""
+    asked_for = task.executor_config.get("gust")
+    compute = asked_for.get("compute") if isinstance(asked_for, dict) else None
+    if task.queue == "fargate" or compute == "fargate":
+        return "The task asks for Fargate, which this release of Gust does not have; only Lambda workers run tasks."
+    return None
+
+
+def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:
+    """The trigger the task begins with instead of a worker; `None` for most.
+
+    A mapped task's instances all begin with the arguments of the class, as in Airflow, which maps none into them.
+    """
+    arguments = task.start_trigger_args
+    if not task.start_from_trigger or arguments is None:
+        return None
+    timeouts = [seconds for seconds in (arguments.get("timeout"), task.execution_timeout) if seconds is not None]
+    return ParkedTrigger(
+        classpath=arguments["trigger_cls"],
+        kwargs=arguments.get("trigger_kwargs") or {},
+        next_method=arguments["next_method"],
+        next_kwargs=arguments.get("next_kwargs"),
+        timeout_at=later(now, min(timeouts)) if timeouts else None,
+    )

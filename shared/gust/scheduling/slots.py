@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 from gust.model.bounds import LONGEST_KEY
 from gust.model.dag_run import DagRun
@@ -94,9 +94,9 @@ def holding(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
 
 
 def settled(before: TaskInstance, after: TaskInstance) -> TaskInstance:
-    """`after` without what its state does not let it keep of slots and of its place in a queue.
+    """`after` without the slots and the place in line that its state does not let it keep.
 
-    Every transition goes through here, so that none can forget to give back what `before` held.
+    Every constructor of a transition ends here, so that none can forget to give back what `before` held.
     """
     if not after.holds and not after.holds_pool_deferred and after.waits_for is None:
         return after
@@ -119,8 +119,12 @@ def _keeps(before: TaskInstance, after: TaskInstance, limit: str) -> bool:
             return pool_of(limit) is None or after.holds_pool_deferred
         case S.AWAITING_INPUT:
             return pool_of(limit) is None
-        case _:
+        case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.RESTARTING:
             return False
+        case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
+            return False
+        case _:
+            assert_never(after.state)
 
 
 def changes_of_limits(before: TaskInstance, after: TaskInstance) -> dict[str, int]:

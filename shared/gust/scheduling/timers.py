@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
@@ -45,8 +45,12 @@ def is_overdue(instance: TaskInstance, *, now: datetime, config: Config) -> bool
             return _lost_at(instance, now, config) <= now
         case S.QUEUED:
             return _stuck_at(instance, now, config) <= now
-        case _:
+        case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.SCHEDULED | S.DEFERRED | S.AWAITING_INPUT:
             return False
+        case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
+            return False
+        case _:
+            assert_never(instance.state)
 
 
 def looked_after_at(instance: TaskInstance, *, now: datetime, config: Config) -> datetime:

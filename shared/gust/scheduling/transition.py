@@ -48,9 +48,6 @@ class Transition:
     hitl: HITLMove | None = None
     """What this move has to do with the question that its task asks a person: part of the same write."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "after", slots.settled(self.before, self.after))
-
     @property
     def finished_try(self) -> TaskInstance | None:
         """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
@@ -72,6 +69,7 @@ def followed_by(first: Transition, second: Transition) -> Transition:
     return replace(
         first,
         after=second.after,
+        keeps_try=first.keeps_try or second.keeps_try,
         callback=second.callback or first.callback,
         hitl=second.hitl or first.hitl,
     )
@@ -86,7 +84,7 @@ def expand(before: TaskInstance, *, reason: str | None = None) -> Transition:
     Only where the instance has to wait: one that can go on at once is written by the edge it goes on by.
     """
     _require("expand", before, before.state is None and before.try_number == 0 and before.map_index >= 0)
-    return Transition("expand", before, replace(before, reason=reason))
+    return _move("expand", before, replace(before, reason=reason))
 
 
 def schedule(
@@ -117,7 +115,7 @@ def schedule(
             waiting_order=waiting_order,
             reason=reason,
         )
-        return Transition("schedule", before, same_try)
+        return _move("schedule", before, same_try)
     after = replace(
         _new_try(before, retries),
         state=S.SCHEDULED,
@@ -126,33 +124,33 @@ def schedule(
         waiting_order=waiting_order,
         reason=reason,
     )
-    return Transition("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+    return _move("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
 def wait(before: TaskInstance, *, waits_for: str, waiting_order: str | None = None) -> Transition:
     """scheduled → scheduled. It waits for another limit than it did: the one that keeps it back now."""
     _require("wait", before, slots.waits(before))
-    return Transition("wait", before, replace(before, waits_for=waits_for, waiting_order=waiting_order))
+    return _move("wait", before, replace(before, waits_for=waits_for, waiting_order=waiting_order))
 
 
 def grant(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
     """scheduled → scheduled. It waited, and has its slots now: it may be sent. Written with what it takes (`grant`)."""
     _require("grant", before, slots.waits(before))
     after = slots.holding(before, claims)
-    return Transition("grant", before, replace(after, waits_for=None, waiting_order=None))
+    return _move("grant", before, replace(after, waits_for=None, waiting_order=None))
 
 
 def hold(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
     """any state that may hold slots → the same. Its pool began to count it, or ceased to, while it was there already."""
     _require("hold", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
-    return Transition("hold", before, slots.should_hold(before, claims))
+    return _move("hold", before, slots.should_hold(before, claims))
 
 
 def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
     """None | up_for_retry | up_for_reschedule → success. An EmptyOperator that nothing hangs on needs no worker."""
     _require("complete_empty", before, before.state in SCHEDULABLE)
     after = replace(_new_try(before, retries), state=S.SUCCESS, start_date=at, end_date=at, reason=reason)
-    return Transition("complete_empty", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+    return _move("complete_empty", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
 def start_from_trigger(
@@ -181,13 +179,13 @@ def start_from_trigger(
         reason=reason,
     )
     after = slots.holding(after, claims)
-    return Transition("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+    return _move("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
 def queue(before: TaskInstance, *, at: datetime) -> Transition:
     """scheduled → queued. SQS accepted the message of this dispatch."""
     _require("queue", before, before.state is S.SCHEDULED)
-    return Transition("queue", before, replace(before, state=S.QUEUED, queued_at=at))
+    return _move("queue", before, replace(before, state=S.QUEUED, queued_at=at))
 
 
 def queue_at_once(move: Transition, *, at: datetime) -> Transition:
@@ -199,7 +197,7 @@ def queue_trigger(before: TaskInstance, *, at: datetime | None, trigger: ParkedT
     """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral. With
     `trigger`: that is what it waits for from now on, the same with other arguments."""
     _require("queue_trigger", before, before.state is S.DEFERRED)
-    return Transition("queue_trigger", before, replace(before, queued_at=at, trigger=trigger or before.trigger))
+    return _move("queue_trigger", before, replace(before, queued_at=at, trigger=trigger or before.trigger))
 
 
 def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:
@@ -215,7 +213,7 @@ def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = 
         queued_at=None,
         reason=reason,
     )
-    return Transition("resend", before, after)
+    return _move("resend", before, after)
 
 
 def refuse(before: TaskInstance, *, at: datetime, retries: int, reason: str) -> Transition:
@@ -225,7 +223,7 @@ def refuse(before: TaskInstance, *, at: datetime, retries: int, reason: str) -> 
     """
     _require("refuse", before, before.state in SCHEDULABLE)
     after = replace(_new_try(before, retries), state=S.FAILED, start_date=at, end_date=at, reason=reason)
-    return Transition("refuse", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
+    return _move("refuse", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
 def skip(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
@@ -234,26 +232,26 @@ def skip(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     A worker that still runs it is told at its next word: its upstreams were cleared or marked under its hands.
     """
     _require("skip", before, before.state not in {S.SUCCESS, S.FAILED})
-    return Transition("skip", before, _ended(before, S.SKIPPED, at, reason))
+    return _move("skip", before, _ended(before, S.SKIPPED, at, reason))
 
 
 def upstream_fail(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any unfinished → upstream_failed. Its trigger rule can no longer be met, be it a person that saw to that while a
     worker had it: the worker is told at its next word."""
     _require("upstream_fail", before, before.state in UNFINISHED)
-    return Transition("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
+    return _move("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
 
 
 def stop_others(before: TaskInstance) -> Transition:
     """failed → failed. Its DAG fails fast, and all others have been ended for it: they may run again when cleared."""
     _require("stop_others", before, before.state is S.FAILED)
-    return Transition("stop_others", before, replace(before, stopped_others=True))
+    return _move("stop_others", before, replace(before, stopped_others=True))
 
 
 def remove(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any but removed → removed. The DAG version or the mapped length no longer has this instance."""
     _require("remove", before, before.state is not S.REMOVED)
-    return Transition("remove", before, _ended(before, S.REMOVED, at, reason))
+    return _move("remove", before, _ended(before, S.REMOVED, at, reason))
 
 
 def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime | None) -> Transition:
@@ -263,8 +261,8 @@ def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime 
     """
     _require("lose", before, before.state in IN_FLIGHT - {S.RESTARTING})
     if retry_at is None:
-        return Transition("lose", before, _ended(before, S.FAILED, at, reason))
-    return Transition("lose", before, replace(_ended(before, S.UP_FOR_RETRY, at, reason), due_at=retry_at))
+        return _move("lose", before, _ended(before, S.FAILED, at, reason))
+    return _move("lose", before, replace(_ended(before, S.UP_FOR_RETRY, at, reason), due_at=retry_at))
 
 
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
@@ -274,7 +272,7 @@ def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     that still runs is told at its heartbeat.
     """
     _require("time_out", before, before.state in UNFINISHED)
-    return Transition("time_out", before, _ended(before, S.SKIPPED, at, reason))
+    return _move("time_out", before, _ended(before, S.SKIPPED, at, reason))
 
 
 # --- the worker -------------------------------------------------------------------------------------------------------
@@ -302,7 +300,7 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
         skip_decision=before.skip_decision if before.next_method else {},
         reason=None,
     )
-    return Transition("start", before, after)
+    return _move("start", before, after)
 
 
 def succeed(
@@ -310,7 +308,7 @@ def succeed(
 ) -> Transition:
     """running | deferred → success. Reported by the worker, or by a trigger that ends its task itself."""
     _require("succeed", before, before.state in {S.RUNNING, S.DEFERRED})
-    return Transition("succeed", before, _labelled(_ended(before, S.SUCCESS, at, reason), rendered_map_index))
+    return _move("succeed", before, _labelled(_ended(before, S.SUCCESS, at, reason), rendered_map_index))
 
 
 def fail(
@@ -318,7 +316,7 @@ def fail(
 ) -> Transition:
     """running | deferred → failed. The try failed and no try remains, or nobody wants another."""
     _require("fail", before, before.state in {S.RUNNING, S.DEFERRED})
-    return Transition("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
+    return _move("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
 
 
 def stop(
@@ -328,13 +326,13 @@ def stop(
     _require(
         "stop", before, before.state in {S.RUNNING, S.DEFERRED} and state in {S.SKIPPED, S.UPSTREAM_FAILED, S.REMOVED}
     )
-    return Transition("stop", before, _labelled(_ended(before, state, at, reason), rendered_map_index))
+    return _move("stop", before, _labelled(_ended(before, state, at, reason), rendered_map_index))
 
 
 def label(before: TaskInstance, *, rendered_map_index: str) -> Transition:
     """running → running. The task rendered its `map_index_template`."""
     _require("label", before, before.state is S.RUNNING)
-    return Transition("label", before, replace(before, rendered_map_index=rendered_map_index))
+    return _move("label", before, replace(before, rendered_map_index=rendered_map_index))
 
 
 def retry(
@@ -355,7 +353,7 @@ def retry(
     ended = replace(
         _ended(before, S.UP_FOR_RETRY, at, reason), due_at=due_at, retry_delay_override=retry_delay_override
     )
-    return Transition("retry", before, _labelled(ended, rendered_map_index))
+    return _move("retry", before, _labelled(ended, rendered_map_index))
 
 
 def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: str | None = None) -> Transition:
@@ -368,7 +366,7 @@ def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: 
         first_start_date=before.first_start_date or before.start_date,
         log_stream=before.log_stream or before.hostname,
     )
-    return Transition("reschedule", before, after)
+    return _move("reschedule", before, after)
 
 
 def defer(
@@ -387,7 +385,7 @@ def defer(
         due_at=trigger.timeout_at,
         reason=reason,
     )
-    return Transition("defer", before, _labelled(after, rendered_map_index))
+    return _move("defer", before, _labelled(after, rendered_map_index))
 
 
 def await_input(
@@ -413,7 +411,7 @@ def await_input(
         reason=None,
     )
     unanswered = HITLMove(question.try_number) if question else None
-    return Transition("await_input", before, _labelled(after, rendered_map_index), hitl=unanswered)
+    return _move("await_input", before, _labelled(after, rendered_map_index), hitl=unanswered)
 
 
 def resume_answered(
@@ -428,7 +426,7 @@ def resume_answered(
     """running → scheduled. It would await input, and the answer is there already: the same try goes on with it."""
     _require("resume_answered", before, before.state is S.RUNNING)
     after = _answered(before, at, answer, next_method, next_kwargs)
-    return Transition("resume_answered", before, _labelled(after, rendered_map_index))
+    return _move("resume_answered", before, _labelled(after, rendered_map_index))
 
 
 # --- the trigger ------------------------------------------------------------------------------------------------------
@@ -442,7 +440,7 @@ def resume(before: TaskInstance, *, at: datetime, event: Any, reason: str | None
     _require("resume", before, before.state is S.DEFERRED and before.trigger is not None)
     assert before.trigger is not None  # noqa: S101 - tells the type checker what _require checked
     next_kwargs = {**_as_dict(before.trigger.next_kwargs), "event": event}
-    return Transition("resume", before, _resumed(before, at, before.trigger.next_method, next_kwargs, reason))
+    return _move("resume", before, _resumed(before, at, before.trigger.next_method, next_kwargs, reason))
 
 
 def fail_trigger(
@@ -451,13 +449,13 @@ def fail_trigger(
     """deferred → scheduled. The trigger broke: a worker fails the try, with the task's callbacks and retries."""
     _require("fail_trigger", before, before.state is S.DEFERRED)
     next_kwargs = {"error": TRIGGER_FAILURE, "traceback": traceback}
-    return Transition("fail_trigger", before, _resumed(before, at, FAIL_METHOD, next_kwargs, reason))
+    return _move("fail_trigger", before, _resumed(before, at, FAIL_METHOD, next_kwargs, reason))
 
 
 def time_out_trigger(before: TaskInstance, *, at: datetime, reason: str | None = None) -> Transition:
     """deferred → scheduled. The trigger's time is up: a worker fails the try, with the task's callbacks and retries."""
     _require("time_out_trigger", before, before.state is S.DEFERRED)
-    return Transition("time_out_trigger", before, _resumed(before, at, FAIL_METHOD, {"error": TRIGGER_TIMEOUT}, reason))
+    return _move("time_out_trigger", before, _resumed(before, at, FAIL_METHOD, {"error": TRIGGER_TIMEOUT}, reason))
 
 
 def time_out_input(before: TaskInstance, *, at: datetime) -> Transition:
@@ -467,12 +465,12 @@ def time_out_input(before: TaskInstance, *, at: datetime) -> Transition:
     question = before.question
     if question is None or question.defaults is None:
         next_kwargs = {**_as_dict(before.next_kwargs), "event": hitl.TIMED_OUT}
-        return Transition("time_out_input", before, _resumed(before, at, before.next_method or "", next_kwargs, reason))
+        return _move("time_out_input", before, _resumed(before, at, before.next_method or "", next_kwargs, reason))
     answer = HITLAnswer(
         chosen_options=list(question.defaults), params_input=dict(question.params_input), responded_at=at
     )
     after = _answered(before, at, answer, before.next_method, before.next_kwargs, is_late=True, reason=reason)
-    return Transition("time_out_input", before, after, hitl=HITLMove(question.try_number, answer))
+    return _move("time_out_input", before, after, hitl=HITLMove(question.try_number, answer))
 
 
 # --- a person ---------------------------------------------------------------------------------------------------------
@@ -487,7 +485,7 @@ def answer(before: TaskInstance, *, at: datetime, answer: HITLAnswer, try_number
     _require("answer", before, before.state in {S.AWAITING_INPUT, S.DEFERRED})
     parked = before.trigger or before
     after = _answered(before, at, answer, parked.next_method, parked.next_kwargs)
-    return Transition("answer", before, after, hitl=HITLMove(try_number, answer))
+    return _move("answer", before, after, hitl=HITLMove(try_number, answer))
 
 
 def clear(
@@ -507,19 +505,19 @@ def clear(
     """
     _require("clear", before, before.state not in {None, S.RUNNING})
     after = replace(_unsettled(before, at, retries, reason), version_number=version_number)
-    return Transition("clear", before, after, keeps_try=True)
+    return _move("clear", before, after, keeps_try=True)
 
 
 def interrupt(before: TaskInstance, *, reason: str | None = None) -> Transition:
     """running → restarting. It was cleared: its worker is told at its next word, and ends it."""
     _require("interrupt", before, before.state is S.RUNNING)
-    return Transition("interrupt", before, replace(before, state=S.RESTARTING, reason=reason))
+    return _move("interrupt", before, replace(before, state=S.RESTARTING, reason=reason))
 
 
 def restart(before: TaskInstance, *, at: datetime, retries: int | None, reason: str | None = None) -> Transition:
     """restarting → None. Its worker has ended it, so that the new try runs beside nobody."""
     _require("restart", before, before.state is S.RESTARTING)
-    return Transition("restart", before, _unsettled(before, at, retries, reason), keeps_try=True)
+    return _move("restart", before, _unsettled(before, at, retries, reason), keeps_try=True)
 
 
 def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = None) -> Transition:
@@ -529,7 +527,7 @@ def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = N
     """
     _require("mark", before, state in {S.SUCCESS, S.FAILED, S.SKIPPED} and before.state is not state)
     ended = _ended(before, state, before.end_date or at, reason)
-    return Transition("mark", before, replace(ended, stopped_others=state is S.FAILED))
+    return _move("mark", before, replace(ended, stopped_others=state is S.FAILED))
 
 
 def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
@@ -543,12 +541,12 @@ def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
         is_deleted=True,
         reason=reason,
     )
-    return Transition("forget", before, after)
+    return _move("forget", before, after)
 
 
 def annotate(before: TaskInstance, *, note: str | None) -> Transition:
     """any → the same. A person's note."""
-    return Transition("annotate", before, replace(before, note=note))
+    return _move("annotate", before, replace(before, note=note))
 
 
 def annotated(transition: Transition, *, note: str | None) -> Transition:
@@ -558,10 +556,22 @@ def annotated(transition: Transition, *, note: str | None) -> Transition:
 
 def pin(before: TaskInstance, *, version_number: int) -> Transition:
     """any → the same. Its run moves on to a newer DAG version, and this instance stays what it was."""
-    return Transition("pin", before, replace(before, version_number=version_number))
+    return _move("pin", before, replace(before, version_number=version_number))
 
 
 # --- what the edges have in common ------------------------------------------------------------------------------------
+
+
+def _move(
+    edge: str,
+    before: TaskInstance,
+    after: TaskInstance,
+    *,
+    keeps_try: bool = False,
+    hitl: HITLMove | None = None,
+) -> Transition:
+    """Every constructor ends here, so that no edge can forget to give back slots that `before` held."""
+    return Transition(edge, before, slots.settled(before, after), keeps_try=keeps_try, hitl=hitl)
 
 
 def _require(edge: str, before: TaskInstance, legal: bool) -> None:

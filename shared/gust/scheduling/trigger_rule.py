@@ -1,6 +1,6 @@
 """Whether an instance's upstreams let it run: Airflow's 13 trigger rules over counts of upstream instances.
 
-A rule is two questions, asked in this order. Is it settled that the instance will not run (skip, upstream_fail,
+A rule is two questions, asked in this order. Is it certain that the instance will not run (skip, upstream_fail,
 remove)? This may be certain before all upstreams have finished. If not: is everything there for it to run? Otherwise
 it waits.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import assert_never
 
 from gust.model.state import TaskInstanceState as S
 from gust.model.state import TriggerRule
@@ -108,9 +109,9 @@ def evaluate(rule: TriggerRule, upstream: UpstreamCounts, *, map_index: int = -1
     """The rule's verdict for an instance with at least one upstream task."""
     if rule is TriggerRule.ALWAYS:
         return Evaluation(Verdict.RUN, "The trigger rule always waits for nothing.")
-    settled = _settled(rule, upstream, map_index)
-    if settled is not None:
-        return Evaluation(settled, f"Trigger rule {rule} cannot be met: upstream instances are {upstream}.")
+    end = _certain_end(rule, upstream, map_index)
+    if end is not None:
+        return Evaluation(end, f"Trigger rule {rule} cannot be met: upstream instances are {upstream}.")
     missing = _missing(rule, upstream)
     if missing is None:
         return Evaluation(Verdict.RUN, f"Trigger rule {rule} is met: upstream instances are {upstream}.")
@@ -119,17 +120,17 @@ def evaluate(rule: TriggerRule, upstream: UpstreamCounts, *, map_index: int = -1
 
 def evaluate_setups(setups: UpstreamCounts, *, map_index: int = -1) -> Evaluation:
     """The verdict of setups that stand further upstream than the direct ones: all must succeed, whatever the rule."""
-    settled = _settled(TriggerRule.ALL_SUCCESS, setups, map_index)
-    if settled is not None:
-        return Evaluation(settled, f"A setup did not succeed: setup instances are {setups}.")
+    end = _certain_end(TriggerRule.ALL_SUCCESS, setups, map_index)
+    if end is not None:
+        return Evaluation(end, f"A setup did not succeed: setup instances are {setups}.")
     missing = setups.total - setups.success - (setups.removed if map_index > -1 else 0)
     if missing > 0:
         return Evaluation(Verdict.WAIT, f"Waits for setups to succeed: setup instances are {setups}.")
     return Evaluation(Verdict.RUN, "All setups succeeded.")
 
 
-def _settled(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdict | None:
-    """What becomes of the instance although it will not run; `None` where that is not settled (yet)."""
+def _certain_end(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdict | None:
+    """How the instance ends without running; `None` where that is not certain (yet)."""
     any_failed = bool(u.failed or u.upstream_failed)
     match rule:
         case TriggerRule.ALL_SUCCESS:
@@ -139,18 +140,23 @@ def _settled(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdict | 
                 return Verdict.SKIP
             if u.removed and u.success and map_index >= u.success:
                 return Verdict.REMOVE
-        case TriggerRule.ALL_FAILED if u.success or u.skipped:
-            return Verdict.SKIP
-        case TriggerRule.ONE_SUCCESS if u.all_done and u.done == u.skipped:
-            return Verdict.SKIP
-        case TriggerRule.ONE_SUCCESS if u.all_done and not u.success:
-            return Verdict.UPSTREAM_FAIL
-        case TriggerRule.ONE_FAILED if u.all_done and not any_failed:
-            return Verdict.SKIP
-        case TriggerRule.ONE_DONE if u.all_done and not (u.failed or u.success):
-            return Verdict.SKIP
-        case TriggerRule.NONE_FAILED if any_failed:
-            return Verdict.UPSTREAM_FAIL
+        case TriggerRule.ALL_FAILED:
+            if u.success or u.skipped:
+                return Verdict.SKIP
+        case TriggerRule.ONE_SUCCESS:
+            if u.all_done and u.done == u.skipped:
+                return Verdict.SKIP
+            if u.all_done and not u.success:
+                return Verdict.UPSTREAM_FAIL
+        case TriggerRule.ONE_FAILED:
+            if u.all_done and not any_failed:
+                return Verdict.SKIP
+        case TriggerRule.ONE_DONE:
+            if u.all_done and not (u.failed or u.success):
+                return Verdict.SKIP
+        case TriggerRule.NONE_FAILED:
+            if any_failed:
+                return Verdict.UPSTREAM_FAIL
         case TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS:
             if any_failed:
                 return Verdict.UPSTREAM_FAIL
@@ -158,22 +164,27 @@ def _settled(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdict | 
                 return Verdict.SKIP
             if u.all_done and not u.success:
                 return Verdict.UPSTREAM_FAIL
-        case TriggerRule.NONE_SKIPPED if u.skipped:
-            return Verdict.SKIP
-        case TriggerRule.ALL_SKIPPED if u.success or any_failed:
-            return Verdict.SKIP
+        case TriggerRule.NONE_SKIPPED:
+            if u.skipped:
+                return Verdict.SKIP
+        case TriggerRule.ALL_SKIPPED:
+            if u.success or any_failed:
+                return Verdict.SKIP
         case TriggerRule.ALL_DONE_MIN_ONE_SUCCESS:
             if u.skipped:
                 return Verdict.SKIP
             if u.all_done and not u.success:
                 return Verdict.UPSTREAM_FAIL
-        case TriggerRule.ALL_DONE_SETUP_SUCCESS if u.all_done and u.setups:
-            if u.setups_skipped >= u.setups:
-                return Verdict.SKIP
-            if not u.setups_success:
-                return Verdict.UPSTREAM_FAIL
-        case _:
+        case TriggerRule.ALL_DONE_SETUP_SUCCESS:
+            if u.all_done and u.setups:
+                if u.setups_skipped >= u.setups:
+                    return Verdict.SKIP
+                if not u.setups_success:
+                    return Verdict.UPSTREAM_FAIL
+        case TriggerRule.ALL_DONE | TriggerRule.ALWAYS:
             pass
+        case _:
+            assert_never(rule)
     return None
 
 
@@ -214,5 +225,7 @@ def _missing(rule: TriggerRule, u: UpstreamCounts) -> str | None:
             if u.success + u.failed + u.upstream_failed < u.total - u.skipped - u.removed:
                 return not_done
             return None if u.success else "one to succeed"
-        case _:
+        case TriggerRule.ALWAYS:
             return None
+        case _:
+            assert_never(rule)

@@ -1,25 +1,19 @@
-"""What every verb is given: the ports, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
+"""The ports that every service receives, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
 
 from dataclasses import dataclass, field
 
+from gust.ports.cipher import Cipher, NoCipher
+from gust.ports.clock import Clock
+from gust.ports.deployments import Deployments, NoDeployments
+from gust.ports.inventory import Inventory, NoInventory
+from gust.ports.logs import LogReader
+from gust.ports.objects import Objects
+from gust.ports.queues import Queues
+from gust.ports.store import Store
+from gust.ports.timetables import NoTimetables, Timetables
+from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
-from gust.services.ports import (
-    Cipher,
-    Clock,
-    Deployments,
-    Inventory,
-    LogReader,
-    NoCipher,
-    NoDeployments,
-    NoInventory,
-    NoTimetables,
-    Objects,
-    Queues,
-    Store,
-    Timetables,
-    Tokens,
-)
-from gust.services.started_here import StartedHere
+from gust.services.started_instances import StartedInstanceCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +28,5 @@ class Services:
     deployments: Deployments = field(default_factory=NoDeployments)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
-    started_here: StartedHere = field(default_factory=StartedHere)
+    started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)

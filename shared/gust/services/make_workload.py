@@ -1,4 +1,4 @@
-"""What a worker or the triggerer is sent about an instance: what to run, and a token that speaks for this dispatch."""
+"""Makes the messages to worker and triggerer about an instance: what to run, and a token for this dispatch."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from gust.services.context import Services
 
 
 def bundle_version(services: Services, run: DagRun) -> str | None:
-    """The bundle that the run's tasks and triggers load; the newest one where the DAG turned bundle versioning off."""
+    """The bundle that the run's tasks and triggers load; the newest one if the DAG turned bundle versioning off."""
     if run.bundle_version is not None:
         return run.bundle_version
     dag = services.store.get_dag(run.dag_id)
@@ -49,7 +49,8 @@ def trigger_workload(
     looks: int = 0,
     place: str = "",
 ) -> TriggerWorkload:
-    """From `wake_at` on: where a trigger that was parked goes on. Without them, where its long sleep left it, if any did."""
+    """The arguments from `wake_at` on say where a parked trigger continues. Without them it continues where its last long
+    sleep left it, or starts."""
     if wake_at is None and instance.trigger is not None:
         at_rest = instance.trigger
         sleeps_passed, is_poller = at_rest.sleeps_passed, at_rest.is_poller

@@ -1,5 +1,4 @@
-"""What this process remembers of the runs that it looked at (`scheduling.quick_look`). Lost with the process, and never
-needed."""
+"""A cache of the runs that this process looked at, for quick looks (`scheduling.quick_look`). It may be lost at any time."""
 
 from collections import OrderedDict
 from threading import Lock
@@ -9,7 +8,7 @@ from gust.model.keys import DagRunKey
 from gust.scheduling.quick_look import Remembered
 
 KEPT: Final = 64
-"""Runs, the last looked at. One of 10,000 instances takes about 2 MB."""
+"""Number of runs kept, the latest ones. A run of 10,000 instances takes about 2 MB."""
 
 
 class MemoryOfRuns:
@@ -18,7 +17,7 @@ class MemoryOfRuns:
         self._lock = Lock()
 
     def take(self, key: DagRunKey) -> Remembered | None:
-        """Takes it out: of two looks at once, one has it."""
+        """Remove and return it: of two looks at the same time, one gets it."""
         with self._lock:
             return self._kept.pop(key, None)
 

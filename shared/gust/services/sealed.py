@@ -1,15 +1,15 @@
-"""Arguments of triggers, watchers and callbacks, which may hold what people keep secret: encrypted in the table, as Airflow
-encrypts them in its database.
+"""Encrypts arguments of triggers, watchers and callbacks in the table, as Airflow does in its database: they may hold
+secrets.
 
-They are sealed on their way into the table, and opened for the triggerer or the worker that runs what they are for. What was
-stored before is read as it is.
+Writers seal them on the way into the table, and the execution API opens them for the triggerer or worker that runs the
+code. Arguments stored before they were sealed are read as they are.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from gust.model.callback import Callback, CallbackKind
 from gust.model.task_instance import ParkedTrigger
@@ -19,7 +19,7 @@ from gust.scheduling.pure_wait import DATE_TIME_TRIGGERS
 from gust.services.context import Services
 
 SEALED: Final = "gust:sealed"
-"""The only key of what is stored instead."""
+"""The only key of the stored dict."""
 
 
 def seal(services: Services, arguments: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def seal(services: Services, arguments: Any) -> dict[str, Any]:
 
 
 def opened(services: Services, stored: Any) -> Any:
-    """Raises Unreadable where no key of the stack fits."""
+    """The arguments in the clear. Raises Unreadable if no key of the stack decrypts them."""
     if not is_sealed(stored):
         return stored
     return json.loads(services.cipher.decrypt(stored[SEALED]))
@@ -38,21 +38,23 @@ def is_sealed(stored: Any) -> bool:
 
 
 def sealed_trigger(services: Services, trigger: ParkedTrigger) -> ParkedTrigger:
-    """Not of one that waits for a moment: the scheduler, which has no secret to see there, reads which."""
+    """The trigger with its arguments sealed. A trigger that waits for a moment stays open: it holds no secret, and the
+    scheduler reads the moment."""
     if trigger.classpath in DATE_TIME_TRIGGERS:
         return trigger
     return replace(trigger, kwargs=seal(services, trigger.kwargs))
 
 
 def opened_trigger(services: Services, trigger: ParkedTrigger) -> ParkedTrigger:
-    """Raises Unreadable. What one that waits for a moment was given is never opened: it was never sealed by us."""
+    """The trigger with its arguments in the clear. Those of a trigger that waits for a moment were never sealed. Raises
+    Unreadable."""
     if trigger.classpath in DATE_TIME_TRIGGERS:
         return trigger
     return replace(trigger, kwargs=opened(services, trigger.kwargs))
 
 
 def sealed_decision(services: Services, decision: Decision) -> Decision:
-    """The decision, sealed the arguments of triggers with which tries begin: who decides has no key."""
+    """The decision, with sealed arguments of triggers that start tries: `decide` has no key."""
     begun = {
         moved.after.key: replace(
             moved, after=replace(moved.after, trigger=sealed_trigger(services, moved.after.trigger))
@@ -80,15 +82,18 @@ def opened_watcher(services: Services, watcher: Watcher) -> Watcher:
 
 
 def opened_callback(services: Services, callback: Callback) -> Callback:
-    """Raises Unreadable. A trigger's last word has the arguments of the trigger, a deadline is sealed whole."""
+    """The callback in the clear. Of a trigger's `on_kill` the trigger's arguments are sealed, of a deadline the whole
+    definition. Raises Unreadable."""
     match callback.kind:
         case CallbackKind.TRIGGER if callback.definition.get("classpath") not in DATE_TIME_TRIGGERS:
             kwargs = opened(services, callback.definition.get("kwargs"))
             return replace(callback, definition={**callback.definition, "kwargs": kwargs})
         case CallbackKind.DEADLINE:
             return replace(callback, definition=opened(services, callback.definition))
-        case _:
+        case CallbackKind.TRIGGER | CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK:
             return callback
+        case _:
+            assert_never(callback.kind)
 
 
 def sealed_callback(services: Services, callback: Callback) -> Callback:
@@ -98,5 +103,7 @@ def sealed_callback(services: Services, callback: Callback) -> Callback:
             return replace(callback, definition={**callback.definition, "kwargs": kwargs})
         case CallbackKind.DEADLINE:
             return replace(callback, definition=seal(services, callback.definition))
-        case _:
+        case CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK:
             return callback
+        case _:
+            assert_never(callback.kind)

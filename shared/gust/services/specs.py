@@ -8,22 +8,21 @@ from gust.errors import NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.task_instance import TaskInstance
+from gust.ports.objects import Objects
 from gust.services.context import Services
-from gust.services.ports import Objects
 
 KEPT: Final = 256
 """Specs kept per process: some 10 KB each."""
 
 LARGEST_KEPT: Final = 32_000_000
-"""Bytes of JSON that the kept specs were read from, all together; in memory they take some ten times that. One that is
-larger is kept alone."""
+"""Total bytes of JSON of the kept specs; in memory they take some ten times that. A larger spec is kept alone."""
 
 _kept: OrderedDict[str, tuple[DagSpec, int]] = OrderedDict()
 _lock = Lock()
 
 
 def load_spec(objects: Objects, spec_key: str) -> DagSpec:
-    """The spec under `spec_key`. Raises NotFound where the bucket has lost it."""
+    """The spec under `spec_key`. Raises NotFound if the bucket does not have it."""
     with _lock:
         if spec_key in _kept:
             _kept.move_to_end(spec_key)

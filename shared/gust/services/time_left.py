@@ -1,6 +1,6 @@
-"""How long a request may go on with work of which it cannot say beforehand how much there is.
+"""How long a request may continue with work of unknown size.
 
-An HTTP API hangs up after 30 seconds, and who asked does not know then what was done and what was not.
+An HTTP API hangs up after 30 seconds; after that the client could not tell which part was done.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from gust.services.ports import Clock
+from gust.ports.clock import Clock
 
 WORKS_FOR: Final = timedelta(seconds=12)
-"""Leaves the rest of the 30 seconds to a cold start, the step that is under way, and writing the answer."""
+"""Leaves the rest of the 30 seconds to a cold start, the step under way, and writing the answer."""
 
 A_MOMENT_MORE: Final = timedelta(seconds=5)
 
@@ -28,7 +28,7 @@ class TimeLeft:
 
     @property
     def is_long_over(self) -> bool:
-        """There is not even time left for what takes a moment."""
+        """Not even a short step fits into the remaining time."""
         return self.clock.now() >= self.until + A_MOMENT_MORE
 
     @property

@@ -1,7 +1,7 @@
-"""Have a run, or a DAG's timetable, looked at when its time comes, where no tick to come would see it early enough.
+"""Sends wake-ups for runs and timetables that become due before the next tick.
 
-A tick hands over what falls due within the next minute, as it finds it then. What is written between two ticks, and falls
-due before the second, is handed over by who writes it. A wake-up too many finds nothing to do.
+The tick sends wake-ups for everything that is due within the next minute at that moment. A writer that makes something due
+before the next tick sends the wake-up itself. A superfluous wake-up finds nothing to do.
 """
 
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from gust.model.workload import WakeDag, WakeRun
 from gust.services.context import Services
 
 HORIZON: Final = timedelta(seconds=60)
-"""From one tick to the next. What falls due later is in the reach of a tick to come."""
+"""The time between two ticks. The next tick finds everything that is due later."""
 
 
 def wake_run(services: Services, key: DagRunKey, at: datetime, *, now: datetime) -> None:
@@ -22,14 +22,19 @@ def wake_run(services: Services, key: DagRunKey, at: datetime, *, now: datetime)
         services.queues.wake(wake, delay=max(0.0, (at - now).total_seconds()))
 
 
+def look_soon(services: Services, key: DagRunKey, *, delay: float = 0) -> None:
+    """Have the run looked at again, `delay` seconds from now."""
+    services.queues.wake(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now()), delay=delay)
+
+
 def wake_timetable(services: Services, dag: Dag, *, now: datetime) -> None:
-    """At the DAG's next run. Whoever writes a `next_run_after` calls this after it."""
+    """Send a wake-up for the DAG's next run. Every writer of a `next_run_after` calls this after the write."""
     at = dag.next_run_after
     if at is not None and at < now + HORIZON and not dag.is_paused:
         services.queues.wake(WakeDag(dag_id=dag.dag_id, at=at), delay=max(0.0, (at - now).total_seconds()))
 
 
 def wake_for_assets(services: Services, dag: Dag, *, now: datetime) -> None:
-    """At once, where events may wait for the DAG that nobody could make a run of before."""
+    """Send a wake-up at once if asset events may wait that could not make a run before."""
     if dag.is_asset_triggered and not dag.is_paused:
         services.queues.wake(WakeDag(dag_id=dag.dag_id, at=now))

@@ -60,32 +60,34 @@ names; a field that has its default is left out (`items.py`).
 
 `map_index` is `-1` or six digits, numbers have fixed width: text order is number order.
 
-Indexes are sparse and project keys only: an item that does not move in an index costs it nothing, and who needs more
-than the keys reads the items themselves, strongly consistent. Index reads lag by a moment and are used where that is
-harmless: a due run that is missed is found by the next tick, a list shows a run a moment later.
+Indexes are sparse and project keys only. A change that does not move an item in an index costs nothing there; a reader that
+needs more than the keys reads the items, strongly consistent. Index reads lag by a moment and are used where that is
+harmless: the next tick finds a due run that this one missed, and a list shows a run a moment later.
 
-    index   partition (attribute)         sort (attribute)                    holds
-    ------  ----------------------------  ----------------------------------  ------------------------------------------
-    due     RUN | DAG | BACKFILL          due_at | next_run_after (`due_sk`)  unfinished runs with a `due_at`; unpaused,
-              (`due_pk`)                                                      fresh DAGs with a `next_run_after`;
-                                                                              events that wait (DAG, `due_at`);
-                                                                              active backfills, and with them
-                                                                              watchers with a `due_at`
-    queued  <dag_id> (`queued_pk`)        <run_after>#<run_id> (`queued_sk`)  runs in state queued, but for those of
-            BACKFILL#<id>                 <ordinal>#<run_id>                  backfills, which wait in their own order
-            FAILED#<month>                <run_after>#<dag_id>#<run_id>       runs in state failed, across DAGs
-    runs    <dag_id> (`runs_pk`)          <run_after>#<run_id> (`runs_sk`)    all runs; without a logical date marked
-            EVENT_LOG#<dag_id>            <event_log_id>#<run_id>             events of a DAG, and of its runs
-            HITL#OPEN | HITL#ANSWERED     <created_at>                        questions that tasks ask now
-            ASSET_EVENT#<dag_id>          <timestamp>#<event_id>              events of assets that the DAG's tasks sent
-            DEADLINE#<dag_id>             <due_at>#…                          deadlines of the DAG's runs
-            ASSET_USES# | ASSETS_OF_…     <its own partition>                 all references to assets, all assets of aliases
-    waiting <limit> (`waits_for`)         <weight>#<date>#… (`waiting_order`) task instances that wait for slots
-    recent  RUN#<day> (`recent_pk`)       <run_after>#<dag_id>#<run_id>       all runs, across DAGs; marked likewise
-            FAILED#<day>                  <end_date> (`recent_sk`)            task instances in state failed
-            ASSET_EVENT#<day>             <timestamp>#<event_id>              events of all assets
-            DEADLINE#<day>                <due_at>#<dag_id>#<run_id>#…        deadlines of all runs
-            HITL#<dag_id>                 <created_at>                        questions that the DAG's tasks ask now
+    index     partition (attribute)        sort (attribute)                     holds
+    --------  ---------------------------  -----------------------------------  ----------------------------------------
+    due       RUN | DAG | BACKFILL         due_at | next_run_after (`due_sk`)   unfinished runs with a `due_at`; unpaused,
+                (`due_pk`)                                                      fresh DAGs with a `next_run_after`;
+                                                                                events that wait (DAG, `due_at`);
+                                                                                active backfills, and with them
+                                                                                watchers with a `due_at`
+    by_state  <dag_id> (`by_state_pk`)     <run_after>#<run_id>                 runs in state queued, but for those of
+                                             (`by_state_sk`)
+              BACKFILL#<id>                <ordinal>#<run_id>                   backfills, which wait in their own order
+              FAILED#<month>               <run_after>#<dag_id>#<run_id>        runs in state failed, across DAGs
+    listed    <dag_id> (`listed_pk`)       <run_after>#<run_id> (`listed_sk`)   all runs; without a logical date marked
+              EVENT_LOG#<dag_id>           <event_log_id>#<run_id>              events of a DAG, and of its runs
+              HITL#OPEN | HITL#ANSWERED    <created_at>                         questions that tasks ask now
+              ASSET_EVENT#<dag_id>         <timestamp>#<event_id>               events of assets that the DAG's tasks sent
+              DEADLINE#<dag_id>            <due_at>#…                           deadlines of the DAG's runs
+              ASSET_USES# | ASSETS_OF_…    <its own partition>                  all references to assets, all assets of
+                                                                                aliases
+    waiting   <limit> (`waits_for`)        <weight>#<date>#… (`waiting_order`)  task instances that wait for slots
+    recent    RUN#<day> (`recent_pk`)      <run_after>#<dag_id>#<run_id>        all runs, across DAGs; marked likewise
+              FAILED#<day>                 <end_date> (`recent_sk`)             task instances in state failed
+              ASSET_EVENT#<day>            <timestamp>#<event_id>               events of all assets
+              DEADLINE#<day>               <due_at>#<dag_id>#<run_id>#…         deadlines of all runs
+              HITL#<dag_id>                <created_at>                         questions that the DAG's tasks ask now
 
 Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
 
@@ -103,16 +105,16 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     get_run_and_instances  1 RRU each
     runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
     walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
-    create_run             1 WRU +3 (queued, runs, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
+    create_run             1 WRU +3 (by_state, listed, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
                              with a partition date 2t more; 1 more for the first run of a day in each process
-    add_to_backfill        6t WRU +3 (queued, runs, recent)
+    add_to_backfill        6t WRU +3 (by_state, listed, recent)
     create_backfill        8t WRU and 1 per KB of its plan
     delete_backfills       1 WRU per item of each (4 with the list of them), and one S3 LIST
-    start_run              4t WRU +1 (leaves queued), +1 where `due_at` is set
+    start_run              4t WRU +1 (leaves by_state), +1 where `due_at` is set
     finish_run             4t WRU +1 where `due_at` was set, +1 where it failed; 2t more where it pauses the DAG, and for a
                              backfill's run, which its DAG counts beside its backfill; how many instances ended how is
                              60 bytes more of the run's item, and no write
-    requeue_run            4t WRU +2 (enters queued, `due_at`)
+    requeue_run            4t WRU +2 (enters by_state, `due_at`)
     delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, 2t for its DAG's count,
                              one S3 LIST
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
@@ -166,8 +168,8 @@ TTL_ATTRIBUTE: Final = "ttl"
 """Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
 
 INDEX_DUE: Final = "due"
-INDEX_QUEUED: Final = "queued"
-INDEX_RUNS: Final = "runs"
+INDEX_BY_STATE: Final = "by_state"
+INDEX_LISTED: Final = "listed"
 INDEX_WAITING: Final = "waiting"
 INDEX_RECENT: Final = "recent"
 
@@ -177,7 +179,7 @@ DUE_BACKFILLS: Final = "BACKFILL"
 
 
 INDEX_KEYS: Final = {
-    **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_QUEUED, INDEX_RUNS)},
+    **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_BY_STATE, INDEX_LISTED)},
     # Fields of the instance, so that whatever moves it takes it out of the index without knowing of it.
     INDEX_WAITING: ("waits_for", "waiting_order"),
     INDEX_RECENT: ("recent_pk", "recent_sk"),
@@ -218,7 +220,7 @@ class Key(NamedTuple):
 # --- a run's partition ------------------------------------------------------------------------------------------------
 
 SCHEDULING: Final = "#"
-"""What `decide` reads of a run's partition begins with this: the run and its task instances, nothing else."""
+"""Sort keys of what `load_run` reads of a run's partition begin with this: the run, its task instances and its callbacks."""
 
 _INSTANCE: Final = "#TI#"
 CALLBACKS: Final = "#CALLBACK#"
@@ -274,7 +276,7 @@ def rendered_fields_of(key: Key) -> tuple[str, int]:
 HITL: Final = "HITL#"
 HITL_OPEN: Final = "HITL#OPEN"
 HITL_ANSWERED: Final = "HITL#ANSWERED"
-"""In the index of runs, where a DAG's name is escaped and holds no `#`."""
+"""Partitions of the index `listed`. A DAG's own holds no `#`, because its id is escaped."""
 
 
 def hitl_of_dag(dag_id: str) -> str:
@@ -439,7 +441,7 @@ def event_bounds(after: datetime | None, before: datetime | None) -> tuple[str, 
 
 
 def events_of_dag(dag_id: str) -> str:
-    """A partition of the index of runs. No DAG's own is called so: its id holds no `#`."""
+    """A partition of the index `listed`. The one of a DAG's runs holds no `#`, because its id is escaped."""
     return f"{LOGGED_EVENTS}#{escape(dag_id)}"
 
 
@@ -555,7 +557,7 @@ def asset_events_of_day(day: str) -> str:
 
 
 def asset_events_of_dag(dag_id: str) -> str:
-    """A partition of the index of runs. No DAG's own is called so: its id holds no `#`."""
+    """A partition of the index `listed`. The one of a DAG's runs holds no `#`, because its id is escaped."""
     return f"ASSET_EVENT#{escape(dag_id)}"
 
 
@@ -605,7 +607,7 @@ def use(kind: str, uri: str, dag_id: str, task_id: str) -> str:
 
 REFERENCES: Final = "ASSET_USES#"
 ASSOCIATIONS: Final = "ASSETS_OF_ALIASES#"
-"""In the index of runs, where a DAG's name is escaped and holds no `#`."""
+"""Partitions of the index `listed`. A DAG's own holds no `#`, because its id is escaped."""
 
 
 def reference_order(pk: str) -> str:
@@ -711,7 +713,7 @@ def recent_order(run_after: datetime, run: DagRunKey, *, dated: bool = True) -> 
 
 
 def is_dated(order: str) -> bool:
-    """Whether the run has a logical date, by its place in the index of runs or of recent runs."""
+    """Whether the run has a logical date, by its place in the index `listed` or `recent`."""
     return not order.endswith(_UNDATED)
 
 
@@ -736,7 +738,7 @@ def runs_of_day(day: str) -> str:
 
 
 def failed_runs(month: str) -> str:
-    """In the index of queued runs. No DAG's own is called so: its id holds no `#`."""
+    """A partition of the index `by_state`. The one of a DAG's queued runs holds no `#`, because its id is escaped."""
     return f"FAILED#{month}"
 
 
@@ -749,7 +751,7 @@ def deadlines_of_day(day: str) -> str:
 
 
 def deadlines_of_dag(dag_id: str) -> str:
-    """A partition of the index of runs. No DAG's own is called so: its id holds no `#`."""
+    """A partition of the index `listed`. The one of a DAG's runs holds no `#`, because its id is escaped."""
     return f"DEADLINE#{escape(dag_id)}"
 
 
@@ -764,21 +766,12 @@ def day(value: datetime) -> str:
     return moment(value)[:10]
 
 
-# --- the bucket -------------------------------------------------------------------------------------------------------
-
-
-def spilled(partition: str, digest: str) -> str:
-    """Where in the bucket a document lies that is too large for an item: content-addressed, under its partition's name,
-    so that a run's documents can be deleted with the run."""
-    return _checked(f"xcom/{partition.replace('#', '/')}/{digest}", "key")
-
-
 # --- values inside keys -----------------------------------------------------------------------------------------------
 
 _ESCAPED: Final = {ord("%"): "%25", ord("#"): "%23", **{c: f"%{c:02X}" for c in (*range(0x20), 0x7F)}}
 _ESCAPE: Final = re.compile(r"%([0-9A-F]{2})")
 _LONGEST: Final = 1024
-"""Bytes that DynamoDB takes as a sort key, and S3 as an object's key."""
+"""Bytes that DynamoDB takes as a sort key."""
 
 
 def escape(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
-from gust.errors import Invalid, Unwell
+from gust.errors import Invalid, ServiceUnavailable
 from gust.store.items import Attribute, Item
 from gust.store.keyspace import INDEX_KEYS, Key
 
@@ -415,14 +415,14 @@ class Table:
             answer = getattr(self._client, operation)(**arguments)
         except ClientError as error:
             if _codes(error) & _BUSY:
-                raise Unwell(f"DynamoDB {operation}: {error}") from error
+                raise ServiceUnavailable(f"DynamoDB {operation}: {error}") from error
             if _is_too_large(error):
                 raise Invalid(
                     "It is too large to be stored: DynamoDB takes 400 KB with all that belongs to it"
                 ) from error
             raise
         except (HTTPClientError, ConnectionFailed) as error:
-            raise Unwell(f"DynamoDB {operation}: {error}") from error
+            raise ServiceUnavailable(f"DynamoDB {operation}: {error}") from error
         finally:
             if self._meter:
                 self._meter(operation, answer.get("ConsumedCapacity"))
@@ -430,7 +430,7 @@ class Table:
 
     def _attempts(self, operation: str) -> Iterator[int]:
         yield from range(_ATTEMPTS)
-        raise Unwell(f"DynamoDB {operation}: not done after {_ATTEMPTS} attempts")
+        raise ServiceUnavailable(f"DynamoDB {operation}: not done after {_ATTEMPTS} attempts")
 
     def _back_off(self, attempt: int) -> None:
         self._sleep(random.uniform(0, min(0.005 * 2**attempt, 1.0)))  # noqa: S311  # jitter

@@ -268,7 +268,7 @@ def test_a_task_runs_reports_and_leaves_its_log(doors: Doors) -> None:
 def test_after_many_tasks_objects_are_counted_no_more(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     marked: list[None] = []
     monkeypatch.setattr(doors.worker, "tasks", itertools.count(1))
-    monkeypatch.setattr(doors.worker.immortal, "PAYS_AFTER", 2)
+    monkeypatch.setattr(doors.worker.immortal, "IMMORTALIZE_AFTER_TASKS", 2)
     monkeypatch.setattr(doors.worker.immortal, "mark_all", lambda: marked.append(None))
     for number, times in enumerate((0, 1, 1)):
         doors.work(a_task(f"of-many-{number}").model_dump_json())

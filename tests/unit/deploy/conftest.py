@@ -28,15 +28,15 @@ from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.workload import TellListeners
-from gust.services.clock import ManualClock
+from gust.ports.clock import ManualClock
 from gust.services.context import Services
 from gust.services.deployments.activate_bundle import Activation, activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot
-from gust.services.deployments.deployment_keys import bundle_key, progress_key
 from gust.services.settings.settings_read import versions_now
 from gust.store.memory import MemoryStore
 
@@ -91,12 +91,12 @@ class Stack:
         """`most`: so many files of each batch, then the round's time is up."""
         assert taken.plan is not None
         plan = Plan.model_validate_json(self.objects.get(taken.plan))
-        with ZipFile(BytesIO(self.objects.get(bundle_key(plan.bundle_version)))) as bundle:
+        with ZipFile(BytesIO(self.objects.get(bucket_keys.bundle(plan.bundle_version)))) as bundle:
             for number, batch in enumerate(plan.batches):
                 outcomes = tuple(self.outcome(path, bundle.read(path).decode()) for path in batch[:most])
                 outcomes = tuple(o.model_copy(update={"listeners": self.listeners(bundle)}) for o in outcomes)
                 body = Progress(outcomes=outcomes).model_dump_json().encode()
-                self.objects.put(progress_key(taken.plan, number), body)
+                self.objects.put(bucket_keys.progress(taken.plan, number), body)
 
     def listeners(self, bundle: ZipFile) -> tuple[str, ...]:
         lines = [line.split() for path in bundle.namelist() for line in bundle.read(path).decode().splitlines()]

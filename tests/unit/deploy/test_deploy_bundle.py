@@ -8,13 +8,13 @@ from zipfile import ZipFile
 import pytest
 
 from gust.aws.memory import MemoryObjects
+from gust.model import bucket_keys
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
+from gust.model.object_entry import ObjectEntry
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
 from gust.services.assets.register_asset_event import register_asset_events
-from gust.services.deployments.deployment_keys import bundle_key, progress_key
-from gust.services.ports import Entry
 from gust.services.runs.create_dag_run import create_dag_run
 
 
@@ -545,7 +545,7 @@ def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):
     stack.objects.put(spec_key, stack.objects.get(spec_key).replace(b"made-up", b"changed"))
     stack.activate(taken)
     assert stack.fresh() == {}
-    assert "another content than its name says" in stack.errors()["a.py"]
+    assert "does not match the hash in its key" in stack.errors()["a.py"]
 
 
 def test_the_runs_of_a_dag_that_comes_back_go_on(stack):
@@ -734,7 +734,7 @@ def test_what_a_parser_names_must_be_what_parsers_write(stack):
     stack.upload("a.py", "elsewhere\ndag a")
     stack.deploy()
     assert stack.fresh() == {}
-    assert "xcom/secret is not where a parser stores what it parsed" in stack.errors()["a.py"]
+    assert "xcom/secret is not a key under which a parser stores results" in stack.errors()["a.py"]
 
 
 # --- what no disk takes -----------------------------------------------------------------------------------------------
@@ -776,7 +776,7 @@ def test_names_as_long_as_a_disk_takes_are_files_as_any(stack):
 class Heavy(MemoryObjects):
     """A bucket in which each kilobyte is said to be a hundred megabytes."""
 
-    def entries(self, prefix: str) -> dict[str, Entry]:
+    def entries(self, prefix: str) -> dict[str, ObjectEntry]:
         return {key: entry._replace(size=entry.size * 100_000) for key, entry in super().entries(prefix).items()}
 
 
@@ -802,7 +802,7 @@ def test_a_bundle_holds_what_changed_and_what_did_not(stack):
     stack.deploy()
     stack.upload("a.py", "dag a @daily")
     stack.deploy()
-    with ZipFile(BytesIO(stack.objects.get(bundle_key(stack.store.active_bundle().version)))) as bundle:
+    with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(stack.store.active_bundle().version)))) as bundle:
         assert {path: bundle.read(path) for path in bundle.namelist()} == {"a.py": b"dag a @daily", "data/b.txt": b"b"}
 
 
@@ -811,6 +811,6 @@ def test_a_file_that_writes_into_its_batchs_progress_stops_no_other_batch(stack)
         stack.upload(f"{number:02}.py", f"dag d{number}")
     taken = stack.snapshot()
     stack.parse(taken)
-    stack.objects.put(progress_key(taken.plan, 0), b"forged")
+    stack.objects.put(bucket_keys.progress(taken.plan, 0), b"forged")
     stack.activate(taken)
     assert len(stack.fresh()) == 10

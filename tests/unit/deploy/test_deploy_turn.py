@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.deployment import Plan
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot
@@ -14,7 +14,7 @@ from gust.services.deployments.fail_deployment import fail_deployment
 
 @dataclass
 class Machine:
-    """Implements `services.ports.Deployments`."""
+    """Implements `ports.Deployments`."""
 
     started: list[str] = field(default_factory=list)
 
@@ -255,7 +255,7 @@ def test_a_round_in_which_nothing_was_parsed_activates_nothing(stack):
     stack.upload("a.py", "dag a")
     taken = snapshot(stack.services, "one")
     stack.parse(taken, most=0)
-    with pytest.raises(Unwell, match="1 files"):
+    with pytest.raises(ServiceUnavailable, match="1 files"):
         activate(stack.services, taken.plan, "one")
     assert stack.store.active_bundle() is None
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from gust.model import bucket_keys
 from gust.model.connection import Connection
 from gust.model.variable import Variable
 from gust.model.workload import WakeDeployment
-from gust.services.deployments.deployment_keys import token_key
 from gust.services.settings.connections import create_connection
 from gust.services.settings.settings_read import INTERVAL, setting_changed
 from gust.services.settings.variables import delete_variable, set_variable
@@ -117,5 +117,5 @@ def test_the_same_look_has_the_same_name(reading):
 def test_the_parser_gets_a_token_for_its_plan(stack):
     stack.upload("a.py", "dag a")
     taken = stack.snapshot()
-    token = stack.objects.get(token_key(taken.plan)).decode()
+    token = stack.objects.get(bucket_keys.parser_token(taken.plan)).decode()
     assert stack.services.tokens.dispatch_of(token, now=stack.clock.now()).scope == "parse"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from gust.errors import Unwell
-from gust.model import transfer
+from gust.errors import ServiceUnavailable
+from gust.model import bucket_keys, transfer
 from gust.model.dag_spec import TaskSpec
 from gust.model.task_instance import TaskInstance
 from tests.unit.execution_api.world import RUN, World, failing, http_event
@@ -142,7 +142,7 @@ def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) ->
 
 
 def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: TaskInstance) -> None:
-    world.store.before("get_setting", failing(Unwell("the table is throttled")))
+    world.store.before("get_setting", failing(ServiceUnavailable("the table is throttled")))
     answer = world.request("GET", "/variables/x", token=world.token(ti))
     assert answer == (500, {"message": "Internal server error"})
 
@@ -165,7 +165,7 @@ def test_large_bodies_go_through_the_bucket_both_ways(world: World, ti: TaskInst
     assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == value
     assert len(sizes) == 2
     assert max(sizes) < 6_000_000
-    assert len(world.objects.list(transfer.PREFIX)) == 2
+    assert len(world.objects.list(bucket_keys.TRANSFERS)) == 2
 
 
 def test_a_worker_cannot_have_other_objects_read_as_a_body(world: World, ti: TaskInstance) -> None:

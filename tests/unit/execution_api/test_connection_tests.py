@@ -14,7 +14,7 @@ from airflow.sdk.api.datamodels._generated import ConnectionTestState
 
 from gust.airflow_bridge.transport import LambdaTransport
 from gust.aws.tokens import LIFETIME
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.execution_api.routes import ROUTES
 from gust.execution_api.routing import Access, Route
 from gust.model.connection import Connection
@@ -138,7 +138,7 @@ def test_a_report_that_the_table_did_not_take_is_repeated(
 ) -> None:
     worker = client(world, workload)
     worker.get_connection(workload.id)
-    world.store.before("move_connection_test", failing(Unwell("the table is throttled")))
+    world.store.before("move_connection_test", failing(ServiceUnavailable("the table is throttled")))
     path = f"/connection-tests/{workload.test_id}"
     assert world.request("PATCH", path, token=workload.token, body={"state": "success"})[0] == 500
     assert world.request("PATCH", path, token=workload.token, body={"state": "success"})[0] == 204

@@ -16,9 +16,9 @@ from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.model.user import User
 from gust.scheduling import transition
-from gust.services.ports import User
-from gust.services.scheduler.advance import PROMPT
+from gust.services.scheduler.carry_out import PROMPT
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
 END = "2026-03-01T12:00:05Z"

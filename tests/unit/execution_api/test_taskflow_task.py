@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
 from tests.unit.execution_api.world import NOW, RUN, World, failing
@@ -58,7 +58,7 @@ def test_a_carried_request_that_could_not_be_worked_off_is_asked_for_again_with_
     ti = etl.given_running("extract")
     worker = etl.worker(ti)
     worker.task_instances.set_rtif(ti.key.uuid(1), {"bash_command": "echo 1"})
-    etl.store.before("put_rendered_fields", failing(Unwell("throttled")))
+    etl.store.before("put_rendered_fields", failing(ServiceUnavailable("throttled")))
     worker.task_instances.finish(ti.key.uuid(1), TaskInstanceState.FAILED, NOW, None)
     assert etl.state(ti) is S.FAILED
     assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}

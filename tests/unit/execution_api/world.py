@@ -25,8 +25,8 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.ports.clock import ManualClock
 from gust.scheduling import transition
-from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.store.memory import MemoryStore
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 ONLY_HERE = {"local", "cli"}
 FOR_TYPE_CHECKERS = {"_typeshed"}
 WITH_AIRFLOW = {"airflow_bridge"}
-FUNCTIONS_WITH_AIRFLOW = {"worker", "triggerer"}
+FUNCTIONS_WITH_AIRFLOW = {"parser", "triggerer", "worker"}
 
 
 def test_functions_without_airflow_import_only_what_the_runtime_layer_holds() -> None:

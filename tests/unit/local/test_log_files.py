@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch_logs
 
-from gust.local.log_files import FileEvents, LogFiles, keep_logs_in_files, saved
+from gust.local.log_files import FileEvents, LogFiles, saved
+from gust.local.ministack import keep_logs_in_files
 
 
 def event(at: int, message: str = "") -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_a_key_is_replaced_now_by_having_secrets_manager_do_it(
         secrets.delete_secret(SecretId=arn)
         assert rotate_key("gust", clients.__getitem__) == 1
     told = capsys.readouterr()
-    assert "A new key is on its way" in told.out
+    assert "A new key is being made" in told.out
     assert "InvalidRequestException" in told.err
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from gust.aws.memory import MemoryObjects
 from gust.local.parsing import QUIET_FOR, ParseProgress, in_a_line
+from gust.model import bucket_keys
 from gust.model.bundle import DeploymentTurn
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
-from gust.services.deployments.deployment_keys import plan_key, progress_key
 from gust.store.memory import MemoryStore
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -33,7 +33,7 @@ class Terminal:
 
     def given_plan(self, *files: str, deployment: str = "upload-1") -> str:
         plan = Plan(bundle_version="v", replacing=None, batches=(files,))
-        key = plan_key(plan, deployment)
+        key = bucket_keys.plan(plan, deployment)
         self.objects.put(key, plan.model_dump_json().encode())
         turn = DeploymentTurn(holder=deployment, again=False, until=NOW + timedelta(seconds=30))
         self.store.move_deployment_turn(self.store.deployment_turn(), turn)
@@ -41,7 +41,7 @@ class Terminal:
 
     def parsed(self, plan: str, *outcomes: FileOutcome, at: str | None = None) -> None:
         progress = Progress(outcomes=outcomes, parsing=at)
-        self.objects.put(progress_key(plan, 0), progress.model_dump_json().encode())
+        self.objects.put(bucket_keys.progress(plan, 0), progress.model_dump_json().encode())
 
     def told(self, *, after: float = 1.0) -> list[str]:
         """What the next look says."""

@@ -9,7 +9,7 @@ from ministack.services import dynamodb
 
 from gust.local.shortcuts import KEY_CONDITIONS, comparing_keys, projecting_names, sorting_text
 
-NAMES: Final = {"#pk": "runs_pk", "#sk": "runs_sk"}
+NAMES: Final = {"#pk": "listed_pk", "#sk": "listed_sk"}
 VALUES: Final = {
     ":pk": {"S": "etl"},
     ":begin": {"S": "b"},
@@ -23,7 +23,7 @@ VALUES: Final = {
 @pytest.mark.parametrize("partition", ["etl", "dwh"])
 @pytest.mark.parametrize("sk", ["", "a", "a#~", "b", "b#1", "b#10", "b#2", "b#3", "ü", "\U0001f600"])
 def test_a_key_condition_holds_where_ministack_says_so(condition: str, partition: str, sk: str) -> None:
-    item = {"runs_pk": {"S": partition}, "runs_sk": {"S": sk}}
+    item = {"listed_pk": {"S": partition}, "listed_sk": {"S": sk}}
     asked = {name: value for name, value in VALUES.items() if name in condition}
     arguments: tuple[Any, ...] = (condition, item, asked, NAMES)
     ours = comparing_keys(lambda *_: pytest.fail("it is ours to evaluate"))

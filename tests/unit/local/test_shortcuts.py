@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gust.local.asgi import Application
-from gust.local.shortcuts import straight_to_the_service
+from gust.local.ministack import straight_to_the_service
 
 SIGNED = (
     "AWS4-HMAC-SHA256 Credential=123456789012/20261001/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"

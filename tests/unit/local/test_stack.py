@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.local.stack import LocalStack
 
 
@@ -60,12 +60,14 @@ class Parsing:
     def look(self) -> None: ...
 
 
-def unwell() -> bool:
-    raise Unwell("S3 put_object: connection reset")
+def unavailable() -> bool:
+    raise ServiceUnavailable("S3 put_object: connection reset")
 
 
 def test_trouble_with_the_emulator_is_told_once_and_ends_nothing(tmp_path: Path) -> None:
-    assert Running(tmp_path, [{}, {}, {}], Folder(unwell)).lives() == ["Trying again: S3 put_object: connection reset"]
+    assert Running(tmp_path, [{}, {}, {}], Folder(unavailable)).lives() == [
+        "Trying again: S3 put_object: connection reset"
+    ]
 
 
 def test_a_full_disk_is_told_once_and_the_folder_is_aligned_when_there_is_room(tmp_path: Path) -> None:

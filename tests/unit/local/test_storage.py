@@ -91,7 +91,7 @@ def test_an_object_is_acknowledged_where_its_file_was_written(tmp_path: Path, ro
 def _put_an_object(folder: Path, room: bool) -> int:
     from ministack.services import s3
 
-    from gust.local.storage import refuse_what_cannot_be_stored
+    from gust.local.ministack import refuse_what_cannot_be_stored
 
     s3.S3_PERSIST, s3.DATA_DIR = True, str(folder / "s3")
     storage = Storage(folder)

@@ -10,7 +10,7 @@ import pytest
 from gust.airflow_bridge.inventory import tell
 from gust.aws.inventory import ParserInventory
 from gust.aws.memory import MemoryObjects
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from tests.unit.rest_api import contract
 
 PLUGIN = """
@@ -90,6 +90,6 @@ def test_an_empty_secret_is_hidden_as_well(parser: Parser, monkeypatch: pytest.M
 def test_a_parser_that_cannot_tell_is_asked_again() -> None:
     answers = iter([{"error": "it died"}, {"answer": []}])
     inventory = ParserInventory(lambda _: next(answers))
-    with pytest.raises(Unwell, match="it died"):
+    with pytest.raises(ServiceUnavailable, match="it died"):
         inventory.providers()
     assert inventory.providers() == []

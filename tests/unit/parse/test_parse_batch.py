@@ -11,8 +11,8 @@ import pytest
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.memory import MemoryObjects
 from gust.errors import NotFound, Unopenable
+from gust.model import bucket_keys
 from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
-from gust.services.deployments.deployment_keys import bundle_key, progress_key
 
 PLAN = "parses/plan/plan.json"
 FILES = ("a.py", "b.py", "c.py")
@@ -29,7 +29,7 @@ class Batch:
         with ZipFile(body, "w") as archive:
             for path, text in files.items():
                 archive.writestr(path, text)
-        self.objects.put(bundle_key("v1"), body.getvalue())
+        self.objects.put(bucket_keys.bundle("v1"), body.getvalue())
         plan = Plan(bundle_version="v1", replacing=None, batches=((), tuple(files)))
         self.objects.put(PLAN, plan.model_dump_json().encode())
 
@@ -38,11 +38,11 @@ class Batch:
 
     @property
     def progress(self) -> Progress:
-        return Progress.model_validate_json(self.objects.get(progress_key(PLAN, 1)))
+        return Progress.model_validate_json(self.objects.get(bucket_keys.progress(PLAN, 1)))
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self.objects.put(progress_key(PLAN, 1), progress.model_dump_json().encode())
+        self.objects.put(bucket_keys.progress(PLAN, 1), progress.model_dump_json().encode())
 
     def outcomes(self) -> dict[str, FileOutcome]:
         return {outcome.relative_path: outcome for outcome in self.progress.outcomes}
@@ -92,7 +92,7 @@ def test_giving_up_runs_nothing(batch):
 
 @pytest.mark.parametrize("give_up", [False, True])
 def test_a_bundle_that_cannot_be_opened_is_not_given_up_into_being_active(batch, give_up):
-    batch.objects.put(bundle_key("v1"), b"no archive")
+    batch.objects.put(bucket_keys.bundle("v1"), b"no archive")
     with pytest.raises(Unopenable):
         batch.parse(give_up=give_up)
     with pytest.raises(NotFound):
@@ -126,7 +126,7 @@ def test_the_first_file_is_parsed_however_late_it_is(batch):
 
 
 def test_a_progress_that_is_none_is_begun_anew(batch):
-    batch.objects.put(progress_key(PLAN, 1), b"forged")
+    batch.objects.put(bucket_keys.progress(PLAN, 1), b"forged")
     assert batch.parse()
     assert set(batch.outcomes()) == set(FILES)
 

@@ -15,7 +15,8 @@ import pytest
 from gust.airflow_bridge.bundle import KEPT, BundleFolder
 from gust.aws.memory import MemoryObjects
 from gust.errors import Unopenable
-from gust.services.deployments.deployment_keys import bundle_key, version_of
+from gust.model import bucket_keys
+from gust.model.bundle import version_of
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def bundles(tmp_path: Path) -> BundleFolder:
         body = BytesIO()
         with ZipFile(body, "w") as archive:
             archive.writestr("sub/a.py", f"# {version}")
-        objects.put(bundle_key(version), body.getvalue())
+        objects.put(bucket_keys.bundle(version), body.getvalue())
     return BundleFolder(objects, tmp_path / "bundles")
 
 
@@ -36,7 +37,7 @@ def test_files_lie_under_the_version(bundles):
 
 def test_a_version_is_fetched_once(bundles):
     bundles.fetch("v1")
-    bundles.objects.delete([bundle_key("v1")])
+    bundles.objects.delete([bucket_keys.bundle("v1")])
     assert (bundles.fetch("v1") / "sub/a.py").exists()
 
 
@@ -46,7 +47,7 @@ def test_a_version_that_is_nowhere(bundles):
 
 
 def test_what_is_no_archive(bundles):
-    bundles.objects.put(bundle_key("v9"), b"no archive")
+    bundles.objects.put(bucket_keys.bundle("v9"), b"no archive")
     with pytest.raises(Unopenable, match="cannot be unpacked: BadZipFile"):
         bundles.fetch("v9")
     assert folders(bundles) == []
@@ -54,7 +55,7 @@ def test_what_is_no_archive(bundles):
 
 @pytest.mark.parametrize("name", ["n" * 300, "../outside"], ids=["long", "outside"])
 def test_names_that_cannot_be_unpacked(bundles, name):
-    bundles.objects.put(bundle_key("v9"), zipped({name: "x", "a": "x"}))
+    bundles.objects.put(bucket_keys.bundle("v9"), zipped({name: "x", "a": "x"}))
     with pytest.raises(Unopenable, match="Version v9 of the DAGs cannot be unpacked: "):
         bundles.fetch("v9")
     assert folders(bundles) == []
@@ -63,10 +64,10 @@ def test_names_that_cannot_be_unpacked(bundles, name):
 
 def test_a_content_that_is_not_what_the_name_says(bundles):
     version = version_of({"a": sha256(b"x").hexdigest()})
-    bundles.objects.put(bundle_key(version), zipped({"a": "y"}))
+    bundles.objects.put(bucket_keys.bundle(version), zipped({"a": "y"}))
     with pytest.raises(Unopenable, match="its content is another one than its name says"):
         bundles.fetch(version)
-    bundles.objects.put(bundle_key(version), zipped({"a": "x"}))
+    bundles.objects.put(bucket_keys.bundle(version), zipped({"a": "x"}))
     assert (bundles.fetch(version) / "a").read_text() == "x"
 
 
@@ -101,7 +102,7 @@ def test_a_full_disk_forgets_what_is_unused_before_it_says_so(bundles):
     body = bytearray(zipped({"a": "x" * 1000}, compression=ZIP_DEFLATED))
     directory = body.rindex(b"PK\x01\x02")
     body[directory + 24 : directory + 28] = (0xFFFF_FFF0).to_bytes(4, "little")
-    bundles.objects.put(bundle_key("v9"), bytes(body))
+    bundles.objects.put(bucket_keys.bundle("v9"), bytes(body))
     full = Full(bundles.objects, bundles.root)
     with pytest.raises(Unopenable, match=r"is full \(4,312 MB are needed, 100 MB are free\)"):
         full.fetch("v9")

@@ -15,12 +15,12 @@ from gust.airflow_bridge.settings_reader import SettingsReader
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.execution_api.app import ExecutionApi
 from gust.model.connection import Connection
 from gust.model.deployment import FileOutcome
 from gust.model.variable import Variable
-from gust.services.clock import SystemClock
+from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.services.settings.connections import create_connection
 from gust.services.settings.settings_read import versions_now
@@ -53,7 +53,7 @@ class World:
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(event["rawPath"])
         if self.is_unwell:
-            raise Unwell("throttled")
+            raise ServiceUnavailable("throttled")
         return self.api(event, None)
 
     def variable(self, key: str, value: str) -> None:

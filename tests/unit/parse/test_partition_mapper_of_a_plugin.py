@@ -13,7 +13,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.timetable import ask
 from gust.aws.memory import MemoryObjects
 from gust.aws.timetables import ParserTimetables
-from gust.errors import BadRequest, Unwell
+from gust.errors import BadRequest, ServiceUnavailable
 from gust.model.asset import AssetKey
 from gust.model.dag_spec import DagSpec
 from gust.scheduling.partition_mapper import AssetMapper, Mappers, mappers_of
@@ -132,15 +132,15 @@ def test_what_it_raises_reaches_who_asks(mappers: Mappers) -> None:
 
 
 def test_where_it_cannot_be_asked_now_nothing_is_decided() -> None:
-    def unwell(*_: Any) -> Any:
-        raise Unwell("throttled")
+    def unavailable(*_: Any) -> Any:
+        raise ServiceUnavailable("throttled")
 
-    mapper = AssetMapper({"__type": "mine.Upper", "__var": {"times": 1}}, unwell)
+    mapper = AssetMapper({"__type": "mine.Upper", "__var": {"times": 1}}, unavailable)
     for asked in (
         lambda: mapper.downstream_keys("eu"),
         lambda: mapper.is_satisfied("EU", {"eu"}),
         lambda: mapper.carried_date(MARCH),
         lambda: mapper.date_of("EU"),
     ):
-        with pytest.raises(Unwell):
+        with pytest.raises(ServiceUnavailable):
             asked()

@@ -23,12 +23,12 @@ from gust.model.dag_spec import DagSpec, Expansion, TaskSpec, TimetableSpec
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import FINISHED_RUN, DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
+from gust.ports.clock import ManualClock
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import LambdaHandler, build
 from gust.scheduling.transition import Transition
-from gust.services.clock import ManualClock
 from gust.services.context import Services
-from gust.services.ports import XCom
 from gust.store.memory import MemoryStore
 from tests.unit.rest_api import contract
 

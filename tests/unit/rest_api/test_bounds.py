@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from gust.http.answer import Problem
 from gust.model.state import DagRunState
+from gust.ports.clock import ManualClock
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from gust.rest_api.http.request import Problem
 from gust.rest_api.lists import listing
 from gust.rest_api.lists.listing import Ordering, Walk
-from gust.services.clock import ManualClock
 from gust.services.people import clear_task_instances
 from tests.unit.rest_api.conftest import NOW, Api, World
 
@@ -91,7 +91,7 @@ def test_a_clear_that_concerns_more_runs_than_can_be_cleared_is_refused(
     url = "/api/v2/dags/etl/clearTaskInstances"
     assert (
         api("POST", url, {"only_failed": False}).detail
-        == "More than 3 runs of etl are concerned: ask for a shorter time"
+        == "The request selects more than 3 runs of etl: choose a shorter time"
     )
     body = {"only_failed": False, "start_date": NOW.isoformat(), "end_date": (NOW + timedelta(days=2)).isoformat()}
     assert api("POST", url, body).status == 200

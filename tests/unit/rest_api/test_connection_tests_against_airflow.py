@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gust.errors import GustError
+from gust.http.answer import Problem
 from gust.model.access import Role
 from gust.model.connection import Connection
-from gust.rest_api.http.request import Problem
+from gust.model.user import User
 from gust.rest_api.public.connections import ConnectionBody, _as_it_would_be
-from gust.services.ports import User
 from gust.services.settings.connections import create_connection
 from tests.unit.rest_api.conftest import make_world
 

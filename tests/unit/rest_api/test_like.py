@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gust.rest_api.lists.filters import contains
 from gust.rest_api.lists.like import Like, folded, literal
-from gust.rest_api.lists.listing import contains
 
 SQLITE = sqlite3.connect(":memory:", check_same_thread=False)
 

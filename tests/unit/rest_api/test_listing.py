@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gust.rest_api.http.request import Problem
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.http.answer import Problem
+from gust.rest_api.lists.filters import Filters, Paging, between, contains, query_of, starts_with, within
+from gust.rest_api.lists.listing import Ordering, page
 
 Row = tuple[int, int | None]
 
@@ -65,7 +66,7 @@ def test_what_is_missing_matches_no_pattern() -> None:
 
 def test_a_missing_moment_keeps_lower_bounds_and_counts_as_now_for_upper_ones() -> None:
     moment, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
-    query: Any = with_ranges(Paging, datetime, "start_date")
+    query: Any = query_of(Paging, Filters[Any](between("start_date", datetime, lambda _: None)))
 
     def keeps(**bounds: datetime) -> bool:
         return within(query(**bounds), "start_date", None, missing_is=moment)

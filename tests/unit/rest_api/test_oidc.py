@@ -16,12 +16,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gust.aws.oidc import OidcProvider, fetch_json
-from gust.errors import Forbidden, Unwell
+from gust.errors import Forbidden, ServiceUnavailable
 from gust.model.access import Role
+from gust.model.user import User
 from gust.rest_api.access.access import Access
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from gust.services.ports import User
 from tests.unit.rest_api.conftest import NOW, Api, World
 
 ISSUER = "https://id.example"
@@ -253,5 +253,5 @@ def test_without_a_provider_there_is_nothing_to_go_to(world: World) -> None:
 
 
 def test_nothing_is_asked_over_plain_http() -> None:
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         fetch_json("http://id.example/token", {})

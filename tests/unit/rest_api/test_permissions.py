@@ -15,11 +15,11 @@ import pytest
 from gust.model.access import Role
 from gust.model.backfill import Backfill
 from gust.model.dag import Dag
+from gust.model.user import User
 from gust.rest_api.access.auth import AUTH_OPERATIONS, Authenticator
 from gust.rest_api.access.permissions import PERMISSIONS, PUBLIC
 from gust.rest_api.app import build
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
-from gust.services.ports import User
 from tests.unit.rest_api.conftest import NOW, Api, World
 
 ROLES = [None, *Role]

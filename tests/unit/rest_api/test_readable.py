@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gust.errors import Rejected
+from gust.http.answer import Problem
 from gust.model.access import Role, access_control_of
 from gust.model.asset import Asset, AssetKey, AssetReference, number_of
 from gust.model.backfill import Backfill, ReprocessBehavior
@@ -19,12 +20,12 @@ from gust.model.bundle import DagWarning
 from gust.model.hitl import HITLDetail
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.user import User
+from gust.ports.store import Store
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.access.permissions import PERMISSIONS, PUBLIC, Entity, Method, Resource, gives
 from gust.rest_api.access.readable import LISTS, NOTHING_OF_OTHERS, OF_FAVORITES, OF_NO_DAG, SINGLE, readable
 from gust.rest_api.app import build
-from gust.rest_api.http.request import Problem
-from gust.services.ports import Store, User
 from tests.unit.rest_api.conftest import NOW, Api, World
 from tests.unit.rest_api.test_permissions import TABLE
 

@@ -13,10 +13,10 @@ import pytest
 
 from gust.errors import Invalid
 from gust.model.access import Role
+from gust.model.user import User
 from gust.rest_api.access.access import Access, AccessDocument
 from gust.rest_api.access.auth import LINKS, Authenticator
 from gust.rest_api.app import build
-from gust.services.ports import User
 from tests.unit.rest_api.conftest import Api, World
 
 ADA = "arn:aws:sts::123456789012:assumed-role/DataTeam/ada"

@@ -28,7 +28,7 @@ from gust.model.dag_spec import (
 from gust.model.state import UNFINISHED, DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.rest_api.lists.run_view import RunView
+from gust.rest_api.lists.shown_run import ShownRun
 from gust.scheduling import retry, transition
 from gust.scheduling.decide import decide
 from gust.scheduling.decision import Decision, SendTask, SendTrigger
@@ -155,7 +155,7 @@ class Play:
 
     def check_count(self) -> None:
         """A run that ends says of how many instances in each state it consists, as a list of them would."""
-        shown = Counter(state_name(view.instance) for view in RunView(self.run, self.instances, self.spec).instances)
+        shown = Counter(state_name(view.instance) for view in ShownRun(self.run, self.instances, self.spec).instances)
         in_hands = {S(name) for name in shown if name != NO_STATUS} & UNFINISHED
         assert self.run.instance_states == ({} if in_hands else shown)
 

@@ -262,7 +262,7 @@ def given(world: World, key: TaskInstanceKey, state: S, claims: tuple[slots.Clai
         heartbeat_at=START,
         trigger=trigger,
     )
-    world.store.move(Transition("given", new, there))
+    world.store.move(Transition("given", new, slots.settled(new, there)))
 
 
 # --- both -------------------------------------------------------------------------------------------------------------

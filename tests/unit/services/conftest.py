@@ -18,8 +18,8 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.ports.clock import ManualClock
 from gust.scheduling import transition
-from gust.services.clock import ManualClock
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.runs.next_run import with_next_run

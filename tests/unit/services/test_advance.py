@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gust.errors import Conflict, NotFound, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.dispatch import Dispatch
@@ -74,10 +74,10 @@ def test_a_scheduler_that_dies_before_sqs_answers_is_made_good_by_the_repeated_r
     run = world.trigger()
 
     def die(_: TaskWorkload) -> bool:
-        raise Unwell("killed before SQS answered")
+        raise ServiceUnavailable("killed before SQS answered")
 
     world.queues.refuses = die
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         world.advance(run)
     assert world.state(run, "extract") is None
 
@@ -114,11 +114,11 @@ def dies_after_sending(world: World, run: DagRunKey) -> None:
 
     def die(transitions: list[Transition]) -> list[Transition]:
         if transitions:
-            raise Unwell("killed before the first write")
+            raise ServiceUnavailable("killed before the first write")
         return []
 
     world.store.move_all = die  # type: ignore[method-assign, assignment]
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         world.advance(run)
     world.store.move_all = move_all  # type: ignore[method-assign]
     world.pass_time(seconds=1)
@@ -183,11 +183,11 @@ def test_what_was_written_late_is_sent_again(world: World, fails: bool) -> None:
         world.clock.advance(3)
         stale = move_all(transitions)
         if fails and transitions[0].edge == "schedule":
-            raise Unwell("throttled")
+            raise ServiceUnavailable("throttled")
         return stale
 
     world.store.move_all = slowly  # type: ignore[method-assign, assignment]
-    with pytest.raises(Unwell) if fails else nullcontext():
+    with pytest.raises(ServiceUnavailable) if fails else nullcontext():
         world.advance(run)
     world.store.move_all = move_all  # type: ignore[method-assign]
     assert world.state(run, "extract") is S.SCHEDULED
@@ -436,7 +436,7 @@ class LateIndex:
 
 
 def test_a_free_place_is_not_given_to_a_run_that_started_a_moment_ago(world: World) -> None:
-    """The index of queued runs lags: the place would stay empty until another run ends."""
+    """The index `by_state` lags: the place would stay empty until another run ends."""
     world.given_dag(chain("extract", max_active_runs=2))
     first, second, third, fourth = [world.trigger(f"r{n}") for n in range(4)]
     for run in (first, second):
@@ -631,11 +631,11 @@ def test_a_scheduler_that_dies_among_many_is_made_good_by_the_repeated_record(wo
     def die_at_the_twentieth(workload: TaskWorkload) -> bool:
         sent.append(workload.task_id)
         if len(sent) == 20:
-            raise Unwell("killed in the second step")
+            raise ServiceUnavailable("killed in the second step")
         return False
 
     world.queues.refuses = die_at_the_twentieth
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         world.advance(run)
 
     world.queues.refuses = lambda _: False

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gust.errors import Conflict, StaleBackfill, Unwell
+from gust.errors import Conflict, ServiceUnavailable, StaleBackfill
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TimetableSpec
@@ -369,10 +369,10 @@ class Dying:
 
         def dying(*args: Any, **kwargs: Any) -> Any:
             if self._chance.random() < 0.1:
-                raise Unwell("died before it")
+                raise ServiceUnavailable("died before it")
             answer = method(*args, **kwargs)
             if self._chance.random() < 0.1:
-                raise Unwell("died after it")
+                raise ServiceUnavailable("died after it")
             return answer
 
         return dying
@@ -391,7 +391,7 @@ def test_whoever_dies_wherever_each_run_is_made_once_and_the_backfill_ends(world
                 return
             try:
                 do(dying)
-            except (Unwell, StaleBackfill):
+            except (ServiceUnavailable, StaleBackfill):
                 world.pass_time(minutes=11)
         raise AssertionError("it does not come to an end")
 

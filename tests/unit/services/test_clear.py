@@ -15,6 +15,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import ExpandedKwarg, Expansion, TaskSpec, XComLength
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -25,8 +26,8 @@ from gust.scheduling.transition import Transition
 from gust.services.people.clear_task_instances import Clear, clear_dag_run, clear_task_instances
 from gust.services.people.edit_run import HOLD, Edit, edit_run
 from gust.services.people.set_state import Mark, mark_task_instances
-from gust.services.ports import RunState
-from gust.services.scheduler.advance import advance, commit
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.carry_out import carry_out
 from gust.services.scheduler.tick import tick
 from gust.services.worker.report_task_instance import heartbeat, report_failure, report_lost, report_success
 from gust.store.memory import MemoryStore
@@ -267,7 +268,7 @@ def test_a_finish_decided_before_a_clear_comes_too_late(world: World) -> None:
     seen, decided = about_to_finish(world)
     clear(world, seen.key)
     with pytest.raises(Exception, match="moved on"):
-        commit(world.services, seen, decided, now=world.clock.now())
+        carry_out(world.services, chain("extract"), seen, decided, now=world.clock.now())
     assert (world.run(seen.key).state, world.dag().running_runs) == (RUNNING, 1)
 
 
@@ -276,7 +277,7 @@ def test_a_finish_decided_before_a_mark_comes_too_late_though_the_mark_is_done(w
     mark_task_instances(world.services, seen.key, Mark(tasks=["extract"], state=S.FAILED))
     assert world.run(seen.key).held_until is None
     with pytest.raises(Exception, match="moved on"):
-        commit(world.services, seen, decided, now=world.clock.now())
+        carry_out(world.services, chain("extract"), seen, decided, now=world.clock.now())
     assert world.advance(seen.key).state is FAILED
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from gust.services.clock import ManualClock, SystemClock
+from gust.ports.clock import ManualClock, SystemClock
 
 
 def test_a_manual_clock_stands_still_until_it_is_moved() -> None:

@@ -7,19 +7,19 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Conflict, NotFound, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.pool import Pool, of_pool
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeDag, WakeRun
+from gust.model.xcom import XCom
 from gust.scheduling import transition
 from gust.services.backfills.advance_backfill import AT_ONCE
 from gust.services.people.delete_dag import delete_dag
 from gust.services.people.delete_dag_run import delete_dag_run, delete_task_instance
 from gust.services.people.edit_run import HOLD
-from gust.services.ports import XCom
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.grant_slots import grant_slots
@@ -200,10 +200,10 @@ def test_a_dag_that_was_half_deleted_while_backfilling_is_deleted_again(world: W
     original = world.store.delete_backfills
 
     def die(dag_id: str) -> None:
-        raise Unwell("now")
+        raise ServiceUnavailable("now")
 
     world.store.delete_backfills = die  # type: ignore[method-assign]
-    with pytest.raises(Unwell):
+    with pytest.raises(ServiceUnavailable):
         delete_dag(world.services, "etl")
     world.store.delete_backfills = original  # type: ignore[method-assign]
     settle(world)

@@ -47,7 +47,7 @@ def test_catchup_makes_what_was_missed_as_far_as_there_is_room(world: World) -> 
 
 
 class Lagging:
-    """A store whose index of queued runs shows nothing yet."""
+    """A store whose index `by_state` shows no queued run yet."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeRun
 from gust.services.scheduler.advance import advance
-from gust.services.scheduler.give_up import NEXT_LOOKS, put_off
+from gust.services.scheduler.give_up import NEXT_LOOKS, back_off
 from tests.unit.services.conftest import World, chain
 
 
@@ -22,7 +22,7 @@ def look(world: World, key: DagRunKey) -> None:
     try:
         advance(world.services, key)
     except Exception as error:
-        put_off(world.services, key, error)
+        back_off(world.services, key, error)
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_a_run_that_can_be_decided_again_begins_to_count_anew(world: World, pois
     assert world.run(poison).stumbles == 0
 
 
-def test_what_is_unwell_for_long_is_only_put_off(world: World, poison: DagRunKey) -> None:
+def test_a_run_backs_off_while_a_service_is_unavailable(world: World, poison: DagRunKey) -> None:
     for _ in range(10):
         world.pass_time(hours=1)
-        assert not put_off(world.services, poison, Unwell("DynamoDB is gone"))
+        assert not back_off(world.services, poison, ServiceUnavailable("DynamoDB is gone"))
         run = world.run(poison)
         assert (run.is_finished, run.stumbles) == (False, 0)
         assert run.due_at == world.clock.now() + timedelta(minutes=10)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Conflict, Unwell
+from gust.errors import Conflict, ServiceUnavailable
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.keys import DagRunKey
@@ -16,9 +16,9 @@ from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
-from gust.rest_api.lists.run_view import load_view
+from gust.ports.clock import ManualClock
+from gust.rest_api.lists.shown_run import load_view
 from gust.scheduling.transition import Transition
-from gust.services.clock import ManualClock
 from gust.services.people.annotate_task_instances import Annotate
 from gust.services.people.clear_task_instances import Clear, clear_task_instances
 from gust.services.people.edit_run import FAILURES, HOLD
@@ -43,7 +43,7 @@ class SlowStore(MemoryStore):
 
     def move_all(self, transitions: list[Transition]) -> list[Transition]:  # type: ignore[override]
         if self.fails:
-            raise Unwell("the table is away")
+            raise ServiceUnavailable("the table is away")
         self.clock_of_test.advance(4)
         return super().move_all(transitions)
 

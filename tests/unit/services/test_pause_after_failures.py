@@ -11,11 +11,11 @@ import pytest
 from gust.errors import StaleDagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState as R
 from gust.scheduling import transition
 from gust.services.backfills.create_backfill import AskedBackfill, create_backfill
 from gust.services.people.pause_dag import set_paused
-from gust.services.ports import LastRuns
 from tests.unit.services.conftest import World, chain
 from tests.unit.services.test_due_runs import HOURLY
 

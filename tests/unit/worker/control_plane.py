@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gust.airflow_bridge.bundle import BundleFolder, bundle_key
+from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.aws.memory import MemoryObjects
+from gust.model import bucket_keys
 from gust.model.workload import TaskWorkload
 
 DAG_RUN = {
@@ -125,11 +127,13 @@ class Site:
         with zipfile.ZipFile(archive, "w") as into:
             for name, text in files.items():
                 into.writestr(name, text)
-        self.objects.put(bundle_key(version), archive.getvalue())
+        self.objects.put(bucket_keys.bundle(version), archive.getvalue())
 
     def run(self, version: str, task_id: str = "t", *, remaining: float | None = None, **changes: Any) -> int:
-        return run_try(
-            workload(version, task_id, **changes),
+        return run_try(workload(version, task_id, **changes), self.ports(remaining))
+
+    def ports(self, remaining: float | None = None) -> WorkerPorts:
+        return WorkerPorts(
             invoke=self.control_plane,
             objects=self.objects,
             bundles=BundleFolder(self.objects, self.root),

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from uuid import uuid4
 import pytest
 
 from gust.airflow_bridge.connection_test import run_connection_test
-from gust.aws.memory import MemoryObjects
 from gust.errors import Stale
 from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTest
@@ -84,10 +83,8 @@ class Workbench:
 
 
 def run(whole: Whole, workload: ConnectionTestWorkload, *, remaining: float = 900, **changes: Any) -> str:
-    return run_connection_test(
-        workload.model_copy(update=changes), invoke=lambda event: whole.api(event, None), objects=whole.objects,
-        remaining=remaining,
-    )  # fmt: skip
+    ports = replace(whole.ports(remaining), invoke=lambda event: whole.api(event, None))
+    return run_connection_test(workload.model_copy(update=changes), ports)
 
 
 @pytest.fixture
@@ -241,7 +238,7 @@ def test_a_result_that_comes_too_late_is_dropped(bench: Workbench) -> None:
         return answer
 
     with pytest.raises(Stale):
-        run_connection_test(workload, invoke=answer_and_let_time_pass, objects=MemoryObjects(), remaining=900)
+        run_connection_test(workload, replace(whole.ports(900), invoke=answer_and_let_time_pass))
     test = find_connection_test(whole.services, token)
     assert test is not None
     assert (test.state, "timed out" in str(test.result_message)) == (State.FAILED, True)

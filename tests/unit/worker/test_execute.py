@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import psutil
 import pytest
 
-from gust.airflow_bridge import leftovers
+from gust.airflow_bridge import orphans
 from gust.airflow_bridge.task_log import stream_name
 from gust.aws.logs import END_MARK, TRY
 from gust.errors import StaleTaskInstance
@@ -288,12 +288,12 @@ def test_the_task_sees_no_wiring_and_has_a_place_to_write(
 def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site, options: str, ending: str) -> None:
     start = f"import subprocess; pid = subprocess.Popen(['sh', '-c', 'sleep 600 & sleep 600'], {options}).pid"
     push = "from airflow.sdk import get_current_context; get_current_context()['ti'].xcom_push('return_value', pid)"
-    before = leftovers.children()
+    before = orphans.children()
     run(dag(f"{start}\n{push}\n{ending}"))
 
     pid = site.control_plane.asked("return_value")[0].body
     assert not psutil.pid_exists(pid)
-    assert leftovers.children() == before
+    assert orphans.children() == before
 
 
 def test_what_others_started_is_let_be(run: Run, site: Site) -> None:

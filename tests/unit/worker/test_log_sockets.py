@@ -13,9 +13,8 @@ import pytest
 from airflow.sdk.execution_time.comms import SucceedTask, _RequestFrame
 from airflow.sdk.execution_time.supervisor import PsutilTracker
 
-from gust.airflow_bridge.execute import SupervisedTry, TryClient
+from gust.airflow_bridge.supervisor import SupervisedTry, TryClient
 from gust.airflow_bridge.task_log import try_logger
-from gust.airflow_bridge.transport import LambdaTransport
 from tests.environment import of_a_user
 from tests.unit.worker.control_plane import Site, workload
 
@@ -51,8 +50,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
         theirs[name], ours[name] = socket.socketpair()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=of_a_user())
     work = workload("v")
-    transport = LambdaTransport(site.control_plane, site.objects)
-    client = TryClient(transport, work, site.log, None)
+    client = TryClient(site.ports(), work, site.log)
     supervised_try = SupervisedTry(
         id=work.id,
         pid=child.pid,
@@ -60,7 +58,6 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
         process=PsutilTracker(psutil.Process(child.pid)),
         process_log=try_logger(site.log, str(work.id)),
         client=client,
-        transport=transport,
     )
     supervised_try._register_pipe_readers(**theirs, data={})
     try:

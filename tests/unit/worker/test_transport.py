@@ -17,7 +17,7 @@ from gust.airflow_bridge import transport as bridge
 from gust.airflow_bridge.transport import LambdaTransport
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.memory import MemoryObjects
-from gust.errors import Throttled, Unwell
+from gust.errors import ServiceUnavailable, Throttled
 
 TI = "http://gust/execution/task-instances/0195"
 RTIF = f"{TI}/rtif"
@@ -37,7 +37,7 @@ class Function:
         if self.is_throttled:
             raise Throttled("no concurrency left")
         if self.is_unwell:
-            raise Unwell("it died")
+            raise ServiceUnavailable("it died")
         self.events.append(event)
         return {"statusCode": 204}
 
@@ -137,9 +137,9 @@ def test_a_start_that_may_have_been_written_is_asked_for_again(client: httpx.Cli
 
 
 def test_a_function_without_concurrency_is_told_from_one_that_failed() -> None:
-    for code, error in (("TooManyRequestsException", Throttled), ("ServiceException", Unwell)):
+    for code, error in (("TooManyRequestsException", Throttled), ("ServiceException", ServiceUnavailable)):
         refused = ClientError({"Error": {"Code": code, "Message": "no"}}, "Invoke")
         client = Mock(**{"invoke.side_effect": refused})
-        with pytest.raises(Unwell) as told:
+        with pytest.raises(ServiceUnavailable) as told:
             LambdaInvoker("execution-api", client)({})
         assert type(told.value) is error

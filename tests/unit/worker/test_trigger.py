@@ -5,14 +5,13 @@ import json
 import os
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.trigger import FEW_SLEEPS, End, run_trigger
 from gust.aws.logs import TRY
 from gust.errors import StaleTaskInstance
@@ -89,15 +88,7 @@ class Waiting:
 
     def run(self, workload: TriggerWorkload, *, remaining: float = 900) -> TriggerWorkload | None:
         """One life; the message for the next one, where it was parked."""
-        end = run_trigger(
-            workload,
-            invoke=self,
-            objects=self.site.objects,
-            bundles=BundleFolder(self.site.objects, self.site.root),
-            sink=self.log,
-            remaining=remaining,
-            now=lambda: NOW,
-        )
+        end = run_trigger(workload, replace(self.site.ports(remaining), invoke=self), now=lambda: NOW)
         if end is End.REPORTED:
             return None
         parked = self.requests[-1]
@@ -246,14 +237,7 @@ def test_an_event_that_comes_second_is_dropped(waiting: Waiting) -> None:
         return waiting(event)
 
     with pytest.raises(StaleTaskInstance):
-        run_trigger(
-            workload,
-            invoke=refuse_events,
-            objects=waiting.site.objects,
-            bundles=BundleFolder(waiting.site.objects, waiting.site.root),
-            sink=waiting.log,
-            remaining=900,
-        )
+        run_trigger(workload, replace(waiting.site.ports(900), invoke=refuse_events))
 
 
 def test_a_sleeping_trigger_is_parked(waiting: Waiting) -> None:
@@ -382,16 +366,8 @@ def test_while_a_trigger_runs_its_message_stays_hidden_and_the_supervisor_rests(
     workload = waiting.trigger("await asyncio.to_thread(time.sleep, 1.5)\nyield TriggerEvent(1)")
     began = time.process_time()
 
-    run_trigger(
-        workload,
-        invoke=waiting,
-        objects=waiting.site.objects,
-        bundles=BundleFolder(waiting.site.objects, waiting.site.root),
-        sink=waiting.log,
-        remaining=900,
-        hide=lambda: hidden.append(time.monotonic()),
-        hide_every=0.3,
-    )
+    ports = replace(waiting.site.ports(900), invoke=waiting, hide=lambda seconds: hidden.append(time.monotonic()))
+    run_trigger(workload, ports, hide_every=0.3)
 
     assert len(hidden) >= 3
     assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(hidden))

@@ -21,11 +21,13 @@ from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
+from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
 from gust.execution_api.app import ExecutionApi
+from gust.model import bucket_keys
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -37,7 +39,6 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import TellListeners, WatcherWorkload
 from gust.services.assets.tell_listeners import have_worker_tell
 from gust.services.context import Services
-from gust.services.deployments.deployment_keys import bundle_key
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
 from gust.store.memory import MemoryStore
@@ -93,7 +94,7 @@ class Whole:
         with zipfile.ZipFile(archive, "w") as into:
             for name, text in names.items():
                 into.writestr(name, text)
-        self.objects.put(bundle_key(version), archive.getvalue())
+        self.objects.put(bucket_keys.bundle(version), archive.getvalue())
         bundle = self.bundles.fetch(version)
         for name in names:
             outcome = parse.parse_file(self.objects, bundle, name, "dags-folder")
@@ -133,7 +134,7 @@ class Whole:
         workloads, self.queues.tasks = self.queues.tasks, []
         for workload in workloads:
             try:
-                run_try(workload, **self._doors())
+                run_try(workload, self.ports(remaining=None))
             except Stale:
                 continue
 
@@ -141,7 +142,7 @@ class Whole:
         workloads, self.queues.callbacks = self.queues.callbacks, []
         for workload in workloads:
             try:
-                run_callback(workload, **self._doors(), remaining=60)
+                run_callback(workload, self.ports())
             except Stale:
                 continue
 
@@ -158,12 +159,14 @@ class Whole:
             self.clock.advance(delay)
             with suppress(Stale):
                 if isinstance(workload, WatcherWorkload):
-                    run_watcher(workload, **self._doors(), remaining=60, now=self.clock.now)
+                    run_watcher(workload, self.ports(), now=self.clock.now)
                 else:
-                    run_trigger(workload, **self._doors(), remaining=60, now=self.clock.now)
+                    run_trigger(workload, self.ports(), now=self.clock.now)
 
-    def _doors(self) -> dict[str, Any]:
-        return {"invoke": self.invoke, "objects": self.objects, "bundles": self.bundles, "sink": self.log}
+    def ports(self, remaining: float | None = 60) -> WorkerPorts:
+        return WorkerPorts(
+            invoke=self.invoke, objects=self.objects, bundles=self.bundles, sink=self.log, remaining=remaining
+        )
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         """As Lambda does: what does not survive being JSON does not arrive."""

@@ -1,6 +1,7 @@
 from typing import Any
 
-from gust.execution_api.datamodels.base import Query, Strict
+from gust.execution_api.datamodels.base import Strict
+from gust.http.check import Query
 from gust.model.asset import Asset
 from gust.model.dag_spec import AssetRef
 

@@ -2,7 +2,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gust.execution_api.datamodels.asset import asset_response
-from gust.execution_api.datamodels.base import Query, UtcDateTime, moment
+from gust.execution_api.datamodels.base import UtcDateTime, moment
+from gust.http.check import Query
 from gust.model.asset import Asset, AssetEvent, AssetKey, number_of_event
 from gust.model.dag_run import DagRun
 from gust.services.assets.consumed_events import Consumption

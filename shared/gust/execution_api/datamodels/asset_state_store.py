@@ -1,7 +1,8 @@
 from pydantic import Field
 
-from gust.execution_api.datamodels.base import Query, Strict
+from gust.execution_api.datamodels.base import Strict
 from gust.execution_api.datamodels.task_state_store import StoredValue
+from gust.http.check import Query
 
 
 class AssetStateStorePutBody(Strict):

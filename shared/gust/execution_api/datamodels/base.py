@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
+from gust.http.answer import moment_text
+
 UtcDateTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
@@ -23,12 +25,6 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
-class Query(BaseModel):
-    """What stands behind the `?`. Unknown parameters are ignored, as by Airflow. A field that is a list may repeat."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-
 def moment(value: datetime | None) -> str | None:
     """ISO 8601 in UTC, as pydantic writes it."""
-    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if value is None else moment_text(value)

@@ -4,7 +4,8 @@ from typing import Any
 from pydantic import Field
 
 from gust.execution_api.datamodels.asset_event import consumed_event_response
-from gust.execution_api.datamodels.base import Query, Strict, UtcDateTime, moment
+from gust.execution_api.datamodels.base import Strict, UtcDateTime, moment
+from gust.http.check import Query
 from gust.model.asset import Asset, AssetEvent, AssetKey
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState

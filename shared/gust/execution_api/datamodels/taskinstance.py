@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Discriminator, Field, JsonValue, Tag
 
 from gust.execution_api.datamodels.asset import AssetProfile
-from gust.execution_api.datamodels.base import Query, Strict, UtcDateTime, moment
+from gust.execution_api.datamodels.base import Strict, UtcDateTime, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance

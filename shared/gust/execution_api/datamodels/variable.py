@@ -1,6 +1,7 @@
 from pydantic import Field
 
-from gust.execution_api.datamodels.base import Query, Strict
+from gust.execution_api.datamodels.base import Strict
+from gust.http.check import Query
 
 
 class VariablePostBody(Strict):

@@ -1,4 +1,4 @@
-from gust.execution_api.datamodels.base import Query
+from gust.http.check import Query
 
 
 class GetXCom(Query):

@@ -1,5 +1,6 @@
 from gust.execution_api.datamodels.asset_event import EventsOfAlias, EventsOfAsset, asset_events_response
-from gust.execution_api.routing import Answer, Call, Routes
+from gust.execution_api.routing import Call, Routes
+from gust.http.answer import Answer
 from gust.model.asset import AssetEvent
 from gust.services.assets.consumed_events import assets_of, runs_made_of
 from gust.services.context import Services

@@ -6,7 +6,8 @@ from gust.execution_api.datamodels.asset_state_store import (
     KeyByName,
     KeyByUri,
 )
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Call, Fence, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.asset import Asset
 from gust.model.dispatch import OF_DAGS, Dispatch, Scope
 from gust.model.state_entry import StateEntry

@@ -2,18 +2,20 @@
 reports, by the callback's own token."""
 
 from gust.execution_api.datamodels.callback import CallbackEndPayload, CallbackRunPayload, callback_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.callback import CallbackKind
 from gust.model.dispatch import Scope
+from gust.model.execution_paths import CLAIM_CALLBACK, END_CALLBACK
 from gust.services.worker.run_callback import claim_callback, end_callback
 
-routes = Routes("/gust/callbacks")
+routes = Routes()
 
 CALLER = frozenset({Scope.CALLBACK})
 
 
 @routes.patch(
-    "/{callback_uuid}/run", access=Access.OWN, scopes=CALLER, body=CallbackRunPayload, fence=Fence.ITSELF, begins=True
+    CLAIM_CALLBACK, access=Access.OWN, scopes=CALLER, body=CallbackRunPayload, fence=Fence.ITSELF, begins=True
 )
 def run_callback(call: Call[CallbackRunPayload, None]) -> Answer:
     """What to call, with a token for it. 409 where another worker has it, or had it: drop the message. What no run owes
@@ -27,7 +29,7 @@ def run_callback(call: Call[CallbackRunPayload, None]) -> Answer:
     return Answer(body=body, headers=renewed_token(call))
 
 
-@routes.patch("/{callback_uuid}/state", access=Access.OWN, scopes=CALLER, body=CallbackEndPayload, fence=Fence.ITSELF)
+@routes.patch(END_CALLBACK, access=Access.OWN, scopes=CALLER, body=CallbackEndPayload, fence=Fence.ITSELF)
 def finish_callback(call: Call[CallbackEndPayload, None]) -> Answer:
     end_callback(call.services, call.caller, at=call.services.clock.now(), output=call.body.output)
     return NO_CONTENT

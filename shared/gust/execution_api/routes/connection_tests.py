@@ -2,7 +2,8 @@
 
 from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.datamodels.connection_test import ConnectionTestResultBody
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Access, Call, Fence, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import Scope
 from gust.services.settings.run_connection_test import end_connection_test, take_connection_test
 

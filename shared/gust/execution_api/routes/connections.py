@@ -1,6 +1,7 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.connection import connection_response
-from gust.execution_api.routing import Answer, Call, Routes
+from gust.execution_api.routing import Call, Routes
+from gust.http.answer import Answer
 from gust.model.connection import CONNECTIONS
 from gust.model.dispatch import OF_FILES
 from gust.services.settings.connections import read_connection

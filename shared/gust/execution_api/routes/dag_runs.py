@@ -8,7 +8,8 @@ from gust.execution_api.datamodels.dagrun import (
     TriggerDAGRunPayload,
     dag_run_response,
 )
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Routes
+from gust.execution_api.routing import Call, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType

@@ -1,6 +1,7 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.dags import dag_response
-from gust.execution_api.routing import Answer, Call, Routes
+from gust.execution_api.routing import Call, Routes
+from gust.http.answer import Answer
 
 routes = Routes("/dags")
 

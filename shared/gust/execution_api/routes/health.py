@@ -1,4 +1,5 @@
-from gust.execution_api.routing import Access, Answer, Call, Routes
+from gust.execution_api.routing import Access, Call, Routes
+from gust.http.answer import Answer
 
 routes = Routes("/health")
 

@@ -7,7 +7,8 @@ from gust.execution_api.datamodels.hitl import (
     answer_response,
     question_response,
 )
-from gust.execution_api.routing import Access, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Access, Call, Fence, Routes
+from gust.http.answer import Answer
 from gust.model.dispatch import OF_DAGS
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.services.people.answer_question import BY_TRIGGER, AnsweredAlready, answer_question

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from gust.errors import Invalid, NotFound
 from gust.execution_api.datamodels.asset import asset_profile
@@ -28,8 +28,9 @@ from gust.execution_api.datamodels.taskinstance import (
     previous_ti_response,
     run_context,
 )
-from gust.execution_api.problems import Malformed
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
+from gust.http.answer import NO_CONTENT, Answer
+from gust.http.check import checked
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.moment import later
 from gust.model.state import FINISHED, DagRunState
@@ -224,10 +225,7 @@ def validate_inlets_and_outlets(call: Call[None, None]) -> Answer:
 
 
 def _outlet_events(raw: list[dict[str, Any]]) -> list[OutletEventPayload]:
-    try:
-        events = TypeAdapter(list[OutletEventPayload]).validate_python(raw)
-    except ValidationError as problem:
-        raise Malformed.of(problem, "body") from problem
+    events = checked("body", raw, TypeAdapter(list[OutletEventPayload]).validate_python)
     for event in events:
         key = event.partition_key
         if key is not None and (not key.strip() or len(key) > MAX_PARTITION_KEY):

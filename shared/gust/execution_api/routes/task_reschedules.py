@@ -1,5 +1,6 @@
 from gust.execution_api.datamodels.base import moment
-from gust.execution_api.routing import Access, Answer, Call, Routes
+from gust.execution_api.routing import Access, Call, Routes
+from gust.http.answer import Answer
 from gust.services.worker.report_task_instance import known
 
 routes = Routes("/task-reschedules")

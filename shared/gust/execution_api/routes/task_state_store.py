@@ -2,7 +2,8 @@ from datetime import UTC
 
 from gust.errors import NotFound
 from gust.execution_api.datamodels.task_state_store import TaskStateStorePutBody
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Access, Call, Fence, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import OF_DAGS
 from gust.model.state_entry import StateEntry
 

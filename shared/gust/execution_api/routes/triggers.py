@@ -1,17 +1,19 @@
 """Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
-from gust.execution_api.routing import NO_CONTENT, Access, Answer, Call, Fence, Routes, renewed_token
+from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import Scope
+from gust.model.execution_paths import PARK_TRIGGER, TRIGGER, TRIGGER_EVENT
 from gust.services.worker.make_trigger_template import make_trigger_template
 from gust.services.worker.report_trigger import park, parked_trigger, report_broken, report_ended, report_fired
 
-routes = Routes("/gust/triggers")
+routes = Routes()
 
 TRIGGERER = frozenset({Scope.TRIGGER})
 
 
-@routes.get("/{task_instance_id}", access=Access.OWN, scopes=TRIGGERER, begins=True)
+@routes.get(TRIGGER, access=Access.OWN, scopes=TRIGGERER, begins=True)
 def get_trigger(call: Call[None, None]) -> Answer:
     """The trigger to run. Exchanges the message's token, or renews what that was exchanged for. 409 where nothing waits for
     it any more: drop the message."""
@@ -21,9 +23,7 @@ def get_trigger(call: Call[None, None]) -> Answer:
     return Answer(body=body, headers=renewed_token(call))
 
 
-@routes.post(
-    "/{task_instance_id}/event", access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload, fence=Fence.ITSELF
-)
+@routes.post(TRIGGER_EVENT, access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload, fence=Fence.ITSELF)
 def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
     """The trigger fired, broke or ended the task. Only the first report counts: 409 for any after it."""
     said = call.body
@@ -36,9 +36,7 @@ def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
     return NO_CONTENT
 
 
-@routes.post(
-    "/{task_instance_id}/park", access=Access.OWN, scopes=TRIGGERER, body=ParkPayload, fence=Fence.ITSELF, begins=True
-)
+@routes.post(PARK_TRIGGER, access=Access.OWN, scopes=TRIGGERER, body=ParkPayload, fence=Fence.ITSELF, begins=True)
 def post_park(call: Call[ParkPayload, None]) -> Answer:
     """Run the trigger again at `wake_at`, also one that has not begun: SQS holds back no message for longer than 15 minutes.
     409 where nothing waits for it any more."""

@@ -1,6 +1,7 @@
 from gust.errors import NotFound
 from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
-from gust.execution_api.routing import NO_CONTENT, Answer, Call, Fence, Routes
+from gust.execution_api.routing import Call, Fence, Routes
+from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import OF_DAGS, OF_FILES
 from gust.model.variable import VARIABLES, Variable
 from gust.services.settings.settings_read import VERSION_HEADER, version_of, version_of_keys

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from gust.errors import Forbidden, NotFound, StaleTaskInstance
 from gust.execution_api.datamodels.xcom import DeleteXCom, GetXCom, GetXComSlice, HeadXCom, SetXCom
-from gust.execution_api.problems import Malformed
-from gust.execution_api.routing import Answer, Call, Fence, Routes
+from gust.execution_api.routing import Call, Fence, Routes
+from gust.http.answer import Answer, wrong_value
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.services.ports import XCom
+from gust.model.xcom import XCom
 from gust.services.worker.find_task_instances import runs_of
 from gust.services.worker.push_xcom import push_xcom
 from gust.services.worker.report_task_instance import not_running, present_dispatch
@@ -138,7 +138,7 @@ def _integer(name: str, text: str) -> int:
         return int(text)
     except ValueError as problem:
         message = "Input should be a valid integer, unable to parse string as an integer"
-        raise Malformed.single("int_parsing", ("path", name), message, text) from problem
+        raise wrong_value("int_parsing", ("path", name), message, text) from problem
 
 
 def _missing(call: Call[Any, Any], which: str) -> NotFound:

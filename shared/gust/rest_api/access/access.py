@@ -22,8 +22,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from gust.errors import Invalid
 from gust.model.access import Role
+from gust.model.user import User
 from gust.rest_api.lists.like import Like, literal
-from gust.services.ports import User
 
 ASK_AGAIN_AFTER: Final = 60.0
 """Seconds until a changed document counts."""

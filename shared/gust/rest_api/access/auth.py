@@ -26,16 +26,19 @@ from typing import Any, Final, TypedDict
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from gust.errors import Forbidden, Invalid, Unauthorized
+from gust.http.answer import Answer, Json, Problem
 from gust.model.access import Role
+from gust.model.user import Session, User
+from gust.ports.identity_provider import IdentityProvider
+from gust.ports.tokens import Tokens
 from gust.rest_api.access import oidc
 from gust.rest_api.access.access import Access
 from gust.rest_api.access.permissions import PUBLIC
 from gust.rest_api.http.action_log import log_sign_in
 from gust.rest_api.http.operations import Operation
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Request
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import Handler
 from gust.services.context import Services
-from gust.services.ports import IdentityProvider, Session, Tokens, User
 
 ALL_ADMINS: Final = "all-admins"
 ANONYMOUS: Final = User(name="Anonymous", role=Role.ADMIN)

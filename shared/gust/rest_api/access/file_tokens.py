@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
+from gust.http.answer import Json
 from gust.model.dag import Dag
-from gust.rest_api.http.request import Json
 from gust.services.context import Services
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
+from gust.http.answer import Answer, bad_request
+from gust.http.check import Query
 from gust.rest_api.access.auth import COOKIE, set_cookie
-from gust.rest_api.http.request import Answer, Query, Request, bad_request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 

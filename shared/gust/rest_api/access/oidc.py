@@ -14,11 +14,13 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qs
 
-from gust.errors import Forbidden, Rejected, Unwell
+from gust.errors import Forbidden, Rejected, ServiceUnavailable
+from gust.http.answer import Problem
+from gust.model.user import User
+from gust.ports.identity_provider import IdentityProvider
 from gust.rest_api.access.access import Access
-from gust.rest_api.http.request import Problem, Request
+from gust.rest_api.http.request import Request
 from gust.services.context import Services
-from gust.services.ports import IdentityProvider, User
 
 SIGN_IN: Final = "_sign_in"
 """The cookie of a sign-in that is under way, and the purpose that it is sealed for."""
@@ -37,8 +39,8 @@ def leave(services: Services, request: Request, provider: IdentityProvider, *, p
         location = provider.authorization_url(
             redirect_uri=_redirect_uri(request), state=state, nonce=nonce, challenge=challenge
         )
-    except (Unwell, Forbidden) as unwell:
-        raise Problem(502, str(unwell)) from unwell
+    except (ServiceUnavailable, Forbidden) as unavailable:
+        raise Problem(502, str(unavailable)) from unavailable
     kept = {"state": state, "nonce": nonce, "verifier": verifier, "page": page}
     return location, services.tokens.seal(kept, SIGN_IN, now=request.now, lifetime=SIGN_IN_LIFETIME)
 
@@ -66,8 +68,8 @@ def come_back(
         )
     except Forbidden as refused:
         raise Problem(403, str(refused)) from refused
-    except Unwell as unwell:
-        raise Problem(502, str(unwell)) from unwell
+    except ServiceUnavailable as unavailable:
+        raise Problem(502, str(unavailable)) from unavailable
     user = access.of_groups(identity.name, identity.groups)
     if user is None:
         raise Problem(403, f"{identity.name} has no role: the access document has no entry for any of their groups")

@@ -16,12 +16,13 @@ from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, cast
 from urllib.parse import parse_qs
 
+from gust.http.answer import Problem, not_found
 from gust.model.access import AccessControl, Role
 from gust.model.dag import Dag
+from gust.model.user import User
 from gust.rest_api.access.file_tokens import dags_of_token
-from gust.rest_api.http.request import ALL_PAGES, Problem, Request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.services.context import Services
-from gust.services.ports import User
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 

@@ -16,10 +16,11 @@ from typing import Any, Final, cast
 from gust.model.asset import AssetKey, AssetReference
 from gust.model.dag import Dag
 from gust.model.logged_event import LoggedEvent
+from gust.model.user import User
+from gust.ports.store import Store
 from gust.rest_api.access.favorites import FAVORITES
 from gust.rest_api.access.permissions import forbidden, gives
 from gust.rest_api.http.action_log import REFUSAL, SIGN_IN
-from gust.services.ports import Store, User
 
 NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     **dict.fromkeys(("get_dag", "get_version", "get_run", "load_run", "get_instance", "get_xcom", "get_hitl_detail")),

@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from gust.http.answer import Json
 from gust.model.json_text import half_character
 from gust.model.logged_event import LoggedEvent
+from gust.model.user import User
 from gust.rest_api.http.body_fields import FIELDS
 from gust.rest_api.http.masking import MASK, redact
-from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.request import Request
 from gust.services.context import Services
-from gust.services.ports import User
 
 EVENTS: Final[dict[str, str]] = {
     operation_id: operation_id

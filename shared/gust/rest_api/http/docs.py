@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from gust.http.answer import Answer
 from gust.rest_api.http.operations import Operation
-from gust.rest_api.http.request import Answer, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import Handler
 from gust.rest_api.http.web import base_path, web_files
 from gust.services.context import Services

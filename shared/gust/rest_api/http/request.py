@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
-from urllib.parse import parse_qs
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from gust.model.json_text import half_character, shown, without_number
-from gust.services.ports import Session, User
+from gust.http.answer import Json, Problem, bad_request, moment_text, wrong_value
+from gust.http.check import checked, parse_json, parse_query
+from gust.model.user import Session, User
 
-Json = dict[str, Any]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ValueT = TypeVar("ValueT")
 
@@ -33,12 +32,6 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, defer_build=True)
 
 
-class Query(BaseModel):
-    """A request's query parameters: unknown ones are ignored. Built when first used, too."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
-
-
 def _named_moment(given: Any) -> datetime:
     try:
         found: datetime = _adapter(datetime).validate_python(given)
@@ -52,24 +45,6 @@ NamedMoment = Annotated[datetime, BeforeValidator(_named_moment)]
 """A query parameter that Airflow reads by itself, and not by FastAPI: wrong ones are 400."""
 
 
-class Problem(Exception):
-    """An answer with a status of 4xx or 5xx and Airflow's `detail`: a sentence, an object, or FastAPI's list."""
-
-    def __init__(self, status: int, detail: str | Json | list[Json], headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = dict(headers or {})
-
-
-def bad_request(message: str) -> Problem:
-    return Problem(400, message)
-
-
-def not_found(message: str) -> Problem:
-    return Problem(404, message)
-
-
 def unique_constraint(message: str) -> Json:
     """Airflow's `detail` where the database refuses a duplicate."""
     return {
@@ -78,17 +53,6 @@ def unique_constraint(message: str) -> Json:
         "orig_error": "hidden",
         "message": message,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Anything but a plain 200 with JSON."""
-
-    status: int = 200
-    body: Any = None
-    """Encoded as JSON unless `content_type` says otherwise; then text."""
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,47 +74,19 @@ class Request:
 
     def query(self, model: type[ModelT]) -> ModelT:
         """The query parameters. Problem 422 names each that is wrong."""
-        given = parse_qs(self.query_string, keep_blank_values=True)
-        values: dict[str, Any] = {}
-        for name, info in model.model_fields.items():
-            if name in given:
-                values[name] = given[name] if _is_list(info.annotation) else given[name][-1]
-        return _checked("query", values, model.model_validate)
+        return parse_query(model, self.query_string)
 
     def body(self, model: type[ModelT]) -> ModelT:
         """The JSON body. Problem 422 names each field that is wrong."""
         if not self.raw_body.strip():
-            raise Problem(422, [{"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}])
+            raise wrong_value("missing", ("body",), "Field required")
         if not self.is_json:
             # Validated as the text it is, which no model takes. A page of another site may send text without asking
             # first, and forms; JSON it may not.
-            return _checked("body", self.raw_body, model.model_validate)
+            return checked("body", self.raw_body, model.model_validate)
         if not self.is_text:
             raise bad_request("There was an error parsing the body")
-        try:
-            given = json.loads(self.raw_body)
-        except json.JSONDecodeError as error:
-            raise Problem(
-                422,
-                [
-                    {
-                        "type": "json_invalid",
-                        "loc": ["body", error.pos],
-                        "msg": "JSON decode error",
-                        "input": {},
-                        "ctx": {"error": error.msg},
-                    }
-                ],
-            ) from error
-        if found := half_character(self.raw_body, given):
-            where, half = found
-            message = "Input should be a valid string, unable to parse raw data as a unicode string"
-            wrong = {"type": "string_unicode", "loc": ["body", *where], "msg": message, "input": shown(half)}
-            raise Problem(422, [wrong])
-        if (place := without_number(given)) is not None:
-            message = "Input should be a finite number"
-            raise Problem(422, [{"type": "finite_number", "loc": ["body", *place], "msg": message, "input": None}])
-        return _checked("body", given, model.model_validate)
+        return checked("body", parse_json(self.raw_body, finite=True), model.model_validate)
 
     @property
     def is_json(self) -> bool:
@@ -162,7 +98,7 @@ class Request:
     def path_value(self, name: str, kind: type[ValueT]) -> ValueT:
         """The path parameter as `kind`. Problem 422 where it is not one."""
         adapter: TypeAdapter[ValueT] = _adapter(kind)  # type: ignore[arg-type] # types are hashable
-        return _checked("path", self.path[name], adapter.validate_python, name)
+        return checked("path", self.path[name], adapter.validate_python, name)
 
     def accepted(self, *, alternative: str) -> str:
         """`application/json` or `alternative`, as the Accept header prefers. Problem 406 where it wants neither."""
@@ -177,31 +113,6 @@ class Request:
 @lru_cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _checked(place: str, given: Any, validate: Callable[[Any], ValueT], *where: str) -> ValueT:
-    try:
-        return validate(given)
-    except ValidationError as error:
-        raise Problem(422, [_fastapi_shape(place, where, one) for one in error.errors(include_url=False)]) from error
-
-
-def _fastapi_shape(place: str, where: tuple[str, ...], error: Any) -> Json:
-    shaped: Json = {
-        "type": error["type"],
-        "loc": [place, *where, *error["loc"]],
-        "msg": error["msg"],
-        # Of a parameter that is missing FastAPI has no input, of a field the object that misses it.
-        "input": None if place == "query" and error["type"] == "missing" else shown(error["input"]),
-    }
-    if "ctx" in error:
-        # An exception has no JSON form; FastAPI shows an empty object for it.
-        shaped["ctx"] = {key: {} if isinstance(value, Exception) else value for key, value in error["ctx"].items()}
-    return shaped
-
-
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(get_origin(part) is list for part in get_args(annotation))
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -240,5 +151,5 @@ def wire_size(text: str) -> int:
 def _plain(value: Any) -> str:
     """Moments as pydantic writes them; UUIDs and the like by their text."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return moment_text(value)
     return str(value)

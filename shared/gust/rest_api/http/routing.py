@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from gust.errors import NotSupportedYet
+from gust.http.answer import Answer, Json
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
-from gust.rest_api.http.request import Answer, Json, Request
+from gust.rest_api.http.request import Request
 from gust.services.context import Services
 
 Handler = Callable[[Services, Request], Json | Answer]

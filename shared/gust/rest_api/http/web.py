@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from gust.errors import NotSupportedYet
-from gust.rest_api.http.request import Json
+from gust.http.answer import Json
 
 LAYER: Final = "/opt/web"
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from gust.errors import Rejected, Unfinished
-from gust.rest_api.http.request import Body, Json, Problem, Request
+from gust.http.answer import Json, Problem
+from gust.rest_api.http.request import Body, Request
 from gust.services.time_left import TimeLeft
 
 T = TypeVar("T")

@@ -22,8 +22,9 @@ from typing import Any, Final, TypeVar
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state import FINISHED, DagRunState, TaskInstanceState
-from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Order, Page, Position, Walk, page, walked_page
-from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, view_of
+from gust.rest_api.lists.filters import MAXIMUM_LIMIT
+from gust.rest_api.lists.listing import Order, Page, Position, Walk, page, walked_page
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, view_of
 from gust.services.context import Services
 
 T = TypeVar("T")
@@ -56,8 +57,8 @@ _ENDED: Final = frozenset({DagRunState.SUCCESS, DagRunState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which runs a list is about, as far as their keys say."""
+class RunSelection:
+    """The runs that a list shows, as far as their keys and their `run_after` tell."""
 
     dag_id: str | None = None
     first: datetime | None = None
@@ -67,9 +68,9 @@ class Scope:
     only_failed: bool = False
 
     @staticmethod
-    def of(query: Any, dag_id: str | None, wants_key: Callable[[DagRunKey], bool] | None = None) -> Scope:
+    def of(query: Any, dag_id: str | None, wants_key: Callable[[DagRunKey], bool] | None = None) -> RunSelection:
         """With the bounds that the query has for `run_after`."""
-        return Scope(dag_id, *bounds_of(query, "run_after"), wants_key)
+        return RunSelection(dag_id, *bounds_of(query, "run_after"), wants_key)
 
     @property
     def is_all_of_dags(self) -> bool:
@@ -85,7 +86,7 @@ class Scope:
             found = store.walk_runs(self.dag_id, first=self.first, last=self.last, ascending=ascending)
         return (key for _, key in found if self.wants_key is None or self.wants_key(key))
 
-    def behind(self, position: Position, run_after: Any, *, ascending: bool) -> Scope:
+    def behind(self, position: Position, run_after: Any, *, ascending: bool) -> RunSelection:
         """From the position's run on, the way the walk goes."""
         if position.at is None:
             return self
@@ -104,7 +105,7 @@ class Scope:
 
 def page_of_runs(
     services: Services,
-    scope: Scope,
+    selection: RunSelection,
     wants: Callable[[DagRun], bool],
     order: Order[DagRun],
     *,
@@ -117,10 +118,10 @@ def page_of_runs(
     wants_all_of_states: bool = False,
 ) -> Page[DagRun]:
     """`wants` includes the states; `wants_all_of_states`: it asks for nothing else. `by_time`: the order is the index's."""
-    backwards = scope.keys(services, ascending=False)
+    backwards = selection.keys(services, ascending=False)
     newest = list(islice(backwards, (SHORT if by_time else SORTED) + 1))
     is_short = len(newest) <= SHORT
-    if not is_short and states and not _ENDED & set(states) and (keys := scope.unfinished(services)) is not None:
+    if not is_short and states and not _ENDED & set(states) and (keys := selection.unfinished(services)) is not None:
         found = [run for run in services.store.get_runs(keys) if wants(run)]
         return page(found, order, limit=limit, offset=offset, cursor=cursor, most=most)
     if is_short or not by_time:
@@ -129,16 +130,16 @@ def page_of_runs(
         return listed if len(newest) <= SORTED else at_least(listed)
 
     if set(states) == {DagRunState.FAILED}:
-        scope = replace(scope, only_failed=True)
+        selection = replace(selection, only_failed=True)
 
     def total() -> int | None:
-        is_dear = scope.dag_id is None and cursor is not None
-        return count_of_runs(services, scope, states) if wants_all_of_states and not is_dear else None
+        is_dear = selection.dag_id is None and cursor is not None
+        return count_of_runs(services, selection, states) if wants_all_of_states and not is_dear else None
 
     position = Position.of(cursor)
     ascending = order.key_descends == position.backward
-    from_there = scope.behind(position, position.at and position.at[0], ascending=ascending)
-    is_begun = not ascending and position.at is None and not scope.only_failed
+    from_there = selection.behind(position, position.at and position.at[0], ascending=ascending)
+    is_begun = not ascending and position.at is None and not selection.only_failed
     keys_of_it = chain(newest, backwards) if is_begun else from_there.keys(services, ascending=ascending)
     limit = limit if most is None else min(limit, most)
     skipped = offset if cursor is None and wants_all_of_states and not states else 0
@@ -163,7 +164,7 @@ class Direction(Enum):
 
 def page_of_instances(
     services: Services,
-    scope: Scope,
+    selection: RunSelection,
     wants: Callable[[InstanceView], bool],
     order: Order[InstanceView],
     *,
@@ -173,7 +174,7 @@ def page_of_instances(
     cursor: str | None = None,
     most: int | None = MAXIMUM_LIMIT,
     states: Collection[TaskInstanceState | None] = (),
-    look_at: Callable[[RunView], None] = lambda _: None,
+    look_at: Callable[[ShownRun], None] = lambda _: None,
     by_failure: bool = True,
 ) -> Page[InstanceView]:
     """Of many runs. `wants` includes the states; `look_at` is told of each run before its instances are asked for, unless
@@ -190,11 +191,11 @@ def page_of_instances(
         return listed if is_all else at_least(listed)
 
     probe = SORTED_PARTITIONS if direction is Direction.NONE else SHORT_PARTITIONS
-    keys = list(islice(scope.keys(services, ascending=False), probe + 1))
+    keys = list(islice(selection.keys(services, ascending=False), probe + 1))
     if len(keys) <= SHORT_PARTITIONS:
         return sorted_page(views(keys), is_all=True)
     only_of_unfinished = bool(states) and None not in states and not FINISHED & set(states)
-    if only_of_unfinished and (unfinished := scope.unfinished(services)) is not None:
+    if only_of_unfinished and (unfinished := selection.unfinished(services)) is not None:
         return sorted_page(views(unfinished), is_all=True)
     position = Position.of(cursor)
     limit_of_page = limit if most is None else min(limit, most)
@@ -211,7 +212,7 @@ def page_of_instances(
             known = (view for view in found if view.run.run_after > oldest)
             return sum(position.is_behind(order, view) for view in known) > enough
 
-        failed, saw_all, certain = _failures(services, scope, wants, is_certain, most=max(FAILURES, 2 * enough))
+        failed, saw_all, certain = _failures(services, selection, wants, is_certain, most=max(FAILURES, 2 * enough))
         if saw_all or certain or cursor is None or direction is not Direction.BACKWARD:
             return sorted_page(failed, is_all=saw_all)
     if direction is Direction.NONE:
@@ -228,20 +229,20 @@ def page_of_instances(
                 if mapped is None or mapped == (found.instance.map_index != UNMAPPED):
                     yield found
 
-    def load_views(part: list[DagRunKey]) -> list[RunView]:
+    def load_views(part: list[DagRunKey]) -> list[ShownRun]:
         return [view_of(services, state) for state in services.store.load_runs(part)]
 
     def rows() -> Iterator[InstanceView]:
         if direction is not Direction.UNMAPPED_FIRST:
-            from_there = scope.behind(position, position.at and position.at[0], ascending=ascending)
+            from_there = selection.behind(position, position.at and position.at[0], ascending=ascending)
             return instances(from_there.keys(services, ascending=ascending))
         is_among_unmapped = position.at is None or position.at[0] == UNMAPPED
         place = position.at[1] if is_among_unmapped and position.at and len(position.at) > 1 else None
-        from_there = scope.behind(position, place, ascending=ascending)
+        from_there = selection.behind(position, place, ascending=ascending)
         unmapped = instances(from_there.keys(services, ascending=ascending), mapped=False)
         if position.backward and is_among_unmapped:
             return unmapped
-        mapped = _sorted_when_asked(order, lambda: instances(scope.keys(services, ascending=True), mapped=True))
+        mapped = _sorted_when_asked(order, lambda: instances(selection.keys(services, ascending=True), mapped=True))
         if position.backward:
             return chain(reversed(list(mapped)), unmapped)
         return chain(unmapped, mapped) if is_among_unmapped else mapped
@@ -256,7 +257,7 @@ def _sorted_when_asked(order: Order[T], rows: Callable[[], Iterable[T]]) -> Iter
 
 def _failures(
     services: Services,
-    scope: Scope,
+    selection: RunSelection,
     wants: Callable[[InstanceView], bool],
     is_enough: Callable[[list[InstanceView], datetime], bool],
     *,
@@ -265,13 +266,13 @@ def _failures(
     """Failed instances, those first that failed last; whether these are all, and whether they are enough, as is asked
     after each part with the moment when its last one failed. No more than `most` are read."""
     found: list[InstanceView] = []
-    walk = services.store.walk_failed_instances(first=scope.first)
+    walk = services.store.walk_failed_instances(first=selection.first)
     read = 0
     while part := list(islice(walk, FAILURES_AT_ONCE)):
         keys = [
             key
             for _, key in part
-            if scope.dag_id in (None, key.dag_id) and (scope.wants_key is None or scope.wants_key(key.run))
+            if selection.dag_id in (None, key.dag_id) and (selection.wants_key is None or selection.wants_key(key.run))
         ]
         found += [view for view in views_of(services, keys) if wants(view)]
         read += len(part)
@@ -342,16 +343,18 @@ def in_parts(
         size = min(2 * size, most)
 
 
-def count_of_runs(services: Services, scope: Scope, states: Collection[DagRunState | None] = ()) -> int | None:
+def count_of_runs(
+    services: Services, selection: RunSelection, states: Collection[DagRunState | None] = ()
+) -> int | None:
     """How many runs the DAGs have in the states, or in any: those that ended are counted by their DAGs. `None` where
     counting would mean reading them."""
-    if not scope.is_all_of_dags:
+    if not selection.is_all_of_dags:
         return None
-    unfinished = scope.unfinished(services)
+    unfinished = selection.unfinished(services)
     if unfinished is None:
         return None
     wanted = set(states) or set(DagRunState)
-    dags = services.store.list_dags() if scope.dag_id is None else [services.store.get_dag(scope.dag_id)]
+    dags = services.store.list_dags() if selection.dag_id is None else [services.store.get_dag(selection.dag_id)]
     ended = sum(
         (DagRunState.SUCCESS in wanted) * dag.success_runs + (DagRunState.FAILED in wanted) * dag.failed_runs
         for dag in dags

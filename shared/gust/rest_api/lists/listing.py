@@ -1,4 +1,4 @@
-"""Filtering, ordering and paging of lists, with the meaning Airflow's parameters have over PostgreSQL."""
+"""Order and pages of lists, with the meaning Airflow's parameters have over PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,137 +8,20 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cmp_to_key, lru_cache
+from functools import cmp_to_key
 from typing import Any, Final, Generic, TypeVar
 
-from pydantic import BaseModel, NonNegativeInt, create_model
-
-from gust.rest_api.http.request import Json, Problem, Query, bad_request
-from gust.rest_api.lists.like import SPECIAL, Like, folded
+from gust.http.answer import Json, Problem, bad_request
+from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Filters, ListQuery
 
 RowT = TypeVar("RowT")
-QueryT = TypeVar("QueryT", bound=BaseModel)
 
-DEFAULT_LIMIT: Final = 50
-MAXIMUM_LIMIT: Final = 100
-"""A larger `limit` is lowered to this without a word, as Airflow does."""
 MAXIMUM_BATCH: Final = 10_000
 """A larger `page_limit` of a batch list, which has no maximum in Airflow, is lowered to this: an answer has to be made in
 time, and to fit into what a Lambda function returns."""
 COUNT_LIMIT: Final = 50_000
 """`total_entries` of a list read by cursor is not counted beyond this."""
 MAXIMUM_SORT_CRITERIA: Final = 10
-
-
-class Paging(Query):
-    """Limit and offset, of every list."""
-
-    limit: NonNegativeInt = DEFAULT_LIMIT
-    offset: NonNegativeInt = 0
-
-    @property
-    def page_size(self) -> int:
-        return min(self.limit, MAXIMUM_LIMIT)
-
-
-# --- text -------------------------------------------------------------------------------------------------------------
-
-
-def contains(value: str | None, pattern: str | None, *, alternatives: bool = True) -> bool:
-    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`, which a backslash takes literally; `a|b`
-    is either; `~` is all.
-
-    `None` as pattern lets everything pass."""
-    if pattern is None:
-        return True
-    if value is None:
-        return False
-    found_in = folded(value)
-    return any(_holds(found_in, term) for term in _terms(folded("%" if pattern == "~" else pattern), alternatives))
-
-
-def starts_with(value: str | None, prefix: str | None, *, alternatives: bool = True) -> bool:
-    """A `…_prefix_pattern`: case-sensitive; whatever is not alphanumeric at the prefix's end does not count."""
-    if prefix is None:
-        return True
-    if value is None:
-        return False
-    return any(value.startswith(_strip_end(term)) for term in _terms("" if prefix == "~" else prefix, alternatives))
-
-
-def holds(value: str, literal: str) -> bool:
-    """Case-insensitive substring, nothing special in it."""
-    return literal.casefold() in value.casefold()
-
-
-@lru_cache(maxsize=64)
-def _terms(pattern: str, alternatives: bool) -> Sequence[str]:
-    if alternatives and "|" in pattern:
-        return tuple(dict.fromkeys(term.strip() for term in pattern.split("|") if term.strip())) or (pattern,)
-    return (pattern,)
-
-
-def _holds(value: str, term: str) -> bool:
-    return term in value if SPECIAL.isdisjoint(term) else _like(term).matches(value)
-
-
-@lru_cache(maxsize=64)
-def _like(term: str) -> Like:
-    return Like(f"%{term}%")
-
-
-def _strip_end(term: str) -> str:
-    while term and not term[-1].isalnum():
-        term = term[:-1]
-    return term
-
-
-# --- ranges -----------------------------------------------------------------------------------------------------------
-
-_BOUNDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "gte": lambda value, bound: value >= bound,
-    "gt": lambda value, bound: value > bound,
-    "lte": lambda value, bound: value <= bound,
-    "lt": lambda value, bound: value < bound,
-}
-
-
-def with_ranges(model: type[QueryT], kind: Any, *names: str) -> type[QueryT]:
-    """The model with four optional bounds for each name: `<name>_gte`, `_gt`, `_lte`, `_lt`."""
-    bounds: dict[str, Any] = {f"{name}_{bound}": (kind | None, None) for name in names for bound in _BOUNDS}
-    return create_model(model.__name__, __base__=model, **bounds)
-
-
-def within(query: BaseModel, name: str, value: Any, *, missing_is: datetime | None = None) -> bool:
-    """Whether the value keeps the bounds that `query` has for `name`.
-
-    A value that is `None` keeps none of them, except where `missing_is` is given: what has not started or ended yet
-    keeps every lower bound, and an upper bound as if it happened then (Airflow: now)."""
-    for bound, keeps in _BOUNDS.items():
-        limit = getattr(query, f"{name}_{bound}")
-        if not limit:  # a bound of 0 bounds nothing in Airflow
-            continue
-        if isinstance(limit, datetime):
-            limit = limit if limit.tzinfo else limit.replace(tzinfo=UTC)
-        if value is not None:
-            if not keeps(value, limit):
-                return False
-        elif missing_is is None or (bound.startswith("l") and not keeps(missing_is, limit)):
-            return False
-    return True
-
-
-def has_range(query: BaseModel, name: str) -> bool:
-    return any(getattr(query, f"{name}_{bound}") is not None for bound in _BOUNDS)
-
-
-_OF_THE_PAGE: Final = frozenset({"limit", "offset", "cursor", "order_by", "page_limit", "page_offset"})
-
-
-def asked_beside(query: BaseModel, *names: str) -> bool:
-    """Whether the query filters by anything but these."""
-    fields = type(query).model_fields.keys() - _OF_THE_PAGE - set(names)
-    return any(getattr(query, name) not in (None, "", []) for name in fields)
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
@@ -222,6 +105,10 @@ class Page(Generic[RowT]):
     next_cursor: str | None = None
     previous_cursor: str | None = None
 
+    def answer(self, name: str, response: Callable[[RowT], Any]) -> Json:
+        """The body of a list that is read by offset: each row's response under `name`."""
+        return {name: [response(row) for row in self.rows], "total_entries": self.total_entries}
+
     def with_cursors(self) -> Json:
         """The fields about the page, of lists that can be read by cursor."""
         return {
@@ -266,6 +153,18 @@ def page(
         next_cursor=_encode(order.values(chosen[-1])) if has_next and chosen else None,
         previous_cursor="~" + _encode(order.values(chosen[0])) if has_previous and chosen else None,
     )
+
+
+def filtered_page(
+    rows: Iterable[RowT],
+    query: ListQuery,
+    ordering: Ordering[RowT],
+    filters: Filters[RowT] | None = None,
+    now: datetime | None = None,
+) -> Page[RowT]:
+    """The page of the query, by offset, of the rows that pass the filters."""
+    passing = rows if filters is None else filter(filters.matches(query, now), rows)
+    return page(passing, ordering.resolve(query.order_by), limit=query.limit, offset=query.offset)
 
 
 # --- pages of long histories ------------------------------------------------------------------------------------------

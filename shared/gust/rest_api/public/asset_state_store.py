@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from gust.http.answer import Answer, Json, not_found
 from gust.model.asset import AssetKey
 from gust.model.state_entry import StateEntry
-from gust.rest_api.http.request import Answer, Body, Json, Request, not_found
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Paging
+from gust.rest_api.lists.filters import Paging
+from gust.rest_api.lists.listing import Page
 from gust.rest_api.public.assets import asset_of_number
 from gust.rest_api.public.state_store import StoredValue
 from gust.services.context import Services
@@ -32,8 +34,7 @@ def asset_state_store_response(entry: StateEntry) -> Json:
 def list_asset_state_store(services: Services, request: Request) -> Json:
     asset, query = _asset(services, request), request.query(Paging)
     entries = services.store.list_asset_state(asset)
-    found = entries[query.offset : query.offset + query.page_size]
-    return {"asset_state_store": [asset_state_store_response(e) for e in found], "total_entries": len(entries)}
+    return Page(query.part_of(entries), len(entries)).answer("asset_state_store", asset_state_store_response)
 
 
 @operation("get_asset_state_store")

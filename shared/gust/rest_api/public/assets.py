@@ -13,6 +13,8 @@ from uuid import uuid4
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from gust.errors import BadRequest
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
 from gust.model.asset import (
     Asset,
     AssetAlias,
@@ -26,10 +28,11 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
-from gust.rest_api.http.request import Answer, Body, Json, NamedMoment, Problem, Query, Request, not_found
+from gust.rest_api.http.request import Body, NamedMoment, Request
 from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, between, equal, narrows, query_of, search
 from gust.rest_api.lists.history import COUNTED, bounds_of, page_of_walk
-from gust.rest_api.lists.listing import Ordering, Paging, asked_beside, contains, page, starts_with, with_ranges, within
+from gust.rest_api.lists.listing import Ordering, filtered_page, page
 from gust.rest_api.public.dag_run import TriggerBody, dag_run_response
 from gust.services.assets.active_assets import active_among
 from gust.services.assets.consumed_events import Consumption, consumed_by, runs_made_of
@@ -98,16 +101,13 @@ def _reference(reference: AssetReference, *names: str) -> Json:
     return {name: getattr(reference, name) for name in names} | born
 
 
-class AssetsQuery(Paging):
-    name_pattern: str | None = None
-    name_prefix_pattern: str | None = None
-    uri_pattern: str | None = None
-    uri_prefix_pattern: str | None = None
-    dag_ids: list[str] = []
-    only_active: bool = True
-    order_by: list[str] = ["id"]
+class _AssetsQuery(ListQuery):
+    dag_ids: Annotated[list[str], Elsewhere("read of the references of the assets that pass the filters")] = []
+    only_active: Annotated[bool, Elsewhere("read of the references and aliases of the assets that pass")] = True
 
 
+ASSET_FILTERS: Final = Filters[Asset](search("name", lambda a: a.name), search("uri", lambda a: a.uri))
+AssetsQuery: Final = query_of(_AssetsQuery, ASSET_FILTERS)
 ASSET_ORDERING: Final = Ordering[AssetRow](
     attributes={
         # Airflow's ids grow with time.
@@ -129,15 +129,7 @@ def get_assets(services: Services, request: Request) -> Json:
     if len(dag_ids) == 1 and "," in dag_ids[0]:
         dag_ids = dag_ids[0].split(",")
     everything = services.store.list_assets()
-    named = [
-        asset
-        for asset in everything
-        if contains(asset.name, query.name_pattern)
-        and starts_with(asset.name, query.name_prefix_pattern)
-        and contains(asset.uri, query.uri_pattern)
-        and starts_with(asset.uri, query.uri_prefix_pattern)
-    ]
-    rows = _rows(services, named)
+    rows = _rows(services, list(filter(ASSET_FILTERS.matches(query), everything)))
     if query.only_active:
         rows = [row for row in rows if row.references or row.aliases]
         active = active_among(services, (row.asset for row in rows), everything)
@@ -145,10 +137,7 @@ def get_assets(services: Services, request: Request) -> Json:
     if dag_ids:
         rows = [row for row in rows if any(r.dag_id in dag_ids and r.what == "asset" for r in row.references)]
     found = page(rows, order, limit=query.limit, offset=query.offset)
-    return {
-        "assets": [asset_response(row, _last_event(services, row.asset)) for row in found.rows],
-        "total_entries": found.total_entries,
-    }
+    return found.answer("assets", lambda row: asset_response(row, _last_event(services, row.asset)))
 
 
 @operation("get_asset")
@@ -195,12 +184,8 @@ def alias_response(alias: AssetAlias) -> Json:
     return {"id": number_of(alias.name), "name": alias.name, "group": alias.group}
 
 
-class AliasesQuery(Paging):
-    name_pattern: str | None = None
-    name_prefix_pattern: str | None = None
-    order_by: list[str] = ["id"]
-
-
+ALIAS_FILTERS: Final = Filters[AssetAlias](search("name", lambda alias: alias.name))
+AliasesQuery: Final = query_of(ListQuery, ALIAS_FILTERS)
 ALIAS_ORDERING: Final = Ordering[AssetAlias](
     attributes={"id": lambda alias: number_of(alias.name), "name": lambda alias: alias.name},
     key=lambda alias: (number_of(alias.name),),
@@ -210,14 +195,8 @@ ALIAS_ORDERING: Final = Ordering[AssetAlias](
 @operation("get_asset_aliases")
 def get_asset_aliases(services: Services, request: Request) -> Json:
     query = request.query(AliasesQuery)
-    order = ALIAS_ORDERING.resolve(query.order_by)
-    wanted = [
-        alias
-        for alias in services.store.list_asset_aliases()
-        if contains(alias.name, query.name_pattern) and starts_with(alias.name, query.name_prefix_pattern)
-    ]
-    found = page(wanted, order, limit=query.limit, offset=query.offset)
-    return {"asset_aliases": [alias_response(alias) for alias in found.rows], "total_entries": found.total_entries}
+    found = filtered_page(services.store.list_asset_aliases(), query, ALIAS_ORDERING, ALIAS_FILTERS)
+    return found.answer("asset_aliases", alias_response)
 
 
 @operation("get_asset_alias")
@@ -267,24 +246,26 @@ def _created_run(consumption: Consumption) -> Json:
     }
 
 
-class _EventsQuery(Paging):
-    asset_id: int | None = None
-    source_dag_id: str | None = None
-    source_task_id: str | None = None
-    source_run_id: str | None = None
-    source_map_index: int | None = None
-    name_pattern: str | None = None
-    name_prefix_pattern: str | None = None
+class _EventsQuery(ListQuery):
     order_by: list[str] = ["timestamp"]
-
-
-EventsQuery = with_ranges(_EventsQuery, datetime, "timestamp")
+    asset_id: Annotated[int | None, Elsewhere("the store walks the events of one asset")] = None
 
 
 def _moment(event: AssetEvent) -> datetime:
     return event.timestamp
 
 
+SOURCE_DAG: Final[Filter[AssetEvent]] = equal("source_dag_id", str, lambda e: e.source_dag_id)
+SOURCE_RUN: Final[Filter[AssetEvent]] = equal("source_run_id", str, lambda e: e.source_run_id)
+EVENT_FILTERS: Final = Filters[AssetEvent](
+    SOURCE_DAG,
+    equal("source_task_id", str, lambda e: e.source_task_id),
+    SOURCE_RUN,
+    equal("source_map_index", int, lambda e: e.source_map_index),
+    search("name", lambda e: e.name),
+    between("timestamp", datetime, _moment),
+)
+EventsQuery: Final = query_of(_EventsQuery, EVENT_FILTERS)
 EVENT_ORDERING: Final = Ordering[AssetEvent](
     attributes={
         "source_task_id": lambda e: e.source_task_id,
@@ -307,33 +288,24 @@ def get_asset_events(services: Services, request: Request) -> Json:
             return _collection(services, [], 0)
         asset = known.key
     first, last = bounds_of(query, "timestamp")
-    if query.source_dag_id is not None and query.source_run_id is not None:
-        first, last = _while_running(services, DagRunKey(query.source_dag_id, query.source_run_id), first, last)
-    narrowed: dict[str, Any] = {"source_dag_id": query.source_dag_id, "first": first, "last": last}
+    source_dag_id, source_run_id = SOURCE_DAG.value(query), SOURCE_RUN.value(query)
+    if source_dag_id is not None and source_run_id is not None:
+        first, last = _while_running(services, DagRunKey(source_dag_id, source_run_id), first, last)
+    narrowed: dict[str, Any] = {"source_dag_id": source_dag_id, "first": first, "last": last}
     walk = partial(services.store.walk_asset_events, asset, **narrowed)
     count = partial(services.store.count_asset_events, asset, **narrowed)
-
-    def wants(event: AssetEvent) -> bool:
-        return (
-            query.source_dag_id in (None, event.source_dag_id)
-            and query.source_task_id in (None, event.source_task_id)
-            and query.source_run_id in (None, event.source_run_id)
-            and query.source_map_index in (None, event.source_map_index)
-            and contains(event.name, query.name_pattern)
-            and starts_with(event.name, query.name_prefix_pattern)
-            and within(query, "timestamp", event.timestamp)
-        )
+    matches = EVENT_FILTERS.matches(query)
 
     def total() -> int | None:
         by_store = {"asset_id", "timestamp_gte", "timestamp_lte"} | ({"source_dag_id"} if asset is None else set())
-        return None if asked_beside(query, *by_store) else count(most=query.offset + COUNTED)
+        return None if narrows(query, except_=by_store) else count(most=query.offset + COUNTED)
 
     if not order.is_by(_moment):
         newest = islice(walk(ascending=False), SORTED_EVENTS)
-        found = page(filter(wants, newest), order, limit=query.limit, offset=query.offset)
+        found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
         return _collection(services, found.rows, found.total_entries)
     events = walk(ascending=not order.key_descends)
-    found = page_of_walk(events, wants, order, limit=query.limit, offset=query.offset, total=total)
+    found = page_of_walk(events, matches, order, limit=query.limit, offset=query.offset, total=total)
     return _collection(services, found.rows, found.total_entries)
 
 
@@ -449,7 +421,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 class QueuedQuery(Query):
-    before: NamedMoment | None = None
+    before: Annotated[NamedMoment | None, Elsewhere("read with the queue, see QueuedOf")] = None
 
 
 @dataclass(frozen=True)

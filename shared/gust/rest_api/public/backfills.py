@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Json, bad_request, not_found
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag import Dag
-from gust.rest_api.http.request import Body, Json, Request, Whole, bad_request, not_found
+from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Ordering, Paging, page
+from gust.rest_api.lists.filters import Elsewhere, ListQuery
+from gust.rest_api.lists.listing import Ordering, Page, filtered_page
 from gust.services.backfills.create_backfill import AskedBackfill, create_backfill, dry_run
 from gust.services.backfills.pause_backfill import NOT_FOUND, cancel_backfill, pause_backfill
 from gust.services.context import Services
@@ -111,9 +113,8 @@ def _as_said(moment: datetime) -> str:
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-class BackfillsQuery(Paging):
-    dag_id: str
-    order_by: list[str] = ["id"]
+class BackfillsQuery(ListQuery):
+    dag_id: Annotated[str, Elsewhere("the store reads one DAG's backfills")]
 
 
 ORDERING: Final = Ordering[Backfill](attributes={"id": lambda b: b.backfill_id}, key=lambda b: (b.backfill_id,))
@@ -123,7 +124,10 @@ ORDERING: Final = Ordering[Backfill](attributes={"id": lambda b: b.backfill_id},
 def list_backfills(services: Services, request: Request) -> Json:
     query = request.query(BackfillsQuery)
     stored = services.store.list_backfills(query.dag_id)
-    found = page(stored, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    return backfills_answer(services, filtered_page(stored, query, ORDERING))
+
+
+def backfills_answer(services: Services, found: Page[Backfill]) -> Json:
     return {"backfills": backfill_responses(services, found.rows), "total_entries": found.total_entries}
 
 

@@ -10,7 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from gust.rest_api.http.request import Answer, Json, Problem, Query, Request, not_found
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 

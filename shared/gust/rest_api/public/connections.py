@@ -11,25 +11,29 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gust.errors import Unreadable, Unwell
+from gust.errors import ServiceUnavailable, Unreadable
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState
+from gust.model.user import User
 from gust.rest_api.access.permissions import Permission, Resource
 from gust.rest_api.http.masking import MASK, redact, unmasked
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request, not_found
+from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.lists.filters import Filters, ListQuery, query_of, search
+from gust.rest_api.lists.listing import Ordering, filtered_page
+from gust.rest_api.lists.setting_row import SettingRow
 from gust.services.context import Services
-from gust.services.ports import User
 from gust.services.settings import connections
 from gust.services.settings.enqueue_connection_test import (
     Enqueued,
@@ -83,24 +87,13 @@ def _unreadable_response(conn_id: str, stored: dict[str, Any]) -> Json:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-class ConnectionsQuery(Paging):
-    order_by: list[str] = ["id"]
-    connection_id_pattern: str | None = None
-    connection_id_prefix_pattern: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    place: int
-    conn_id: str
-    stored: dict[str, Any]
-
-
-ORDERING: Final = Ordering[Row](
+FILTERS: Final = Filters[SettingRow](search("connection_id", lambda row: row.name))
+ConnectionsQuery: Final = query_of(ListQuery, FILTERS)
+ORDERING: Final = Ordering[SettingRow](
     attributes={
         "id": lambda row: row.place,
-        "conn_id": lambda row: row.conn_id,
-        "connection_id": lambda row: row.conn_id,
+        "conn_id": lambda row: row.name,
+        "connection_id": lambda row: row.name,
         "conn_type": lambda row: row.stored.get("conn_type", ""),
         "description": lambda row: row.stored.get("description"),
         "host": lambda row: row.stored.get("host"),
@@ -114,17 +107,8 @@ ORDERING: Final = Ordering[Row](
 @operation("get_connections")
 def get_connections(services: Services, request: Request) -> Json:
     query = request.query(ConnectionsQuery)
-    order = ORDERING.resolve(query.order_by)
-    wanted = [
-        Row(place, conn_id, stored)
-        for place, (conn_id, stored) in enumerate(connections.list_connections(services).items())
-        if contains(conn_id, query.connection_id_pattern) and starts_with(conn_id, query.connection_id_prefix_pattern)
-    ]
-    found = page(wanted, order, limit=query.limit, offset=query.offset)
-    return {
-        "connections": [_response(services, row.conn_id, row.stored) for row in found.rows],
-        "total_entries": found.total_entries,
-    }
+    found = filtered_page(SettingRow.of(connections.list_connections(services)), query, ORDERING, FILTERS)
+    return found.answer("connections", lambda row: _response(services, row.name, row.stored))
 
 
 @operation("get_connection")
@@ -366,8 +350,8 @@ def _check_testing_is_on() -> None:
 def _enqueued(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
     try:
         return enqueue_connection_test(services, connection, commit_on_success=commit_on_success)
-    except Unwell as unwell:
-        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unwell
+    except ServiceUnavailable as unavailable:
+        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unavailable
 
 
 def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Connection:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from gust.http.answer import Answer, not_found
 from gust.rest_api.access.file_tokens import dags_of_token
-from gust.rest_api.http.request import Answer, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 from gust.services.deployments.reparse_file import reparse_file

@@ -10,25 +10,31 @@ from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import Scope, page_of_runs
-from gust.rest_api.lists.listing import (
-    MAXIMUM_BATCH,
-    Ordering,
-    Page,
-    Paging,
-    asked_beside,
-    contains,
+from gust.rest_api.lists.filters import (
+    RUN_KEYS,
+    Elsewhere,
+    Filter,
+    Filters,
+    ListQuery,
+    between,
+    equal,
     holds,
-    starts_with,
-    with_ranges,
-    within,
+    member_of,
+    narrows,
+    one_of,
+    query_of,
+    search,
+    where,
 )
+from gust.rest_api.lists.history import RunSelection, page_of_runs
+from gust.rest_api.lists.listing import MAXIMUM_BATCH, Ordering, Page
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.dags import existing_dag
 from gust.scheduling.timetable import DataInterval
@@ -140,48 +146,17 @@ def get_dag_run(services: Services, request: Request) -> Json:
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-class _DagRunsQuery(Paging):
-    conf_contains: str | None = None
-    run_type: list[str] = []
-    state: list[str] = []
-    dag_version: list[int] = []
-    bundle_version: str | None = None
-    order_by: list[str] = ["id"]
-    run_id_pattern: str | None = None
-    run_id_prefix_pattern: str | None = None
-    triggering_user_name_pattern: str | None = None
-    triggering_user_name_prefix_pattern: str | None = None
-    dag_id_pattern: str | None = None
-    dag_id_prefix_pattern: str | None = None
-    partition_key_pattern: str | None = None
-    partition_key_prefix_pattern: str | None = None
-    consuming_asset_pattern: str | None = None
-    partition_date_gte: date | None = None
-    partition_date_lte: date | None = None
+class _DagRunsQuery(ListQuery):
     cursor: str | None = None
-
-
-DagRunsQuery = with_ranges(
-    with_ranges(_DagRunsQuery, datetime, "run_after", "logical_date", "start_date", "end_date", "updated_at"),
-    float,
-    "duration",
-)
+    consuming_asset_pattern: Annotated[str | None, Elsewhere("read of the events that a run consumed")] = None
+    partition_date_gte: Annotated[date | None, Elsewhere("a day in the timetable's zone, see _partition_window")] = None
+    partition_date_lte: Annotated[date | None, Elsewhere("a day in the timetable's zone, see _partition_window")] = None
 
 
 class _DagRunsBatchBody(Body):
     order_by: str | None = None
     page_offset: NonNegativeInt = 0
     page_limit: NonNegativeInt = 100
-    dag_ids: list[str] | None = None
-    states: list[DagRunState | None] | None = None
-    conf_contains: str | None = None
-
-
-DagRunsBatchBody = with_ranges(
-    with_ranges(_DagRunsBatchBody, AwareDatetime, "run_after", "logical_date", "start_date", "end_date"),
-    float,
-    "duration",
-)
 
 
 def last_change(run: DagRun) -> datetime:
@@ -194,6 +169,43 @@ def _place(run: DagRun) -> datetime:
     """In the index. Stands in for Airflow's id, too, which grows with time: the moment of queueing changes with a clear."""
     return run.run_after
 
+
+def _conf_contains(run: DagRun, text: str) -> bool:
+    """Substring of the conf's JSON text, as PostgreSQL writes it."""
+    return not text or text in json.dumps(run.conf, ensure_ascii=False)
+
+
+STATE: Final[Filter[DagRun]] = member_of("state", DagRunState, lambda r: r.state)
+FILTERS: Final = Filters[DagRun](
+    STATE,
+    member_of("run_type", DagRunType, lambda r: r.run_type, called="run type"),
+    one_of("dag_version", int, lambda r: r.version_number),
+    equal("bundle_version", str, lambda r: r.bundle_version, blank_is_any=True),
+    where("conf_contains", str, _conf_contains),
+    search("triggering_user_name", lambda r: r.triggering_user_name),
+    search("partition_key", lambda r: r.partition_key, alternatives=False),
+    between("run_after", datetime, _place),
+    between("logical_date", datetime, lambda r: r.logical_date),
+    between("start_date", datetime, lambda r: r.start_date, missing_is_now=True),
+    between("end_date", datetime, lambda r: r.end_date, missing_is_now=True),
+    between("updated_at", datetime, last_change),
+    between("duration", float, _duration),
+)
+DagRunsQuery: Final = query_of(_DagRunsQuery, FILTERS, RUN_KEYS)
+
+BATCH_DAGS: Final[Filter[DagRunKey]] = one_of("dag_ids", str, lambda key: key.dag_id)
+BATCH_STATES: Final[Filter[DagRun]] = one_of("states", DagRunState | None, lambda r: r.state)
+BATCH_KEYS: Final = Filters[DagRunKey](BATCH_DAGS)
+BATCH_FILTERS: Final = Filters[DagRun](
+    BATCH_STATES,
+    where("conf_contains", str, _conf_contains),
+    between("run_after", AwareDatetime, _place),
+    between("logical_date", AwareDatetime, lambda r: r.logical_date),
+    between("start_date", AwareDatetime, lambda r: r.start_date),
+    between("end_date", AwareDatetime, lambda r: r.end_date),
+    between("duration", float, _duration),
+)
+DagRunsBatchBody: Final = query_of(_DagRunsBatchBody, BATCH_KEYS, BATCH_FILTERS)
 
 ORDERING: Final = Ordering[DagRun](
     attributes={
@@ -224,60 +236,30 @@ BATCH_ORDERING: Final = ORDERING.limited_to(
 def get_dag_runs(services: Services, request: Request) -> Json:
     dag_id = request.path["dag_id"]
     query = request.query(DagRunsQuery)
-    states, run_types = _states(query.state), _run_types(query.run_type)
     window = _partition_window(services, dag_id, query)
     of_dag = None if dag_id == ALL_PAGES else existing_dag(services, dag_id).dag_id
-
-    def wants_key(key: DagRunKey) -> bool:
-        return (
-            contains(key.run_id, query.run_id_pattern)
-            and starts_with(key.run_id, query.run_id_prefix_pattern)
-            and contains(key.dag_id, query.dag_id_pattern)
-            and starts_with(key.dag_id, query.dag_id_prefix_pattern)
-        )
+    matches, order = FILTERS.matches(query, request.now), ORDERING.resolve(query.order_by)
 
     def wants(run: DagRun) -> bool:
         return (
             (window is None or window.holds(run))
-            and (not states or run.state in states)
-            and (not run_types or run.run_type in run_types)
-            and (not query.dag_version or run.version_number in query.dag_version)
-            and query.bundle_version in (None, "", run.bundle_version)
-            and _conf_contains(run, query.conf_contains)
-            and contains(run.triggering_user_name, query.triggering_user_name_pattern)
-            and starts_with(run.triggering_user_name, query.triggering_user_name_prefix_pattern)
-            and contains(run.partition_key, query.partition_key_pattern, alternatives=False)
-            and starts_with(run.partition_key, query.partition_key_prefix_pattern, alternatives=False)
+            and matches(run)
             and _consumes(services, run, query.consuming_asset_pattern)
-            and within(query, "run_after", run.run_after)
-            and within(query, "logical_date", run.logical_date)
-            and within(query, "start_date", run.start_date, missing_is=request.now)
-            and within(query, "end_date", run.end_date, missing_is=request.now)
-            and within(query, "updated_at", last_change(run))
-            and within(query, "duration", _duration(run))
         )
 
-    order = ORDERING.resolve(query.order_by)
-    asked = asked_beside(query, "state", *_OF_KEYS)
     found = page_of_runs(
         services,
-        Scope.of(
-            query, of_dag, wants_key if asked_beside(query, *(set(type(query).model_fields) - _OF_KEYS)) else None
-        ),
+        RunSelection.of(query, of_dag, RUN_KEYS.asked(query)),
         wants,
         order,
         by_time=order.is_by(_place),
         limit=query.limit,
         offset=query.offset,
         cursor=query.cursor,
-        states=states,
-        wants_all_of_states=not asked,
+        states=STATE.value(query),
+        wants_all_of_states=not narrows(query, except_={"state", *RUN_KEYS.fields}),
     )
     return _collection(services, found)
-
-
-_OF_KEYS: Final = frozenset({"run_id_pattern", "run_id_prefix_pattern", "dag_id_pattern", "dag_id_prefix_pattern"})
-"""What filters by a run's key alone."""
 
 
 def _collection(services: Services, found: Page[DagRun]) -> Json:
@@ -290,33 +272,20 @@ def _collection(services: Services, found: Page[DagRun]) -> Json:
 def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
     check_is_all(request, "dag_id")
     body = request.body(DagRunsBatchBody)
-    dag_ids = frozenset(body.dag_ids or ())
-
-    def wants(run: DagRun) -> bool:
-        return (
-            (not dag_ids or run.dag_id in dag_ids)
-            and (not body.states or run.state in body.states)
-            and _conf_contains(run, body.conf_contains)
-            and within(body, "run_after", run.run_after)
-            and within(body, "logical_date", run.logical_date)
-            and within(body, "start_date", run.start_date)
-            and within(body, "end_date", run.end_date)
-            and within(body, "duration", _duration(run))
-        )
-
+    dag_ids = frozenset(BATCH_DAGS.value(body))
     order = BATCH_ORDERING.resolve([body.order_by or "id"])
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_runs(
         services,
-        Scope.of(body, only, (lambda key: key.dag_id in dag_ids) if len(dag_ids) > 1 else None),
-        wants,
+        RunSelection.of(body, only, BATCH_KEYS.asked(body) if len(dag_ids) > 1 else None),
+        BATCH_FILTERS.matches(body),
         order,
         by_time=order.is_by(_place),
         limit=body.page_limit,
         offset=body.page_offset,
         most=MAXIMUM_BATCH,
-        states=body.states or (),
-        wants_all_of_states=not asked_beside(body, "states", "dag_ids", "order_by"),
+        states=BATCH_STATES.value(body),
+        wants_all_of_states=not narrows(body, except_={"states", "dag_ids"}),
     )
     return _collection(services, found)
 
@@ -336,20 +305,6 @@ def check_is_all(request: Request, *names: str) -> None:
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
-
-
-def _states(given: list[str]) -> list[DagRunState | None]:
-    try:
-        return [None if state == "none" else DagRunState(state) for state in given]
-    except ValueError as unknown:
-        raise Problem(422, f"Invalid value for state. Valid values are {', '.join(DagRunState)}") from unknown
-
-
-def _run_types(given: list[str]) -> list[DagRunType | None]:
-    try:
-        return [None if run_type == "none" else DagRunType(run_type) for run_type in given]
-    except ValueError as unknown:
-        raise Problem(422, f"Invalid value for run type. Valid values are {', '.join(DagRunType)}") from unknown
 
 
 def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> PartitionWindow | None:
@@ -372,11 +327,6 @@ def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> 
         datetime.combine(last + timedelta(days=1), time.min) if last else None,
         excludes_end=True,
     )
-
-
-def _conf_contains(run: DagRun, text: str | None) -> bool:
-    """Substring of the conf's JSON text, as PostgreSQL writes it."""
-    return not text or text in json.dumps(run.conf, ensure_ascii=False)
 
 
 def _consumes(services: Services, run: DagRun, text: str | None) -> bool:

@@ -12,14 +12,16 @@ from typing import Annotated, Any, Final
 from pydantic import Field, model_validator
 
 from gust.errors import StaleDagRun
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
-from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.shown_run import load_view
 from gust.rest_api.public.dag_run import dag_run_response, versions_reader
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import task_instance_responses

@@ -13,13 +13,15 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from gust.http.answer import Answer, not_found
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import DagRunState
-from gust.rest_api.http.request import Answer, Query, Request, not_found
+from gust.model.xcom import XCom
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
-from gust.services.ports import XCom
 
 PATIENCE: Final = timedelta(seconds=20)
 """An HTTP API hangs up after 30 seconds, of which a cold start may have taken some."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from gust.errors import NotFound
+from gust.http.answer import Answer, Json, not_found
+from gust.http.check import Query
 from gust.rest_api.access.readable import is_hidden_in_part
-from gust.rest_api.http.request import Answer, Json, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 

@@ -6,24 +6,26 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
 
+from gust.http.answer import Json
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.state import DagRunState
-from gust.rest_api.http.request import Json, Query, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.filters import Filters, one_of, query_of
 from gust.services.context import Services
 
 _EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class DagStatsQuery(Query):
-    dag_ids: list[str] = []
+FILTERS: Final = Filters[Dag](one_of("dag_ids", str, lambda dag: dag.dag_id))
+DagStatsQuery: Final = query_of(Query, FILTERS)
 
 
 @operation("get_dag_stats")
 def get_dag_stats(services: Services, request: Request) -> Json:
     """DAGs that never ran are not in it. A DAG counts itself how its runs end; those that have not are looked at."""
-    wanted = request.query(DagStatsQuery).dag_ids
-    dags = [dag for dag in services.store.list_dags() if not wanted or dag.dag_id in wanted]
+    dags = list(filter(FILTERS.matches(request.query(DagStatsQuery)), services.store.list_dags()))
     shown = {dag.dag_id for dag in dags}
     due = [key for key, _ in services.store.due_runs(_EVER) if key.dag_id in shown]
     unfinished = Counter((run.dag_id, run.state) for run in services.store.get_runs(due) if not run.is_finished)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.lists.filters import Filters, ListQuery, query_of, search
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.services.context import Services
 
 
-class DagTagsQuery(Paging):
-    tag_name_pattern: str | None = None
-    tag_name_prefix_pattern: str | None = None
+class _DagTagsQuery(ListQuery):
     order_by: list[str] = ["name"]
 
 
+FILTERS: Final = Filters[str](search("tag_name", lambda tag: tag))
+DagTagsQuery: Final = query_of(_DagTagsQuery, FILTERS)
 ORDERING: Final = Ordering[str](attributes={"name": lambda tag: tag}, key=lambda tag: (tag,))
 
 
@@ -23,8 +25,4 @@ ORDERING: Final = Ordering[str](attributes={"name": lambda tag: tag}, key=lambda
 def get_dag_tags(services: Services, request: Request) -> Json:
     query = request.query(DagTagsQuery)
     tags = {tag for dag in services.store.list_dags() if not dag.is_stale for tag in dag.tags}
-    wanted = [
-        tag for tag in tags if contains(tag, query.tag_name_pattern) and starts_with(tag, query.tag_name_prefix_pattern)
-    ]
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"tags": found.rows, "total_entries": found.total_entries}
+    return filtered_page(tags, query, ORDERING, FILTERS).answer("tags", str)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.dag import DagVersion
-from gust.rest_api.http.request import ALL_PAGES, Json, Request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Ordering, Paging, page
+from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.services.context import Services
 
 
@@ -24,13 +26,12 @@ def dag_version_response(version: DagVersion) -> Json:
     }
 
 
-class DagVersionsQuery(Paging):
-    version_number: int | None = None
-    bundle_name: str | None = None
-    bundle_version: str | None = None
-    order_by: list[str] = ["id"]
-
-
+FILTERS: Final = Filters[DagVersion](
+    equal("version_number", int, lambda v: v.version_number),
+    equal("bundle_name", str, lambda v: v.bundle_name),
+    equal("bundle_version", str, lambda v: v.bundle_version),
+)
+DagVersionsQuery: Final = query_of(ListQuery, FILTERS)
 ORDERING: Final = Ordering[DagVersion](
     attributes={
         # Airflow's ids of versions grow with time.
@@ -66,12 +67,4 @@ def get_dag_versions(services: Services, request: Request) -> Json:
         raise not_found(f"The Dag with ID: `{dag_id}` was not found")
     else:
         versions = services.store.list_versions(dag_id)
-    wanted = [
-        version
-        for version in versions
-        if query.version_number in (None, version.version_number)
-        and query.bundle_name in (None, version.bundle_name)
-        and query.bundle_version in (None, version.bundle_version)
-    ]
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"dag_versions": [dag_version_response(v) for v in found.rows], "total_entries": found.total_entries}
+    return filtered_page(versions, query, ORDERING, FILTERS).answer("dag_versions", dag_version_response)

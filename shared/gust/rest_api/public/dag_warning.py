@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
+from gust.http.answer import Json
 from gust.model.bundle import DagWarning
-from gust.rest_api.http.request import Json, Request
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Ordering, Paging, page
+from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, equal, query_of
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.services.context import Services
 
 WarningType = Literal["asset conflict", "non-existent pool", "runtime varying value", "duplicate dag id"]
 
 
-class DagWarningsQuery(Paging):
-    dag_id: str | None = None
-    warning_type: WarningType | None = None
+class _DagWarningsQuery(ListQuery):
     order_by: list[str] = ["dag_id"]
+    dag_id: Annotated[str | None, Elsewhere("the store reads one DAG's warnings")] = None
 
 
+FILTERS: Final = Filters[DagWarning](equal("warning_type", WarningType, lambda w: w.warning_type))
+DagWarningsQuery: Final = query_of(_DagWarningsQuery, FILTERS)
 ORDERING: Final = Ordering[DagWarning](
     attributes={
         "dag_id": lambda w: w.dag_id,
@@ -33,20 +36,16 @@ ORDERING: Final = Ordering[DagWarning](
 @operation("list_dag_warnings")
 def list_dag_warnings(services: Services, request: Request) -> Json:
     query = request.query(DagWarningsQuery)
-    wanted = [w for w in services.store.list_warnings(query.dag_id) if query.warning_type in (None, w.warning_type)]
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    found = filtered_page(services.store.list_warnings(query.dag_id), query, ORDERING, FILTERS)
     dags = services.store.get_dags(sorted({warning.dag_id for warning in found.rows}))
     names = {dag.dag_id: dag.dag_display_name for dag in dags}
-    return {
-        "dag_warnings": [
-            {
-                "dag_id": warning.dag_id,
-                "warning_type": warning.warning_type,
-                "message": warning.message,
-                "timestamp": warning.timestamp,
-                "dag_display_name": names.get(warning.dag_id) or warning.dag_id,
-            }
-            for warning in found.rows
-        ],
-        "total_entries": found.total_entries,
-    }
+    return found.answer(
+        "dag_warnings",
+        lambda warning: {
+            "dag_id": warning.dag_id,
+            "warning_type": warning.warning_type,
+            "message": warning.message,
+            "timestamp": warning.timestamp,
+            "dag_display_name": names.get(warning.dag_id) or warning.dag_id,
+        },
+    )

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
+from gust.model.run_state import RunSummary
 from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
 from gust.rest_api.access.file_tokens import file_token
 from gust.rest_api.access.permissions import may_edit
-from gust.rest_api.http.request import (
-    Answer,
-    Body,
-    Json,
-    Problem,
-    Query,
-    Request,
-    bad_request,
-    not_found,
-    unique_constraint,
-)
+from gust.rest_api.http.request import Body, Request, unique_constraint
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import (
-    Ordering,
+from gust.rest_api.lists.filters import (
+    Elsewhere,
+    Filter,
+    Filters,
+    ListQuery,
     Paging,
-    contains,
-    has_range,
+    between,
+    equal,
     holds,
-    page,
-    starts_with,
-    with_ranges,
-    within,
+    member_of,
+    one_of,
+    query_of,
+    search,
+    where,
 )
+from gust.rest_api.lists.listing import Ordering, Page, filtered_page
 from gust.rest_api.public.asset_expression import asset_expression
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.tasks import params_response
 from gust.services.context import Services
 from gust.services.people.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.people.pause_dag import set_paused
-from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 from gust.store.parallel import Parallel
 
@@ -140,64 +137,92 @@ def _iso_duration(seconds: float | None) -> str | None:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 
-class DagFilters(Paging):
-    tags: list[str] = []
-    tags_match_mode: Literal["any", "all"] | None = None
-    owners: list[str] = []
-    dag_id_pattern: str | None = None
-    dag_id_prefix_pattern: str | None = None
-    exclude_stale: bool = True
-    paused: bool | None = None
+def _has_tags(query: Any, _: datetime | None) -> Callable[[Dag], bool] | None:
+    match_tags = all if query.tags_match_mode == "all" else any
+    return (lambda dag: match_tags(tag in dag.tags for tag in query.tags)) if query.tags else None
 
 
-class MoreDagFilters(DagFilters):
-    dag_display_name_pattern: str | None = None
-    dag_display_name_prefix_pattern: str | None = None
-    has_import_errors: bool | None = None
-    last_dag_run_state: DagRunState | None = None
-    bundle_name: str | None = None
-    bundle_version: str | None = None
-    has_asset_schedule: bool | None = None
-    asset_dependency: str | None = None
-    is_favorite: bool | None = None
-    timetable_type: list[str] = []
+def _is_owned(dag: Dag, owners: Collection[str]) -> bool:
+    return not owners or any(holds(", ".join(dag.owners), owner) for owner in owners)
 
 
-class _DagsQuery(MoreDagFilters):
-    dag_run_state: list[str] = []
+_ID: Final[Filter[Dag]] = search("dag_id", lambda dag: dag.dag_id)
+PATCH_FILTERS: Final = Filters[Dag](
+    Filter({"tags": (list[str], []), "tags_match_mode": (Literal["any", "all"] | None, None)}, _has_tags),
+    where("owners", list[str], _is_owned),
+    _ID,
+    where("exclude_stale", bool, lambda dag, excluded: not (excluded and dag.is_stale), default=True),
+    equal("paused", bool, lambda dag: dag.is_paused),
+)
+"""Of the list, and of the operation that pauses many DAGs."""
+_NAMED: Final = Filters[Dag](_ID)
+PatchDagsQuery: Final = query_of(Paging, PATCH_FILTERS)
+
+FILTERS: Final = Filters[Dag](
+    *PATCH_FILTERS,
+    search("dag_display_name", lambda dag: dag.dag_display_name or dag.dag_id),
+    equal("has_import_errors", bool, lambda dag: dag.has_import_errors),
+    equal("bundle_name", str, lambda dag: dag.bundle_name, blank_is_any=True),
+    equal("bundle_version", str, lambda dag: dag.bundle_version, blank_is_any=True),
+)
+SPEC_FILTERS: Final = Filters[DagSpec](
+    where("has_asset_schedule", bool, lambda spec, wanted: wanted == bool(spec.timetable.asset_expression)),
+    where(
+        "asset_dependency",
+        str,
+        lambda spec, text: any(holds(one, text) for one in _texts(spec.timetable.asset_expression)),
+    ),
+    one_of("timetable_type", str, lambda spec: _type_name(spec.timetable.type)),
+)
+"""Need the DagSpec, which is read for the DAGs that pass the others."""
+LAST_RUN_FILTERS: Final = Filters[RunSummary](equal("last_dag_run_state", DagRunState, lambda run: run.state))
+"""Of the latest run. A DAG without runs passes none of these."""
+RUN_FILTERS: Final = Filters[RunSummary](
+    member_of("dag_run_state", DagRunState, lambda run: run.state),
+    between("dag_run_start_date", datetime, lambda run: run.start_date),
+    between("dag_run_end_date", datetime, lambda run: run.end_date),
+)
+
+
+class _DagsQuery(ListQuery):
     order_by: list[str] = ["dag_id"]
+    is_favorite: Annotated[bool | None, Elsewhere("read of the user's favorites")] = None
 
 
-DagsQuery = with_ranges(_DagsQuery, datetime, "dag_run_start_date", "dag_run_end_date")
+DagsQuery: Final = query_of(_DagsQuery, FILTERS, SPEC_FILTERS, LAST_RUN_FILTERS, RUN_FILTERS)
 
 
 @operation("get_dags")
 def get_dags(services: Services, request: Request) -> Json:
     query = request.query(DagsQuery)
-    dags = [dag for dag in services.store.list_dags() if passes(dag, query) and passes_more(dag, query)]
+    dags = list(filter(FILTERS.matches(query), services.store.list_dags()))
     if query.is_favorite is not None:
         favorites = services.store.list_settings(FAVORITES, prefix=favorite_name(request.user.name, ""))
         dags = [d for d in dags if (favorite_name(request.user.name, d.dag_id) in favorites) == query.is_favorite]
-    if query.timetable_type or query.has_asset_schedule is not None or query.asset_dependency is not None:
-        dags = [dag for dag in dags if timetable_passes(load_spec(services.objects, dag.spec_key), query)]
-    latest: dict[str, RunSummary] = {}
-    if _asks_for_latest_run(query):
-        latest = latest_runs(services, [dag.dag_id for dag in dags])
-    if _filters_by_latest_run(query):
-        states = _run_states(query.dag_run_state)
-        dags = [dag for dag in dags if _run_passes(latest.get(dag.dag_id), query, states)]
-    ordering = Ordering[Dag](
+    if (matches := SPEC_FILTERS.asked(query)) is not None:
+        dags = [dag for dag in dags if matches(load_spec(services.objects, dag.spec_key))]
+    of_latest = [passes for group in (LAST_RUN_FILTERS, RUN_FILTERS) if (passes := group.asked(query)) is not None]
+    latest = latest_runs(services, [dag.dag_id for dag in dags]) if of_latest or orders_by_runs(query) else {}
+    if of_latest:
+        dags = [d for d in dags if (run := latest.get(d.dag_id)) and all(passes(run) for passes in of_latest)]
+    return filtered_page(dags, query, ordering(latest)).answer("dags", dag_response)
+
+
+def orders_by_runs(query: ListQuery) -> bool:
+    return bool({name.lstrip("-") for name in query.order_by} & {"last_run_state", "last_run_start_date"})
+
+
+def ordering(latest: Mapping[str, RunSummary]) -> Ordering[Dag]:
+    return Ordering[Dag](
         attributes={
             "dag_id": lambda d: d.dag_id,
             "dag_display_name": lambda d: d.dag_display_name or d.dag_id,
             "next_dagrun": lambda d: d.next_logical_date,
-            "last_run_state": lambda d: run.state if (run := latest.get(d.dag_id)) else None,
+            "last_run_state": lambda d: run.state.value if (run := latest.get(d.dag_id)) else None,
             "last_run_start_date": lambda d: run.start_date if (run := latest.get(d.dag_id)) else None,
         },
         key=lambda d: (d.dag_id,),
     )
-    found = page(dags, ordering.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"dags": [dag_response(dag) for dag in found.rows], "total_entries": found.total_entries}
 
 
 def latest_runs(services: Services, dag_ids: Collection[str]) -> dict[str, RunSummary]:
@@ -249,13 +274,12 @@ def patch_dags(services: Services, request: Request) -> Json:
     Without a pattern for the dag_id no DAG is matched, whatever the other filters say."""
     body = request.body(DagPatchBody)
     _check_mask(request)
-    query = request.query(DagFilters)
-    names_dags = query.dag_id_pattern is not None or query.dag_id_prefix_pattern is not None
-    dags = services.store.list_dags() if names_dags else []
-    matched = [dag for dag in dags if passes(dag, query) and may_edit(request.user, dag)]
+    query = request.query(PatchDagsQuery)
+    dags = services.store.list_dags() if _NAMED.asked(query) else []
+    matches = PATCH_FILTERS.matches(query)
+    matched = [dag for dag in dags if matches(dag) and may_edit(request.user, dag)]
     patched = _together.map(lambda dag: set_paused(services, dag.dag_id, body.is_paused), matched)
-    shown = patched[query.offset : query.offset + query.page_size]
-    return {"dags": [dag_response(dag) for dag in shown], "total_entries": len(patched)}
+    return Page(query.part_of(patched), len(patched)).answer("dags", dag_response)
 
 
 @operation("delete_dag")
@@ -292,39 +316,6 @@ def existing_dag(services: Services, dag_id: str) -> Dag:
 
 # --- filters ----------------------------------------------------------------------------------------------------------
 
-
-def passes(dag: Dag, query: DagFilters) -> bool:
-    match_tags = all if query.tags_match_mode == "all" else any
-    return (
-        not (query.exclude_stale and dag.is_stale)
-        and query.paused in (None, dag.is_paused)
-        and contains(dag.dag_id, query.dag_id_pattern)
-        and starts_with(dag.dag_id, query.dag_id_prefix_pattern)
-        and (not query.tags or match_tags(tag in dag.tags for tag in query.tags))
-        and (not query.owners or any(holds(", ".join(dag.owners), owner) for owner in query.owners))
-    )
-
-
-def passes_more(dag: Dag, query: MoreDagFilters) -> bool:
-    display_name = dag.dag_display_name or dag.dag_id
-    return (
-        contains(display_name, query.dag_display_name_pattern)
-        and starts_with(display_name, query.dag_display_name_prefix_pattern)
-        and query.has_import_errors in (None, dag.has_import_errors)
-        and query.bundle_name in (None, "", dag.bundle_name)
-        and query.bundle_version in (None, "", dag.bundle_version)
-    )
-
-
-def timetable_passes(spec: DagSpec, query: MoreDagFilters) -> bool:
-    assets = spec.timetable.asset_expression
-    return (
-        (not query.timetable_type or _type_name(spec.timetable.type) in query.timetable_type)
-        and (query.has_asset_schedule is None or query.has_asset_schedule == bool(assets))
-        and (query.asset_dependency is None or any(holds(text, query.asset_dependency) for text in _texts(assets)))
-    )
-
-
 AIRFLOWS_TIMETABLES: Final = ("airflow.timetables.", "airflow.sdk.definitions.timetables.")
 
 
@@ -341,37 +332,6 @@ def _texts(expression: Any) -> list[str]:
     if isinstance(expression, list):
         return [text for value in expression for text in _texts(value)]
     return []
-
-
-def _filters_by_latest_run(query: _DagsQuery) -> bool:
-    return (
-        bool(query.last_dag_run_state or query.dag_run_state)
-        or has_range(query, "dag_run_start_date")
-        or has_range(query, "dag_run_end_date")
-    )
-
-
-def _asks_for_latest_run(query: _DagsQuery) -> bool:
-    ordered_by = {criterion.lstrip("-") for criterion in query.order_by}
-    return _filters_by_latest_run(query) or bool(ordered_by & {"last_run_state", "last_run_start_date"})
-
-
-def _run_passes(run: RunSummary | None, query: _DagsQuery, states: list[DagRunState]) -> bool:
-    return (
-        run is not None
-        and query.last_dag_run_state in (None, run.state)
-        and (not states or run.state in states)
-        and within(query, "dag_run_start_date", run.start_date)
-        and within(query, "dag_run_end_date", run.end_date)
-    )
-
-
-def _run_states(given: list[str]) -> list[DagRunState]:
-    """Problem 422 for what is no state. `none` is one that no run has."""
-    try:
-        return [DagRunState(state) for state in given if state != "none"]
-    except ValueError as unknown:
-        raise Problem(422, f"Invalid value for state. Valid values are {', '.join(DagRunState)}") from unknown
 
 
 def _check_mask(request: Request) -> None:

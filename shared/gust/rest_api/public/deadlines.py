@@ -6,15 +6,17 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from gust.http.answer import Json, bad_request, not_found
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag import DagVersion
 from gust.model.keys import DagRunKey
-from gust.rest_api.http.request import ALL_PAGES, Json, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of
 from gust.rest_api.lists.history import SORTED, bounds_of, page_of_walk
-from gust.rest_api.lists.listing import Order, Ordering, Page, Paging, page, with_ranges, within
+from gust.rest_api.lists.listing import Order, Ordering, Page, filtered_page, page
 from gust.services.context import Services
 from gust.services.runs.deadlines import alert_uuid, fixed_seconds
 from gust.services.specs import load_spec
@@ -26,18 +28,20 @@ def is_missed(deadline: Callback) -> bool:
     return deadline.state is not CallbackState.SCHEDULED
 
 
-class _DeadlinesQuery(Paging):
-    missed: bool | None = None
+class _DeadlinesQuery(ListQuery):
     order_by: list[str] = ["deadline_time"]
-
-
-DeadlinesQuery: Final = with_ranges(_DeadlinesQuery, datetime, "deadline_time", "last_updated_at")
 
 
 def _moment(deadline: Callback) -> datetime | None:
     return deadline.due_at
 
 
+FILTERS: Final = Filters[Callback](
+    equal("missed", bool, is_missed),
+    between("deadline_time", datetime, _moment),
+    between("last_updated_at", datetime, lambda d: d.updated_at),
+)
+DeadlinesQuery: Final = query_of(_DeadlinesQuery, FILTERS)
 ORDERING: Final = Ordering[Callback](
     attributes={
         # Airflow's ids of deadlines grow with time.
@@ -61,35 +65,32 @@ def get_deadlines(services: Services, request: Request) -> Json:
     if run_id != ALL_PAGES and dag_id == ALL_PAGES:
         raise bad_request("dag_id is required when dag_run_id is specified")
     order = ORDERING.resolve(query.order_by)
-
-    def wants(deadline: Callback) -> bool:
-        return (
-            query.missed in (None, is_missed(deadline))
-            and within(query, "deadline_time", deadline.due_at)
-            and within(query, "last_updated_at", deadline.updated_at)
-        )
-
+    matches = FILTERS.matches(query)
     if run_id != ALL_PAGES:
-        wanted = list(filter(wants, _deadlines_of(services, DagRunKey(dag_id, run_id))))
+        wanted = list(filter(matches, _deadlines_of(services, DagRunKey(dag_id, run_id))))
         if not wanted and services.store.get_run(DagRunKey(dag_id, run_id)) is None:
             raise not_found(f"DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
         found = page(wanted, order, limit=query.limit, offset=query.offset)
     else:
-        found = _page_of_many(services, None if dag_id == ALL_PAGES else dag_id, query, wants, order)
-    return {"deadlines": [deadline_response(d) for d in found.rows], "total_entries": found.total_entries}
+        found = _page_of_many(services, None if dag_id == ALL_PAGES else dag_id, query, matches, order)
+    return found.answer("deadlines", deadline_response)
 
 
 def _page_of_many(
-    services: Services, dag_id: str | None, query: Any, wants: Callable[[Callback], bool], order: Order[Callback]
+    services: Services,
+    dag_id: str | None,
+    query: ListQuery,
+    matches: Callable[[Callback], bool],
+    order: Order[Callback],
 ) -> Page[Callback]:
     """Of a DAG, or of all: in order of time as far as the page goes, in another among the latest."""
     first, last = bounds_of(query, "deadline_time")
     walk_deadlines = partial(services.store.walk_deadlines, dag_id, first=first, last=last)
     if order.is_by(_moment):
         walk = walk_deadlines(ascending=not order.key_descends)
-        return page_of_walk(walk, wants, order, limit=query.limit, offset=query.offset)
+        return page_of_walk(walk, matches, order, limit=query.limit, offset=query.offset)
     latest = islice(walk_deadlines(ascending=False), SORTED)
-    return page(filter(wants, latest), order, limit=query.limit, offset=query.offset)
+    return page(filter(matches, latest), order, limit=query.limit, offset=query.offset)
 
 
 def deadline_response(deadline: Callback) -> Json:
@@ -112,9 +113,9 @@ def _deadlines_of(services: Services, run: DagRunKey) -> list[Callback]:
 # --- of a DAG ---------------------------------------------------------------------------------------------------------
 
 
-class AlertsQuery(Paging):
-    version_number: int | None = None
+class AlertsQuery(ListQuery):
     order_by: list[str] = ["created_at"]
+    version_number: Annotated[int | None, Elsewhere("chooses the version whose alerts are listed")] = None
 
 
 ALERT_ORDERING: Final = Ordering[dict[str, Any]](
@@ -132,11 +133,10 @@ def get_dag_deadline_alerts(services: Services, request: Request) -> Json:
     dag_id = request.path["dag_id"]
     query = request.query(AlertsQuery)
     version = _version(services, dag_id, query.version_number)
-    found = page(
-        alerts_of(services, version), ALERT_ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset
+    found = filtered_page(alerts_of(services, version), query, ALERT_ORDERING)
+    return found.answer(
+        "deadline_alerts", lambda alert: {name: value for name, value in alert.items() if name != "number"}
     )
-    rows = [{name: value for name, value in alert.items() if name != "number"} for alert in found.rows]
-    return {"deadline_alerts": rows, "total_entries": found.total_entries}
 
 
 def alerts_of(services: Services, version: DagVersion) -> list[dict[str, Any]]:

@@ -10,60 +10,33 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.logged_event import LoggedEvent
-from gust.rest_api.http.request import Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
+from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, equal, query_of, search, where
 from gust.rest_api.lists.history import COUNTED, page_of_walk
-from gust.rest_api.lists.listing import (
-    LOOKED_THROUGH,
-    MAXIMUM_LIMIT,
-    Ordering,
-    Page,
-    Paging,
-    contains,
-    page,
-    starts_with,
-)
+from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, page
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
 SORTED_EVENTS: Final = 2000
 """Events among which a page is sorted in another order than that of time."""
-SEARCHED: Final = ("dag_id", "task_id", "run_id", "owner", "event")
 SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
-EXACT: Final = ("task_id", "map_index", "try_number", "owner", "event")
-"""Beside the DAG and the run, which the store finds by itself."""
+BY_STORE: Final = Elsewhere("walk_logged_events and count_logged_events apply it")
 
 
-class EventLogsQuery(Paging):
-    order_by: list[str] = ["id"]
-    dag_id: str | None = None
-    task_id: str | None = None
-    run_id: str | None = None
-    map_index: int | None = None
-    try_number: int | None = None
-    owner: str | None = None
-    event: str | None = None
-    excluded_events: list[str] | None = None
-    included_events: list[str] | None = None
-    before: datetime | None = None
-    after: datetime | None = None
-    dag_id_pattern: str | None = None
-    task_id_pattern: str | None = None
-    run_id_pattern: str | None = None
-    owner_pattern: str | None = None
-    event_pattern: str | None = None
-    dag_id_prefix_pattern: str | None = None
-    task_id_prefix_pattern: str | None = None
-    run_id_prefix_pattern: str | None = None
-    owner_prefix_pattern: str | None = None
-    event_prefix_pattern: str | None = None
+class _EventLogsQuery(ListQuery):
+    dag_id: Annotated[str | None, BY_STORE] = None
+    run_id: Annotated[str | None, BY_STORE] = None
+    before: Annotated[datetime | None, BY_STORE] = None
+    after: Annotated[datetime | None, BY_STORE] = None
 
     @property
     def found_by_store(self) -> dict[str, Any]:
-        """What the store narrows by itself."""
+        """Arguments for the store."""
         return {
             "dag_id": self.dag_id,
             "run_id": self.run_id,
@@ -71,21 +44,18 @@ class EventLogsQuery(Paging):
             "before": _utc(self.before),
         }
 
-    @property
-    def narrows_further(self) -> bool:
-        by_store = {"dag_id", "run_id", "after", "before", "order_by", "limit", "offset"}
-        return any(getattr(self, name) is not None for name in type(self).model_fields if name not in by_store)
 
-    def wants(self, event: LoggedEvent) -> bool:
-        return (
-            all(getattr(self, name) in (None, getattr(event, name)) for name in EXACT)
-            and (self.included_events is None or event.event in self.included_events)
-            and (self.excluded_events is None or event.event not in self.excluded_events)
-            and all(contains(getattr(event, name), getattr(self, f"{name}_pattern")) for name in SEARCHED)
-            and all(starts_with(getattr(event, name), getattr(self, f"{name}_prefix_pattern")) for name in SEARCHED)
-        )
-
-
+FILTERS: Final = Filters[LoggedEvent](
+    equal("task_id", str, lambda e: e.task_id),
+    equal("map_index", int, lambda e: e.map_index),
+    equal("try_number", int, lambda e: e.try_number),
+    equal("owner", str, lambda e: e.owner),
+    equal("event", str, lambda e: e.event),
+    where("included_events", list[str], lambda e, included: e.event in included),
+    where("excluded_events", list[str], lambda e, excluded: e.event not in excluded),
+    *(search(name, attrgetter(name)) for name in ("dag_id", "task_id", "run_id", "owner", "event")),
+)
+EventLogsQuery: Final = query_of(_EventLogsQuery, FILTERS)
 ORDERING: Final = Ordering[LoggedEvent](
     attributes={
         **dict.fromkeys(sorted(IN_ORDER_OF_TIME), lambda event: event.when),
@@ -120,14 +90,15 @@ def get_event_logs(services: Services, request: Request) -> Json:
     order = ORDERING.resolve(query.order_by)
     first = query.order_by[0]
     by_time = first.lstrip("-") in IN_ORDER_OF_TIME
-    if by_time and not query.narrows_further:
+    matches = FILTERS.asked(query)
+    if by_time and matches is None:
         found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
     elif by_time:
         events = services.store.walk_logged_events(**query.found_by_store, ascending=not first.startswith("-"))
-        found = page_of_walk(events, query.wants, order, limit=query.limit, offset=query.offset)
+        found = page_of_walk(events, FILTERS.matches(query), order, limit=query.limit, offset=query.offset)
     else:
         newest = islice(services.store.walk_logged_events(**query.found_by_store, ascending=False), SORTED_EVENTS)
-        found = page(filter(query.wants, newest), order, limit=query.limit, offset=query.offset)
+        found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
     names = _display_names(services, found.rows)
     return {
         "event_logs": [event_response(event, names.get(event.dag_id)) for event in found.rows],
@@ -144,7 +115,7 @@ def get_event_log(services: Services, request: Request) -> Json:
     return event_response(event, _display_names(services, [event]).get(event.dag_id))
 
 
-def _in_order_of_time(services: Services, query: EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
+def _in_order_of_time(services: Services, query: _EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
     if query.offset > LOOKED_THROUGH:
         raise bad_request(f"An offset over {LOOKED_THROUGH} is not looked for: ask for a shorter time")

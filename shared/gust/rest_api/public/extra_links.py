@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 
+from gust.http.answer import Json, not_found
+from gust.http.check import Query
 from gust.model.keys import UNMAPPED, DagRunKey
-from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.run_view import InstanceView, load_view
+from gust.rest_api.lists.shown_run import InstanceView, load_view
 from gust.rest_api.public.task_instances import find_try
 from gust.rest_api.public.xcom import readable
 from gust.services.context import Services

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
+from gust.model.user import User
 from gust.rest_api.access.auth import ANONYMOUS
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import COUNTED, in_parts, page_of_walk, views_of
-from gust.rest_api.lists.listing import (
+from gust.rest_api.lists.filters import (
     MAXIMUM_LIMIT,
-    Order,
-    Ordering,
-    Page,
-    Paging,
-    asked_beside,
+    Elsewhere,
+    Filters,
+    ListQuery,
+    between,
     contains,
-    page,
-    starts_with,
-    with_ranges,
-    within,
+    equal,
+    narrows,
+    one_of,
+    query_of,
+    search,
+    where,
 )
-from gust.rest_api.lists.run_view import InstanceView, load_view
+from gust.rest_api.lists.history import COUNTED, in_parts, page_of_walk, views_of
+from gust.rest_api.lists.listing import Order, Ordering, Page, page
+from gust.rest_api.lists.shown_run import InstanceView, load_view
 from gust.rest_api.public.task_instances import (
     find_try,
-    requested_states,
+    states_of_instances,
     task_instance_history_response,
     task_instance_responses,
 )
 from gust.scheduling.run_view import is_gone
 from gust.services.context import Services
 from gust.services.people.answer_question import AnsweredAlready, answer_question
-from gust.services.ports import User
 
 SORTED_QUESTIONS: Final = 200
 """Questions that are all read for a page of them, and among which it is sorted in another order than that of time."""
@@ -175,27 +178,13 @@ def _check_answer(detail: HITLDetail, body: AnswerBody) -> None:
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-class _HITLDetailsQuery(Paging):
+class _HITLDetailsQuery(ListQuery):
     order_by: list[str] = ["ti_id"]
-    dag_id_pattern: str | None = None
-    dag_id_prefix_pattern: str | None = None
-    task_id: str | None = None
-    task_id_pattern: str | None = None
-    task_id_prefix_pattern: str | None = None
-    map_index: int | None = None
-    state: list[str] = []
-    response_received: bool | None = None
-    responded_by_user_id: list[str] = []
-    responded_by_user_name: list[str] = []
-    subject_search: str | None = None
-    body_search: str | None = None
+    response_received: Annotated[bool | None, Elsewhere("the store lists answered or open questions")] = None
 
 
-HITLDetailsQuery = with_ranges(_HITLDetailsQuery, datetime, "created_at")
-
-
-def _responder(row: HITLRow, what: str) -> str | None:
-    answer = row.detail.answer
+def _responder(detail: HITLDetail, what: str) -> str | None:
+    answer = detail.answer
     return answer.responded_by[what] if answer and answer.responded_by else None
 
 
@@ -204,14 +193,28 @@ def _asked_at(row: HITLRow) -> datetime:
     return row.detail.created_at
 
 
+FILTERS: Final = Filters[HITLDetail](
+    search("dag_id", lambda d: d.key.dag_id),
+    equal("task_id", str, lambda d: d.key.task_id),
+    search("task_id", lambda d: d.key.task_id),
+    equal("map_index", int, lambda d: d.key.map_index),
+    one_of("responded_by_user_id", str, lambda d: _responder(d, "id")),
+    one_of("responded_by_user_name", str, lambda d: _responder(d, "name")),
+    where("subject_search", str, lambda d, text: contains(d.subject, text)),
+    where("body_search", str, lambda d, text: contains(d.body, text)),
+    between("created_at", datetime, lambda d: d.created_at),
+)
+ROW_FILTERS: Final = Filters[HITLRow](states_of_instances(lambda r: r.view.instance.state))
+"""Need the task instance, which is read for the questions that pass `FILTERS`."""
+HITLDetailsQuery: Final = query_of(_HITLDetailsQuery, FILTERS, ROW_FILTERS)
 ORDERING: Final = Ordering[HITLRow](
     attributes={
         "ti_id": _asked_at,
         "subject": lambda r: r.detail.subject,
         "responded_at": lambda r: r.detail.answer.responded_at if r.detail.answer else None,
         "created_at": _asked_at,
-        "responded_by_user_id": lambda r: _responder(r, "id"),
-        "responded_by_user_name": lambda r: _responder(r, "name"),
+        "responded_by_user_id": lambda r: _responder(r.detail, "id"),
+        "responded_by_user_name": lambda r: _responder(r.detail, "name"),
         "dag_id": lambda r: r.view.run.dag_id,
         "run_id": lambda r: r.view.run.run_id,
         "task_display_name": lambda r: r.view.display_name,
@@ -235,38 +238,35 @@ ORDERING: Final = Ordering[HITLRow](
 def get_hitl_details(services: Services, request: Request) -> Json:
     """The last question of each instance. What does not exist asks nothing: an empty list."""
     query = request.query(HITLDetailsQuery)
-    states = requested_states(query.state)
     dag_id, run_id = (_unless_all(request.path[name]) for name in ("dag_id", "dag_run_id"))
     order = ORDERING.resolve(query.order_by)
-
-    def wants(row: HITLRow) -> bool:
-        return not states or row.view.instance.state in states
-
     if run_id is not None:
         details = services.store.list_hitl_details(dag_id=dag_id, run_id=run_id, answered=query.response_received)
-        rows = _rows(services, [detail for detail in details if _passes(detail, query)])
-        found = page(filter(wants, rows), order, limit=query.limit, offset=query.offset)
+        rows = _rows(services, filter(FILTERS.matches(query), details))
+        found = page(filter(ROW_FILTERS.matches(query), rows), order, limit=query.limit, offset=query.offset)
     else:
-        found = _page_of_many(services, dag_id, query, wants, order)
+        found = _page_of_many(services, dag_id, query, order)
     return {"hitl_details": hitl_row_responses(services, found.rows), "total_entries": found.total_entries}
 
 
 def _page_of_many(
-    services: Services, dag_id: str | None, query: Any, wants: Callable[[HITLRow], bool], order: Order[HITLRow]
+    services: Services, dag_id: str | None, query: _HITLDetailsQuery, order: Order[HITLRow]
 ) -> Page[HITLRow]:
-    """Of a DAG, or of all: of a few all; of many in order of time as far as the page goes, in another among the newest."""
+    """A page of the questions of one DAG or of all. Few are all read. Many are read in order of time until the page is
+    full; another order is made among the newest."""
+    matches, row_matches = FILTERS.matches(query), ROW_FILTERS.matches(query)
     walk = partial(services.store.walk_hitl_details, dag_id, answered=query.response_received)
     most = query.offset + COUNTED
     total = services.store.count_hitl_details(dag_id, answered=query.response_received, most=most)
     if not order.is_by(_asked_at) or total <= SORTED_QUESTIONS:
         newest = islice(walk(ascending=False), SORTED_QUESTIONS)
-        rows = _rows(services, [detail for detail in newest if _passes(detail, query)])
-        return page(filter(wants, rows), order, limit=query.limit, offset=query.offset)
+        rows = _rows(services, filter(matches, newest))
+        return page(filter(row_matches, rows), order, limit=query.limit, offset=query.offset)
 
-    known = None if asked_beside(query, "response_received") else total
-    passing = (detail for detail in walk(ascending=not order.key_descends) if _passes(detail, query))
+    known = None if narrows(query, except_={"response_received"}) else total
+    passing = filter(matches, walk(ascending=not order.key_descends))
     rows_of = in_parts(partial(_rows, services), passing, first=query.offset + min(query.limit, MAXIMUM_LIMIT) + 1)
-    return page_of_walk(rows_of, wants, order, limit=query.limit, offset=query.offset, total=lambda: known)
+    return page_of_walk(rows_of, row_matches, order, limit=query.limit, offset=query.offset, total=lambda: known)
 
 
 def pending_questions(services: Services) -> list[HITLRow]:
@@ -279,24 +279,6 @@ def pending_questions(services: Services) -> list[HITLRow]:
 def hitl_row_responses(services: Services, rows: Sequence[HITLRow]) -> list[Json]:
     shown = task_instance_responses(services, [row.view for row in rows])
     return [hitl_detail_response(row.detail, ti) for row, ti in zip(rows, shown, strict=True)]
-
-
-def _passes(detail: HITLDetail, query: Any) -> bool:
-    key, answer = detail.key, detail.answer
-    responder = (answer.responded_by if answer else None) or {}
-    return (
-        contains(key.dag_id, query.dag_id_pattern)
-        and starts_with(key.dag_id, query.dag_id_prefix_pattern)
-        and query.task_id in (None, key.task_id)
-        and contains(key.task_id, query.task_id_pattern)
-        and starts_with(key.task_id, query.task_id_prefix_pattern)
-        and query.map_index in (None, key.map_index)
-        and (not query.responded_by_user_id or responder.get("id") in query.responded_by_user_id)
-        and (not query.responded_by_user_name or responder.get("name") in query.responded_by_user_name)
-        and contains(detail.subject, query.subject_search)
-        and contains(detail.body, query.body_search)
-        and within(query, "created_at", detail.created_at)
-    )
 
 
 def _rows(services: Services, details: Iterable[HITLDetail]) -> list[HITLRow]:

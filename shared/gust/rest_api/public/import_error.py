@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.bundle import ImportProblem
-from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of, search
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.services.context import Services
 
 
@@ -21,14 +23,12 @@ def import_error_response(problem: ImportProblem) -> Json:
     }
 
 
-class ImportErrorsQuery(Paging):
-    filename_pattern: str | None = None
-    filename_prefix_pattern: str | None = None
-    filename: str | None = None
-    bundle_name: str | None = None
-    order_by: list[str] = ["id"]
-
-
+FILTERS: Final = Filters[ImportProblem](
+    search("filename", lambda p: p.filename),
+    equal("filename", str, lambda p: p.filename, blank_is_any=True),
+    equal("bundle_name", str, lambda p: p.bundle_name, blank_is_any=True),
+)
+ImportErrorsQuery: Final = query_of(ListQuery, FILTERS)
 ORDERING: Final = Ordering[ImportProblem](
     attributes={
         "id": lambda p: p.import_error_id,
@@ -54,13 +54,5 @@ def get_import_error(services: Services, request: Request) -> Json:
 @operation("get_import_errors")
 def get_import_errors(services: Services, request: Request) -> Json:
     query = request.query(ImportErrorsQuery)
-    wanted = [
-        problem
-        for problem in services.store.list_import_problems()
-        if contains(problem.filename, query.filename_pattern)
-        and starts_with(problem.filename, query.filename_prefix_pattern)
-        and query.filename in (None, "", problem.filename)
-        and query.bundle_name in (None, "", problem.bundle_name)
-    ]
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"import_errors": [import_error_response(p) for p in found.rows], "total_entries": found.total_entries}
+    found = filtered_page(services.store.list_import_problems(), query, ORDERING, FILTERS)
+    return found.answer("import_errors", import_error_response)

@@ -8,23 +8,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Ordering, Paging, page, with_ranges
+from gust.rest_api.lists.filters import Filters, ListQuery, between, equal, query_of
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.services.context import Services
 
-
-class _JobsQuery(Paging):
-    order_by: list[str] = ["id"]
-    is_alive: bool | None = None
-    job_state: str | None = None
-    job_type: str | None = None
-    hostname: str | None = None
-    executor_class: str | None = None
-
-
-JobsQuery = with_ranges(_JobsQuery, datetime, "start_date", "end_date")
-
+FILTERS: Final = Filters[Any](
+    equal("is_alive", bool, lambda _: None),
+    *(equal(name, str, lambda _: None) for name in ("job_state", "job_type", "hostname", "executor_class")),
+    *(between(name, datetime, lambda _: None) for name in ("start_date", "end_date")),
+)
+JobsQuery: Final = query_of(ListQuery, FILTERS)
 ORDERING: Final = Ordering[Any](
     attributes=dict.fromkeys(
         (
@@ -39,6 +35,4 @@ ORDERING: Final = Ordering[Any](
 
 @operation("get_jobs")
 def get_jobs(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
-    query = request.query(JobsQuery)
-    found = page([], ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"jobs": found.rows, "total_entries": found.total_entries}
+    return filtered_page([], request.query(JobsQuery), ORDERING, FILTERS).answer("jobs", dict)

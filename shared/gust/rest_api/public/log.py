@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
-from gust.rest_api.http.request import Answer, Json, Problem, Query, Request, bad_request, encode, not_found, wire_size
+from gust.rest_api.http.request import Request, encode, wire_size
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.run_view import InstanceView, load_view
+from gust.rest_api.lists.shown_run import InstanceView, load_view
 from gust.rest_api.public.task_instances import find_try
 from gust.services.context import Services
 

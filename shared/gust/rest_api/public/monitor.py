@@ -18,7 +18,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.model import bucket_keys
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 
@@ -28,8 +30,6 @@ TICK_OVERDUE: Final = timedelta(seconds=150)
 HEALTHY: Final = "healthy"
 UNHEALTHY: Final = "unhealthy"
 
-UPLOADS: Final = "dags/"
-
 
 @operation("get_health")
 def get_health(services: Services, request: Request) -> Json:
@@ -38,7 +38,7 @@ def get_health(services: Services, request: Request) -> Json:
         alive = services.store.last_alive()
         ticked = alive.get("scheduler")
         triggers_stuck = bool(services.store.due_runs(overdue_since))
-        unprocessed = services.store.active_bundle() is None and bool(services.objects.list(UPLOADS))
+        unprocessed = services.store.active_bundle() is None and bool(services.objects.list(bucket_keys.DAGS))
     except Exception:  # whatever keeps the table from answering is what this reports
         return _report(False, {}, scheduler=False, triggerer=False, dag_processor=False)
     return _report(

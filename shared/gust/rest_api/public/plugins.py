@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Paging
+from gust.rest_api.lists.filters import Paging
 from gust.services.context import Services
 
 
@@ -12,8 +13,7 @@ from gust.services.context import Services
 def get_plugins(services: Services, request: Request) -> Json:
     query = request.query(Paging)
     plugins = services.inventory.plugins(_active(services))
-    page = plugins[query.offset : query.offset + min(query.limit, MAXIMUM_LIMIT)]
-    return {"plugins": page, "total_entries": len(plugins)}
+    return {"plugins": query.part_of(plugins), "total_entries": len(plugins)}
 
 
 @operation("import_errors")

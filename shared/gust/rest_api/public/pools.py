@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gust.http.answer import Answer, Json, Problem, bad_request
+from gust.http.check import Query
 from gust.model.pool import DEFAULT_POOL, UNLIMITED, Pool
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, Whole, bad_request
+from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.lists.filters import Filters, ListQuery, query_of, search
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.services.context import Services
 from gust.services.settings import pools
 from gust.services.settings.pools import PoolUse
@@ -43,12 +46,8 @@ def pool_response(pool: Pool, use: PoolUse) -> Json:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-class PoolsQuery(Paging):
-    order_by: list[str] = ["id"]
-    pool_name_pattern: str | None = None
-    pool_name_prefix_pattern: str | None = None
-
-
+FILTERS: Final = Filters[tuple[int, Pool]](search("pool_name", lambda p: p[1].name))
+PoolsQuery: Final = query_of(ListQuery, FILTERS)
 ORDERING: Final = Ordering[tuple[int, Pool]](
     attributes={"id": lambda p: p[0], "pool": lambda p: p[1].name, "name": lambda p: p[1].name},
     key=lambda p: (p[0],),
@@ -58,17 +57,9 @@ ORDERING: Final = Ordering[tuple[int, Pool]](
 @operation("get_pools")
 def get_pools(services: Services, request: Request) -> Json:
     query = request.query(PoolsQuery)
-    wanted = [
-        (place, pool)
-        for place, pool in enumerate(pools.list_pools(services))
-        if contains(pool.name, query.pool_name_pattern) and starts_with(pool.name, query.pool_name_prefix_pattern)
-    ]
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
+    found = filtered_page(enumerate(pools.list_pools(services)), query, ORDERING, FILTERS)
     use = pools.use_of_pools(services) if found.rows else {}
-    return {
-        "pools": [pool_response(pool, use.get(pool.name, PoolUse())) for _, pool in found.rows],
-        "total_entries": found.total_entries,
-    }
+    return found.answer("pools", lambda row: pool_response(row[1], use.get(row[1].name, PoolUse())))
 
 
 @operation("get_pool")
@@ -228,8 +219,10 @@ def _complete(services: Services, actions: list[PoolAction]) -> list[PoolAction]
                 for body in action.entities:
                     if body.pool in known:
                         _check_complete(body, named=body.pool)
-            case _:
+            case BulkDeleteNamed():
                 pass
+            case _:
+                assert_never(action)
     return actions
 
 

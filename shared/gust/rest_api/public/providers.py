@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Paging
+from gust.rest_api.lists.filters import Paging
 from gust.services.context import Services
 
 
@@ -12,5 +13,4 @@ from gust.services.context import Services
 def get_providers(services: Services, request: Request) -> Json:
     query = request.query(Paging)
     providers = services.inventory.providers()
-    page = providers[query.offset : query.offset + min(query.limit, MAXIMUM_LIMIT)]
-    return {"providers": page, "total_entries": len(providers)}
+    return {"providers": query.part_of(providers), "total_entries": len(providers)}

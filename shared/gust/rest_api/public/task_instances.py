@@ -7,36 +7,42 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AwareDatetime, NonNegativeInt
 
+from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import DagVersion
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import ALL_PAGES, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import Direction, Scope, page_of_instances
-from gust.rest_api.lists.listing import (
-    MAXIMUM_BATCH,
-    Order,
-    Ordering,
-    Page,
-    Paging,
-    contains,
-    page,
-    starts_with,
-    with_ranges,
-    within,
+from gust.rest_api.lists.filters import (
+    RUN_KEYS,
+    Elsewhere,
+    Filter,
+    Filters,
+    ListQuery,
+    between,
+    equal,
+    member_of,
+    one_of,
+    query_of,
+    search,
 )
-from gust.rest_api.lists.run_view import InstanceView, RunView, load_view, view_of
+from gust.rest_api.lists.history import Direction, RunSelection, page_of_instances
+from gust.rest_api.lists.listing import MAXIMUM_BATCH, Order, Ordering, Page, filtered_page, page
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, load_view, view_of
 from gust.rest_api.public.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.dags import existing_dag
 from gust.services.context import Services
 from gust.services.scheduler.explain import explain
 from gust.services.specs import load_spec
+
+RowT = TypeVar("RowT")
 
 FEW_RUNS: Final = 200
 """That are named one by one."""
@@ -280,58 +286,19 @@ def no_instance(request: Request, map_index: int, try_number: int | None) -> Pro
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-class _MappedQuery(Paging):
-    state: list[str] = []
-    pool: list[str] = []
-    pool_name_pattern: str | None = None
-    pool_name_prefix_pattern: str | None = None
-    queue: list[str] = []
-    queue_name_pattern: str | None = None
-    queue_name_prefix_pattern: str | None = None
-    executor: list[str] = []
-    version_number: list[int] = []
-    try_number: list[int] = []
-    operator: list[str] = []
-    operator_name_pattern: str | None = None
-    operator_name_prefix_pattern: str | None = None
-    map_index: list[int] = []
-    rendered_map_index_pattern: str | None = None
-    rendered_map_index_prefix_pattern: str | None = None
+class _MappedQuery(ListQuery):
     order_by: list[str] = ["map_index"]
 
 
 class _TaskInstancesQuery(_MappedQuery):
-    task_id: str | None = None
-    task_display_name_pattern: str | None = None
-    task_display_name_prefix_pattern: str | None = None
-    task_group_id: str | None = None
-    dag_id_pattern: str | None = None
-    dag_id_prefix_pattern: str | None = None
-    run_id_pattern: str | None = None
-    run_id_prefix_pattern: str | None = None
     cursor: str | None = None
-
-
-_MOMENTS: Final = ("run_after", "logical_date", "start_date", "end_date")
-
-MappedQuery = with_ranges(with_ranges(_MappedQuery, datetime, *_MOMENTS, "updated_at"), float, "duration")
-TaskInstancesQuery = with_ranges(with_ranges(_TaskInstancesQuery, datetime, *_MOMENTS, "updated_at"), float, "duration")
+    task_group_id: Annotated[str | None, Elsewhere("looked up in the version of each run")] = None
 
 
 class _TaskInstancesBatchBody(Body):
-    dag_ids: list[str] | None = None
-    dag_run_ids: list[str] | None = None
-    task_ids: list[str] | None = None
-    state: list[TaskInstanceState | None] | None = None
-    pool: list[str] | None = None
-    queue: list[str] | None = None
-    executor: list[str] | None = None
     page_offset: NonNegativeInt = 0
     page_limit: NonNegativeInt = 100
     order_by: str | None = None
-
-
-TaskInstancesBatchBody = with_ranges(with_ranges(_TaskInstancesBatchBody, AwareDatetime, *_MOMENTS), float, "duration")
 
 
 def _place(view: InstanceView) -> datetime:
@@ -342,6 +309,63 @@ def _place(view: InstanceView) -> datetime:
 def _map_index(view: InstanceView) -> int:
     return view.instance.map_index
 
+
+def _last_change(view: InstanceView) -> datetime:
+    """Stands in for Airflow's `updated_at`, which Gust does not keep: the latest moment known of the instance."""
+    ti = view.instance
+    known = [m for m in (ti.scheduled_at, ti.queued_at, ti.start_date, ti.heartbeat_at, ti.end_date) if m is not None]
+    return max(known) if known else last_change(view.run)
+
+
+def states_of_instances(get: Callable[[RowT], TaskInstanceState | None]) -> Filter[RowT]:
+    return member_of("state", TaskInstanceState, get, no_value=("none", "no_status"))
+
+
+STATE: Final[Filter[InstanceView]] = states_of_instances(lambda v: v.instance.state)
+MAPPED_FILTERS: Final = Filters[InstanceView](
+    STATE,
+    one_of("pool", str, lambda v: v.pool),
+    search("pool_name", lambda v: v.pool),
+    one_of("queue", str, lambda v: v.queue),
+    search("queue_name", lambda v: v.queue),
+    one_of("executor", str, lambda _: None),  # no instance names an executor here
+    one_of("version_number", int, lambda v: v.version_number),
+    one_of("try_number", int, lambda v: v.instance.try_number),
+    one_of("operator", str, lambda v: v.operator),
+    search("operator_name", lambda v: v.operator_name),
+    one_of("map_index", int, _map_index),
+    search("rendered_map_index", lambda v: v.rendered_map_index),
+    between("run_after", datetime, _place),
+    between("logical_date", datetime, lambda v: v.run.logical_date),
+    between("start_date", datetime, lambda v: v.instance.start_date, missing_is_now=True),
+    between("end_date", datetime, lambda v: v.instance.end_date, missing_is_now=True),
+    between("updated_at", datetime, _last_change),
+    between("duration", float, lambda v: v.instance.duration),
+)
+TASK_FILTERS: Final = Filters[InstanceView](
+    equal("task_id", str, lambda v: v.instance.task_id, blank_is_any=True),
+    search("task_display_name", lambda v: v.display_name),
+)
+MappedQuery: Final = query_of(_MappedQuery, MAPPED_FILTERS)
+TaskInstancesQuery: Final = query_of(_TaskInstancesQuery, RUN_KEYS, TASK_FILTERS, MAPPED_FILTERS)
+
+BATCH_DAGS: Final[Filter[DagRunKey]] = one_of("dag_ids", str, lambda key: key.dag_id)
+BATCH_RUNS: Final[Filter[DagRunKey]] = one_of("dag_run_ids", str, lambda key: key.run_id)
+BATCH_KEYS: Final = Filters[DagRunKey](BATCH_DAGS, BATCH_RUNS)
+BATCH_STATE: Final[Filter[InstanceView]] = one_of("state", TaskInstanceState | None, lambda v: v.instance.state)
+BATCH_FILTERS: Final = Filters[InstanceView](
+    one_of("task_ids", str, lambda v: v.instance.task_id),
+    BATCH_STATE,
+    one_of("pool", str, lambda v: v.pool),
+    one_of("queue", str, lambda v: v.queue),
+    one_of("executor", str, lambda _: None),
+    between("run_after", AwareDatetime, _place),
+    between("logical_date", AwareDatetime, lambda v: v.run.logical_date),
+    between("start_date", AwareDatetime, lambda v: v.instance.start_date),
+    between("end_date", AwareDatetime, lambda v: v.instance.end_date),
+    between("duration", float, lambda v: v.instance.duration),
+)
+TaskInstancesBatchBody: Final = query_of(_TaskInstancesBatchBody, BATCH_KEYS, BATCH_FILTERS)
 
 ORDERING: Final = Ordering[InstanceView](
     attributes={
@@ -372,28 +396,19 @@ BATCH_ORDERING: Final = ORDERING.limited_to("id", "state", "duration", "start_da
 def get_task_instances(services: Services, request: Request) -> Json:
     key = _run_key(request)
     query = request.query(TaskInstancesQuery)
-    states = requested_states(query.state)
     groups: dict[str, frozenset[str]] = {}
-
-    def wants_key(run: DagRunKey) -> bool:
-        return (
-            contains(run.dag_id, query.dag_id_pattern)
-            and starts_with(run.dag_id, query.dag_id_prefix_pattern)
-            and contains(run.run_id, query.run_id_pattern)
-            and starts_with(run.run_id, query.run_id_prefix_pattern)
-        )
+    key_matches, task_matches = RUN_KEYS.matches(query), TASK_FILTERS.matches(query)
+    matches = MAPPED_FILTERS.matches(query, request.now)
 
     def wants(v: InstanceView) -> bool:
         return (
-            query.task_id in (None, "", v.instance.task_id)
+            task_matches(v)
             and (query.task_group_id is None or v.instance.task_id in groups[v.run.spec_key])
-            and contains(v.display_name, query.task_display_name_pattern)
-            and starts_with(v.display_name, query.task_display_name_prefix_pattern)
-            and wants_key(v.run.key)
-            and _passes(v, query, states, request.now)
+            and key_matches(v.run.key)
+            and matches(v)
         )
 
-    def look_at(view: RunView) -> None:
+    def look_at(view: ShownRun) -> None:
         if query.task_group_id is not None:
             groups[view.run.spec_key] = _tasks_of_group(view, query.task_group_id)
 
@@ -405,14 +420,14 @@ def get_task_instances(services: Services, request: Request) -> Json:
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
-        Scope.of(query, _dag_or_all(services, key), wants_key),
+        RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
         wants,
         order,
         direction=_direction(order),
         limit=query.limit,
         offset=query.offset,
         cursor=query.cursor,
-        states=states,
+        states=STATE.value(query),
         # A group is looked up in each run's version: without it there is a problem to tell of.
         look_at=look_at,
         by_failure=query.task_group_id is None,
@@ -435,44 +450,26 @@ def _dag_or_all(services: Services, key: DagRunKey) -> str | None:
 def get_mapped_task_instances(services: Services, request: Request) -> Json:
     key, task_id = _run_key(request), request.path["task_id"]
     query = request.query(MappedQuery)
-    states = requested_states(query.state)
     view = load_view(services, key)
     mapped = [v for v in view.instances if v.instance.task_id == task_id and v.instance.map_index >= 0] if view else []
     if not mapped:
         _check_is_mapped(services, key.dag_id, task_id, view)
-    wanted = [v for v in mapped if _passes(v, query, states, request.now)]
-    order = ORDERING.resolve(query.order_by)
-    return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset))
+    return _collection(services, filtered_page(mapped, query, ORDERING, MAPPED_FILTERS, request.now))
 
 
 @operation("get_task_instances_batch")
 def get_task_instances_batch(services: Services, request: Request) -> Json:
     check_is_all(request, "dag_id", "dag_run_id")
     body = request.body(TaskInstancesBatchBody)
-    dag_ids, run_ids = frozenset(body.dag_ids or ()), frozenset(body.dag_run_ids or ())
-
-    def wants(v: InstanceView) -> bool:
-        return (
-            (not dag_ids or v.run.dag_id in dag_ids)
-            and (not run_ids or v.run.run_id in run_ids)
-            and (not body.task_ids or v.instance.task_id in body.task_ids)
-            and (not body.state or v.instance.state in body.state)
-            and (not body.pool or v.pool in body.pool)
-            and (not body.queue or v.queue in body.queue)
-            and not body.executor
-            and within(body, "run_after", v.run.run_after)
-            and within(body, "logical_date", v.run.logical_date)
-            and within(body, "start_date", v.instance.start_date)
-            and within(body, "end_date", v.instance.end_date)
-            and within(body, "duration", v.instance.duration)
-        )
+    dag_ids, run_ids = frozenset(BATCH_DAGS.value(body)), frozenset(BATCH_RUNS.value(body))
+    matches = BATCH_FILTERS.matches(body)
 
     order = BATCH_ORDERING.resolve([body.order_by or "id"])
     # Airflow's batch lists have no maximum page.
     if dag_ids and run_ids and len(dag_ids) * len(run_ids) <= FEW_RUNS:
         named = [DagRunKey(dag_id, run_id) for dag_id in dag_ids for run_id in run_ids]
         wanted = [
-            v for state in services.store.load_runs(named) for v in view_of(services, state).instances if wants(v)
+            v for state in services.store.load_runs(named) for v in view_of(services, state).instances if matches(v)
         ]
         return _collection(
             services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=MAXIMUM_BATCH)
@@ -480,16 +477,14 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
         services,
-        Scope.of(
-            body, only, lambda key: (not dag_ids or key.dag_id in dag_ids) and (not run_ids or key.run_id in run_ids)
-        ),
-        wants,
+        RunSelection.of(body, only, BATCH_KEYS.asked(body)),
+        matches,
         order,
         direction=_direction(order),
         limit=body.page_limit,
         offset=body.page_offset,
         most=MAXIMUM_BATCH,
-        states=body.state or (),
+        states=BATCH_STATE.value(body),
     )
     return _collection(services, found)
 
@@ -498,7 +493,7 @@ def _collection(services: Services, found: Page[InstanceView]) -> Json:
     return {"task_instances": task_instance_responses(services, found.rows), **found.with_cursors()}
 
 
-def _view_of_run(services: Services, key: DagRunKey) -> RunView:
+def _view_of_run(services: Services, key: DagRunKey) -> ShownRun:
     """Problem 400, 404."""
     if key.dag_id == ALL_PAGES:
         raise bad_request("dag_id is required when dag_run_id is specified")
@@ -508,50 +503,7 @@ def _view_of_run(services: Services, key: DagRunKey) -> RunView:
     return view
 
 
-def _passes(view: InstanceView, query: Any, states: list[TaskInstanceState | None], now: datetime) -> bool:
-    instance = view.instance
-    return (
-        (not states or instance.state in states)
-        and (not query.pool or view.pool in query.pool)
-        and contains(view.pool, query.pool_name_pattern)
-        and starts_with(view.pool, query.pool_name_prefix_pattern)
-        and (not query.queue or view.queue in query.queue)
-        and contains(view.queue, query.queue_name_pattern)
-        and starts_with(view.queue, query.queue_name_prefix_pattern)
-        # No instance names an executor here.
-        and not query.executor
-        and (not query.version_number or view.version_number in query.version_number)
-        and (not query.try_number or instance.try_number in query.try_number)
-        and (not query.operator or view.operator in query.operator)
-        and contains(view.operator_name, query.operator_name_pattern)
-        and starts_with(view.operator_name, query.operator_name_prefix_pattern)
-        and (not query.map_index or instance.map_index in query.map_index)
-        and contains(view.rendered_map_index, query.rendered_map_index_pattern)
-        and starts_with(view.rendered_map_index, query.rendered_map_index_prefix_pattern)
-        and within(query, "run_after", view.run.run_after)
-        and within(query, "logical_date", view.run.logical_date)
-        and within(query, "start_date", instance.start_date, missing_is=now)
-        and within(query, "end_date", instance.end_date, missing_is=now)
-        and within(query, "updated_at", _last_change(view))
-        and within(query, "duration", instance.duration)
-    )
-
-
-def _last_change(view: InstanceView) -> datetime:
-    """Stands in for Airflow's `updated_at`, which Gust does not keep: the latest moment known of the instance."""
-    ti = view.instance
-    known = [m for m in (ti.scheduled_at, ti.queued_at, ti.start_date, ti.heartbeat_at, ti.end_date) if m is not None]
-    return max(known) if known else last_change(view.run)
-
-
-def requested_states(given: list[str]) -> list[TaskInstanceState | None]:
-    try:
-        return [None if state in ("none", "no_status") else TaskInstanceState(state) for state in given]
-    except ValueError as unknown:
-        raise Problem(422, f"Invalid value for state. Valid values are {', '.join(TaskInstanceState)}") from unknown
-
-
-def _tasks_of_group(view: RunView, group_id: str) -> frozenset[str]:
+def _tasks_of_group(view: ShownRun, group_id: str) -> frozenset[str]:
     """The group's tasks, those of the groups in it too. Problem 404."""
     groups = view.spec.task_groups if view.spec else {}
     if group_id not in groups:
@@ -567,7 +519,7 @@ def _tasks_of_group(view: RunView, group_id: str) -> frozenset[str]:
     return frozenset(tasks)
 
 
-def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: RunView | None) -> None:
+def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: ShownRun | None) -> None:
     """A mapped task without instances has an empty list; for any other it is Problem 404.
 
     Without such a run the DAG's newest version decides, as in Airflow."""

@@ -9,19 +9,22 @@ from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
-from gust.rest_api.lists.run_view import InstanceView, find_spec, load_view
+from gust.rest_api.lists.shown_run import InstanceView, find_spec, load_view
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import MapIndex, no_instance, task_instance_responses
-from gust.scheduling.relatives import Marker
 from gust.scheduling.run_view import RunView
+from gust.scheduling.task_selection import Marker
 from gust.services.context import Services
 from gust.services.people.annotate_task_instances import Annotate
 from gust.services.people.clear_task_instances import (
@@ -36,7 +39,6 @@ from gust.services.people.delete_dag_run import delete_task_instance
 from gust.services.people.edit_run import edit_run
 from gust.services.people.pending_edit import as_it_will_be, written
 from gust.services.people.set_state import Mark, mark_task_instances, to_be_marked
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.worker.find_task_instances import all_instances, tasks_of_group

@@ -8,12 +8,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
+from gust.http.answer import Answer, Json, bad_request, not_found
+from gust.http.check import Query
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
-from gust.rest_api.http.request import Answer, Body, Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.listing import Paging
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.filters import Elsewhere, Paging
+from gust.rest_api.lists.listing import Page
+from gust.rest_api.lists.shown_run import load_view
 from gust.rest_api.public.state_store import StoredValue
 from gust.services.context import Services
 
@@ -23,15 +26,15 @@ RETENTION_DAYS: Final = int(os.environ.get("AIRFLOW__STATE_STORE__DEFAULT_RETENT
 MapIndex = Annotated[int, Field(ge=-1)]
 
 
-class Scope(Query):
+class MapIndexQuery(Query):
     map_index: MapIndex = UNMAPPED
 
 
 class ListQuery(Paging):
-    map_index: MapIndex = UNMAPPED
+    map_index: Annotated[MapIndex, Elsewhere("names the task instance")] = UNMAPPED
 
 
-class ClearQuery(Scope):
+class ClearQuery(MapIndexQuery):
     all_map_indices: bool = False
 
 
@@ -58,18 +61,17 @@ def list_task_state_store(services: Services, request: Request) -> Json:
     """A task instance that does not exist has kept nothing: an empty list."""
     query = request.query(ListQuery)
     entries = services.store.list_task_state(_key(request, query.map_index))
-    found = entries[query.offset : query.offset + query.page_size]
-    return {"task_state_store": [task_state_store_response(e) for e in found], "total_entries": len(entries)}
+    return Page(query.part_of(entries), len(entries)).answer("task_state_store", task_state_store_response)
 
 
 @operation("get_task_state_store")
 def get_task_state_store(services: Services, request: Request) -> Json:
-    return task_state_store_response(_existing(services, request, request.query(Scope).map_index))
+    return task_state_store_response(_existing(services, request, request.query(MapIndexQuery).map_index))
 
 
 @operation("set_task_state_store")
 def set_task_state_store(services: Services, request: Request) -> Answer:
-    query = request.query(Scope)
+    query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     body = request.body(TaskStateStoreBody)
     entry = StateEntry(
@@ -85,7 +87,7 @@ def set_task_state_store(services: Services, request: Request) -> Answer:
 @operation("patch_task_state_store")
 def patch_task_state_store(services: Services, request: Request) -> Answer:
     """The value alone: what it had of an expiry, it keeps."""
-    query = request.query(Scope)
+    query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     body = request.body(TaskStateStorePatchBody)
     before = _existing(services, request, query.map_index)
@@ -96,7 +98,7 @@ def patch_task_state_store(services: Services, request: Request) -> Answer:
 
 @operation("delete_task_state_store")
 def delete_task_state_store(services: Services, request: Request) -> Answer:
-    query = request.query(Scope)
+    query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     services.store.delete_task_state(_key(request, query.map_index), request.path["key"])
     return Answer(204)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from gust.http.answer import Json, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_spec import ParamSpec, TaskSpec
-from gust.rest_api.http.request import Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 from gust.services.specs import load_spec

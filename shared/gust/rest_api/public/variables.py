@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from gust.errors import AlreadyExists
+from gust.http.answer import Answer, Json, Problem, bad_request
+from gust.http.check import Query
 from gust.model.variable import VARIABLES, Variable
 from gust.rest_api.http.masking import MASK, redact, unmasked
-from gust.rest_api.http.request import Answer, Body, Json, Problem, Query, Request, bad_request
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with
+from gust.rest_api.lists.filters import Filters, ListQuery, query_of, search
+from gust.rest_api.lists.listing import Ordering, filtered_page
+from gust.rest_api.lists.setting_row import SettingRow
 from gust.services.context import Services
 from gust.services.settings import variables
 from gust.services.time_left import TimeLeft
@@ -51,23 +55,12 @@ def _shown(value: str | None, key: str) -> str | None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-class VariablesQuery(Paging):
-    order_by: list[str] = ["id"]
-    variable_key_pattern: str | None = None
-    variable_key_prefix_pattern: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    place: int
-    key: str
-    stored: dict[str, Any]
-
-
-ORDERING: Final = Ordering[Row](
+FILTERS: Final = Filters[SettingRow](search("variable_key", lambda row: row.name))
+VariablesQuery: Final = query_of(ListQuery, FILTERS)
+ORDERING: Final = Ordering[SettingRow](
     attributes={
         "id": lambda row: row.place,
-        "key": lambda row: row.key,
+        "key": lambda row: row.name,
         "_val": lambda row: row.stored["value"],
         "description": lambda row: row.stored.get("description"),
         "is_encrypted": lambda row: row.stored.get("is_encrypted", False),
@@ -80,17 +73,10 @@ ORDERING: Final = Ordering[Row](
 @operation("get_variables")
 def get_variables(services: Services, request: Request) -> Json:
     query = request.query(VariablesQuery)
-    order = ORDERING.resolve(query.order_by)
-    wanted = [
-        Row(place, key, stored)
-        for place, (key, stored) in enumerate(variables.list_variables(services).items())
-        if contains(key, query.variable_key_pattern) and starts_with(key, query.variable_key_prefix_pattern)
-    ]
-    found = page(wanted, order, limit=query.limit, offset=query.offset)
-    return {
-        "variables": [variable_response(variables.show_variable(services, row.key, row.stored)) for row in found.rows],
-        "total_entries": found.total_entries,
-    }
+    found = filtered_page(SettingRow.of(variables.list_variables(services)), query, ORDERING, FILTERS)
+    return found.answer(
+        "variables", lambda row: variable_response(variables.show_variable(services, row.name, row.stored))
+    )
 
 
 @operation("get_variable")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import gust
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 

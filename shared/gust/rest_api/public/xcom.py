@@ -19,19 +19,22 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from gust.errors import AlreadyExists
+from gust.http.answer import Answer, Json, Problem, bad_request, not_found
+from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
-from gust.rest_api.http.request import ALL_PAGES, Answer, Body, Json, Problem, Query, Request, bad_request, not_found
+from gust.model.xcom import XCom
+from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.history import Scope
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of, search
+from gust.rest_api.lists.history import RunSelection
+from gust.rest_api.lists.listing import Ordering, filtered_page
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, load_view
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import no_instance
 from gust.services.context import Services
 from gust.services.people.edit_xcom import create_xcom, delete_xcom, update_xcom
-from gust.services.ports import XCom
 from gust.services.specs import load_spec
 
 
@@ -83,23 +86,24 @@ def get_xcom_entry(services: Services, request: Request) -> Json:
     return xcom_response(row) | {"value": value}
 
 
-class _XComsQuery(Paging):
-    xcom_key: str | None = None
-    map_index: Annotated[int, Field(ge=-1)] | None = None
-    map_index_filter: int | None = None
-    xcom_key_pattern: str | None = None
-    xcom_key_prefix_pattern: str | None = None
-    dag_display_name_pattern: str | None = None
-    dag_display_name_prefix_pattern: str | None = None
-    run_id_pattern: str | None = None
-    run_id_prefix_pattern: str | None = None
-    task_id_pattern: str | None = None
-    task_id_prefix_pattern: str | None = None
+class _XComsQuery(ListQuery):
     order_by: list[str] = ["dag_id", "task_id", "run_id", "map_index", "key"]
+    xcom_key: Annotated[str | None, Elsewhere("the store reads the XComs of one key")] = None
+    map_index: Annotated[
+        Annotated[int, Field(ge=-1)] | None, Elsewhere("the store reads the XComs of one map index")
+    ] = None
 
 
-XComsQuery = with_ranges(_XComsQuery, datetime, "logical_date", "run_after")
-
+KEY_FILTERS: Final = Filters[DagRunKey](search("run_id", lambda key: key.run_id))
+FILTERS: Final = Filters[XComRow](
+    equal("map_index_filter", int, lambda r: r.xcom.key.map_index),
+    search("xcom_key", lambda r: r.xcom.name),
+    search("dag_display_name", lambda r: r.dag_display_name),
+    search("task_id", lambda r: r.xcom.key.task_id),
+    between("logical_date", datetime, lambda r: r.run.logical_date),
+    between("run_after", datetime, lambda r: r.run.run_after),
+)
+XComsQuery: Final = query_of(_XComsQuery, KEY_FILTERS, FILTERS)
 ORDERING: Final = Ordering[XComRow](
     attributes={
         "key": lambda r: r.xcom.name,
@@ -129,26 +133,8 @@ def get_xcom_entries(services: Services, request: Request) -> Json:
 
     runs = _runs(services, query, request.path["dag_id"], request.path["dag_run_id"])
     listed = zip(runs, many.map(xcoms_of, runs), strict=True)
-    rows = [row for run, xcoms in listed for row in _rows(services, run, xcoms) if _passes(row, query)]
-    found = page(rows, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"xcom_entries": [xcom_response(row) for row in found.rows], "total_entries": found.total_entries}
-
-
-def _passes(row: XComRow, query: Any) -> bool:
-    key = row.xcom.key
-    return (
-        query.map_index_filter in (None, key.map_index)
-        and contains(row.xcom.name, query.xcom_key_pattern)
-        and starts_with(row.xcom.name, query.xcom_key_prefix_pattern)
-        and contains(row.dag_display_name, query.dag_display_name_pattern)
-        and starts_with(row.dag_display_name, query.dag_display_name_prefix_pattern)
-        and contains(key.run_id, query.run_id_pattern)
-        and starts_with(key.run_id, query.run_id_prefix_pattern)
-        and contains(key.task_id, query.task_id_pattern)
-        and starts_with(key.task_id, query.task_id_prefix_pattern)
-        and within(query, "logical_date", row.run.logical_date)
-        and within(query, "run_after", row.run.run_after)
-    )
+    rows = [row for run, xcoms in listed for row in _rows(services, run, xcoms)]
+    return filtered_page(rows, query, ORDERING, FILTERS).answer("xcom_entries", xcom_response)
 
 
 LOOKED_AT: Final = 50
@@ -156,17 +142,14 @@ LOOKED_AT: Final = 50
 
 
 def _runs(services: Services, query: Any, dag_id: str, run_id: str) -> list[DagRun]:
+    matches = KEY_FILTERS.matches(query)
     if ALL_PAGES not in (dag_id, run_id):
-        return services.store.get_runs([DagRunKey(dag_id, run_id)])
-
-    def wants_key(key: DagRunKey) -> bool:
-        return (
-            run_id in (ALL_PAGES, key.run_id)
-            and contains(key.run_id, query.run_id_pattern)
-            and starts_with(key.run_id, query.run_id_prefix_pattern)
-        )
-
-    scope = Scope.of(query, None if dag_id == ALL_PAGES else dag_id, wants_key)
+        return services.store.get_runs(list(filter(matches, [DagRunKey(dag_id, run_id)])))
+    scope = RunSelection.of(
+        query,
+        None if dag_id == ALL_PAGES else dag_id,
+        lambda key: run_id in (ALL_PAGES, key.run_id) and matches(key),
+    )
     return services.store.get_runs(list(islice(scope.keys(services, ascending=False), LOOKED_AT)))
 
 
@@ -287,7 +270,7 @@ def delete_xcom_entry(services: Services, request: Request) -> Answer:
     return Answer(204)
 
 
-def _existing(services: Services, request: Request, map_index: int) -> tuple[RunView, InstanceView]:
+def _existing(services: Services, request: Request, map_index: int) -> tuple[ShownRun, InstanceView]:
     """Where the XCom is. Problem 404."""
     name, view = (
         request.path["xcom_key"],

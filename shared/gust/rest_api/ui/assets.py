@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gust.http.answer import Json, not_found
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag
-from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.public.asset_expression import asset_expression
 from gust.rest_api.ui.partitioned_dag_runs import Progress, assets_of_schedule, nothing_yet, progress_of

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from gust.http.answer import Json
 from gust.rest_api.access.auth import CLI_TOKEN_LIFETIME, TOKEN_LIFETIME, lasting
 from gust.rest_api.access.permissions import PERMISSIONS, may_list
-from gust.rest_api.http.request import Body, Json, Request
+from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.services.context import Services
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from gust.rest_api.http.request import Json, Request
+from typing import Annotated, Final
+
+from gust.http.answer import Json
+from gust.model.backfill import Backfill
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
-from gust.rest_api.lists.listing import Paging, page
-from gust.rest_api.public.backfills import ORDERING, backfill_responses
+from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, equal, query_of
+from gust.rest_api.lists.listing import filtered_page
+from gust.rest_api.public.backfills import ORDERING, backfills_answer
 from gust.services.context import Services
 
 
-class BackfillsQuery(Paging):
-    dag_id: str | None = None
-    active: bool | None = None
-    order_by: list[str] = ["id"]
+class _BackfillsQuery(ListQuery):
+    dag_id: Annotated[str | None, Elsewhere("the store reads one DAG's backfills")] = None
+
+
+ACTIVE: Final[Filter[Backfill]] = equal("active", bool, lambda backfill: backfill.completed_at is None)
+FILTERS: Final = Filters[Backfill](ACTIVE)
+BackfillsQuery: Final = query_of(_BackfillsQuery, FILTERS)
 
 
 @ui_operation("list_backfills_ui")
 def list_backfills_ui(services: Services, request: Request) -> Json:
     query = request.query(BackfillsQuery)
-    store = services.store
-    known = (
-        store.all_backfills(active=bool(query.active)) if query.dag_id is None else store.list_backfills(query.dag_id)
-    )
-    wanted = [backfill for backfill in known if query.active in (None, backfill.completed_at is None)]
-    found = page(wanted, ORDERING.resolve(query.order_by), limit=query.limit, offset=query.offset)
-    return {"backfills": backfill_responses(services, found.rows), "total_entries": found.total_entries}
+    if query.dag_id is None:
+        known = services.store.all_backfills(active=bool(ACTIVE.value(query)))
+    else:
+        known = services.store.list_backfills(query.dag_id)
+    return backfills_answer(services, filtered_page(known, query, ORDERING, FILTERS))

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, Literal
 
+from gust.http.answer import Json, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
-from gust.rest_api.lists.listing import has_range, with_ranges, within
+from gust.rest_api.lists.filters import Filters, between, query_of
+from gust.rest_api.lists.history import bounds_of
 from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
@@ -32,7 +35,9 @@ class _CalendarQuery(Query):
     granularity: Literal["hourly", "daily"] = "daily"
 
 
-CalendarQuery: Final = with_ranges(_CalendarQuery, datetime, "logical_date", "partition_date")
+LOGICAL_DATES: Final = Filters[datetime | None](between("logical_date", datetime, lambda date: date))
+PARTITION_DATES: Final = Filters[datetime | None](between("partition_date", datetime, lambda date: date))
+CalendarQuery: Final = query_of(_CalendarQuery, LOGICAL_DATES, PARTITION_DATES)
 
 
 @ui_operation("get_calendar")
@@ -41,16 +46,16 @@ def get_calendar(services: Services, request: Request) -> Json:
     dag = services.store.get_dag(request.path["dag_id"])
     if dag is None:
         raise not_found(f"The Dag with ID: `{request.path['dag_id']}` was not found")
-    by_partition = has_range(query, "partition_date")
+    by_partition = PARTITION_DATES.asked(query) is not None
     spec = load_spec(services.objects, dag.spec_key)
-    if has_range(query, "logical_date") and not by_partition and not spec.timetable.partitioned:
+    if LOGICAL_DATES.asked(query) and not by_partition and not spec.timetable.partitioned:
         cells, runs = _counted(services, dag.dag_id, query)
     else:
         cells, runs = _read(services, dag.dag_id, query, by_partition=by_partition)
     planned: Counter[datetime] = Counter()
-    bounds = "partition_date" if by_partition else "logical_date"
+    matches = (PARTITION_DATES if by_partition else LOGICAL_DATES).matches(query)
     for moment in _planned(dag, spec, runs, query.granularity, request.now):
-        if within(query, bounds, moment):
+        if matches(moment):
             planned[_cell(moment, query.granularity)] += 1
     cells += [{"date": date, "state": PLANNED, "count": count} for date, count in planned.items()]
     return {"total_entries": len(cells), "dag_runs": cells}
@@ -59,10 +64,9 @@ def get_calendar(services: Services, request: Request) -> Json:
 def _counted(services: Services, dag_id: str, query: _CalendarQuery) -> tuple[list[Json], list[DagRun]]:
     """What is past by the logical dates and the states of the runs alone, and the runs of the newest cell."""
     first, last = _bounds(query)
+    matches = LOGICAL_DATES.matches(query)
     dates = {
-        key: date
-        for date, key in services.store.dates_of_runs(dag_id, first, last)[-MOST_COUNTED:]
-        if within(query, "logical_date", date)
+        key: date for date, key in services.store.dates_of_runs(dag_id, first, last)[-MOST_COUNTED:] if matches(date)
     }
     states = services.store.summaries_of_runs(list(dates))
     counts = Counter((_cell(dates[run.key], query.granularity), run.state.value) for run in states)
@@ -79,28 +83,20 @@ def _read(
 
 
 def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: bool) -> Iterator[DagRun]:
+    matches = LOGICAL_DATES.asked(query)
     if by_partition:
-        for run in services.store.runs_of_partition(dag_id, None):
-            if within(query, "partition_date", run.partition_date):
-                yield run
-        return
-    if not has_range(query, "logical_date"):
+        of_partitions = PARTITION_DATES.matches(query)
+        yield from (r for r in services.store.runs_of_partition(dag_id, None) if of_partitions(r.partition_date))
+    elif matches is None:
         yield from services.store.list_runs(dag_id, limit=MOST_READ)
-        return
-    for run in islice(services.store.runs_of_dates(dag_id, *_bounds(query)), MOST_READ):
-        if within(query, "logical_date", run.logical_date):
-            yield run
+    else:
+        runs = islice(services.store.runs_of_dates(dag_id, *_bounds(query)), MOST_READ)
+        yield from (run for run in runs if matches(run.logical_date))
 
 
 def _bounds(query: _CalendarQuery) -> tuple[datetime, datetime]:
-    first = max(filter(None, (_bound(query, "logical_date_gte"), _bound(query, "logical_date_gt"))), default=_EARLIEST)
-    last = min(filter(None, (_bound(query, "logical_date_lte"), _bound(query, "logical_date_lt"))), default=_LATEST)
-    return first, last
-
-
-def _bound(query: _CalendarQuery, name: str) -> datetime | None:
-    bound: datetime | None = getattr(query, name)
-    return bound if bound is None or bound.tzinfo else bound.replace(tzinfo=UTC)
+    first, last = bounds_of(query, "logical_date")
+    return first or _EARLIEST, last or _LATEST
 
 
 def _date(run: DagRun) -> datetime | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gust.rest_api.http.request import Json, Request
+from gust.http.answer import Json
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.public.connections import testing_is
 from gust.services.context import Services

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gust.rest_api.http.request import Answer, Request
+from gust.http.answer import Answer
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.http.web import web_files
 from gust.services.context import Services

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.asset import number_of
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.services.context import Services
 

@@ -8,41 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Answer, Json, bad_request
 from gust.model.dag import Dag
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
-from gust.rest_api.http.request import ALL_PAGES, Answer, Json, Request, bad_request
+from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import ui_operation
-from gust.rest_api.lists.listing import MAXIMUM_LIMIT, Ordering, page
+from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, one_of, query_of
+from gust.rest_api.lists.listing import filtered_page
 from gust.rest_api.lists.many import many
 from gust.rest_api.public.asset_expression import asset_expression
 from gust.rest_api.public.dags import (
-    MoreDagFilters,
+    FILTERS,
+    LAST_RUN_FILTERS,
+    SPEC_FILTERS,
     dag_response,
     latest_runs,
-    passes,
-    passes_more,
-    timetable_passes,
+    ordering,
+    orders_by_runs,
 )
 from gust.rest_api.public.hitl import HITLRow, hitl_row_responses, pending_questions
 from gust.rest_api.ui.dag_runs import light_run_response
 from gust.services.context import Services
-from gust.services.ports import RunSummary
 from gust.services.specs import load_spec
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class DagsUiQuery(MoreDagFilters):
-    dag_runs_limit: NonNegativeInt = 10
-    dag_ids: list[str] = []
-    dag_run_state: DagRunState | None = None
-    has_pending_actions: bool | None = None
+class _DagsUiQuery(ListQuery):
     order_by: list[str] = ["dag_id"]
+    dag_runs_limit: Annotated[NonNegativeInt, Elsewhere("how many runs each DAG is shown with")] = 10
+    dag_run_state: Annotated[DagRunState | None, Elsewhere("read of the DAG's counters and the unfinished runs")] = None
+    is_favorite: Annotated[bool | None, Elsewhere("read of the user's favorites")] = None
+    has_pending_actions: Annotated[bool | None, Elsewhere("read of the open questions of all DAGs")] = None
+
+
+UI_FILTERS: Final = Filters[Dag](*FILTERS, one_of("dag_ids", str, lambda dag: dag.dag_id))
+DagsUiQuery: Final = query_of(_DagsUiQuery, UI_FILTERS, SPEC_FILTERS, LAST_RUN_FILTERS)
 
 
 @ui_operation("get_dags_ui")
@@ -55,15 +61,12 @@ def get_dags_ui(services: Services, request: Request) -> Json:
 
     dags = [
         dag
-        for dag in services.store.list_dags()
-        if passes(dag, query)
-        and passes_more(dag, query)
-        and (not query.dag_ids or dag.dag_id in query.dag_ids)
-        and query.is_favorite in (None, is_favorite(dag))
+        for dag in filter(UI_FILTERS.matches(query), services.store.list_dags())
+        if query.is_favorite in (None, is_favorite(dag))
     ]
-    if query.has_asset_schedule is not None or query.asset_dependency is not None:
+    if (matches := SPEC_FILTERS.asked(query)) is not None:
         specs = many.map(lambda dag: load_spec(services.objects, dag.spec_key), dags)
-        dags = [dag for dag, spec in zip(dags, specs, strict=True) if timetable_passes(spec, query)]
+        dags = [dag for dag, spec in zip(dags, specs, strict=True) if matches(spec)]
     if query.dag_run_state is not None:
         having = _with_runs(services, query.dag_run_state, dags)
         dags = [dag for dag in dags if dag.dag_id in having]
@@ -72,12 +75,11 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         for row in pending_questions(services):
             questions.setdefault(row.view.run.dag_id, []).append(row)
         dags = [dag for dag in dags if (dag.dag_id in questions) == query.has_pending_actions]
-    latest: dict[str, RunSummary] = {}
-    if query.last_dag_run_state is not None or _orders_by_runs(query):
-        latest = latest_runs(services, [dag.dag_id for dag in dags])
-    if query.last_dag_run_state is not None:
-        dags = [d for d in dags if (run := latest.get(d.dag_id)) and run.state is query.last_dag_run_state]
-    found = page(dags, _ordering(latest).resolve(query.order_by), limit=query.limit, offset=query.offset)
+    of_latest = LAST_RUN_FILTERS.asked(query)
+    latest = latest_runs(services, [dag.dag_id for dag in dags]) if of_latest or orders_by_runs(query) else {}
+    if of_latest is not None:
+        dags = [d for d in dags if (run := latest.get(d.dag_id)) and of_latest(run)]
+    found = filtered_page(dags, query, ordering(latest))
     shown = many.map(
         lambda dag: without_nulls(
             dag_response(dag)
@@ -105,23 +107,6 @@ def _with_runs(services: Services, state: DagRunState, dags: list[Dag]) -> set[s
         return found
     unfinished = services.store.get_runs([key for key, _ in services.store.due_runs(EVER)])
     return found | {run.dag_id for run in unfinished if run.state is state}
-
-
-def _orders_by_runs(query: DagsUiQuery) -> bool:
-    return bool({name.lstrip("-") for name in query.order_by} & {"last_run_state", "last_run_start_date"})
-
-
-def _ordering(latest: dict[str, RunSummary]) -> Ordering[Dag]:
-    return Ordering[Dag](
-        attributes={
-            "dag_id": lambda d: d.dag_id,
-            "dag_display_name": lambda d: d.dag_display_name or d.dag_id,
-            "next_dagrun": lambda d: d.next_logical_date,
-            "last_run_state": lambda d: run.state.value if (run := latest.get(d.dag_id)) else None,
-            "last_run_start_date": lambda d: run.start_date if (run := latest.get(d.dag_id)) else None,
-        },
-        key=lambda d: (d.dag_id,),
-    )
 
 
 def _last_runs(services: Services, dag: Dag, limit: int) -> list[Json]:

@@ -13,15 +13,17 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
+from gust.http.answer import Json
+from gust.http.check import Query
 from gust.model.dag import Dag
+from gust.model.run_state import RunSummary
 from gust.model.state import FINISHED_RUN, DagRunState, TaskInstanceState
-from gust.rest_api.http.request import Json, NamedMoment, Query, Request
+from gust.rest_api.http.request import NamedMoment, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import load_view
+from gust.rest_api.lists.shown_run import load_view
 from gust.scheduling.run_view import NO_STATUS, state_name
 from gust.services.context import Services
-from gust.services.ports import RunSummary
 
 COUNTED_RUNS: Final = 10_000
 READ_RUNS: Final = 200

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from gust.http.answer import Json, bad_request, not_found
+from gust.http.check import Query
 from gust.model.asset import AssetKey, number_of
 from gust.rest_api.access.readable import readable_dag_ids
-from gust.rest_api.http.request import Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.many import many
 from gust.rest_api.ui.serialized import load_serialized

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gust.http.answer import Json, not_found
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import Json, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import InstanceView, RunView, load_view
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, load_view
 from gust.services.context import Services
 
 FEW: Final = 10
@@ -32,7 +33,7 @@ def get_gantt_data(services: Services, request: Request) -> Json:
     return {"dag_id": dag_id, "run_id": run_id, "task_instances": bars}
 
 
-def _earlier_tries(services: Services, view: RunView, tried: Sequence[InstanceView]) -> list[list[TaskInstance]]:
+def _earlier_tries(services: Services, view: ShownRun, tried: Sequence[InstanceView]) -> list[list[TaskInstance]]:
     """Of a few, those of each; of more, those of the whole run at once, mapped instances' among them."""
     if len(tried) <= FEW:
         return many.map(lambda v: services.store.list_tries(v.instance.key), tried)

@@ -7,21 +7,32 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Answer, Json, Problem, not_found
+from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
-from gust.rest_api.http.request import Answer, Json, Problem, Query, Request, encode, not_found
+from gust.rest_api.http.request import Request, encode
 from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.filters import (
+    Elsewhere,
+    Filters,
+    ListQuery,
+    between,
+    member_of,
+    query_of,
+    search,
+)
 from gust.rest_api.lists.history import SORTED
-from gust.rest_api.lists.listing import Ordering, Paging, contains, page, starts_with, with_ranges, within
+from gust.rest_api.lists.listing import Ordering, page
 from gust.rest_api.lists.many import many
-from gust.rest_api.lists.run_view import InstanceView, RunView, find_spec, load_view
+from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, load_view
 from gust.rest_api.public.dag_run import versions_reader
 from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.deadlines import is_missed
@@ -37,25 +48,28 @@ LOOKED_THROUGH: Final = 10_000
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-class _GridQuery(Paging):
-    order_by: list[str] = ["id"]
-    run_type: list[str] = []
-    state: list[str] = []
-    triggering_user: str | None = None
-    triggering_user_prefix: str | None = None
+FILTERS: Final = Filters[DagRun](
+    member_of("state", DagRunState, lambda r: r.state),
+    member_of("run_type", DagRunType, lambda r: r.run_type, called="run type"),
+    search(
+        "triggering_user",
+        lambda r: r.triggering_user_name,
+        parameters=("triggering_user", "triggering_user_prefix"),
+    ),
+    between("run_after", datetime, lambda r: r.run_after),
+)
+OF_ROWS: Final = Elsewhere("chooses the tasks, not the runs")
 
 
-GridQuery: Final = with_ranges(_GridQuery, datetime, "run_after")
+class _StructureQuery(ListQuery):
+    include_upstream: Annotated[bool, OF_ROWS] = False
+    include_downstream: Annotated[bool, OF_ROWS] = False
+    depth: Annotated[NonNegativeInt | None, OF_ROWS] = None
+    root: Annotated[str | None, OF_ROWS] = None
 
 
-class _StructureQuery(_GridQuery):
-    include_upstream: bool = False
-    include_downstream: bool = False
-    depth: NonNegativeInt | None = None
-    root: str | None = None
-
-
-StructureQuery: Final = with_ranges(_StructureQuery, datetime, "run_after")
+GridQuery: Final = query_of(ListQuery, FILTERS)
+StructureQuery: Final = query_of(_StructureQuery, FILTERS)
 
 ORDERING: Final = Ordering[DagRun](
     attributes={
@@ -73,17 +87,16 @@ OWN_ORDER: Final = Ordering[DagRun](
 """Where none is asked for, the timetable's."""
 
 
-def _check(query: _GridQuery) -> None:
-    """Raises what is wrong with the question, whatever DAG it is about."""
-    _filter(query)
+def _check(query: ListQuery) -> None:
+    """Raises Problem 400 for a wrong order, whether the DAG exists or not."""
     if query.order_by not in ([], ["id"]):
         ORDERING.resolve(query.order_by)
 
 
-def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]:
+def _runs_shown(services: Services, dag: Dag, query: ListQuery) -> list[DagRun]:
     """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is made
     among the newest."""
-    wanted = _filter(query)
+    wanted = FILTERS.matches(query)
     if query.order_by == ["-run_after"]:
         return _newest(services, dag.dag_id, wanted, query.offset, query.limit)
     if query.order_by in ([], ["id"]):
@@ -94,25 +107,6 @@ def _runs_shown(services: Services, dag: Dag, query: _GridQuery) -> list[DagRun]
         order = ORDERING.resolve(query.order_by)
     runs = [run for run in services.store.list_runs(dag.dag_id, limit=SORTED) if wanted(run)]
     return page(runs, order, limit=query.limit, offset=query.offset).rows
-
-
-def _filter(query: _GridQuery) -> Callable[[DagRun], bool]:
-    states = _members(DagRunState, query.state, "state")
-    types = _members(DagRunType, query.run_type, "run type")
-    return lambda run: (
-        (not states or run.state in states)
-        and (not types or run.run_type in types)
-        and contains(run.triggering_user_name, query.triggering_user)
-        and starts_with(run.triggering_user_name, query.triggering_user_prefix)
-        and within(query, "run_after", run.run_after)
-    )
-
-
-def _members(kind: Any, given: list[str], what: str) -> set[Any]:
-    try:
-        return {kind(name) if name != "none" else None for name in given}
-    except ValueError as unknown:
-        raise Problem(422, f"Invalid value for {what}. Valid values are {', '.join(kind)}") from unknown
 
 
 def _newest(services: Services, dag_id: str, wanted: Callable[[DagRun], bool], offset: int, limit: int) -> list[DagRun]:
@@ -317,7 +311,7 @@ def get_grid_ti_summaries_stream(services: Services, request: Request) -> Answer
     return Answer(body="".join(lines), content_type="application/x-ndjson")
 
 
-def summary_of(view: RunView) -> Json | None:
+def summary_of(view: ShownRun) -> Json | None:
     """One line; `None` for a run without instances."""
     squares: dict[str, Square] = {}
     for instance in sorted(view.instances, key=lambda v: v.instance.task_id):

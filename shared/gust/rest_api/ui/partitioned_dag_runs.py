@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
+from gust.http.answer import Json, not_found
+from gust.http.check import Query
 from gust.model.asset import AssetKey, PendingPartition, number_of
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunType
-from gust.rest_api.http.request import Json, Query, Request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.lists.filters import Elsewhere
 from gust.rest_api.lists.many import many
 from gust.rest_api.public.asset_expression import asset_expression
 from gust.scheduling.asset_condition import named_in
@@ -93,8 +96,8 @@ def _of_asset(mapper: AssetMapper, partition_key: str, received: set[str]) -> Pr
 
 
 class PartitionsQuery(Query):
-    dag_id: str | None = None
-    has_created_dag_run_id: bool | None = None
+    dag_id: Annotated[str | None, Elsewhere("one DAG is read instead of all")] = None
+    has_created_dag_run_id: Annotated[bool | None, Elsewhere("chooses between waiting partitions and runs")] = None
 
 
 @ui_operation("get_partitioned_dag_runs")

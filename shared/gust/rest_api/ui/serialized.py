@@ -9,8 +9,8 @@ from threading import Lock
 from typing import Any, Final
 
 from gust.errors import NotFound
-from gust.rest_api.http.request import Json
-from gust.services.ports import Objects
+from gust.http.answer import Json
+from gust.ports.objects import Objects
 
 KEPT: Final = 2048
 

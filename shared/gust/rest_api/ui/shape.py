@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gust.model.dag_spec import DagSpec, TaskGroupSpec, TaskSpec
-from gust.scheduling.relatives import subset
+from gust.scheduling.task_selection import select
 
 Edge = tuple[str, str]
 
@@ -33,7 +33,7 @@ class Shape:
         if not root:
             return cls(spec, frozenset(spec.tasks))
         matched = [task_id for task_id in spec.tasks if root in task_id]
-        shown = subset(spec, matched, upstream=upstream, downstream=downstream, depth=depth)
+        shown = select(spec, matched, upstream=upstream, downstream=downstream, depth=depth)
         return cls(spec, frozenset(shown), is_part=True)
 
     # --- groups -------------------------------------------------------------------------------------------------------

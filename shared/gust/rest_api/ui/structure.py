@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import NonNegativeInt
 
+from gust.http.answer import Json, bad_request, not_found
+from gust.http.check import Query
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
-from gust.rest_api.http.request import Json, Query, Request, bad_request, not_found
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.ui.dependencies import Dependency, dependencies_by_dag
 from gust.rest_api.ui.serialized import load_serialized

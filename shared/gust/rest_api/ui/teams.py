@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gust.rest_api.http.request import Json, Problem, Request
+from gust.http.answer import Json, Problem
+from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.services.context import Services
 

@@ -1,7 +1,7 @@
 """Which assets are active.
 
-Airflow wants one asset per name and one per URI. Where DAGs name two that share one of them, the first that came is
-active, and tasks that name the other one fail before they begin. An asset that no DAG names any more is in nobody's way.
+Airflow allows one active asset per name and one per URI. If DAGs name two assets that share one of these, the first one is
+active, and tasks that name the other one fail before they begin. An asset that no DAG names any longer blocks no other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def inactive_assets(services: Services, refs: Iterable[AssetRef]) -> list[AssetRef]:
-    """Those of the references to assets that lead to no active one, each once, in their order."""
+    """The references that lead to no active asset, each once, in their order."""
     named = {(ref.name, ref.uri): ref for ref in refs if ref.kind == "asset"}
     return [ref for ref in named.values() if not _is_active(services, ref)]
 
 
 def active_among(services: Services, candidates: Iterable[Asset], everything: Iterable[Asset]) -> set[AssetKey]:
-    """Those that are not in the way of an earlier one of the same name or URI. `everything`: all assets there are."""
+    """The candidates that share neither name nor URI with an earlier active asset. `everything`: all assets."""
     known = list(everything)
     names, uris = Counter(asset.name for asset in known), Counter(asset.uri for asset in known)
     return {
@@ -54,7 +54,7 @@ def _age(asset: Asset) -> tuple[datetime, str, str]:
 
 
 def _named_by_dags(services: Services) -> set[tuple[str, str]]:
-    """(name, uri) of what DAGs name now. Reads every DAG, so only where there is a conflict to decide."""
+    """(name, uri) of every asset that DAGs name now. Reads every DAG, so it is called only to decide a conflict."""
     specs = (load_spec(services.objects, dag.spec_key) for dag in services.store.list_dags() if not dag.is_stale)
     return {named for spec in specs for named in _named_by(spec)}
 
@@ -68,7 +68,8 @@ def _named_by(spec: DagSpec) -> Iterator[tuple[str, str]]:
 
 
 def _named_in(expression: Any) -> Iterator[tuple[str, str]]:
-    """Airflow's form: `{"any": [{"asset": {"name": …, "uri": …}}, {"alias": …}]}`, nested at will."""
+    """(name, uri) of the assets in an expression of Airflow's form: `{"any": [{"asset": {"name": …, "uri": …}},
+    {"alias": …}]}`, nested to any depth."""
     match expression:
         case {"asset": {"name": str(name), "uri": str(uri)}}:
             yield name, uri

@@ -1,12 +1,13 @@
-"""Keep the index of who names which asset in step with the DAGs.
+"""Keeps the index of references from DAGs and tasks to assets in step with the DAGs.
 
-A DAG whose schedule drops an asset forgets what waited for it, as Airflow's does: its reference takes its queue with it.
+When a DAG's schedule drops an asset, the queued events of that asset are deleted with the reference, as in Airflow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from gust.errors import StaleAssetQueue
@@ -17,7 +18,7 @@ from gust.services.context import Services
 
 
 def references_of(spec: DagSpec) -> frozenset[AssetReference]:
-    """What the DAG's schedule names, and which assets its tasks do."""
+    """The references of the DAG's schedule, and those of its tasks to assets."""
     of_schedule = {
         AssetReference(use="schedule", what=ref.kind, dag_id=spec.dag_id, name=ref.name or "", uri=ref.uri or "")
         for ref in named_in(spec.timetable.asset_expression)
@@ -47,20 +48,20 @@ def aliases_of(spec: DagSpec) -> set[AssetAlias]:
 
 
 def change_references(services: Services, before: DagSpec | None, after: DagSpec | None, *, at: datetime) -> None:
-    """Write what differs. Repeatable, so it goes before the write that makes `after` the DAG's: who dies in between leaves
-    `before` in its place and does it again. `None`: no DAG, or one that is stale."""
+    """Write the differences. It is repeatable and goes before the write that makes `after` the DAG's spec: after a crash in
+    between, `before` is still in place, and the repeated activation does it again. `None`: no DAG, or a stale one."""
     old, new = (references_of(spec) if spec else frozenset() for spec in (before, after))
     known_aliases = aliases_of(before) if before else set()
     for alias in sorted(aliases_of(after) - known_aliases if after else (), key=lambda alias: alias.name):
         services.store.put_asset_alias(alias)
     for reference in _in_order(new - old):
-        services.store.put_asset_reference(_born(reference, at))
+        services.store.put_asset_reference(replace(reference, created_at=at))
     gone = _in_order(old - new)
     for reference in gone:
         services.store.delete_asset_reference(reference)
     if before is not None and (dropped := [ref for ref in gone if ref.use == "schedule"]):
         is_scheduled = after is not None and after.timetable.asset_expression is not None
-        # What came through aliases and references waits under the asset it came to, so all goes only with the last.
+        # Events from aliases and references are queued under their asset, so they are deleted only with the last reference.
         assets = [ref.asset for ref in dropped if ref.what == "asset"] if is_scheduled else None
         services.store.unqueue(before.dag_id, assets=assets)
     if before is not None and before.timetable.partitioned:
@@ -68,28 +69,16 @@ def change_references(services: Services, before: DagSpec | None, after: DagSpec
 
 
 def _release_partitions(services: Services, dag_id: str, after: DagSpec | None) -> None:
-    """Those of a DAG whose file is gone wait for it to come back, and keep no tick busy; those of one that listens to
-    partitions no more go. What changed mappers make stale is dropped when it is looked at."""
+    """Pending partitions of a DAG whose file is gone wait for it to come back, off the tick's index; those of a DAG that no
+    longer listens to partitions are deleted. Partitions under changed mappers are dropped at the next look."""
     if after is not None and after.timetable.partitioned:
         return
     for partition in services.store.pending_partitions(dag_id):
         if after is None:
             services.store.settle(partition, due_at=None)
             continue
-        with suppress(StaleAssetQueue):  # an event has just come; who looks at it next finds a DAG without partitions
+        with suppress(StaleAssetQueue):  # an event has just come; the next look finds a DAG without partitions
             services.store.drop_partition(partition)
-
-
-def _born(reference: AssetReference, at: datetime) -> AssetReference:
-    return AssetReference(
-        use=reference.use,
-        what=reference.what,
-        dag_id=reference.dag_id,
-        task_id=reference.task_id,
-        name=reference.name,
-        uri=reference.uri,
-        created_at=at,
-    )
 
 
 def _in_order(references: Iterable[AssetReference]) -> list[AssetReference]:

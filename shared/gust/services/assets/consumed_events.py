@@ -1,4 +1,4 @@
-"""Which events a run was made of, and which runs an event made."""
+"""The asset events that a run consumed, and the runs that consumed an event."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gust.services.context import Services
 class Consumption:
     run: DagRun
     is_trigger: bool
-    """The run's latest event triggers it; the earlier ones it only takes along."""
+    """Whether it is the run's latest event, which triggered it; the run consumed the earlier ones with it."""
 
 
 def consumed_by(services: Services, run: DagRun) -> list[AssetEvent]:
-    """In order of time. Only asset-triggered runs have any: for all others this reads nothing."""
+    """The run's events in order of time. Only asset-triggered runs have any: for all others this reads nothing."""
     return services.store.consumed_events(run.key) if run.run_type is DagRunType.ASSET_TRIGGERED else []
 
 
 def assets_of(services: Services, events: Sequence[AssetEvent]) -> dict[AssetKey, Asset]:
-    """Each asset as it is now, or, where it is not known any more, as its events name it."""
+    """Each asset as it is now, or, if it is no longer stored, as its events name it."""
     named = {event.asset: event for event in events}
     return {
         key: services.store.get_asset(name=key.name, uri=key.uri)
@@ -35,7 +35,7 @@ def assets_of(services: Services, events: Sequence[AssetEvent]) -> dict[AssetKey
 
 
 def runs_made_of(services: Services, events: Sequence[AssetEvent]) -> dict[str, list[Consumption]]:
-    """event id → runs that consumed it. A run that was to consume it and was not made, or was deleted, is none."""
+    """Event id → the existing runs that consumed it."""
     consumers = services.store.consumers_of([event.event_id for event in events])
     keys = sorted({key for of_event in consumers.values() for key in of_event})
     runs = {run.key: run for run in services.store.get_runs(keys)}

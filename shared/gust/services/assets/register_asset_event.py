@@ -1,8 +1,8 @@
-"""Something happened to an asset: store the event, and have it wait for every DAG whose schedule names the asset.
+"""Stores an asset event and queues it for every DAG whose schedule names the asset.
 
-Rules: `airflow/assets/manager.py`. A paused DAG is passed over; its next run takes the event along all the same. A DAG
-that listens to partitions gets the event under the partitions that its mapper makes of the event's key, any other DAG only
-events without a key. The scheduler hears of what waits through the table's stream.
+Rules: `airflow/assets/manager.py`. A paused DAG's queue gets no entry; its next run consumes the event nevertheless. A DAG
+that listens to partitions gets the event under the partitions that its mapper makes of the event's key; any other DAG gets
+only events without a key. The table's stream tells the scheduler of the queue.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gust.errors import StaleAssetQueue, Unwell
+from gust.errors import ServiceUnavailable, StaleAssetQueue
 from gust.model.asset import AssetEvent, AssetUpdate, Delivery, ToPartition, ToQueue
 from gust.model.dag import Dag
 from gust.services.context import Services
@@ -32,10 +32,10 @@ def register_asset_events(
     *,
     partition_dates: Mapping[str, datetime | None] | None = None,
 ) -> list[AssetEvent]:
-    """Store the events of one report, all at once: a DAG that waits for several of their assets runs for them once. They are
-    stored under the moment they are stored at, which is later than every run they might be late for, each a microsecond
-    after the one before. Registering the same `report_id` again changes nothing. `partition_dates`, by event id: of the run
-    that an event comes from."""
+    """Store the events of one report, all at once: a DAG that waits for several of their assets runs for them once. Their
+    timestamps are the moment of storing, later than every run that has consumed events of these assets, each a microsecond
+    after the one before. Registering the same `report_id` again changes nothing. `partition_dates`: event id → the partition
+    date of the run that the event comes from."""
     if not events:
         return []
     for event in events:
@@ -55,7 +55,9 @@ def register_asset_events(
             closed_until = stale.closed_until or closed_until
             continue
         return stored
-    raise Unwell(f"{events[0].name} met other events {ATTEMPTS} times while it was being stored")
+    raise ServiceUnavailable(
+        f"The event of {events[0].name} collided with others {ATTEMPTS} times while it was being stored"
+    )
 
 
 def _deliveries_of(services: Services, event: AssetEvent, partition_date: datetime | None) -> tuple[Delivery, ...]:
@@ -86,9 +88,9 @@ def _to_partitions(
     mapper = mappers.of_asset(event.asset)
     try:
         keys = mapper.downstream_keys(source_key)
-    except Unwell:
+    except ServiceUnavailable:
         raise
-    except Exception as problem:  # whatever is wrong with one DAG's mapper must not fail the task
+    except Exception as problem:  # an error of one DAG's mapper must not fail the task
         log.warning("%s: partition key %r of %s was not mapped: %s", dag.dag_id, source_key, event.name, problem)
         return
     if len(keys) > (limit := mapper.max_downstream_keys):
@@ -105,5 +107,5 @@ def _to_partitions(
 
 
 def asking(services: Services, dag: Dag) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
-    """Has mappers of plugins asked, those that the DAG's bundle brings."""
+    """A function that asks mappers of the plugins in the DAG's bundle."""
     return lambda mapper, asked: services.timetables.partition_mapper(mapper, dag.bundle_version, asked)

@@ -1,8 +1,9 @@
-"""Tell plugins' listeners of what no run owes them: what becomes of assets, and which files cannot be imported.
+"""Has workers call plugins' listeners about assets and import errors, which belong to no run.
 
-Airflow calls these where it stands, in its API server and its dag processor; here their code runs in workers alone. So the
-call itself goes, through the scheduler, which signs a worker's token, to the queue of tasks: stored nowhere, and sent before
-whatever makes its teller not tell it again. It is made at least once. Where nobody listens nothing is read and nothing sent.
+Airflow calls these listeners in its API server and its dag processor; here their code runs only in workers. The call goes as
+a message through the scheduler, which signs a worker's token, to the tasks queue. It is stored nowhere. Its sender sends it
+before the write after which it would not send it again, so the call is made at least once. Without listeners nothing is read
+or sent.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.asset import Asset, AssetAlias, AssetEvent
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
@@ -21,7 +22,7 @@ from gust.model.workload import CallbackWorkload, HookCall, TellListeners, Wake
 from gust.services.context import Services
 
 LONGEST_TRACE: Final = 200_000
-"""Characters of an import error's trace that a message carries; all of it stands with the import error."""
+"""Characters of an import error's trace in the message; the stored import error has all of it."""
 
 OF_EVENTS: Final = frozenset({Hook.ASSET_CHANGED, Hook.ASSET_EVENT_EMITTED})
 
@@ -83,7 +84,7 @@ def tell_of_import_error(
     listeners: Collection[str],
     bundle_version: str,
 ) -> None:
-    """`filename`: relative to the bundle's root; listeners get the path that it has where they run."""
+    """`filename`: relative to the bundle's root; listeners get its path on the worker."""
     hook = Hook.NEW_IMPORT_ERROR if is_new else Hook.EXISTING_IMPORT_ERROR
     if hook in listeners:
         arguments = {"filename": filename, "stacktrace": trace[:LONGEST_TRACE]}
@@ -97,7 +98,7 @@ def _tell(services: Services, calls: Sequence[HookCall], bundle_version: str | N
 
 
 def have_worker_tell(services: Services, told: TellListeners) -> None:
-    """The scheduler's part: the message for a worker. Raises Unwell where SQS refuses it."""
+    """The scheduler's part: send the message for a worker. Raises ServiceUnavailable if SQS refuses it."""
     callback_id = f"hook/{told.call.hook}/{told.call.about}"
     nobody = Dispatch(TaskInstanceKey("", "", ""), 0, 1, Scope.CALLBACK, callback_id=callback_id)
     workload = CallbackWorkload(
@@ -112,7 +113,7 @@ def have_worker_tell(services: Services, told: TellListeners) -> None:
         call=told.call,
     )
     if services.queues.send_callbacks([workload]):
-        raise Unwell(f"SQS refused {callback_id}")
+        raise ServiceUnavailable(f"SQS refused {callback_id}")
 
 
 def _asset(asset: Asset) -> dict[str, Any]:

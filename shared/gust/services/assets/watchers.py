@@ -1,8 +1,8 @@
-"""Have the triggerer watch for events of assets, as long as an active DAG waits for them.
+"""Has the triggerer run asset watchers, as long as an active DAG waits for their assets.
 
-Which DAGs name a watcher is written when their files are activated. Whether one of them is active is asked whenever the
-watcher begins a life, so that pausing needs no word: it stops at its next life, and unpausing wakes it. Each event becomes
-an event of every asset that the watcher belongs to. Rules: `add_asset_trigger_references`, `Trigger.submit_event`.
+Activation writes which DAGs name a watcher. Each life of the watcher first checks whether one of them is active, so a pause
+writes nothing: the watcher stops at its next life, and an unpause wakes it. Each of its events becomes an event of every
+asset that the watcher belongs to. Rules: `add_asset_trigger_references`, `Trigger.submit_event`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid5
 
-from gust.errors import Conflict, NotFound, StaleWatcher, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable, StaleWatcher
 from gust.model.asset import AssetEvent
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
@@ -38,8 +38,8 @@ ATTEMPTS: Final = 20
 def change_watchers(
     services: Services, dag_id: str, before: DagSpec | None, after: DagSpec | None, *, bundle_version: str | None = None
 ) -> None:
-    """Note which watchers the DAG names now. Repeatable, so it goes before the write that makes `after` the DAG's.
-    `None`: no DAG, or one that is stale."""
+    """Store which watchers the DAG names now. It is repeatable and goes before the write that makes `after` the DAG's spec.
+    `None`: no DAG, or a stale one."""
     named = watchers_of(after) if after else {}
     if not named and not (before and before.watchers):
         return
@@ -78,7 +78,7 @@ def _change(
         except StaleWatcher:
             continue
         return
-    raise Unwell(f"Watcher {watcher_id} moved {ATTEMPTS} times while it was being changed")
+    raise ServiceUnavailable(f"Watcher {watcher_id} moved {ATTEMPTS} times while it was being changed")
 
 
 def _made(services: Services, named: Watcher) -> Watcher:
@@ -90,7 +90,7 @@ def _nothing(watcher_id: str) -> Watcher:
 
 
 def wake_watchers(services: Services, dag: Dag) -> None:
-    """For a DAG that was unpaused."""
+    """Wake the watchers of a DAG that was unpaused."""
     if dag.has_watchers:
         wake(services, watchers_of(load_spec(services.objects, dag.spec_key)))
 
@@ -101,7 +101,7 @@ def wake(services: Services, watcher_ids: Iterable[str]) -> None:
 
 
 def wants_that_count(services: Services, watcher: Watcher) -> list[Want]:
-    """Those of DAGs that are active."""
+    """The wants of active DAGs."""
     dags = {dag_id: services.store.get_dag(dag_id) for dag_id in sorted({want.dag_id for want in watcher.wants})}
     active = {dag_id for dag_id, dag in dags.items() if dag is not None and not dag.is_paused and not dag.is_stale}
     return [want for want in watcher.wants if want.dag_id in active]
@@ -111,14 +111,14 @@ def wants_that_count(services: Services, watcher: Watcher) -> list[Want]:
 
 
 def look_after_watcher(services: Services, watcher_id: str) -> None:
-    """Send the watcher to the triggerer, if somebody wants it and it neither runs nor is on its way.
+    """Send the watcher to the triggerer, if an active DAG wants it and it neither runs nor is on its way.
 
-    It is written before it is sent: dying in between is healed at its `due_at`."""
+    The write goes before the message: after a crash in between, the look at its `due_at` sends it."""
     before = services.store.get_watcher(watcher_id)
     if before is None:
         return
     now = services.clock.now()
-    with suppress(StaleWatcher):  # somebody else has it
+    with suppress(StaleWatcher):  # another invocation sends it
         if not wants_that_count(services, before):
             if before.due_at is not None:
                 services.store.put_watcher(before, watching.rest(before))
@@ -146,7 +146,7 @@ def _send(
 
 
 def caller_of(watcher: Watcher) -> Dispatch:
-    """Who runs this life."""
+    """The caller that a token of this life identifies."""
     nobody = TaskInstanceKey("", "", "")
     return Dispatch(nobody, 0, watcher.life, Scope.WATCHER, callback_id=watcher.watcher_id)
 
@@ -155,7 +155,8 @@ def caller_of(watcher: Watcher) -> Dispatch:
 
 
 def claim_watcher(services: Services, caller: Dispatch, *, hostname: str) -> tuple[Watcher, list[Want]]:
-    """Run this life. Raises NotFound, and Conflict where it is not the caller's to run, or nobody wants it."""
+    """Claim this life for the caller. Raises NotFound, and Conflict if it is not the caller's life, or no active DAG wants
+    the watcher."""
     now = services.clock.now()
     before = known(services, caller)
     if not watching.may_claim(before, life=caller.dispatch_count, by=hostname, now=now):
@@ -172,8 +173,8 @@ def claim_watcher(services: Services, caller: Dispatch, *, hostname: str) -> tup
 
 
 def report_event(services: Services, caller: Dispatch, *, number: int, payload: Any) -> None:
-    """An event of each asset that the watcher belongs to. `number`: of this life's events; telling of it twice stores it
-    once."""
+    """Store an event of each asset that the watcher belongs to. `number`: the event's number within this life; reporting it
+    twice stores it once."""
     watcher = known(services, caller)
     if watcher.life != caller.dispatch_count or watcher.claimed_at is None:
         raise not_yours()
@@ -202,7 +203,7 @@ def report_event(services: Services, caller: Dispatch, *, number: int, payload: 
 def park_watcher(
     services: Services, caller: Dispatch, *, wake_at: datetime, sleeps_passed: int, is_poller: bool
 ) -> None:
-    """The life is over, the next begins at `wake_at`. Raises NotFound, and Conflict where it has begun already."""
+    """End the life; the next begins at `wake_at`. Raises NotFound, and Conflict if the next has begun already."""
     before = known(services, caller)
     if before.life != caller.dispatch_count or before.due_at is None:
         raise not_yours()

@@ -1,9 +1,9 @@
 """Move one backfill as far as it can go now: make its runs, have the next ones start, and note that all have ended.
 
-The runs are made in the plan's order, each in one transaction that also moves the backfill's `made` on: whoever dies, or
-looks twice, makes none twice and leaves none out. A thousand runs are more than one invocation may take its time for, so
-each look makes some and asks for another look (docs/adr/0008). An active backfill always has a `due_at`: the tick comes
-upon it again whatever got lost.
+The runs are made in the plan's order, each in one transaction that also increments the backfill's `made`: after a crash or a
+repeated look no run is made twice or left out. A thousand runs take longer than one invocation may, so each look makes some
+and sends a wake-up for another look (docs/adr/0009). An active backfill always has a `due_at`: the tick finds it, whatever
+was lost.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ from gust.services.runs.recompute_next_run import recompute_after_backfill
 from gust.services.specs import load_spec
 
 AT_ONCE: Final = 100
-"""Runs that are made, or ended, in one look: about a second."""
+"""Runs that one look makes or ends: about a second."""
 
 LOOKED_AT_EVERY: Final = timedelta(minutes=10)
-"""Its runs bring themselves forward; what is looked for is that all have ended, and nobody noted it."""
+"""How often the tick looks at a backfill whose runs are made: its runs move by themselves, and the look checks whether all
+have ended."""
 
 STANDSTILL: Final = timedelta(hours=1)
-"""When a run that waits behind others looks after itself."""
+"""When a run that waits behind others is looked at, in case its wake-up is lost."""
 
 log = Logger(service="scheduler", child=True)
 
 
 def advance_backfill(services: Services, backfill_id: int) -> None:
-    """Returns when nothing more is to be done now. Twice at the same time is harmless: who loses leaves it to the other."""
+    """Returns when nothing more can be done now. Two calls at the same time are harmless: the loser leaves the rest to the
+    other."""
     backfill = services.store.get_backfill(backfill_id)
     if backfill is None:
         return
@@ -70,14 +72,14 @@ def complete(services: Services, backfill: Backfill) -> None:
 
 
 def look_again(services: Services, backfill: Backfill) -> None:
-    """Its moment is moved on once it has passed."""
+    """Set a new `due_at` if the old one has passed."""
     now = services.clock.now()
     if backfill.due_at is None or backfill.due_at <= now:
         services.store.update_backfill(backfill, replace(backfill, due_at=now + LOOKED_AT_EVERY))
 
 
 def start_next_runs(services: Services, backfill: Backfill) -> None:
-    """As many of its queued runs as there is room for are looked at, in the backfill's order."""
+    """Wake as many of its queued runs as there is room for, in the backfill's order."""
     room = backfill.max_active_runs - backfill.running_runs
     if backfill.is_paused or room <= 0 or backfill.unfinished_runs == backfill.running_runs:
         return
@@ -94,7 +96,8 @@ def start_next_runs(services: Services, backfill: Backfill) -> None:
 
 
 def make_runs(services: Services, backfill: Backfill) -> Backfill:
-    """The next ones of the plan. Returns the backfill as it is then. Raises StaleBackfill: another makes them."""
+    """Make the next runs of the plan. Returns the backfill afterwards. Raises StaleBackfill if another invocation makes
+    them."""
     if backfill.is_made:
         return backfill
     lines = services.store.backfill_plan(backfill.backfill_id)
@@ -108,7 +111,7 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
         if not is_made(before, backfill.reprocess_behavior):
             continue
         with suppress(AlreadyExists, StaleDagRun):
-            # Somebody took the date, or touched the run, meanwhile: Airflow leaves alone what is in flight, too.
+            # Another writer took the date, or changed the run, meanwhile: Airflow leaves such a run alone, too.
             if before is None or info.partition_date is not None:
                 run, deadlines = with_deadlines(services, new_run(services, backfill, info, ordinal), spec)
                 services.store.add_to_backfill(backfill, run, made=ordinal, callbacks=deadlines)
@@ -155,7 +158,7 @@ def new_run(services: Services, backfill: Backfill, info: NextRun, ordinal: int)
 
 
 def due_at(backfill: Backfill, ordinal: int, now: datetime) -> datetime:
-    """Runs that must wait for others are not looked after within the minute: these others wake them."""
+    """A run that must wait for others gets a late `due_at`: those others wake it."""
     return now + (NOTICED_WITHIN if ordinal <= backfill.max_active_runs else STANDSTILL)
 
 
@@ -163,9 +166,9 @@ def due_at(backfill: Backfill, ordinal: int, now: datetime) -> datetime:
 
 
 def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: int) -> None:
-    """Clear the finished run and queue it as the backfill's. Its tasks first: while the run is finished nobody looks at
-    them, and whoever dies in between leaves the rest to the next look. Raises StaleDagRun where the run is in flight, and
-    StaleBackfill where another clears it."""
+    """Clear the finished run and queue it as the backfill's. Clears its tasks first: the scheduler does not look at a
+    finished run, and after a crash in between the next look does the rest. Raises StaleDagRun if the run is in flight,
+    and StaleBackfill if another invocation clears it."""
     state, now = services.store.load_run(before.key), services.clock.now()
     if state is None or state.run != before or before.is_held(now):
         raise StaleDagRun(f"{before.key} moved on", state.run if state else None)
@@ -177,7 +180,7 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
         if instance.state not in (None, S.RUNNING)
     ]
     if services.store.move_all(cleared):
-        # Not to be passed over: whoever clears them is about to queue the run.
+        # Not to be skipped: the invocation that clears them is about to queue the run.
         raise StaleBackfill(f"instances of {before.key} moved on")
     version: dict[str, Any] = {
         "version_number": backfill.version_number,
@@ -209,7 +212,7 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
 
 
 def end_queued_runs(services: Services, backfill: Backfill) -> None:
-    """Of a cancelled backfill. Those that run go on to their end. Raises StaleBackfill."""
+    """Fail the queued runs of a cancelled backfill. Its running ones continue to their end. Raises StaleBackfill."""
     shown = services.store.queued_runs(backfill.dag_id, limit=AT_ONCE, backfill_id=backfill.backfill_id)
     for key in shown:
         run = services.store.get_run(key)

@@ -1,4 +1,4 @@
-"""Which runs a backfill has: settled when it is asked for, kept as a document beside it, and never changed.
+"""The plan of a backfill's runs: made when the backfill is created, stored beside it, and never changed.
 
 Rules: `airflow/models/backfill.py`.
 """
@@ -19,14 +19,14 @@ from gust.services.context import Services
 from gust.services.runs.next_run import runs_between
 
 FEW: Final = 100
-"""Partitions that are looked up one by one; beyond that all of the DAG's are read."""
+"""Up to this many partitions are looked up one by one; for more, all of the DAG's are read."""
 
 
 def planned_runs(
     services: Services, dag: Dag, spec: DagSpec, earliest: datetime, latest: datetime, *, now: datetime
 ) -> Iterator[NextRun]:
-    """The earliest first. A run whose data interval is not over yet is none of them: what lies in the future is not looked
-    through, however far `latest` is."""
+    """The runs, earliest first. A run whose data interval is not over yet is not included, so the walk ends at the present,
+    however far in the future `latest` is."""
     if not spec.timetable.partitioned:
         latest = min(latest, now)
     for run in runs_between(services, dag, spec, earliest=earliest, latest=latest, now=now):
@@ -35,7 +35,7 @@ def planned_runs(
 
 
 def existing_runs(services: Services, dag_id: str, plan: Sequence[NextRun]) -> dict[datetime, DagRun]:
-    """The DAG's runs for these dates, by date: of a partition that has several the one that started last."""
+    """The DAG's runs for these dates, by date. If a partition has several runs, the one that started last."""
     dates = [date_of(run) for run in plan]
     if not dates:
         return {}
@@ -57,12 +57,12 @@ def started_last(run: DagRun) -> tuple[bool, datetime]:
 
 
 def date_of(run: NextRun) -> datetime:
-    """What tells the run from the others: its partition's date, or its logical date."""
+    """The date that identifies the run in the plan: its partition's date, or its logical date."""
     return run.partition_date or run.logical_date or run.run_after
 
 
 def is_made(existing: DagRun | None, behavior: ReprocessBehavior) -> bool:
-    """Whether the run is made, or run again; else what exists is left alone."""
+    """Whether the backfill makes the run, or runs it again; otherwise the existing run is left alone."""
     if existing is None:
         return True
     match behavior:

@@ -1,4 +1,4 @@
-"""Ask for a backfill: which runs it will have is settled here, once; making them is `advance_backfill`'s.
+"""Create a backfill: plan its runs, once, and store it; `advance_backfill` makes the runs.
 
 Rules and words: `airflow/models/backfill.py`.
 """
@@ -27,20 +27,20 @@ from gust.services.runs.params import validated_params
 from gust.services.specs import load_spec
 
 LOOKED_AFTER_WITHIN: Final = timedelta(seconds=60)
-"""Who makes the runs may die; the tick has another go on after this time."""
+"""The request that makes the first runs may die; the tick continues after this time."""
 
 LONGEST_PLAN: Final = 100_000
 
 
 class Unacceptable(Rejected):
-    """The backfill is refused with a sentence alone, which names no field."""
+    """The backfill is refused with a message that names no field, as in Airflow."""
 
     status = 422
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedBackfill:
-    """What a person asks for. Both dates are aware and included; in which zone they are said matters to partitions."""
+    """The request. Both dates are aware and included; their time zones matter to partitions."""
 
     dag_id: str
     from_date: datetime
@@ -53,7 +53,7 @@ class AskedBackfill:
 
 
 def create_backfill(services: Services, asked: AskedBackfill, *, user: str | None) -> Backfill:
-    """Store the backfill and make its first runs; the others follow by themselves.
+    """Store the backfill and make its first runs; wake-ups make the others.
 
     Raises NotFound, BadRequest (backfills are no run type of the DAG), Conflict (it has an active one) and Unacceptable.
     """
@@ -145,18 +145,18 @@ def check(spec: DagSpec, asked: AskedBackfill, *, now: datetime) -> None:
 
 
 def runs_on_latest_version(spec: DagSpec, asked: AskedBackfill) -> bool:
-    """What is asked for, else what the DAG says, else the newest: backfills' default."""
+    """The request's choice, else the DAG's, else True: backfills' default."""
     said = (asked.run_on_latest_version, spec.rerun_with_latest_version, True)
     return next(answer for answer in said if answer is not None)
 
 
 def plan_of(services: Services, dag: Dag, spec: DagSpec, asked: AskedBackfill, *, now: datetime) -> list[NextRun]:
     plan: list[NextRun] = []
-    # One run more is no more than the last one, which may not be over yet.
+    # One run beyond the end may be planned: the last one, whose interval may not be over yet.
     is_too_long = timetable.fewest_between(spec.timetable, asked.from_date, min(asked.to_date, now)) > LONGEST_PLAN + 1
     if not is_too_long:
         all_runs = planned_runs(services, dag, spec, asked.from_date, asked.to_date, now=now)
         plan = list(islice(all_runs, LONGEST_PLAN + 1))
     if is_too_long or len(plan) > LONGEST_PLAN:
-        raise Unacceptable(f"The range has more than {LONGEST_PLAN} runs: ask for less at a time")
+        raise Unacceptable(f"The range has more than {LONGEST_PLAN} runs: choose a shorter range")
     return plan[::-1] if asked.run_backwards else plan

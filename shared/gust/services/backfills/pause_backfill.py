@@ -17,8 +17,8 @@ LOOKED_AFTER_WITHIN: Final = timedelta(seconds=60)
 
 
 def pause_backfill(services: Services, backfill_id: int, is_paused: bool) -> Backfill:
-    """Have its queued runs start, or not. Runs are made, and those that run go on, either way. Setting what is set
-    changes nothing. Raises NotFound, and Conflict where the backfill has ended."""
+    """Have its queued runs start, or not. Either way its runs are made, and its running ones continue. Repeating it changes
+    nothing. Raises NotFound, and Conflict if the backfill has ended."""
 
     def set_paused(before: Backfill) -> Backfill:
         if before.is_paused == is_paused:
@@ -34,10 +34,10 @@ def pause_backfill(services: Services, backfill_id: int, is_paused: bool) -> Bac
 
 
 def cancel_backfill(services: Services, backfill_id: int) -> Backfill:
-    """End it: no run is made or started any more, and those that are queued fail. Those that run go on to their end.
+    """End it: no further run is made or started, and its queued runs fail. Its running ones continue to their end.
 
-    The first write does it, whoever dies after it: the tick has the rest of the queued runs ended. It stays paused, as in
-    Airflow. Raises NotFound, and Conflict where the backfill has ended."""
+    The first write is enough: if the request dies after it, the tick has the other queued runs ended. The backfill stays
+    paused, as in Airflow. Raises NotFound, and Conflict if the backfill has ended."""
     now = services.clock.now()
 
     def end(before: Backfill) -> Backfill:

@@ -1,26 +1,25 @@
-"""Last step of a deployment: what parsing gave becomes what the scheduler and the API see.
+"""Last step of a deployment: makes the parse results visible to the scheduler and the API.
 
-First it is settled which file each DAG comes from; then every DAG is brought in on its own, and each file's fingerprint
-when its DAGs are; then the DAGs of all other files move to the new bundle; then the bundle is active. Every write may be
-repeated, and an activation that died on the way left a fingerprint or the active bundle behind that sends the next one over
-the same ground, but for the files that it had concluded.
+It decides which file each DAG comes from. Then it activates every DAG by itself, and writes each file's fingerprint
+after the file's DAGs. Then it moves the DAGs of all other files to the new bundle, and makes the bundle active. Every
+write may be repeated. After a crash, a missing fingerprint or the old active bundle makes the next activation repeat
+the work, except for the files that were concluded.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from itertools import accumulate
 from typing import Any, Final, TypeVar
 
-from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, Stale, StaleDag, Unwell
+from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, ServiceUnavailable, Stale, StaleDag
+from gust.model import bucket_keys
 from gust.model.access import access_control_of
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
@@ -43,7 +42,6 @@ from gust.services.deployments.deploy_bundle import (
     fingerprint_of_refused,
     manifest_of,
 )
-from gust.services.deployments.deployment_keys import progress_key
 from gust.services.deployments.deployment_turn import SignsOfLife, keep_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.import_error_id import import_error_id
@@ -57,7 +55,7 @@ from gust.services.wake import wake_for_assets, wake_timetable
 log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 10
-"""How often a DAG's item is read and written anew because a run, or a person, moved it in between."""
+"""How often a DAG's item is read and written anew because another writer changed it in between."""
 
 LONGEST_TYPE: Final = 100
 """Bytes of a warning's type; a key holds it."""
@@ -66,12 +64,8 @@ MOST_PROBLEMS: Final = 200
 """Import errors that one file may have: a zip has one for each file in it."""
 
 CAUSED_BY_A_FILE: Final = (Rejected, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What goes wrong because of what a file gave, and goes wrong again however often it is repeated. It is told as the file's
-import error, and the other files are activated."""
-
-SERIALIZED: Final = re.compile(r"serialized/[0-9a-f]{64}\.json")
-SOURCE: Final = re.compile(r"sources/[0-9a-f]{64}\.txt")
-"""The API shows what lies there to who may read the DAG: it must be nothing else of the bucket."""
+"""Errors caused by a file's content, which no retry mends. They become the file's import error, and the other files are
+activated."""
 
 T = TypeVar("T")
 Change = Callable[[Dag], Dag]
@@ -88,10 +82,10 @@ class Activation:
 
 
 def activate(services: Services, plan_key: str, deployment: str, *, paused_at_creation: bool = True) -> Activation:
-    """Bring in what the plan's files gave and make its bundle the active one, if no other has become it meanwhile.
+    """Activate the outcomes of the plan's files and make its bundle active, if no other bundle has become active meanwhile.
 
-    Files of the plan that have no outcome are the next plan's: their DAGs stay on the bundle of their last good version, and
-    what has no file any more is found only when none is left, because it may have moved into one of these.
+    Files without an outcome are left to the next plan: their DAGs stay on the bundle of their last good version. DAGs
+    without a file are looked for only when no such file is left, because they may have moved into one.
     """
     plan = Plan.model_validate_json(services.objects.get(plan_key))
     active = services.store.active_bundle()
@@ -129,8 +123,8 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
 
 
 def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, FileOutcome]:
-    """File → outcome, of those that have one. Raises Unwell where none has: parsing must come first."""
-    bodies = each(lambda batch: services.objects.get(progress_key(plan_key, batch)), range(len(plan.batches)))
+    """File → outcome, of the files that have one. Raises ServiceUnavailable if none has: parsing must come first."""
+    bodies = each(lambda batch: services.objects.get(bucket_keys.progress(plan_key, batch)), range(len(plan.batches)))
     outcomes = {
         outcome.relative_path: outcome
         for body, batch in zip(bodies, plan.batches, strict=True)
@@ -139,12 +133,12 @@ def outcomes_of(services: Services, plan: Plan, plan_key: str) -> dict[str, File
     }
     planned = planned_in(plan)
     if planned and not outcomes:
-        raise Unwell(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
+        raise ServiceUnavailable(f"{len(planned)} files of {plan_key} have not been parsed, {min(planned)} among them")
     return dict(sorted(outcomes.items()))
 
 
 def read_progress(body: bytes) -> Progress:
-    """Of one batch. What is none was written by a file: then no outcome of its batch is believed."""
+    """The progress of one batch. If it is not valid, a DAG file may have written it: then no outcome of the batch counts."""
     try:
         return Progress.model_validate_json(body)
     except ValueError:
@@ -156,19 +150,19 @@ def planned_in(plan: Plan) -> frozenset[str]:
 
 
 def pending_of(plan: Plan, outcomes: Mapping[str, FileOutcome]) -> frozenset[str]:
-    """Files that must be parsed and have not been: the next plan's."""
+    """Files of the plan that were not parsed; the next plan has them."""
     return frozenset((planned_in(plan) - outcomes.keys()).union(plan.waiting))
 
 
 def each(do: Callable[[Any], T], of: Iterable[Any]) -> list[T]:
-    """All of them, many at a time; the first failure is raised after all have ended."""
+    """Calls `do` for all, many at a time; raises the first failure after all have ended."""
     with ThreadPoolExecutor(PARALLEL) as pool:
         return list(pool.map(do, of))
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One activation: what was, what parsing gave, and which file every DAG comes from now."""
+    """One activation: the state before, the parse results, and the file that every DAG comes from now."""
 
     services: Services
     plan: Plan
@@ -184,9 +178,9 @@ class Deployment:
     warned: frozenset[str]
     """DAGs that have warnings in the store."""
     assets: Mapping[tuple[str, str], tuple[str, dict[str, Any]]]
-    """(name, uri) → (group, extra), as they are in the store."""
+    """(name, uri) → (group, extra) of the stored assets."""
     home: Mapping[str, str]
-    """dag_id → the file it comes from. A DAG that is not in it has no file any more."""
+    """dag_id → the file it comes from. A DAG that is missing here no longer has a file."""
     of_file: Mapping[str, Sequence[str]]
     """The same, by file."""
     listeners: tuple[str, ...]
@@ -196,7 +190,7 @@ class Deployment:
     alive: Callable[[], None]
     """To be called between two pieces of work."""
     failures: dict[str, str] = field(default_factory=dict)
-    """dag_id → why it could not be brought in."""
+    """dag_id → why it could not be activated."""
 
     @classmethod
     def of(
@@ -241,7 +235,8 @@ class Deployment:
         )
 
     def tell_of_new_assets(self) -> None:
-        """Before they are stored: who dies in between tells again, and nobody is told of too little."""
+        """Send the listener calls for new assets before the assets are stored: after a crash in between they are sent again,
+        so none is missed."""
         if not {Hook.ASSET_CREATED, Hook.ASSET_ALIAS_CREATED}.intersection(self.listeners):
             return
         assets: dict[tuple[str, str], Asset] = {}
@@ -251,7 +246,7 @@ class Deployment:
             for parsed in outcome.dags:
                 if self.home[parsed.dag_id] != path:
                     continue
-                with suppress(*CAUSED_BY_A_FILE):  # told with the file
+                with suppress(*CAUSED_BY_A_FILE):  # reported with the file
                     spec = self.checked_spec(parsed)
                     aliases |= {alias.name: alias for alias in aliases_of(spec) if alias.name not in known_aliases}
                     found = [
@@ -279,7 +274,7 @@ class Deployment:
         )
 
     def dags_at_home(self, outcomes: Iterable[FileOutcome]) -> Iterator[tuple[FileOutcome, ParsedDag]]:
-        """The DAGs to bring in, each with its file; not those beyond what a file's item can name."""
+        """The DAGs to activate, each with its file, without the DAGs whose ids do not fit into the file's item."""
         for outcome in outcomes:
             at_home = [parsed for parsed in outcome.dags if self.home[parsed.dag_id] == outcome.relative_path]
             others = set(self.of_file.get(outcome.relative_path, ())) - {parsed.dag_id for parsed in at_home}
@@ -294,7 +289,7 @@ class Deployment:
                     yield outcome, parsed
 
     def bring_in(self, one: tuple[FileOutcome, ParsedDag]) -> None:
-        """One DAG of a file. What its data makes impossible is noted for `conclude`."""
+        """Activate one DAG of a file. Notes an error caused by its data for `conclude`."""
         outcome, parsed = one
         try:
             spec = self.checked_spec(parsed)
@@ -307,7 +302,7 @@ class Deployment:
         self.alive()
 
     def conclude(self, outcome: FileOutcome) -> None:
-        """What is left of a file whose DAGs have been brought in: its problems, and at last its fingerprint."""
+        """After a file's DAGs: write its problems, and last its fingerprint."""
         path = outcome.relative_path
         errors = of_this_file(outcome.import_errors, path)
         at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
@@ -345,7 +340,7 @@ class Deployment:
         self.alive()
 
     def maker(self, parsed: ParsedDag) -> str | None:
-        """The file of the folder whose code made the DAG, where that is another one than it comes from."""
+        """The file whose code made the DAG, if it is not the file that the DAG comes from."""
         made_in = parsed.made_in
         return made_in if made_in in self.files and not holds(self.home[parsed.dag_id], made_in) else None
 
@@ -363,7 +358,7 @@ class Deployment:
                 self.services.store.put_asset(asset)
 
     def put_dag(self, parsed: ParsedDag, spec: DagSpec, outcome: FileOutcome) -> None:
-        """The DAG as its file gives it now, under a new version if its serialized form is another one."""
+        """Write the DAG as its file now defines it, with a new version if its serialized form has changed."""
         for _ in range(ATTEMPTS):
             before = self.services.store.get_dag(parsed.dag_id)
             number = self.version_number(before, parsed, spec)
@@ -376,24 +371,29 @@ class Deployment:
             except StaleDag:
                 continue
             if before is not None and before.is_asset_triggered and not after.is_asset_triggered:
-                self.services.store.unqueue(after.dag_id)  # As in Airflow: nothing waits for these any more.
+                self.services.store.unqueue(after.dag_id)  # As in Airflow: its queued events are dropped.
             if before is not None and not after.is_paused and lets_runs_go(before, after, spec):
                 wake_runs(self.services, after, now=self.services.clock.now())
             wake_timetable(self.services, after, now=self.services.clock.now())
             wake_for_assets(self.services, after, now=self.services.clock.now())
             wake_watchers(self.services, after)
             return
-        raise Unwell(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
+        raise ServiceUnavailable(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 
     def checked_spec(self, parsed: ParsedDag) -> DagSpec:
-        """The parsed DAG's spec. Who wrote it runs strangers' code: believed only if it is what its key says."""
+        """The parsed DAG's spec. The parser runs DAG authors' code, so the spec counts only if it matches its key."""
         body = self.services.objects.get(parsed.spec_key)
         spec = DagSpec.model_validate_json(body)
-        if parsed.spec_key != f"specs/{sha256(body).hexdigest()}.json" or spec.dag_id != parsed.dag_id:
+        if parsed.spec_key != bucket_keys.parsed("specs", body) or spec.dag_id != parsed.dag_id:
             raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
-        for key, named in ((parsed.serialized_key, SERIALIZED), (parsed.source_key, SOURCE)):
-            if not named.fullmatch(key):
-                raise Invalid(f"{cut(key, LONGEST_KEY)} is not where a parser stores what it parsed")
+        # The API shows these objects to API users who may read the DAG: they must be nothing else of the bucket.
+        kinds: tuple[tuple[bucket_keys.Parsed, str], ...] = (
+            ("serialized", parsed.serialized_key),
+            ("sources", parsed.source_key),
+        )
+        for kind, key in kinds:
+            if not bucket_keys.is_parsed(kind, key):
+                raise Invalid(f"{cut(key, LONGEST_KEY)} is not a key under which a parser stores results")
         check_dag(spec, parsed.assets)
         return spec
 
@@ -417,7 +417,8 @@ class Deployment:
             try:
                 self.services.store.put_version(version)
             except AlreadyExists:
-                # A deployment made it and died, or is ahead of us. Ours if it says the same; else the next number.
+                # Another deployment made it and died, or is ahead. It is ours if its content is equal; else take the
+                # next number.
                 taken = self.services.store.get_version(parsed.dag_id, number)
                 if taken is None or taken.serialized_key != parsed.serialized_key:
                     number += 1
@@ -470,7 +471,7 @@ class Deployment:
         try:
             return with_next_run(self.services, dag, spec, last=last, now=self.now)
         except CAUSED_BY_A_FILE as problem:
-            # One DAG's broken timetable must not keep the others from being activated; Airflow logs it, too.
+            # One DAG's broken timetable must not stop the activation of the others; Airflow logs it, too.
             log.warning("%s is not scheduled: %s", spec.dag_id, problem)
             return replace(dag, next_run_after=None)
 
@@ -483,7 +484,7 @@ class Deployment:
         return same_dates and (old.timetable.type, old.timetable.data) == (spec.timetable.type, spec.timetable.data)
 
     def spec_before(self, before: Dag | None) -> DagSpec | None:
-        """What holds until now; `None` of a DAG that is new or was gone."""
+        """The DAG's spec until now; `None` for a new DAG or one that was gone."""
         if before is None or before.is_stale:
             return None
         try:
@@ -505,7 +506,7 @@ class Deployment:
             )
 
     def put_problems(self, path: str, errors: dict[str, str], rivals: Mapping[str, str]) -> None:
-        """The file's import errors, those of DAGs that another file defines among them; old ones go."""
+        """Write the file's import errors, also for DAGs that another file defines, and delete its old ones."""
         ignored = "".join(
             f"AirflowDagDuplicatedIdException: Ignoring DAG {dag_id} from {path} - also found in {rival}\n"
             for dag_id, rival in sorted(rivals.items())
@@ -534,7 +535,7 @@ class Deployment:
         self.delete_problems(path, keeping=errors)
 
     def delete_problems(self, path: str, *, keeping: Iterable[str] = ()) -> None:
-        """Of the file, and of the files in it where it is a zip."""
+        """Delete the import errors of the file, and of the files in it if it is a zip."""
         for filename in self.problems - set(keeping):
             if filename == path or filename.startswith(f"{path}/"):
                 self.services.store.delete_import_problem(filename)
@@ -553,12 +554,12 @@ class Deployment:
             self.services.store.delete_warnings(dag_id)
 
     def forget(self, path: str) -> None:
-        """A file that is gone."""
+        """Delete the stored facts of a file that is gone."""
         self.delete_problems(path)
         self.services.store.delete_source_file(path)
 
     def refuse(self, told: tuple[str, str]) -> None:
-        """A file that the bundle does not hold."""
+        """Write the import error of a file that the bundle leaves out."""
         path, why = told
         self.put_problems(path, {path: why}, {})
         self.services.store.put_source_file(
@@ -571,8 +572,8 @@ class Deployment:
         )
 
     def untouched(self) -> list[str]:
-        """DAGs of files that were not parsed now. Their tasks may import what did change, so their next runs shall load
-        the new bundle; those of broken files stay on the bundle that held their last good version."""
+        """DAGs of files that were not parsed now. Their tasks may import a changed file, so their next runs load the new
+        bundle; DAGs of broken files stay on the bundle with their last good version."""
         return [
             dag_id
             for dag_id, path in self.home.items()
@@ -587,7 +588,7 @@ class Deployment:
         self.change(dag_id, partial(replace, bundle_version=self.plan.bundle_version))
 
     def change(self, dag_id: str, to: Change) -> None:
-        """Write a change of a DAG's item that holds whatever else has moved meanwhile."""
+        """Write a change of a DAG's item, again if the item moved meanwhile."""
         for _ in range(ATTEMPTS):
             before = self.services.store.get_dag(dag_id)
             if before is None or to(before) == before:
@@ -597,17 +598,17 @@ class Deployment:
             except StaleDag:
                 continue
             return
-        raise Unwell(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
+        raise ServiceUnavailable(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
 
 
 def told(error: Exception) -> str:
-    """What went wrong, for who wrote the file: our own errors are sentences, others have a name."""
+    """The error's text for the file's author: our own errors are sentences, others get their class name."""
     return str(error) if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
 
 
 def of_this_file(import_errors: Mapping[str, str], path: str) -> dict[str, str]:
-    """The errors by file: `path`, and of a zip the files in it. A name that is neither, or that no key holds, comes from the
-    file's own code; its error stands with the file."""
+    """The errors by file: `path`, and for a zip the files in it. Any other name, or one too long for a key, comes from the
+    file's own code; such an error is added to the file's."""
     errors: dict[str, str] = {}
     for filename, trace in sorted(import_errors.items()):
         is_fine = filename.startswith(f"{path}/") and size_in_key(filename) <= LONGEST_KEY
@@ -618,8 +619,8 @@ def of_this_file(import_errors: Mapping[str, str], path: str) -> dict[str, str]:
 
 
 def bounded(imports: Collection[str]) -> tuple[str, ...]:
-    """What a file depends on, in order. Where the list is longer than an item holds, folders with all that is below them
-    (`folder/**`) take the place of files, the innermost first: the file is parsed more often than it need be."""
+    """The paths that a file depends on, sorted. If the list is too long for an item, whole folders (`folder/**`) replace
+    files, the innermost first: the file is then parsed more often than necessary."""
     found = set(imports)
     while size_of(found) > LARGEST_LIST:
         deepest = max(depth_of(path) for path in found)
@@ -628,8 +629,8 @@ def bounded(imports: Collection[str]) -> tuple[str, ...]:
 
 
 def noted(settings: Mapping[str, str]) -> dict[str, str]:
-    """What the file's item holds of the settings that it read: all, but for a file that reads thousands, and for names that
-    no setting can have."""
+    """The settings read by the file, as its item holds them: without names that no setting can have, and cut off for a file
+    that reads thousands."""
     possible = {name: version for name, version in settings.items() if size_in_key(name) <= LONGEST_KEY}
     sizes = accumulate(size_of([name, version]) for name, version in possible.items())
     return {name: possible[name] for name, size in zip(possible, sizes, strict=True) if size <= LARGEST_LIST}
@@ -645,15 +646,15 @@ def whole_folder(path: str) -> str:
 
 
 def lets_runs_go(before: Dag, after: Dag, spec: DagSpec) -> bool:
-    """Whether runs that stood still may go on now: otherwise they look after themselves within the hour."""
+    """Whether runs that stood still may continue now and must be woken: otherwise each is looked at within the hour."""
     has_room = after.max_active_runs > before.max_active_runs or after.max_active_tasks > before.max_active_tasks
     is_followed = spec.disable_bundle_versioning and after.version_number != before.version_number
     return before.is_stale or has_room or is_followed
 
 
 def listeners_of(outcomes: Iterable[FileOutcome], active: Bundle | None) -> tuple[str, ...]:
-    """All files are parsed anew where plugins change, so each that came to say says the same; where none was parsed,
-    those of the bundle before."""
+    """The hooks that the bundle's listeners implement. A change of plugins makes all files be parsed anew, so all outcomes
+    agree; if no file was parsed, the hooks of the bundle before."""
     said = (outcome.listeners for outcome in outcomes if outcome.listeners is not None)
     return next(said, active.listeners if active else ())
 
@@ -664,11 +665,11 @@ def homes(
     outcomes: Mapping[str, FileOutcome],
     removed: Iterable[str],
 ) -> dict[str, str]:
-    """Which file each DAG comes from. Where several define it: the one it comes from already, else the first by path.
+    """dag_id → the file it comes from. If several files define it: the present one, else the first by path.
 
-    A DAG that a file has by importing another file, which gives it as well, comes from that other file.
+    A DAG that a file only imports from another file, which defines it as well, comes from that other file.
 
-    A file that cannot be parsed keeps the DAGs of its last good version, unless a file that can be parsed has them.
+    A file that cannot be parsed keeps the DAGs of its last good version, unless another file defines them.
     """
     gone = set(removed)
     good: dict[str, list[str]] = {}
@@ -699,5 +700,5 @@ def homes(
 
 
 def holds(path: str, fileloc: str | None) -> bool:
-    """Whether a DAG's relative_fileloc lies in the file (in a zip, it lies below it)."""
+    """Whether a DAG's relative_fileloc is the file, or is inside it if it is a zip."""
     return fileloc is not None and (fileloc == path or fileloc.startswith(f"{path}/"))

@@ -23,7 +23,7 @@ from gust.scheduling.asset_condition import named_in
 
 
 def check_dag(spec: DagSpec, assets: Iterable[AssetRef]) -> None:
-    """Raises Invalid where something that the DAG's file gives does not fit into the items that will hold it."""
+    """Raises Invalid if a part of the DAG does not fit into the item that will hold it."""
     _check_together(
         {
             "description": spec.description,
@@ -72,9 +72,9 @@ def _check(name: str, value: Any, most: int) -> None:
 
 
 def _check_name(ref: AssetRef, *beside: str) -> None:
-    """Beside the DAG and the task that name it, an asset stands in a key."""
+    """Check the key of a reference, which holds the asset's name and URI and the ids of DAG and task."""
     if (size := size_in_key(ref.name or "", ref.uri or "", *beside)) > LONGEST_KEY:
         raise Invalid(
-            f"Name and URI of the asset {cut(ref.name or ref.uri or '', 100)} take {size:,} bytes, with the names of "
-            f"the DAG and the task beside them; {LONGEST_KEY:,} are possible."
+            f"Name and URI of the asset {cut(ref.name or ref.uri or '', 100)} take {size:,} bytes, together with the ids "
+            f"of DAG and task; at most {LONGEST_KEY:,} are possible."
         )

@@ -1,9 +1,8 @@
-"""First step of a deployment: what does the folder hold now, and what of it must be parsed?
+"""First step of a deployment: store a snapshot of the folder, and plan which of its files to parse.
 
-The folder is whatever lies under `dags/` in the bucket. Its snapshot is an immutable zip named by the hash of its
-content. A file is parsed again when its fingerprint no longer is the stored one, and the stored one is written after
-everything else that the file gave: a deployment that died half-way has left fingerprints that do not fit, and the next
-one does the rest.
+The folder is everything under `dags/` in the bucket. Its snapshot is an immutable zip named by the hash of its
+content. A file is parsed again when its fingerprint differs from the stored one. Activation stores the fingerprint after
+everything else of the file: a deployment that died half-way leaves old fingerprints, and the next one does the rest.
 """
 
 from __future__ import annotations
@@ -24,15 +23,16 @@ from typing import IO, Any, Final
 
 import gust
 from gust.errors import NotFound
+from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
-from gust.model.bundle import DeploymentTurn, SourceFile
+from gust.model.bundle import DeploymentTurn, SourceFile, hashed, version_of
 from gust.model.dag_spec import SPEC_VERSION
-from gust.model.deployment import DAGS_PREFIX, PLUGINS_PREFIX, Manifest, Plan
+from gust.model.deployment import PLUGINS_PREFIX, Manifest, Plan
+from gust.model.object_entry import ObjectEntry
+from gust.ports.objects import Objects
 from gust.services.context import Services
-from gust.services.deployments.deployment_keys import bundle_key, hashed, manifest_key, plan_key, token_key, version_of
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
-from gust.services.ports import Entry, Objects
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -42,24 +42,24 @@ PARSERS: Final = 8
 """How many functions parse at the same time."""
 
 RESOLUTION: Final = 2.0
-"""Seconds by which a file may seem older than it is: S3 tells whole ones, by a clock of its own."""
+"""Seconds by which a file may seem older than it is: S3's times are in whole seconds, of a clock of its own."""
 
 PARALLEL: Final = 16
 """Requests to the bucket or table at a time."""
 
 CHUNK: Final = 1024 * 1024
-"""Bytes of a file that are in memory at a time."""
+"""Bytes of a file in memory at a time."""
 
 ANOTHER_TRY_AFTER: Final = timedelta(minutes=5)
-"""A file that ran out of time holds up every deployment that parses it: not each of them shall."""
+"""A file that ran out of time delays every deployment that parses it, so it is retried only after this time."""
 
 ABSENT: Final = "-"
 
 WHOLE: Final = "**"
-"""`folder/**` stands for all that is below the folder, names and contents; alone for all there is."""
+"""`folder/**` stands for everything below the folder, names and contents; alone, for the whole folder of DAGs."""
 
 PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION} settings"
-"""Part of every fingerprint: another parser may find something else in the same file."""
+"""Part of every fingerprint: another version of the parser may find different DAGs in the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class Snapshot:
     changed: bool
     """There is something to do."""
     busy: bool = False
-    """Another deployment is at it: come again in a moment."""
+    """Another deployment has the turn: try again in a moment."""
     plan: str | None = None
     """Its key."""
     batches: int = 0
     files: int = 0
     is_of_newcomers: bool = False
-    """What had been planned before waits: nothing that came since shall wait for files that may never end."""
+    """The plan holds only files uploaded since the last look. They come first, because older ones may never end parsing."""
 
     def to_event(self) -> dict[str, Any]:
         return {
@@ -85,10 +85,10 @@ class Snapshot:
 
 
 def snapshot(services: Services, deployment: str, *, parsers: int = PARSERS) -> Snapshot:
-    """Store the folder as a bundle and plan what leads from the active bundle to it, for the deployment of that name, by so
-    many parsers at most.
+    """Store the folder as a bundle and plan the steps from the active bundle to it, for the deployment of that name, with at
+    most that many parsers.
 
-    Where nothing is left to do, the deployment gives up its turn, unless something came meanwhile: then it looks again.
+    If nothing is left to do, the deployment gives up its turn, unless files came meanwhile: then it looks again.
     """
     while True:
         turn = take_turn(services.store, deployment, services.clock.now())
@@ -142,9 +142,11 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         removed=tuple(removed),
         refused=refused,
     )
-    key = plan_key(plan, turn.holder)
+    key = bucket_keys.plan(plan, turn.holder)
     if to_parse:
-        services.objects.put(token_key(key), services.tokens.for_parser(now=services.clock.now()).encode())
+        services.objects.put(
+            bucket_keys.parser_token(key), services.tokens.for_parser(now=services.clock.now()).encode()
+        )
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
     return Snapshot(
         changed=True, plan=key, batches=len(plan.batches), files=len(now), is_of_newcomers=bool(plan.waiting)
@@ -158,27 +160,27 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
 class Folder:
     manifest: Manifest
     fresh: Mapping[str, Path]
-    """Contents that had to be fetched, on the disk; the others are in the bundle before."""
+    """Fetched files, on the disk; the others are in the bundle before."""
     refused: Mapping[str, str]
-    """Files that are left out, and why, by their paths or by what is shown of those."""
+    """Path of a file that is left out, as an import error shows it → why."""
     modified: Mapping[str, float]
     """When each file was uploaded."""
 
 
 def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: Callable[[], None]) -> Folder:
-    """The folder's files; only what changed since `before` is fetched, into `place`. `alive` is called between any two.
+    """The folder's files. Fetches only files that changed since `before`, into `place`. Calls `alive` between any two.
 
-    A file that changes while it is read is taken as it was read, and its entity tag is not remembered, so that the next
-    snapshot (its event is on the way) looks again.
+    If a file changes while it is read, the snapshot has the content read and does not store its entity tag, so that the next
+    snapshot (its event is on the way) reads it again.
     """
-    listed, refused = files_in(objects.entries(DAGS_PREFIX))
+    listed, refused = files_in(objects.entries(bucket_keys.DAGS))
     known = {
         path: before.files[path]
         for path, entry in listed.items()
         if before is not None and before.etags.get(path) == entry.etag
     }
     fresh = fetch_all(objects, [path for path in listed if path not in known], place, alive)
-    after = files_in(objects.entries(DAGS_PREFIX))[0] if fresh else listed
+    after = files_in(objects.entries(bucket_keys.DAGS))[0] if fresh else listed
     files = known | {path: digest for path, (_, digest) in fresh.items()}
     manifest = Manifest(
         version=version_of(files),
@@ -189,13 +191,13 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
     return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified)
 
 
-def files_in(listing: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, str]]:
-    """By relative path; without folder markers, compiled Python, and files in whose place is a folder. And what is
-    refused → why."""
-    entries: dict[str, Entry] = {}
+def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry], dict[str, str]]:
+    """(relative path → entry, refused path → why), without folder markers, compiled Python, and files that have the name of
+    a folder."""
+    entries: dict[str, ObjectEntry] = {}
     refused: dict[str, str] = {}
     for key, entry in listing.items():
-        path = key.removeprefix(DAGS_PREFIX)
+        path = key.removeprefix(bucket_keys.DAGS)
         if not is_file_of_a_bundle(path):
             continue
         if why := why_no_disk_takes(path):
@@ -223,7 +225,8 @@ def is_file_of_a_bundle(path: str) -> bool:
 
 
 def why_no_disk_takes(path: str) -> str | None:
-    """S3 takes as a key what Linux does not take as a path, or DynamoDB not as a key. `None`: all of them take it."""
+    """Why the path cannot be stored: S3 takes keys that Linux does not take as a path, or DynamoDB as a key. `None`: all of
+    them take it."""
     if any(character < " " or character == "\x7f" for character in path):
         return f"{shown(path)} is left out: its name has a control character.\n"
     longest = max(size_of(part) for part in path.split("/"))
@@ -235,7 +238,7 @@ def why_no_disk_takes(path: str) -> str | None:
 
 
 def shown(path: str) -> str:
-    """What people see of a path, and a key holds; two paths are two."""
+    """A short form of the path for people and keys; different paths have different forms."""
     visible = "".join(c if c >= " " and c != "\x7f" else "\N{REPLACEMENT CHARACTER}" for c in path)
     if visible == path and size_in_key(path) <= LONGEST_PATH:
         return path
@@ -250,7 +253,7 @@ def parents(path: str) -> Iterable[str]:
 def fetch_all(
     objects: Objects, paths: Iterable[str], place: Path, alive: Callable[[], None]
 ) -> dict[str, tuple[Path, str]]:
-    """Path → where its content lies, and its hash. A file that was deleted meanwhile is left out."""
+    """Path → (local file, hash of its content). A file that was deleted meanwhile is left out."""
 
     def fetch(numbered: tuple[int, str]) -> tuple[str, Path, str] | None:
         number, path = numbered
@@ -258,7 +261,7 @@ def fetch_all(
         content = place / f"{number}.fetched"
         with content.open("w+b") as file:
             try:
-                objects.download(f"{DAGS_PREFIX}{path}", file)
+                objects.download(bucket_keys.uploaded_file(path), file)
             except NotFound:
                 return None
             file.seek(0)
@@ -270,9 +273,9 @@ def fetch_all(
 
 
 def manifest_of(objects: Objects, version: str) -> Manifest | None:
-    """What the bundle holds; `None` where nobody knows any more, which costs fetching everything anew."""
+    """The bundle's manifest; `None` if it is gone, which costs fetching all files anew."""
     try:
-        return Manifest.model_validate_json(objects.get(manifest_key(version)))
+        return Manifest.model_validate_json(objects.get(bucket_keys.manifest(version)))
     except NotFound:
         return None
 
@@ -283,10 +286,10 @@ def manifest_of(objects: Objects, version: str) -> Manifest | None:
 def store_bundle(
     objects: Objects, folder: Folder, before: Manifest | None, place: Path, alive: Callable[[], None]
 ) -> None:
-    """Zip first, manifest second: a manifest speaks of a zip that is there. Both zips lie on the disk meanwhile, not in
+    """Store the zip first, the manifest second: a manifest implies its zip. Meanwhile both zips are on the disk, not in
     memory."""
     version = folder.manifest.version
-    if not objects.exists(bundle_key(version)):
+    if not objects.exists(bucket_keys.bundle(version)):
         with ExitStack() as open_files:
             old: zipfile.ZipFile | None = None
             if folder.manifest.files.keys() - folder.fresh.keys():
@@ -294,8 +297,10 @@ def store_bundle(
             body = open_files.enter_context(TemporaryFile(dir=place))
             zip_up(folder, old, body, alive)
             body.seek(0)
-            objects.put_once(bundle_key(version), body, content_type="application/zip")
-    objects.put(manifest_key(version), folder.manifest.model_dump_json().encode(), content_type="application/json")
+            objects.put_once(bucket_keys.bundle(version), body, content_type="application/zip")
+    objects.put(
+        bucket_keys.manifest(version), folder.manifest.model_dump_json().encode(), content_type="application/json"
+    )
 
 
 @contextmanager
@@ -303,13 +308,14 @@ def bundle_before(objects: Objects, before: Manifest | None, place: Path) -> Ite
     if before is None:
         raise ValueError("Files are known only from the bundle before")
     with TemporaryFile(dir=place) as body:
-        objects.download(bundle_key(before.version), body)
+        objects.download(bucket_keys.bundle(before.version), body)
         with zipfile.ZipFile(body) as archive:
             yield archive
 
 
 def zip_up(folder: Folder, old: zipfile.ZipFile | None, into: IO[bytes], alive: Callable[[], None]) -> None:
-    """The same contents give the same bytes: sorted, without times. What was fetched leaves the disk as it is packed."""
+    """Write the zip. Equal contents give equal bytes: sorted, without times. Each fetched file is deleted once it is
+    packed."""
     with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in folder.manifest.files:
             alive()
@@ -334,22 +340,22 @@ def opened(path: str, fetched: Path | None, old: zipfile.ZipFile | None) -> IO[b
 
 
 def parseable(files: Iterable[str]) -> Iterable[str]:
-    """Files that may hold DAGs. Which of them do, Airflow's own search says (`.airflowignore`, safe mode) when they are
-    parsed: a file that is none has an outcome too, an empty one."""
+    """Files that may hold DAGs. Airflow's own search (`.airflowignore`, safe mode) decides when they are parsed: a file
+    without DAGs has an empty outcome."""
     return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
 
 
 def files_to_parse(
     files: Mapping[str, str], known: Mapping[str, SourceFile], settings: Mapping[str, str], began: datetime
 ) -> list[str]:
-    """Those whose outcome may be another one now. Where there are none: those that are worth another try, each once in a
-    deployment, which `began` then. They may take all the time that a file has, and no new file shall wait for that.
+    """Files whose outcome may have changed. If there are none: the files that are worth another try, each once in a
+    deployment, which `began` then. These may use a file's whole time limit, so no new file waits for them.
 
-    `settings`: the versions that settings have now, by name."""
+    `settings`: name → present version of the setting."""
     common = common_fingerprint(files)
 
     def holds(source: SourceFile) -> bool:
-        """Whether parsing the file again would give what it gave."""
+        """Whether parsing the file again would give the stored outcome."""
         if source.parsed_at is None or any(settings[name] != version for name, version in source.settings.items()):
             return False
         return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
@@ -365,38 +371,39 @@ def files_to_parse(
 
 
 def newcomers_of(paths: Sequence[str], modified: Mapping[str, float], turn: DeploymentTurn) -> list[str]:
-    """Those that came since the deployment looked last. None where it never looked, or where its last plan was of such."""
+    """The files uploaded since the deployment's last look. Empty if it never looked, or if its last plan was of such
+    files."""
     if turn.looked_at is None:
         return []
     return [path for path in paths if modified[path] >= turn.looked_at.timestamp() - RESOLUTION]
 
 
 def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[str, ...], ...]:
-    """The files, a batch for each parser. Few are one batch: another parser would take longer to start. What a round left
-    takes long: all parsers share it."""
+    """The files, a batch for each parser. A few files are one batch: another parser would take longer to start. Files that a
+    round left over take long: all parsers share them."""
     size = max(BATCH if rounds == 0 else 1, ceil(len(paths) / parsers))
     return tuple(tuple(paths[at : at + size]) for at in range(0, len(paths), size))
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
-    """What every file depends on: plugins, the `.airflowignore` files, the parser itself."""
+    """A hash of everything that all files depend on: plugins, the `.airflowignore` files, the parser itself."""
     shared = (f"{p}\0{files[p]}" for p in sorted(files) if p.startswith(PLUGINS_PREFIX) or p.endswith(".airflowignore"))
     return hashed([PARSER, *shared])
 
 
 def fingerprint(path: str, imports: Iterable[str], files: Mapping[str, str], common: str) -> str:
-    """Equal for equal contents of the file and of everything its outcome depended on."""
+    """A hash of the file and of everything that its outcome depended on."""
     return hashed([common, *(f"{on}\0{content_of(on, files)}" for on in [path, *sorted(imports)])])
 
 
 def fingerprint_of_refused(why: str) -> str:
-    """Of a file that no bundle holds: it is told of again where the reason changes."""
+    """The fingerprint of a file that the bundle leaves out: a new reason makes a new import error."""
     return hashed([PARSER, why])
 
 
 def content_of(dependency: str, files: Mapping[str, str]) -> str:
-    """A file's hash; for a folder (`name/`, `./` for the root) a hash of the names in it, for `name/**` of all that is
-    below it; `-` for what is not there."""
+    """A file's hash; for a folder (`name/`, `./` for the root) a hash of the names in it, for `name/**` of everything below
+    it; `-` for a missing file or folder."""
     if dependency.endswith(WHOLE):
         below = [path for path in files if path.startswith(dependency.removesuffix(WHOLE))]
         return hashed(f"{path}\0{files[path]}" for path in sorted(below)) if below else ABSENT

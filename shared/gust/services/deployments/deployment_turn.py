@@ -1,8 +1,8 @@
-"""One deployment of the folder at a time; what comes meanwhile makes it look again before it ends.
+"""One deployment of the folder at a time; an upload meanwhile makes it look again before it ends.
 
-A thousand files that are uploaded in a minute are a hundred events. Were each a deployment, they would parse the same files
-many times over, and slow down the one that matters. The turn saves work; it is not what keeps state whole: two deployments
-at once (a holder that only seemed dead) are put right by `activate_bundle`'s own conditions.
+A thousand files uploaded in a minute are a hundred events. If each were a deployment, they would parse the same files many
+times, and slow down the last one. The turn only saves work; the conditions of `activate_bundle` keep the state consistent
+when two deployments run at once (because a holder only seemed dead).
 """
 
 from collections.abc import Callable
@@ -14,26 +14,28 @@ from typing import Final
 
 from gust.errors import Stale
 from gust.model.bundle import DeploymentTurn
-from gust.services.ports import Clock, DagStore, Deployments
+from gust.ports.clock import Clock
+from gust.ports.dags import DagStore
+from gust.ports.deployments import Deployments
 
 LEASE: Final = timedelta(seconds=30)
-"""Silent for so long, and for the time that parsing may take, the holder of the turn is dead."""
+"""A holder counts as dead after this time without a sign of life, plus the time that parsing may take."""
 
 RESTS: Final = timedelta(seconds=60)
-"""So long a deployment that failed waits before it begins anew (the state machine's `Rest`)."""
+"""How long a failed deployment waits before it begins anew (the state machine's `Rest`)."""
 
 PARSING: Final = timedelta(seconds=5)
-"""What parsing one of few files takes, generously."""
+"""A generous time for parsing one file of a small plan."""
 
 LONGEST_ROUND: Final = timedelta(seconds=75)
-"""What a round of parsing can take: a cold start, 15 seconds in which files are begun, and the longest file."""
+"""The longest round of parsing: a cold start, 15 seconds in which files are begun, and the longest file."""
 
 
 def request_deployment(store: DagStore, deployments: Deployments, name: str, now: datetime) -> str:
-    """Start deployment `name`, or have the running one look again. Returns the name of the one that will look.
+    """Start deployment `name`, or have the running one look again. Returns the name of the deployment that will look.
 
-    Called twice with one name, it starts one deployment. The running one may be dead, however lately it was seen: another
-    is started that waits for it to end or to be held for dead, one for all who ask.
+    Called twice with one name, it starts one deployment. The running one may be dead, however recent its last sign of life:
+    so one more is started, which waits for it to end or to count as dead. All requests meanwhile share that one.
     """
     while True:
         turn = store.deployment_turn()
@@ -53,7 +55,7 @@ def request_deployment(store: DagStore, deployments: Deployments, name: str, now
 
 
 def take_turn(store: DagStore, name: str, now: datetime) -> DeploymentTurn | None:
-    """Deployment `name` is about to look at the folder. None: another one that lives has the turn."""
+    """Take the turn for deployment `name`, which is about to look at the folder. `None`: a living one has the turn."""
     while True:
         turn = store.deployment_turn()
         wanted = holding(turn, name, now)
@@ -65,12 +67,12 @@ def take_turn(store: DagStore, name: str, now: datetime) -> DeploymentTurn | Non
 
 
 def keep_turn(store: DagStore, name: str, now: datetime) -> None:
-    """A sign of life of deployment `name`."""
+    """Store a sign of life of deployment `name`."""
     _move(store, name, lambda turn: replace(turn, until=now + LEASE))
 
 
 def begin_round(store: DagStore, name: str, now: datetime, *, files: int, looked_at: datetime | None = None) -> None:
-    """Deployment `name` is about to have so many files parsed."""
+    """Note that deployment `name` begins a round in which that many files are parsed."""
     until = now + LEASE + min(files * PARSING, LONGEST_ROUND)
     _move(store, name, lambda turn: replace(turn, until=until, rounds=turn.rounds + 1, looked_at=looked_at))
 
@@ -83,7 +85,8 @@ def _move(store: DagStore, name: str, to: Callable[[DeploymentTurn], DeploymentT
 
 
 class SignsOfLife:
-    """Keeps the turn of deployment `name` for as long as it is called between two pieces of work, at every few seconds."""
+    """Keeps the turn of deployment `name`, as long as it is called at least every few seconds, between two pieces of
+    work."""
 
     def __init__(self, store: DagStore, name: str, clock: Clock) -> None:
         self._store = store
@@ -99,7 +102,7 @@ class SignsOfLife:
 
 
 def give_up_turn(store: DagStore, name: str) -> bool:
-    """Deployment `name` looked and found nothing. False: something came since it looked, and it must look again."""
+    """Give up the turn after a look that found nothing. False: files came since the look, and it must look again."""
     while (turn := store.deployment_turn()) is not None and turn.holder == name:
         if turn.again:
             return False
@@ -110,7 +113,7 @@ def give_up_turn(store: DagStore, name: str) -> bool:
 
 
 def holding(turn: DeploymentTurn | None, name: str, now: datetime) -> DeploymentTurn | None:
-    """The turn in the hands of `name`; `None` where another deployment has it and is not held for dead."""
+    """The turn with `name` as its holder; `None` if another deployment has it and does not count as dead."""
     if turn is not None and turn.holder not in ("", name) and now <= turn.until:
         return None
     until = now + LEASE

@@ -1,5 +1,5 @@
-"""A deployment whose step failed again and again tells so, as an import error of the whole folder, and rests before it
-begins anew. What is active stays active.
+"""Shows the failure of a deployment as an import error of the whole folder. The deployment then rests before it begins anew.
+The active bundle stays active.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from gust.services.deployments.deployment_turn import RESTS, keep_turn
 from gust.services.deployments.import_error_id import import_error_id
 
 THE_FOLDER: Final = "(the whole folder)"
-"""Stands for the file of an import error that no file is to blame for."""
+"""The file name of an import error that no single file has caused."""
 
 log = logging.getLogger(__name__)
 
 
 def fail_deployment(services: Services, deployment: str, error: Mapping[str, str]) -> None:
-    """`error`: what Step Functions caught. The deployment keeps its turn while it rests."""
+    """`error`: the error that Step Functions caught. The deployment keeps its turn while it rests."""
     now = services.clock.now()
     told = what_happened(error)
     log.error("deployment %s failed: %s", deployment, told)
@@ -33,7 +33,7 @@ def fail_deployment(services: Services, deployment: str, error: Mapping[str, str
             filename=THE_FOLDER,
             bundle_name=BUNDLE_NAME,
             stack_trace=cut(
-                f"The folder is not deployed, and what was deployed before stays. It is tried again.\n{told}\n"
+                f"The folder was not deployed; the bundle before it stays active. The deployment is tried again.\n{told}\n"
             ),
             timestamp=now,
         )
@@ -42,7 +42,7 @@ def fail_deployment(services: Services, deployment: str, error: Mapping[str, str
 
 
 def what_happened(error: Mapping[str, str]) -> str:
-    """Lambda's own words, where it has some."""
+    """The error's text: Lambda's own message if there is one."""
     cause = error.get("Cause", "")
     try:
         failure = json.loads(cause)

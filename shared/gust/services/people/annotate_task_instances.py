@@ -1,20 +1,20 @@
-"""A person writes a note to task instances of a run."""
+"""Write a person's note to task instances of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gust.model.run_state import RunState
 from gust.scheduling import transition
 from gust.services.context import Services
 from gust.services.people.edit_run import Edit
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.worker.find_task_instances import all_instances
 
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """What is asked for, of one run."""
+    """The request, for one run."""
 
     instances: frozenset[tuple[str, int]]
     note: str | None

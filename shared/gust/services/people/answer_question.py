@@ -1,4 +1,4 @@
-"""A person, or a trigger in their place, answers what a task asks."""
+"""Answer a task's question, on behalf of a person or of the task's trigger."""
 
 from typing import Final
 
@@ -11,19 +11,19 @@ from gust.services.context import Services
 ATTEMPTS: Final = 5
 
 BY_PERSON: Final = frozenset({S.AWAITING_INPUT, S.DEFERRED})
-"""Whose task goes on with a person's answer."""
+"""States that a person's answer resumes."""
 BY_TRIGGER: Final = frozenset({S.AWAITING_INPUT})
-"""Whose task goes on with an answer that its own try gives: the trigger of a deferred one says the rest itself."""
+"""States that an answer of the try itself resumes: a deferred try continues by its trigger's event."""
 
 
 def answer_question(
     services: Services, detail: HITLDetail, answer: HITLAnswer, *, resuming: frozenset[S] = BY_PERSON
 ) -> None:
-    """Store the answer and, in the same write, have the task go on that waits for it. The task of any other state finds the
-    answer when it comes to wait, or never asks again.
+    """Store the answer and, in the same write, resume the task that waits for it. A task in any other state finds the
+    answer when it begins to wait, or never asks again.
 
-    Raises AnsweredAlready for every answer but the first, NotFound where the instance is gone, Conflict where it moved
-    again and again meanwhile."""
+    Raises AnsweredAlready for every answer but the first, NotFound if the instance is gone, Conflict if it kept moving
+    meanwhile."""
     key, now = detail.key, services.clock.now()
     for _ in range(ATTEMPTS):
         instance = services.store.get_instance(key)

@@ -1,7 +1,7 @@
-"""A person has task instances run again. Rules: Airflow's `dag.clear` and `clear_task_instances`.
+"""Clear task instances, so that they run again. Rules: Airflow's `dag.clear` and `clear_task_instances`.
 
-Each run is one edit of its own (`edit_run`): of a clear that dies between two runs, one is cleared and the other is not, and
-asking again clears the rest.
+Each run is an edit session of its own (`edit_run`). A clear that dies between two runs has cleared the first; sending the
+request again clears the rest.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from gust.errors import BadRequest, Conflict, NotFound, Unfinished
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import relatives, transition
+from gust.scheduling import task_selection, transition
 from gust.scheduling.clearing import Version, cleared, reset
-from gust.scheduling.relatives import Marker
 from gust.scheduling.run_view import RunView
+from gust.scheduling.task_selection import Marker
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.edit_run import Edit, Edited, edit_run
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.worker.find_task_instances import all_instances
 
 MOST_RUNS: Final = 2000
-"""Runs that one action of a person concerns at most. Each is read, and some are written."""
+"""The most runs of one action. Each is read, and some are written."""
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
@@ -41,18 +41,18 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clear:
-    """What is asked for, of each run alike."""
+    """The request, the same for each run."""
 
     markers: frozenset[Marker] | None = None
     """`None`: every instance."""
     only_failed: bool = False
-    """Failed and upstream_failed ones."""
+    """Clear only failed and upstream_failed instances."""
     only_running: bool = False
     reset_dag_runs: bool = True
-    """Finished runs are queued again; else they stay finished, and what is cleared waits for a person."""
+    """Queue finished runs again. Otherwise they stay finished, and their cleared instances do not run."""
     on_latest_version: bool = False
     prevents_running: bool = False
-    """Refuse where one of them runs."""
+    """Refuse if one of the instances runs."""
     note: str | None = None
     """`None`: each keeps its own; an empty one removes it."""
 
@@ -69,7 +69,7 @@ def is_marked(instance: TaskInstance, markers: Collection[Marker] | None) -> boo
 
 
 def selected(services: Services, key: DagRunKey, asked: Clear) -> list[TaskInstance]:
-    """What clearing would clear, as it is now. Empty where the run is gone."""
+    """The instances that the clear would clear, as they are now. Empty if the run is gone."""
     state = services.store.load_run(key)
     return [] if state is None else _selected(services, state, asked)
 
@@ -77,12 +77,12 @@ def selected(services: Services, key: DagRunKey, asked: Clear) -> list[TaskInsta
 def clear_task_instances(
     services: Services, keys: Iterable[DagRunKey], asked: Clear, *, time_left: TimeLeft | None = None
 ) -> list[TaskInstance]:
-    """Clear in every run what `asked` covers; returns it as it is afterwards, run by run.
+    """Clear the instances in every run that `asked` selects; returns them as they are afterwards, run by run.
 
-    What runs is `restarting` until its worker has ended it. Repeating it after a crash goes on where it died. Of more than
-    there is time for the scheduler clears the rest, and what is returned is what will be. Raises Conflict where something
-    runs that must not, before anything is cleared, or where another action holds a run, and Unfinished where there are so
-    many runs that some were not begun.
+    A running instance is `restarting` until its worker has ended it. Repeating the request after a crash does the rest. If
+    the time is over, the scheduler clears the rest, and the returned instances are as they will be. Raises Conflict before
+    any write if an instance runs and `prevents_running` is set, or if another action holds a run; raises Unfinished if there
+    was no time to begin some of the runs.
     """
     keys, time_left = list(keys), time_left or TimeLeft.of(services.clock)
     if asked.prevents_running:
@@ -96,10 +96,10 @@ def clear_task_instances(
 
 
 def begun_in_time(keys: Sequence[DagRunKey], time_left: TimeLeft) -> Iterator[DagRunKey]:
-    """Runs of an action, one after the other. Raises Unfinished where the time to begin with any more is over."""
+    """The runs of an action, one after the other. Raises Unfinished when there is no time to begin another."""
     for done, key in enumerate(keys):
         if time_left.is_long_over:
-            raise Unfinished(f"{done} of {len(keys)} runs were taken care of; ask again for the others")
+            raise Unfinished(f"{done} of {len(keys)} runs are done; send the request again for the others")
         yield key
 
 
@@ -112,8 +112,8 @@ def clear_dag_run(
 
 
 def queue_new_tasks(services: Services, key: DagRunKey) -> DagRun:
-    """Have the run go on with the DAG's newest version, for the tasks that its own does not have; nothing else is cleared.
-    Without such tasks nothing changes."""
+    """Move the run to the DAG's newest version, for the tasks that its own version lacks; clears nothing else. Without such
+    tasks nothing changes."""
 
     def plan(state: RunState) -> Edit:
         latest, spec = latest_version(services, key.dag_id)
@@ -125,37 +125,37 @@ def queue_new_tasks(services: Services, key: DagRunKey) -> DagRun:
 
 
 def runs_between(services: Services, dag_id: str, start: datetime | None, end: datetime | None) -> list[DagRunKey]:
-    """Runs whose logical date lies between, both included; all runs where neither is given. Latest last. Raises BadRequest
-    for more than `MOST_RUNS`."""
+    """Runs whose logical date is between `start` and `end`, both included; all runs if neither is given. Latest last. Raises
+    BadRequest for more than `MOST_RUNS`."""
     if start is None and end is None:
         keys = [run.key for run in reversed(services.store.list_runs(dag_id, limit=MOST_RUNS + 1))]
     else:
         found = services.store.runs_of_dates(dag_id, start or _EARLIEST, end or _LATEST)
         keys = [run.key for run in islice(found, MOST_RUNS + 1)]
     if len(keys) > MOST_RUNS:
-        raise BadRequest(f"More than {MOST_RUNS} runs of {dag_id} are concerned: ask for a shorter time")
+        raise BadRequest(f"The request selects more than {MOST_RUNS} runs of {dag_id}: choose a shorter time")
     return keys
 
 
 def with_relatives(
     view: RunView | None, spec: DagSpec, markers: Collection[Marker], *, upstream: bool, downstream: bool
 ) -> frozenset[Marker]:
-    """The markers and what is asked for around them: within one run, of a mapped instance those of its own turn; without a
-    run (`view`), whole tasks. Then the setups and teardowns they all need."""
+    """The markers and the tasks up- and downstream that the request includes. Within one run, a mapped instance selects the
+    instances of its own map index; without a run (`view`), whole tasks. Then the setups and teardowns of all of them."""
     found: set[Marker] = set(markers)
     if view is None and (upstream or downstream):
         named = {marker if isinstance(marker, str) else marker[0] for marker in markers}
-        found |= relatives.subset(spec, named, upstream=upstream, downstream=downstream, exclude_original=True)
+        found |= task_selection.select(spec, named, upstream=upstream, downstream=downstream, exclude_original=True)
     if view is not None and upstream:
-        found |= relatives.relevant(view, found, upstream=True)
+        found |= task_selection.relatives_in_run(view, found, upstream=True)
     if view is not None and downstream:
-        found |= relatives.relevant(view, found, upstream=False)
+        found |= task_selection.relatives_in_run(view, found, upstream=False)
     named = {marker if isinstance(marker, str) else marker[0] for marker in found}
-    return frozenset(found | (relatives.subset(spec, named) - named))
+    return frozenset(found | (task_selection.select(spec, named) - named))
 
 
 def latest_version(services: Services, dag_id: str) -> tuple[Version, DagSpec]:
-    """The DAG's newest. Raises NotFound."""
+    """The DAG's newest version. Raises NotFound."""
     dag = services.store.get_dag(dag_id)
     if dag is None:
         raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
@@ -165,7 +165,7 @@ def latest_version(services: Services, dag_id: str) -> tuple[Version, DagSpec]:
 
 
 def runs_on_latest(asked: bool | None, spec: DagSpec) -> bool:
-    """What the request says, else the newest version of the DAG, else no."""
+    """The request's choice, else that of the DAG's newest version, else False."""
     return asked if asked is not None else bool(spec.rerun_with_latest_version)
 
 
@@ -181,7 +181,7 @@ def _clear_in_run(services: Services, key: DagRunKey, asked: Clear, time_left: T
 
 
 def _edit(services: Services, key: DagRunKey, asked: Clear, time_left: TimeLeft | None = None) -> Edited:
-    # Imported here: it knows all actions.
+    # Imported here: `pending_edit` imports all actions.
     from gust.services.people.pending_edit import written  # noqa: PLC0415
 
     plan = partial(asked.plan, services)
@@ -200,7 +200,7 @@ def plan_clear(services: Services, state: RunState, asked: Clear) -> Edit:
     if asked.on_latest_version:
         version, spec = latest_version(services, run.dag_id)
     if version is not None and asked.reset_dag_runs:
-        # The tries that end now were made by the version that the run leaves.
+        # The tries that end now belong to the version that the run leaves.
         chosen = [replace(i, version_number=i.version_number or run.version_number) for i in chosen]
     moves = [move for instance in chosen if (move := _move(spec, instance, asked, version, now)) is not None]
     if version is not None and asked.reset_dag_runs:
@@ -212,7 +212,7 @@ def plan_clear(services: Services, state: RunState, asked: Clear) -> Edit:
 
 
 def _selected(services: Services, state: RunState, asked: Clear) -> list[TaskInstance]:
-    """Upstream first: should the clear die half-way, what is left undone is downstream of what was done."""
+    """Upstream first: if the clear dies half-way, the rest is downstream of the cleared part."""
     spec = load_spec(services.objects, state.run.spec_key)
     return [i for i in all_instances(spec, state, services.clock.now()) if asked.covers(i)]
 
@@ -245,8 +245,8 @@ def _move(
 def _moves_of_others(
     spec: DagSpec, state: RunState, version: Version, chosen: Collection[object], now: datetime
 ) -> Iterable[Transition]:
-    """The run goes on with another version of the DAG: what is not cleared stays of the one it was made by, and what the
-    other does not have is removed."""
+    """The moves that a change of the run's version needs: instances that are not cleared keep the version that made them,
+    and instances of tasks that the new version lacks are removed."""
     moves_on = version.number != state.run.version_number
     for instance in state.instances.values():
         if instance.key in chosen:

@@ -1,4 +1,4 @@
-"""A person deletes a DAG with its history."""
+"""Delete a DAG with its history."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -14,18 +14,18 @@ from gust.services.specs import load_spec
 
 
 def delete_dag(services: Services, dag_id: str) -> None:
-    """Delete all of it: runs, backfills, versions, warnings, its file's import error, then the DAG. As in Airflow it comes
-    back, with no history, when its file is parsed again, which the next deployment does.
+    """Delete runs, backfills, versions, warnings, its file's import error, then the DAG. As in Airflow the DAG comes back,
+    without history, when the next deployment parses its file again.
 
-    Raises NotFound, and Conflict where a task of it runs. It first stops making runs; one that dies half-way leaves a DAG
-    to be deleted again.
+    Raises NotFound, and Conflict if one of its tasks runs. The DAG first stops making runs. If the deletion dies half-way,
+    the request can be repeated.
     """
     store = services.store
     dag = store.get_dag(dag_id)
     if dag is None:
         raise NotFound(f"Dag with id: {dag_id} was not found")
     for run in store.list_runs(dag_id):
-        # A run that ended has ended what ran in it.
+        # No instance of an ended run runs.
         state = None if run.is_finished else store.load_run(run.key)
         if state and any(instance.state is S.RUNNING for instance in state.instances.values()):
             raise Conflict(f"Task instances of dag with id: '{dag_id}' are still running")
@@ -44,7 +44,7 @@ def delete_dag(services: Services, dag_id: str) -> None:
 
 
 def _end_backfills(services: Services, dag_id: str) -> None:
-    """They would go on making runs."""
+    """Cancel the DAG's backfills, which would make further runs."""
     now = services.clock.now()
     while active := [backfill for backfill in services.store.list_backfills(dag_id) if backfill.is_active]:
         for backfill in active:
@@ -54,7 +54,7 @@ def _end_backfills(services: Services, dag_id: str) -> None:
 
 
 def _forget_assets(services: Services, dag: Dag) -> None:
-    """The assets stay, with their events; what the DAG had to do with them goes."""
+    """Delete the DAG's references to assets, its queue and its watchers' wants; the assets and their events stay."""
     try:
         spec = load_spec(services.objects, dag.spec_key)
     except NotFound:

@@ -1,24 +1,25 @@
-"""A person deletes a run, or an instance of one."""
+"""Delete a run, or an instance of one."""
 
 from dataclasses import replace
 
 from gust.errors import Conflict, NotFound, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.scheduling import transition
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.people.edit_run import HOLD, Edit, edit_run
-from gust.services.ports import RunState
 
 ATTEMPTS = 10
 
 
 def delete_dag_run(services: Services, key: DagRunKey) -> None:
-    """Delete a run that is not running, with all that belongs to it. The latest one of the timetable is made anew then.
+    """Delete a run that is not running, with its whole partition. After the latest scheduled run, the timetable makes
+    that run again.
 
-    Raises NotFound, and Conflict where it runs. One that dies half-way leaves a run to be deleted again.
+    Raises NotFound, and Conflict if it runs. If the deletion dies half-way, the request can be repeated.
     """
     # Imported here: timetables are slow to import.
     from gust.services.runs.recompute_next_run import recompute_without  # noqa: PLC0415
@@ -49,7 +50,7 @@ def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState
 
 
 def _held(services: Services, run: DagRun) -> DagRun:
-    """Nobody starts it while what belongs to it is going. Raises StaleDagRun."""
+    """Hold the run, so that the scheduler does not start it while its items are deleted. Raises StaleDagRun."""
     now = services.clock.now()
     if run.is_held(now) and run.held_by != _DELETED:
         raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} is held", run)
@@ -60,27 +61,27 @@ def _held(services: Services, run: DagRun) -> DagRun:
 
 
 def _gave_back_all(services: Services, key: DagRunKey) -> bool:
-    """What its instances hold of pools and limits outlives the run, unless it is given back first. False where a worker
-    moved one of them meanwhile."""
+    """Give back the slots that its instances hold: they would outlive the run. False if a worker moved an instance
+    meanwhile."""
     state = services.store.load_run(key)
     holders = [] if state is None else [instance for instance in state.instances.values() if instance.holds]
     return not services.store.move_all([transition.forget(instance) for instance in holders])
 
 
 def _start_next(services: Services, deleted: DagRun) -> None:
-    """Those behind it in the queue may have been waiting for it alone."""
+    """Wake the next queued runs: they may have waited for this one."""
     if deleted.is_finished:
         return
     start_waiting_runs(services, deleted)
 
 
 _DELETED = "deletion"
-"""Two that delete the same run may do so together."""
+"""The same holder for all deletions: two requests may delete the same run together."""
 
 
 def delete_task_instance(services: Services, key: TaskInstanceKey) -> None:
-    """Delete an instance with its tries and XComs: it is as if it had never run, and what a worker still says of it counts
-    no more. A run that is not finished runs it again. Deleting it twice is no error."""
+    """Delete an instance with its tries and XComs, as if it had never run. Later reports of its worker are stale. A run that
+    is not finished runs it again. Deleting it twice is no error."""
 
     def plan(state: RunState) -> Edit:
         instance = state.instances.get((key.task_id, key.map_index))

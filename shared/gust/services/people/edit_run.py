@@ -1,16 +1,17 @@
-"""A person's action on a run: many writes, of which the scheduler sees all or none.
+"""An edit session: the many writes of a person's action on a run, of which the scheduler sees all or none.
 
-    hold the run → load, plan, move its instances (again, where one moved meanwhile) → let go of it
+    hold the run → load, plan, move its instances (repeat if one moved meanwhile) → release it
 
-While the run is held, `advance` leaves it alone. What was decided before cannot finish it, then or later, since who held it
-last is part of what such a write checks. Workers go on reporting. What the run itself becomes first (queued again,
-after a clear) is written with the hold, what it becomes last (marked as failed) with letting go, so that no crash leaves
-cleared instances in a run that nobody looks at any more. A holder that dies loses the hold after a minute, and the run's
-`due_at` has the scheduler go on with whatever had been written; asking for the same again does the rest.
+While the run is held, `advance` leaves it alone. A decision made before the hold cannot finish the run, then or later:
+such a write checks the last holder (`held_by`). Workers continue to report. The run's first change (queued again, after a
+clear) is written with the hold, its last change (marked as failed) with the release, so that no crash leaves cleared
+instances in an ended run, which no scheduler looks at. A holder that dies loses the hold after a minute; the run's `due_at`
+then brings the scheduler, which continues from the written state. Sending the request again does the rest.
 
-Thousands of instances are more than a request has time for. What was asked for is then written with the hold (`edit`): the
-request moves what it can, answers with what the instances will be, and the scheduler moves the rest, look by look, before
-it lets go (`resume_edit`). Who looks at the run meanwhile is shown what it will be (`services/people/pending_edit.py`).
+Thousands of instances take longer than a request may. The action is then written with the hold (`edit`): the request moves
+as many instances as it can and answers with all of them as they will be. The scheduler moves the rest, look by look, before
+it releases the run (`resume_edit`). Readers of the run meanwhile get its state after the edit
+(`services/people/pending_edit.py`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import Conflict, NotFound, StaleDagRun, Unwell
+from gust.errors import Conflict, NotFound, ServiceUnavailable, StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
@@ -36,7 +38,6 @@ from gust.scheduling.callback import with_trigger_kill
 from gust.scheduling.run_view import counted
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.runs.deadlines import move_deadlines
 from gust.services.runs.load_past import following_runs
 from gust.services.specs import load_spec
@@ -44,23 +45,23 @@ from gust.services.time_left import TimeLeft
 from gust.services.wake import HORIZON
 
 HOLD: Final = timedelta(seconds=60)
-"""Longer than any function that acts for a person may run, so that nobody goes on behind a hold that has ended."""
+"""Longer than the API's function may run, so that no edit session continues after its hold has expired."""
 
 ATTEMPTS: Final = 20
 PAUSE: Final = 0.1
-"""Seconds between attempts at a run that another action holds: two clicks wait for each other."""
+"""Seconds between attempts to hold a run that another action holds: the second of two clicks waits."""
 
 MADE_AT_ONCE: Final = 500
-"""Moves that any request has time for. What was asked for is not stored for fewer."""
+"""Moves that every request has time for. An action with fewer moves is not stored."""
 
 AT_A_TIME: Final = 160
-"""Moves between two looks at the clock."""
+"""Moves between two checks of the clock."""
 
 LONGEST_ACTION: Final = 200_000
-"""Bytes of what was asked for: it stands in the run's item, which holds 400 KB."""
+"""Bytes of a stored action: it is part of the run's item, which holds 400 KB."""
 
 FAILURES: Final = 5
-"""Looks in a row that failed at an edit. Then it is dropped: a run must not be held for ever."""
+"""Failed looks in a row after which an edit is dropped: a run must not be held for ever."""
 
 log = Logger(service="scheduler", child=True)
 
@@ -70,16 +71,16 @@ RunChange = Callable[[DagRun], DagRun]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an action does to a run. The same on the same state, for it is planned again where an instance moved."""
+    """The moves of an action on a run. A function of the run's state: it is planned again when an instance has moved."""
 
     moves: Sequence[Sequence[Transition]] = ()
-    """One step after the other; those of one step in any order."""
+    """Steps, one after the other; the moves of one step in any order."""
     first: RunChange | None = None
-    """What the run becomes before any instance moves. Written once."""
+    """The run's change before any instance moves. Written once."""
     last: RunChange | None = None
-    """What the run becomes after all of them."""
+    """The run's change after all moves."""
     can_be_resumed: bool = True
-    """Whether planning it again on what is half done leads to the same end."""
+    """Whether planning it again on a half-done state leads to the same end."""
 
     @property
     def size(self) -> int:
@@ -94,9 +95,9 @@ class Edit:
 class Edited:
     run: DagRun
     moved: dict[TaskInstanceKey, TaskInstance] = field(default_factory=dict)
-    """Instances that were written, as they are now; of an edit that goes on also those that will be, as they will be."""
+    """The written instances as they are now; of an edit that the scheduler continues, also the others as they will be."""
     goes_on: bool = False
-    """The time was over: the scheduler does the rest."""
+    """The request's time is over: the scheduler does the rest."""
 
 
 def edit_run(
@@ -108,11 +109,12 @@ def edit_run(
     time_left: TimeLeft | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Edited:
-    """Carry out what `plan` says of the run. What `plan` raises on the first look changes nothing. On later looks it sees
-    the instances as they are, and the run as it was before this action wrote to it. `action` says in JSON what was asked
-    for, so that another can plan it too (`pending_edit.plan_of`): with it, an edit that does not end in time goes on.
+    """Carry out the edit that `plan` makes of the run. If `plan` raises on the first look, nothing changes. On later
+    looks it gets the instances as they are, and the run as it was before this action wrote to it. `action` is the
+    request as JSON, from which the scheduler can plan it too (`pending_edit.plan_of`): with it, an edit that does not
+    end in time continues.
 
-    Raises NotFound, Conflict where another action does not let go of the run, and Unwell where instances kept moving.
+    Raises NotFound, Conflict if another action keeps holding the run, and ServiceUnavailable if instances kept moving.
     """
     time_left = time_left or TimeLeft.of(services.clock)
     held = _hold(services, key, plan, _Kept(action, time_left), sleep)
@@ -125,7 +127,7 @@ def edit_run(
     except StaleDagRun as stale:
         raise _taken(run) from stale
     except BaseException:
-        with suppress(StaleDagRun, Unwell):
+        with suppress(StaleDagRun, ServiceUnavailable):
             current = services.store.get_run(key)
             if current is not None and current.held_by == run.held_by:
                 _let_go(services, current, None) if current.edit is None else _hand_over(services, Edited(current))
@@ -134,8 +136,8 @@ def edit_run(
 
 
 def resume_edit(services: Services, run: DagRun, plan: Callable[[RunState], Edit], time_left: TimeLeft) -> None:
-    """Go on with the run's `edit` for as long as there is time, and let go of the run once it is done. Twice at the same
-    time is harmless: one takes it. After `FAILURES` looks in a row that raised, it is dropped."""
+    """Continue the run's `edit` while there is time, and release the run once it is done. Two calls at the same time are
+    harmless: one takes the edit. After `FAILURES` looks in a row that raised, the edit is dropped."""
     now, written = services.clock.now(), json.loads(run.edit or "{}")
     if run.is_in_hands(now):
         return
@@ -159,7 +161,7 @@ def resume_edit(services: Services, run: DagRun, plan: Callable[[RunState], Edit
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is stored of an action with the hold, where it may not end in time."""
+    """The form of an action that is stored with the hold, if it may not end in time."""
 
     action: Callable[[], Json] | None
     time_left: TimeLeft
@@ -189,7 +191,8 @@ def _hold(
     kept: _Kept,
     sleep: Callable[[float], None],
 ) -> Edited | tuple[DagRun, DagRun, bool]:
-    """The run as it is held and as it was, and whether `first` was written with the hold. `Edited`: nothing to do."""
+    """(the held run, the run before the hold, whether `first` was written with the hold), or `Edited` if there is nothing
+    to do."""
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         if state is None:
@@ -230,7 +233,7 @@ def _move_all(
     has_begun: bool,
     again: bool = False,
 ) -> tuple[Edited, Edit]:
-    """`again`: a part was done before."""
+    """`again`: part of the edit was done before."""
     edited = Edited(run)
     done: set[tuple[str, TaskInstanceKey]] = set()
     for _ in range(ATTEMPTS):
@@ -251,15 +254,16 @@ def _move_all(
         if _carried_out(services, edit, edited, done, time_left):
             return edited, edit
         again = True
-    raise Unwell(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
+    raise ServiceUnavailable(f"the instances of {run.key} were moved by others {ATTEMPTS} times")
 
 
 def _taken(run: DagRun) -> Conflict:
-    return Conflict(f"The DagRun `{run.run_id}` of `{run.dag_id}` was taken out of this action's hands; try again")
+    return Conflict(f"Another action took over the DagRun `{run.run_id}` of `{run.dag_id}`; try again")
 
 
 def without_repetitions(step: Sequence[Transition]) -> list[Transition]:
-    """What is `restarting` when the edit is planned again was cleared by it, and its worker has yet to end it."""
+    """The step without the moves that the edit has made already: an instance that is `restarting` when the edit is planned
+    again was cleared by it, and its worker has yet to end it."""
     return [move for move in step if move.edge != "clear" or move.before.state is not TaskInstanceState.RESTARTING]
 
 
@@ -270,8 +274,8 @@ def _carried_out(
     done: set[tuple[str, TaskInstanceKey]],
     time_left: TimeLeft,
 ) -> bool:
-    """False where an instance had moved meanwhile: then the rest is planned again. What is done is not done again. Ends,
-    too, where the time is over and the edit can go on without this one."""
+    """Carry out the moves. False if an instance had moved meanwhile: then the rest is planned again, without the moves that
+    are done. Also ends when the time is over, if the scheduler can continue the edit."""
     for step in edit.moves:
         wanted = [with_trigger_kill(move) for move in step if (move.edge, move.before.key) not in done]
         for part in _in_parts(wanted):
@@ -294,7 +298,7 @@ def _in_parts(moves: Sequence[Transition]) -> Iterator[Sequence[Transition]]:
 
 
 def _hand_over(services: Services, edited: Edited) -> DagRun:
-    """Leave the rest to the scheduler. Told twice: the run is due, too."""
+    """Leave the rest to the scheduler: by a wake-up, and by the run's `due_at` in case the wake-up is lost."""
     now = services.clock.now()
     pending = json.dumps(json.loads(edited.run.edit or "{}") | {"failures": 0})
     after = replace(edited.run, held_until=None, due_at=now + HORIZON, edit=pending)
@@ -304,7 +308,7 @@ def _hand_over(services: Services, edited: Edited) -> DagRun:
 
 
 def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
-    """The run goes on: whoever decides about it next sees everything. Told twice, for the first word may be lost."""
+    """Release the run: the next decision sees the whole edit. Wakes the scheduler twice, since one wake-up may be lost."""
     now = services.clock.now()
     while True:
         after = last(run) if last else run
@@ -323,20 +327,21 @@ def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
 
 
 def _counted(services: Services, run: DagRun) -> dict[str, int]:
-    """Of instances that nobody else moves while the run is held, and that no scheduler moves once it has ended."""
+    """How many instances of the run are in each state. Exact: the scheduler moves none while the run is held, nor after it
+    has ended."""
     state = services.store.load_run(run.key)
     return {} if state is None else counted(load_spec(services.objects, run.spec_key), run, state.instances)
 
 
 def wake(services: Services, run: DagRun, *, now: datetime) -> None:
-    """Have the scheduler look at the run, and at those that may wait for what it did."""
+    """Have the scheduler look at the run, and at the runs behind it."""
     services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
     for key in following_runs(services, run, load_spec(services.objects, run.spec_key)):
         services.queues.wake(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=now))
 
 
 def write_run(services: Services, before: DagRun, after: DagRun) -> None:
-    """Whatever the move: each has its own write, since who begins or ceases to run is counted. Raises StaleDagRun."""
+    """Write the run by the store method of its move: starting and ending runs are counted. Raises StaleDagRun."""
     if before.state is DagRunState.RUNNING and after.is_finished:
         services.store.finish_run(before, after)
     elif before.state is DagRunState.RUNNING and after.state is DagRunState.QUEUED:

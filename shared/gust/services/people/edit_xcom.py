@@ -1,8 +1,8 @@
-"""A person makes, changes or deletes an XCom.
+"""Make, change or delete an XCom for a person.
 
-What the scheduler has noted of it follows, as Airflow's scheduler, which reads XComs, would see it: how many instances of
-a mapped task have pushed, and whom a branch skips. The length of what a plain task pushed stays what its worker said:
-Airflow keeps that beside the XCom too (`task_map`).
+The instance's notes about its XComs follow, as Airflow's scheduler, which reads XComs, would see them: how many instances
+of a mapped task have pushed, and which tasks a branch skips. The length of a plain task's value stays as its worker
+reported it: Airflow stores that apart from the XCom too (`task_map`).
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import UNMAPPED
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
 from gust.services.context import Services
-from gust.services.ports import XCom
 from gust.services.worker.push_xcom import RETURN_VALUE, SKIP_DECISION, is_mapped_over, skip_decision_of
 
 
@@ -39,7 +39,8 @@ def delete_xcom(services: Services, spec: DagSpec | None, instance: TaskInstance
 def _note(
     services: Services, spec: DagSpec | None, instance: TaskInstance, name: str, value: Any, *, is_pushed: bool
 ) -> None:
-    """Before the XCom: who dies in between does it again, and is not told that there is one already, or none."""
+    """Update the instance's notes before the XCom: if the API dies in between, the repeated request finds the XCom in its
+    old state and is not refused."""
     if spec is None or instance.task_id not in spec.tasks:
         return
     counts = name == RETURN_VALUE and instance.map_index != UNMAPPED and is_mapped_over(spec, instance.task_id)

@@ -18,13 +18,12 @@ from gust.services.wake import wake_for_assets, wake_timetable
 
 
 def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
-    """Have the DAG's timetable make runs, or not; runs that exist go on either way. Returns the DAG as stored.
+    """Have the DAG's timetable make runs, or not; existing runs continue either way. Returns the DAG as stored.
 
     A DAG without `catchup` whose next run came due while it was paused gets the newest of the runs it missed, as in
     Airflow; with `catchup` it gets them all. A run due within the minute is made at its time and not at the next tick.
-    Runs that waited for the DAG to be unpaused are looked at again, and so are events of its assets. Setting what is set
-    changes nothing, but unpausing what is unpaused wakes what waits once more: the first one may have died before it did.
-    Raises NotFound.
+    Unpausing wakes the runs and asset events that waited for it. Repeating a pause changes nothing; repeating an unpause
+    wakes them once more, in case the first request died before it did. Raises NotFound.
     """
     now = services.clock.now()
     dag = _store(services, dag_id, is_paused, now=now)
@@ -57,8 +56,8 @@ def _store(services: Services, dag_id: str, is_paused: bool, *, now: datetime) -
 
 
 def wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
-    """The runs that go on, and as many queued ones as may start; the others follow when these finish. Those of backfills
-    start in their own order."""
+    """Wake the running runs and as many queued ones as may start; the others follow when these finish. Runs of backfills
+    start in their backfill's order."""
     unfinished = [run for run in services.store.list_runs(dag.dag_id) if not run.is_finished]
     running = [run for run in unfinished if run.state is DagRunState.RUNNING]
     waiting = [run for run in unfinished if run.state is DagRunState.QUEUED]

@@ -1,6 +1,6 @@
-"""Edits of a run that did not end within their request: who goes on with them, and what the run looks like meanwhile.
+"""Edits of a run that did not end within their request: the scheduler continues them, and readers see the state after them.
 
-What a person asked for is stored in a form from which the same can be planned again (`edit_run`, `DagRun.edit`).
+The request is stored in a form from which the same edit can be planned again (`edit_run`, `DagRun.edit`).
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from aws_lambda_powertools import Logger
 from pydantic import TypeAdapter
 
 from gust.model.dag_run import DagRun
+from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.services.context import Services
 from gust.services.people.annotate_task_instances import Annotate
 from gust.services.people.clear_task_instances import Clear
 from gust.services.people.edit_run import Edit, resume_edit, without_repetitions
 from gust.services.people.set_state import MarkInRun, MarkRun
-from gust.services.ports import RunState
 from gust.services.time_left import TimeLeft
 
 A_LOOK: Final = timedelta(seconds=10)
-"""How long one look at the run goes on with its edit: others wait in the same batch."""
+"""How long one look at the run continues its edit: other runs wait in the same batch."""
 
 log = Logger(service="scheduler", child=True)
 
 
 class Action(Protocol):
     def plan(self, services: Services, state: RunState) -> Edit:
-        """The same on the same state; on one that is half done, what is left."""
+        """The edit for that state; on a half-done state, the rest of the edit."""
 
 
 ACTIONS: Final[dict[str, type[Action]]] = {one.__name__: one for one in (Annotate, Clear, MarkInRun, MarkRun)}
 
 
 def written(action: Action) -> dict[str, Any]:
-    """What `edit_run` stores of it."""
+    """The action as JSON, for `edit_run` to store."""
     return {"action": type(action).__name__, "asked": _adapter(type(action)).dump_python(action, mode="json")}
 
 
@@ -51,12 +51,12 @@ def read(stored: dict[str, Any]) -> Action:
 
 
 def plan_of(services: Services, run: DagRun) -> Callable[[RunState], Edit]:
-    """What is left of the run's `edit`, for a look at it."""
+    """A planner of the rest of the run's `edit`."""
     return partial(read(json.loads(run.edit or "{}")).plan, services)
 
 
 def go_on(services: Services, run: DagRun) -> None:
-    """Do some more of the run's edit. Raises nothing: what fails is tried again in a minute, and given up after some."""
+    """Continue the run's edit for a while. Raises nothing: a failure is retried in a minute, a few times."""
     now = services.clock.now()
     try:
         resume_edit(services, run, plan_of(services, run), TimeLeft(services.clock, now + A_LOOK))
@@ -65,7 +65,7 @@ def go_on(services: Services, run: DagRun) -> None:
 
 
 def as_it_will_be(services: Services, state: RunState) -> RunState:
-    """The run once its edit is done: nobody is shown half of it. The state itself where the run has none."""
+    """The state after the run's pending edit, so that no reader sees half of it; the state itself if there is none."""
     run = state.run
     if run.edit is None:
         return state

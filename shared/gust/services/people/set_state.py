@@ -1,7 +1,7 @@
-"""A person says what state task instances, or a whole run, are in. Rules: Airflow's `set_task_instance_state`,
+"""Mark task instances, or a whole run, with a state. Rules: Airflow's `set_task_instance_state`,
 `set_task_group_state` and `mark_tasks`.
 
-After marking tasks, what had failed downstream of them is cleared, so that the run goes on from there.
+After marking tasks, failed instances downstream of them are cleared, so that the run continues from there.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from gust.errors import NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES, FINISHED, DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import relatives, timetable, transition
+from gust.scheduling import task_selection, timetable, transition
 from gust.scheduling.clearing import cleared, queued_again, reset
-from gust.scheduling.relatives import Marker
+from gust.scheduling.task_selection import Marker
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.people.clear_task_instances import begun_in_time, is_marked, latest_version, runs_between
 from gust.services.people.edit_run import Edit, edit_run
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.worker.clear_task_state import clear_task_state_on_success
 from gust.services.worker.find_task_instances import all_instances
 
 ACTIVE: frozenset[S | None] = frozenset({S.RUNNING, S.DEFERRED, S.UP_FOR_RESCHEDULE, S.AWAITING_INPUT})
-"""When a run is marked, these get the state that goes with it; what has not begun is skipped."""
+"""When a run is marked, instances in these states get the run's state; instances that have not begun are skipped."""
 
 BY_TIMETABLE = frozenset({DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What is asked for, around one run."""
+    """The request, for a run and the runs before or after it."""
 
     tasks: Sequence[Marker]
     state: S
@@ -49,14 +49,14 @@ class Mark:
     past: bool = False
 
     def markers(self, spec: DagSpec) -> set[Marker]:
-        """The tasks and what is asked for around them, downstream without teardowns."""
+        """The tasks and those up- and downstream that the request includes; downstream without teardowns."""
         found: set[Marker] = set(self.tasks)
         for task_id in self.task_ids:
             if self.downstream:
-                below = relatives.flat(spec, task_id, upstream=False)
+                below = task_selection.all_relatives(spec, task_id, upstream=False)
                 found |= {t for t in below if not spec.tasks[t].is_teardown}
             if self.upstream:
-                found |= relatives.flat(spec, task_id, upstream=True)
+                found |= task_selection.all_relatives(spec, task_id, upstream=True)
         return found
 
     @property
@@ -66,12 +66,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkInRun:
-    """What is asked for, of one run."""
+    """The request, for one run."""
 
     state: S
     markers: frozenset[Marker]
     resumed: frozenset[str]
-    """Tasks whose failed instances are cleared, so that the run goes on from there."""
+    """Tasks whose failed instances are cleared, so that the run continues from there."""
 
     def plan(self, services: Services, state: RunState) -> Edit:
         return _plan_marks(services, state, self)
@@ -79,7 +79,7 @@ class MarkInRun:
 
 @dataclass(frozen=True, slots=True)
 class MarkRun:
-    """What is asked for, of a run as a whole."""
+    """The request, for a run as a whole."""
 
     state: DagRunState
 
@@ -88,7 +88,7 @@ class MarkRun:
 
 
 def to_be_marked(services: Services, key: DagRunKey, asked: Mark) -> list[TaskInstance]:
-    """What `mark_task_instances` would mark, as it is now. Raises NotFound."""
+    """The instances that `mark_task_instances` would mark, as they are now. Raises NotFound."""
     _, spec = latest_version(services, key.dag_id)
     markers = asked.markers(spec)
     return [
@@ -99,17 +99,17 @@ def to_be_marked(services: Services, key: DagRunKey, asked: Mark) -> list[TaskIn
 
 
 def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list[TaskInstance]:
-    """Mark them, and clear what had failed downstream of the tasks themselves. Returns what was marked, none where all
-    were in that state; of more than there is time for, what will be. Repeating it changes nothing more. Raises NotFound,
-    Conflict where another action holds a run, Unfinished where some of very many runs were not begun.
+    """Mark the instances, and clear failed ones downstream of the tasks themselves. Returns the marked instances: none
+    if all were in that state already; as they will be if the scheduler does the rest. Repeating it changes nothing.
+    Raises NotFound, Conflict if another action holds a run, Unfinished if there was no time to begin some of the runs.
     """
-    # Imported here: it knows all actions.
+    # Imported here: `pending_edit` imports all actions.
     from gust.services.people.pending_edit import written  # noqa: PLC0415
 
     time_left = TimeLeft.of(services.clock)
     _, spec = latest_version(services, key.dag_id)
     markers = asked.markers(spec)
-    resumed = relatives.subset(spec, asked.task_ids, downstream=True) - asked.task_ids
+    resumed = task_selection.select(spec, asked.task_ids, downstream=True) - asked.task_ids
     marking = {run.run_id for run in _runs_to_mark(services, key, asked, spec)}
     clearing = {run.run_id for run in _runs_to_resume(services, key, asked)}
     altered: list[TaskInstance] = []
@@ -130,12 +130,12 @@ def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list
 
 
 def set_dag_run_state(services: Services, key: DagRunKey, state: DagRunState) -> DagRun:
-    """Set it to success or failed: what is active gets the state that goes with it, what has not begun is skipped, but
-    teardowns are left to do their work, and the run ends by itself once they have. Or queue it again, as it is.
+    """Set it to success or failed: active instances get that state, and instances that have not begun are skipped, except
+    teardowns: they run, and the run ends by itself after them. Or queue the run again, as it is.
 
-    Raises NotFound, Conflict where another action holds the run.
+    Raises NotFound, Conflict if another action holds the run.
     """
-    # Imported here: it knows all actions.
+    # Imported here: `pending_edit` imports all actions.
     from gust.services.people.pending_edit import written  # noqa: PLC0415
 
     mark = MarkRun(state)
@@ -160,13 +160,13 @@ def _plan_marks(services: Services, state: RunState, asked: MarkInRun) -> Edit:
         if instance.task_id in asked.resumed and instance.state in FAILED_STATES
         if (clear := cleared(spec, instance, at=now)) is not None
     ]
-    # What is marked already cannot be marked again: whoever repeats a mark that died must find the clears done.
+    # A marked instance cannot be marked again, so clear first: a repeated request after a crash must find the clears done.
     before = [clear for clear in clears if clear.before.key not in after]
     behind = [clear for clear in clears if clear.before.key in after]
     return Edit(
         moves=[before, marks, behind],
         first=(lambda run: reset(run, at=now)) if clears else None,
-        # Who plans again would mark again what was cleared behind its mark.
+        # Planned again, it would mark again the instances that it cleared downstream of its own marks.
         can_be_resumed=not behind,
     )
 
@@ -178,7 +178,7 @@ def _marked(state: RunState, markers: Collection[Marker], services: Services, to
 
 
 def _runs_to_mark(services: Services, key: DagRunKey, asked: Mark, spec: DagSpec) -> list[DagRun]:
-    """The run, and of those before or after it, as asked for, the ones whose logical dates are on the DAG's timetable."""
+    """The run, and if the request includes past or future, the runs whose logical dates are on the DAG's timetable."""
     run = _run(services, key)
     date = run.logical_date
     if date is None or not (asked.past or asked.future):
@@ -209,7 +209,7 @@ def _is_on_timetable(spec: DagSpec, run: DagRun) -> bool:
 
 
 def _runs_to_resume(services: Services, key: DagRunKey, asked: Mark) -> list[DagRunKey]:
-    """Where failed tasks downstream go on: by logical date alone, whatever the timetable says."""
+    """The runs in which failed tasks downstream are cleared: by logical date alone, whatever the timetable says."""
     date = _run(services, key).logical_date
     if not asked.future and not asked.past:
         return [key]

@@ -1,7 +1,7 @@
-"""Make the runs for which enough has happened to a DAG's assets.
+"""Make the runs that a DAG's asset events satisfy.
 
-Each run is made in one transaction that also takes from the queue what it consumes, so that two schedulers, or the same word
-twice, make one run, and a crash leaves either the queue or the run. Rules: Airflow's
+Each run is made in one transaction that also takes its events from the queue, so that two schedulers, or one record
+delivered twice, make one run, and a crash leaves either the queue or the run. Rules: Airflow's
 `SchedulerJobRunner._create_dag_runs_asset_triggered` and `_create_dagruns_for_partitioned_asset_dags`.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import StaleAssetQueue, Unwell
+from gust.errors import ServiceUnavailable, StaleAssetQueue
 from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -33,7 +33,8 @@ from gust.services.runs.new_run import NOTICED_WITHIN, version_of
 from gust.services.specs import load_spec
 
 HELD_BACK: Final = timedelta(hours=1)
-"""What waits for room among `max_active_runs` is looked at when a run ends, and so often should that word be lost."""
+"""Events that wait for room among `max_active_runs` are looked at when a run ends, and this often in case that wake-up is
+lost."""
 
 ATTEMPTS: Final = 20
 
@@ -45,8 +46,8 @@ log = Logger(service="scheduler", child=True)
 
 
 def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
-    """Make what can be made of the events that wait for the DAG, and say when to look again at those that cannot be helped
-    now. Nothing where the DAG's schedule names no asset; repeating it makes nothing twice."""
+    """Make the runs that the DAG's queued events allow, and set when to look at the others again. Does nothing if the DAG's
+    schedule names no asset; repeating it makes no run twice."""
     if not dag.is_asset_triggered:
         return []
     if dag.is_stale:
@@ -62,11 +63,11 @@ def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
         except StaleAssetQueue:
             continue
         return made
-    raise Unwell(f"events kept coming for {dag.dag_id!r} while a run was made of them")
+    raise ServiceUnavailable(f"events kept coming for {dag.dag_id!r} while a run was made of them")
 
 
 def _leave_waiting(services: Services, dag: Dag) -> None:
-    """Until the DAG has a file again, which looks at what waits; no tick need."""
+    """Take the queued events off the tick's index: when the DAG has a file again, its activation looks at them."""
     queue = services.store.asset_queue(dag.dag_id)
     for waiting in (*((queue,) if queue else ()), *services.store.pending_partitions(dag.dag_id)):
         if waiting.due_at is not None:
@@ -77,8 +78,8 @@ def _leave_waiting(services: Services, dag: Dag) -> None:
 
 
 def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
-    """One run of all that waits, if that satisfies the schedule. Its moment is that of the latest event: what came while the
-    DAG had no room is in it too."""
+    """One run of all queued events, if they satisfy the schedule. Its moment is that of the latest event: it includes events
+    that came while the DAG had no room."""
     queue = services.store.asset_queue(dag.dag_id)
     if queue is None or not queue.queued:
         return None
@@ -86,7 +87,7 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     expression = spec.timetable.asset_expression
     aliases = services.store.assets_of_alias
     if dag.is_paused or expression is None or not is_satisfied(expression, queue.queued, assets_of_alias=aliases):
-        # Unpausing, the next event and a new version of the DAG all look again.
+        # An unpause, the next event and a new version of the DAG each look again.
         if queue.due_at is not None:
             services.store.settle(queue, due_at=None)
         return None
@@ -94,7 +95,7 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     if dag.has_import_errors or not has_room(services, dag, queue):
         services.store.settle(queue, due_at=now + HELD_BACK)
         return None
-    # All that has come by now: the queue holds the first event of each asset, and the run empties it.
+    # All events so far: the queue holds the first event of each asset, and the run empties it.
     came = list(events_between(services, spec, floor_of(services, spec, queue), LATEST))
     moments = [event.timestamp for event in came if event.partition_key is None]
     run_after = max([*queue.queued.values(), *moments])
@@ -109,7 +110,7 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
 
 
 def has_room(services: Services, dag: Dag, queue: AssetQueue) -> bool:
-    """Airflow makes no run beyond `max_active_runs`, waiting runs included."""
+    """Whether the DAG may have one more run. As in Airflow, queued runs count against `max_active_runs`."""
     waiting = set(services.store.queued_runs(dag.dag_id, limit=dag.max_active_runs))
     if queue.last_run_id is not None:
         # The index may not show it yet.
@@ -120,8 +121,8 @@ def has_room(services: Services, dag: Dag, queue: AssetQueue) -> bool:
 
 
 def floor_of(services: Services, spec: DagSpec, queue: AssetQueue) -> datetime:
-    """Events up to here are not the run's: its predecessor had them. The first run of a DAG without catchup begins where the
-    DAG began to listen."""
+    """The run's events are later than this moment: its predecessor consumed the others. The first run of a DAG without
+    catchup begins at the moment that the DAG's schedule first named an asset."""
     if queue.consumed_until is not None:
         return queue.consumed_until
     if spec.catchup:
@@ -132,8 +133,8 @@ def floor_of(services: Services, spec: DagSpec, queue: AssetQueue) -> datetime:
 
 
 def events_between(services: Services, spec: DagSpec, floor: datetime, until: datetime) -> Iterator[AssetEvent]:
-    """Events after `floor` up to `until`, of the assets that the schedule names and those that came through its aliases, in
-    order of time. References by name or URI alone trigger runs and pass on no events, in Airflow as here."""
+    """Events after `floor` up to `until`, of the schedule's assets and aliases, in order of time. References by name or URI
+    alone trigger runs and pass on no events, in Airflow as here."""
     found: dict[str, AssetEvent] = {}
     after = None if floor == _LONG_AGO else floor
     for ref in {(ref.kind, ref.name, ref.uri) for ref in named_in(spec.timetable.asset_expression)}:
@@ -152,8 +153,8 @@ def events_between(services: Services, spec: DagSpec, floor: datetime, until: da
 
 
 def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
-    """A run for each pending partition that has what its mappers want of it. Airflow looks neither at the DAG's pause nor at
-    `max_active_runs` for these."""
+    """A run for each pending partition whose events satisfy its mappers. As in Airflow, neither a pause nor
+    `max_active_runs` prevents these."""
     pending = services.store.pending_partitions(dag.dag_id)
     if not pending:
         return []
@@ -166,7 +167,7 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
     made = []
     for partition in pending:
         if partition.fingerprint != mappers.fingerprint:
-            # Queued under other mappers: what it waits for may never come.
+            # Queued under other mappers: the events that it waits for may never come.
             services.store.drop_partition(partition)
             log.info("Pending partition dropped", dag_id=dag.dag_id, partition_key=partition.partition_key)
             continue
@@ -230,8 +231,8 @@ def run_of(
 
 
 def run_id_of(dag_id: str, run_after: datetime, partition_key: str | None) -> str:
-    """Airflow ends the names of these runs with eight random letters and digits, since several partitions may run at one
-    moment. Ours follow from what the run is, so that whoever makes it again gives it the same name."""
+    """The run's id. Airflow ends these ids with eight random letters and digits, since several partitions may run at one
+    moment. Ours follow from the run's identity, so that making it again gives the same id."""
     digest = int.from_bytes(sha256(f"{dag_id}\x1f{run_after.isoformat()}\x1f{partition_key}".encode()).digest())
     unique = "".join(ALPHABET[digest // len(ALPHABET) ** place % len(ALPHABET)] for place in range(8))
     return f"{timetable.generate_run_id(DagRunType.ASSET_TRIGGERED, run_after=run_after)}_{unique}"

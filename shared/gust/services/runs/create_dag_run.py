@@ -1,6 +1,7 @@
-"""Make DagRuns: those that people and operators ask for, and those a timetable says are due.
+"""Make DagRuns: for API users and operators, and for timetables when they are due.
 
-Making a run is one conditional write. Nothing is decided here: the write itself, seen in the table's stream, starts it.
+Making a run is one conditional write. Nothing is decided here: the stream carries the write to the scheduler, which starts
+the run.
 """
 
 import re
@@ -57,8 +58,8 @@ def create_dag_run(
 ) -> DagRun:
     """Make one run of the DAG's newest version, as Airflow's trigger does.
 
-    Raises NotFound (no such DAG), BadRequest (import errors, a run type the DAG does not allow, a run id or conf that is
-    not acceptable: with the reason) and AlreadyExists (the run id, or the logical date, is taken).
+    Raises NotFound (no such DAG), BadRequest with the reason (import errors, a run type the DAG does not allow, an
+    unacceptable run id or conf) and AlreadyExists (the run id, or the logical date, is taken).
     """
     now = services.clock.now()
     dag = services.store.get_dag(dag_id)
@@ -75,7 +76,7 @@ def create_dag_run(
     if logical_date is None:
         data_interval = None
     elif data_interval is None:
-        # Airflow asks the timetable about an operator's run as of now, whatever its logical date.
+        # Airflow computes the interval of an operator's run as of now, whatever its logical date.
         asked_about = run_after if run_type is DagRunType.OPERATOR_TRIGGERED else logical_date
         data_interval = manual_interval(services, dag, spec, run_after=asked_about)
     run_id = run_id or run_id_of(services, dag, spec, run_type, NextRun(run_after, data_interval))
@@ -85,7 +86,7 @@ def create_dag_run(
     try:
         validated_params(spec, conf)
     except BadRequest as refused:
-        # An operator is told of the run first: it may mean to clear or to skip it (Airflow's `trigger_dag`).
+        # An existing run takes precedence for an operator: it may clear or skip it (Airflow's `trigger_dag`).
         if run_type is DagRunType.OPERATOR_TRIGGERED and services.store.get_run(DagRunKey(dag_id, run_id)):
             raise AlreadyExists(f"DAG {dag_id!r} has a run {run_id!r} already") from refused
         raise
@@ -113,12 +114,11 @@ def create_dag_run(
 
 
 def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
-    """Make the scheduled runs that are due by now, as many as `max_active_runs` has room for, and those that assets have
-    triggered.
+    """Make the scheduled runs that are due by now, as many as `max_active_runs` has room for, and the asset-triggered ones.
 
     Each run is made in one transaction that also moves the DAG's next-run fields, so that a second scheduler, or the
-    same message again, makes no run twice and misses none. What finds no room waits for a run to finish. Who moved the
-    next run on has it made in time: it may be due before the next tick.
+    same message again, makes no run twice and misses none. A run without room waits for another to finish. After moving the
+    next-run fields it sends the wake-up for the next run, which may be due before the next tick.
     """
     made: list[DagRun] = []
     has_moved = False
@@ -129,8 +129,8 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
             with suppress(StaleDag):
                 services.store.put_dag(dag, newer)
             continue
-        # The index may not show yet what was just made. What has started meanwhile counts twice then: it makes the others
-        # when it ends.
+        # The index may not show the newest runs yet. A run that has started meanwhile then counts twice; the missing
+        # ones are made when it ends.
         waiting = {run.key for run in made}.union(services.store.queued_runs(dag_id, limit=dag.max_active_runs))
         if dag.running_runs + len(waiting) >= dag.max_active_runs:
             break
@@ -139,7 +139,7 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
             moving = (dag, after_run(services, dag, spec, now))
             run = create_run_with_deadlines(services, run, spec, moving=moving)
         except AlreadyExists:
-            # A person took this logical date or run id: the timetable goes on behind it, as Airflow's does.
+            # A manual run has this logical date or run id: the timetable continues behind it, as Airflow's does.
             services.store.put_dag(dag, after_run(services, dag, spec, now))
             has_moved = True
         except StaleDag:
@@ -155,8 +155,8 @@ def create_due_runs(services: Services, dag_id: str) -> list[DagRun]:
 
 
 def skipped_ahead(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> Dag | None:
-    """The DAG with a later run as its next one, where the present one found no room for so long that without catchup it is
-    not made any more. Airflow's parser computes the next run anew all the time."""
+    """The DAG with a later run as its next one, if it has no catchup and the present one found no room for so long that a
+    newer one is due; else `None`. Airflow's parser computes the next run anew every half minute."""
     if spec.catchup or dag.next_run_after is None or dag.next_run_after > now - REPARSED_EVERY:
         return None
     last = last_automated_run(services, dag.dag_id, partitioned=spec.timetable.partitioned)
@@ -167,7 +167,8 @@ def skipped_ahead(services: Services, dag: Dag, spec: DagSpec, now: datetime) ->
 
 
 def is_due(dag: Dag, now: datetime) -> bool:
-    """A DAG that does not allow scheduled runs keeps its next-run fields, as Airflow's does, and makes none."""
+    """Whether the DAG's next run is due. A DAG that does not allow scheduled runs keeps its next-run fields, as in Airflow,
+    and makes none."""
     may_be_made = not dag.is_paused and not dag.is_stale and allows(dag, DagRunType.SCHEDULED)
     return may_be_made and dag.next_run_after is not None and dag.next_run_after <= now
 
@@ -200,12 +201,13 @@ def scheduled_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) ->
 
 
 def after_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) -> Dag:
-    """The DAG with its next-run fields moved behind the run they describe now."""
+    """The DAG with its next-run fields moved to the run after the one they describe now."""
     return with_next_run(services, dag, spec, last=described_run(dag), now=now)
 
 
 def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | None:
-    """The moment that the key stands for, where the timetable's keys stand for one. Raises BadRequest in Airflow's words."""
+    """The moment that the key stands for; `None` if the timetable's keys stand for none. Raises BadRequest in Airflow's
+    words."""
     if partition_key is None:
         return None
     if not spec.timetable.partitioned and spec.timetable.type != PARTITIONED_AT_RUNTIME:
@@ -226,7 +228,8 @@ def checked_partition(spec: DagSpec, partition_key: str | None) -> datetime | No
 
 
 def check_not_too_early(spec: DagSpec, logical_date: datetime | None) -> None:
-    """Airflow asks this of operators alone, and of `default_args` alone. Raises BadRequest."""
+    """Raises BadRequest for a logical date before the start. Airflow checks this only for operators, and only the start date
+    in `default_args`."""
     start = spec.default_args.get("start_date")
     if logical_date is not None and start and logical_date < _aware(datetime.fromisoformat(start)):
         raise BadRequest(
@@ -239,7 +242,7 @@ def _aware(moment: datetime) -> datetime:
 
 
 def check_run_id(run_id: str, run_type: DagRunType) -> None:
-    """Airflow's rules for run ids. Raises BadRequest with its words for what is wrong."""
+    """Airflow's rules for run ids. Raises BadRequest in Airflow's words."""
     if ".." in run_id:
         raise BadRequest(f"The run_id '{run_id}' must not contain '..' to prevent path traversal")
     if len(run_id) > MAX_RUN_ID_LENGTH:

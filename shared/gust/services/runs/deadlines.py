@@ -1,7 +1,7 @@
-"""Deadlines: by when a run must have succeeded, lest somebody is called.
+"""Deadlines: moments by which a run must have succeeded; otherwise a callback is called.
 
-They are made with the run, in the same write, from what its version says; what they refer to is looked at then, as in
-Airflow. Their moments stand in the run's `due_at` from there on, so nothing looks for them.
+They are made with the run, in the same write, from the alerts of its version; references are resolved at that moment, as in
+Airflow. From then on their moments are part of the run's `due_at`, so nothing polls for them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ from gust.services.settings.variables import find_variable
 from gust.services.wake import wake_run
 
 CUSTOM: Final = "__class_path"
-"""In a reference: the class of a plugin that says what the deadline refers to."""
+"""In a reference: the class of a plugin that computes the moment."""
 
 RUNS_LOOKED_AT: Final = 100
-"""Newest runs among which those that succeeded are looked for, where an average wants fewer than a tenth of them."""
+"""How many of the newest runs are searched for successful ones, if an average needs fewer than a tenth of that number."""
 
 log = Logger(service="scheduler", child=True)
 
@@ -39,7 +39,7 @@ log = Logger(service="scheduler", child=True)
 def create_run_with_deadlines(
     services: Services, run: DagRun, spec: DagSpec, *, moving: tuple[Dag, Dag] | None = None
 ) -> DagRun:
-    """Store the new run with its deadlines; raises what `create_run` raises. Returns it as it was stored."""
+    """Store the new run with its deadlines; raises as `create_run` does. Returns the stored run."""
     run, deadlines = with_deadlines(services, run, spec)
     services.store.create_run(run, moving=moving, callbacks=deadlines)
     wake_for_deadlines(services, run, deadlines)
@@ -47,7 +47,7 @@ def create_run_with_deadlines(
 
 
 def with_deadlines(services: Services, run: DagRun, spec: DagSpec) -> tuple[DagRun, list[CallbackMove]]:
-    """A new run that is looked at when its first deadline has passed, and its deadlines, to be stored with it."""
+    """The new run with a `due_at` at its first deadline, and the deadlines to store with it."""
     moves = deadlines_of(services, spec, run)
     first = next_deadline(made(moves))
     if first is not None and (run.due_at is None or first < run.due_at):
@@ -56,14 +56,14 @@ def with_deadlines(services: Services, run: DagRun, spec: DagSpec) -> tuple[DagR
 
 
 def wake_for_deadlines(services: Services, run: DagRun, deadlines: Sequence[CallbackMove]) -> None:
-    """Whoever stored a run `with_deadlines` calls this after it."""
+    """Send the wake-up for the first deadline. Called after storing a run `with_deadlines`."""
     first = next_deadline(made(deadlines))
     if first is not None and run.due_at == first:
         wake_run(services, run.key, first, now=services.clock.now())
 
 
 def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[CallbackMove]:
-    """One for each alert of the DAG whose reference has a moment for this run."""
+    """One deadline for each alert of the DAG whose reference has a moment for this run."""
     now = services.clock.now()
     moves: list[CallbackMove] = []
     for number, alert in enumerate(spec.deadline or ()):
@@ -99,14 +99,15 @@ def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[Callbac
 
 
 def alert_uuid(dag_id: str, version_number: int, number: int) -> UUID:
-    """Of the `number`th alert of one version of the DAG."""
+    """The id of the `number`th alert of one version of the DAG."""
     return uuid5(CALLBACK_NAMESPACE, f"{dag_id}\x1f{version_number}\x1f{number}")
 
 
 def reference_moment(
     services: Services, reference: Mapping[str, Any], run: DagRun, *, now: datetime
 ) -> datetime | None:
-    """`None`: the run has no such moment, and no deadline. Raises BadRequest with what a plugin's reference raised."""
+    """The moment of the reference; `None` if the run has no such moment, and thus no deadline. Raises BadRequest with the
+    error of a plugin's reference."""
     if CUSTOM in reference:
         bundle = bundle_version(services, run)
         return services.timetables.deadline(reference, bundle, dag_id=run.dag_id, run_id=run.run_id)
@@ -125,8 +126,8 @@ def reference_moment(
 
 
 def average_runtime(services: Services, dag_id: str, max_runs: int, min_runs: int | None) -> timedelta | None:
-    """Of the latest runs that succeeded, those without a logical date first, as PostgreSQL orders them. `None`: there
-    are too few."""
+    """Seconds, averaged over the latest successful runs; runs without a logical date come first, as in PostgreSQL's order.
+    `None` if there are too few."""
     newest = services.store.list_runs(dag_id, limit=max(RUNS_LOOKED_AT, 10 * max_runs))
     dated = sorted((r for r in newest if r.logical_date), key=lambda r: r.logical_date or r.run_after, reverse=True)
     took = [
@@ -140,7 +141,7 @@ def average_runtime(services: Services, dag_id: str, max_runs: int, min_runs: in
 
 
 def fixed_moment(timestamp: float) -> datetime:
-    """Raises BadRequest where the calendar does not reach so far."""
+    """The moment of an epoch timestamp. Raises BadRequest if it is beyond the calendar."""
     try:
         return datetime.fromtimestamp(timestamp, tz=UTC)
     except (OverflowError, ValueError, OSError) as problem:
@@ -148,7 +149,7 @@ def fixed_moment(timestamp: float) -> datetime:
 
 
 def alert_interval(services: Services, interval: Mapping[str, Any] | float) -> float:
-    """Seconds. Raises BadRequest where it is a variable that does not hold a number of them."""
+    """The interval in seconds. Raises BadRequest if it is a variable that holds no integer."""
     if isinstance(interval, int | float):
         return float(interval)
     if (seconds := fixed_seconds(interval)) is not None:
@@ -168,7 +169,7 @@ def alert_interval(services: Services, interval: Mapping[str, Any] | float) -> f
 
 
 def fixed_seconds(interval: Mapping[str, Any] | float) -> float | None:
-    """`None` where a variable says it when a run is made."""
+    """The interval in seconds; `None` if a variable sets it when a run is made."""
     if isinstance(interval, int | float):
         return float(interval)
     data = interval.get("__data__")
@@ -176,7 +177,7 @@ def fixed_seconds(interval: Mapping[str, Any] | float) -> float | None:
 
 
 def move_deadlines(services: Services, run: DagRun, callbacks: Sequence[Callback], *, queued_at: datetime) -> None:
-    """The run as it was is queued again at `queued_at`: deadlines that count from then and were not missed move with it."""
+    """Move the deadlines that count from queueing and were not missed: the run is queued again at `queued_at`."""
     for callback in callbacks:
         if callback.follows_queueing and callback.state is CallbackState.SCHEDULED and callback.due_at is not None:
             due_at = callback.due_at + (queued_at - run.queued_at)

@@ -1,6 +1,6 @@
-"""A run of a DAG that turned bundle versioning off belongs to no version: it goes on with whatever its file says now.
+"""Moves a run of a DAG without bundle versioning to the DAG's newest version.
 
-Rules: Airflow's `_verify_integrity_if_dag_changed`. What the newest version no longer has, `decide` removes.
+Rules: Airflow's `_verify_integrity_if_dag_changed`. `decide` removes instances of tasks that the newest version lacks.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import replace
 from gust.errors import StaleDagRun
 from gust.model.dag import Dag
 from gust.model.keys import UNMAPPED
+from gust.model.run_state import RunState
 from gust.model.state import FINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling import transition
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 
 
@@ -25,8 +25,8 @@ def is_behind(state: RunState, dag: Dag) -> bool:
 
 
 def follow_newest(services: Services, state: RunState, dag: Dag) -> None:
-    """Its instances first: who dies in between leaves a run that is behind, and whoever looks next does the rest. Raises
-    StaleDagRun."""
+    """Move its instances first, then the run: if the scheduler dies in between, the run is still behind, and the next look
+    does the rest. Raises StaleDagRun."""
     run = state.run
     if services.store.move_all(list(_moves(services, state, dag))):
         raise StaleDagRun(f"instances of {run.key} moved on", run)
@@ -34,7 +34,7 @@ def follow_newest(services: Services, state: RunState, dag: Dag) -> None:
 
 
 def _moves(services: Services, state: RunState, dag: Dag) -> Iterator[Transition]:
-    """What has ended stays of the version that it ended in; what was removed and is there again may run."""
+    """Finished instances keep the version in which they ended; a removed instance whose task is back may run."""
     spec, now = load_spec(services.objects, dag.spec_key), services.clock.now()
     for instance in state.instances.values():
         task = spec.tasks.get(instance.task_id)

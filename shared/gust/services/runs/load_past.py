@@ -1,6 +1,6 @@
-"""What came before a run, for the few DAGs with tasks that depend on it, and who comes after.
+"""The runs before and after a run, for the few DAGs with tasks that depend on the past.
 
-It is asked with every task of such a DAG, so it reads the runs next to this one and not the DAG's history.
+Every task of such a DAG needs them, so this reads the neighbouring runs and not the DAG's history.
 """
 
 from gust.model.dag_run import DagRun
@@ -18,7 +18,8 @@ BY_TIMETABLE = frozenset({DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB})
 
 
 def load_past(services: Services, run: DagRun, spec: DagSpec) -> Past | None:
-    """`None` where no task of the DAG asks. A run without a logical date has no past, as in Airflow."""
+    """The run's past; `None` if no task of the DAG depends on it. A run without a logical date has no past, as in
+    Airflow."""
     if not is_needed(spec):
         return None
     if run.logical_date is None:
@@ -37,7 +38,7 @@ def load_past(services: Services, run: DagRun, spec: DagSpec) -> Past | None:
 
 
 def new_tasks(spec: DagSpec, known: frozenset[str]) -> frozenset[str]:
-    """Tasks that the run before does not have and of which it matters whether any run ever had."""
+    """Tasks that the run before lacks and for which `decide` must know whether any earlier run had them."""
     return frozenset(
         task.task_id
         for task in spec.tasks.values()
@@ -48,7 +49,7 @@ def new_tasks(spec: DagSpec, known: frozenset[str]) -> frozenset[str]:
 
 
 def instances_of(services: Services, run: DagRun) -> dict[InstanceId, TaskInstance]:
-    """All that the run has, those included that nothing happened to and that have no item."""
+    """All instances of the run, including those without an item."""
     state = services.store.load_run(run.key)
     if state is None:
         return {}
@@ -57,13 +58,13 @@ def instances_of(services: Services, run: DagRun) -> dict[InstanceId, TaskInstan
 
 
 def tasks_of(services: Services, run: DagRun) -> frozenset[str]:
-    """The tasks that the run has: those of its version, but for those that leave it out by their own dates."""
+    """The run's tasks: those of its version, except tasks whose own dates exclude the run."""
     tasks = load_spec(services.objects, run.spec_key).tasks.values()
     return frozenset(task.task_id for task in tasks if is_in_run(task, run))
 
 
 def known_before(services: Services, run: DagRun, wanted: frozenset[str]) -> frozenset[str]:
-    """Those of the tasks that an earlier run had. Mostly nobody asks: only a DAG's new tasks are looked for so far back."""
+    """The wanted tasks that an earlier run had. Rarely needed: only a DAG's new tasks are searched so far back."""
     found: frozenset[str] = frozenset()
     if wanted:
         for other in services.store.runs_before(run.dag_id, run.logical_date):
@@ -74,7 +75,7 @@ def known_before(services: Services, run: DagRun, wanted: frozenset[str]) -> fro
 
 
 def following_runs(services: Services, run: DagRun, spec: DagSpec) -> list[DagRunKey]:
-    """The runs that may wait for what this one just did; none where no task depends on the past."""
+    """The runs that may wait for this one; none if no task depends on the past."""
     if not is_needed(spec) or run.logical_date is None:
         return []
     waiting: list[DagRunKey] = []
@@ -82,15 +83,15 @@ def following_runs(services: Services, run: DagRun, spec: DagSpec) -> list[DagRu
         if other.state is DagRunState.RUNNING:
             waiting.append(other.key)
         if counts(other, spec):
-            break  # those behind it look at it, and not at this one
+            break  # later runs depend on that one, and not on this one
     return waiting
 
 
 def last_automated_run(
     services: Services, dag_id: str, *, partitioned: bool, but: DagRunKey | None = None
 ) -> NextRun | None:
-    """The latest run that a timetable or a backfill made: by its logical date, or by its partition's date. `but`: one that
-    is gone, which the index may still show."""
+    """The latest run that a timetable or a backfill made: by its logical date, or by its partition's date. `but`: a deleted
+    run, which the index may still show."""
 
     def is_meant(run: DagRun) -> bool:
         return run.run_type in BY_TIMETABLE and run.key != but
@@ -104,12 +105,12 @@ def last_automated_run(
 
 
 def info_of(run: DagRun) -> NextRun:
-    """What a timetable is told of a run."""
+    """A run in the form that timetables take."""
     start, end = run.data_interval_start, run.data_interval_end
     covered = DataInterval(start, end) if start and end else None
     return NextRun(run.run_after, covered, run.partition_date, run.partition_key)
 
 
 def counts(run: DagRun, spec: DagSpec) -> bool:
-    """Whether the run is one that a later one looks back at: of a DAG with catchup those that no person made are."""
+    """Whether later runs depend on this one: in a DAG with catchup, manual runs do not count."""
     return not spec.catchup or run.run_type is not DagRunType.MANUAL

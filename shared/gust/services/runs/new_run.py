@@ -1,4 +1,4 @@
-"""What every new run has, however it is made: its version, and the moment after which the tick finds it."""
+"""Fields of every new run, however it is made: its version, and the moment after which the tick finds it."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -8,7 +8,7 @@ from gust.model.dag_spec import DagSpec
 
 NOTICED_WITHIN: Final = timedelta(seconds=60)
 """The stream announces a new run to the scheduler at once. If that record is lost, the tick finds the run after this time.
-It is also when a running task may first be found lost, so that the run's first decision need not write a moment anew."""
+A running task is found lost after the same time at the earliest, so the run's first decision need not change `due_at`."""
 
 
 def version_of(dag: Dag, spec: DagSpec) -> dict[str, Any]:

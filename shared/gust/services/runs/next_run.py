@@ -1,7 +1,7 @@
-"""When a timetable's next run is due, and what a person's run covers.
+"""When a timetable's next run is due, and which data interval a manual run has.
 
-Airflow's own timetables are computed here. One that a plugin brought is asked where its code may run: in the function that
-parses DAG files. That takes its time, but only when such a DAG is activated, makes a run or is triggered.
+Airflow's own timetables are computed here. A plugin's timetable is asked in the parser's function, where its code may run.
+That takes longer, but only when such a DAG is activated, makes a run or is triggered.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from gust.services.context import Services
 
 
 def with_next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | None, now: datetime) -> Dag:
-    """The DAG with the next-run fields its timetable gives after the automated run `last` (`None`: had none)."""
+    """The DAG with the next-run fields that its timetable gives after the automated run `last` (`None`: no run yet)."""
     info = next_run(services, dag, spec, last=last, now=now)
     covered = info.data_interval if info else None
     return replace(
@@ -50,7 +50,8 @@ def described_run(dag: Dag) -> NextRun | None:
 
 
 def next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | None, now: datetime) -> NextRun | None:
-    """Raises BadRequest where the timetable cannot be computed: its interval is zero, say."""
+    """The timetable's next run; `None` if there is none. Raises BadRequest if it cannot be computed, e.g. for an interval of
+    zero."""
     if not spec.timetable.can_be_scheduled:
         return None
     allowed = timetable.restriction_of(spec)
@@ -72,7 +73,7 @@ def next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | Non
 def runs_between(
     services: Services, dag: Dag, spec: DagSpec, *, earliest: datetime, latest: datetime, now: datetime
 ) -> Iterator[NextRun]:
-    """All runs that the timetable makes of a stretch of time, whatever the DAG's own dates say."""
+    """All runs that the timetable has in a stretch of time, whatever the DAG's own dates."""
     if timetable.can_be_computed(spec.timetable):
         return timetable.runs_between(spec.timetable, earliest, latest, now=now)
     asked = services.timetables.runs_between(spec.timetable, dag.bundle_version, earliest=earliest, latest=latest)
@@ -80,7 +81,7 @@ def runs_between(
 
 
 def manual_interval(services: Services, dag: Dag, spec: DagSpec, *, run_after: datetime) -> DataInterval:
-    """The data interval of a run that a person asks for at that logical date."""
+    """The data interval of a manual run at that logical date."""
     if timetable.can_be_computed(spec.timetable):
         try:
             return timetable.infer_manual_data_interval(spec.timetable, run_after=run_after)
@@ -90,7 +91,7 @@ def manual_interval(services: Services, dag: Dag, spec: DagSpec, *, run_after: d
 
 
 def run_id_of(services: Services, dag: Dag, spec: DagSpec, run_type: DagRunType, info: NextRun) -> str:
-    """The timetable's name for a run. Those of partitions end in chance, as Airflow's do: ask once."""
+    """The timetable's id for a run. Ids of partitions end in random characters, as Airflow's do: call it once per run."""
     if info.run_id is not None:
         return info.run_id
     if timetable.can_be_computed(spec.timetable) or not spec.timetable.own_run_ids:
@@ -107,5 +108,5 @@ def run_id_of(services: Services, dag: Dag, spec: DagSpec, run_type: DagRunType,
 
 
 def random_part() -> str:
-    """Eight letters and digits, as Airflow puts them into names of runs that nothing else tells apart."""
+    """Eight letters and digits, which Airflow puts into run ids that would otherwise be equal."""
     return "".join(secrets.choice(ascii_letters + digits) for _ in range(8))

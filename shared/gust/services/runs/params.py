@@ -7,7 +7,7 @@ from gust.model.dag_spec import DagSpec, ParamSpec
 
 
 def validated_params(spec: DagSpec, conf: dict[str, Any] | None) -> dict[str, Any]:
-    """The values by name. Raises BadRequest naming the param and what its schema says."""
+    """The values by name. Raises BadRequest with the param's name and the violated rule of its schema."""
     given = conf or {}
     return {name: validated(name, param, given) for name, param in spec.params.items()}
 

@@ -1,4 +1,4 @@
-"""Runs of partitions: which ones somebody means, and having them be runs of no partition any more."""
+"""Runs of partitions: the runs that a request selects, and detaching a run from its partition."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PartitionWindow:
     def asked(
         cls, timetable: TimetableSpec, start: datetime | None, end: datetime | None, *, excludes_end: bool = False
     ) -> PartitionWindow:
-        """As somebody asks for it, on the clock of the timetable's zone."""
+        """The window of a request, whose times are on the clock of the timetable's zone."""
         return cls(
             start=None if start is None else partition_moment(timetable, start),
             end=None if end is None else partition_moment(timetable, end),
@@ -60,8 +60,8 @@ def in_order(runs: Iterable[DagRun]) -> list[DagRun]:
 
 
 def forget_partition(services: Services, key: DagRunKey) -> None:
-    """The run is of no partition any more; what it did stays. Twice changes nothing. Raises Conflict where others kept
-    writing to it."""
+    """Detach the run from its partition; its instances stay. Repeating it changes nothing. Raises Conflict if other writers
+    kept changing the run."""
     for _ in range(ATTEMPTS):
         run = services.store.get_run(key)
         if run is None or (run.partition_key is None and run.partition_date is None):

@@ -1,8 +1,7 @@
-"""The DAG's next run, computed anew where the latest of its automated runs has become another one.
+"""Computes a DAG's next run anew after its latest automated run was deleted, or a backfill made later ones.
 
-Airflow's DAG processor does it whenever it parses the file, every half minute. Here the next run is moved with each run
-that is made, and nobody computes it again but who deletes the latest one, or makes later ones in a backfill. Who dies
-before it leaves the next run as it was.
+Airflow's DAG processor does it whenever it parses the file, every half minute. Here the next-run fields move with each run
+that is made, and only these two actions compute them again. An action that dies before this leaves the next run as it was.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from gust.services.wake import wake_timetable
 
 
 def recompute_without(services: Services, deleted: DagRun) -> None:
-    """The run was deleted. If it was the latest one, its moment is free again, and the timetable makes it anew."""
+    """After a run was deleted: if it was the latest one, its moment is free again, and the timetable makes it anew."""
     if deleted.run_type in BY_TIMETABLE:
         _recompute(services, deleted.dag_id, without=deleted)
 
 
 def recompute_after_backfill(services: Services, dag_id: str, made: Sequence[NextRun]) -> None:
-    """The runs were made by a backfill. A DAG that catches up goes on behind the latest of all, whatever it has missed
-    before; without catchup nothing changes."""
+    """After a backfill made the runs: a DAG with catchup continues behind the latest of all, whatever it missed before;
+    without catchup nothing changes."""
     if made:
         _recompute(services, dag_id, made=made)
 
 
 def _recompute(services: Services, dag_id: str, *, without: DagRun | None = None, made: Sequence[NextRun] = ()) -> None:
-    """`without` and `made` are what the index may not show yet."""
+    """`without` was deleted and `made` were made just now: the index may not show it yet."""
     while (dag := services.store.get_dag(dag_id)) is not None and not dag.is_stale:
         now = services.clock.now()
         spec = load_spec(services.objects, dag.spec_key)

@@ -43,7 +43,9 @@ def look_after_callbacks(
 
 
 def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback], *, now: datetime) -> None:
-    """A finished run: have it looked at again while a callback has not ended. Raises StaleDagRun."""
+    """Have a finished run looked at again while a callback has not ended. Raises StaleDagRun."""
+    if not run.calls_back and all(one.has_ended for one in callbacks):
+        return
     at = callback.next_look(look_after_callbacks(services, run, callbacks, now=now), now=now)
     if at is None:
         if run.calls_back:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
@@ -15,15 +15,14 @@ from aws_lambda_powertools import Logger
 from gust.errors import StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL, THE_RUN
-from gust.model.task_instance import TaskInstance
-from gust.scheduling import slots, transition
+from gust.model.pool import DEFAULT_POOL
+from gust.scheduling.decision import Decision
 from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due, is_unfinished
-from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Pools
 from gust.scheduling.timers import DEFAULTS
 from gust.services.context import Services
-from gust.services.scheduler.advance import advance, dispatch, in_steps, send_tasks
+from gust.services.scheduler.advance import advance
+from gust.services.scheduler.carry_out import carry_out
 from gust.services.wake import wake_run
 
 READS: Final = 4
@@ -137,7 +136,7 @@ def _look(
             return Told.LOOK
         if most is None and (plan.steps or remembered.run.keeps_back):
             dag, pools = services.store.get_dag_and_pools(key.dag_id, [DEFAULT_POOL])
-            if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted(pools):
+            if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted_pools(pools):
                 return Told.LOOK
             most = dag.max_active_tasks
         keeps_back = remembered.run.keeps_back
@@ -157,85 +156,29 @@ def _look(
         if ended or in_doubt or (keeps_back and not remembered.is_sure):
             continue
         going = remembered.judge(plan.steps, found, now)
-        if going is None or most is None:
-            return Told.LOOK if going is None or going else Told.NOTHING
-        if keeps_back:
-            return _let_go(services, remembered, run, going, found, most=most, now=now)
-        return _send(services, remembered, run, going, most=most, now=now)
+        if going is None:
+            return Told.LOOK
+        if most is None or (not going and not keeps_back):
+            return Told.NOTHING
+        decision = remembered.decide(going, found, max_active_tasks=most, now=now)
+        return Told.LOOK if decision is None else _carry_out(services, remembered, decision, now=now)
     return Told.LOOK
 
 
-def counted(pools: Pools) -> set[str]:
+def _carry_out(services: Services, remembered: Remembered, decision: Decision, *, now: datetime) -> Told:
+    run = remembered.run
+    if not decision.transitions and not decision.effects:
+        return Told.NOTHING
+    if run.due_at is None or run.due_at > now + LOST_WITHIN:
+        return Told.LOOK
+    try:
+        if not carry_out(services, remembered.spec, run, decision, now=now):
+            return Told.LOOK
+    except StaleDagRun:
+        return Told.LOOK
+    remembered.carried_out(decision)
+    return Told.LET_GO
+
+
+def counted_pools(pools: Pools) -> set[str]:
     return {name for name, pool in pools.items() if not pool.is_uncounted}
-
-
-def _is_looked_after(run: DagRun, now: datetime) -> bool:
-    """What is let go may be lost: whether the run is looked at soon enough."""
-    return run.due_at is not None and run.due_at <= now + LOST_WITHIN
-
-
-def _send(
-    services: Services, remembered: Remembered, run: DagRun, going: list[TaskInstance], *, most: int, now: datetime
-) -> Told:
-    """The same messages and writes as a full look's at a run that has room for all of its instances."""
-    if not going:
-        return Told.NOTHING
-    if not remembered.has_room_for_all or most != remembered.max_active_tasks:
-        return Told.LOOK
-    if not _is_looked_after(run, now):
-        return Told.LOOK
-    tasks = remembered.spec.tasks
-    moves = [transition.schedule(each, at=now, retries=tasks[each.task_id].retries) for each in going]
-    for step in in_steps(moves):
-        if not dispatch(services, remembered.spec, run, step):
-            return Told.LOOK
-    for moved in moves:
-        remembered.begun(moved.after)
-    return Told.LET_GO
-
-
-def _let_go(
-    services: Services,
-    remembered: Remembered,
-    run: DagRun,
-    going: list[TaskInstance],
-    found: Mapping[InstanceId, TaskInstance],
-    *,
-    most: int,
-    now: datetime,
-) -> Told:
-    """The same writes and messages as a full look's at a run that keeps instances back. Those that may go now begin to wait
-    for it, and of all that wait the first are let go."""
-    new = {(each.task_id, each.map_index): each for each in going}
-    first = remembered.next_up(most, list(new))
-    if first is None:
-        return Told.LOOK
-    if not first and not new:
-        return Told.NOTHING
-    if not _is_looked_after(run, now) or not all(is_kept_back(found.get(each)) for each in first if each not in new):
-        return Told.LOOK
-    tasks = remembered.spec.tasks
-    moves = {
-        each: transition.schedule(instance, at=now, retries=tasks[instance.task_id].retries, waits_for=THE_RUN)
-        for each, instance in new.items()
-    }
-    if services.store.move_all(list(moves.values())):
-        return Told.LOOK
-    admitted = [moves[each].after if each in new else found[each] for each in first]
-    if admitted:
-        admissions = [slots.admission(instance) for instance in admitted]
-        let_go = slots.admitting_next(run, admissions, on_the_way=remembered.on_the_way)
-        try:
-            services.store.update_run(run, let_go)
-        except StaleDagRun:
-            return Told.LOOK
-        send_tasks(services, remembered.spec, let_go, admitted)
-        remembered.let_go(admitted, let_go)
-    for each, moved in moves.items():
-        if each not in first:
-            remembered.kept_back(moved.after)
-    return Told.LET_GO
-
-
-def is_kept_back(instance: TaskInstance | None) -> bool:
-    return instance is not None and slots.waits(instance)

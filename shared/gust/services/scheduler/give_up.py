@@ -20,6 +20,7 @@ from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.state import UNFINISHED, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import callback, transition
@@ -27,7 +28,6 @@ from gust.scheduling.callback import CallbackMove, WhyEnded
 from gust.scheduling.run_view import RunView
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.scheduler.call_back import send_callbacks
 from gust.services.specs import load_spec
 
@@ -55,7 +55,7 @@ OWN_FAILURES: Final = (
 log = Logger(service="scheduler", child=True)
 
 
-def put_off(services: Services, key: DagRunKey, error: Exception) -> bool:
+def back_off(services: Services, key: DagRunKey, error: Exception) -> bool:
     """Bringing the run forward failed with `error`. Writes when it is looked at again, or that it has failed. Returns True
     where that is all: then the message which asked for the look need not come again."""
     run, now = services.store.get_run(key), services.clock.now()

@@ -39,12 +39,12 @@ log = Logger(service="scheduler", child=True)
 
 
 def grant_slots(
-    services: Services, limit: str, *, besides: Collection[TaskInstance] = ()
+    services: Services, limit: str, *, newly_waiting: Collection[TaskInstance] = ()
 ) -> frozenset[TaskInstanceKey]:
-    """Returns whom it let go, when the limit has no room left, or nobody that could use it. `besides`: who has only just
-    begun to wait, and may not be seen in the line yet."""
+    """Returns the instances that it let go. It ends when the limit has no room left, or no instance could use it.
+    `newly_waiting`: instances that have only just begun to wait, and that the index may not show yet."""
     lane = _Lane(services, limit)
-    newcomers = sorted((i.waiting_order, i.key) for i in besides if i.waiting_order is not None)
+    newcomers = sorted((i.waiting_order, i.key) for i in newly_waiting if i.waiting_order is not None)
     served: set[TaskInstanceKey] = set()
     for _, key in merge(services.store.waiting_for(limit), newcomers):
         if lane.is_full():
@@ -56,9 +56,9 @@ def grant_slots(
     return frozenset(lane.granted)
 
 
-def look_again(services: Services, limit: str) -> None:
-    """For who has just begun to wait: slots that are given back now are offered to those who are in the line by now, and
-    the line may lag. So it is walked once more, when it does not any more."""
+def walk_again(services: Services, limit: str) -> None:
+    """Have the line walked once more when its index has caught up. Slots that are given back now are offered to the
+    instances that the index shows by now, and it may not show yet the ones that have just begun to wait."""
     services.queues.wake(WakeLimit(limit=limit), delay=LAG)
 
 
@@ -152,7 +152,7 @@ class _Lane:
                 self._wake(run)
         for limit, how_many in self._sent_on.items():
             if how_many > 1:
-                look_again(self._services, limit)
+                walk_again(self._services, limit)
 
     def _wake(self, run: DagRunKey) -> None:
         now = self._services.clock.now()
@@ -164,7 +164,7 @@ class _Lane:
         self._services.store.move(transition.wait(instance, waits_for=claim.limit, waiting_order=order))
         self._sent_on[claim.limit] += 1
         if self._sent_on[claim.limit] == 1:
-            look_again(self._services, claim.limit)
+            walk_again(self._services, claim.limit)
 
     def _grant(self, waiting: _Waiting, instance: TaskInstance, claims: tuple[Claim, ...]) -> None:
         granted = transition.grant(instance, claims=claims)

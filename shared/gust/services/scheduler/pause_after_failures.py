@@ -10,18 +10,18 @@ from datetime import datetime
 
 from gust.model.dag_run import DagRun
 from gust.model.logged_event import LoggedEvent
+from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState
-from gust.scheduling.decision import Decision
+from gust.scheduling.stages import RunWrite
 from gust.services.context import Services
-from gust.services.ports import LastRuns
 from gust.services.specs import load_spec
 
 
-def last_runs(services: Services, run: DagRun, decision: Decision, *, now: datetime) -> LastRuns | None:
-    """What the end of the run, as decided, means for its DAG; `None` where it means nothing. A run that ran out of time or
-    into a deadlock is not one of those that pause a DAG when they end, but is counted when the next one does."""
-    ended = decision.run
-    if ended is None or ended.state is not DagRunState.FAILED or not decision.is_settled:
+def last_runs(services: Services, run: DagRun, written: RunWrite, *, now: datetime) -> LastRuns | None:
+    """What the end of the run means for its DAG; `None` where it means nothing. A run that ends by its timeout or in a
+    deadlock does not pause its DAG, but counts when the next run ends."""
+    ended = written.run
+    if ended.state is not DagRunState.FAILED or not written.is_complete:
         return None
     limit = load_spec(services.objects, run.spec_key).max_consecutive_failed_dag_runs
     if limit <= 0:

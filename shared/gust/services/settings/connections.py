@@ -1,6 +1,6 @@
-"""Read, make and change connections. Password and extra are encrypted in the table, as in Airflow; so is nothing else.
+"""Read, make and change connections. Password and extra are encrypted in the table, as in Airflow, and no other field.
 
-What was stored before Gust encrypted anything is read as it is, and encrypted when it is written again.
+A connection stored before Gust encrypted settings is read as it is, and encrypted with its next write.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from gust.services.context import Services
 ATTEMPTS: Final = 5
 
 SECRETS: Final = {"password": "is_encrypted", "extra": "is_extra_encrypted"}
-"""Fields that are encrypted, and where it says whether they are. What is empty is not."""
+"""Encrypted field → the field that says whether it is encrypted. Empty values are not encrypted."""
 
 DEFAULTS: Final = Path(__file__).with_name("default_connections.json")
-"""Airflow's, as of the pinned release; a test compares."""
+"""Airflow's default connections, of the pinned release; a test compares them."""
 
 
 def find_connection(services: Services, conn_id: str) -> Connection | None:
-    """Raises Unreadable where it is there but no key of the stack fits."""
+    """The connection; `None` if there is none. Raises Unreadable if no key of the stack decrypts it."""
     stored = services.store.get_setting(CONNECTIONS, conn_id)
     return None if stored is None else read_connection(services, conn_id, stored)
 
 
 def list_connections(services: Services) -> dict[str, dict[str, Any]]:
-    """What is stored of each, for `read_connection`, in the order in which they were made."""
+    """conn_id → stored document, for `read_connection`, in the order of their making."""
     return services.store.settings_by_age(CONNECTIONS)
 
 
@@ -65,8 +65,8 @@ def create_connection(services: Services, connection: Connection) -> None:
 
 
 def change_connection(services: Services, conn_id: str, change: Callable[[Connection], Connection]) -> Connection:
-    """What `change` makes of it, whoever else changes it meanwhile. Raises NotFound, Unreadable; Conflict where others
-    never stop."""
+    """Apply `change` to the connection, again if another writer changed it meanwhile; returns the result. Raises NotFound,
+    Unreadable, and Conflict if other writers kept changing it."""
     for _ in range(ATTEMPTS):
         stored = services.store.get_setting(CONNECTIONS, conn_id)
         if stored is None:
@@ -75,7 +75,7 @@ def change_connection(services: Services, conn_id: str, change: Callable[[Connec
         with suppress(Stale):
             services.store.change_setting(CONNECTIONS, conn_id, stored, to_stored(services, changed))
             return changed
-    raise Conflict(f"The Connection with connection_id: `{conn_id}` is being changed by others")
+    raise Conflict(f"Other requests keep changing the Connection with connection_id: `{conn_id}`; try again")
 
 
 def delete_connection(services: Services, conn_id: str) -> None:
@@ -85,7 +85,7 @@ def delete_connection(services: Services, conn_id: str) -> None:
 
 
 def create_default_connections(services: Services) -> None:
-    """Those that Airflow brings, where there is none of that id. Again makes what is still missing."""
+    """Make those of Airflow's default connections whose id is free. Repeating it makes the missing ones."""
     for connection in default_connections():
         with suppress(AlreadyExists):
             create_connection(services, connection)

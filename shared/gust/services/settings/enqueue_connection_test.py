@@ -1,7 +1,7 @@
-"""Have a worker test a connection, and see what came of it.
+"""Has a worker test a connection, and reads the result.
 
-Stored, then sent, then noted as sent. Who dies in between leaves a test that nobody runs: it reads as failed when its time
-is up, and stands in no other test's way from then on.
+The API stores the test, sends it, and marks it as sent. After a crash in between no worker runs the test: it reads as failed
+when its time is up, and from then on blocks no other test.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from gust.errors import AlreadyExists, Conflict, Stale, Unwell
+from gust.errors import AlreadyExists, Conflict, ServiceUnavailable, Stale
 from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTest, ConnectionTestState, connection_test_id
 from gust.model.workload import ConnectionTestWorkload
@@ -22,17 +22,18 @@ from gust.services.settings.connections import to_stored
 ATTEMPTS: Final = 5
 
 LOOKS: Final = (0.5, 0.5, 1.0, 1.0, 2.0)
-"""Seconds between looks for a result; the last one again and again."""
+"""Seconds between two reads of the result; the last value repeats."""
 
 
 class Enqueued(NamedTuple):
     token: str
-    """Who has it may ask for the result. It is kept nowhere."""
+    """Gives access to the result. It is stored nowhere."""
     test: ConnectionTest
 
 
 def enqueue_connection_test(services: Services, connection: Connection, *, commit_on_success: bool = False) -> Enqueued:
-    """Raises Conflict where a test of a connection of this id has not ended, Unwell where SQS does not take it."""
+    """Store the test and send it to a worker. Raises Conflict if another test of this conn_id has not ended,
+    ServiceUnavailable if SQS refuses the message."""
     token, now = secrets.token_urlsafe(32), services.clock.now()
     test = ConnectionTest(
         test_id=connection_test_id(token),
@@ -49,20 +50,20 @@ def enqueue_connection_test(services: Services, connection: Connection, *, commi
         refused = connection_test.end(test, ConnectionTestState.FAILED, "SQS did not take it", at=services.clock.now())
         with suppress(Stale):  # it arrived nevertheless
             services.store.move_connection_test(test, refused)
-        raise Unwell(f"SQS refused the test of {connection.conn_id!r}")
+        raise ServiceUnavailable(f"SQS refused the test of {connection.conn_id!r}")
     with suppress(Stale):  # its worker was faster
         services.store.move_connection_test(test, connection_test.queue(test, at=services.clock.now()))
     return Enqueued(token, test)
 
 
 def find_connection_test(services: Services, token: str) -> ConnectionTest | None:
-    """As it is to be seen now."""
+    """The test of that token; one whose time is up reads as failed."""
     found = services.store.get_connection_test(connection_test_id(token))
     return None if found is None else connection_test.as_of(found, services.clock.now())
 
 
 def await_connection_test(services: Services, enqueued: Enqueued, *, until: datetime) -> ConnectionTest:
-    """The test once it has ended, or as it is when the time is up."""
+    """The test once it has ended, or its state when `until` comes."""
     looks = iter(LOOKS)
     test = enqueued.test
     while not test.has_ended and (left := (until - services.clock.now()).total_seconds()) > 0:

@@ -1,7 +1,7 @@
-"""Make, change and delete pools, and count what is in them.
+"""Make, change and delete pools, and count their slots.
 
-A change takes effect with its write: who grants slots must have seen the pool as it is. The write comes out of the table's
-stream, and who waits for the pool is looked at again.
+A change takes effect with its write: granting slots is conditional on the pool as read. The stream carries the write to the
+slot granter, which looks again at the instances that wait for the pool.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, assert_never
 
 from gust.errors import AlreadyExists, BadRequest, NotFound, Stale, StaleTaskInstance
 from gust.model.dag_run import DagRun
@@ -28,7 +28,7 @@ THE_END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class PoolUse:
-    """Slots by the state of who needs or has them, as Airflow counts them."""
+    """Slots by the state of the instances that need or hold them, as Airflow counts them."""
 
     running: int = 0
     queued: int = 0
@@ -37,7 +37,7 @@ class PoolUse:
 
 
 def list_pools(services: Services) -> list[Pool]:
-    """The default pool is always there."""
+    """All pools, by name; the default pool is always among them."""
     stored = services.store.list_pools()
     if any(pool.name == DEFAULT_POOL for pool in stored):
         return stored
@@ -70,12 +70,12 @@ def create_pool(services: Services, name: str, *, slots: int, description: str |
 
 
 def change_pool(services: Services, name: str, **changes: object) -> Pool:
-    """Write what differs. Raises NotFound, and Stale where others changed it all the time.
+    """Write the differences. Raises NotFound, and Stale if other writers kept changing the pool.
 
-    Where the pool begins to count what it did not count before (the default pool gets its first size, `include_deferred`
-    changes), what is in it is counted before and after the write: before, so that nobody is let in whom there is no room
-    for; after, for whoever came in between. Dying half-way leaves a pool without a limit that counts; asked again, it
-    goes on from there.
+    If the pool begins to count instances that it did not count before (the default pool gets its first size, or
+    `include_deferred` changes), they are counted before and after the write: before, so that no instance gets a slot
+    that is taken; after, for instances that came in between. Dying half-way leaves a pool that counts and has no limit;
+    the repeated request continues from there.
     """
     for _ in range(ATTEMPTS):
         before = get_pool(services, name)
@@ -88,7 +88,7 @@ def change_pool(services: Services, name: str, **changes: object) -> Pool:
             return _put(services, before, after)
         except Stale:
             continue
-    raise Stale(f"the pool {name!r} was changed by others all the time")
+    raise Stale(f"other requests kept changing the pool {name!r}")
 
 
 def _put(services: Services, before: Pool, after: Pool) -> Pool:
@@ -107,7 +107,7 @@ def _put(services: Services, before: Pool, after: Pool) -> Pool:
 
 
 def delete_pool(services: Services, name: str) -> None:
-    """Raises NotFound, and BadRequest for the default pool. What holds slots of it goes on to its end."""
+    """Raises NotFound, and BadRequest for the default pool. Instances that hold its slots continue to their end."""
     if name == DEFAULT_POOL:
         raise BadRequest("Default Pool can't be deleted")
     for _ in range(ATTEMPTS):
@@ -116,11 +116,11 @@ def delete_pool(services: Services, name: str) -> None:
             return services.store.put_pool(before, replace(before, is_deleted=True))
         except Stale:
             continue
-    raise Stale(f"the pool {name!r} was changed by others all the time")
+    raise Stale(f"other requests kept changing the pool {name!r}")
 
 
 def count_anew(services: Services, pool: Pool) -> None:
-    """Have every instance in the pool hold what it must hold of it, no more and no less."""
+    """Have every instance in the pool hold exactly the slots that it must hold of it."""
     for run, spec, instances in unfinished_runs(services):
         tasks = {task_id: task for task_id, task in spec.tasks.items() if task.pool == pool.name}
         for instance in instances:
@@ -132,7 +132,7 @@ def count_anew(services: Services, pool: Pool) -> None:
 
 
 def _count(services: Services, instance: TaskInstance, claims: Collection[slots.Claim]) -> None:
-    """Also where the instance moves on meanwhile."""
+    """Have the instance hold the claims, also if it moves meanwhile."""
     current: TaskInstance | None = instance
     while current is not None and slots.should_hold(current, claims) is not current:
         try:
@@ -143,7 +143,8 @@ def _count(services: Services, instance: TaskInstance, claims: Collection[slots.
 
 
 def use_of_pools(services: Services) -> dict[str, PoolUse]:
-    """By name. Counted from the instances of all unfinished runs: costs a read of each, and is for people who look."""
+    """Pool name → its use. Counted from the instances of all unfinished runs, which costs a read of each run: for the API
+    only."""
     counts: dict[str, Counter[str]] = {}
     for _, spec, instances in unfinished_runs(services):
         for instance in instances:
@@ -161,16 +162,20 @@ def _counted_as(instance: TaskInstance) -> str | None:
         case S.QUEUED:
             return "queued"
         case S.SCHEDULED:
-            # What has its slots is on its way to the queue.
+            # An instance that holds its slots is on its way to the queue.
             return "queued" if instance.holds else "scheduled"
         case S.DEFERRED:
             return "deferred"
-        case _:
+        case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE | S.RESTARTING | S.AWAITING_INPUT:
             return None
+        case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
+            return None
+        case _:
+            assert_never(instance.state)
 
 
 def unfinished_runs(services: Services) -> Iterator[tuple[DagRun, DagSpec, Collection[TaskInstance]]]:
-    """Every unfinished run has a due time (ADR 7), so the index of these lists them all."""
+    """All unfinished runs, with spec and instances: each has a `due_at` (ADR 7), so the `due` index lists them all."""
     for key, _ in services.store.due_runs(THE_END_OF_TIME):
         state = services.store.load_run(key)
         if state is None or state.run.is_finished:

@@ -1,8 +1,8 @@
-"""Encrypt anew, with the first key of the stack's, what is encrypted in the table: what changing the key ends with. That is
-variables, connections, and the arguments of triggers, watchers and callbacks that are still to be run.
+"""Encrypts all encrypted values of the table with the stack's first key, before an old key can be removed: variables,
+connections, and arguments of triggers, watchers and callbacks that are still to run.
 
-Each is one conditional write of its own. Died half-way, run it again; what a person changes meanwhile is encrypted with the
-new key by that.
+Each value is one conditional write. If it dies half-way, run it again. A value that another writer changes meanwhile
+gets the new key by that write.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ AT_ANY_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 class Reencrypted:
     written: int
     unreadable: tuple[str, ...]
-    """What no key of the stack fits; it is left as it is."""
+    """Values that no key of the stack decrypts; they are not changed."""
 
 
 def reencrypt_settings(services: Services) -> Reencrypted:
@@ -67,12 +67,12 @@ def reencrypt_settings(services: Services) -> Reencrypted:
         except Unreadable:
             unreadable.append(what)
         except Stale:
-            continue  # moved on meanwhile: it was written with the new key, or is needed no more
+            continue  # it moved meanwhile: it was written with the new key, or is no longer needed
     return Reencrypted(written, tuple(unreadable))
 
 
 def sealed_arguments(services: Services) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What is sealed, named for a person, and how to seal it anew."""
+    """(name for the operator, function that seals it anew) of each sealed value."""
     for watcher in services.store.list_watchers():
         if is_sealed(watcher.kwargs):
             yield f"watcher {watcher.classpath}", partial(reseal_watcher, services, watcher)

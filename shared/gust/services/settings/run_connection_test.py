@@ -1,4 +1,4 @@
-"""A worker asks what to test, and says what came of it."""
+"""Gives a worker the connection to test, and stores the worker's result."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 from gust.errors import Conflict, NotFound, Stale, Unreadable
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import WAITING, ConnectionTest, ConnectionTestState
+from gust.model.setting import SettingChange
 from gust.scheduling import connection_test
 from gust.services.context import Services
-from gust.services.ports import SettingChange
 from gust.services.settings.connections import read_connection, to_stored
 
 ATTEMPTS: Final = 5
 
 
 def take_connection_test(services: Services, test_id: str) -> Connection:
-    """pending | queued → running, and the connection, decrypted: once, so that a message that comes again tells nobody.
+    """pending | queued → running. Returns the connection, decrypted, once: a repeated message gets nothing.
 
     Raises NotFound, Conflict."""
     for _ in range(ATTEMPTS):
@@ -29,7 +29,7 @@ def take_connection_test(services: Services, test_id: str) -> Connection:
             except Unreadable as unreadable:
                 failed = connection_test.end(test, ConnectionTestState.FAILED, str(unreadable), at=now)
                 services.store.move_connection_test(test, failed)
-                raise _conflict(failed, "cannot be run: no key fits.") from unreadable
+                raise _conflict(failed, "cannot be run: no key decrypts its connection.") from unreadable
             services.store.move_connection_test(test, connection_test.run(test, at=now))
         except Stale:
             continue
@@ -38,7 +38,7 @@ def take_connection_test(services: Services, test_id: str) -> Connection:
 
 
 def end_connection_test(services: Services, test_id: str, state: ConnectionTestState, message: str | None) -> None:
-    """→ success | failed; with the first, where it was asked for, the connection is made or changed in the same write.
+    """→ success | failed. With success, if the request wanted it, the same write makes or changes the connection.
 
     Raises NotFound, Conflict."""
     for _ in range(ATTEMPTS):
@@ -49,7 +49,7 @@ def end_connection_test(services: Services, test_id: str, state: ConnectionTestS
         is_wanted = test.commit_on_success and state is ConnectionTestState.SUCCESS
         try:
             commit = _as_tested(services, test) if is_wanted else None
-        except Unreadable as unreadable:  # nothing that could be kept
+        except Unreadable as unreadable:  # there is no connection to store
             commit = None
             ended = connection_test.end(test, ConnectionTestState.FAILED, str(unreadable), at=ended.updated_at)
         try:
@@ -60,9 +60,9 @@ def end_connection_test(services: Services, test_id: str, state: ConnectionTestS
 
 
 def _as_tested(services: Services, test: ConnectionTest) -> SettingChange:
-    """What was tested in place of the connection. As in Airflow its description stays: that cannot be tested.
+    """The change that stores the tested connection. As in Airflow the stored description stays: it is not part of a test.
 
-    Encrypted anew: everything else may have been meanwhile (`reencrypt_settings`), and the key before be gone soon.
+    It is encrypted anew: a key change may have begun meanwhile (`reencrypt_settings`), and the old key may soon be gone.
     Raises Unreadable."""
     before = services.store.get_setting(CONNECTIONS, test.connection_id)
     tested = read_connection(services, test.connection_id, test.connection)

@@ -1,8 +1,8 @@
-"""Variables and connections that DAG files read while they are parsed, and what follows when one of them changes.
+"""Variables and connections that DAG files read while they are parsed; a change of one starts a deployment.
 
-A file's outcome holds for the versions of the settings that its parse was given, absent ones too: another version makes a
-deployment parse it again (`deploy_bundle`). Each name that any file has read is noted; the stream tells of every change
-of a setting, and one that is noted has a deployment look at the folder, as an upload does.
+A file's outcome holds for the versions of the settings that it read, absent ones too: another version makes a deployment
+parse it again (`deploy_bundle`). Each name that any file has read is noted. The stream carries every change of a setting to
+the scheduler; for a noted one it requests a deployment, as an upload does.
 
 Names are `variables/<key>` and `connections/<conn_id>`; `variables*<prefix>` stands for the list of keys with the prefix.
 """
@@ -20,18 +20,18 @@ from typing import Any, Final
 from gust.errors import AlreadyExists
 from gust.model.variable import VARIABLES
 from gust.model.workload import WakeDeployment
+from gust.ports.store import Store
 from gust.services.context import Services
-from gust.services.ports import Store
 
 NOTED: Final = "read_while_parsing"
-"""The namespace of settings that the names are kept in. One stays when no file reads it any more: its changes then cost a
-look at the folder each, at most."""
+"""The namespace of settings that holds the names. A name stays when no file reads it any longer: each of its changes then
+costs one look at the folder at most."""
 
 INTERVAL: Final = timedelta(seconds=30)
-"""From one look to the next that changes of one setting set off: Airflow's `min_file_process_interval`."""
+"""Shortest time between two looks that changes of one setting start: Airflow's `min_file_process_interval`."""
 
 VERSION_HEADER: Final = "etag"
-"""Where the execution API tells the version of what it answers; there is none where there is no setting."""
+"""The header in which the execution API returns the setting's version; absent if there is no such setting."""
 
 ABSENT: Final = "-"
 PARALLEL: Final = 16
@@ -46,7 +46,7 @@ def name_of_keys(prefix: str) -> str:
 
 
 def version_of(stored: Mapping[str, Any] | None) -> str:
-    """Of a setting as it is stored. Equal for equal documents; of an encrypted value it tells nothing."""
+    """The version of a stored setting. Equal for equal documents; it reveals nothing of an encrypted value."""
     return ABSENT if stored is None else _hashed(stored)
 
 
@@ -55,7 +55,7 @@ def version_of_keys(keys: Iterable[str]) -> str:
 
 
 def versions_now(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """The versions that settings have now, by name."""
+    """Name → present version of the setting."""
 
     def version(name: str) -> str:
         if name.startswith(name_of_keys("")):
@@ -69,15 +69,15 @@ def versions_now(store: Store, names: Iterable[str]) -> dict[str, str]:
 
 
 def note_read(store: Store, names: Iterable[str]) -> None:
-    """Before what was parsed is stored: from then on each change of one of them has a deployment look."""
+    """Note the names, before the parse's result is stored: from then on each change of one of them starts a deployment."""
     for noted in {_noted(name) for name in names}:
         with suppress(AlreadyExists):
             store.create_setting(NOTED, noted, {})
 
 
 def setting_changed(services: Services, namespace: str, key: str) -> None:
-    """A variable or connection was made, changed or deleted: where a DAG file has read it, have a deployment look at the
-    folder. At once, or `INTERVAL` after the look that the change before set off; one look for all changes until then."""
+    """A variable or connection was made, changed or deleted: if a DAG file has read it, have a deployment look at the
+    folder. At once, or `INTERVAL` after the look for the change before; one look serves all changes until then."""
     for name in [name_of(namespace, key), *([_noted(name_of_keys(""))] if namespace == VARIABLES else [])]:
         read = services.store.get_setting(NOTED, name)
         if read is not None:
@@ -91,7 +91,7 @@ def _have_looked(services: Services, name: str, read: dict[str, Any]) -> None:
     if last is not None and last > now:
         return  # that look comes after this change
     at = now if last is None else max(now, last + INTERVAL)
-    # Sent first: a scheduler that dies in between sends it again. Two schedulers at once have the folder looked at twice.
+    # Send first: a scheduler that dies in between sends it again. Two schedulers at once cause two looks at the folder.
     services.queues.wake(
         WakeDeployment(name=f"settings-{_hashed([name, at.isoformat()])}"), delay=round((at - now).total_seconds())
     )
@@ -99,7 +99,7 @@ def _have_looked(services: Services, name: str, read: dict[str, Any]) -> None:
 
 
 def _noted(name: str) -> str:
-    """Lists of keys are noted as one: which prefixes there are, a change need not know."""
+    """The name as it is noted. All lists of keys share one name: a change need not know the prefixes."""
     return name_of_keys("") if name.startswith(name_of_keys("")) else name
 
 

@@ -1,7 +1,7 @@
-"""Read, make and change variables: of people through the REST API, of tasks and triggers through the Execution API.
+"""Read, make and change variables, for API users (REST API) and for tasks and triggers (Execution API).
 
-Values are encrypted on their way into the table and nowhere else in the clear but on their way out of it. What was stored
-before Gust encrypted anything is read as it is, and encrypted when it is written again.
+Values are encrypted on the way into the table and decrypted on the way out. A value stored before Gust encrypted settings is
+read as it is, and encrypted with its next write.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ ATTEMPTS: Final = 5
 
 
 def find_variable(services: Services, key: str) -> Variable | None:
-    """Raises Unreadable where it is there but no key of the stack fits."""
+    """The variable; `None` if there is none. Raises Unreadable if no key of the stack decrypts it."""
     stored = services.store.get_setting(VARIABLES, key)
     return None if stored is None else read_variable(services, key, stored)
 
 
 def list_variables(services: Services) -> dict[str, dict[str, Any]]:
-    """What is stored of each, for `read_variable` or `show_variable`, in the order in which they were made: nobody needs
-    all of them decrypted."""
+    """Key → stored document, for `read_variable` or `show_variable`, in the order of their making. Values stay encrypted:
+    a list decrypts only the rows of its page."""
     return services.store.settings_by_age(VARIABLES)
 
 
@@ -34,7 +34,7 @@ def variable_keys(services: Services, prefix: str) -> list[str]:
 
 
 def show_variable(services: Services, key: str, stored: dict[str, Any]) -> Variable:
-    """As `read_variable`, without a value where it cannot be read: who looks at a list wants the others."""
+    """As `read_variable`, but with the value `None` if it cannot be decrypted: a list shows the other variables."""
     try:
         return read_variable(services, key, stored)
     except Unreadable:
@@ -57,7 +57,7 @@ def read_variable(services: Services, key: str, stored: dict[str, Any]) -> Varia
 
 
 def set_variable(services: Services, variable: Variable) -> None:
-    """Make it, or replace what is there."""
+    """Make the variable, or replace it."""
     services.store.put_setting(VARIABLES, variable.key, _stored(services, variable))
 
 
@@ -70,18 +70,19 @@ def create_variable(services: Services, variable: Variable) -> None:
 
 
 def change_variable(services: Services, key: str, change: Callable[[Variable], Variable]) -> Variable:
-    """What `change` makes of it, whoever else changes it meanwhile. Raises NotFound; Conflict where others never stop."""
+    """Apply `change` to the variable, again if another writer changed it meanwhile; returns the result. Raises NotFound, and
+    Conflict if other writers kept changing it."""
     for _ in range(ATTEMPTS):
         stored = services.store.get_setting(VARIABLES, key)
         if stored is None:
             raise missing(key)
         changed = change(show_variable(services, key, stored))
-        # A value that cannot be read, and was not replaced, stays: its key may come back.
+        # A value that cannot be decrypted, and was not replaced, stays: its encryption key may come back.
         after = stored | {"description": changed.description} if changed.value is None else _stored(services, changed)
         with suppress(Stale):
             services.store.change_setting(VARIABLES, key, stored, after)
             return changed
-    raise Conflict(f"The Variable with key: `{key}` is being changed by others")
+    raise Conflict(f"Other requests keep changing the Variable with key: `{key}`; try again")
 
 
 def delete_variable(services: Services, key: str) -> None:
@@ -95,7 +96,7 @@ def missing(key: str) -> NotFound:
 
 
 def _stored(services: Services, variable: Variable) -> dict[str, Any]:
-    if not variable.key:  # Airflow takes it, and then no route leads to it
+    if not variable.key:  # Airflow accepts it, and no route can reach it
         raise Invalid("A variable's key may not be empty", field=("body", "key"), value="")
     if variable.value is None:
         raise ValueError(f"Variable {variable.key!r} has no value to store")

@@ -1,4 +1,4 @@
-"""A try asks a person, and then gives its place up until they have answered."""
+"""Stores a try's question to people, and parks the try until it is answered."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -26,8 +26,8 @@ def ask_for_input(
     params: dict[str, Any],
     assigned_users: list[dict[str, str]],
 ) -> HITLDetail:
-    """Store the question; returns it. One that an instance has asked before, in whatever try, is asked again as it was:
-    only its answer counts no more, as in Airflow. Raises NotFound and Conflict."""
+    """Store the question; returns it. A question that the instance has asked before, in any try, is repeated unchanged and
+    loses its answer, as in Airflow. Raises NotFound and Conflict."""
     running(services, dispatch)
     store, try_number = services.store, dispatch.try_number
     before = store.get_hitl_detail(dispatch.key)
@@ -61,8 +61,8 @@ def report_awaiting_input(
     timeout: timedelta | None,
     rendered_map_index: str | None = None,
 ) -> None:
-    """running → awaiting_input, or → scheduled where somebody has answered since the try asked. The answer and the move
-    check each other: none is overlooked."""
+    """running → awaiting_input, or → scheduled if the question was answered since the try asked. The answer's write and this
+    move check each other, so no answer is overlooked."""
     if (before := ending(services, dispatch, or_already=S.AWAITING_INPUT)) is None:
         return None
     detail, now = services.store.get_hitl_detail(dispatch.key), services.clock.now()

@@ -1,8 +1,8 @@
-"""Whether the holder of a token may still write: what the token speaks for is under way, and nothing has taken its place.
+"""Checks that a caller may still write: its dispatch is under way, and no other has taken its place.
 
-A write whose own condition says so needs none of this (`report_task_instance`, `report_trigger`). For the others the
-caller's item is read just before they write; a value that a successor may have written too bears its dispatch, and an
-earlier one does not replace it. Why not a transaction: docs/adr/0030-two-tokens-for-a-dispatch.md.
+A write with a fence of its own does not need this (`report_task_instance`, `report_trigger`). For the others, the execution
+API reads the caller's item just before the write; a value that a later dispatch may have written too carries its dispatch,
+and an earlier dispatch does not replace it. Why not a transaction: docs/adr/0030-two-tokens-for-a-dispatch.md.
 """
 
 from gust.errors import Forbidden
@@ -16,7 +16,7 @@ from gust.services.worker.report_trigger import deferred
 
 
 def check_caller(services: Services, caller: Dispatch, *, last_words: bool = False) -> None:
-    """Raises NotFound, Conflict. `last_words`: a try may speak that has just ended (`present_dispatch`)."""
+    """Raises NotFound, Conflict. `last_words`: a try that has just ended may still write (`present_dispatch`)."""
     match caller.scope:
         case Scope.EXECUTION if last_words:
             present_dispatch(services, caller)
@@ -35,6 +35,6 @@ def check_caller(services: Services, caller: Dispatch, *, last_words: bool = Fal
             if callback.dispatch_count != caller.dispatch_count or callback.state is not CallbackState.RUNNING:
                 raise run_callback.not_due(callback)
         case Scope.CALLBACK:
-            pass  # a listener's call that no run owes: nothing is stored of it, and its token is short-lived
+            pass  # a listener's call that belongs to no run: it is not stored, and its token is short-lived
         case other:
             raise Forbidden(f"Token type '{other}' may write nothing")

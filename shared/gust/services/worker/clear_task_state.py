@@ -1,4 +1,4 @@
-"""A task instance that succeeded keeps nothing, where the deployment wants it so."""
+"""Empties the state store of task instances that succeeded, if the stack is configured so."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ OPTION: Final = "AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS"
 
 
 def clear_task_state_on_success(services: Services, succeeded: Iterable[TaskInstanceKey]) -> None:
-    """Empty their state stores, if that is wanted. Where it is not, as by default, nothing is even read."""
+    """Empty their state stores if the option is on. By default it is off, and nothing is read."""
     if os.environ.get(OPTION, "").strip().lower() not in {"t", "true", "1"}:
         return
     for key in succeeded:

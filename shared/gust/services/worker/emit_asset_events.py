@@ -1,4 +1,4 @@
-"""A task that succeeded updated its outlets: each update is an event.
+"""Stores the asset events of a task that succeeded, one for each outlet it updated.
 
 Rules: `TaskInstance.register_asset_changes_in_db` of Airflow.
 """
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutletEvent:
-    """What the task wrote to `outlet_events` for one asset, itself or through an alias."""
+    """The task's `outlet_events` entry for one asset, direct or through an alias."""
 
     name: str
     uri: str
@@ -45,7 +45,8 @@ def emit_asset_events(
     events: Sequence[OutletEvent],
     at: datetime,
 ) -> None:
-    """Store the events of one try, all at once. Ids follow from the try and the place: emitting twice stores once."""
+    """Store the events of one try, all at once. Ids follow from the try and the event's index: repeating it stores nothing
+    new."""
     run = services.store.get_run(instance.key.run)
     key, date = (run.partition_key, run.partition_date) if run else (None, None)
     found: list[AssetEvent] = []
@@ -60,7 +61,7 @@ def emit_asset_events(
         found.append(
             _event(instance, asset, place=len(found), at=at, extra=event.extra, partition_key=key, aliases=names)
         )
-    # The run's date stands for the run's key, and for no other that the task found.
+    # The run's partition date belongs to the run's key, and to no other key that the task chose.
     dates = {event.event_id: date for event in found if event.partition_key == key}
     report_id = str(uuid5(ASSET_EVENT_NAMESPACE, str(instance.key.uuid(instance.try_number))))
     stored = register_asset_events(services, report_id, found, partition_dates=dates)
@@ -70,7 +71,7 @@ def emit_asset_events(
 
 
 def _outlet_assets(services: Services, outlets: Iterable[AssetRef]) -> list[Asset]:
-    """The assets behind the outlets, each once, as far as they are known."""
+    """The active assets of the outlets, each once."""
     found: dict[tuple[str, str], Asset] = {}
     for outlet in outlets:
         if outlet.kind == "alias":
@@ -84,7 +85,7 @@ def _outlet_assets(services: Services, outlets: Iterable[AssetRef]) -> list[Asse
 
 
 def _through_aliases(events: Iterable[OutletEvent], aliases: set[str]) -> list[tuple[OutletEvent, tuple[str, ...]]]:
-    """Events of one asset with equal extras are one event, whatever number of aliases they came through."""
+    """(event, its aliases): events of one asset with equal extras are one event, however many aliases they came through."""
     merged: dict[tuple[str, str, str, str], tuple[OutletEvent, set[str]]] = {}
     for event in events:
         if event.alias not in aliases:
@@ -95,7 +96,7 @@ def _through_aliases(events: Iterable[OutletEvent], aliases: set[str]) -> list[t
 
 
 def _known_or_new(services: Services, event: OutletEvent, at: datetime) -> Asset:
-    """An alias may bring forth an asset that no DAG file names."""
+    """The event's asset. It is made if an alias names an asset that no DAG file names."""
     known = services.store.get_asset(name=event.name, uri=event.uri)
     if known is not None:
         return known

@@ -1,4 +1,4 @@
-"""Task instances of a run as Airflow would list them: those without an item, state `None`, included."""
+"""Task instances of a run as Airflow lists them: instances without an item, state `None`, included."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
+from gust.model.run_state import RunState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import RunView
 from gust.services.context import Services
-from gust.services.ports import RunState
 from gust.services.specs import load_spec
 
 
@@ -25,9 +25,9 @@ def runs_asked_for(
     run_ids: Sequence[str] | None,
     logical_dates: Sequence[datetime] | None,
 ) -> list[DagRun]:
-    """Those with one of the ids and one of the dates, as far as either is asked for; newest `run_after` first.
+    """The runs with one of the ids and one of the dates, if given; newest `run_after` first.
 
-    Only who asks for neither reads all runs of the DAG: sensors ask again and again."""
+    Reads all runs of the DAG only if neither is given: sensors call this again and again."""
     store = services.store
     if run_ids:
         found = [store.get_run(DagRunKey(dag_id, run_id)) for run_id in dict.fromkeys(run_ids)]
@@ -49,14 +49,14 @@ def instances_of_runs(services: Services, runs: Iterable[DagRun]) -> Iterator[Ta
 
 
 def all_instances(spec: DagSpec, state: RunState, now: datetime) -> list[TaskInstance]:
-    """Those of the spec's tasks, as far as they are known, then what is left of tasks that the spec no longer has."""
+    """The instances of the spec's tasks, as far as they exist, then those of tasks that the spec no longer has."""
     of_spec = [instance for _, instance in RunView(spec, state.run, state.instances, now).all_instances()]
     gone = sorted(key for key in state.instances if key[0] not in spec.tasks)
     return of_spec + [state.instances[key] for key in gone]
 
 
 def tasks_of_group(spec: DagSpec, group_id: str) -> frozenset[str] | None:
-    """Ids of the tasks in the group and in the groups within it; `None` where there is no such group."""
+    """Ids of the tasks in the group and in the groups within it; `None` if there is no such group."""
     group = spec.task_groups.get(group_id)
     if group is None:
         return None

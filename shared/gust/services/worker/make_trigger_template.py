@@ -1,5 +1,5 @@
-"""What a trigger's arguments need to be rendered: only a task that the scheduler hands to the triggerer itself
-(`start_from_trigger`) has templates left in them, and only there does anybody look for the rest."""
+"""Collects what a triggerer needs to render a trigger's arguments. Only a task that starts in its trigger
+(`start_from_trigger`) has templates left in them; for any other nothing is read."""
 
 import json
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class TriggerTemplate:
 
 
 def make_trigger_template(services: Services, instance: TaskInstance, trigger: ParkedTrigger) -> TriggerTemplate | None:
-    """`None` where nothing in the arguments looks like a template, or it is none of Airflow's to render: the arguments of
-    a trigger that a worker deferred to are as the worker wrote them. Raises NotFound where the version is gone."""
+    """`None` if nothing in the arguments looks like a template, or Airflow would not render it: a worker that defers has
+    rendered the arguments already. Raises NotFound if the version is gone."""
     if not _may_have_templates(trigger):
         return None
     run = services.store.get_run(instance.key.run)

@@ -1,4 +1,4 @@
-"""A try pushes an XCom."""
+"""Stores an XCom that a try pushes."""
 
 from typing import Any, Final
 
@@ -7,15 +7,16 @@ from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import UNMAPPED
 from gust.model.task_instance import TaskInstance
+from gust.model.xcom import XCom
 from gust.services.context import Services
-from gust.services.ports import XCom
 from gust.services.specs import spec_of_instance
 from gust.services.worker.report_task_instance import not_running, present_dispatch
 
 RETURN_VALUE: Final = "return_value"
 
 SKIP_DECISION: Final = "skipmixin_key"
-"""Where operators with Airflow's SkipMixin say whom they skip; the scheduler heeds it (NotPreviouslySkippedDep)."""
+"""The XCom in which operators with Airflow's SkipMixin name the tasks they skip; the scheduler obeys it
+(NotPreviouslySkippedDep)."""
 
 
 def push_xcom(
@@ -27,12 +28,12 @@ def push_xcom(
     mapped_length: int | None = None,
     dag_result: bool = False,
 ) -> None:
-    """Store it, and note its length on the instance where a downstream maps over it.
+    """Store it, and note its length on the instance if a downstream task maps over it.
 
-    The Task SDK tells the length of what an unmapped task pushes. Of a mapped task, the scheduler counts the instances
-    that pushed; that is noted here, where the DAG needs it, and so is whom a branch skips. After the try has reported
-    its end (links of operators) only what nobody needs noted is taken. Raises NotFound, and Conflict where another
-    dispatch has taken the place of this.
+    The Task SDK sends the length of an unmapped task's value. For a mapped task, the scheduler counts the instances that
+    pushed; this notes the push if the DAG needs it, and the tasks that a branch skips. After the try has reported its end
+    (links of operators), an XCom that needs a note is refused. Raises NotFound, and Conflict if another dispatch has taken
+    the place of this one.
     """
     instance = present_dispatch(services, dispatch)
     if mapped_length is None and name == RETURN_VALUE and value is not None and instance.map_index != UNMAPPED:
@@ -61,7 +62,7 @@ def is_mapped_over(spec: DagSpec, task_id: str) -> bool:
 
 
 def skip_decision_of(spec: DagSpec, instance: TaskInstance, value: Any) -> dict[str, Any] | None:
-    """Of what is skipped, the tasks directly downstream: nobody else asks, and a short circuit names all below it."""
+    """The decision, reduced to the tasks directly downstream: only they need it, and a short circuit names all below it."""
     if not isinstance(value, dict):
         return None
     task = spec.tasks[instance.task_id]

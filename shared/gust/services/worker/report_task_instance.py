@@ -1,10 +1,10 @@
-"""What a worker says about the try it runs, each kind of report one verb and one conditional write.
+"""A worker's reports about the try it runs: each kind of report is one function and one conditional write.
 
-A report counts only while its dispatch is the current one and runs. Reporting the same thing twice is no error: the
-answer to the first may have been lost. Everything else is a Conflict: Airflow's supervisor then ends the process.
+A report counts only while its dispatch is current and runs. Reporting the same thing twice is no error: the answer to the
+first may have been lost. Everything else is a Conflict: Airflow's supervisor then ends the process.
 
-A try that was cleared while it ran is told that it is Gone. Whatever its worker reports as the end is then the word that
-the next try waits for: no two tries of an instance run beside each other.
+A try that was cleared while it ran gets Gone. The next try waits for its worker's report of the end, whatever the
+outcome: two tries of an instance never run at the same time.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from gust.model.state import IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
-from gust.scheduling.decide import lose_try
+from gust.scheduling.retry import lose_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.specs import spec_of_instance
@@ -28,12 +28,12 @@ from gust.services.worker.clear_task_state import clear_task_state_on_success
 from gust.services.worker.emit_asset_events import OutletEvent, emit_asset_events
 
 LAST_WORDS: Final = timedelta(seconds=90)
-"""After the last sign of its worker, for which a try may speak that has reported its end. Airflow's supervisor gives the
-process 20 seconds for its callbacks (`task_success_overtime`), and its last heartbeat may be as old as that."""
+"""How long after its worker's last sign a try that has reported its end may still write. Airflow's supervisor gives the
+process 20 seconds for its callbacks (`task_success_overtime`), and its last heartbeat may be just as old."""
 
 NOTED_EVERY: Final = timedelta(seconds=15)
-"""A worker asks every 5 seconds whether it shall go on, which is a read; that it lives is written down this often, which
-costs five times as much. A quarter of what the scheduler allows it to be silent."""
+"""A worker sends a heartbeat every 5 seconds, which costs a read; it is stored only this often, since a write costs
+five times as much. A quarter of the silence that the scheduler allows."""
 
 
 def report_success(
@@ -45,10 +45,10 @@ def report_success(
     events: Sequence[OutletEvent] = (),
     rendered_map_index: str | None = None,
 ) -> None:
-    """running → success, with the asset events that come of it.
+    """running → success, with the try's asset events.
 
-    The events go first: a crash in between leaves a try that reports again and events that are stored once, never a
-    success whose events are missing.
+    The events are written first: after a crash in between the worker reports again, and the events are stored once; a
+    success never lacks its events.
     """
     emits = bool(outlets or events)
     if not emits and _succeeds_as_it_started(services, dispatch, at=at, rendered_map_index=rendered_map_index):
@@ -63,9 +63,9 @@ def report_success(
 def _succeeds_as_it_started(
     services: Services, dispatch: Dispatch, *, at: datetime, rendered_map_index: str | None
 ) -> bool:
-    """running → success without a look at the instance; False where this process did not start it, or it has moved since."""
-    started = services.started_here.take(dispatch)
-    if started is None or started.holds:  # what a pool makes of the slots that are held may have changed
+    """running → success without a read of the instance. False if this process did not start it, or it has moved since."""
+    started = services.started_instances.take(dispatch)
+    if started is None or started.holds:  # the pool may have changed since
         return False
     with suppress(StaleTaskInstance):
         services.store.move(transition.succeed(started, at=at, rendered_map_index=rendered_map_index))
@@ -76,7 +76,7 @@ def _succeeds_as_it_started(
 def report_failure(
     services: Services, dispatch: Dispatch, *, at: datetime, rendered_map_index: str | None = None
 ) -> None:
-    """running → failed. The task's own word: no try is wanted, whatever remains."""
+    """running → failed. The task asked for no further try, whatever tries remain."""
     if before := ending(services, dispatch, or_already=S.FAILED):
         move(services, transition.fail(before, at=at, rendered_map_index=rendered_map_index))
 
@@ -98,7 +98,7 @@ def report_retry(
     reason: str | None = None,
     rendered_map_index: str | None = None,
 ) -> None:
-    """running → up_for_retry. `delay` (seconds) is a retry policy's and takes the place of the task's own."""
+    """running → up_for_retry. `delay` (seconds) comes from a retry policy and replaces the task's own delay."""
     if (before := ending(services, dispatch, or_already=S.UP_FOR_RETRY)) is None:
         return
     run, task = run_and_task(services, before)
@@ -133,7 +133,7 @@ def report_reschedule(services: Services, dispatch: Dispatch, *, at: datetime, d
 def report_lost(services: Services, dispatch: Dispatch, *, at: datetime, reason: str) -> None:
     """scheduled | queued | running → up_for_retry or failed, by the task's own retry rules; restarting → None.
 
-    For what runs the worker, when it finds that the try died without a word, or cannot begin at all.
+    Reported by the worker's supervisor when the child died without a report, or cannot start.
     """
     before = known(services, dispatch)
     if not dispatch.is_current(before) or before.state not in IN_FLIGHT:
@@ -149,8 +149,8 @@ def report_rendered_map_index(services: Services, dispatch: Dispatch, *, rendere
 
 
 def heartbeat(services: Services, dispatch: Dispatch, *, at: datetime) -> None:
-    """Note that the worker lives, unless it was noted lately. Raises NotFound, Gone (a new try took its place) or Conflict
-    (it shall end)."""
+    """Store the heartbeat, unless one was stored recently. Raises NotFound, Gone (a new try took its place) or Conflict (the
+    try must end)."""
     before = services.store.get_instance(dispatch.key)
     if before is not None and _is_noted(before, dispatch, at):
         return
@@ -186,7 +186,8 @@ def _is_noted(before: TaskInstance, dispatch: Dispatch, at: datetime) -> bool:
 
 
 def ending(services: Services, dispatch: Dispatch, *, or_already: S) -> TaskInstance | None:
-    """`running`, for a report after which the worker does not go on with the try: one that was cleared is free then."""
+    """As `running`, for a report that ends the worker's part of the try. Moves a cleared (`restarting`) try on, so that its
+    next try may begin."""
     before = known(services, dispatch)
     if dispatch.is_current(before) and before.state is S.RESTARTING:
         end_cleared(services, before)
@@ -211,7 +212,7 @@ def cleared() -> Gone:
 def running(services: Services, dispatch: Dispatch, *, or_already: S | None = None) -> TaskInstance | None:
     """The instance, if it runs this dispatch; `None` if this dispatch has brought it to `or_already` before.
 
-    Raises NotFound, or Conflict where it is anywhere else.
+    Raises NotFound, and Conflict for any other state.
     """
     return _in_hand(dispatch, known(services, dispatch), or_already)
 
@@ -226,7 +227,7 @@ def _in_hand(dispatch: Dispatch, before: TaskInstance, or_already: S | None) -> 
 
 
 def present_dispatch(services: Services, dispatch: Dispatch) -> TaskInstance:
-    """The instance while the dispatch is its last: it runs, or has just ended and nothing has taken its place.
+    """The instance while the dispatch is its last: it runs, or has just ended and no other has taken its place.
 
     Airflow's task runner pushes the XComs of operator links, and runs callbacks, after it has reported the end. Raises
     NotFound and Conflict as `running` does.
@@ -247,7 +248,7 @@ def known(services: Services, dispatch: Dispatch) -> TaskInstance:
 
 
 def present(dispatch: Dispatch, current: TaskInstance | None) -> TaskInstance:
-    """Raises NotFound, or Gone where a later try (or a person's clear) has taken the place of the dispatch's."""
+    """Raises NotFound, or Gone if a later try (or a person's clear) has taken the place of the dispatch's try."""
     if current is None:
         raise NotFound("Task Instance not found")
     if current.try_number != dispatch.try_number:
@@ -271,7 +272,7 @@ def move(services: Services, change: Transition) -> None:
 
 
 def run_and_task(services: Services, instance: TaskInstance) -> tuple[DagRun, TaskSpec]:
-    """The task as the version has it that the try runs."""
+    """The instance's run, and its task in the version that the try runs."""
     run = services.store.get_run(instance.key.run)
     if run is None:
         raise NotFound(f"DagRun with dag_id={instance.dag_id} and run_id={instance.run_id} not found")

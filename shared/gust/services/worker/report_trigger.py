@@ -1,7 +1,7 @@
-"""What the triggerer says about the trigger of a deferred try: it fired, it broke, or it ended the task itself; or that
-it sleeps, and shall run again.
+"""A triggerer's reports about the trigger of a deferred try: it fired, it broke, it ended the task, or it sleeps and
+must run again.
 
-Only the first word counts: the instance leaves `deferred` with it, and whoever comes later gets a Conflict.
+Only the first report counts: with it the instance leaves `deferred`, and every later report gets a Conflict.
 """
 
 import json
@@ -14,26 +14,27 @@ from gust.errors import Conflict, Invalid, StaleTaskInstance, Unreadable
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.xcom import XCom
 from gust.scheduling import transition
-from gust.scheduling.decide import fail_try
+from gust.scheduling.retry import fail_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload
-from gust.services.ports import XCom
 from gust.services.sealed import opened_trigger, sealed_trigger
 from gust.services.worker.report_task_instance import known, run_and_task
 
 HEARD_OF: Final = timedelta(minutes=10)
-"""How old the last sign of a trigger's life gets before parking it writes a new one: a poller is parked every few
-seconds, and nobody asks before an hour has passed."""
+"""How old a trigger's last sign of life gets before parking it stores a new one: a poller is parked every few seconds, and
+the scheduler checks the sign only after an hour."""
 
 LONG: Final = timedelta(hours=1)
-"""Four messages that only hand a trigger on; and the run is looked at before, so that its timer learns of the sleep."""
+"""Above this, a sleep is left to the run's timer: it would take four messages that only pass the trigger on, and the run is
+looked at before anyway."""
 
 
 def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance, ParkedTrigger]:
-    """The deferred try and what it waits for. Raises NotFound, and Conflict where it waits no more: also where no key of
-    the stack fits the trigger's arguments, which is a trigger that broke."""
+    """The deferred instance and its trigger. Raises NotFound, and Conflict if it no longer waits for the trigger. If no
+    key of the stack decrypts the trigger's arguments, the trigger counts as broken, and this raises Conflict too."""
     instance = deferred(services, dispatch)
     if instance.trigger is None:
         raise no_longer_deferred(instance)
@@ -55,12 +56,12 @@ def park(
     place: str = "",
     kwargs: dict[str, Any] | None = None,
 ) -> None:
-    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. One that
-    sleeps for longer than `LONG` is not sent but left to the run's timer, which begins a chain of invocations of its own.
-    `kwargs`: the arguments that it goes on with; `None`: those that it has.
+    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. A
+    trigger that sleeps longer than `LONG` is not sent: the run's timer sends it, which begins a new chain of
+    invocations. `kwargs`: the arguments for its next life; `None`: the present ones.
 
-    Raises NotFound, and Conflict where nothing waits for it any more. Called twice, the trigger runs twice and the
-    first event counts. Arguments that cannot be stored are a trigger that broke."""
+    Raises NotFound, and Conflict if the instance no longer waits for it. Called twice, the trigger runs twice and the first
+    event counts. If the arguments cannot be stored, the trigger counts as broken."""
     instance = deferred(services, dispatch)
     run = services.store.get_run(dispatch.key.run)
     if run is None:
@@ -68,7 +69,7 @@ def park(
     now = services.clock.now()
     if kwargs is not None and instance.trigger is not None:
         kept = sealed_trigger(services, replace(instance.trigger, kwargs=kwargs))
-        # Before the message: whoever dies in between runs the trigger again, from either arguments.
+        # Before the message: after a crash in between the trigger runs again, from either arguments.
         try:
             instance = move(services, transition.queue_trigger(instance, at=now, trigger=kept))
         except Invalid as problem:
@@ -102,9 +103,9 @@ def park(
 
 
 def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
-    """deferred → scheduled: the same try goes on with `event`, a JSON value as Airflow's serde encodes the payload.
+    """deferred → scheduled: the same try continues with `event`, a JSON value as Airflow's serde encodes the payload.
 
-    One that cannot be stored is a trigger that broke: refused, it would be reported again for ever."""
+    If the event cannot be stored, the trigger counts as broken: a refused event would be reported for ever."""
     before = deferred(services, dispatch)
     try:
         move(services, transition.resume(before, at=services.clock.now(), event=event))
@@ -120,10 +121,11 @@ def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceba
 
 def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Mapping[str, Any]) -> None:
     """deferred → success | failed | skipped, or up_for_retry instead of failed while tries remain, without a worker: the
-    trigger's own end (`end_from_trigger`). Callbacks of a failure or a retry are called by another worker; that of a
-    success is not, as in Airflow.
+    trigger ended the task (`end_from_trigger`). A worker calls the callbacks of a failure or a retry; that of a success is
+    not called, as in Airflow.
 
-    The XComs go first: a crash in between is repeated, a success without its XComs would stay.
+    The XComs are written first: after a crash in between the report is repeated, while a success without its XComs would
+    stay.
     """
     before = deferred(services, dispatch)
     at = services.clock.now()
@@ -137,7 +139,7 @@ def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Map
             change = transition.stop(before, state=state, at=at)
     if change.after.state is not S.UP_FOR_RETRY:
         for name, value in xcoms.items():
-            # Airflow 3.3 stores what a trigger pushes as text that holds JSON, and who pulls it gets the text.
+            # Airflow 3.3 stores a trigger's XCom as text that holds JSON, and a task that pulls it gets the text.
             _push(services, before, XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
     move(services, change)
 
@@ -165,7 +167,7 @@ def no_longer_deferred(current: TaskInstance | None) -> Conflict:
 
 
 def move(services: Services, change: Transition) -> TaskInstance:
-    """The instance as it is then."""
+    """Write the move; returns the instance afterwards."""
     try:
         services.store.move(change)
     except StaleTaskInstance as stale:

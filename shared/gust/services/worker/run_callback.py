@@ -1,4 +1,4 @@
-"""A worker asks for a callback, and says how it ended."""
+"""Gives a worker the callback to call, and stores how it ended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ from gust.services.sealed import opened_callback
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What the worker must know to call it."""
+    """The callback's definition and context, for the worker."""
 
     callback: Callback
     run: DagRun
     version: DagVersion | None
     instance: TaskInstance | None
-    """The try that the context shows, as it ended."""
+    """The try in the context, as it ended."""
     events: Sequence[AssetEvent]
-    """Those that the run was made of."""
+    """The asset events that the run consumed."""
     assets: Mapping[AssetKey, Asset]
 
 
 def claim_callback(services: Services, caller: Dispatch, *, hostname: str, at: datetime) -> Claimed:
-    """pending | queued → running. Of all workers that are given it one at a time gets a `Claimed`.
+    """pending | queued → running. Of all workers with the message, one at a time gets a `Claimed`.
 
-    The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
+    The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for every other worker.
     """
     before = known(services, caller)
     if not callback.may_claim(before, dispatch_count=caller.dispatch_count, hostname=hostname, at=at):
@@ -63,7 +63,7 @@ def claim_callback(services: Services, caller: Dispatch, *, hostname: str, at: d
 
 
 def version_of(services: Services, of: Callback, run: DagRun) -> DagVersion | None:
-    """For what a deadline's callable is given; nothing else asks."""
+    """The run's DAG version, for a deadline's callable; other callbacks do not need it."""
     if of.kind is not CallbackKind.DEADLINE:
         return None
     return services.store.get_version(run.dag_id, run.version_number)
@@ -83,7 +83,7 @@ def end_callback(services: Services, caller: Dispatch, *, at: datetime, output: 
 
 
 def shown_try(services: Services, of: Callback) -> TaskInstance | None:
-    """Kept in the history, where another try has taken its place. One that has no item was never tried."""
+    """The callback's try: from the history if another try has taken its place. `None` if the instance has no item."""
     key = of.instance_key
     if key is None:
         return None

@@ -1,9 +1,9 @@
-"""A task that branched skips what it did not choose."""
+"""Skips the tasks that a branch did not choose."""
 
 from collections.abc import Iterable
 from typing import Final
 
-from gust.errors import NotFound, Unwell
+from gust.errors import NotFound, ServiceUnavailable
 from gust.model.dispatch import Dispatch
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -16,13 +16,13 @@ from gust.services.worker.report_task_instance import not_running
 ATTEMPTS: Final = 5
 
 SPARED: Final = frozenset({S.RUNNING, S.SUCCESS, S.FAILED, S.SKIPPED})
-"""What already runs or has ended is not taken back. As in Airflow; skipped ones are where they shall be."""
+"""Running and ended instances stay as they are, as in Airflow; skipped ones need no move."""
 
 
 def skip_downstream(services: Services, dispatch: Dispatch, targets: Iterable[tuple[str, int]]) -> None:
-    """Any but running, success, failed → skipped, for every (task_id, map_index) of the run that exists.
+    """Any state but running, success, failed → skipped, for every existing (task_id, map_index) of the run.
 
-    Raises Conflict unless the dispatch runs, and Unwell where others kept moving the targets.
+    Raises Conflict unless the dispatch runs, and ServiceUnavailable if other writers kept moving the targets.
     """
     targets = list(targets)
     for _ in range(ATTEMPTS):
@@ -42,12 +42,12 @@ def skip_downstream(services: Services, dispatch: Dispatch, targets: Iterable[tu
         ]
         if not services.store.move_all(skips):
             return
-    raise Unwell(f"what {dispatch.key} skips was moved by others {ATTEMPTS} times")
+    raise ServiceUnavailable(f"other writers moved the tasks that {dispatch.key} skips {ATTEMPTS} times")
 
 
 def _instances(view: RunView, task_id: str, map_index: int) -> list[TaskInstance]:
-    """The one that exists. What a mapped task has been expanded to is skipped, as in Airflow, when it is looked at, if
-    the branch is directly upstream (`Upstream`, by the branch's `skip_decision`)."""
+    """The existing instance of that map index. As in Airflow, expanded instances of a mapped task are skipped later, when
+    the scheduler looks at them, if the branch is directly upstream (`Upstream`, by the branch's `skip_decision`)."""
     if task_id not in view.spec.tasks:
         return []
     instance = view.instances_of(task_id).get(map_index)

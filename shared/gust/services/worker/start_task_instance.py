@@ -1,4 +1,4 @@
-"""A worker begins a dispatch of a try."""
+"""Starts a dispatch of a try for a worker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,28 +16,28 @@ from gust.services.assets.consumed_events import assets_of, consumed_by
 from gust.services.context import Services
 
 UNTIL_WRITTEN: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between looks for a dispatch that is not written yet. Mostly it is there before the message."""
+"""Seconds between reads of a dispatch that is not written yet. Mostly the write is there before the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What the worker must know to run the try."""
+    """The run, task and context that the worker needs to run the try."""
 
     instance: TaskInstance
     run: DagRun
     should_retry: bool
     """Whether a failure of this try leads to another."""
     xcom_keys_to_clear: tuple[str, ...]
-    """What an earlier dispatch pushed. The worker clears it, since only it can purge a custom XCom backend."""
+    """Keys that an earlier dispatch pushed. The worker clears them, since only it can purge a custom XCom backend."""
     events: Sequence[AssetEvent] = ()
-    """What the run was made of, where assets made it."""
+    """The asset events that the run consumed, if assets triggered it."""
     assets: Mapping[AssetKey, Asset] = field(default_factory=dict)
 
 
 def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime) -> Started:
     """scheduled | queued → running. At most one worker gets a `Started` for a dispatch.
 
-    The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for everybody else.
+    The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for every other worker.
     """
     before, run = _as_sent(services, dispatch)
     if before is None:
@@ -50,7 +50,7 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
     else:
         raise cannot_start(before)
-    services.started_here.note(dispatch, instance)
+    services.started_instances.put(dispatch, instance)
     events = consumed_by(services, run)
     return Started(
         instance=instance,
@@ -63,9 +63,9 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
 
 
 def _as_sent(services: Services, dispatch: Dispatch) -> tuple[TaskInstance | None, DagRun | None]:
-    """The instance and its run, once the dispatch is written: its message was sent an instant before. A message of which
-    nothing is written in the end is one that the scheduler died upon, or that somebody was faster than; it sends another
-    where one is needed."""
+    """The instance and its run, once the dispatch is written: the scheduler sends the message just before. If the
+    dispatch is never written, the scheduler died, or another writer was faster; the next look sends another message if
+    one is needed."""
     before, run = services.store.get_instance_and_run(dispatch.key)
     for pause in UNTIL_WRITTEN:
         if run is None or not dispatch.is_ahead_of(before):
@@ -99,7 +99,7 @@ def _move_to_running(
 
 
 def _pushed_before(services: Services, instance: TaskInstance) -> tuple[str, ...]:
-    """Nothing to look for before anything ran; a try that resumes from a trigger keeps what it pushed before."""
+    """The XCom keys of earlier dispatches. None before the first try; a try that resumes from a trigger keeps its XComs."""
     ran_before = instance.try_number > 1 or instance.reschedule_count > 0
     if instance.next_method or not ran_before:
         return ()

@@ -51,7 +51,7 @@ _ONE: Final = items.number(1)
 
 
 class DynamoDBAssetQueues(DynamoDBHistory):
-    """Implements `services.ports.AssetQueueStore`, and `AssetStore.put_asset_events`."""
+    """Implements `ports.AssetQueueStore`, and `AssetStore.put_asset_events`."""
 
     _table: Table
     _documents: Documents
@@ -340,7 +340,7 @@ def listing_of_event(event: AssetEvent) -> Item:
     if event.source_dag_id is None:
         return listed
     of_dag = keyspace.asset_events_of_dag(event.source_dag_id)
-    return listed | {"runs_pk": items.text(of_dag), "runs_sk": order}
+    return listed | {"listed_pk": items.text(of_dag), "listed_sk": order}
 
 
 def _names(writes: Sequence[_Write]) -> Attribute:

@@ -17,14 +17,14 @@ _FEW: Final = 10
 
 
 class DynamoDBAssetReferences:
-    """Implements `services.ports.AssetReferenceStore`."""
+    """Implements `ports.AssetReferenceStore`."""
 
     _table: Table
     _parallel: Parallel
 
     def put_asset_reference(self, reference: AssetReference) -> None:
-        kept = {"what": items.text(reference.what), "runs_pk": items.text(keyspace.REFERENCES)}
-        kept["runs_sk"] = items.text(keyspace.reference_order(_key(reference).pk))
+        kept = {"what": items.text(reference.what), "listed_pk": items.text(keyspace.REFERENCES)}
+        kept["listed_sk"] = items.text(keyspace.reference_order(_key(reference).pk))
         if reference.created_at is not None:
             kept["created_at"] = items.moment(reference.created_at)
         self._table.update(_key(reference), Expression().keep(kept))
@@ -42,7 +42,7 @@ class DynamoDBAssetReferences:
     def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
         if len(assets) <= _FEW:
             return dict(zip(assets, self._parallel.map(self.references_to_asset, assets), strict=True))
-        keys = sorted(key_of(item) for item in self._table.query_index(keyspace.INDEX_RUNS, keyspace.REFERENCES))
+        keys = sorted(key_of(item) for item in self._table.query_index(keyspace.INDEX_LISTED, keyspace.REFERENCES))
         found: dict[str, list[AssetReference]] = {}
         for key, item in sorted(self._table.get_all(keys).items()):
             found.setdefault(key.pk, []).append(_read(item))

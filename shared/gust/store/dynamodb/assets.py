@@ -21,7 +21,7 @@ _EVENTS_AT_A_TIME: Final = (60, 200, 400)
 
 
 class DynamoDBAssets(DynamoDBHistory):
-    """Implements `services.ports.AssetStore`."""
+    """Implements `ports.AssetStore`."""
 
     _table: Table
 
@@ -136,7 +136,7 @@ class DynamoDBAssets(DynamoDBHistory):
         start, end = bounds(first, last)
         partitions: Iterator[tuple[str, str]]
         if source_dag_id is not None:
-            partitions = iter([(keyspace.INDEX_RUNS, keyspace.asset_events_of_dag(source_dag_id))])
+            partitions = iter([(keyspace.INDEX_LISTED, keyspace.asset_events_of_dag(source_dag_id))])
         else:
             days = self._known_days(first, last, ascending=ascending)
             partitions = ((keyspace.INDEX_RECENT, keyspace.asset_events_of_day(day)) for day in days)
@@ -156,8 +156,8 @@ class DynamoDBAssets(DynamoDBHistory):
     def associate_alias(self, alias: str, asset: AssetKey) -> None:
         where = keyspace.asset_of_alias(alias, asset.name, asset.uri)
         listed = {
-            "runs_pk": items.text(keyspace.ASSOCIATIONS),
-            "runs_sk": items.text(keyspace.reference_order(where.pk)),
+            "listed_pk": items.text(keyspace.ASSOCIATIONS),
+            "listed_sk": items.text(keyspace.reference_order(where.pk)),
         }
         self._table.put(where, {"name": items.text(asset.name), "uri": items.text(asset.uri), **listed})
 
@@ -167,7 +167,7 @@ class DynamoDBAssets(DynamoDBHistory):
 
     def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
         found: dict[str, list[AssetKey]] = {}
-        for item in self._table.query_index(keyspace.INDEX_RUNS, keyspace.ASSOCIATIONS):
+        for item in self._table.query_index(keyspace.INDEX_LISTED, keyspace.ASSOCIATIONS):
             alias, name, uri = keyspace.alias_of(key_of(item))
             found.setdefault(alias, []).append(AssetKey(name, uri))
         return {alias: sorted(assets) for alias, assets in found.items()}

@@ -23,7 +23,7 @@ _SEQUENCE: Final = "backfill"
 
 
 class DynamoDBBackfills(DynamoDBHistory):
-    """Implements `services.ports.BackfillStore`."""
+    """Implements `ports.BackfillStore`."""
 
     _table: Table
     _documents: Documents

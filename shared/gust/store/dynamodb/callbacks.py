@@ -21,7 +21,7 @@ _DEADLINES_AT_A_TIME: Final = (60, 200, 1000)
 
 
 class DynamoDBCallbacks(DynamoDBHistory):
-    """Implements `services.ports.CallbackStore`."""
+    """Implements `ports.CallbackStore`."""
 
     _table: Table
 
@@ -57,7 +57,7 @@ class DynamoDBCallbacks(DynamoDBHistory):
         start, end = bounds(first, last)
         partitions: Iterator[tuple[str, str]]
         if dag_id is not None:
-            partitions = iter([(keyspace.INDEX_RUNS, keyspace.deadlines_of_dag(dag_id))])
+            partitions = iter([(keyspace.INDEX_LISTED, keyspace.deadlines_of_dag(dag_id))])
         else:
             days = self._known_days(first, last, ascending=ascending)
             partitions = ((keyspace.INDEX_RECENT, keyspace.deadlines_of_day(day)) for day in days)
@@ -109,13 +109,13 @@ def callback_write(move: CallbackMove) -> Put | Update | Delete:
 def _listing_of(callback: Callback) -> dict[str, Attribute | None]:
     """Where a deadline stands among those of all runs, and of its DAG's."""
     if callback.kind is not CallbackKind.DEADLINE or callback.due_at is None:
-        return dict.fromkeys(("recent_pk", "recent_sk", "runs_pk", "runs_sk"))
+        return dict.fromkeys(("recent_pk", "recent_sk", "listed_pk", "listed_sk"))
     order = items.text(keyspace.deadline_order(callback.due_at, callback.run_key, callback.callback_id))
     return {
         "recent_pk": items.text(keyspace.deadlines_of_day(keyspace.day(callback.due_at))),
         "recent_sk": order,
-        "runs_pk": items.text(keyspace.deadlines_of_dag(callback.dag_id)),
-        "runs_sk": order,
+        "listed_pk": items.text(keyspace.deadlines_of_dag(callback.dag_id)),
+        "listed_sk": order,
     }
 
 

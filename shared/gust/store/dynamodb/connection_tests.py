@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gust.errors import AlreadyExists, Stale
 from gust.model.connection_test import ConnectionTest
-from gust.services.ports import SettingChange
+from gust.model.setting import SettingChange
 from gust.store import items, keyspace
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.items import Attribute, Item
@@ -16,7 +16,7 @@ from gust.store.table import ConditionFailed, Delete, Expression, Put, Update
 
 
 class DynamoDBConnectionTests(DynamoDBSettings):
-    """Implements `services.ports.ConnectionTestStore`."""
+    """Implements `ports.ConnectionTestStore`."""
 
     def create_connection_test(self, test: ConnectionTest, *, instead_of: str | None = None) -> None:
         expiry = _expiry(test.expires_at)

@@ -14,7 +14,7 @@ from gust.store.table import ConditionFailed, Expression, Table, key_of
 
 
 class DynamoDBDags:
-    """Implements `services.ports.DagStore`."""
+    """Implements `ports.DagStore`."""
 
     _table: Table
 

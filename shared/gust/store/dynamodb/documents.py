@@ -6,13 +6,13 @@ that the repeated write finds in place, and replacing a document never changes w
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, Final
 
 from gust.errors import Invalid
-from gust.services.ports import Objects
-from gust.store import items, keyspace
+from gust.model import bucket_keys
+from gust.ports.objects import Objects
+from gust.store import items
 from gust.store.items import Item
 
 LARGEST_IN_ITEM: Final = 256 * 1024
@@ -31,13 +31,13 @@ class Documents:
             return {"value": items.text(body)}
         if len(encoded) > LARGEST:
             raise Invalid(f"{field} is larger than {LARGEST // 2**20} MB of JSON", field=(field,))
-        key = keyspace.spilled(partition, hashlib.sha256(encoded).hexdigest())
+        key = bucket_keys.document(partition, encoded)
         self._objects.put_once(key, encoded, content_type="application/json")
         return {"spilled": items.text(key)}
 
     def delete_all(self, partition: str) -> None:
         """Those of a partition that lie in the bucket."""
-        self._objects.delete(self._objects.list(keyspace.spilled(partition, "")))
+        self._objects.delete(self._objects.list(bucket_keys.documents(partition)))
 
     def read(self, item: Item) -> Any:
         if "spilled" in item:

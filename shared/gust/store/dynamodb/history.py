@@ -29,7 +29,7 @@ _WALKED_PER_DAG: Final = 3
 
 
 class DynamoDBHistory:
-    """Implements `services.ports.HistoryStore`."""
+    """Implements `ports.HistoryStore`."""
 
     _table: Table
     _parallel: Parallel
@@ -52,7 +52,7 @@ class DynamoDBHistory:
         start, end = bounds(first, last)
         if dag_id is not None:
             found = self._table.query_index_between(
-                keyspace.INDEX_RUNS,
+                keyspace.INDEX_LISTED,
                 keyspace.escape(dag_id),
                 start,
                 end,
@@ -60,7 +60,7 @@ class DynamoDBHistory:
                 pages=page_sizes(_AT_A_TIME),
             )
             for item in found:
-                yield item["runs_sk"]["S"], key_of(item)
+                yield item["listed_sk"]["S"], key_of(item)
             return
         for day in self._known_days(first, last, ascending=ascending):
             found = self._table.query_index_between(
@@ -77,11 +77,11 @@ class DynamoDBHistory:
         months = dict.fromkeys(day[:7] for day in self._known_days(first, last, ascending=ascending))
         for month in months:
             found = self._table.query_index_between(
-                keyspace.INDEX_QUEUED, keyspace.failed_runs(month), start, end, ascending=ascending,
+                keyspace.INDEX_BY_STATE, keyspace.failed_runs(month), start, end, ascending=ascending,
                 pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
-                yield _of_run(item["queued_sk"]["S"], key_of(item))
+                yield _of_run(item["by_state_sk"]["S"], key_of(item))
 
     def latest_runs(self, dag_ids: Collection[str], *, dated: bool = False) -> dict[str, tuple[datetime, DagRunKey]]:
         found: dict[str, tuple[datetime, DagRunKey]] = {}

@@ -23,14 +23,14 @@ from gust.store.table import Check, ConditionFailed, Expression, Put, Table, Upd
 _ASKED = ("options", "subject", "body", "defaults", "multiple", "params", "assigned_users")
 _AT_A_TIME: Final = (60, 200)
 _KEYS_AT_A_TIME: Final = (120, 1000)
-_LISTED, _LISTED_AT = keyspace.INDEX_KEYS[keyspace.INDEX_RUNS]
+_LISTED, _LISTED_AT = keyspace.INDEX_KEYS[keyspace.INDEX_LISTED]
 
 
 _OF_DAG, _OF_DAG_AT = keyspace.INDEX_KEYS[keyspace.INDEX_RECENT]
 
 
 class DynamoDBHITL:
-    """Implements `services.ports.HITLStore`."""
+    """Implements `ports.HITLStore`."""
 
     _table: Table
     _documents: Documents
@@ -81,7 +81,7 @@ class DynamoDBHITL:
             keys = {
                 key_of(item)
                 for listed in wanted.get(answered, (keyspace.HITL_ANSWERED,))
-                for item in self._table.query_index(keyspace.INDEX_RUNS, listed)
+                for item in self._table.query_index(keyspace.INDEX_LISTED, listed)
                 if _is_of(keyspace.run_key(key_of(item).pk), dag_id, run_id)
             }
             found = self._table.get_all(sorted(keys)).values()
@@ -125,7 +125,7 @@ class DynamoDBHITL:
         answers = {False: (keyspace.HITL_OPEN,), True: (keyspace.HITL_ANSWERED,)}
         wanted = (keyspace.HITL_OPEN, keyspace.HITL_ANSWERED) if answered is None else answers[answered]
         seen = set[Key]()
-        for _, key in heapq.merge(*(listed(keyspace.INDEX_RUNS, pk) for pk in wanted), reverse=not ascending):
+        for _, key in heapq.merge(*(listed(keyspace.INDEX_LISTED, pk) for pk in wanted), reverse=not ascending):
             # Answered between two reads, it is found in both places.
             if key not in seen:
                 seen.add(key)

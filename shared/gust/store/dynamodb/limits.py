@@ -30,7 +30,7 @@ _AT_A_TIME: Final = (10, 50, 100)
 
 
 class DynamoDBLimits:
-    """Implements `services.ports.LimitStore`."""
+    """Implements `ports.LimitStore`."""
 
     _table: Table
 

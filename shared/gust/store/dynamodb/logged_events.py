@@ -1,4 +1,4 @@
-"""The event log: all events in one partition in order of time, and those of a DAG through the index of its runs."""
+"""The event log: all events in one partition in order of time, and those of a DAG through the index `listed`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from gust.errors import Unwell
+from gust.errors import ServiceUnavailable
 from gust.model.logged_event import KEPT_FOR, TICK, LoggedEvent
 from gust.store import items, keyspace
 from gust.store.dynamodb.history import page_sizes
@@ -24,7 +24,7 @@ PAGE: Final = 2500
 
 
 class DynamoDBLoggedEvents:
-    """Implements `services.ports.EventLogStore`."""
+    """Implements `ports.LoggedEventStore`."""
 
     _table: Table
 
@@ -38,7 +38,7 @@ class DynamoDBLoggedEvents:
                 if failed.item is None or items.LOGGED_EVENT.read(failed.item) != kept:
                     continue
             return kept
-        raise Unwell(f"{ATTEMPTS} events of one moment: {event.when}")
+        raise ServiceUnavailable(f"{ATTEMPTS} events of one moment: {event.when}")
 
     def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
         item = self._table.get(keyspace.logged_event(event_log_id))
@@ -121,10 +121,10 @@ class DynamoDBLoggedEvents:
         """Of the DAG's events, or of those of a run alone; the index's own key says which they are."""
         of_run = None if run_id is None else keyspace.event_of_run(run_id)
         found = self._table.query_index(
-            keyspace.INDEX_RUNS, keyspace.events_of_dag(dag_id), until=keyspace.event_until(last), ascending=ascending
+            keyspace.INDEX_LISTED, keyspace.events_of_dag(dag_id), until=keyspace.event_until(last), ascending=ascending
         )
         for item in found:
-            event, _, its_run = item["runs_sk"]["S"].partition("#")
+            event, _, its_run = item["listed_sk"]["S"].partition("#")
             if first <= event <= last and of_run in (None, its_run):
                 yield key_of(item)
 
@@ -134,6 +134,6 @@ def put_event(event: LoggedEvent) -> Put:
     item = items.LOGGED_EVENT.item(event)
     item[keyspace.TTL_ATTRIBUTE] = items.number(math.ceil((event.when + KEPT_FOR).timestamp()))
     if event.dag_id is not None:
-        item["runs_pk"] = items.text(keyspace.events_of_dag(event.dag_id))
-        item["runs_sk"] = items.text(keyspace.logged_event_order(event))
+        item["listed_pk"] = items.text(keyspace.events_of_dag(event.dag_id))
+        item["listed_sk"] = items.text(keyspace.logged_event_order(event))
     return Put(keyspace.logged_event(event.event_log_id), item, Expression().is_new())

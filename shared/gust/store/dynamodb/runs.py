@@ -1,36 +1,32 @@
-"""DagRuns and their task instances."""
+"""DagRuns."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain, islice, repeat
 from typing import Any, Final
 
-from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun, StaleTaskInstance
+from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
-from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
-from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.run_state import LastRuns, RunState, RunSummary
+from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.scheduling.callback import CallbackMove
-from gust.scheduling.run_view import InstanceId
-from gust.scheduling.transition import Transition
-from gust.services.ports import LastRuns, RunState, RunSummary
 from gust.store import fences, items, keyspace
-from gust.store.dynamodb.callbacks import callback_write, callback_writes, read_callback
+from gust.store.dynamodb.callbacks import callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
-from gust.store.dynamodb.history import DynamoDBHistory
-from gust.store.dynamodb.hitl import answered_already, hitl_write
-from gust.store.dynamodb.limits import failure_listed_at, instance_update, limit_updates
 from gust.store.dynamodb.logged_events import put_event
+from gust.store.dynamodb.task_instances import DynamoDBTaskInstances, read_instance, read_run
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
-from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
+from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
@@ -40,14 +36,12 @@ _LATEST: Final = "~"
 """Sort before and after every moment."""
 
 
-class DynamoDBRuns(DynamoDBHistory):
-    """Implements `services.ports.RunStore`."""
+class DynamoDBRuns(DynamoDBTaskInstances):
+    """Implements `ports.RunStore`."""
 
     _table: Table
     _documents: Documents
     _parallel: Parallel
-
-    # --- DagRuns ------------------------------------------------------------------------------------------------------
 
     def load_run(self, key: DagRunKey) -> RunState | None:
         run: DagRun | None = None
@@ -60,7 +54,7 @@ class DynamoDBRuns(DynamoDBHistory):
             elif (callback_id := keyspace.callback_id(where)) is not None:
                 callbacks.append(read_callback(key, callback_id, item))
             else:
-                run = _read_run(key, item)
+                run = read_run(key, item)
         return None if run is None else RunState(run, instances, tuple(callbacks))
 
     def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
@@ -72,7 +66,7 @@ class DynamoDBRuns(DynamoDBHistory):
 
     def _get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
         stored = self._table.get_all([keyspace.run(key) for key in keys])
-        return [_read_run(key, stored[at]) for key in keys if (at := keyspace.run(key)) in stored]
+        return [read_run(key, stored[at]) for key in keys if (at := keyspace.run(key)) in stored]
 
     def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
         parts = [keys[start : start + _AT_A_TIME[-1]] for start in range(0, len(keys), _AT_A_TIME[-1])]
@@ -85,7 +79,7 @@ class DynamoDBRuns(DynamoDBHistory):
 
     def get_run(self, key: DagRunKey) -> DagRun | None:
         item = self._table.get(keyspace.run(key))
-        return None if item is None else _read_run(key, item)
+        return None if item is None else read_run(key, item)
 
     def create_run(
         self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
@@ -178,16 +172,6 @@ class DynamoDBRuns(DynamoDBHistory):
             # The DAG is gone, and its counts with it.
             self._table.transact(*deletes)
 
-    def delete_history(self, key: TaskInstanceKey) -> None:
-        pk = keyspace.run_partition(key.run)
-        beginnings = (
-            keyspace.finished_tries(key),
-            keyspace.xcoms(key.task_id, key.map_index),
-            keyspace.hitl_details(key),
-        )
-        found = [key_of(item) for start in beginnings for item in self._table.query(pk, begins_with=start)]
-        self._table.delete_all([*found, keyspace.rendered_fields(key)])
-
     def update_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_neither_starts_nor_finishes(before, after)
         update = run_update(before, after, fences.update_fence(before, after))
@@ -205,7 +189,7 @@ class DynamoDBRuns(DynamoDBHistory):
             self._table.transact(update, *leaves)
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
-        found = self._table.query_index(keyspace.INDEX_RUNS, keyspace.escape(dag_id), ascending=False, limit=limit)
+        found = self._table.query_index(keyspace.INDEX_LISTED, keyspace.escape(dag_id), ascending=False, limit=limit)
         return self.get_runs([_run_key(key_of(item)) for item in found])
 
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
@@ -234,7 +218,7 @@ class DynamoDBRuns(DynamoDBHistory):
             if not named:
                 return
             stored = self._table.get_all([keyspace.run(key) for key in named])
-            yield from (_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored)
+            yield from (read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored)
 
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
         found = self._table.query(
@@ -242,131 +226,17 @@ class DynamoDBRuns(DynamoDBHistory):
         )
         named = [DagRunKey(dag_id, item["run_id"]["S"]) for item in found]
         stored = self._table.get_all([keyspace.run(key) for key in named])
-        return [_read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored]
+        return [read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored]
 
     def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
         waiting = keyspace.escape(dag_id) if backfill_id is None else keyspace.backfill_partition(backfill_id)
-        found = self._table.query_index(keyspace.INDEX_QUEUED, waiting, limit=limit)
+        found = self._table.query_index(keyspace.INDEX_BY_STATE, waiting, limit=limit)
         return [_run_key(key_of(item)) for item in found]
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
         found = self._table.query_index(keyspace.INDEX_DUE, keyspace.DUE_RUNS, until=keyspace.moment(until))
         due = [(_run_key(key_of(item)), keyspace.moment_from(item["due_sk"]["S"])) for item in found]
         return sorted(due, key=lambda one: (one[1], one[0]))
-
-    # --- task instances -----------------------------------------------------------------------------------------------
-
-    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
-        item = self._table.get(keyspace.instance(key))
-        return None if item is None else read_instance(key, item)
-
-    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
-        stored = self._table.get_all([keyspace.instance(key) for key in keys])
-        return [read_instance(key, stored[at]) for key in keys if (at := keyspace.instance(key)) in stored]
-
-    def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
-        at, of_run = keyspace.instance(key), keyspace.run(key.run)
-        found = self._table.get_all([at, of_run])
-        return (
-            read_instance(key, found[at]) if at in found else None,
-            _read_run(key.run, found[of_run]) if of_run in found else None,
-        )
-
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
-        of_run = keyspace.run(key)
-        keys = [key.task_instance(*instance) for instance in instances]
-        found = self._table.get_all([of_run, *map(keyspace.instance, keys)])
-        stored = [read_instance(each, found[at]) for each in keys if (at := keyspace.instance(each)) in found]
-        run = _read_run(key, found[of_run]) if of_run in found else None
-        return run, {(instance.task_id, instance.map_index): instance for instance in stored}
-
-    def move(self, transition: Transition) -> None:
-        if (failed_at := failure_listed_at(transition.after)) is not None:
-            self._note_day(failed_at)
-        counted = limit_updates(transition)
-        changed = instance_update(transition)
-        writes: list[Put | Update | Delete | Check] = [changed, *counted]
-        if finished := transition.finished_try:
-            kept = keyspace.finished_try(finished.key, finished.try_number)
-            writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
-        if transition.callback is not None:
-            writes.append(callback_write(CallbackMove(None, transition.callback)))
-        if transition.hitl is not None:
-            writes.append(hitl_write(transition.before.key, transition.hitl))
-        try:
-            if len(writes) > 1:
-                self._table.transact(*writes)
-            else:
-                self._table.update(changed.key, changed.expression)
-        except ConditionFailed as failed:
-            if items.TASK_INSTANCE.holds(fences.repeated_move(transition), failed.item):
-                return
-            if transition.hitl is not None and failed.failed(-1) and not failed.failed(0):
-                raise answered_already(transition.before.key) from failed
-            stale = _stale(transition.edge, transition.before.key, failed)
-            if (again := fences.with_what_it_holds(transition, stale.current)) is None:
-                raise stale from failed
-            self.move(again)
-
-    def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
-        were_stale = self._parallel.map(self._is_stale, transitions)
-        return [transition for transition, is_stale in zip(transitions, were_stale, strict=True) if is_stale]
-
-    def _is_stale(self, transition: Transition) -> bool:
-        try:
-            self.move(transition)
-        except StaleTaskInstance:
-            return True
-        return False
-
-    def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
-        this_dispatch = {
-            "state": TaskInstanceState.RUNNING,
-            "try_number": try_number,
-            "dispatch_count": dispatch_count,
-        }
-        still = Expression().still(items.TASK_INSTANCE.attributes(this_dispatch))
-        try:
-            self._table.update(keyspace.instance(key), still.change({"heartbeat_at": items.moment(at)}))
-        except ConditionFailed as failed:
-            raise _stale("heartbeat", key, failed) from failed
-
-    def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
-        found = self._table.query(keyspace.run_partition(key.run), begins_with=keyspace.finished_tries(key))
-        return [read_instance(key, item) for item in found]
-
-    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
-        found: dict[tuple[str, int], list[TaskInstance]] = {}
-        for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.FINISHED_TRIES):
-            task_id, map_index = keyspace.finished_try_of(key_of(item))
-            found.setdefault((task_id, map_index), []).append(
-                read_instance(key.task_instance(task_id, map_index), item)
-            )
-        return found
-
-    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
-        where = keyspace.rendered_fields(key)
-        item = self._documents.keep(where.pk, "rendered_fields", dict(fields))
-        not_of_a_later_one = Expression().below("dispatch_count", dispatch_count + 1)
-        try:
-            self._table.put(where, item | {"dispatch_count": items.number(dispatch_count)}, not_of_a_later_one)
-        except ConditionFailed as failed:
-            raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None) from failed
-
-    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        item = self._table.get(keyspace.rendered_fields(key))
-        return None if item is None else self._documents.read(item)
-
-    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
-        places = {key: keyspace.rendered_fields(key) for key in keys}
-        found = self._table.get_all(list(places.values()))
-        return {key: self._documents.read(found[at]) for key, at in places.items() if at in found}
-
-    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
-        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
-        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -415,12 +285,12 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
         in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
         waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
-        "runs_pk": dag_id,
-        "runs_sk": order,
+        "listed_pk": dag_id,
+        "listed_sk": order,
         "recent_pk": items.text(keyspace.runs_of_day(day)),
         "recent_sk": across,
-        "queued_pk": waiting[0] if is_listed else None,
-        "queued_sk": waiting[1] if is_listed else None,
+        "by_state_pk": waiting[0] if is_listed else None,
+        "by_state_sk": waiting[1] if is_listed else None,
         "due_pk": items.text(keyspace.DUE_RUNS) if is_due else None,
         "due_sk": items.moment(run.due_at) if is_due and run.due_at else None,
     }
@@ -486,7 +356,7 @@ def raise_if_taken(run: DagRun, failed: ConditionFailed) -> None:
 
 def raise_if_stale(before: DagRun, failed: ConditionFailed) -> None:
     if failed.failed(0):
-        current = None if failed.item is None else _read_run(before.key, failed.item)
+        current = None if failed.item is None else read_run(before.key, failed.item)
         raise StaleDagRun(f"DagRun {before.run_id!r} of {before.dag_id!r} moved on", current) from failed
 
 
@@ -516,22 +386,7 @@ def _summary(key: DagRunKey, item: Item) -> RunSummary:
     return RunSummary(key, DagRunState(item["state"]["S"]), start, end, counts)
 
 
-def _read_run(key: DagRunKey, item: Item) -> DagRun:
-    return items.DAG_RUN.read(item, dag_id=key.dag_id, run_id=key.run_id)
-
-
-def read_instance(key: TaskInstanceKey, item: Item) -> TaskInstance:
-    return items.TASK_INSTANCE.read(
-        item, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
-    )
-
-
 def _raise_if_callbacks_stale(before: DagRun, failed: ConditionFailed) -> None:
     """The run may be as the writer saw it; what it owes is not."""
     if any(failed.failed(index) for index in range(2, len(failed.found))):
         raise StaleDagRun(f"Callbacks of DagRun {before.run_id!r} of {before.dag_id!r} moved on", None) from failed
-
-
-def _stale(edge: str, key: TaskInstanceKey, failed: ConditionFailed) -> StaleTaskInstance:
-    current = None if failed.item is None else read_instance(key, failed.item)
-    return StaleTaskInstance(f"{edge}: {key} moved on", current)

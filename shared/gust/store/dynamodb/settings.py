@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gust.errors import AlreadyExists, Stale
-from gust.services.ports import Clock
+from gust.ports.clock import Clock
 from gust.store import items, keyspace
 from gust.store.dynamodb.documents import Documents
 from gust.store.items import Attribute, Item
@@ -17,7 +17,7 @@ _DOCUMENT: Final = ("value", "spilled")
 
 
 class DynamoDBSettings:
-    """Implements `services.ports.SettingStore`. What has expired is hidden at once and deleted within days."""
+    """Implements `ports.SettingStore`. What has expired is hidden at once and deleted within days."""
 
     _table: Table
     _documents: Documents

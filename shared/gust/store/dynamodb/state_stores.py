@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from gust.model.asset import AssetKey
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
-from gust.services.ports import Clock
+from gust.ports.clock import Clock
 from gust.store import items, keyspace
 from gust.store.dynamodb.documents import Documents
 from gust.store.items import Item
@@ -20,7 +20,7 @@ from gust.store.table import Table, key_of
 
 
 class DynamoDBStateStores:
-    """Implements `services.ports.StateStores`. What has expired is hidden at once and deleted within days."""
+    """Implements `ports.StateStore`. What has expired is hidden at once and deleted within days."""
 
     _table: Table
     _documents: Documents

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gust.services.clock import SystemClock
-from gust.services.ports import Clock, Objects
+from gust.ports.clock import Clock, SystemClock
+from gust.ports.objects import Objects
 from gust.store.dynamodb.asset_queues import DynamoDBAssetQueues
 from gust.store.dynamodb.asset_references import DynamoDBAssetReferences
 from gust.store.dynamodb.assets import DynamoDBAssets
@@ -43,7 +43,7 @@ class DynamoDBStore(
     DynamoDBStateStores,
     DynamoDBWatchers,
 ):
-    """Implements `services.ports.Store`.
+    """Implements `ports.Store`.
 
     `client` is a boto3 DynamoDB client, one per process, with at least `Parallel.WIDTH` pooled connections. `objects`
     takes documents too large for an item. `meter` is told of every call and what it consumed.

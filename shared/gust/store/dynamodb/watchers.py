@@ -12,7 +12,7 @@ from gust.store.table import ConditionFailed, Delete, Expression, Table, key_of
 
 
 class DynamoDBWatchers:
-    """Implements `services.ports.WatcherStore`."""
+    """Implements `ports.WatcherStore`."""
 
     _table: Table
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 from gust.errors import AlreadyExists, StaleTaskInstance
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
-from gust.services.ports import XCom
+from gust.model.xcom import XCom
 from gust.store import items, keyspace
 from gust.store.dynamodb.documents import Documents
-from gust.store.dynamodb.runs import read_instance
+from gust.store.dynamodb.task_instances import read_instance
 from gust.store.items import Attribute, Item
 from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Expression, Table, key_of
@@ -21,7 +21,7 @@ EDITED: Final = "edit_xcom"
 
 
 class DynamoDBXComs:
-    """Implements `services.ports.XComStore`."""
+    """Implements `ports.XComStore`."""
 
     _table: Table
     _documents: Documents

@@ -14,12 +14,12 @@ from gust.model.backfill import Backfill
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, TaskSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
+from gust.ports.store import Store
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
 from gust.rest_api.http.operations import UI_OPERATIONS
 from gust.rest_api.http.routing import UI_HANDLERS
 from gust.rest_api.ui.dag_runs import duration_stats
-from gust.services.ports import Store
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
 

@@ -27,7 +27,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState, DagRunType, TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.http.request import encode
-from gust.rest_api.lists.run_view import RunView
+from gust.rest_api.lists.shown_run import ShownRun
 from gust.rest_api.ui.dashboard import NO_STATUS
 from gust.rest_api.ui.grid import grid_rows, merge_rows, summary_of
 from gust.rest_api.ui.serialized import read_serialized
@@ -256,13 +256,13 @@ def test_the_squares(scene: Scene, data: st.DataObject) -> None:
                 start_date=data.draw(moments), end_date=data.draw(moments), note=data.draw(st.sampled_from([None, "n"])),
                 version_number=data.draw(st.sampled_from([None, 4])),
             )  # fmt: skip
-    view = RunView(run, stored, scene.spec)
+    view = ShownRun(run, stored, scene.spec)
     ours = summary_of(view)
     theirs = airflows_squares(scene.dag, view)
     assert json.loads(encode(ours)) == json.loads(GridTISummaries.model_validate(theirs).model_dump_json())
 
 
-def airflows_squares(dag: Any, view: RunView) -> dict[str, Any]:
+def airflows_squares(dag: Any, view: ShownRun) -> dict[str, Any]:
     details: dict[str, airflows_grid.GridNodeAgg] = {}
     for shown in sorted(view.instances, key=lambda v: v.instance.task_id):
         details.setdefault(shown.instance.task_id, airflows_grid.GridNodeAgg()).add_ti(

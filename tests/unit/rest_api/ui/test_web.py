@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from gust.model.access import Role
+from gust.model.user import User
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import COMPRESS_FROM, LARGEST_ANSWER, build
 from gust.rest_api.http import web
 from gust.rest_api.http.web import WebFiles
-from gust.services.ports import User
 from tests.handlers.test_api import event
 from tests.unit.rest_api.conftest import NOW, World
 

@@ -1,0 +1,607 @@
+"""Run code of a deployment in a forked child under Airflow's supervisor, which serves the child's requests and its log.
+
+`supervise_try` runs one try of a task; `run_supervised` runs a function (a trigger, a watcher, a callback) and returns its
+answer. Both use `SupervisedChild`, which differs from Airflow's `ActivitySubprocess` in this:
+
+- It wakes up when the child exits. Airflow's waits for its sockets alone: the child closes them an instant before it is
+  gone, and then nothing wakes the supervisor for a whole heartbeat interval.
+- It stops the child shortly before the function's time is up, so that the child's end is logged and reported.
+- It kills processes that the child left running.
+
+`SupervisedTry` adds to this:
+
+- The first heartbeat comes after an interval, not at once: the start was a sign of life.
+- A child that was ended because its try was cleared is reported as gone: only then does the next try begin.
+- A child that dies without a report gets its failure reported here. Airflow leaves that to the scheduler where a retry
+  remains.
+- The log is drained before the end is reported, and shipped right after.
+- Its message is hidden from other workers for a minute while the start is requested, and with the first heartbeat for the
+  function's whole time: from then on heartbeats tell whether the worker lives.
+
+`AnsweringChild` reports no state. While it runs, its supervisor renews a `Lease`: it hides the message and asks whether the
+child is still wanted. A dead supervisor does neither, and another function goes on within a minute.
+
+This module and `compat` are the only ones that use private names of Airflow; the others import the Task SDK's models from
+here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import httpx
+import structlog
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import (
+    BundleInfo,
+    ConnectionTestConnectionResponse,
+    ConnectionTestState,
+    DagRun,
+    HITLDetailResponse,
+    TaskInstance,
+    TaskInstanceState,
+    TIRunContext,
+)
+from airflow.sdk.execution_time import comms, supervisor
+from airflow.sdk.execution_time.coordinator import BaseCoordinator
+
+from gust.airflow_bridge import compat, crashes, dumpable, orphans, speech, surroundings
+from gust.airflow_bridge.task_log import Held, Sink, try_logger
+from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
+from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
+from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
+from gust.model import execution_paths
+from gust.model.workload import TaskWorkload
+
+__all__ = [
+    "GONE",
+    "STOP_BEFORE_LIMIT",
+    "AnsweringChild",
+    "BundleInfo",
+    "ConnectionTestConnectionResponse",
+    "ConnectionTestState",
+    "DagRun",
+    "Ended",
+    "ExecutionApiClient",
+    "HITLDetailResponse",
+    "LambdaCoordinator",
+    "Lease",
+    "SupervisedChild",
+    "SupervisedTry",
+    "TIRunContext",
+    "TaskInstance",
+    "TaskInstanceState",
+    "TryClient",
+    "detail_of",
+    "enter_child",
+    "run_supervised",
+    "supervise_try",
+]
+
+COORDINATED_QUEUE: Final = "gust"
+"""The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact queue
+name and Gust has one for all queues: a try travels under this name and gets its own back before the task sees it."""
+
+STOP_BEFORE_LIMIT: Final = 15.0
+"""Seconds before the function's end at which a try or a trigger is stopped, `on_kill` and the last report included."""
+
+LONGEST_FUNCTION: Final = 900.0
+"""Seconds that Lambda gives a function at most."""
+
+TERMINATION_GRACE: Final = 5.0
+"""Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From <linux/prctl.h>."""
+
+GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
+"""Answers of the execution API that say: this dispatch is no longer wanted."""
+
+
+class ExecutionApiClient(Client):  # type: ignore[misc]  # untyped to us
+    """The Task SDK's client, over `LambdaTransport`."""
+
+    def __init__(self, ports: WorkerPorts, token: str) -> None:
+        transport = LambdaTransport(ports.invoke, ports.objects)
+        super().__init__(base_url=EXECUTION_API, token=token, transport=transport)
+        self.transport = transport
+        self.ports = ports
+
+
+def detail_of(error: httpx.HTTPStatusError) -> object:
+    """The execution API's own words, where the answer has Airflow's shape."""
+    return getattr(error, "detail", str(error))
+
+
+# --- the child's first steps ------------------------------------------------------------------------------------------
+
+
+def enter_child(bundle: Path | None, workspace: Path) -> None:
+    """Prepare a forked child for a deployment's code: its own workspace and plugins, no settings of Gust's."""
+    dumpable.allow()
+    _die_with_parent()
+    speech.in_the_order_said()
+    # Bytecode written into a bundle would be run by later tries.
+    sys.dont_write_bytecode = True
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
+    surroundings.enter(bundle, workspace)
+
+
+def _die_with_parent() -> None:
+    """Do not outlive the supervisor; be the kernel's first choice when memory runs out; die of a crash in native code."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("900")
+    crashes.make_fatal()
+
+
+# --- every child ------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True)
+class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # untyped to us
+    client: ExecutionApiClient
+    deadline: float = math.inf
+    """On the monotonic clock: when to stop the child, so that it ends before the function does."""
+    was_stopped: bool = attrs.field(default=False, init=False)
+    """The supervisor has ended the child."""
+    _is_swept: bool = attrs.field(default=False, init=False)
+    _not_of_child: frozenset[int] = attrs.field(factory=orphans.children, init=False)
+    """Children of this process that are not the child's orphans."""
+
+    def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
+        super()._register_pipe_readers(*args, **kwargs)
+        exit_of_child = _PidFile(os.pidfd_open(self.pid))
+        self.selector.register(
+            exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister)
+        )
+        for sock in self._log_sockets():
+            read, close = self.selector.get_key(sock).data
+            self.selector.modify(sock, supervisor.selectors.EVENT_READ, (_unless_drained(read), close))
+
+    def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
+        if self._exit_code is not None:
+            # Only processes that escaped `_kill_orphans` can hold the sockets open now.
+            max_wait_time = min(max_wait_time, supervisor.SOCKET_CLEANUP_TIMEOUT)
+        if not self.was_stopped:
+            max_wait_time = min(max_wait_time, max(0.0, self.deadline - time.monotonic()))
+        max_wait_time = min(max_wait_time, self.client.transport.until_held_is_due())
+        exit_code: int | None = super()._service_subprocess(max_wait_time, *args, **kwargs)
+        if self.client.transport.until_held_is_due() == 0:
+            self.client.transport.send_held()
+        if exit_code is not None and not self._is_swept:
+            self._is_swept = True
+            self._kill_orphans()
+        if exit_code is None and not self.was_stopped and time.monotonic() >= self.deadline:
+            self._stop_at_limit()
+        return exit_code
+
+    def _stop_at_limit(self) -> None:
+        raise NotImplementedError
+
+    def _drain_logs(self) -> None:
+        """Read all that the child wrote before its last request: requests and log lines use different sockets."""
+        for sock in self._log_sockets():
+            read, close = self.selector.get_key(sock).data
+            while _has_something(sock):
+                if not read(sock):
+                    close(sock)
+                    sock.close()
+                    break
+
+    def _log_sockets(self) -> list[socket.socket]:
+        return [sock for sock, name in self._open_sockets.items() if name != "requests"]
+
+    def _kill_orphans(self) -> None:
+        """A process left running would be frozen with this environment and wake up in another try's time."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if count := orphans.kill_all(except_=self._not_of_child):
+            self.process_log.warning("The task left processes running; they were killed", count=count)
+
+
+# --- a try ------------------------------------------------------------------------------------------------------------
+
+
+class TryClient(ExecutionApiClient):
+    """The client of one try. `supervise_task` hands it through untouched, so it carries what `LambdaCoordinator` needs."""
+
+    def __init__(self, ports: WorkerPorts, workload: TaskWorkload, sink: Sink) -> None:
+        super().__init__(ports, workload.token)
+        self.workload = workload
+        self.sink = Held(sink)
+        self.deadline = time.monotonic() + ports.seconds_before(STOP_BEFORE_LIMIT)
+        self.bundle = Path()
+
+    def mark_end_of_log(self) -> None:
+        self.sink.mark_end(str(self.workload.id), self.workload.dispatch_count)
+
+
+def supervise_try(client: TryClient, ti: TaskInstance) -> int:
+    """Run the try of `client` in a child and report its end; returns the child's exit code. Raises httpx.HTTPStatusError
+    where the execution API refuses a report, TaskAlreadyRunningError where the try may not start."""
+    workload = client.workload
+    exit_code: int = supervisor.supervise_task(
+        ti=ti.model_copy(update={"queue": COORDINATED_QUEUE}),
+        bundle_info=BundleInfo(name=workload.bundle_name, version=workload.bundle_version),
+        dag_rel_path=workload.relative_fileloc,
+        token=workload.token,
+        client=client,
+    )
+    return exit_code
+
+
+class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
+    """Airflow's hook for another supervisor: `supervise_task` asks the coordinator of the task's queue to run it."""
+
+    def execute_task(
+        self, *, what: TaskInstance, client: TryClient, logger: Any = None, **kwargs: Any
+    ) -> BaseCoordinator.ExecutionResult:
+        orphans.adopt()
+        bundle = client.bundle
+        try:
+            with surroundings.workspace("try") as workspace:
+                process = SupervisedTry.start(
+                    what=what.model_copy(update={"queue": client.workload.queue}),
+                    client=client,
+                    logger=logger or try_logger(client.sink, str(what.id)),
+                    target=lambda: _run_task(bundle, workspace),
+                    deadline=client.deadline,
+                    **kwargs,
+                )
+                exit_code = process.wait()
+        finally:
+            client.mark_end_of_log()
+        return self.ExecutionResult(exit_code, process.final_state)
+
+
+def _run_task(bundle: Path, workspace: Path) -> None:
+    """The child's work."""
+    enter_child(bundle, workspace)
+    from airflow.sdk.execution_time.task_runner import main
+
+    main()
+
+
+@attrs.define(kw_only=True)
+class SupervisedTry(SupervisedChild):
+    client: TryClient
+    _is_hidden_for_good: bool = attrs.field(default=False, init=False)
+
+    def _on_child_started(self, **kwargs: Any) -> None:
+        with _in_background(self.client.ports.hide, HIDDEN_FOR):
+            super()._on_child_started(**kwargs)
+        self.client.sink.let_go()
+        self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
+
+    def _send_heartbeat_if_needed(self) -> None:
+        before = self._last_successful_heartbeat
+        super()._send_heartbeat_if_needed()
+        if not self._is_hidden_for_good and self._last_successful_heartbeat > before:
+            self._is_hidden_for_good = True
+            self.client.ports.hide(self._seconds_of_function())
+
+    def _seconds_of_function(self) -> float:
+        """Seconds until the function is certainly gone."""
+        if math.isinf(self.deadline):
+            return LONGEST_FUNCTION
+        return self.deadline - time.monotonic() + 2 * STOP_BEFORE_LIMIT
+
+    def _stop_at_limit(self) -> None:
+        self.was_stopped = True
+        self.process_log.error(
+            "The task is stopped: it has used up the time that AWS Lambda gives one invocation (15 minutes at most). "
+            "Split it into shorter tasks or make it deferrable.",
+            seconds=round(time.monotonic() - self.start_time),
+        )
+        self.kill(signal.SIGTERM, escalation_delay=TERMINATION_GRACE, force=True)
+
+    def _send_terminal_state_msg(self, msg: Any) -> None:
+        self._drain_logs()
+        try:
+            super()._send_terminal_state_msg(msg)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in GONE:
+                raise
+            self._pending_terminal_state_msg = None  # type: ignore[misc]
+            self._terminal_state = supervisor.SERVER_TERMINATED  # type: ignore[misc]
+            self.process_log.warning(
+                "The end of the try is not reported: it was ended by somebody else", detail=detail_of(error)
+            )
+
+    def update_task_state_if_needed(self) -> None:
+        """Airflow's loop calls it once, when the child is gone."""
+        if self._terminal_state == supervisor.SERVER_TERMINATED:
+            self._report_that_it_ended()
+        elif self._pending_terminal_state_msg is None and self._terminal_state is None:
+            self._report_silent_death()
+        elif self._terminal_state in (TaskInstanceState.FAILED, TaskInstanceState.SKIPPED):
+            # The task's own report counts, also where it died in a callback afterwards.
+            self._finish(self._terminal_state)
+        else:
+            super().update_task_state_if_needed()
+
+    def _report_that_it_ended(self) -> None:
+        """The control plane had the child ended. If the try was cleared, the next try waits for this report."""
+        try:
+            self._report_lost("It was cleared, and its worker ended it.")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in GONE:
+                raise
+
+    def _report_silent_death(self) -> None:
+        """Its callbacks died with it: the control plane has another worker run them."""
+        reason = "The task used up the time that a function has"
+        if not self.was_stopped:
+            reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
+        self._report_lost(reason)
+
+    def _report_lost(self, reason: str) -> None:
+        url = execution_paths.LOSE_TRY.format(task_instance_id=self.id)
+        self.client.post(url, content=json.dumps({"reason": reason}))
+
+    def _finish(self, state: TaskInstanceState | str) -> None:
+        self.client.task_instances.finish(
+            id=self.id, state=state, when=datetime.now(tz=UTC), rendered_map_index=self._rendered_map_index
+        )
+
+
+# --- a function that answers ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Lease:
+    """What a supervisor renews while its child runs: the message stays hidden, and the child stays wanted."""
+
+    hide: Hide
+    confirm: Callable[[], object]
+    """Asks the execution API whether the child is still wanted. Raises httpx.HTTPStatusError where it is not."""
+    hide_every: float = RENEWED_EVERY
+    """Seconds."""
+    confirm_every: float = RENEWED_EVERY
+    """Seconds."""
+    hidden_at: float = field(default_factory=time.monotonic)
+    confirmed_at: float = field(default_factory=time.monotonic)
+
+    def until_due(self) -> float:
+        """Seconds until `renew` has something to do."""
+        due_at = min(self.hidden_at + self.hide_every, self.confirmed_at + self.confirm_every)
+        return max(0.0, due_at - time.monotonic())
+
+    def renew(self) -> None:
+        """Hide and confirm, each if it is due. Raises what `confirm` raises."""
+        now = time.monotonic()
+        if now >= self.hidden_at + self.hide_every:
+            self.hidden_at = now
+            self.hide(HIDDEN_FOR)
+        if now >= self.confirmed_at + self.confirm_every:
+            self.confirmed_at = now
+            self.confirm()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    answer: dict[str, Any] | None
+    """What the function returned; None where the child ended before it had answered."""
+    was_stopped: bool
+    """The supervisor ended the child: it was no longer wanted, or its time was up."""
+    exit_code: int
+
+
+def nothing_more(client: Client, request: Any) -> None:
+    """Airflow's supervisor of tasks answers every request."""
+
+
+def run_supervised(
+    work: Callable[[Any], Mapping[str, Any]],
+    *,
+    kind: str,
+    ti: TaskInstance,
+    client: ExecutionApiClient,
+    log: Any,
+    lease: Lease,
+    seconds: float,
+    bundle: Path | None,
+    replies: Any = None,
+    answer: Callable[[Client, Any], Any] = nothing_more,
+    line_at_limit: str | None = None,
+) -> Ended:
+    """Call `work(logger)` in a child for at most so many `seconds`; its result must be a JSON object.
+
+    `kind` names the child's logger. `ti` is the instance that the child's requests are about. `replies` decodes what the
+    child is sent, if more than a task may be sent; `answer` gives the reply to a request that tasks do not make, None for
+    every other. `line_at_limit` is logged when the time is up."""
+    orphans.adopt()
+    reading, writing = os.pipe()
+    try:
+        with surroundings.workspace(kind) as workspace:
+            process = AnsweringChild.start(
+                what=ti,
+                dag_rel_path="",
+                bundle_info=None,
+                client=client,
+                logger=log,
+                target=lambda: _call_and_answer(
+                    work, kind, replies, writing=writing, bundle=bundle, workspace=workspace
+                ),
+                deadline=time.monotonic() + seconds,
+                pipe=_AnswerPipe(reading),
+                lease=lease,
+                answer=answer,
+                line_at_limit=line_at_limit,
+            )
+            os.close(writing)
+            exit_code = process.wait()
+            return Ended(process.pipe.answer(), process.was_stopped, exit_code)
+    finally:
+        os.close(reading)
+
+
+def _call_and_answer(
+    work: Callable[[Any], Mapping[str, Any]],
+    kind: str,
+    replies: Any,
+    *,
+    writing: int,
+    bundle: Path | None,
+    workspace: Path,
+) -> None:
+    """The child's work."""
+    enter_child(bundle, workspace)
+    log = structlog.get_logger(logger_name=kind)
+    decoder = {} if replies is None else {"body_decoder": replies}
+    compat.ask_through(comms.CommsDecoder(log=log, **decoder))
+    answer = work(log)
+    with os.fdopen(writing, "w") as pipe:
+        json.dump(answer, pipe)
+
+
+@attrs.define(kw_only=True)
+class AnsweringChild(SupervisedChild):
+    pipe: _AnswerPipe
+    lease: Lease
+    answer: Callable[[Client, Any], Any]
+    line_at_limit: str | None
+
+    def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
+        super()._register_pipe_readers(*args, **kwargs)
+        self.selector.register(
+            self.pipe, supervisor.selectors.EVENT_READ, (self.pipe.receive, self.selector.unregister)
+        )
+
+    def _on_child_started(self, **kwargs: Any) -> None:  # noqa: ARG002 - the child starts by itself
+        self._note_heartbeat()
+
+    def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
+        return super()._service_subprocess(min(max_wait_time, self.lease.until_due()), *args, **kwargs)
+
+    def _send_heartbeat_if_needed(self) -> None:
+        """Stops a child whose task was cleared or timed out, or that another function runs."""
+        self._note_heartbeat()
+        try:
+            self.lease.renew()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code in GONE:
+                self._stop()
+        except httpx.TransportError as error:
+            self.process_log.warning("The control plane does not answer", error=str(error))
+
+    def _note_heartbeat(self) -> None:
+        """Airflow's loop waits between two rounds only while it believes that a heartbeat succeeded lately."""
+        self._last_successful_heartbeat = time.monotonic()  # type: ignore[misc]  # a slot of the base
+
+    def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
+        if (reply := self.answer(self.client, msg)) is not None:
+            self.send_msg(reply, request_id=req_id, error=None)
+            return
+        super()._handle_request(msg, log, req_id)
+
+    def _stop_at_limit(self) -> None:
+        if self.line_at_limit is not None:
+            self.process_log.error(self.line_at_limit)
+        self._stop()
+
+    def _stop(self) -> None:
+        if not self.was_stopped:
+            self.was_stopped = True
+            self.kill(signal.SIGKILL, force=True)
+
+    def update_task_state_if_needed(self) -> None:
+        """It has no state; its caller reports the answer."""
+
+
+class _AnswerPipe:
+    """The reading end of a pipe through which a child sends one JSON object; a selector can wait for it."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._received = bytearray()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """`run_supervised` closes the descriptor."""
+
+    def receive(self, _: object = None) -> bool:
+        """Read all available bytes. Returns whether more may come."""
+        with suppress(BlockingIOError):
+            while part := os.read(self._fd, 65536):
+                self._received += part
+            return False
+        return True
+
+    def answer(self) -> dict[str, Any] | None:
+        """The object; None where it is cut off or missing."""
+        self.receive()
+        try:
+            answer: dict[str, Any] = json.loads(self._received)
+        except ValueError:
+            return None
+        return answer
+
+
+# --- what to wait for -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _in_background(do: Callable[[float], object], argument: float) -> Iterator[None]:
+    """Call it in a thread that has ended afterwards: a thread could hold a lock while the next try's child is forked."""
+    thread = threading.Thread(target=do, args=(argument,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _unless_drained(read: Callable[[socket.socket], bool]) -> Callable[[socket.socket], bool]:
+    """`read`, for a socket that may have been drained or closed since it was selected: reading it would block for good,
+    because the child writes nothing before its request is answered."""
+
+    def read_what_is_there(sock: socket.socket) -> bool:
+        return not _has_something(sock) or read(sock)
+
+    return read_what_is_there
+
+
+def _has_something(sock: socket.socket) -> bool:
+    """Whether reading would not block: there are bytes, or the end. False for a closed one."""
+    if sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _PidFile:
+    """A process that a selector can wait for: readable once it has exited."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        os.close(self._fd)

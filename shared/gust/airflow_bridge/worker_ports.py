@@ -1,0 +1,38 @@
+"""What a worker or triggerer reaches outside its process, and the time it has for one message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.task_log import Sink
+from gust.airflow_bridge.transport import Invoke
+from gust.ports.objects import Objects
+
+Hide = Callable[[float], object]
+"""Hides the message from other functions for so many seconds."""
+
+
+def do_not_hide(seconds: float) -> None:
+    """For a workload that came by no queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPorts:
+    """The first four are made once per process; `remaining` and `hide` belong to one message."""
+
+    invoke: Invoke
+    """Sends an event to the execution API."""
+    objects: Objects
+    bundles: BundleFolder
+    sink: Sink
+    """Takes log lines."""
+    remaining: float | None = None
+    """Seconds that the function has left; None where it has no limit."""
+    hide: Hide = do_not_hide
+
+    def seconds_before(self, reserve: float) -> float:
+        """Seconds that a child may run so that `reserve` seconds remain after it: at least one, infinite without a limit."""
+        return math.inf if self.remaining is None else max(1.0, self.remaining - reserve)

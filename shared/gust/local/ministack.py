@@ -1,0 +1,446 @@
+"""All that Gust knows of MiniStack's insides: what it replaces there, and what it reads.
+
+MiniStack documents none of these names, and to replace a function that it does not have would silently change nothing. So
+`NAMES` lists each of them, and the emulator calls `check` before it starts. MiniStack reads its settings on import:
+import it only inside functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import importlib
+import json
+import logging
+import operator
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from gust.aws.queues import HIDDEN_FOR
+from gust.errors import GustError
+from gust.local.asgi import Application, Receive, Scope, Send
+from gust.local.function_pool import FunctionPool, Process
+from gust.local.log_files import FileEvents, LogFiles, saved
+from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
+from gust.local.storage import Storage
+
+PINNED: Final = "1.5.33"
+"""The version that this module was written against; requirements/local.in pins it."""
+
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ministack.app": ("PERSIST_STATE", "_build_persistence_save_dict", "_get_module", "app"),
+    "ministack.core.lambda_runtime": ("Worker._spawn", "_lock", "_workers", "acquire_worker", "reset"),
+    "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
+    "ministack.core.responses": ("set_request_account_id", "set_request_region"),
+    "ministack.core.router": ("extract_access_key_id", "extract_region"),
+    "ministack.services.cloudwatch_logs": (
+        "_fanout_to_live_tail_sessions",
+        "_fanout_to_subscription_filters",
+        "_log_groups._data",
+        "_log_records._data",
+        "_put_log_events",
+        "handle_request",
+        "json_response",
+    ),
+    "ministack.services.dynamodb": (
+        "_condition_syntax_error",
+        "_evaluate_condition",
+        "_project_item",
+        "_sort_key_value",
+        "_stream_records._data",
+        "_tokenize",
+        "esm_wake",
+        "handle_request",
+        "stream_records_since",
+    ),
+    "ministack.services.lambda_svc": (
+        "CODE_BLOB_DIR",
+        "_ESM_IDLE_WAKE_GAP_SECONDS",
+        "_dynamodb_stream_positions._data",
+        "_emit_lambda_logs",
+        "_esm_wake",
+        "_esms._data",
+        "_poll_dynamodb_streams",
+        "_poll_loop",
+        "_poll_sqs",
+        "_run_sqs_batch",
+        "acquire_worker",
+        "handle_request",
+        "release_worker",
+    ),
+    "ministack.services.s3": ("_buckets", "_persist_object"),
+    "ministack.services.sqs": ("_queues._data",),
+    "ministack.services.stepfunctions": ("_executions._data",),
+}
+"""Module → names of it, or of an object in it, that this module uses."""
+
+LARGEST_LOG: Final = 20_000_000
+"""Bytes after which a function's log file starts anew; the previous one is kept."""
+
+LOOK_EVERY: Final = 0.25
+"""Seconds between two reads of streams and queues where nothing reports a change: a delayed message comes by time alone, and
+so does another attempt at a failed one."""
+
+log = logging.getLogger("gust.emulator")
+
+
+class MiniStackChangedError(GustError):
+    """The installed MiniStack lacks a name that Gust uses; the message names it and both versions."""
+
+
+def check(names: Mapping[str, Sequence[str]] = NAMES) -> None:
+    """Raises MiniStackChangedError where one of `names` is gone."""
+    gone = list(_gone(names))
+    if gone:
+        raise MiniStackChangedError(
+            f"MiniStack {version('ministack')} has no {', '.join(gone)}. Gust was written against MiniStack {PINNED}: "
+            "install that version (requirements/local.txt), or adapt gust/local/ministack.py."
+        )
+
+
+def _gone(names: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for module_name, attributes in names.items():
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError:
+            yield module_name
+            continue
+        for attribute in attributes:
+            try:
+                operator.attrgetter(attribute)(module)
+            except AttributeError:
+                yield f"{module_name}.{attribute}"
+
+
+def application() -> Application:
+    """MiniStack itself."""
+    from ministack import app
+
+    served: Application = app.app
+    return served
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def straight_to_the_service(application: Application) -> Application:
+    """Answer the most frequent calls without MiniStack's router; `application` gets the others. The router tries a hundred
+    services before it reads the header that names the service: a quarter of what a task's calls cost."""
+    from ministack import app
+    from ministack.core import responses, router
+
+    # Asked for by name, so that they are among those whose state is saved.
+    services = {name: app._get_module(name) for name in ("dynamodb", "cloudwatch_logs", "lambda_svc")}
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        name = service_of(scope)
+        if name is None:
+            await application(scope, receive, send)
+            return
+        body = bytearray()
+        while (part := await receive())["type"] == "http.request":
+            body += part.get("body", b"")
+            if not part.get("more_body"):
+                break
+        else:
+            return  # the client has hung up
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        responses.set_request_account_id(router.extract_access_key_id(headers))
+        responses.set_request_region(router.extract_region(headers))
+        try:
+            status, named, answer = await services[name].handle_request("POST", scope["path"], headers, bytes(body), {})
+        except Exception:
+            log.exception("MiniStack failed: %s %s", scope["path"], headers.get("x-amz-target", ""))
+            status, named, answer = 500, {"content-type": "application/json"}, b'{"__type": "InternalError"}'
+        content = answer if isinstance(answer, bytes) else answer.encode()
+        sent = [(key.lower().encode(), str(value).encode()) for key, value in named.items()]
+        if b"content-length" not in dict(sent):
+            sent.append((b"content-length", str(len(content)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        await send({"type": "http.response.body", "body": content})
+
+    return handle
+
+
+def parse_expressions_once() -> None:
+    """MiniStack parses and checks the condition of a Query anew for every item of the partition."""
+    from ministack.services import dynamodb
+
+    once = functools.lru_cache(maxsize=1024)
+    dynamodb._tokenize = once(dynamodb._tokenize)
+    dynamodb._condition_syntax_error = once(dynamodb._condition_syntax_error)
+    dynamodb._evaluate_condition = comparing_keys(dynamodb._evaluate_condition)
+    dynamodb._project_item = projecting_names(dynamodb._project_item)
+    dynamodb._sort_key_value = sorting_text(dynamodb._sort_key_value)
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+def write_function_logs(folder: Path) -> None:
+    """Write a function's output to `folder`/<function>.log. MiniStack keeps it in a new log stream per invocation, and all
+    streams in memory and in every checkpoint. Output of tasks does not come this way: the worker sends it itself."""
+    from ministack.services import lambda_svc
+
+    def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
+        name = function.get("config", function).get("FunctionName", "unknown")
+        file = folder / f"{name}.log"
+        with contextlib.suppress(OSError):
+            if file.exists() and file.stat().st_size > LARGEST_LOG:
+                file.replace(file.with_suffix(".log.1"))
+            report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
+            with file.open("a") as output:
+                output.write((text.rstrip() + "\n" if text.strip() else "") + report)
+
+    lambda_svc._emit_lambda_logs = write
+
+
+def keep_logs_in_files(folder: Path) -> LogFiles:
+    """Have CloudWatch Logs keep its streams in `folder`."""
+    from ministack.services import cloudwatch_logs as logs
+
+    files = LogFiles(folder)
+    put = logs._put_log_events
+
+    def put_log_events(data: dict[str, Any]) -> Any:
+        group, name = data.get("logGroupName", ""), data.get("logStreamName", "")
+        stream = logs._log_groups[group]["streams"].get(name) if group in logs._log_groups else None
+        if stream is None:
+            return put(data)  # refuses it
+        stored = files.put(group, name, stream, data.get("logEvents", []))
+        stream["uploadSequenceToken"] = token = str(int(stream["uploadSequenceToken"]) + 1)
+        logs._fanout_to_subscription_filters(group, name, data.get("logEvents", []))
+        logs._fanout_to_live_tail_sessions(group, name, stored)
+        return logs.json_response({"nextSequenceToken": token})
+
+    logs._put_log_events = put_log_events
+    return files
+
+
+def adopt_streams(files: LogFiles) -> None:
+    """Put files in the place of the streams that MiniStack has read from a checkpoint; drop its second copy of lines."""
+    from ministack.services import cloudwatch_logs as logs
+
+    logs._log_records._data.clear()
+    files.adopt({key[-1]: about for key, about in logs._log_groups._data.items()})
+
+
+# --- functions, queues and streams --------------------------------------------------------------------------------------
+
+
+def limit_processes(most: Mapping[str, int]) -> FunctionPool:
+    """Have functions live in a pool of at most so many processes each."""
+    from ministack.core import lambda_runtime
+    from ministack.services import lambda_svc
+
+    def processes(name: str) -> list[Process]:
+        with lambda_runtime._lock:
+            return [each for pool in lambda_runtime._workers.values() for each in pool if each.func_name == name]
+
+    pool = FunctionPool(lambda_runtime.acquire_worker, processes, most)
+    release, spawn = lambda_svc.release_worker, lambda_runtime.Worker._spawn
+
+    def released(process: Any) -> None:
+        release(process)
+        if process is not None:
+            pool.started(process)
+        pool.released()
+
+    def spawned(process: Any) -> None:
+        try:
+            spawn(process)
+        finally:
+            pool.started(process)
+
+    lambda_svc.acquire_worker = pool.acquire
+    lambda_svc.release_worker = released
+    lambda_runtime.Worker._spawn = spawned
+    return pool
+
+
+def end_functions() -> None:
+    """End the processes of all functions: they are children of the emulator."""
+    from ministack.core import lambda_runtime
+
+    lambda_runtime.reset()
+
+
+def read_streams_apart(storage: Storage) -> None:
+    """Read streams in a thread of their own. MiniStack's one thread reads all queues and streams in turn and waits for the
+    function that a stream feeds: while the scheduler runs, no worker would be given a task, and none in the 50 ms after a
+    read that found nothing. While the disk is full, nothing is read: no task begins whose end could not be stored."""
+    from ministack.services import dynamodb, lambda_svc
+
+    something_came = threading.Event()
+    read, keep_looking = lambda_svc._poll_dynamodb_streams, lambda_svc._poll_loop
+    read_queues = lambda_svc._poll_sqs
+
+    def keep_reading() -> None:
+        while True:
+            something_came.clear()
+            try:
+                has_read = not storage.is_full and read()
+            except Exception:
+                log.exception("The streams could not be read")
+                has_read = False
+            if not has_read and not something_came.wait(LOOK_EVERY):
+                lambda_svc._esm_wake.set()  # else the queues are read once a second
+
+    def keep_looking_at_both() -> None:
+        threading.Thread(target=keep_reading, name="gust-streams", daemon=True).start()
+        keep_looking()
+
+    dynamodb.esm_wake = something_came
+    lambda_svc._poll_dynamodb_streams = lambda: False
+    lambda_svc._poll_sqs = lambda: not storage.is_full and read_queues()
+    lambda_svc._poll_loop = keep_looking_at_both  # not before MiniStack has its state back
+    lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
+
+
+def return_messages_of_ended_functions() -> None:
+    """Make messages of a function that has ended visible soon.
+
+    A function hides its message for a minute at a time (`gust.aws.queues.Receipt`), so that a message whose function dies
+    comes again before the queue's own timeout. A function that dies before it can do so (`kill -9` while it imports Airflow)
+    has hidden nothing. The emulator knows when a function has ended; Lambda does, too, and waits all the same."""
+    from ministack.services import lambda_svc
+
+    run = lambda_svc._run_sqs_batch
+
+    def run_and_return(esm: Any, function: Any, event: Any, batch: Sequence[dict[str, Any]], *queue: Any) -> None:
+        handles = [message["receipt_handle"] for message in batch]
+        try:
+            run(esm, function, event, batch, *queue)
+        finally:
+            make_visible_soon(batch, handles, now=time.time())
+
+    lambda_svc._run_sqs_batch = run_and_return
+
+
+def make_visible_soon(batch: Sequence[dict[str, Any]], handles: Sequence[str], *, now: float) -> None:
+    """Shorten the visibility timeout of messages that still have the receipt handle of this delivery."""
+    for message, handle in zip(batch, handles, strict=True):
+        if message["receipt_handle"] == handle:
+            message["visible_at"] = min(message["visible_at"], now + HIDDEN_FOR)
+
+
+def visible_messages(queue: str) -> tuple[int, float]:
+    """How many messages of the queue a function could take now, and how long the oldest has been visible (seconds)."""
+    from ministack.services import sqs
+
+    now = time.time()
+    messages = [each for url, held in sqs._queues._data.items() if queue in str(url) for each in held["messages"]]
+    visible = [each for each in messages if each["visible_at"] <= now]
+    return len(visible), now - min((each["visible_at"] for each in visible), default=now)
+
+
+# --- what is stored ---------------------------------------------------------------------------------------------------
+
+
+def refuse_what_cannot_be_stored(storage: Storage) -> None:
+    """Raise where an object's file cannot be written. MiniStack answers that the object is stored, keeps it in memory, and
+    has lost it after a restart."""
+    from ministack.services import s3
+
+    persist = s3._persist_object
+
+    def persisted(bucket: str, key: str, record: object) -> None:
+        persist(bucket, key, record)
+        if isinstance(record, dict) and record.get("body") is not None:
+            s3._buckets[bucket]["objects"].pop(key, None)
+            storage.fill()
+            raise OSError(errno.ENOSPC, "the object could not be written", key)
+
+    s3._persist_object = persisted
+
+
+def leave_saving_to_gust() -> None:
+    """Call it after MiniStack has read its state: it would write into the checkpoint it came from, file by file."""
+    from ministack import app
+
+    app.PERSIST_STATE = False
+
+
+def save_services(folder: Path) -> None:
+    """Write the state of every service into `folder`. Only in a fork: it changes where this process saves. Raises OSError
+    where there is no room."""
+    from ministack import app
+    from ministack.core import persistence
+    from ministack.services import lambda_svc
+
+    def default(value: Any) -> Any:
+        return saved(value) if isinstance(value, FileEvents) else persistence._json_default(value)
+
+    def save(service: str, state: Any) -> None:
+        """As MiniStack does, but it raises where there is no room, which MiniStack only logs: half a state is none."""
+        content = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
+        # A service that Gust does not use may have unserializable state; those that it uses are looked for below.
+        with contextlib.suppress(TypeError, ValueError):
+            text = json.dumps(content, default=default)
+            (folder / f"{service}.json").write_text(text)
+
+    persistence.save_state = save
+    persistence.STATE_DIR = str(folder)
+    lambda_svc.CODE_BLOB_DIR = str(folder / "lambda-blobs")
+    persistence.save_all(app._build_persistence_save_dict())
+    missing = [
+        name for name in ("dynamodb", "sqs", "lambda", "cloudformation") if not (folder / f"{name}.json").exists()
+    ]
+    if missing:
+        raise RuntimeError(f"MiniStack did not save {', '.join(missing)}")
+
+
+def unread_stream_records() -> list[dict[str, Any]]:
+    """Of each event source mapping, the records that it has yet to deliver. MiniStack saves positions, but no records."""
+    from ministack.services import dynamodb, lambda_svc
+
+    unread = []
+    for (account, region, mapping_id), position in lambda_svc._dynamodb_stream_positions._data.items():
+        mapping = lambda_svc._esms._data.get((account, region, mapping_id))
+        if mapping is None:
+            continue
+        table = mapping["EventSourceArn"].split("/stream/")[0].split("/")[-1]
+        records = dynamodb.stream_records_since(table, position, 1_000_000, account_id=account, region=region)
+        unread.append({"mapping": [account, region, mapping_id], "table": table, "records": records})
+    return unread
+
+
+def restore_streams(unread: list[dict[str, Any]]) -> None:
+    """Positions count records since the emulator's start, so a saved position points far beyond the end of the new, empty
+    stream, and the mapping would sleep until as many records have come again: give the records back, start at zero.
+    One table has one mapping here; with several, each record would go to all of them once more, which is allowed."""
+    from ministack.services import dynamodb, lambda_svc
+
+    lambda_svc._dynamodb_stream_positions._data.clear()
+    for entry in unread:
+        account, region, mapping_id = entry["mapping"]
+        dynamodb._stream_records._data[(account, region, entry["table"])] = list(entry["records"])
+        lambda_svc._dynamodb_stream_positions._data[(account, region, mapping_id)] = 0
+
+
+def release_messages() -> None:
+    """Make messages visible that were with a function: those functions are gone, and waiting out the visibility timeout (16
+    minutes for tasks) serves nothing. The interrupted delivery does not count."""
+    from ministack.services import sqs
+
+    now = time.time()
+    for queue in sqs._queues._data.values():
+        for message in queue["messages"]:
+            if message.get("receive_count", 0) > 0 and message["visible_at"] > now:
+                message["visible_at"] = now
+                message["receive_count"] -= 1
+
+
+def forget_dead_executions() -> None:
+    """Drop executions that the end of the emulator cut off: MiniStack does not resume them. Their names are free again, so
+    that a deployment can be started anew under its own."""
+    from ministack.services import stepfunctions
+
+    executions = stepfunctions._executions._data
+    for key in [key for key, each in executions.items() if each.get("error") == "States.ServiceRestart"]:
+        del executions[key]

@@ -1,0 +1,17 @@
+"""Paths of the execution API that Airflow's does not have, for both sides: `execution_api.routes` serves them, workers and
+triggerers fill in the id and send to them."""
+
+from typing import Final
+
+BASE_PATH: Final = "/execution"
+"""Where the execution API begins; the paths below follow it."""
+
+CLAIM_CALLBACK: Final = "/gust/callbacks/{callback_uuid}/run"
+END_CALLBACK: Final = "/gust/callbacks/{callback_uuid}/state"
+LOSE_TRY: Final = "/gust/tries/{task_instance_id}/lost"
+TRIGGER: Final = "/gust/triggers/{task_instance_id}"
+TRIGGER_EVENT: Final = "/gust/triggers/{task_instance_id}/event"
+PARK_TRIGGER: Final = "/gust/triggers/{task_instance_id}/park"
+CLAIM_WATCHER: Final = "/gust/watchers/{watcher_id}/run"
+WATCHER_EVENT: Final = "/gust/watchers/{watcher_id}/event"
+PARK_WATCHER: Final = "/gust/watchers/{watcher_id}/park"

@@ -1,0 +1,78 @@
+"""Timetables of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from gust.errors import NotSupportedYet
+from gust.model.dag_spec import TimetableSpec
+from gust.model.state import DagRunType
+from gust.scheduling.timetable import DataInterval, NextRun, Restriction
+
+
+class Timetables(Protocol):
+    """Timetables, deadline references and partition mappers of plugins. The parser evaluates them, because their code must
+    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with what the
+    plugin raised, ServiceUnavailable where the parser does not answer."""
+
+    def next_run(
+        self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
+    ) -> NextRun | None: ...
+
+    def runs_between(
+        self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
+    ) -> list[NextRun]: ...
+
+    def manual_interval(
+        self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
+    ) -> DataInterval: ...
+
+    def run_id(
+        self,
+        spec: TimetableSpec,
+        bundle_version: str | None,
+        *,
+        run_type: DagRunType,
+        run_after: datetime,
+        data_interval: DataInterval | None,
+    ) -> str: ...
+
+    def deadline(
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+    ) -> datetime | None:
+        """The moment that a plugin's deadline reference says the deadline of a run refers to."""
+        ...
+
+    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
+        """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
+        `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
+        text."""
+        ...
+
+
+class NoTimetables:
+    """For where no plugin's code may be asked."""
+
+    def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
+        raise self._refusal(spec)
+
+    def runs_between(self, spec: TimetableSpec, *_: Any, **__: Any) -> list[NextRun]:
+        raise self._refusal(spec)
+
+    def manual_interval(self, spec: TimetableSpec, *_: Any, **__: Any) -> DataInterval:
+        raise self._refusal(spec)
+
+    def run_id(self, spec: TimetableSpec, *_: Any, **__: Any) -> str:
+        raise self._refusal(spec)
+
+    @staticmethod
+    def _refusal(spec: TimetableSpec) -> NotSupportedYet:
+        return NotSupportedYet(f"The timetable {spec.type} comes from a plugin, and no plugin can be asked here")
+
+    def deadline(self, reference: Mapping[str, Any], *_: Any, **__: Any) -> datetime | None:
+        raise NotSupportedYet(f"{reference['__class_path']} comes from a plugin, and no plugin can be asked here")
+
+    def partition_mapper(self, mapper: Mapping[str, Any], *_: Any) -> Any:
+        raise NotSupportedYet(f"{mapper['__type']} comes from a plugin, and no plugin can be asked here")

@@ -1,0 +1,158 @@
+"""Carry a decision out, stage by stage: the writes, the messages and everything that follows.
+
+The stages' order is `scheduling/stages.py`'s. Dying between two stages is harmless: the next look at the run decides again
+on what was written.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from aws_lambda_powertools import Logger
+
+from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
+from gust.model.keys import TaskInstanceKey
+from gust.model.task_instance import TaskInstance
+from gust.scheduling import transition
+from gust.scheduling.decision import Decision, StartNextRun
+from gust.scheduling.stages import (
+    GiveOutSlots,
+    Moves,
+    RunWrite,
+    SendCallbacks,
+    SendThenMark,
+    SendThenWrite,
+    SendTriggers,
+    WakeFollowingRuns,
+    stages,
+)
+from gust.scheduling.transition import Transition
+from gust.services.backfills.start_waiting_runs import start_waiting_runs
+from gust.services.context import Services
+from gust.services.make_workload import bundle_version, task_workload, trigger_workload
+from gust.services.runs.load_past import following_runs
+from gust.services.scheduler.call_back import send_callbacks
+from gust.services.scheduler.grant_slots import grant_slots, walk_again
+from gust.services.scheduler.pause_after_failures import last_runs
+from gust.services.sealed import sealed_decision
+from gust.services.wake import look_soon, wake_run
+
+PROMPT: Final = timedelta(seconds=2)
+"""From sending to the last write of a step. Below what a worker waits for the write."""
+
+WRITTEN_LATE: Final = "It was written so late that its worker may have given it up: it is sent once more."
+
+log = Logger(service="scheduler", child=True)
+
+
+def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision, *, now: datetime) -> bool:
+    """False where a task instance had moved meanwhile: then no later stage was carried out. Raises StaleDagRun where the
+    run had. `run` and `now` are what the decision was made on."""
+    for stage in stages(spec, run, sealed_decision(services, decision)):
+        match stage:
+            case Moves(moves):
+                if services.store.move_all(moves):
+                    return False
+            case SendThenWrite(moves):
+                if send_then_write(services, spec, run, moves):
+                    return False
+            case RunWrite():
+                write_run(services, run, stage, now=now)
+                run = stage.run
+            case SendCallbacks(callbacks):
+                send_callbacks(services, run, callbacks)
+            case SendThenMark(instances):
+                send_tasks(services, spec, run, instances)
+            case SendTriggers(instances):
+                send_triggers(services, run, instances)
+            case GiveOutSlots():
+                give_out_slots(services, run, stage)
+            case StartNextRun():
+                start_waiting_runs(services, run)
+            case WakeFollowingRuns():
+                for key in following_runs(services, run, spec):
+                    look_soon(services, key)
+            case _:
+                assert_never(stage)
+    return True
+
+
+def send_then_write(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Transition]) -> list[Transition]:
+    """Returns the moves whose instances had moved meanwhile.
+
+    A dispatch begins only as the table has it, so a message whose move was never written starts nothing, and the next look
+    at the run finds the instance as it was and sends it anew. A worker that is faster than the write waits for it
+    (`start_task_instance`), but not for long: what was written late is sent once more.
+    """
+    began = services.clock.now()
+    refused = put_on_queue(services, spec, run, [moved.after for moved in moves])
+    accepted = [transition.queue_at_once(moved, at=began) for moved in moves if moved.after.key not in refused]
+    try:
+        return services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in refused)])
+    finally:  # also where a write failed: others of the step may have been late
+        now = services.clock.now()
+        is_late = now - began > PROMPT
+        if is_late:
+            services.store.move_all([transition.resend(m.after, at=now, reason=WRITTEN_LATE) for m in accepted])
+        if refused or is_late:
+            look_soon(services, run.key, delay=1)
+
+
+def write_run(services: Services, run: DagRun, written: RunWrite, *, now: datetime) -> None:
+    """Raises StaleDagRun."""
+    after = written.run
+    if after.is_finished:
+        last = last_runs(services, run, written, now=now)
+        services.store.finish_run(run, after, last=last, callbacks=written.callbacks)
+        log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=after.state)
+        return
+    if after.due_at is not None and after.due_at != run.due_at:
+        # Before the write: a wake-up too many is harmless, one too few is a minute late.
+        wake_run(services, run.key, after.due_at, now=now)
+    services.store.update_run(run, after)
+
+
+def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
+    """Put instances that are written as scheduled on the queue of tasks, then mark those that SQS accepted as queued.
+
+    A worker may be faster than the mark and have started already; then the mark is stale and not missed.
+    """
+    refused = put_on_queue(services, spec, run, instances)
+    now = services.clock.now()
+    accepted = [instance for instance in instances if instance.key not in refused]
+    services.store.move_all([transition.queue(instance, at=now) for instance in accepted])
+    if refused:
+        look_soon(services, run.key, delay=1)
+
+
+def put_on_queue(
+    services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
+) -> set[TaskInstanceKey]:
+    """Returns the instances that SQS refused."""
+    bundle, now = bundle_version(services, run), services.clock.now()
+    workloads = [task_workload(services, spec, run, instance, bundle=bundle, now=now) for instance in instances]
+    refused = {workload.key for workload in services.queues.send_tasks(workloads)}
+    for key in refused:
+        log.warning("SQS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+    return refused
+
+
+def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInstance]) -> None:
+    """Send deferred instances to the triggerer, then mark them: a marked one is not sent again. Dying in between sends it
+    twice, and the first event of the two resumes the task."""
+    now = services.clock.now()
+    bundle = bundle_version(services, run)
+    services.queues.send_triggers(
+        [trigger_workload(services, instance, bundle=bundle, now=now) for instance in instances]
+    )
+    services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
+
+
+def give_out_slots(services: Services, run: DagRun, asked: GiveOutSlots) -> None:
+    """Walk the lines that may have room, then have the others walked once the index shows the newly waiting instances."""
+    let_go = {key for g in asked.grants for key in grant_slots(services, g.limit, newly_waiting=g.instances)}
+    for limit in {i.waits_for for i in asked.newly_waiting if i.waits_for and i.key not in let_go}:
+        walk_again(services, limit)
+    if any(grant.looks_again for grant in asked.grants):
+        look_soon(services, run.key)

@@ -1,0 +1,170 @@
+"""Task instances, their finished tries and their rendered fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from gust.errors import StaleTaskInstance
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
+from gust.scheduling.transition import Transition
+from gust.store import fences, items, keyspace
+from gust.store.dynamodb.callbacks import callback_write
+from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.history import DynamoDBHistory
+from gust.store.dynamodb.hitl import answered_already, hitl_write
+from gust.store.dynamodb.limits import failure_listed_at, instance_update, limit_updates
+from gust.store.items import Item
+from gust.store.parallel import Parallel
+from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
+
+
+class DynamoDBTaskInstances(DynamoDBHistory):
+    """Implements `ports.TaskInstanceStore`."""
+
+    _table: Table
+    _documents: Documents
+    _parallel: Parallel
+
+    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
+        item = self._table.get(keyspace.instance(key))
+        return None if item is None else read_instance(key, item)
+
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        stored = self._table.get_all([keyspace.instance(key) for key in keys])
+        return [read_instance(key, stored[at]) for key in keys if (at := keyspace.instance(key)) in stored]
+
+    def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
+        at, of_run = keyspace.instance(key), keyspace.run(key.run)
+        found = self._table.get_all([at, of_run])
+        return (
+            read_instance(key, found[at]) if at in found else None,
+            read_run(key.run, found[of_run]) if of_run in found else None,
+        )
+
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        of_run = keyspace.run(key)
+        keys = [key.task_instance(*instance) for instance in instances]
+        found = self._table.get_all([of_run, *map(keyspace.instance, keys)])
+        stored = [read_instance(each, found[at]) for each in keys if (at := keyspace.instance(each)) in found]
+        run = read_run(key, found[of_run]) if of_run in found else None
+        return run, {(instance.task_id, instance.map_index): instance for instance in stored}
+
+    def move(self, transition: Transition) -> None:
+        if (failed_at := failure_listed_at(transition.after)) is not None:
+            self._note_day(failed_at)
+        counted = limit_updates(transition)
+        changed = instance_update(transition)
+        writes: list[Put | Update | Delete | Check] = [changed, *counted]
+        if finished := transition.finished_try:
+            kept = keyspace.finished_try(finished.key, finished.try_number)
+            writes.append(Put(kept, items.TASK_INSTANCE.item(finished)))
+        if transition.callback is not None:
+            writes.append(callback_write(CallbackMove(None, transition.callback)))
+        if transition.hitl is not None:
+            writes.append(hitl_write(transition.before.key, transition.hitl))
+        try:
+            if len(writes) > 1:
+                self._table.transact(*writes)
+            else:
+                self._table.update(changed.key, changed.expression)
+        except ConditionFailed as failed:
+            if items.TASK_INSTANCE.holds(fences.repeated_move(transition), failed.item):
+                return
+            if transition.hitl is not None and failed.failed(-1) and not failed.failed(0):
+                raise answered_already(transition.before.key) from failed
+            stale = _stale(transition.edge, transition.before.key, failed)
+            if (again := fences.with_what_it_holds(transition, stale.current)) is None:
+                raise stale from failed
+            self.move(again)
+
+    def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
+        were_stale = self._parallel.map(self._is_stale, transitions)
+        return [transition for transition, is_stale in zip(transitions, were_stale, strict=True) if is_stale]
+
+    def _is_stale(self, transition: Transition) -> bool:
+        try:
+            self.move(transition)
+        except StaleTaskInstance:
+            return True
+        return False
+
+    def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
+        this_dispatch = {
+            "state": TaskInstanceState.RUNNING,
+            "try_number": try_number,
+            "dispatch_count": dispatch_count,
+        }
+        still = Expression().still(items.TASK_INSTANCE.attributes(this_dispatch))
+        try:
+            self._table.update(keyspace.instance(key), still.change({"heartbeat_at": items.moment(at)}))
+        except ConditionFailed as failed:
+            raise _stale("heartbeat", key, failed) from failed
+
+    def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
+        found = self._table.query(keyspace.run_partition(key.run), begins_with=keyspace.finished_tries(key))
+        return [read_instance(key, item) for item in found]
+
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        found: dict[tuple[str, int], list[TaskInstance]] = {}
+        for item in self._table.query(keyspace.run_partition(key), begins_with=keyspace.FINISHED_TRIES):
+            task_id, map_index = keyspace.finished_try_of(key_of(item))
+            found.setdefault((task_id, map_index), []).append(
+                read_instance(key.task_instance(task_id, map_index), item)
+            )
+        return found
+
+    def delete_history(self, key: TaskInstanceKey) -> None:
+        pk = keyspace.run_partition(key.run)
+        beginnings = (
+            keyspace.finished_tries(key),
+            keyspace.xcoms(key.task_id, key.map_index),
+            keyspace.hitl_details(key),
+        )
+        found = [key_of(item) for start in beginnings for item in self._table.query(pk, begins_with=start)]
+        self._table.delete_all([*found, keyspace.rendered_fields(key)])
+
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
+        where = keyspace.rendered_fields(key)
+        item = self._documents.keep(where.pk, "rendered_fields", dict(fields))
+        not_of_a_later_one = Expression().below("dispatch_count", dispatch_count + 1)
+        try:
+            self._table.put(where, item | {"dispatch_count": items.number(dispatch_count)}, not_of_a_later_one)
+        except ConditionFailed as failed:
+            raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None) from failed
+
+    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
+        item = self._table.get(keyspace.rendered_fields(key))
+        return None if item is None else self._documents.read(item)
+
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        places = {key: keyspace.rendered_fields(key) for key in keys}
+        found = self._table.get_all(list(places.values()))
+        return {key: self._documents.read(found[at]) for key, at in places.items() if at in found}
+
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
+        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
+
+
+def read_run(key: DagRunKey, item: Item) -> DagRun:
+    return items.DAG_RUN.read(item, dag_id=key.dag_id, run_id=key.run_id)
+
+
+def read_instance(key: TaskInstanceKey, item: Item) -> TaskInstance:
+    return items.TASK_INSTANCE.read(
+        item, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index
+    )
+
+
+def _stale(edge: str, key: TaskInstanceKey, failed: ConditionFailed) -> StaleTaskInstance:
+    current = None if failed.item is None else read_instance(key, failed.item)
+    return StaleTaskInstance(f"{edge}: {key} moved on", current)

@@ -1,0 +1,194 @@
+"""Asset events that wait for DAGs, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from gust.errors import StaleAssetQueue
+from gust.model.asset import (
+    AssetEvent,
+    AssetKey,
+    AssetQueue,
+    AssetUpdate,
+    Delivery,
+    PartitionEvent,
+    PendingPartition,
+    ToPartition,
+    ToQueue,
+)
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey
+from gust.scheduling.callback import CallbackMove
+from gust.store import fences
+from gust.store.memory.runs import MemoryRuns
+from gust.store.memory.state import as_stored
+
+NOTICED_WITHIN = timedelta(seconds=60)
+
+
+class MemoryAssetQueues(MemoryRuns):
+    """Implements `ports.AssetQueueStore`."""
+
+    def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
+        with self._lock:
+            if report_id in self._reports:
+                return
+            for event, delivery in _deliveries(updates):
+                until = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id)).consumed_until
+                if isinstance(delivery, ToQueue) and until and until >= event.timestamp:
+                    raise StaleAssetQueue("an event comes too late for a run", closed_until=until)
+            self._reports.add(report_id)
+            for update in updates:
+                self._asset_events[update.event.event_id] = as_stored(update.event)
+            # What comes together arrives once.
+            arrived = {_target(delivery): 1 for _, delivery in _deliveries(updates)}
+            for event, delivery in _deliveries(updates):
+                by = arrived.pop(_target(delivery), 0)
+                match delivery:
+                    case ToQueue():
+                        self._to_queue(event, delivery, by)
+                    case ToPartition():
+                        self._to_partition(event, delivery, by)
+
+    def asset_queue(self, dag_id: str) -> AssetQueue | None:
+        with self._lock:
+            return self._queues.get(dag_id)
+
+    def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
+        return [queue for dag_id in dag_ids if (queue := self.asset_queue(dag_id)) is not None]
+
+    def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
+        with self._lock:
+            pending = [partition for key, partition in self._partitions.items() if key[0] == dag_id]
+        return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
+
+    def create_asset_run(
+        self,
+        run: DagRun,
+        *,
+        consuming: AssetQueue | PendingPartition,
+        events: Sequence[AssetEvent],
+        callbacks: Sequence[CallbackMove] = (),
+    ) -> None:
+        with self._lock:
+            self._check_unchanged(consuming)
+            self.create_run(run, callbacks=callbacks)
+            self._consumed[run.key] = [as_stored(event) for event in events]
+            if isinstance(consuming, PendingPartition):
+                del self._partitions[consuming.dag_id, consuming.partition_key]
+            else:
+                self._queues[consuming.dag_id] = replace(
+                    consuming,
+                    queued={},
+                    arrivals=consuming.arrivals + 1,
+                    consumed_until=run.run_after.astimezone(UTC),
+                    last_run_id=run.run_id,
+                    due_at=None,
+                )
+
+    def settle(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
+        with self._lock:
+            try:
+                self._check_unchanged(seen)
+            except StaleAssetQueue:
+                return
+            if isinstance(seen, PendingPartition):
+                self._partitions[seen.dag_id, seen.partition_key] = replace(seen, due_at=due_at)
+            else:
+                self._queues[seen.dag_id] = replace(seen, due_at=due_at)
+
+    def unqueue(
+        self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
+    ) -> list[AssetKey]:
+        with self._lock:
+            queue = self._queues.get(dag_id, AssetQueue(dag_id=dag_id))
+            gone = fences.unqueued(queue, assets=None if assets is None else set(assets), before=before)
+            if gone:
+                left = {asset: at for asset, at in queue.queued.items() if asset not in gone}
+                self._queues[dag_id] = replace(
+                    queue, queued=left, arrivals=queue.arrivals + 1, due_at=queue.due_at if left else None
+                )
+            return gone
+
+    def drop_partition(self, seen: PendingPartition) -> None:
+        with self._lock:
+            self._check_unchanged(seen)
+            del self._partitions[seen.dag_id, seen.partition_key]
+
+    def delete_asset_queues(self, dag_id: str) -> None:
+        with self._lock:
+            self._queues.pop(dag_id, None)
+            for key in [key for key in self._partitions if key[0] == dag_id]:
+                del self._partitions[key]
+
+    def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
+        with self._lock:
+            return [as_stored(event) for event in self._consumed.get(run, ())]
+
+    def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
+        with self._lock:
+            return {run: self.consumed_events(run) for run in runs if run in self._consumed}
+
+    def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
+        with self._lock:
+            for event in events:
+                self._consumers[event.event_id].add(run)
+
+    def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
+        with self._lock:
+            return {event_id: sorted(self._consumers.get(event_id, ())) for event_id in event_ids}
+
+    def _to_queue(self, event: AssetEvent, delivery: ToQueue, arrivals: int) -> None:
+        queue = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id))
+        queue = replace(queue, arrivals=queue.arrivals + arrivals)
+        if delivery.queues:
+            queued = {event.asset: event.timestamp.astimezone(UTC)} | queue.queued
+            queue = replace(queue, queued=dict(sorted(queued.items())), due_at=queue.due_at or _noticed(event))
+        self._queues[delivery.dag_id] = queue
+
+    def _to_partition(self, event: AssetEvent, delivery: ToPartition, arrivals: int) -> None:
+        key = (delivery.dag_id, delivery.partition_key)
+        pending = self._partitions.get(key) or PendingPartition(
+            dag_id=delivery.dag_id,
+            partition_key=delivery.partition_key,
+            fingerprint=delivery.fingerprint,
+            created_at=event.timestamp.astimezone(UTC),
+        )
+        received = PartitionEvent(
+            event.name, event.uri, delivery.source_key, event.timestamp.astimezone(UTC), event.event_id
+        )
+        by_time = sorted((*pending.received, received), key=lambda one: (one.timestamp, one.event_id))
+        self._partitions[key] = replace(
+            pending,
+            received=tuple(by_time),
+            partition_date=fences.carried_date(pending.partition_date, delivery.partition_date),
+            arrivals=pending.arrivals + arrivals,
+            due_at=pending.due_at or _noticed(event),
+        )
+
+    def _check_unchanged(self, seen: AssetQueue | PendingPartition) -> None:
+        current: AssetQueue | PendingPartition | None
+        if isinstance(seen, PendingPartition):
+            current = self._partitions.get((seen.dag_id, seen.partition_key))
+        else:
+            current = self._queues.get(seen.dag_id)
+        if current is None or current.arrivals != seen.arrivals or _birth(current) != _birth(seen):
+            raise StaleAssetQueue(f"events came for DAG {seen.dag_id!r} meanwhile")
+
+
+def _deliveries(updates: Sequence[AssetUpdate]) -> list[tuple[AssetEvent, Delivery]]:
+    return [(update.event, delivery) for update in updates for delivery in update.deliveries]
+
+
+def _target(delivery: Delivery) -> tuple[str, str | None]:
+    return delivery.dag_id, delivery.partition_key if isinstance(delivery, ToPartition) else None
+
+
+def _birth(of: AssetQueue | PendingPartition) -> datetime | None:
+    return of.created_at if isinstance(of, PendingPartition) else None
+
+
+def _noticed(event: AssetEvent) -> datetime:
+    return event.timestamp.astimezone(UTC) + NOTICED_WITHIN

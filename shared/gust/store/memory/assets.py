@@ -1,0 +1,118 @@
+"""Assets, their aliases and their events, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from gust.model.asset import (
+    Asset,
+    AssetAlias,
+    AssetEvent,
+    AssetKey,
+)
+from gust.store import items, keyspace
+from gust.store.memory.state import MemoryState, as_stored, check_fits
+
+
+class MemoryAssets(MemoryState):
+    """Implements `ports.AssetStore`."""
+
+    def put_asset(self, asset: Asset) -> None:
+        keyspace.asset(asset.name, asset.uri)
+        check_fits(items.ASSET.item(asset))
+        with self._lock:
+            current = self._assets.get((asset.name, asset.uri))
+            if current is not None:
+                asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
+            self._assets[asset.name, asset.uri] = as_stored(asset)
+
+    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
+        with self._lock:
+            found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
+            first = None if name is None and uri is None else next(found, None)
+            return None if first is None else as_stored(first)
+
+    def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
+        with self._lock:
+            return [
+                as_stored(asset)
+                for _, asset in sorted(self._assets.items())
+                if name in (None, asset.name) and uri in (None, asset.uri)
+            ]
+
+    def put_asset_alias(self, alias: AssetAlias) -> None:
+        with self._lock:
+            self._aliases[alias.name] = alias
+
+    def list_asset_aliases(self) -> list[AssetAlias]:
+        with self._lock:
+            return [alias for _, alias in sorted(self._aliases.items())]
+
+    def associate_alias(self, alias: str, asset: AssetKey) -> None:
+        with self._lock:
+            self._of_alias[alias].add(AssetKey(*asset))
+
+    def assets_of_alias(self, alias: str) -> list[AssetKey]:
+        with self._lock:
+            return sorted(self._of_alias[alias])
+
+    def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
+        with self._lock:
+            return {alias: sorted(assets) for alias, assets in self._of_alias.items() if assets}
+
+    def list_asset_events(
+        self,
+        *,
+        name: str | None = None,
+        uri: str | None = None,
+        alias: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+    ) -> list[AssetEvent]:
+        with self._lock:
+            known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
+            found = [
+                as_stored(event)
+                for event in self._asset_events.values()
+                if (name == event.name if name is not None else alias is not None or event.name in known)
+                and uri in (None, event.uri)
+                and (alias is None or alias in event.source_aliases)
+                and (after is None or event.timestamp >= after)
+                and (before is None or event.timestamp <= before)
+            ]
+        return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
+
+    def walk_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        ascending: bool = True,
+    ) -> Iterator[AssetEvent]:
+        with self._lock:
+            found = [
+                as_stored(event)
+                for event in self._asset_events.values()
+                if asset in (None, event.asset)
+                and source_dag_id in (None, event.source_dag_id)
+                and (first is None or event.timestamp >= first)
+                and (last is None or event.timestamp <= last)
+            ]
+        return iter(sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending))
+
+    def count_asset_events(
+        self,
+        asset: AssetKey | None = None,
+        *,
+        source_dag_id: str | None = None,
+        first: datetime | None = None,
+        last: datetime | None = None,
+        most: int = 1000,
+    ) -> int:
+        return len(list(self.walk_asset_events(asset, source_dag_id=source_dag_id, first=first, last=last))[:most])

@@ -1,0 +1,154 @@
+"""What the store in memory keeps, and copies of it as DynamoDB gives them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from functools import wraps
+from threading import RLock
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+
+from gust.errors import Invalid
+from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey, AssetQueue, AssetReference, PendingPartition
+from gust.model.backfill import Backfill
+from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
+from gust.model.callback import Callback
+from gust.model.connection_test import ConnectionTest
+from gust.model.dag import Dag, DagVersion
+from gust.model.dag_run import DagRun
+from gust.model.hitl import HITLDetail
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.logged_event import LoggedEvent
+from gust.model.pool import Pool
+from gust.model.state_entry import StateEntry
+from gust.model.task_instance import TaskInstance
+from gust.model.watcher import Watcher
+from gust.model.xcom import XCom
+from gust.ports.clock import Clock, SystemClock
+from gust.store.items import Attribute, Item
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="MemoryState")
+
+ReferenceKey = tuple[str, str, str, str, str, str]
+
+
+class StoredSetting(NamedTuple):
+    document: str
+    """JSON."""
+    expires_at: datetime | None
+    made_at: datetime
+
+
+class MemoryState:
+    """What the store keeps, a field for each kind of row; each part of `MemoryStore` reads and writes its noun's."""
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._lock = RLock()
+
+        self._runs: dict[DagRunKey, DagRun] = {}
+        self._logical_dates: dict[tuple[str, datetime], str] = {}
+        self._callbacks: dict[tuple[DagRunKey, str], Callback] = {}
+        self._instances: dict[DagRunKey, dict[tuple[str, int], TaskInstance]] = defaultdict(dict)
+        self._tries: dict[TaskInstanceKey, dict[int, TaskInstance]] = defaultdict(dict)
+        self._rendered_fields: dict[TaskInstanceKey, tuple[int, str]] = {}
+        self._xcoms: dict[tuple[TaskInstanceKey, str], tuple[XCom, str]] = {}
+        self._hitl_details: dict[TaskInstanceKey, dict[int, HITLDetail]] = {}
+        self._task_states: dict[TaskInstanceKey, dict[str, StateEntry]] = {}
+
+        self._dags: dict[str, Dag] = {}
+        self._versions: dict[tuple[str, int], DagVersion] = {}
+        self._source_files: dict[str, SourceFile] = {}
+        self._import_problems: dict[str, ImportProblem] = {}
+        self._warnings: dict[tuple[str, str], DagWarning] = {}
+        self._bundle: Bundle | None = None
+        self._turn: DeploymentTurn | None = None
+        self._alive: dict[str, datetime] = {}
+
+        self._last_backfill_id = 0
+        self._backfills: dict[int, Backfill] = {}
+        self._plans: dict[int, str] = {}
+        self._active_backfills: dict[str, int] = {}
+
+        self._assets: dict[tuple[str, str], Asset] = {}
+        self._asset_states: dict[AssetKey, dict[str, StateEntry]] = {}
+        self._aliases: dict[str, AssetAlias] = {}
+        self._of_alias: dict[str, set[AssetKey]] = defaultdict(set)
+        self._reports: set[str] = set()
+        self._asset_events: dict[str, AssetEvent] = {}
+        self._references: dict[ReferenceKey, AssetReference] = {}
+        self._queues: dict[str, AssetQueue] = {}
+        self._partitions: dict[tuple[str, str], PendingPartition] = {}
+        self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
+        self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
+        self._watchers: dict[str, Watcher] = {}
+
+        self._limits: dict[str, int] = {}
+        self._pools: dict[str, Pool] = {}
+        """`used` is in `_limits`."""
+        self._settings: dict[tuple[str, str], StoredSetting] = {}
+        self._connection_tests: dict[str, ConnectionTest] = {}
+        self._active_connection_tests: dict[str, str] = {}
+        self._logged_events: dict[int, LoggedEvent] = {}
+
+
+def atomic(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """The method runs under the store's lock, as one transaction."""
+
+    @wraps(method)
+    def locked(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
+LARGEST_ITEM: Final = 400 * 1024
+
+
+def check_fits(item: Item) -> None:
+    """Raises Invalid where DynamoDB would: no twin of it keeps what it refuses."""
+    if sum(len(name) + _size(attribute) for name, attribute in item.items()) > LARGEST_ITEM:
+        raise Invalid("It is too large to be stored: DynamoDB takes 400 KB with all that belongs to it")
+
+
+def _size(attribute: Attribute) -> int:
+    match attribute:
+        case {"S": str(text)}:
+            return len(text.encode())
+        case {"SS": texts}:
+            return sum(len(text.encode()) for text in texts)
+        case {"L": parts}:
+            return 3 + sum(_size(part) + 1 for part in parts)
+        case {"M": parts}:
+            return 3 + sum(len(name) + _size(part) + 1 for name, part in parts.items())
+    return 21
+
+
+def as_stored(value: T) -> T:
+    """A model's value as DynamoDB would give it back: documents are new objects, moments are UTC."""
+    model: Any = value
+    copied: dict[str, Any] = {}
+    for field in fields(model):
+        match getattr(model, field.name):
+            case Mapping() as document:
+                copied[field.name] = json.loads(json.dumps(document))
+            case datetime() as moment:
+                copied[field.name] = moment.astimezone(UTC)
+    copy: T = replace(model, **copied)
+    return copy
+
+
+def as_stored_or_none(found: T | None) -> T | None:
+    return None if found is None else as_stored(found)
+
+
+def holds(expected: Mapping[str, Any], stored: object) -> bool:
+    """Whether the fields of `stored` have the expected values."""
+    return all(getattr(stored, name) == value for name, value in expected.items())

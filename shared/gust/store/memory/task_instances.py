@@ -1,0 +1,142 @@
+"""Task instances, in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from gust.errors import (
+    StaleTaskInstance,
+)
+from gust.model.dag_run import DagRun
+from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.state import TaskInstanceState
+from gust.model.task_instance import TaskInstance
+from gust.scheduling.callback import CallbackMove
+from gust.scheduling.run_view import InstanceId
+from gust.scheduling.transition import Transition
+from gust.store.fences import (
+    changed_instance_fields,
+    instance_fence,
+    repeated_move,
+    with_what_it_holds,
+)
+from gust.store.memory.callbacks import MemoryCallbacks
+from gust.store.memory.hitl import MemoryHITL
+from gust.store.memory.limits import MemoryLimits
+from gust.store.memory.state import as_stored, as_stored_or_none, atomic, holds
+
+
+class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
+    """Implements `ports.TaskInstanceStore`."""
+
+    @atomic
+    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
+        return as_stored_or_none(self._instances[key.run].get((key.task_id, key.map_index)))
+
+    def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
+        with self._lock:
+            found = (self._instances.get(key.run, {}).get((key.task_id, key.map_index)) for key in keys)
+            return [as_stored(instance) for instance in found if instance is not None]
+
+    @atomic
+    def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
+        return self.get_instance(key), as_stored_or_none(self._runs.get(key.run))
+
+    @atomic
+    def get_run_and_instances(
+        self, key: DagRunKey, instances: Sequence[InstanceId]
+    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+        run = as_stored_or_none(self._runs.get(key))
+        found = self.get_instances([key.task_instance(*instance) for instance in instances])
+        return run, {(instance.task_id, instance.map_index): instance for instance in found}
+
+    @atomic
+    def move(self, transition: Transition) -> None:
+        before, after = transition.before, transition.after
+        current = self._current(before.key)
+        if not holds(instance_fence(before), current):
+            if holds(repeated_move(transition), current):
+                return
+            if (again := with_what_it_holds(transition, current)) is not None:
+                self.move(again)
+                return
+            raise StaleTaskInstance(f"{transition.edge}: {before.key} moved on", self.get_instance(before.key))
+        if transition.hitl is not None:
+            self._check_hitl(before.key, transition.hitl)
+            self._write_hitl(before.key, transition.hitl)
+        if transition.callback is not None:
+            self._write_callbacks([CallbackMove(None, transition.callback)])
+        self._set_instance(replace(current, **changed_instance_fields(before, after)))
+        self._count(transition)
+        if finished := transition.finished_try:
+            self._tries[before.key][finished.try_number] = as_stored(finished)
+
+    @atomic
+    def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
+        stale = []
+        for transition in transitions:
+            try:
+                self.move(transition)
+            except StaleTaskInstance:
+                stale.append(transition)
+        return stale
+
+    @atomic
+    def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
+        current = self._current(key)
+        expected = (TaskInstanceState.RUNNING, try_number, dispatch_count)
+        if (current.state, current.try_number, current.dispatch_count) != expected:
+            raise StaleTaskInstance(f"heartbeat: {key} moved on", self.get_instance(key))
+        self._set_instance(replace(current, heartbeat_at=at))
+
+    @atomic
+    def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
+        return [as_stored(instance) for _, instance in sorted(self._tries[key].items())]
+
+    @atomic
+    def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
+        its = sorted((one for one in self._tries if one.run == key and self._tries[one]), key=str)
+        return {(one.task_id, one.map_index): self.list_tries(one) for one in its}
+
+    def delete_history(self, key: TaskInstanceKey) -> None:
+        with self._lock:
+            self._tries.pop(key, None)
+            self._rendered_fields.pop(key, None)
+            self._hitl_details.pop(key, None)
+            for name in [name for name in self._xcoms if name[0] == key]:
+                del self._xcoms[name]
+
+    @atomic
+    def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
+        stored_by, _ = self._rendered_fields.get(key, (0, ""))
+        if stored_by > dispatch_count:
+            raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None)
+        self._rendered_fields[key] = (dispatch_count, json.dumps(dict(fields)))
+
+    @atomic
+    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
+        found = self._rendered_fields.get(key)
+        return None if found is None else json.loads(found[1])
+
+    @atomic
+    def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
+        return {key: fields for key in keys if (fields := self.get_rendered_fields(key)) is not None}
+
+    @atomic
+    def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
+        return {
+            (of.task_id, of.map_index): json.loads(found[1])
+            for of, found in self._rendered_fields.items()
+            if of.run == key
+        }
+
+    def _current(self, key: TaskInstanceKey) -> TaskInstance:
+        new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
+        return self._instances[key.run].get((key.task_id, key.map_index), new)
+
+    def _set_instance(self, instance: TaskInstance) -> None:
+        self._instances[instance.key.run][instance.task_id, instance.map_index] = as_stored(instance)

@@ -1,0 +1,97 @@
+"""What Gust replaces inside MiniStack is there, and a MiniStack that lacks it stops the stack."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gust.local import ministack
+from gust.local.stack import LocalStack, LocalStackError
+
+ROOT = Path(__file__).parents[3]
+NOW = 1_000_000.0
+
+
+def test_every_name_is_there() -> None:
+    ministack.check()
+
+
+def test_a_name_that_is_gone_is_told_with_the_pinned_version() -> None:
+    names = {"ministack.app": ("app", "_gone"), "ministack.gone": ("x",), "ministack.services.sqs": ("_queues._gone",)}
+    with pytest.raises(ministack.MiniStackChangedError) as raised:
+        ministack.check(names)
+    assert "no ministack.app._gone, ministack.gone, ministack.services.sqs._queues._gone." in str(raised.value)
+    assert f"written against MiniStack {ministack.PINNED}" in str(raised.value)
+
+
+def test_the_pinned_version_is_the_one_that_is_installed_with_gust() -> None:
+    assert f"ministack=={ministack.PINNED}\n" in (ROOT / "requirements" / "local.in").read_text()
+
+
+def test_the_stack_does_not_start_on_a_ministack_that_lacks_a_name(tmp_path: Path) -> None:
+    stack = LocalStack(root=ROOT, data=tmp_path, dags=None, emulator="tests.unit.local.older_ministack")
+    with pytest.raises(LocalStackError) as raised:
+        stack.start()
+    assert "has no ministack.services.sqs._queues._data" in str(raised.value)
+    assert ministack.PINNED in str(raised.value)
+
+
+def test_the_list_names_what_the_module_uses_and_nothing_else() -> None:
+    listed = {f"{module}.{name}" for module, names in ministack.NAMES.items() for name in names}
+    assert {name for name in listed if name.removesuffix("._data") not in used()} == set()
+    assert used() - {name.removesuffix("._data") for name in listed} == {"ministack.core.lambda_runtime.Worker"}
+
+
+def used() -> set[str]:
+    """`module.name` of what gust/local/ministack.py uses of MiniStack's modules."""
+    tree = ast.parse(Path(ministack.__file__).read_text())
+    return {name for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for name in used_by(function)}
+
+
+def used_by(function: ast.FunctionDef) -> Iterator[str]:
+    modules: dict[str, str] = {}
+    services: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ministack"):
+            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(function):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if module in modules:
+                yield f"{modules[module]}.{name}"
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id=module), attr=name), attr="_spawn" as method):
+                yield f"{modules[module]}.{name}.{method}"
+            case ast.Attribute(value=ast.Subscript(value=ast.Name(id="services")), attr=name):
+                yield from (f"ministack.services.{service}.{name}" for service in services)
+            case ast.DictComp(generators=[ast.comprehension(iter=ast.Tuple(elts=names))]):
+                services = {str(name.value) for name in names if isinstance(name, ast.Constant)}
+
+
+def a_message(handle: str, *, visible_in: float) -> dict[str, Any]:
+    return {"receipt_handle": handle, "visible_at": NOW + visible_in}
+
+
+def test_a_dead_functions_message_is_visible_after_a_minute() -> None:
+    left = a_message("mine", visible_in=960)
+    given_back = a_message("mine", visible_in=5)
+    received_again = a_message("another's", visible_in=960)
+    ministack.make_visible_soon([left, given_back, received_again], ["mine"] * 3, now=NOW)
+    visible_in = [message["visible_at"] - NOW for message in (left, given_back, received_again)]
+    assert visible_in == [60, 5, 960]
+
+
+def test_the_emulator_does_so_whatever_became_of_the_function() -> None:
+    from ministack.services import lambda_svc
+
+    before = lambda_svc._run_sqs_batch
+    message = a_message("mine", visible_in=1e10)
+    lambda_svc._run_sqs_batch = lambda *_: None
+    try:
+        ministack.return_messages_of_ended_functions()
+        lambda_svc._run_sqs_batch({}, {}, {}, [message], "url", "name")
+    finally:
+        lambda_svc._run_sqs_batch = before
+    assert message["visible_at"] < NOW + 1e10
