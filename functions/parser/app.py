@@ -15,9 +15,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
-from gust.airflow_bridge.inventory import tell
+from gust.airflow_bridge.inventory import answer_about_installation
 from gust.airflow_bridge.parse import parse_batch
-from gust.airflow_bridge.timetable import ask
+from gust.airflow_bridge.timetable import answer_for_plugin
 from gust.aws.invoke import LambdaInvoker
 
 log = Logger(service="parser")
@@ -25,9 +25,9 @@ log = Logger(service="parser")
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if "inventory" in event:
-        return tell(bootstrap.bucket(), event)
+        return answer_about_installation(bootstrap.bucket(), event)
     if "timetable" in event:
-        return ask(bootstrap.bucket(), event)
+        return answer_for_plugin(bootstrap.bucket(), event)
     return parse(event, context)
 
 

@@ -126,14 +126,14 @@ def test_what_cannot_run_now_is_looked_at_when_it_is_due(store: Store) -> None:
     given_event(store, "e1", 1, ToQueue(dag_id="etl"))
     assert store.due_dags(at(60)) == []
     assert store.due_dags(at(61)) == [("etl", at(61))]
-    store.settle(queue(store), due_at=at(1000))
+    store.postpone(queue(store), due_at=at(1000))
     assert store.due_dags(at(999)) == []
     assert store.due_dags(at(1000)) == [("etl", at(1000))]
     seen = queue(store)
-    store.settle(seen, due_at=None)
+    store.postpone(seen, due_at=None)
     assert store.due_dags(at(9999)) == []
     given_event(store, "e2", 2000, ToQueue(dag_id="etl"), asset=USERS)
-    store.settle(seen, due_at=None)
+    store.postpone(seen, due_at=None)
     assert store.due_dags(at(9999)) == [("etl", at(2060))], "who has not seen the event does not put it off"
 
 
@@ -220,7 +220,7 @@ def test_a_run_takes_its_partition_and_no_other(store: Store) -> None:
     assert [partition.partition_key for partition in store.pending_partitions("etl")] == ["q", "p"]
     with pytest.raises(StaleAssetQueue):  # the partition of then, though as many events have come to this one
         store.create_asset_run(replace(run, run_id="r2"), consuming=first, events=[event])
-    store.settle(first, due_at=None)
+    store.postpone(first, due_at=None)
     assert len(store.due_dags(at(99))) == 2
 
 
@@ -231,7 +231,7 @@ def test_a_partition_is_dropped_only_as_it_was_seen(store: Store) -> None:
     with pytest.raises(StaleAssetQueue):
         store.drop_partition(seen)
     (seen,) = store.pending_partitions("etl")
-    store.settle(seen, due_at=None)
+    store.postpone(seen, due_at=None)
     assert store.due_dags(at(999)) == []
     store.drop_partition(seen)
     assert store.pending_partitions("etl") == []

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gust.model.asset import Asset, AssetEvent, AssetKey, AssetUpdate
+from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
@@ -95,10 +96,10 @@ def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
     for event in reversed(events):
         store.put_asset_events(event.event_id, [AssetUpdate(event)])
     listed = store.list_asset_events
-    assert listed(name="orders", after=at(1), before=at(3)) == events[1:4]
-    assert listed(name="orders", ascending=False) == events[::-1]
+    assert listed(name="orders", window=Window(at(1), at(3), ascending=True)) == events[1:4]
+    assert listed(name="orders", window=NEWEST_FIRST) == events[::-1]
     assert listed(name="orders", limit=2) == events[:2]
-    assert listed(name="orders", ascending=False, limit=2, before=at(2)) == [events[2], events[1]]
+    assert listed(name="orders", window=Window(last=at(2), ascending=False), limit=2) == [events[2], events[1]]
 
 
 def test_events_of_one_moment_have_an_order(store: Store) -> None:
@@ -129,18 +130,19 @@ def given_events(store: Store) -> list[AssetEvent]:
 def test_events_of_all_assets_are_walked_in_order_of_time(store: Store) -> None:
     events = given_events(store)
     assert list(store.walk_asset_events()) == events
-    assert list(store.walk_asset_events(ascending=False)) == events[::-1]
-    assert list(store.walk_asset_events(first=at(0), last=at(5))) == events[1:4]
-    assert list(store.walk_asset_events(first=at(6), ascending=False)) == events[4:]
+    assert list(store.walk_asset_events(window=NEWEST_FIRST)) == events[::-1]
+    assert list(store.walk_asset_events(window=Window(at(0), at(5), ascending=True))) == events[1:4]
+    assert list(store.walk_asset_events(window=Window(at(6), ascending=False))) == events[4:]
 
 
 def test_events_of_one_asset_or_of_one_dag_are_walked_alone(store: Store) -> None:
     events = given_events(store)
     orders = an_asset().key
     assert list(store.walk_asset_events(orders)) == [events[0], events[2], events[3]]
-    assert list(store.walk_asset_events(orders, last=at(0), ascending=False)) == [events[2], events[0]]
+    assert list(store.walk_asset_events(orders, Window(last=at(0), ascending=False))) == [events[2], events[0]]
     assert list(store.walk_asset_events(source_dag_id="etl#1")) == [events[0], events[1], events[4]]
-    assert list(store.walk_asset_events(source_dag_id="etl#1", first=at(-1), last=at(1))) == [events[1]]
+    around = Window(at(-1), at(1), ascending=True)
+    assert list(store.walk_asset_events(None, around, source_dag_id="etl#1")) == [events[1]]
     assert list(store.walk_asset_events(orders, source_dag_id="etl#1")) == [events[0]]
     assert not list(store.walk_asset_events(AssetKey("orders", "s3://elsewhere")))
 
@@ -148,11 +150,12 @@ def test_events_of_one_asset_or_of_one_dag_are_walked_alone(store: Store) -> Non
 def test_events_are_counted_as_far_as_is_asked(store: Store) -> None:
     given_events(store)
     assert store.count_asset_events() == 5
-    assert store.count_asset_events(most=2) == 2
-    assert store.count_asset_events(first=at(0), last=at(5)) == 3
-    assert store.count_asset_events(first=at(5), last=at(0)) == 0
-    assert store.count_asset_events(an_asset().key, first=at(5), last=at(0)) == 0
-    assert not list(store.walk_asset_events(an_asset().key, first=at(5), last=at(0)))
+    assert store.count_asset_events(limit=2) == 2
+    assert store.count_asset_events(window=Window(at(0), at(5), ascending=True)) == 3
+    empty = Window(at(5), at(0), ascending=True)
+    assert store.count_asset_events(window=empty) == 0
+    assert store.count_asset_events(an_asset().key, empty) == 0
+    assert not list(store.walk_asset_events(an_asset().key, empty))
     assert store.count_asset_events(an_asset().key) == 3
     assert store.count_asset_events(source_dag_id="etl#1") == 3
 
@@ -160,7 +163,7 @@ def test_events_are_counted_as_far_as_is_asked(store: Store) -> None:
 def test_a_page_of_events_costs_what_it_shows(dynamodb: OnDynamoDB) -> None:
     given_events(dynamodb.store)
     dynamodb.calls.clear()
-    next(dynamodb.store.walk_asset_events(ascending=False))
+    next(dynamodb.store.walk_asset_events(window=NEWEST_FIRST))
     assert dynamodb.calls.operations == ["query"] * 5 + [
         "batch_get_item"
     ]  # the days, two and one of them, and each day

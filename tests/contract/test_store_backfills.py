@@ -12,6 +12,7 @@ from gust.errors import AlreadyExists, LimitReached, NotFound, StaleBackfill, St
 from gust.model.backfill import Backfill, ReprocessBehavior
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
+from gust.model.window import Window
 from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, a_run, at, given_dag, given_run
@@ -229,8 +230,8 @@ def test_a_run_of_no_backfill_that_is_there(store: Store) -> None:
 def test_runs_are_found_by_their_dates(store: Store) -> None:
     for day, date in enumerate((at(0), at(10), at(20))):
         given_run(store, a_run(f"r{day}", logical_date=date))
-    assert [run.run_id for run in store.runs_of_dates("etl", at(0), at(10))] == ["r0", "r1"]
-    assert list(store.runs_of_dates("other", at(0), at(10))) == []
+    assert [run.run_id for run in store.runs_of_dates("etl", Window(at(0), at(10), ascending=True))] == ["r0", "r1"]
+    assert list(store.runs_of_dates("other", Window(at(0), at(10), ascending=True))) == []
 
 
 def test_runs_are_found_by_their_partition(store: Store) -> None:

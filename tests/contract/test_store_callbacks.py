@@ -14,6 +14,7 @@ from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, TaskInstanceState
+from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
 from gust.scheduling.callback import CallbackMove, claim, end, queue
 from tests.contract.given import (
@@ -231,9 +232,9 @@ def test_deadlines_are_walked_across_runs_in_order_of_time(store: Store) -> None
     store.create_run(one, callbacks=[new(late), new(soon), new(a_callback(run=one))])
     store.create_run(other, callbacks=[new(same), new(early)])
     assert list(store.walk_deadlines()) == [early, same, soon, late]
-    assert list(store.walk_deadlines(ascending=False)) == [late, soon, same, early]
+    assert list(store.walk_deadlines(window=NEWEST_FIRST)) == [late, soon, same, early]
     assert list(store.walk_deadlines("etl")) == [soon, late]
-    assert list(store.walk_deadlines(first=at(7), last=at(8))) == [same, soon]
+    assert list(store.walk_deadlines(window=Window(at(7), at(8), ascending=True))) == [same, soon]
 
 
 def test_a_deadline_that_moves_is_found_at_its_new_time_and_one_that_is_met_no_more(store: Store) -> None:

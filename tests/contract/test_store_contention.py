@@ -18,6 +18,7 @@ from gust.model.bundle import Bundle
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
+from gust.model.window import Window
 from gust.model.xcom import XCom
 from gust.ports.store import Store
 from tests.contract.given import (
@@ -218,7 +219,7 @@ def test_events_and_runs_at_once_lose_none_and_take_none_twice(store: Store) -> 
         until = max(queue.queued.values())
         events = [
             event
-            for event in store.list_asset_events(name="a", before=until)
+            for event in store.list_asset_events(name="a", window=Window(last=until, ascending=True))
             if queue.consumed_until is None or event.timestamp > queue.consumed_until
         ]
         made = a_run(f"r{until.isoformat()}", run_type=DagRunType.ASSET_TRIGGERED, run_after=until)

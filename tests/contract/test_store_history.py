@@ -13,6 +13,7 @@ from gust.model.dag_run import DagRun
 from gust.model.run_state import RunSummary
 from gust.model.state import DagRunState as R
 from gust.model.state import TaskInstanceState as S
+from gust.model.window import OLDEST_FIRST, Window
 from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import (
@@ -44,19 +45,19 @@ def given_runs(store: Store) -> list[DagRun]:
 def test_runs_of_all_dags_are_walked_in_order_of_time(store: Store) -> None:
     runs = given_runs(store)
     in_order = [(run.run_after, run.key) for run in runs]
-    assert list(store.walk_runs(ascending=True)) == in_order
+    assert list(store.walk_runs(window=OLDEST_FIRST)) == in_order
     assert list(store.walk_runs()) == in_order[::-1]
 
 
 def test_walks_keep_their_bounds(store: Store) -> None:
     runs = given_runs(store)
-    between = store.walk_runs(first=NOW - DAY, last=NOW, ascending=True)
+    between = store.walk_runs(window=Window(NOW - DAY, NOW, ascending=True))
     assert [key for _, key in between] == [run.key for run in runs[1:4]]
-    of_dag = store.walk_runs("etl", first=NOW - DAY, last=NOW)
+    of_dag = store.walk_runs("etl", Window(NOW - DAY, NOW, ascending=False))
     assert [key for _, key in of_dag] == [runs[1].key]
-    assert not list(store.walk_runs(first=NOW + DAY))
-    assert not list(store.walk_runs(first=NOW, last=NOW - DAY))
-    assert not list(store.walk_runs("etl", first=NOW, last=NOW - DAY))
+    assert not list(store.walk_runs(window=Window(NOW + DAY, ascending=False)))
+    assert not list(store.walk_runs(window=Window(NOW, NOW - DAY, ascending=False)))
+    assert not list(store.walk_runs("etl", Window(NOW, NOW - DAY, ascending=False)))
 
 
 def test_runs_of_one_dag_are_walked_alone(store: Store) -> None:
@@ -125,7 +126,8 @@ def test_failed_instances_are_walked_across_runs_the_latest_first(store: Store) 
         (at(5), "load"),
         (at(-90_000), "extract"),
     ]
-    assert [key.task_id for _, key in store.walk_failed_instances(first=NOW)] == ["load"]
+    since = store.walk_failed_instances(Window(NOW, ascending=False))
+    assert [key.task_id for _, key in since] == ["load"]
 
 
 def test_an_instance_that_is_cleared_is_no_failure_any_more(store: Store) -> None:
@@ -231,8 +233,9 @@ def test_logical_dates_are_told_without_their_runs(store: Store) -> None:
     dated = [given_run(store, a_run(f"{n}", logical_date=NOW + n * DAY)) for n in range(4)]
     given_run(store, a_run("undated"))
     given_run(store, a_run("other", "dwh", logical_date=NOW + DAY))
-    assert store.dates_of_runs("etl", NOW + DAY, NOW + 2 * DAY) == [(run.logical_date, run.key) for run in dated[1:3]]
-    assert store.dates_of_runs("etl", NOW + DAY, NOW) == []
+    window = Window(NOW + DAY, NOW + 2 * DAY, ascending=True)
+    assert store.dates_of_runs("etl", window) == [(run.logical_date, run.key) for run in dated[1:3]]
+    assert store.dates_of_runs("etl", Window(NOW + DAY, NOW, ascending=True)) == []
 
 
 def test_counting_an_end_costs_nothing_beside_the_limit(dynamodb: OnDynamoDB) -> None:

@@ -205,7 +205,7 @@ def test_questions_are_listed_by_dag_by_run_and_by_whether_they_are_answered(sto
     assert list(store.walk_hitl_details("etl", answered=False)) == [others[0], others[2]]
     assert list(store.walk_hitl_details(answered=True)) == [first]
     counts = store.count_hitl_details
-    assert (counts(), counts("etl"), counts(answered=False), counts(most=2)) == (4, 3, 3, 2)
+    assert (counts(), counts("etl"), counts(answered=False), counts(limit=2)) == (4, 3, 3, 2)
 
 
 def test_they_go_with_their_instance_and_their_run(store: Store) -> None:
@@ -258,6 +258,6 @@ def test_a_question_whose_time_is_up_is_answered_where_its_task_waits_for_slots_
     assert answered.answer == HITLAnswer(chosen_options=["no"], params_input={"n": 3, "m": 1}, responded_at=at(61))
     waiting = store.get_instance(KEY)
     assert waiting is not None
-    assert (waiting.state, waiting.waits_for) == (TaskInstanceState.SCHEDULED, "pool:p")
+    assert (waiting.state, waiting.blocked_by_limit) == (TaskInstanceState.SCHEDULED, "pool:p")
     with pytest.raises(StaleHITLDetail):
         store.answer_hitl_detail(KEY, 1, YES, seen=waiting)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from gust.model.logged_event import KEPT_FOR, LoggedEvent, id_of
+from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
 from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
@@ -47,7 +49,7 @@ def test_lists_are_in_order_of_time_and_narrow(store: Store) -> None:
 
     def listed(*args: object, **kwargs: object) -> list[str]:
         found = [event.event for event in store.logged_events(*args, **kwargs)]  # type: ignore[arg-type]
-        if kwargs.keys() <= {"run_id", "after", "before"}:
+        if kwargs.keys() <= {"run_id", "window"}:
             assert store.count_logged_events(*args, **kwargs) == len(found)  # type: ignore[arg-type]
         if "limit" not in kwargs:
             walked = store.walk_logged_events(*args, **kwargs)  # type: ignore[arg-type]
@@ -55,17 +57,21 @@ def test_lists_are_in_order_of_time_and_narrow(store: Store) -> None:
         return found
 
     assert listed() == [event.event for event in events]
-    assert listed(ascending=False, limit=2) == ["e6", "e5"]
+    assert listed(window=NEWEST_FIRST, limit=2) == ["e6", "e5"]
     assert listed("etl") == ["e0", "e2", "e4", "e5"]
-    assert listed("etl", ascending=False, limit=3) == ["e5", "e4", "e2"]
+    assert listed("etl", NEWEST_FIRST, limit=3) == ["e5", "e4", "e2"]
     assert listed("etl", run_id="a") == ["e0", "e4"]
     assert listed(run_id="a") == ["e0", "e3", "e4"]
     assert listed("e#", run_id="x#y") == ["e6"]
     assert listed("nope") == []
-    assert listed(after=at(1), before=at(4)) == ["e2", "e3"]
-    assert listed("etl", after=at(0), before=at(5)) == ["e2", "e4"]
-    assert listed("etl", before=at(0)) == listed(after=at(9)) == listed(after=at(4), before=at(4)) == []
-    assert listed("etl", run_id="a", after=at(1), ascending=False, limit=1) == ["e4"]
+    between = partial(Window.between, ascending=True)
+    assert listed(window=between(at(1), at(4))) == ["e2", "e3"]
+    assert listed(window=Window(at(1), at(4), ascending=True)) == ["e1", "e2", "e3", "e4"]
+    assert listed("etl", between(at(0), at(5))) == ["e2", "e4"]
+    assert listed("etl", between(None, at(0))) == []
+    assert listed(window=between(at(9), None)) == []
+    assert listed(window=between(at(4), at(4))) == []
+    assert listed("etl", Window.between(at(1), None, ascending=False), run_id="a", limit=1) == ["e4"]
 
 
 @pytest.mark.parametrize("run_id", ["r" * 250, "é" * 250, "#" * 250])

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from gust.errors import StaleTaskInstance
+from gust.model.pool import Pool
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.ports.store import Store
+from gust.scheduling.slots import Claim
+from gust.scheduling.transition import recount, resume
 from tests.contract.given import (
     NOW,
     a_run,
@@ -293,3 +296,22 @@ def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     assert store.get_run_and_instances(run.key, both) == (store.get_run(run.key), {("extract", -1): given})
     assert store.get_run_and_instances(run.key, []) == (store.get_run(run.key), {})
     assert store.get_run_and_instances(replace(run.key, run_id="other"), both) == (None, {})
+
+
+def test_slots_that_a_pool_counted_meanwhile_are_given_back(store: Store) -> None:
+    """The trigger's end was decided before the pool began to count the deferred instance: the same move gives back what the
+    instance holds by then, and nothing stays counted."""
+    given_dag(store)
+    given_running_run(store)
+    store.put_pool(None, pool := Pool(name="p", slots=4, include_deferred=True))
+    trigger = ParkedTrigger(classpath="a.B", kwargs={}, next_method="go_on")
+    seen = given_instance(store, an_instance(state=S.DEFERRED, try_number=1, dispatch_count=1, trigger=trigger))
+    store.move(recount(seen, claims=[Claim("pool:p", 2, 4, pool)]))
+    assert store.get_pools(["p"])["p"].used == 2
+
+    store.move(resume(seen, at=at(5), event="fired"))
+
+    stored = store.get_instance(seen.key)
+    assert stored is not None
+    assert (stored.state, stored.holds, stored.holds_pool_deferred) == (S.SCHEDULED, {}, False)
+    assert store.get_pools(["p"])["p"].used == 0

@@ -475,7 +475,7 @@ loses tries too, not only the scheduler. What gives out slots does not know the 
 
 OWN_OR_WITHOUT_CONSEQUENCE = {
     *("expand", "schedule", "complete_empty", "start_from_trigger", "queue", "queue_trigger", "resend", "refuse"),
-    *("wait", "hold"),
+    *("wait", "recount"),
     *(
         "skip",
         "upstream_fail",

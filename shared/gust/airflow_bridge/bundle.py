@@ -1,7 +1,8 @@
 """Bundles on a function's disk: fetched and extracted once per version, found again by the next invocation.
 
-Several functions may share a disk (the local stack). Who uses a version holds a shared lock on its lock file, from `fetch`
-until it fetches another one or dies; who extracts a version, or takes it from the disk, holds the lock alone.
+Several functions may share a disk (the local stack). A process that uses a version holds a shared lock on its lock
+file, from `fetch` until it fetches another version or dies; a process that extracts or deletes a version holds the lock
+alone.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from gust.model.bundle import version_of
 from gust.ports.objects import Objects
 
 COMPILES_FOR: Final = 2.0
-"""Seconds that compiling a bundle may take; what is not done by then each child compiles for itself."""
+"""Seconds that compiling a bundle may take; each child compiles the remaining files itself."""
 COMPILES_IN: Final = 256 * 2**20
 
 KEPT: Final = 3
-"""Versions that stay, the most lately used, while there is room for another one."""
+"""Versions to keep, the most recently used, while the disk has room for another one."""
 
 SPARE: Final = 16 * 1024 * 1024
-"""Bytes of the disk that no bundle takes: what is parsed or run writes something, too."""
+"""Bytes of the disk to leave free for files that parsing and tasks write."""
 
 _UNREADABLE: Final = (
     EOFError,
@@ -50,7 +51,7 @@ _UNREADABLE: Final = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What `zipfile` and the disk raise."""
+"""Exceptions of `zipfile` and the disk."""
 
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _CHUNK: Final = 1024 * 1024
@@ -68,12 +69,12 @@ class BundleFolder:
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
 
     def has(self, version: str) -> bool:
-        """It was fetched before."""
+        """Whether it was fetched before."""
         return (self.root / version).is_dir()
 
     def fetch(self, version: str) -> Path:
-        """The folder that holds the bundle's files. It stays until this process fetches another version. Raises Unopenable
-        where the bucket has no such bundle, or it cannot be unpacked here."""
+        """The folder that holds the bundle's files. It stays until this process fetches another version. Raises
+        Unopenable where the bucket has no such bundle, or it cannot be unpacked here."""
         folder = self.root / version
         try:
             with _fetching:
@@ -85,12 +86,12 @@ class BundleFolder:
         except (NotFound, Forbidden) as error:
             raise Unopenable(f"Version {version} of the DAGs cannot be read: {error}") from error
         except _UNREADABLE as error:
-            told = self._told(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            raise Unopenable(f"Version {version} of the DAGs cannot be unpacked: {told}") from error
+            reason = self._reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise Unopenable(f"Version {version} of the DAGs cannot be unpacked: {reason}") from error
         return folder
 
     def _use(self, version: str) -> None:
-        """Hold the version's lock, and no other's any more."""
+        """Lock this version and unlock the one before."""
         held = _in_use.get(self.root)
         if held is not None and held[0] == version:
             return
@@ -102,7 +103,8 @@ class BundleFolder:
             os.close(held[1])
 
     def _extract(self, version: str, folder: Path) -> None:
-        """All or nothing: extracted beside, then renamed. Who comes second finds it done."""
+        """Extract beside the folder, then rename: all or nothing. A second process waits for the lock and finds it
+        done."""
         _, descriptor = _in_use[self.root]
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
@@ -125,8 +127,8 @@ class BundleFolder:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def _forget(self, *, needed: int) -> None:
-        """Take versions that no process uses from the disk, the longest unused first: all but `KEPT`, and as many more as
-        hold what is `needed` (bytes). Raises OSError where the disk has no room for that even so."""
+        """Delete unused versions, the longest unused first: all but `KEPT`, and more until `needed` bytes are free.
+        Raises OSError where the disk is too full even then."""
         unused = sorted(self._others(), key=used_at)
         while unused and (len(unused) >= KEPT or self._free() < needed):
             self._take_away(unused.pop(0))
@@ -147,7 +149,7 @@ class BundleFolder:
     def _free(self) -> int:
         return shutil.disk_usage(self.root).free
 
-    def _told(self, error: OSError) -> str:
+    def _reason(self, error: OSError) -> str:
         if error.errno != errno.ENOSPC:
             return f"{type(error).__name__}: {error}"
         return f"the disk at {self.root.parent} is full ({error.strerror})"
@@ -161,7 +163,7 @@ class BundleFolder:
 
 @contextmanager
 def alone(lock_file: Path) -> Iterator[bool]:
-    """Whether no process uses the version; none begins to, meanwhile."""
+    """Lock the version exclusively; yields whether that succeeded, so that no process uses it meanwhile."""
     descriptor = os.open(lock_file, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -203,8 +205,8 @@ def check(version: str, hashes: dict[str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SealedBundleFolder(BundleFolder):
-    """For one process that runs a deployment's code in one child after the other: what a child changes in an unpacked
-    bundle is not there for the next. No other process may use the `root`."""
+    """For one process that runs a deployment's code in one child after another: a bundle that a child has changed is
+    extracted anew for the next. No other process may use the `root`."""
 
     seals: dict[str, Seal] = field(default_factory=dict, compare=False, repr=False)
 
@@ -221,8 +223,8 @@ class SealedBundleFolder(BundleFolder):
 
 
 Seal = dict[str, tuple[int, int, int, int]]
-"""By relative path of all that is not a folder: mode, inode, size, and the moment of its last change. That moment is the
-kernel's: a process can set a file's time of modification, but not this one."""
+"""Relative path of each file → mode, inode, size and time of the last change (ctime). The kernel sets ctime: a process
+can set a file's time of modification, but not this one."""
 
 
 def _seal(folder: Path) -> Seal:
@@ -246,7 +248,7 @@ def _seal(folder: Path) -> Seal:
 
 
 def _put_away(folder: Path) -> None:
-    """Out of the way, and off the disk where its rights allow it."""
+    """Rename the folder, and delete it where its permissions allow."""
     beside = folder.with_name(f".{folder.name[:12]}-{uuid4()}")
     try:
         folder.rename(beside)
@@ -256,7 +258,7 @@ def _put_away(folder: Path) -> None:
 
 
 def _compile(folder: Path) -> None:
-    """So that each child finds bytecode, which none may write. In a child: to compile a stranger's file may crash."""
+    """Write bytecode for all children, which may not write any. In a child, because compiling a file may crash."""
     run_in_child(
         lambda: b"%d" % compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH),
         timeout=COMPILES_FOR,

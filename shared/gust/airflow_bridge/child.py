@@ -1,7 +1,8 @@
-"""Run a function in a forked child that may crash, hang, exit, flood its output or eat memory without harming anybody.
+"""Run a function in a forked child that may crash, hang, exit, flood its output or exhaust memory without harming its
+parent.
 
-The child gets its own process group, a memory limit and no way back but a file with its answer, which has no name. Whatever
-ends it, the parent learns what happened, and everything that it started is killed, so that nothing of it lives on.
+The child gets its own session, a memory limit, and an unnamed file for its answer. However the child ends, the parent
+learns how, and kills every process that the child started.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ANSWER: Final = FD + 1
 """The child's descriptor of the file that it answers in."""
 
 _WHOLE: Final = b"\n\0"
-"""What stands behind an answer that has been written to its end."""
+"""Ends a complete answer."""
 
 _POLL: Final = 0.05
 _LOOK: Final = 0.2
@@ -47,13 +48,13 @@ _PIPE: Final = 16 * _CHUNK
 @dataclass(frozen=True, slots=True)
 class Ended:
     answer: bytes | None
-    """What the function returned; `None` where it did not get that far."""
+    """What the function returned; None where the child ended before."""
     how: str
-    """How a child without an answer ended, in a person's words."""
+    """How a child without an answer ended, for a person to read."""
     output: str
     """The end of what it wrote to stdout and stderr."""
     took_too_long: bool = False
-    """It was killed when its time was up."""
+    """The parent killed it when its time was up."""
 
 
 def run_in_child(
@@ -64,8 +65,9 @@ def run_in_child(
     largest: int = LARGEST_ANSWER,
     questions: Questions | None = None,
 ) -> Ended:
-    """`work()` in a fork of this process. `timeout` in seconds; `memory`: bytes beyond what it starts with, of it and all
-    that it starts; `largest`: bytes that it may answer; `questions`: what it may ask this process."""
+    """Call `work()` in a fork of this process. `timeout` in seconds; `memory`: bytes that the child and its descendants
+    may add to what the child starts with; `largest`: the most bytes of an answer; `questions`: answers the child's
+    questions."""
     orphans.adopt()
     others = orphans.children()
     with tempfile.TemporaryFile(prefix="gust-answer-") as answer:
@@ -99,7 +101,7 @@ def run_in_child(
 
 
 def _whole(answer: bytes) -> bytes | None:
-    """The answer, or None where the process ended itself before it had written all of it."""
+    """The answer, or None where the child ended before it had written all of it."""
     return answer.removesuffix(_WHOLE) if answer.endswith(_WHOLE) else None
 
 
@@ -113,14 +115,14 @@ def _be_the_child(
         dumpable.allow()
         _speak_into(output, answer, questions)
         _limit_memory(memory)
-        # Where it hangs is worth more than that it hangs.
+        # A trace of where the child hangs helps more than the fact that it does.
         faulthandler.dump_traceback_later(max(timeout - 0.5, timeout * 0.8), file=sys.stderr)
         body = work()
         with open(_ANSWER, "wb", closefd=False) as file:
             file.write(body + _WHOLE)
         code = 0
     except BaseException:
-        # Whatever it is: the parent tells what happened, and this process must not become a second parent.
+        # The parent reports what happened, and this process must not go on as a second parent.
         traceback.print_exc()
     finally:
         with suppress(Exception):
@@ -130,8 +132,8 @@ def _be_the_child(
 
 
 def _speak_into(output: int, answer: int, questions: Questions | None) -> None:
-    """Everything that is printed or logged goes to `output`; whatever else is open but the `answer` and what `questions` are
-    asked through is the parent's (its connections, the runtime's pipes, what stands in for stdout there) and is closed."""
+    """Send all prints and log lines to `output`, keep `answer` and the connection for `questions`, and close every
+    other descriptor: they are the parent's (its connections, the runtime's pipes, its replacement for stdout)."""
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -151,7 +153,8 @@ def _speak_into(output: int, answer: int, questions: Questions | None) -> None:
 
 
 def _limit_memory(memory: int) -> None:
-    """So many bytes more, then MemoryError; should the machine run out first, this process goes first."""
+    """Allow so many more bytes, then MemoryError. If the machine runs out of memory first, the kernel kills this
+    process first."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     with suppress(OSError, ValueError, IndexError):
@@ -163,8 +166,8 @@ def _limit_memory(memory: int) -> None:
 
 
 class _Watched:
-    """The memory of a process and of all that it started: what is shared with others, or held by many processes together,
-    passes every limit that the kernel sets for one."""
+    """The memory of a process and its descendants. The kernel's limits are per process and do not count shared
+    memory."""
 
     def __init__(self, pid: int, memory: int) -> None:
         self.pid = pid
@@ -174,11 +177,11 @@ class _Watched:
         self._next = time.monotonic() + _LOOK
 
     def look(self) -> bool:
-        """Whether it has become too large; asks at most some times a second."""
+        """Whether it has become too large. Measures at most every `_LOOK` seconds."""
         if (now := time.monotonic()) >= self._next:
             self._next = now + _LOOK
             everyone = list(_descendants(self.pid))
-            # Pages that several share count for each in the first sum, which is the quicker one, and once in the second.
+            # The first sum counts a shared page once per process and is quick; the second counts it once.
             self.is_too_large = sum(map(_resident, everyone)) > self._most < sum(map(_proportional, everyone))
         return self.is_too_large
 
@@ -193,14 +196,14 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _resident(pid: int | str) -> int:
-    """Bytes of physical memory; 0 of a process that is gone."""
+    """Bytes of physical memory; 0 for a process that is gone."""
     with suppress(OSError, ValueError, IndexError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     return 0
 
 
 def _proportional(pid: int) -> int:
-    """Bytes, with its share of what others hold too."""
+    """Bytes of physical memory, shared pages divided among the processes that share them."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -211,9 +214,9 @@ def _proportional(pid: int) -> int:
 def _wait(
     watched: _Watched, output: int, *, until: float, questions: Questions | None = None
 ) -> tuple[int | None, str]:
-    """The exit status (`None`: had to be killed, at `until` or because it became too large) and the end of the output.
+    """The exit status (None: it was killed, at `until` or because it became too large) and the end of the output.
 
-    The pipe's end tells of the child's, at once; looking now and then as well covers a grandchild that keeps it open.
+    The end of the pipe reports the child's end at once; polling as well covers a grandchild that keeps the pipe open.
     """
     kept = bytearray()
     is_open = True
@@ -238,9 +241,9 @@ def _wait(
 
 def _read_some_or_answer(output: int | None, kept: bytearray, questions: Questions) -> bool:
     """Whether more output may come."""
-    asked = questions.fileno()
-    ready = select.select([asked] if output is None else [asked, output], [], [], _POLL)[0]
-    if asked in ready:
+    question = questions.fileno()
+    ready = select.select([question] if output is None else [question, output], [], [], _POLL)[0]
+    if question in ready:
         questions.serve()
     return output is not None and (output not in ready or _read_some(output, kept, 0))
 

@@ -1,8 +1,9 @@
-"""Calls of Airflow that a release may change, and settings to make before it is imported. Written against Airflow 3.3.2.
+"""Calls of Airflow that a release may change, and settings to make before it is imported. Written against Airflow
+3.3.2.
 
-Only this module and `supervisor` use private names of Airflow (`tests/unit/test_airflow_seam.py`). Most of Airflow that the
-rest of `airflow_bridge` uses is undocumented all the same: ARCHITECTURE.md says what an upgrade touches. This module is
-imported before Airflow is configured, so each function imports what it needs.
+Only this module and `supervisor` use private names of Airflow (`tests/unit/test_airflow_seam.py`). Most of Airflow that
+the rest of `airflow_bridge` uses is undocumented all the same: ARCHITECTURE.md says what an upgrade touches. This
+module is imported before Airflow is configured, so each function imports what it needs.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def log_here() -> None:
 
 
 def use_dags_folder(folder: Path) -> None:
-    """Make it Airflow's DAGS_FOLDER in this process, by which DAG files find what lies beside them."""
+    """Make it Airflow's DAGS_FOLDER in this process: DAG files locate files beside them by it."""
     from airflow import settings
 
     os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = settings.DAGS_FOLDER = str(folder)
@@ -61,8 +62,8 @@ def use_dags_folder(folder: Path) -> None:
 def use_plugins_of(bundle: Path) -> None:
     """Make `plugins/` of an extracted bundle Airflow's PLUGINS_FOLDER, in this process, before plugins are looked up.
 
-    Airflow keeps what it loaded for the life of a process: call it in a child made for one bundle. What the process it was
-    forked from may have looked up is forgotten.
+    Airflow keeps loaded plugins for the life of a process: call it in a child made for one bundle. Plugins that the
+    parent may have looked up are forgotten.
     """
     from airflow import settings
 
@@ -113,8 +114,8 @@ def airflow_modules() -> frozenset[str]:
 
 
 def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
-    """Import modules of Airflow's that a DAG file imported, so that every later child finds them done. Nothing of the file
-    is read for that; what is not installed here is left to the child."""
+    """Import modules of Airflow's that a DAG file imported, so that every later child finds them done. Nothing of the
+    file is read for that; what is not installed here is left to the child."""
     import importlib
 
     if asset_handlers:
@@ -134,8 +135,8 @@ def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
 
 
 def is_dag_file(bundle: Path, path: str, place: Path) -> bool:
-    """Whether Airflow's own search finds the file, with its `.airflowignore`, zips and safe mode. It is shown the one file,
-    in an empty folder below `place`, with what decides about it."""
+    """Whether Airflow's own search finds the file, with `.airflowignore`, zips and safe mode. The search sees an empty
+    folder below `place` with links to this file and to the `.airflowignore` files above it."""
     from airflow.configuration import conf
     from airflow.dag_processing.importers import get_importer_registry
 
@@ -166,8 +167,8 @@ def module_name_of(path: str) -> str:
 
 
 def import_dags(file: Path, bundle: Path, bundle_name: str) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
-    """DAG objects by dag_id, Airflow's import errors by file, and by dag_id the file whose code made the DAG: a file gives
-    those of modules that it imports, too, under its own name."""
+    """DAG objects by dag_id, Airflow's import errors by file, and by dag_id the file whose code made the DAG: a file
+    gives those of modules that it imports, too, under its own name."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     with _places_noted() as made_in:
@@ -251,7 +252,7 @@ def decoded_partition_mapper(data: dict[str, Any]) -> Any:
 
 
 def is_partition_satisfied(mapper: Any, key: str, received: set[str]) -> bool:
-    """As Airflow's scheduler asks it: what rolls nothing up has what it needs with its first event."""
+    """As Airflow's scheduler decides: a mapper that rolls nothing up is satisfied by its first event."""
     if not mapper.is_rollup:
         return True
     expected = mapper.to_upstream(key)
@@ -364,7 +365,7 @@ def _written(info: Any) -> dict[str, str | None]:
 
 
 def _moment(text: Any) -> Any:
-    """Timetables are given pendulum's moments, and may use what those have more than others."""
+    """A pendulum datetime: timetables may use its additional methods."""
     import pendulum
 
     return pendulum.parse(text)
@@ -378,7 +379,7 @@ def ask_through(comms: Any) -> None:
 
 
 def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
-    """The text with `***` for what Airflow hides: values without a name, and those whose name is one of a secret."""
+    """The text with `***` for values that Airflow hides: those without a name, and those whose name marks a secret."""
     from airflow.sdk._shared.secrets_masker import SecretsMasker, _secrets_masker
 
     configured, masker = _secrets_masker(), SecretsMasker()
@@ -459,7 +460,8 @@ HOOKS: Final = (*RUN_HOOKS, *Hook)
 
 
 def listeners() -> tuple[str, ...]:
-    """Hooks that listeners of this process's plugins implement, but those about tries: a try's own process calls them."""
+    """Hooks that listeners of this process's plugins implement, but those about tries: a try's own process calls
+    them."""
     from airflow.listeners.listener import get_listener_manager
 
     manager = get_listener_manager()
@@ -472,37 +474,37 @@ def listeners() -> tuple[str, ...]:
 
 
 def prepare_callbacks() -> None:
-    """Import what callbacks need, once, before a child is forked: most workers never run one."""
+    """Import the modules for callbacks, once, before a child is forked: most workers never run a callback."""
     import airflow.callbacks.callback_requests
     import airflow.dag_processing.processor
     import airflow.sdk.execution_time.callback_supervisor  # noqa: F401
 
 
-def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
+def run_dag_callbacks(file: Path, bundle: Path, bundle_name: str, callback: Mapping[str, Any], log: Any) -> None:
     """`on_success_callback` or `on_failure_callback` of the DAG, with the context that Airflow gives it."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
     from airflow.callbacks.callback_requests import DagCallbackRequest, DagRunContext
     from airflow.dag_processing import processor
 
-    run = what["dag_run"]
+    run = callback["dag_run"]
     request = DagCallbackRequest(
         filepath=str(file.relative_to(bundle)),
         bundle_name=bundle_name,
-        bundle_version=what["bundle_version"],
+        bundle_version=callback["bundle_version"],
         dag_id=run["dag_id"],
         run_id=run["run_id"],
         context_from_server=DagRunContext(
-            dag_run=datamodels.DagRun.model_validate(run), last_ti=_datamodel_of_try(what)
+            dag_run=datamodels.DagRun.model_validate(run), last_ti=_datamodel_of_try(callback)
         ),
-        is_failure_callback=what["event"] == "failure",
-        msg=what["reason"],
+        is_failure_callback=callback["event"] == "failure",
+        msg=callback["reason"],
     )
     processor._execute_dag_callbacks(_dag_bag(file, bundle, bundle_name), request, log)
 
 
-def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping[str, Any], log: Any) -> None:
-    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker, and its e-mail: both with
-    a context of their own, as in Airflow."""
+def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, callback: Mapping[str, Any], log: Any) -> None:
+    """`on_failure_callback` or `on_retry_callback` of a task whose try ended without its worker, and its e-mail: both
+    with a context of their own, as in Airflow."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
     from airflow.callbacks.callback_requests import EmailRequest, TaskCallbackRequest
     from airflow.dag_processing import processor
@@ -512,27 +514,27 @@ def run_task_callbacks(file: Path, bundle: Path, bundle_name: str, what: Mapping
     request: dict[str, Any] = {
         "filepath": str(file.relative_to(bundle)),
         "bundle_name": bundle_name,
-        "bundle_version": what["bundle_version"],
-        "msg": what["reason"],
-        "ti": _datamodel_of_try(what),
+        "bundle_version": callback["bundle_version"],
+        "msg": callback["reason"],
+        "ti": _datamodel_of_try(callback),
         "context_from_server": datamodels.TIRunContext(
-            dag_run=datamodels.DagRun.model_validate(what["dag_run"]), max_tries=what["ti"]["max_tries"]
+            dag_run=datamodels.DagRun.model_validate(callback["dag_run"]), max_tries=callback["ti"]["max_tries"]
         ),
     }
-    owed = what["definition"]
+    owed = callback["definition"]
     if owed.get("callback", True):
-        of = TaskInstanceState.UP_FOR_RETRY if what["event"] == "retry" else TaskInstanceState.FAILED
+        of = TaskInstanceState.UP_FOR_RETRY if callback["event"] == "retry" else TaskInstanceState.FAILED
         processor._execute_task_callbacks(bag, TaskCallbackRequest(**request, task_callback_type=of), log)
     if owed.get("email", False):
-        processor._execute_email_callbacks(bag, EmailRequest(**request, email_type=what["event"]), log)
+        processor._execute_email_callbacks(bag, EmailRequest(**request, email_type=callback["event"]), log)
 
 
-def tell_listeners_of_run(what: Mapping[str, Any], log: Any) -> None:
+def tell_listeners_of_run(callback: Mapping[str, Any], log: Any) -> None:
     """Call one of `on_dag_run_running`, `…_success`, `…_failed` of the plugins' listeners."""
     from airflow.listeners.listener import get_listener_manager
 
     try:
-        getattr(get_listener_manager().hook, what["event"])(dag_run=_run_of_model(what), msg=what["reason"])
+        getattr(get_listener_manager().hook, callback["event"])(dag_run=_run_of_model(callback), msg=callback["reason"])
     except Exception:
         log.exception("Error while calling listener")
 
@@ -586,15 +588,15 @@ def _asset_event(given: Mapping[str, Any]) -> Any:
     )
 
 
-def run_deadline_callback(what: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:
-    """Call what a deadline alert calls; returns what went wrong."""
+def run_deadline_callback(callback: Mapping[str, Any], dag_rel_path: str, bundle: Path, log: Any) -> str | None:
+    """Call a deadline alert's callback; returns its error."""
     import pendulum
     from airflow.sdk.definitions.callback import AsyncCallback
     from airflow.sdk.execution_time.callback_supervisor import execute_callback
     from airflow.sdk.serde import deserialize
 
-    definition = deserialize(what["definition"])
-    context = dict(what["deadline"])
+    definition = deserialize(callback["definition"])
+    context = dict(callback["deadline"])
     context["deadline"] = {**context["deadline"], "deadline_time": pendulum.parse(context["deadline"]["deadline_time"])}
     kwargs = {**definition.kwargs, "context": context}
     if isinstance(definition, AsyncCallback):
@@ -628,18 +630,18 @@ def _dag_bag(file: Path, bundle: Path, bundle_name: str) -> Any:
     return BundleDagBag(dag_folder=str(file), bundle_path=bundle, bundle_name=bundle_name, load_op_links=False)
 
 
-def _datamodel_of_try(what: Mapping[str, Any]) -> Any:
+def _datamodel_of_try(callback: Mapping[str, Any]) -> Any:
     """`None` where the context shows no try."""
     from airflow.api_fastapi.execution_api.datamodels import taskinstance as datamodels
 
-    ti = what["ti"]
+    ti = callback["ti"]
     if ti is None:
         return None
     return datamodels.TaskInstance(
         id=ti["id"],
         task_id=ti["task_id"],
-        dag_id=what["dag_run"]["dag_id"],
-        run_id=what["dag_run"]["run_id"],
+        dag_id=callback["dag_run"]["dag_id"],
+        run_id=callback["dag_run"]["run_id"],
         try_number=ti["try_number"],
         map_index=ti["map_index"],
         hostname=ti["hostname"],
@@ -647,13 +649,13 @@ def _datamodel_of_try(what: Mapping[str, Any]) -> Any:
     )
 
 
-def _run_of_model(what: Mapping[str, Any]) -> Any:
+def _run_of_model(callback: Mapping[str, Any]) -> Any:
     """The DagRun that listeners are given: Airflow's model, which here has no database behind it."""
     import pendulum
     from airflow.models.dagrun import DagRun
     from airflow.utils.types import DagRunType
 
-    run = what["dag_run"]
+    run = callback["dag_run"]
 
     def at(name: str) -> Any:
         return pendulum.parse(run[name]) if run.get(name) else None
@@ -673,7 +675,7 @@ def _run_of_model(what: Mapping[str, Any]) -> Any:
         partition_key=run.get("partition_key"),
     )
     made.start_date, made.end_date = at("start_date"), at("end_date")
-    made.clear_number, made.bundle_version = run["clear_number"], what["bundle_version"]
+    made.clear_number, made.bundle_version = run["clear_number"], callback["bundle_version"]
     return made
 
 
@@ -702,8 +704,8 @@ def providers() -> list[dict[str, Any]]:
 
 
 def configuration() -> dict[str, dict[str, str]]:
-    """Section → option → value. Airflow hides what it takes for secret; an empty secret is hidden here too, as Airflow does
-    when it is asked for that option alone."""
+    """Section → option → value. Airflow hides what it takes for secret; an empty secret is hidden here too, as Airflow
+    does when it is asked for that option alone."""
     from airflow.api_fastapi.core_api.services.public.config import _mask_per_key_sensitive_options
     from airflow.configuration import conf
 

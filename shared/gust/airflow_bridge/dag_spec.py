@@ -152,7 +152,7 @@ def param_spec(param: Any) -> ParamSpec:
 
 
 def owners_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Owners as Airflow's DagModel lists them: those that tasks name; where none does, the default owner."""
+    """Owners as Airflow's DagModel lists them: the tasks' owners, or the default owner where no task has one."""
     named = {task["__var"].get("owner") for task in raw["tasks"]} - {None, ""}
     return tuple(sorted(named)) or (conf.get("operators", "default_owner"),)
 
@@ -329,7 +329,7 @@ def length_of(value: Any) -> Length:
 
 
 def asset_refs(ports: Iterable[Any]) -> tuple[AssetRef, ...]:
-    """Inlets or outlets, those that are no assets left out (Airflow allows any object as an inlet)."""
+    """The assets among inlets or outlets (Airflow allows any object as an inlet)."""
     refs = (asset_ref(port) for port in ports or ())
     return tuple(ref for ref in refs if ref is not None)
 
@@ -357,7 +357,7 @@ def assets_of(dag: Any) -> tuple[AssetRef, ...]:
 
 
 def watchers_of(dag: Any) -> tuple[WatcherSpec, ...]:
-    """Those of the assets that the schedule names; an outlet's are nobody's to start."""
+    """Watchers of the assets that the schedule names; Gust does not start an outlet's."""
     return tuple(
         WatcherSpec(
             name=watcher.name,
@@ -372,7 +372,8 @@ def watchers_of(dag: Any) -> tuple[WatcherSpec, ...]:
 
 
 def deadlines_of(raw: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Raises ValueError where they are more than one write can hold: a run is stored together with its deadlines."""
+    """The DAG's deadline alerts. Raises ValueError where one write cannot hold them: a run is stored with its
+    deadlines."""
     alerts: list[dict[str, Any]] | None = raw.get("deadline")
     if alerts is None:
         return None
@@ -392,7 +393,7 @@ def ids(of: Iterable[str | None]) -> tuple[str, ...]:
 
 
 def seconds(value: timedelta | float | None) -> float | None:
-    """As many as a `timedelta` can hold, and no more."""
+    """Seconds, limited to what a `timedelta` can hold."""
     if value is None:
         return None
     given = value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -1,8 +1,9 @@
-"""Which files of a folder a piece of Python looks at while it runs, told by the interpreter's own audit events.
+"""Record which files of a folder Python code opens, lists or imports, from the interpreter's audit events.
 
 A DAG file depends on more than its imports: it reads YAML beside it, lists a folder to make a DAG per file, tries to
-import a helper that is uploaded a minute later. All of these raise audit events; recording them says when the file must
-be parsed again. (`os.path.exists` raises none: a file that is only asked for, never opened or listed, goes unseen.)
+import a helper that is uploaded a minute later. All of these raise audit events, and a change to any of these files
+means that the DAG file must be parsed again. (`os.path.exists` raises none: a file that is only checked for, never
+opened or listed, is missed.)
 """
 
 import importlib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 IMPORT_SYSTEM: Final = ("<frozen importlib", importlib.__file__)
-"""Lists every folder of `sys.path` to find a module; that says nothing about the file being run."""
+"""Files of the import system. It lists every folder of `sys.path`, which says nothing about the file being run."""
 
 
 class Footprint:
@@ -59,7 +60,7 @@ class Footprint:
         return f"{path}/".startswith(self._root)
 
     def _missing_modules(self) -> Iterator[str]:
-        """A module that was asked for and not found may come with a later upload, as a file or as a package."""
+        """Paths at which a module that was not found may appear with a later upload, as a file or a package."""
         folders = [entry[len(self._root) :] for entry in sys.path if self._is_ours(entry)]
         for name in self._imported:
             if name in sys.modules:
@@ -77,7 +78,7 @@ class Footprint:
 
 
 def importing_file() -> str:
-    """The file whose code asked for the import that is going on: a library's own optional imports are its affair."""
+    """The file whose code runs the current import statement: a library's own optional imports do not count."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(IMPORT_SYSTEM):
         frame = frame.f_back

@@ -1,37 +1,24 @@
-"""What this installation of Airflow consists of, in the REST API's own shapes: the other side of `aws.inventory`.
-
-Asked in a child: plugins are strangers' code, and looking for providers' leaves much behind.
-"""
+"""What this installation of Airflow consists of, in the REST API's own shapes: the other side of `aws.inventory`."""
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gust.airflow_bridge import compat, surroundings
-from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.child import run_in_child
-from gust.airflow_bridge.parse import memory_for_child, ready, shown
+from gust.airflow_bridge.answering import answer_in_child
+from gust.airflow_bridge.parse import shown
 from gust.ports.objects import Objects
 
-PATIENCE: Final = 20.0
-"""Seconds; a person is waiting."""
 
-
-def tell(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """`{"answer": …}`, or `{"error": why}`. `question` is what `ParserInventory` sends."""
-    ready()
-    version = question["bundle_version"]
-    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
-    with surroundings.workspace("inventory") as workspace:
-        ended = run_in_child(
-            lambda: answer_here(bundle, question["inventory"], workspace),
-            timeout=PATIENCE,
-            memory=memory_for_child(),
-        )
-    if ended.answer is None:
-        last_line = (ended.output.strip().splitlines() or [""])[-1]
-        return {"error": f"{ended.how} {last_line}".strip()}
-    return {"answer": json.loads(ended.answer)}
+def answer_about_installation(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """`question` is what `ParserInventory` sends; see `answer_in_child` for the answer."""
+    return answer_in_child(
+        lambda bundle, workspace: answer_here(bundle, question["inventory"], workspace),
+        kind="inventory",
+        objects=objects,
+        bundle_version=question["bundle_version"],
+        folder=folder,
+    )
 
 
 def answer_here(bundle: Path | None, what: str, workspace: Path) -> bytes:

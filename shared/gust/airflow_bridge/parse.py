@@ -1,9 +1,9 @@
 """Parse DAG files, each in a child of its own, and put what they give into the bucket.
 
-The process that answers to Lambda imports Airflow once, never runs a line of a bundle, and reads none: what
-`.airflowignore` says of a file, and what the file imports, its child finds out. It keeps a batch's `Progress` in the bucket
-file by file: should the whole function die all the same, the next try knows which file it was at, gives that file an import
-error at the third try, and does the rest.
+The function's own process imports Airflow once and neither runs nor reads a line of a bundle: a child reads
+`.airflowignore` and the file's imports. The process stores the batch's `Progress` in the bucket file by file. If the
+function dies all the same, the next invocation knows at which file; it gives that file an import error at the third
+try, and parses the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
 from gust.airflow_bridge.questions import Questions
-from gust.airflow_bridge.settings_reader import AskedByFile, Find, ParserComms, SettingsReader, nothing_stored
+from gust.airflow_bridge.settings_reader import Find, ParserComms, SettingsOfFile, SettingsReader, nothing_stored
 from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound
 from gust.model import bounds, bucket_keys
@@ -37,7 +37,7 @@ from gust.ports.objects import Objects
 log = logging.getLogger(__name__)
 
 MOST_DEATHS: Final = 2
-"""So often may the whole function die at a file before the file is held to be the cause."""
+"""How often the function may die at a file before the file counts as the cause."""
 
 NO_DAG_FILE: Final[dict[str, Any]] = {
     "dags": [],
@@ -48,16 +48,16 @@ NO_DAG_FILE: Final[dict[str, Any]] = {
     "imported": [],
     "has_assets": False,
 }
-"""A child's answer about a file that Airflow's search does not find."""
+"""A child's answer for a file that Airflow's search skips."""
 
 GRACE: Final = 10.0
-"""Seconds beyond `dagbag_import_timeout` for what comes after the import: plugins, serialization, our spec."""
+"""Seconds after `dagbag_import_timeout` for plugins, serialization and our spec."""
 
 NO_TIMEOUT: Final = 240.0
 """Seconds, where `dagbag_import_timeout` is switched off."""
 
 LONGEST_FILE: Final = 60.0
-"""Seconds that must be left for another file to be begun: what Airflow's default timeout of 30 can become, and some."""
+"""Seconds that must remain to begin another file: Airflow's default timeout of 30 with `GRACE`, and some."""
 
 
 def parse_batch(
@@ -71,12 +71,11 @@ def parse_batch(
     folder: Path | None = None,
     invoke: Invoke | None = None,
 ) -> bool:
-    """Parse a batch of a plan, as far as a round's time goes. Returns whether that is done; called again, it goes on.
+    """Parse a batch of a plan, within one round's time. Returns whether it is finished; called again, it continues.
 
-    It stops early, rather than be stopped in the middle of a file, when `time_left()` (seconds) may not be enough for
-    one more. `give_up` runs nothing: the files that have no outcome yet get import errors. `invoke` leads to the execution
-    API, which knows the variables and connections; without it there are none. Raises Unopenable, also where it gives up:
-    what no worker could open must not become active.
+    It stops early when `time_left()` (seconds) may not suffice for one more file. `give_up` runs nothing: files without
+    an outcome get import errors. `invoke` reaches the execution API, for variables and connections; without it none
+    exist. Raises Unopenable, also with `give_up`: a bundle that no worker can open must not become active.
     """
     plan = Plan.model_validate_json(objects.get(plan_key))
     key = bucket_keys.progress(plan_key, batch)
@@ -106,7 +105,8 @@ def parse_batch(
 
 
 def token_of(objects: Objects, plan_key: str) -> str:
-    """Empty where the plan has none: an older Gust made it. What a file asks for is then refused, and told with the file."""
+    """The plan's token for the execution API; empty where an older Gust made the plan. A file's questions are then
+    refused, and its import error says so."""
     try:
         return objects.get(bucket_keys.parser_token(plan_key)).decode()
     except NotFound:
@@ -118,8 +118,8 @@ def keep(objects: Objects, key: str, progress: Progress) -> None:
 
 
 def begun(objects: Objects, key: str) -> Progress:
-    """What an earlier try left. A file that it began and did not end counts one death more. What a file wrote there itself
-    counts as nothing."""
+    """The progress of earlier invocations. A file that one began and did not end counts one death more. Progress that a
+    DAG file has overwritten counts as none."""
     try:
         progress = Progress.model_validate_json(objects.get(key))
     except (NotFound, ValueError):
@@ -141,14 +141,14 @@ def lost(path: str) -> FileOutcome:
 
 
 def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find: Find = nothing_stored) -> FileOutcome:
-    """Parse one file in a child; store specs, serialized DAGs and sources. Whatever the file does is an outcome. `find`
-    answers when it asks for variables and connections."""
+    """Parse one file in a child; store specs, serialized DAGs and sources. Returns an outcome whatever the file does.
+    `find` answers its questions for variables and connections."""
     ready()
     started = time.monotonic()
     limit = compat.import_timeout(bundle / path)
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
-    asked = AskedByFile(find)
-    questions = Questions(asked.answer)
+    settings = SettingsOfFile(find)
+    questions = Questions(settings.answer)
     with surroundings.workspace("parse") as workspace:
         ended = run_in_child(
             lambda: parse_here(bundle, path, bundle_name, workspace, questions.ask),
@@ -157,27 +157,29 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
             questions=questions,
         )
     duration = time.monotonic() - started
-    output = asked.masked(ended.output)
-    if asked.unanswered or ended.answer is None:
-        problem = asked.unanswered or f"{ended.how}\n{output}"
+    output = settings.masked(ended.output)
+    if settings.unanswered or ended.answer is None:
+        problem = settings.unanswered or f"{ended.how}\n{output}"
         return FileOutcome(
             relative_path=path,
             import_errors={path: shown(f"{path} could not be parsed. {problem}", bundle)},
             is_worth_another_try=True,
-            settings=asked.versions,
+            settings=settings.versions,
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
     try:
         answer = readable(json.loads(ended.answer))
-        answer["import_errors"] = {name: asked.masked(trace) for name, trace in answer["import_errors"].items()}
-        outcome = stored(objects, path, answer, duration).model_copy(update={"settings": asked.versions})
+        answer["import_errors"] = {name: settings.masked(trace) for name, trace in answer["import_errors"].items()}
+        outcome = stored(objects, path, answer, duration).model_copy(update={"settings": settings.versions})
         imported, has_assets = {str(name) for name in answer["imported"]}, bool(answer["has_assets"])
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        told = f"{path} could not be parsed. Its process gave an answer that is none: {type(error).__name__}.\n{output}"
+        message = (
+            f"{path} could not be parsed. Its process gave an answer that is none: {type(error).__name__}.\n{output}"
+        )
         return FileOutcome(
             relative_path=path,
-            import_errors={path: shown(told, bundle)},
+            import_errors={path: shown(message, bundle)},
             parsed_at=datetime.now(UTC),
             parse_duration=duration,
         )
@@ -189,7 +191,7 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
 
 
 def readable(value: Any) -> Any:
-    """What a child answered, with each half of a surrogate pair written out: no store holds what UTF-8 cannot."""
+    """A child's answer, with lone surrogates escaped: no store holds text that has no UTF-8."""
     match value:
         case str():
             return value.encode(errors="backslashreplace").decode()
@@ -201,13 +203,13 @@ def readable(value: Any) -> Any:
 
 
 def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float) -> FileOutcome:
-    """Put what a child answered where its hashes say, and tell where that is."""
+    """Store a child's answer under the hashes of its parts; returns the outcome with these keys."""
     import_errors = {name: bounds.cut(trace) for name, trace in answer["import_errors"].items()}
     dags: list[ParsedDag] = []
     for dag in answer["dags"]:
         if too_large := what_is_too_large(dag):
-            told = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
-            import_errors[path] = bounds.cut(import_errors.get(path, "") + told)
+            message = f"{bounds.cut(dag['dag_id'], bounds.LONGEST_KEY)} is not activated: {too_large}\n"
+            import_errors[path] = bounds.cut(import_errors.get(path, "") + message)
             continue
         dags.append(
             ParsedDag(
@@ -232,14 +234,15 @@ def stored(objects: Objects, path: str, answer: dict[str, Any], duration: float)
 
 
 def what_is_too_large(dag: dict[str, Any]) -> str | None:
-    """The scheduler keeps many structures in memory at once, and the API answers with a source."""
-    for name, text, most in (
+    """The first part that exceeds its limit, for a person to read: the scheduler keeps many specs in memory, the API
+    returns sources."""
+    for name, text, limit in (
         ("structure", dag["spec"], bounds.LARGEST_SPEC),
         ("serialized form", dag["serialized"], bounds.LARGEST_SERIALIZED),
         ("file", dag["source"], bounds.LARGEST_SPEC),
     ):
-        if (size := len(text.encode())) > most:
-            return f"Its {name} takes {size:,} bytes; {most:,} are possible."
+        if (size := len(text.encode())) > limit:
+            return f"Its {name} takes {size:,} bytes; {limit:,} are possible."
     return None
 
 
@@ -253,7 +256,7 @@ def put_parsed(objects: Objects, kind: bucket_keys.Parsed, text: str) -> str:
 
 @cache
 def ready() -> None:
-    """Airflow's import, once per process."""
+    """Import Airflow, once per process."""
     collector.disable_gc()
     compat.prepare_environment()
     compat.preload()
@@ -264,7 +267,7 @@ def ready() -> None:
 
 
 def memory_for_child() -> int:
-    """Bytes: what the function has beyond some 600 MB for Airflow, at least 256 MB."""
+    """Bytes for a child: the function's memory without 600 MB for Airflow, at least 256 MB."""
     megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"))
     return max(megabytes - 600, 256) * 1024 * 1024
 
@@ -329,7 +332,7 @@ def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], 
 
 
 def compact(spec: DagSpec) -> str:
-    """JSON of a spec without the tasks' defaults: tasks are most of it, and they hardly differ from the defaults."""
+    """JSON of a spec without the tasks' default values: tasks are most of a spec, and mostly defaults."""
     data = spec.model_dump(mode="json")
     default = TaskSpec(task_id="").model_dump(mode="json")
     for task in data["tasks"].values():
@@ -339,9 +342,8 @@ def compact(spec: DagSpec) -> str:
 
 
 def placeless(text: str, places: Mapping[str, str], fileloc: str) -> str:
-    """The text with folders of this parse (the bundle's, the child's workspace) replaced by names that are the same for all
-    parses, also where Airflow hashed one into the name of the file's module. Without this, every upload would make a new
-    version of every DAG."""
+    """Replace the folders of this parse (the bundle's, the child's workspace) by constant names, also where Airflow has
+    hashed one into the name of the file's module. Without this, every upload would make a new version of every DAG."""
     stable = fileloc
     for folder, name in places.items():
         stable = stable.replace(folder, name, 1)
@@ -361,7 +363,7 @@ def source_text(file: Path) -> str:
 
 
 def shown(trace: str, bundle: Path) -> str:
-    """A trace as people shall see it: the bundle's files by their relative paths."""
+    """A traceback for people: the bundle's files by their relative paths."""
     return trace.replace(f"{bundle}/", "").replace(str(bundle), compat.DAGS_ROOT)
 
 
@@ -370,5 +372,6 @@ def relative(name: str, bundle: Path) -> str:
 
 
 def dependencies(touched: Iterable[str], path: str) -> list[str]:
-    """What decides beside the file itself; plugins decide for every file and are not listed."""
+    """Files other than `path` whose change means that `path` must be parsed again. Plugins, which concern every file,
+    are left out."""
     return sorted({t for t in touched if t not in {path, ".airflowignore"} and not t.startswith(PLUGINS_PREFIX)})

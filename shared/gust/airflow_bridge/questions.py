@@ -1,7 +1,7 @@
-"""What a child may ask the process that it was forked from: one JSON line, one JSON line in answer.
+"""A child's questions to the process that forked it: one JSON line, answered by one JSON line.
 
-The child runs a user's code, which may write anything, or nothing, or never read: the parent takes no line that is longer
-than a question can be, and gives up a child that does not read its answer.
+The child runs a DAG author's code, which may write anything or never read: the parent rejects lines that are longer
+than a question, and closes the connection of a child that does not read its answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LONGEST_QUESTION: Final = 16_384
 """Bytes."""
 
 PATIENCE: Final = 5.0
-"""Seconds in which a child that asked reads the answer."""
+"""Seconds that a child has to read an answer."""
 
 Answer = Callable[[Any], Any]
 """Question → answer, JSON values both. Raises nothing."""
@@ -43,11 +43,11 @@ class Questions:
         self._parents.settimeout(PATIENCE)
 
     def fileno(self) -> int:
-        """To select on; -1 once the child can ask no more."""
+        """For `select`; -1 once the connection is closed."""
         return self._parents.fileno()
 
     def serve(self) -> None:
-        """Answer what the child has asked; called where there is something to read."""
+        """Answer the child's pending questions. Call it when there is something to read."""
         try:
             received = self._parents.recv(LONGEST_QUESTION)
             *lines, self._unread = (self._unread + received).split(b"\n")
@@ -70,7 +70,7 @@ class Questions:
             os.dup2(fd, FD, inheritable=False)
 
     def ask(self, question: Any) -> Any:
-        """The parent's answer. Raises ConnectionError where it gives none any more."""
+        """The parent's answer. Raises ConnectionError when the parent has closed the connection."""
         with self._lock:
             os.write(FD, json.dumps(question).encode() + b"\n")
             answer = bytearray()

@@ -1,12 +1,11 @@
 """A task that does next to nothing, run in the worker's own process before it forks its first child.
 
-CPython makes code faster while it runs and notes that in the code itself (PEP 659); Airflow, pydantic and jinja keep what
-they once looked up. A child that is the first to do something pays twice for it: for the work, and for copying each page
-that it writes to. After the rehearsal it finds nearly all of that done (`benches/warm_task.py` shows what a task costs,
-with `--no-rehearsal` without it).
+CPython specializes code while it runs, in the code object itself (PEP 659); Airflow, pydantic and jinja cache lookups.
+A child that is the first to run some code pays twice: for the work, and for copying each memory page that it writes to.
+After the rehearsal nearly all of that is done (`benches/warm_task.py` measures a task; `--no-rehearsal` without it).
 
-No code of a deployment takes part: its plugins, listeners and cluster policies are not asked. What the rehearsal changes in
-this process is taken back.
+No code of a deployment takes part: plugins, listeners and cluster policies are left out. The rehearsal undoes what it
+changes in this process.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from gust.airflow_bridge import compat
 from gust.airflow_bridge.supervisor import BundleInfo, DagRun, TaskInstance, TaskInstanceState, TIRunContext
 
 ROUNDS: Final = 4
-"""So often CPython wants to see most code before it settles on a form. Further ones gain nothing that could be measured."""
+"""Runs after which CPython has specialized most code. Further runs gain nothing measurable."""
 
 NAME: Final = "gust_rehearsal"
 FILE: Final = Path(__file__).with_name("rehearsal_dag.py")
@@ -41,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def rehearse(bundles: Path, *, bundle_name: str = "dags-folder") -> None:
-    """`bundles`: where bundles are unpacked. Never fails: a worker that could not rehearse is a slower one."""
+    """`bundles`: where bundles are unpacked. Never raises: a worker whose rehearsal failed is slower, nothing else."""
     try:
         with _a_bundle_in(bundles) as version, compat.without_code_of_a_deployment(), _nothing_stays():
             details = _details(BundleInfo(name=bundle_name, version=version))
@@ -52,7 +51,7 @@ def rehearse(bundles: Path, *, bundle_name: str = "dags-folder") -> None:
 
 
 def _run(details: StartupDetails) -> None:
-    """What Airflow's task runner does in a child, but for the socket to the supervisor."""
+    """Run a task as Airflow's task runner does in a child, without a socket to the supervisor."""
     ti, context, task_log = task_runner.startup(msg=details)
     state, _, error = task_runner.run(ti, context, task_log)
     task_runner.finalize(ti, state, context, task_log, error)
@@ -96,8 +95,8 @@ def _details(bundle: BundleInfo) -> StartupDetails:
     )
 
 
-class _Nobody:
-    """Stands in for the supervisor, which answers what the task reports with nothing."""
+class _SilentSupervisor:
+    """Takes the task's reports and answers nothing."""
 
     socket = None
 
@@ -106,7 +105,7 @@ class _Nobody:
 
 @contextmanager
 def _a_bundle_in(bundles: Path) -> Iterator[str]:
-    """Several workers of one machine may share the disk: each has its own."""
+    """A folder of this process's own: several workers of one machine may share the disk."""
     folder = bundles / f"{NAME}-{uuid4()}"
     folder.mkdir(parents=True)
     try:
@@ -124,8 +123,8 @@ def _nothing_stays() -> Iterator[None]:
     environment, path = dict(os.environ), list(sys.path)
     modules = set(sys.modules)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGSEGV, signal.SIGALRM, signal.SIGTERM)}
-    task_runner.SUPERVISOR_COMMS = _Nobody()
-    # A title is written over the environment that the kernel shows, for good.
+    task_runner.SUPERVISOR_COMMS = _SilentSupervisor()
+    # setproctitle overwrites the environment that the kernel shows, for good.
     set_title, setproctitle.setproctitle = setproctitle.setproctitle, _set_no_title
     try:
         yield

@@ -1,7 +1,7 @@
-"""Variables and connections for DAG files that ask for them while they are parsed.
+"""Variables and connections for DAG files that read them while they are parsed.
 
-The child asks its parent (`ParserComms`), and that asks the execution API (`SettingsReader`), with a token that is good for
-this alone. Environment variables and secrets backends come first, in the child, as Airflow has it.
+The child asks its parent (`ParserComms`), and the parent asks the execution API (`SettingsReader`), with a token that
+permits nothing else. As in Airflow, environment variables and secrets backends come first, in the child.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from gust.model.variable import VARIABLES
 from gust.ports.objects import Objects
 from gust.services.settings.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
 
-MOST: Final = 20_000
-"""Characters of the names that are remembered of one file. What it asks for beyond them is answered; changes go unseen."""
+LONGEST_NAMES: Final = 20_000
+"""Characters of setting names that are remembered per file. Further settings are answered, but their changes do not
+cause the file to be parsed again."""
 
 UNANSWERED: Final = HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -38,11 +39,11 @@ class Answer:
 
 
 Find = Callable[[str, str], Answer]
-"""By its name and by its path at the execution API."""
+"""Finds a setting by its name and its path at the execution API."""
 
 
 class SettingsReader:
-    """The execution API, for one batch of files: each setting is asked for once."""
+    """Reads settings from the execution API for one batch of files, each setting once."""
 
     def __init__(self, invoke: Invoke, objects: Objects, token: str) -> None:
         self._client = httpx.Client(
@@ -70,21 +71,21 @@ class SettingsReader:
 
 
 def nothing_stored(name: str, _: str) -> Answer:
-    """For where there is no execution API."""
+    """The `Find` of a parser without an execution API."""
     return Answer(HTTPStatus.NOT_FOUND, {"detail": f"{name} not found"}, ABSENT)
 
 
 @dataclass(slots=True)
-class AskedByFile:
-    """What one file asks for while it is parsed, and what it is told."""
+class SettingsOfFile:
+    """The settings that one file reads while it is parsed."""
 
     find: Find
     versions: dict[str, str] = field(default_factory=dict)
     """By name, as in `services.settings_read`."""
     unanswered: str = ""
-    """Why something could not be read; empty where everything was answered. It may be there or not."""
+    """Why a setting could not be read; empty if each was found or is known not to exist."""
     secrets: list[tuple[Any, str | None]] = field(default_factory=list)
-    """What must not be shown, with the name that decides whether it must not."""
+    """Values to mask, each with the name that decides whether Airflow masks it."""
 
     def answer(self, question: Any) -> Any:
         """`{"status": …, "body": …}` for `ParserComms`."""
@@ -94,7 +95,7 @@ class AskedByFile:
             return {"status": HTTPStatus.BAD_REQUEST, "body": None}
         found = self.find(name, path)
         if found.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-            if sum(map(len, self.versions)) + len(name) <= MOST:
+            if sum(map(len, self.versions)) + len(name) <= LONGEST_NAMES:
                 self.versions[name] = found.version
         elif found.status >= HTTPStatus.INTERNAL_SERVER_ERROR or found.status == HTTPStatus.FORBIDDEN:
             self.unanswered = f"{name} could not be read: {found.body}"
@@ -103,7 +104,7 @@ class AskedByFile:
         return {"status": found.status, "body": found.body}
 
     def _note_secrets(self, question: Any, body: Any) -> None:
-        """Those that Airflow masks."""
+        """Remember the values that Airflow masks."""
         match question:
             case {"variable": str(key)}:
                 self.secrets.append((body["value"], key))
@@ -118,7 +119,8 @@ class AskedByFile:
 
 
 def _place(question: Any) -> tuple[str, str]:
-    """A setting's name, and its path at the execution API. Raises ValueError where it is no question of `ParserComms`."""
+    """A setting's name, and its path at the execution API. Raises ValueError for a question that `ParserComms` does not
+    ask."""
     match question:
         case {"variable": str(key)}:
             return name_of(VARIABLES, key), f"variables/{quote(key, safe='')}"
@@ -134,14 +136,14 @@ def _place(question: Any) -> tuple[str, str]:
 
 
 class ParserComms:
-    """Stands where Airflow's DAG files expect their way to the supervisor. What is asked goes to `ask`; a DAG file changes
-    nothing while it is parsed, and there is no run of which it could ask."""
+    """Takes the place of the supervisor for a DAG file: sends questions to `ask`. A DAG file writes nothing while it is
+    parsed, and has no run to ask about."""
 
     def __init__(self, ask: Callable[[Any], Any]) -> None:
         self._ask = ask
 
     def send(self, msg: Any) -> Any:
-        """As Airflow's: an ErrorResponse says what is not there; what may not be asked raises AirflowRuntimeError."""
+        """As in Airflow, a missing setting is an ErrorResponse. A forbidden request raises AirflowRuntimeError."""
         from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
         from airflow.sdk.execution_time import comms
 

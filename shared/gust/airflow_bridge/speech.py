@@ -1,9 +1,9 @@
-"""What a task prints and what it logs reaches its supervisor in the order in which the task said it.
+"""Deliver a task's prints and log lines to its supervisor in the order in which the task wrote them.
 
-Airflow's child speaks in three ways: stdout, stderr, and a socket for structured lines. A supervisor that finds several
-of them readable cannot tell which was first; on a processor that it shares with the child it often does, and a printed
-line then stands inside the folded group that the task opened after it. So the child waits, before it writes by one way,
-until what it wrote by another has been read. Only a change from one way to another costs anything.
+Airflow's child writes to three sockets: stdout, stderr, and one for structured lines. A supervisor that finds several
+readable cannot tell which was written first; on a processor that it shares with the child this is common, and a printed
+line then appears inside the folded group that the task opened after it. So before the child writes to one socket, it
+waits until the supervisor has read what it wrote to another. Only switching between sockets costs time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any, Final
 import structlog
 
 PATIENCE: Final = 0.05
-"""Seconds for which a writer waits; then it writes all the same, and the order is left to chance."""
+"""Seconds that a writer waits at most; then it writes, and the order may be wrong."""
 
 _PAUSE: Final = 0.0001
 
 
 def in_the_order_said() -> None:
-    """In a child of Airflow's supervisor, before it logs: let stdout, stderr and the log take turns. Elsewhere it changes
-    nothing."""
+    """In a child of Airflow's supervisor, before it logs: let stdout, stderr and the log take turns. Elsewhere it
+    changes nothing."""
     factory = structlog.get_config()["logger_factory"]
     if not isinstance(log := getattr(factory, "io", None), io.FileIO):
         return
@@ -62,8 +62,8 @@ class Turns:
 
 
 def _unread(fd: int) -> int:
-    """Bytes (as the kernel accounts for them) that were written to a socket and not read by its peer; 0 where the kernel
-    does not tell."""
+    """Bytes (as the kernel accounts for them) that were written to a socket and not read by its peer; 0 where the
+    kernel does not tell."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(fd, termios.TIOCOUTQ, count)

@@ -1,8 +1,8 @@
-"""What a DAG file finds around it in a child of ours: an installation of Airflow, and none of what Gust runs on.
+"""The process around a DAG file in a child: an installation of Airflow, without Gust's settings and modules.
 
-A user's modules share one namespace with ours: `sys.modules` and `sys.path` of the process that the child was forked from.
-Every function's door is a module called `app`, in a folder that stands first on the path; our package is called `gust`. A
-DAG folder may have modules of these names, as it may in Airflow, and its own are found.
+A DAG author's modules share a namespace with ours: the child inherits `sys.modules` and `sys.path`. Every function's
+door is a module called `app`, in the first folder of the path; our package is called `gust`. A DAG folder may have
+modules of these names, as in Airflow, and a DAG file imports the DAG folder's.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from gust.airflow_bridge import compat
 from gust.model.deployment import PLUGINS_PREFIX
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
-"""What the names of environment variables begin with that tell our functions how they are wired."""
+"""Prefixes of the environment variables that wire our functions."""
 
 OUR_CLIENTS: Final = ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS", "PYTHONPATH")
-"""Settings of our own clients and interpreter: a user's client has its SDK's defaults, as in Airflow."""
+"""Settings of our own clients and interpreter: a DAG author's client has its SDK's defaults, as in Airflow."""
 
 AWS_OF_TASKS: Final = "GUST_AWS_OF_TASKS"
-"""Environment variable, a JSON object: all variables of AWS's SDKs that a user's code is to see, in place of those that our
-functions work with. The local stack sets it where tasks shall reach a real account."""
+"""Environment variable, a JSON object: the variables of AWS's SDKs that a DAG author's code sees instead of our
+functions'. The local stack sets it when tasks shall reach a real account."""
 
 HOME: Final = Path(gust.__file__).parents[1]
 HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__, "__pycache__"}
-"""Whether the folder of `sys.path` that our package lies in holds nothing else: then it may stand behind the user's."""
+"""Whether our package is alone in its folder of `sys.path`: then the folder may stand behind the DAG author's."""
 
 WORKSPACE: Final = "/workspace"
-"""Where a child's workspace seems to lie, in what is stored of a DAG: each child has one of its own."""
+"""The path that stands for a child's workspace in stored DAGs: each child's own path differs."""
 
 LAYER_BIN: Final = "/opt/bin"
-"""Where Lambda unpacks our layer's commands: `python` with the layer's packages, and `airflow`."""
+"""Where Lambda unpacks our layer's commands: `airflow`, and `python` with the layer's packages."""
 
 
 NO_DATABASE: Final = "sqlite://"
-"""One in memory, empty. Airflow closes its database to a task by an address with which no process that the task starts can
-even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
+"""One in memory, empty. Airflow closes its database to a task by an address with which no process that the task starts
+can even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
 
 
 def enter(bundle: Path | None, workspace: Path) -> None:
-    """Make this process one in which a user's code may run: in `workspace`, with the plugins and modules of `bundle`. For a
-    child made for one bundle; our modules that are not imported yet may be out of its reach afterwards."""
+    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`. For a
+    child made for one bundle. Modules of ours that are not imported yet may be unreachable afterwards."""
     _set_environment()
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
@@ -62,7 +62,7 @@ def enter(bundle: Path | None, workspace: Path) -> None:
 
 @contextmanager
 def workspace(kind: str) -> Iterator[Path]:
-    """A folder for one child, gone afterwards."""
+    """A folder for one child; deleted afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=f"gust-{kind}-")).resolve()
     try:
         yield folder

@@ -1,9 +1,9 @@
 """A try's log: Airflow's own structured lines, on their way to the log group.
 
-The child writes JSON lines to its supervisor, the supervisor hands them to the logger made here, and that writes them
-to a sink (the shipper to CloudWatch Logs). The supervisor marks every line as one of its try, after all that the task may
-have said in it: a log stream belongs to an execution environment, which runs one try after another, and the reader picks
-one try out of it.
+The child writes JSON lines to its supervisor, the supervisor passes them to the logger made here, and the logger writes
+them to a sink (the shipper to CloudWatch Logs). The supervisor adds the try's id to every line, last, so that a task
+cannot forge it: a log stream belongs to an execution environment, which runs one try after another, and readers select
+one try's lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gust.aws.logs import owned
 
 
 class Sink(Protocol):
-    """Where lines go: a log stream."""
+    """A log stream that takes lines."""
 
     def of_stream(self, name: str | None) -> Sink:
         """The sink that writes to the stream of that name; this one where there is none."""
@@ -29,15 +29,15 @@ class Sink(Protocol):
         """Take a line; returns at once."""
 
     def mark_end(self, ti_id: str, dispatch_count: int) -> None:
-        """Note that the try's dispatch writes no more."""
+        """Note that this dispatch of the try has written its last line."""
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Have what was put sent before returning; whether all of it was, within `timeout` seconds."""
+        """Send all lines before returning. Returns whether that was done within `timeout` seconds."""
 
 
 class Held:
-    """A sink that keeps what it is given until it is let go, if ever: a child says its first words before its supervisor
-    knows whether its try may start, and a second delivery of a message must not write into the log of the first."""
+    """A sink that keeps lines until `let_go`: a child writes its first lines before its supervisor knows whether the
+    try may start, and a message's second delivery must not write into the log of the first."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -88,8 +88,8 @@ class _SinkFile:
 
 
 def try_logger(sink: Sink, ti_id: str) -> Any:
-    """A logger through Airflow's own processors (timestamps, masked secrets, JSON), every line of which is marked as one
-    of the try."""
+    """A logger with Airflow's own processors (timestamps, masked secrets, JSON) that adds the try's id to every
+    line."""
     *processors, as_json = logging_processors(json_output=True)
     return structlog.wrap_logger(
         structlog.BytesLogger(_SinkFile(sink)),  # type: ignore[arg-type]

@@ -1,34 +1,25 @@
-"""Ask a timetable, a deadline's reference or a partition mapper of a bundle's plugin, in a child: the other side of
+"""Answer for a timetable, a deadline's reference or a partition mapper that a bundle's plugin brings: the other side of
 `aws.timetables`."""
 
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gust.airflow_bridge import compat, surroundings
-from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.child import run_in_child
-from gust.airflow_bridge.parse import memory_for_child, ready
+from gust.airflow_bridge.answering import answer_in_child
 from gust.ports.objects import Objects
 
-PATIENCE: Final = 20.0
-"""Seconds for one answer; a person may be waiting for it."""
 
-
-def ask(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """`{"answer": …}`, or `{"error": why}` in a person's words. `question` is what `ParserTimetables` sends."""
-    ready()
-    version = question["bundle_version"]
-    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(version) if version else None
-    with surroundings.workspace("timetable") as workspace:
-        ended = run_in_child(
-            lambda: answer_here(bundle, question, workspace), timeout=PATIENCE, memory=memory_for_child()
-        )
-    if ended.answer is None:
-        last_line = (ended.output.strip().splitlines() or [""])[-1]
-        return {"error": f"{ended.how} {last_line}".strip()}
-    return {"answer": json.loads(ended.answer)}
+def answer_for_plugin(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """`question` is what `ParserTimetables` sends; see `answer_in_child` for the answer."""
+    return answer_in_child(
+        lambda bundle, workspace: answer_here(bundle, question, workspace),
+        kind="timetable",
+        objects=objects,
+        bundle_version=question["bundle_version"],
+        folder=folder,
+    )
 
 
 def answer_here(bundle: Path | None, question: dict[str, Any], workspace: Path) -> bytes:
@@ -42,12 +33,12 @@ def answer_here(bundle: Path | None, question: dict[str, Any], workspace: Path) 
     timetable = compat.decoded_timetable(question["timetable"])
     answer: Any
     match question:
-        case {"manual_interval": asked}:
-            answer = compat.manual_interval(timetable, **asked)
-        case {"runs_between": asked}:
-            answer = compat.runs_between(timetable, **asked)
-        case {"run_id": asked}:
-            answer = compat.run_id(timetable, **asked)
+        case {"manual_interval": arguments}:
+            answer = compat.manual_interval(timetable, **arguments)
+        case {"runs_between": arguments}:
+            answer = compat.runs_between(timetable, **arguments)
+        case {"run_id": arguments}:
+            answer = compat.run_id(timetable, **arguments)
         case _:
             answer = compat.next_run(timetable, **question["next_run"])
     return json.dumps(answer).encode()
@@ -56,15 +47,15 @@ def answer_here(bundle: Path | None, question: dict[str, Any], workspace: Path) 
 def answer_of_mapper(encoding: dict[str, Any], question: dict[str, Any]) -> Any:
     mapper = compat.decoded_partition_mapper(encoding)
     match question:
-        case {"downstream_keys": asked}:
-            keys = mapper.to_downstream(asked["key"])
+        case {"downstream_keys": arguments}:
+            keys = mapper.to_downstream(arguments["key"])
             return [keys] if isinstance(keys, str) else list(keys)
-        case {"carried_date": asked}:
-            date = mapper.carry_partition_date(datetime.fromisoformat(asked["date"]))
-        case {"is_satisfied": asked}:
-            return compat.is_partition_satisfied(mapper, asked["key"], set(asked["received"]))
-        case {"date_of": asked}:
-            date = mapper.to_partition_date(asked["key"])
+        case {"carried_date": arguments}:
+            date = mapper.carry_partition_date(datetime.fromisoformat(arguments["date"]))
+        case {"is_satisfied": arguments}:
+            return compat.is_partition_satisfied(mapper, arguments["key"], set(arguments["received"]))
+        case {"date_of": arguments}:
+            date = mapper.to_partition_date(arguments["key"])
         case _:
             raise ValueError(f"Nothing is known to ask a partition mapper in {sorted(question)}")
     return date.isoformat() if date else None

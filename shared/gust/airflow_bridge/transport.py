@@ -1,14 +1,14 @@
 """HTTP without a network: the Task SDK's requests become invocations of the execution API function.
 
-The event and the answer have the shape of an API Gateway HTTP API (payload 2.0), so that the function cannot tell a
-worker from a browser. Lambda carries 6 MB each way; larger bodies take the way that `gust.model.transfer` describes.
+Event and answer have the shape of an API Gateway HTTP API (payload 2.0), so the function cannot tell a worker from a
+browser. Lambda carries 6 MB each way; larger bodies go through the bucket (`gust.model.transfer`).
 
-Who has not been answered yet has begun nothing. Where the function is throttled then, nothing is tried again, as the SDK's
-client would for minutes: the caller gives its message back, and its place to others. Otherwise workers that wait for the
-execution API hold the very concurrency that it lacks.
+A caller without an answer yet has begun nothing. If the function is throttled then, the transport does not let the
+SDK's client retry for minutes: the caller gives its message back and ends. Otherwise workers that wait for the
+execution API would hold the very concurrency that it lacks.
 
-Every invocation is paid for and waited for. A task's rendered fields, which nobody waits for, therefore travel with the
-next request, in its event's `carried`.
+Every invocation costs money and time. A task's rendered fields, for which the task does not wait, therefore travel with
+the next request, in its event's `carried`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LARGEST_HELD: Final = 64 * 1024
 """Bytes. Beside it, a full-size request must fit into the same invocation."""
 
 LONGEST_HELD: Final = 1.0
-"""Seconds that rendered fields wait for a request to travel with. A task that asks for nothing shows them then."""
+"""Seconds that rendered fields wait for a request to travel with; then they are sent alone."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class LambdaTransport(httpx.BaseTransport):
         return max(0.0, self._send_held_at - time.monotonic())
 
     def send_held(self) -> None:
-        """Send what is held, if anything is, on its own. No try fails for it: where that fails, it is held on."""
+        """Send a held request, if there is one, on its own. A failure is logged and the request stays held."""
         if self._held is None:
             return
         try:
@@ -100,7 +100,7 @@ class LambdaTransport(httpx.BaseTransport):
             self._let_go()
 
     def _hold(self, request: httpx.Request) -> httpx.Response:
-        """Later fields replace earlier ones, here as there."""
+        """Later fields replace earlier ones, as in the execution API."""
         if self._held is None:
             self._send_held_at = time.monotonic() + LONGEST_HELD
         self._held = self._event(request)

@@ -10,10 +10,10 @@ are counted, and the next life passes through them without waiting: `await sleep
 a minute, wherever it runs. A trigger that looked at the world between its sleeps (a socket, a thread) is taken for a
 poller after a few of them: it starts afresh, looks once, and is parked again. What a poller must not forget by that:
 
-- How often it has looked, where an argument says how often it may (`…max_attempts`, as all of the amazon provider's triggers
-  that wait have one): its next life may look as often as is left.
-- What it keeps in its arguments: where `serialize` says something else than it did when the life began, the next one begins
-  with that.
+- How often it has looked, where an argument says how often it may (`…max_attempts`, as all of the amazon provider's
+  triggers that wait have one): its next life may look as often as is left.
+- What it keeps in its arguments: where `serialize` says something else than it did when the life began, the next one
+  begins with that.
 
 What else it keeps in memory, a counter or a deadline, begins anew with each life (docs/adr/0006 and 0026).
 """
@@ -127,7 +127,8 @@ def run_trigger(
     now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     hide_every: float = RENEWED_EVERY,
 ) -> End:
-    """Run the trigger and report how it ended, or have it parked. The message is hidden again every `hide_every` seconds.
+    """Run the trigger and report how it ended, or have it parked. The message is hidden again every `hide_every`
+    seconds.
 
     Raises StaleTaskInstance where the try no longer waits for the trigger."""
     client = ExecutionApiClient(ports, workload.token)
@@ -333,7 +334,7 @@ class Pace:
         self.skip = self.sleeps = self.leading = 0
 
     def sleep(self, delay: float, frame: FrameType | None = None) -> float:
-        """The trigger wants to sleep so long, at `frame`; returns how long it shall."""
+        """The trigger sleeps `delay` seconds at `frame`; returns the seconds it really sleeps."""
         self.sleeps += 1
         if not self.has_looked:
             self.leading = self.sleeps
@@ -348,14 +349,16 @@ class Pace:
         return delay
 
     def tight_sleep(self, frame: FrameType) -> float:
-        """The trigger itself wants to sleep for no time; returns how long it shall. A few times it may."""
+        """The trigger's own code sleeps zero seconds; returns the seconds it really sleeps: 0 for the first few
+        times."""
         if self.trigger is None or frame.f_code.co_filename not in _files_of(type(self.trigger)):
             return 0.0
         self.tight_sleeps += 1
         return TIGHT if self.is_poller or self.tight_sleeps > FEW_SLEEPS else 0.0
 
     def _count(self, place: str) -> None:
-        """Attempts are counted for each thing that is waited for: a trigger may wait for several, one after the other."""
+        """Attempts are counted for each thing that is waited for: a trigger may wait for several, one after the
+        other."""
         self.looks = self.looks + 1 if place == self.place else 1
         self.place = place
 
@@ -393,7 +396,7 @@ class Arguments:
         try:
             encoded = serialize(trigger.serialize()[1])
             json.dumps(encoded)
-        except Exception:  # strangers' code; a trigger that cannot say its arguments begins with those it has
+        except Exception:  # a DAG author's code; a trigger without `serialize` begins with the arguments it has
             return None
         return cls(encoded) if isinstance(encoded, dict) else None
 
@@ -406,13 +409,13 @@ class Arguments:
         if not self.say_how_often:
             return
         for name in IN_ATTRIBUTES:
-            most = getattr(trigger, name, None)
-            if isinstance(most, (int, str)) and str(most).isdecimal():
-                setattr(trigger, name, type(most)(max(0, int(most) - looks)))
+            limit = getattr(trigger, name, None)
+            if isinstance(limit, (int, str)) and str(limit).isdecimal():
+                setattr(trigger, name, type(limit)(max(0, int(limit) - looks)))
 
     def changed(self, trigger: BaseTrigger) -> dict[str, Any] | None:
-        """What `serialize` says now, where that is something else; but for how often it may look, of which the looks are
-        taken off again."""
+        """What `serialize` says now, where that is something else; but for how often it may look, of which the looks
+        are taken off again."""
         now = None if self.are_kept else type(self).of(trigger)
         if now is None:
             return None
@@ -442,7 +445,8 @@ _LOOP: Final = asyncio.events.__file__
 
 
 def paced_loop(pace: Pace) -> asyncio.SelectorEventLoop:
-    """For a process that runs this trigger and nothing else: `asyncio.sleep` tells no loop of sleeps that take no time."""
+    """For a process that runs this trigger and nothing else: `asyncio.sleep` tells no loop of sleeps that take no
+    time."""
 
     async def sleep(delay: float, result: Any = None) -> Any:
         if delay <= 0 and asyncio.current_task() is pace.task:
@@ -465,9 +469,9 @@ class _PacedLoop(asyncio.SelectorEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        asks = sys._getframe(1)
-        if asks.f_code is _SLEEP.__code__ and asyncio.current_task(self) is self._pace.task:
-            delay = self._pace.sleep(0.0 if math.isnan(delay) else delay, asks.f_back)
+        caller = sys._getframe(1)
+        if caller.f_code is _SLEEP.__code__ and asyncio.current_task(self) is self._pace.task:
+            delay = self._pace.sleep(0.0 if math.isnan(delay) else delay, caller.f_back)
         return super().call_later(delay, callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]

@@ -1,7 +1,7 @@
-"""What a worker does once per cold start, so that no try pays for it: settings first, then every import a task needs.
+"""A worker's cold start: settings first, then every import that a task needs, so that no try pays for it.
 
-A try runs in a fork of this process. Whatever is imported before the fork is shared with the child for nothing;
-whatever is not is imported again in every child (0.4 s for the task runner alone).
+A try runs in a fork of this process. The child shares modules that are imported before the fork; it imports all others
+again (0.4 s for the task runner alone).
 
 Airflow reads its settings while it is imported: `set_environment` comes before the first `import airflow`.
 """
@@ -70,7 +70,7 @@ TASK_MODULES: Final = (
     "jinja2.ext",
     "setproctitle",
 )
-"""What nearly every task needs. Found by comparing `sys.modules` before and after tries."""
+"""Modules that nearly every task imports. Found by comparing `sys.modules` before and after tries."""
 
 TRIGGER_MODULES: Final = (
     "airflow.sdk",
@@ -106,10 +106,10 @@ def warm_up_for_tasks(bundles: Path) -> None:
 
 
 def import_once(modules: Iterable[str]) -> None:
-    """Import, and quieten this process and close it to its children."""
+    """Import the modules, silence this process's log below warnings, and forbid its children to read its memory."""
     dumpable.forbid()
     with warnings.catch_warnings():
-        # Airflow's own deprecations in its own providers: nobody here can act on them.
+        # Airflow's own deprecations in its own providers: no reader of this log can act on them.
         warnings.simplefilter("ignore")
         compat.preload()
         for module in modules:
@@ -121,8 +121,8 @@ def import_once(modules: Iterable[str]) -> None:
 
 
 def _make_adapters_once() -> None:
-    """Airflow's child builds pydantic's adapter for all messages it may get, twice, before it does anything else, and one
-    for each field that it renders. Built here, they are there in every child."""
+    """Cache pydantic's adapters: Airflow's child builds one for all messages it may get, twice, before it does anything
+    else, and one for each field that it renders. Built here, every child inherits them."""
     from airflow.sdk.execution_time import comms
 
     if hasattr(comms.TypeAdapter, "cache_info"):
@@ -137,8 +137,8 @@ def _make_adapters_once() -> None:
 def _configure_logging() -> None:
     """This process's own log: JSON lines, warnings and worse. Tasks' logs do not come through here.
 
-    The level itself stays at info: Airflow filters a task's stdout by it. No logger keeps what it is bound to at its first
-    use: a child inherits Airflow's loggers, and must find that they speak to its own supervisor."""
+    The level itself stays at info: Airflow filters a task's stdout by it. No logger keeps what it is bound to at its
+    first use: a child inherits Airflow's loggers, and must find that they speak to its own supervisor."""
     from airflow.sdk.log import configure_logging
 
     configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer), cache_logger_on_first_use=False)

@@ -172,7 +172,7 @@ def local(options: argparse.Namespace) -> int:
         workers=options.workers,
         real_aws=options.aws == "real",
         parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
-        told=_say,
+        on_progress=_say,
     )
     try:
         stack.start()

@@ -1,8 +1,8 @@
-"""Airflow's Task Execution API, version 2026-06-30: what a worker can say and ask, answered from our store.
+"""Airflow's Task Execution API, version 2026-06-30, over Gust's store.
 
 The worker's transport invokes the function with the event that API Gateway's HTTP API (payload 2.0) would send: no
-network stands between them, and whatever speaks HTTP can use the same door. `rawPath` and `rawQueryString` are percent-
-encoded, as they were sent: ids and keys may hold slashes.
+network stands between them, and an HTTP client could use the same handler. `rawPath` and `rawQueryString` are still
+percent-encoded: ids and keys may hold slashes.
 """
 
 import base64
@@ -36,14 +36,13 @@ API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
 NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
-"""Who asks where no token is needed."""
+"""The caller of a route that needs no token."""
 
 
 class ExecutionApi:
-    """Made once per cold start. Calling it with an event gives the answer, whatever happens.
+    """Made once per cold start. Called with an event it returns an answer and never raises.
 
-    A request may carry another in its event's `carried`, of which the worker does not wait for the answer: it is worked
-    off first."""
+    An event may carry a second request in `carried`, whose answer the worker does not await: it is handled first."""
 
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
@@ -57,7 +56,7 @@ class ExecutionApi:
         if carried := event.get("carried"):
             answer = self._answer(carried, context)
             if answer["statusCode"] >= 500:
-                return answer  # of both: the worker sends both again
+                return answer  # the worker repeats both requests
         return self._answer(event, context)
 
     def _answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -102,8 +101,8 @@ class ExecutionApi:
             return Answer(500, {"message": "Internal server error"})
 
     def _checked(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Call[Any, Any]:
-        """Who asks, then what: a stranger learns nothing about what would have been acceptable. Then whether the caller may
-        still speak, which costs a read."""
+        """Checks the caller before the request, so that an unknown caller learns nothing of valid requests; last the
+        fence, which costs a read."""
         headers = headers_of(event)
         caller = NOBODY if route.access is Access.OPEN else _caller(self._services, headers)
         _authorize(route, caller, path)
@@ -115,7 +114,7 @@ class ExecutionApi:
         return Call(self._services, caller.begun(), path, query, body)
 
 
-# --- who --------------------------------------------------------------------------------------------------------------
+# --- the caller ----------------------------------------------------------------------------------------------------
 
 
 def _caller(services: Services, headers: Mapping[str, str]) -> Dispatch:
@@ -136,7 +135,7 @@ def _authorize(route: Route, caller: Dispatch, path: Mapping[str, str]) -> None:
         raise Forbidden(f"Token subject does not match {whose} ID")
 
 
-# --- what -------------------------------------------------------------------------------------------------------------
+# --- the request ----------------------------------------------------------------------------------------------------
 
 
 def _check_version(headers: Mapping[str, str]) -> None:
@@ -145,7 +144,7 @@ def _check_version(headers: Mapping[str, str]) -> None:
         raise wrong_value(
             "value_error",
             ("header", "airflow-api-version"),
-            f"This control plane speaks version {API_VERSION} of the Task Execution API",
+            f"This server supports only version {API_VERSION} of the Task Execution API",
             version,
         )
 
@@ -165,7 +164,7 @@ def _parsed_body(services: Services, route: Route, event: Mapping[str, Any], hea
 def _body_text(services: Services, event: Mapping[str, Any], headers: Mapping[str, str]) -> str | bytes:
     if stored := headers.get(transfer.HEADER):
         if not stored.startswith(bucket_keys.TRANSFERS):
-            raise Forbidden(f"Bodies are fetched from {bucket_keys.TRANSFERS} only")
+            raise Forbidden(f"A stored body must be under {bucket_keys.TRANSFERS}")
         return services.objects.get(stored)
     body = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else str(body)
@@ -190,7 +189,8 @@ def _echoed(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(services: Services, answer: Answer, method: str) -> tuple[str | None, dict[str, str]]:
-    """The body as it goes out, and the headers. What an invocation cannot carry goes through the bucket."""
+    """The body as text, and the headers. A body over the limit of an invocation is put into the bucket, and a header
+    names it."""
     if answer.status == 204 or method == "HEAD":
         return None, dict(answer.headers)
     text = json.dumps(answer.body, separators=(",", ":"))

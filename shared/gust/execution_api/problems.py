@@ -25,11 +25,11 @@ REASONS: Final[dict[type[Rejected], str]] = {
     BadRequest: "value_error",
     NotSupportedYet: "not_supported_yet",
 }
-"""Airflow's words, and one of ours."""
+"""Airflow's reasons, and `not_supported_yet`."""
 
 
 def answer_problem(problem: Problem) -> Answer:
-    # Values that pydantic keeps beside its messages may have no JSON form but their text.
+    # pydantic's `ctx` may hold values without a JSON form; their text is sent.
     return Answer(problem.status, json.loads(json.dumps({"detail": problem.detail}, default=str)))
 
 
@@ -48,5 +48,5 @@ def answer_rejected(problem: Rejected) -> Answer:
 
 
 def answer_stale(problem: Stale) -> Answer:
-    """Somebody was faster, at a place where no verb had words for it."""
+    """409: another writer moved the item first, and the verb raised no error of its own."""
     return Answer(409, {"detail": {"reason": "invalid_state", "message": str(problem), "previous_state": None}})

@@ -1,4 +1,4 @@
-"""The routes as a table: what is answered, who may ask, what the request must look like. `app` serves it."""
+"""The table of routes: handler, access, and the models that check a request. `app` serves it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,30 +19,31 @@ READING = ("GET", "HEAD")
 
 
 class Fence(Enum):
-    """What of a caller must still hold when a request is worked off. A token only proves who asks."""
+    """What must still hold of the caller when the handler runs: its token only proves its identity."""
 
     NONE = "none"
-    """It only reads."""
+    """Nothing: the route only reads."""
     ITSELF = "itself"
-    """The handler's own verb checks it, with its write or with what it reads anyway."""
+    """The verb that the handler calls checks the caller, in its conditional write or in a read that it needs anyway."""
     AT_WORK = "at work"
-    """The caller does what it was given: its try runs, its trigger is waited for, …"""
+    """The caller's workload is still its own: its try runs, the instance waits for its trigger."""
     LAST_WORDS = "last words"
-    """As AT_WORK; and what Airflow's task runner sends when it has reported the end of its try."""
+    """As AT_WORK, and also after the try's end: Airflow's task runner sends some requests after it has reported the
+    end."""
 
 
 class Access(Enum):
     OPEN = "open"
-    """Without a token."""
+    """No token needed."""
     ANY = "any"
-    """Any token of a worker; the triggerer's too, where the route only reads."""
+    """Any worker's token; on routes that only read, the triggerer's too."""
     OWN = "own"
     """As ANY, and the id in the path (`task_instance_id`, …) must be the token's: Airflow's `ti:self` and `ct:self`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Body, Params]):
-    """One request, checked: the caller may ask this, and it is well formed."""
+    """One request after its checks: the caller is allowed the route, and the request is well formed."""
 
     services: Services
     caller: Dispatch
@@ -52,7 +53,7 @@ class Call(Generic[Body, Params]):
 
 
 def renewed_token(call: Call[Any, Any]) -> dict[str, str]:
-    """The header by which the Task SDK's client goes on with another token, made for the same caller now."""
+    """The header with a new token for the same caller; the Task SDK's client uses it from then on."""
     services = call.services
     return {"Refreshed-API-Token": services.tokens.renewed(call.caller, now=services.clock.now())}
 
@@ -69,13 +70,13 @@ class Route:
     access: Access
     scopes: frozenset[Scope]
     body: Callable[[], TypeAdapter[Any]] | None
-    """Makes what checks the body; `None` where none is read."""
+    """Builds the validator of the body. `None`: the route reads no body."""
     needs_body: bool
-    """Whether a request without a body is refused; else it counts as `null`."""
+    """Whether the route refuses a request without a body; otherwise the body is `null`."""
     query: type[Query] | None
     fence: Fence
     begins: bool
-    """Whether a token that came in a message is good for it."""
+    """Whether the route accepts the token of a message, which only starts a try."""
 
 
 class Routes:

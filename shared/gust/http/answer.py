@@ -16,7 +16,8 @@ class Answer:
 
     status: int = 200
     body: Any = None
-    """Encoded as JSON unless `content_type` says otherwise; then text. Not sent with status 204, nor in answer to HEAD."""
+    """Encoded as JSON unless `content_type` says otherwise; then text. Not sent with status 204, nor in answer to
+    HEAD."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -18,8 +18,8 @@ ValueT = TypeVar("ValueT")
 
 
 class Query(BaseModel):
-    """A request's query parameters: unknown ones are ignored, a field that is a list may repeat. Built when first used: a
-    cold start must not wait for it."""
+    """A request's query parameters: unknown ones are ignored, a field that is a list may repeat. Built when first used:
+    a cold start must not wait for it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 

@@ -10,7 +10,8 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 
 
 class Resolver(APIGatewayHttpResolver):
-    """A path parameter `<name>` takes any character but a slash, line breaks too; `<name:path>` takes slashes as well."""
+    """A path parameter `<name>` takes any character but a slash, line breaks too; `<name:path>` takes slashes as
+    well."""
 
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = r"^{}\Z") -> re.Pattern[str]:

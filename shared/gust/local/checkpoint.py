@@ -1,9 +1,9 @@
-"""Saves the emulator's state while it runs, and repairs what its own restart would lose.
+"""Save the emulator's state while it runs, and restore what MiniStack's own restart loses.
 
-MiniStack writes its state when it is asked to end, and only then: `kill -9` would lose everything since the start. Here
-the process forks instead, as Redis does: the child has all memory as it was at that moment, writes it down and is
-gone, while the parent has paused for the fork alone (measured in docs/local.md). A checkpoint is a folder, written
-beside and renamed when it is whole; the one before is kept until then.
+MiniStack writes its state only when it ends: `kill -9` would lose everything since the start. So the process forks, as
+Redis does: the child has a copy of the memory, writes it to disk and exits, while the parent pauses for the fork alone
+(measured in docs/local.md). A checkpoint is a folder, written under another name and renamed when it is whole; the
+previous one is kept until then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gust.local.storage import is_no_room
 _MANIFEST: Final = "manifest.json"
 _STREAMS: Final = "gust-streams.json"
 _KEPT: Final = 2
-"""The newest, and the one before it for the case that the newest turns out unreadable."""
+"""Checkpoints to keep: the newest, and one more in case the newest is unreadable."""
 
 NO_ROOM: Final = 28
 """Exit code of the child that saves."""
@@ -46,7 +46,7 @@ class Checkpoints:
         return next(iter(self._whole()), None)
 
     def save(self) -> None:
-        """Write the state of this process down, now. The caller is the emulator, or its fork."""
+        """Write the state of this process: the emulator, or its fork."""
         newest = self.newest()
         number = int(newest.name) + 1 if newest else 1
         partial = self._folder / f"{number:08}.partial"
@@ -64,8 +64,8 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
 
     def save_in_fork(self) -> int:
-        """Start saving; returns the process id of the child, which exits 0 once the checkpoint is whole, and with NO_ROOM
-        where the disk has none."""
+        """Start saving; returns the process id of the child, which exits 0 once the checkpoint is whole, and with
+        NO_ROOM where the disk has none."""
         child = os.fork()
         if child:
             return child
@@ -89,7 +89,7 @@ class Checkpoints:
 
 
 def move_port(checkpoint: Path, old: int, new: int) -> None:
-    """Rewrite addresses of the emulator in saved state: queue URLs hold its port, and are keys of queues."""
+    """Replace the emulator's port in saved state: queue URLs contain it, and are the keys of queues."""
     for file in checkpoint.glob("*.json"):
         text = file.read_text()
         moved = text.replace(f"localhost:{old}/", f"localhost:{new}/").replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
@@ -98,14 +98,15 @@ def move_port(checkpoint: Path, old: int, new: int) -> None:
 
 
 def repair(checkpoint: Path) -> None:
-    """Run once, after MiniStack has read `checkpoint` and before it serves: what its restart loses or leaves stuck."""
+    """Restore what MiniStack's restart loses or leaves stuck. Call it once, after MiniStack has read `checkpoint` and
+    before it serves."""
     ministack.restore_streams(json.loads((checkpoint / _STREAMS).read_text()))
     ministack.release_messages()
     ministack.forget_dead_executions()
 
 
 def _hurry() -> None:
-    """Only in the fork: nobody else sees its memory, so MiniStack need not copy its state before it writes it."""
-    os.nice(5)  # behind tasks, and yet done in time where they leave nothing idle
+    """Only in the fork: no other thread changes its memory, so MiniStack need not copy the state before writing it."""
+    os.nice(5)  # tasks come first; the checkpoint still ends in time on a busy processor
     gc.disable()
     copy.deepcopy = lambda value, _=None: value  # type: ignore[assignment, misc]

@@ -1,4 +1,4 @@
-"""Keeps the bucket's dags/ in step with a folder: what is saved, added or deleted is there half a second later."""
+"""Keep the bucket's dags/ in step with a folder: a change is in the bucket half a second later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 from gust.model import bucket_keys
 
 _ALSO: Final = frozenset({".airflowignore"})
-"""Hidden files that mean something to Airflow; all others are an editor's or a version control's business."""
+"""Hidden files that Airflow reads; all others belong to editors and version control."""
 
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
 _LONGEST_WAIT: Final = 4
@@ -26,24 +26,24 @@ log = logging.getLogger("gust.dag_folder")
 
 
 class DagFolder:
-    """Call `look` again and again; a change is uploaded once two looks in a row saw the same."""
+    """Call `look` repeatedly; it uploads a change once two calls in a row saw the same files."""
 
-    def __init__(self, folder: Path, s3: Any, bucket: str, *, told: Callable[[str], None] = log.info) -> None:
+    def __init__(self, folder: Path, s3: Any, bucket: str, *, on_progress: Callable[[str], None] = log.info) -> None:
         self._folder = folder
         self._s3 = s3
         self._bucket = bucket
-        self._told = told
+        self._on_progress = on_progress
         self._uploaded: dict[str, Stamp] = {}
         self._seen: dict[str, Stamp] = {}
         self._left_out: dict[str, str] = {}
-        """What cannot be uploaded, and why: told once."""
+        """File that cannot be uploaded → why. Each reason is reported once."""
         self._waited = 0
 
     def align(self) -> None:
-        """Upload what differs from the bucket and delete what is not in the folder any more.
+        """Upload files that differ from the bucket's, and delete objects whose file is gone.
 
-        One file is uploaded even if none differs: a deployment that the end of the stack cut off is not gone on with by
-        itself, and one that finds nothing new costs nothing."""
+        One file is uploaded even if none differs, to start a deployment: one that the end of the stack cut off does not
+        resume by itself, and one that finds nothing new costs nothing."""
         found = dict(self._find())
         there = self._list()
         stale = [name for name, stamp in found.items() if there.get(name) != self._hash(name)]
@@ -91,17 +91,17 @@ class DagFolder:
                 },
             )
         if sent or gone:
-            self._told(_sentence(sent, gone))
+            self._on_progress(_sentence(sent, gone))
         return bool(sent or gone)
 
     def _leave_out(self, name: str, why: str) -> None:
         if self._left_out.get(name) != why:
             self._left_out[name] = why
-            self._told(f"left out {_shown(name)}: {why}")
+            self._on_progress(f"left out {_shown(name)}: {why}")
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
-        """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as Airflow
-        does, each folder once."""
+        """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as
+        Airflow does, each folder once."""
         visited = set()
         for folder, folders, files in os.walk(self._folder, followlinks=True):
             real = os.path.realpath(folder)
@@ -145,7 +145,7 @@ def _shown(name: str) -> str:
 
 
 def _objection(name: str) -> str | None:
-    """Why S3 takes no object of that name."""
+    """Why S3 accepts no object of that name; None where it does."""
     try:
         length = len(bucket_keys.uploaded_file(name).encode())
     except UnicodeEncodeError:  # a byte that is no UTF-8 stands in the name as half of a surrogate pair

@@ -1,6 +1,7 @@
 """The emulator's process: MiniStack, with what it lacks around it.
 
-- A front door: a second port, perhaps on another address, that serves only the stack's HTTP API, at `/` (see `front_door`).
+- A front door: a second port, perhaps on another address, that serves only the stack's HTTP API, at `/` (see
+  `front_door`).
 - Checkpoints while it runs (see `checkpoint`).
 - Output of functions and of tasks goes to files (see `log_files`), not into the emulator's memory.
 - A server, and shortcuts for the most frequent calls (see `shortcuts`), that use less of the processor.
@@ -40,18 +41,18 @@ from gust.local.log_files import LogFiles
 from gust.local.storage import Storage
 
 CONTROL: Final = "/_gust/"
-"""Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API,
-`POST /_gust/checkpoint` saves now and answers when it is done; `POST /_gust/storage` answers whether the disk is full and
-for how many seconds changes have not been saved; `POST /_gust/waiting/<function>/<queue>` answers how many
-messages the function has not begun, how old the oldest is (seconds), and how many it is at."""
+"""Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API, `POST
+/_gust/checkpoint` saves now and answers when it is done; `POST /_gust/storage` answers whether the disk is full and for
+how many seconds changes have not been saved; `POST /_gust/waiting/<function>/<queue>` answers how many messages the
+function has not begun, how old the oldest is (seconds), and how many it is at."""
 
 _CHECKPOINT_EVERY: Final = 4.0
 """Seconds from one checkpoint to the next while things change. With the time to write one it stays far under the
 promised ten."""
 
 _CHECKPOINT_PATIENCE: Final = 30.0
-"""Seconds without any of the processor after which a child that writes a checkpoint is given up: it inherited a lock that no
-thread will release. One that gets on, however slowly, is waited for."""
+"""Seconds without processor time after which a child that writes a checkpoint is killed: it inherited a lock that no
+thread will release. A child that makes progress, however slowly, may finish."""
 
 _LOOK_AT_DISK_EVERY: Final = 1.0
 """Seconds."""
@@ -64,7 +65,7 @@ UNHEALTHY: Final = {
         for part in ("scheduler", "triggerer", "dag_processor")
     },
 }
-"""What Airflow answers of itself where its database does not."""
+"""Airflow's health answer when its database does not respond."""
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -72,7 +73,7 @@ log = logging.getLogger("gust.emulator")
 
 
 def main(wrap: Callable[[Application], Application] = lambda application: application) -> None:
-    """`wrap` puts something in front of MiniStack that sees every call to AWS: the bench's meter."""
+    """`wrap` may put an application in front of MiniStack that sees every call to AWS, as the bench's meter does."""
     options = _parse(sys.argv[1:])
     data = Path(options.data)
     checkpoints = Checkpoints(data / "state")
@@ -190,7 +191,7 @@ class Emulator:
         log.info("stopping")
         saved = await self._checkpoint()
         ministack.end_functions()
-        # A normal exit would wait for threads that wait for a function's answer, which nobody wants any more.
+        # A normal exit would wait for threads that wait for answers of functions.
         os._exit(0 if saved else 1)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,7 +201,7 @@ class Emulator:
             case "http" if self._closed:
                 await _answer(send, 503, b"{}")
             case "http" if self._is_refused(scope):
-                await _answer(send, 403, b'{"detail": "A page or a name from elsewhere is not answered"}')
+                await _answer(send, 403, b'{"detail": "Cross-origin request refused"}')
             case "http" if (answer := self._cannot_be_stored(scope)) is not None:
                 await _answer(send, *answer)
             case "http" if scope["server"][1] == self._public_port:
@@ -213,15 +214,15 @@ class Emulator:
                 await self._application(scope, receive, send)
 
     def _cannot_be_stored(self, scope: Scope) -> tuple[int, bytes] | None:
-        """What to answer in place of the API, or of S3, while the disk is full."""
+        """Status and body to answer instead of the API, or of S3, while the disk is full; None to serve the request."""
         if self._storage is None or not self._storage.is_full:
             return None
         is_public = scope["server"][1] == self._public_port
         if is_public and scope["path"] == HEALTH:
             return 200, json.dumps(UNHEALTHY).encode()
         if is_public and scope["method"] not in _READING:
-            said = f"The disk is full: nothing is accepted until {self._storage.wanted // 1_000_000} MB are free"
-            return 507, json.dumps({"detail": said}).encode()
+            detail = f"The disk is full: nothing is accepted until {self._storage.needed // 1_000_000} MB are free"
+            return 507, json.dumps({"detail": detail}).encode()
         is_object = scope["method"] == "PUT" and not scope["path"].startswith(CONTROL)
         return (503, b"<Error><Code>SlowDown</Code><Message>The disk is full</Message></Error>") if is_object else None
 
@@ -242,7 +243,7 @@ class Emulator:
         return after_start
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The front door: the same request, to the API's address inside the emulator."""
+        """Forward a request at the front door to the API's address inside the emulator."""
         if self._api_id is None:
             await _answer(send, 503, b'{"detail": "Gust is starting"}')
             return
@@ -264,7 +265,7 @@ class Emulator:
             case ["storage"]:
                 full = self._storage is not None and self._storage.is_full
                 unsaved = time.monotonic() - self._unsaved_since if self._unsaved_since is not None else 0.0
-                state = {"full": full, "wanted": self._storage.wanted if self._storage else 0, "unsaved": unsaved}
+                state = {"full": full, "needed": self._storage.needed if self._storage else 0, "unsaved": unsaved}
                 await _answer(send, 200, json.dumps(state).encode())
             case ["waiting", function, queue] if self._pool:
                 await _answer(send, 200, json.dumps(_waiting(queue, function, self._pool)).encode())
@@ -287,7 +288,7 @@ class Emulator:
             next_at = time.monotonic() + _CHECKPOINT_EVERY
 
     async def _checkpoint(self) -> bool:
-        """Whether it was written."""
+        """Write a checkpoint; returns whether that succeeded."""
         async with self._saving:
             started = time.monotonic()
             child = self._checkpoints.save_in_fork()

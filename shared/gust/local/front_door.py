@@ -1,11 +1,11 @@
-"""Whom the address that people open answers, and with what of their request.
+"""Which requests the public address answers, and which of their headers reach the emulator.
 
-On 127.0.0.1 nobody is asked who they are, so that only this machine's programs and pages may ask. On any other address
-the API function demands a login, as on AWS. What it cannot see to is seen to here: that a page from elsewhere does
-not come in by a name of its own which it lets point to this machine, and that nothing in a request speaks to the
-emulator behind the function, which would hand out all of its AWS to whoever names the right host or header.
+On 127.0.0.1 no login is needed, so only this machine's programs and pages are answered. On any other address the API
+function demands a login, as on AWS. This module adds two checks that the function cannot make: a page cannot reach this
+machine through a DNS name of its own (DNS rebinding), and no header of a request addresses the emulator behind the
+function, which would serve all of its AWS to a request with the right host or header.
 
-The emulator's own port is never on any other address than 127.0.0.1.
+The emulator's own port listens on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from gust.local.asgi import Headers, Scope
 from gust.local.processes import InUseError
 
 LOOPBACK: Final = ("127.0.0.1", "localhost")
-"""Where everybody is administrator. `localhost` is listened to as 127.0.0.1."""
+"""Addresses on which every request is an administrator's. `localhost` means 127.0.0.1."""
 
 _HOST: Final = re.compile(r"(?:\[[^]/?#@]+\]|[^]\[:/?#@\\\s]+)(?::\d+)?")
-"""A name or an address, and perhaps a port. With more in it, one might be read here and another one by the emulator, which
-looks at how it begins."""
+"""A name or an address, and perhaps a port. A longer value could mean one host here and another to the emulator, which
+reads only its beginning."""
 
 _FROM_US: Final = frozenset({"same-origin", "none"})
-"""Of `Sec-Fetch-Site`. For a browser all ports of this machine are one site."""
+"""Accepted values of `Sec-Fetch-Site`. For a browser all ports of this machine are one site."""
 
 _TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-mode"})
-"""The headers that tell where a request comes from."""
+"""Headers that tell where a request comes from."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontDoor:
     host: str = "127.0.0.1"
-    """The address, or a name of it, or all of this machine's: `0.0.0.0`, `::`."""
+    """An address or a name of it, or `0.0.0.0` or `::` for all of this machine's."""
 
     @property
     def demands_login(self) -> bool:
@@ -56,7 +56,7 @@ class FrontDoor:
             raise InUseError(f"Cannot listen on {self.host}, port {port}: {why}.") from problem
 
     def url(self, port: int, *, from_elsewhere: bool = False) -> str:
-        """Where this machine finds it; `from_elsewhere`: what to tell others."""
+        """The URL for this machine, or with `from_elsewhere` for others."""
         host = self._address
         if host in {"0.0.0.0", "::"}:  # noqa: S104  compared, not bound
             host = own_address() if from_elsewhere else "127.0.0.1"
@@ -77,8 +77,7 @@ class FrontDoor:
         return headers.get(b"sec-fetch-site", "none") not in _FROM_US and not _is_link(headers)
 
     def inner(self, headers: Headers) -> Headers:
-        """What the emulator gets to see: nothing that it takes for AWS's. It verifies no signature, but believes the name
-        in it."""
+        """The headers for the emulator, without AWS's: it verifies no signature, but trusts the name in it."""
         if not self.demands_login:
             return headers
         kept = [(name, value) for name, value in headers if not _is_for_aws(name.lower(), value)]
@@ -91,16 +90,16 @@ class FrontDoor:
         return "127.0.0.1" if self.host == "localhost" else self.host
 
     def _is_ours(self, name: str) -> bool:
-        """A page cannot make its own name look like a number, and one of ours it does not own."""
+        """Whether the host is an IP address or a name of this machine: a page's own DNS name is neither."""
         return _is_number(name) or name in {self.host.lower(), "localhost", *own_names()}
 
 
 def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
-    """Whether a browser sends it for a page that is not of this very address, be it another port of this machine: nothing
-    here asks for credentials, and MiniStack allows every origin.
+    """Whether a browser sends the request for a page of another address, which may be another port of this machine:
+    nothing here asks for credentials, and MiniStack allows every origin.
 
-    A page's origin is in `Origin` where a script or a form asks, and `Sec-Fetch-Site` tells of images and links; `links`
-    are let in where asking changes nothing. A page that lets its own name point to 127.0.0.1 gives itself away by `Host`.
+    Scripts and forms send `Origin`; images and links send `Sec-Fetch-Site`. With `links`, a followed link is accepted,
+    because a GET changes nothing. `Host` reveals a page whose DNS name points to 127.0.0.1.
     """
     headers = {
         known: value.decode("latin-1") for name, value in scope["headers"] if (known := name.lower()) in _TELLING
@@ -114,25 +113,26 @@ def is_from_elsewhere(scope: Scope, *, links: bool) -> bool:
 
 
 def _is_link(headers: Mapping[bytes, str]) -> bool:
-    """Not so a frame: a page could lay its own buttons over ours."""
+    """Whether a person follows a link. A frame is none: a page could put its own buttons over ours."""
     is_frame = headers.get(b"sec-fetch-dest", "document") != "document"
     return headers.get(b"sec-fetch-mode") == "navigate" and not is_frame
 
 
 def nodelay(listening: socket.socket) -> socket.socket:
-    """Else an answer's body waits 40 ms for its headers to be acknowledged. Accepted connections inherit it."""
+    """Without it an answer's body waits 40 ms for the acknowledgement of its headers. Accepted connections inherit
+    it."""
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def own_names() -> Iterable[str]:
-    """As this machine calls itself, and as others find it without a name server."""
+    """This machine's host name, and its mDNS name."""
     name = socket.gethostname().lower()
     return name, f"{name.partition('.')[0]}.local"
 
 
 def own_address() -> str:
-    """The one that this machine would speak to others from; nothing is sent to find out."""
+    """The source address of this machine's outgoing connections. Nothing is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # reserved for documentation
@@ -160,7 +160,7 @@ def _is_number(name: str) -> bool:
 
 
 def _name(url: str) -> str:
-    """The host's; empty where there is none."""
+    """The URL's host name; empty where it has none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

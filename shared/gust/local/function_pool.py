@@ -1,10 +1,10 @@
-"""How many processes a function has, and how fast they become more.
+"""Limit a function's processes, and how fast they are started.
 
-MiniStack starts a process for each invocation that finds none free, as AWS does with execution environments. On one machine
-fifty clients would be fifty processes, all importing at once. Here a function has a process per processor; beyond these an
-invocation waits for one to get free, and only where none did within a second may it start another, up to the function's
-limit and no more at once than there are processors. So many short tasks share a few processes, and tasks that take long,
-sensors for one, get one each.
+MiniStack starts a process for each invocation that finds none free, as AWS does with execution environments. On one
+machine fifty clients would start fifty processes that all import at once. Here a function gets a process per processor.
+A further invocation waits for a free process; after a second it may start another, up to the function's limit and at
+most one per processor at a time. So many short tasks share a few processes, and long ones, such as sensors, get one
+each.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 PATIENCE: Final = 1.0
-"""Seconds that an invocation waits for a process to get free before it starts another."""
+"""Seconds that an invocation waits for a free process before it starts another."""
 
 SHED_AFTER: Final = 25.0
-"""Seconds after which who asks the API is told that it is too busy: a gateway would give up after thirty."""
+"""Seconds after which a request to the API is refused as too many: a gateway would time out after thirty."""
 
 LOOK_EVERY: Final = 0.2
-"""Seconds between two looks of one that waits, where nothing says that something changed."""
+"""Seconds between two checks of a waiting invocation, if no change wakes it."""
 
 ANSWERS_PEOPLE: Final = "api"
 
 
 class Process(Protocol):
-    """As much of MiniStack's `Worker` as is looked at."""
+    """The attributes of MiniStack's `Worker` that the pool reads."""
 
     in_use: bool
 
@@ -45,8 +45,8 @@ def default_workers(memory: int, processors: int) -> int:
     return max(4, 2 * processors, min(32, memory // 4 // 200_000_000))
 
 
-def limits(workers: int, triggerers: int, processors: int) -> dict[str, int]:
-    """Processes of each of Gust's functions at most. What others deploy into the emulator is not limited."""
+def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, int]:
+    """The most processes of each of Gust's functions. Other functions in the emulator are not limited."""
     few = max(4, 2 * processors)
     return {
         "worker": workers,
@@ -64,7 +64,7 @@ def limits(workers: int, triggerers: int, processors: int) -> dict[str, int]:
 class _Function:
     waiting: deque[object] = field(default_factory=deque)
     starting: set[int] = field(default_factory=set)
-    """Processes that import, by `id`."""
+    """Processes that are still importing, by `id`."""
 
 
 class FunctionPool:
@@ -72,28 +72,28 @@ class FunctionPool:
         self,
         acquire: Acquire,
         processes: Callable[[str], list[Process]],
-        most: Mapping[str, int],
+        limits: Mapping[str, int],
         *,
         at_once: int = os.cpu_count() or 1,
         patience: float = PATIENCE,
         shed_after: float = SHED_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`processes` tells those that a function has; `most` limits the functions that it names, by their whole name."""
+        """`processes` returns a function's processes; `limits` maps a function's full name to its most processes."""
         self._acquire = acquire
         self._processes = processes
-        self._most = most
+        self._limits = limits
         self._at_once = at_once
         self._patience = patience
         self._shed_after = shed_after
         self._clock = clock
         self._changed = threading.Condition()
-        self._functions = {name: _Function() for name in most}
+        self._functions = {name: _Function() for name in limits}
 
     def acquire(self, name: str, *arguments: Any, **options: Any) -> tuple[Any, str]:
-        """A free process or a new one, after those who asked before; for the API `(None, "func_cap")` when it takes too
-        long."""
-        if name not in self._most:
+        """A free process or a new one, in the order of the calls; for the API `(None, "func_cap")` after `SHED_AFTER`
+        seconds."""
+        if name not in self._limits:
             return self._acquire(name, *arguments, **options)
         function = self._functions[name]
         ticket = object()
@@ -121,17 +121,17 @@ class FunctionPool:
         if any(not process.in_use for process in processes):
             return True
         may_start = len(processes) < self._at_once or waited >= self._patience
-        return may_start and len(processes) < self._most[name] and len(function.starting) < self._at_once
+        return may_start and len(processes) < self._limits[name] and len(function.starting) < self._at_once
 
     def started(self, process: Process) -> None:
-        """It has imported, or failed to."""
+        """The process has imported, or failed to."""
         with self._changed:
             for function in self._functions.values():
                 function.starting.discard(id(process))
             self._changed.notify_all()
 
     def released(self) -> None:
-        """A process got free."""
+        """A process is free again."""
         with self._changed:
             self._changed.notify_all()
 
@@ -140,6 +140,6 @@ class FunctionPool:
         return len(self._functions[name].waiting)
 
     def busy(self, name: str) -> int:
-        """Processes that are at an invocation and have imported."""
+        """Processes that work on an invocation, without those that are still importing."""
         starting = self._functions[name].starting
         return sum(each.in_use and id(each) not in starting for each in self._processes(name))

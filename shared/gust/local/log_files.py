@@ -1,7 +1,7 @@
 """Log streams in files: what tasks print stays out of the emulator's memory and out of its checkpoints.
 
-MiniStack keeps each line of a log twice in memory. Here a stream's events are a file of JSON lines, in the order in which
-they came; in memory is where each begins, how long it is and its time, twenty bytes a line.
+MiniStack keeps each line of a log twice in memory. Here a stream's events are a file of JSON lines, in the order in
+which they came; in memory is where each begins, how long it is and its time, twenty bytes a line.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any, Final, overload
 
 _BLOCK: Final = 64
-"""Lines that are read at once where one is asked for: the next ones will be."""
+"""Lines to read at once: after one line, the next ones are read as well."""
 
 Event = dict[str, Any]
 """`timestamp` and `ingestionTime` in milliseconds since 1970, `message`, `eventId`."""
 
 
 class FileEvents(Sequence[Event]):
-    """The events of one stream by time; equal times in the order in which they came. The file is read when it is first
-    looked into."""
+    """The events of one stream by time; equal times in the order of arrival. The file is read at the first access."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -62,7 +61,7 @@ class FileEvents(Sequence[Event]):
             return block[wanted - first]
 
     def extend(self, events: Iterable[Event]) -> None:
-        """Raises OSError, and has none of them then."""
+        """Append events. Raises OSError, and then appends none."""
         lines = [(int(event["timestamp"]), json.dumps(event).encode() + b"\n") for event in events]
         with self._lock:
             self._load()
@@ -122,7 +121,8 @@ class LogFiles:
         return FileEvents(self._folder / f"{name}.jsonl")
 
     def adopt(self, groups: Mapping[str, Any]) -> None:
-        """Put files in the place of what a checkpoint holds of streams: nothing, or, an older one, their events."""
+        """Replace the events of restored streams by files. A checkpoint of an older Gust still holds events: they are
+        moved."""
         for group, about in groups.items():
             for name, stream in about.get("streams", {}).items():
                 events = self.of(group, name)
@@ -131,7 +131,7 @@ class LogFiles:
                 stream["events"] = events
 
     def put(self, group: str, name: str, stream: dict[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Event]:
-        """Store lines of a stream, and what is told of it. Raises OSError."""
+        """Store lines of a stream and update its times. Raises OSError."""
         now = int(time.time() * 1000)
         stored = [
             {
@@ -156,8 +156,8 @@ class LogFiles:
 
 
 def saved(value: Any) -> Any:
-    """For `json.dumps(default=…)`: a checkpoint holds no lines, they have their files. Raises TypeError for anything
-    else."""
+    """For `json.dumps(default=…)`: a checkpoint holds no lines, because files do. Raises TypeError for any other
+    value."""
     if isinstance(value, FileEvents):
         return []
     raise TypeError(type(value).__name__)

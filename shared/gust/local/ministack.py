@@ -233,7 +233,7 @@ def adopt_streams(files: LogFiles) -> None:
 # --- functions, queues and streams --------------------------------------------------------------------------------------
 
 
-def limit_processes(most: Mapping[str, int]) -> FunctionPool:
+def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
     """Have functions live in a pool of at most so many processes each."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
@@ -242,7 +242,7 @@ def limit_processes(most: Mapping[str, int]) -> FunctionPool:
         with lambda_runtime._lock:
             return [each for pool in lambda_runtime._workers.values() for each in pool if each.func_name == name]
 
-    pool = FunctionPool(lambda_runtime.acquire_worker, processes, most)
+    pool = FunctionPool(lambda_runtime.acquire_worker, processes, limits)
     release, spawn = lambda_svc.release_worker, lambda_runtime.Worker._spawn
 
     def released(process: Any) -> None:

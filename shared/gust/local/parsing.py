@@ -1,4 +1,4 @@
-"""Tells the terminal how far the parsing of the folder is: files parsed, and errors by file and line.
+"""Report the progress of parsing to the terminal: files parsed, and errors by file and line.
 
 The steps of a deployment leave documents in the bucket (`gust.model.bucket_keys`): a plan, and for
 each batch the outcomes so far. The bucket is only read while something is expected; an idle stack stays idle.
@@ -29,22 +29,22 @@ _PLACE: Final = re.compile(r'^\s*File "(?P<file>[^"</][^"]*)", line (?P<line>\d+
 
 
 class ParseProgress:
-    """Call `expect` when files were uploaded, and `look` about once a second. Deployments that were over before the first
-    `look` are not told."""
+    """Call `expect` when files were uploaded, and `look` about once a second. Deployments that ended before the first
+    `look` are not reported."""
 
     def __init__(
         self,
         store: DagStore,
         objects: Objects,
-        told: Callable[[str], None],
+        on_progress: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._objects = objects
-        self._told = told
+        self._on_progress = on_progress
         self._clock = clock
-        self._open: dict[str, _Told] = {}
+        self._open: dict[str, _Progress] = {}
         self._over = self._plans(objects.list(bucket_keys.PARSES))
         self._expected_since: float | None = None
 
@@ -59,7 +59,7 @@ class ParseProgress:
             self._over = {key for key in self._over if not key.startswith(bucket_keys.parses_of(turn.holder))}
 
     def look(self) -> None:
-        """Tell what is new. Does nothing where nothing is expected."""
+        """Report what is new. Does nothing while no deployment is expected."""
         if self._expected_since is None:
             return
         turn = self._store.deployment_turn()  # read first: what it has done by now is listed
@@ -67,7 +67,7 @@ class ParseProgress:
         for key in sorted(self._plans(listed) - self._over - self._open.keys()):
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
-                self._open[key] = _Told(plan, key, self._clock())
+                self._open[key] = _Progress(plan, key, self._clock())
         by_age = sorted(self._open, key=lambda key: self._open[key].made_at)
         latest = {bucket_keys.deployment_of(key): key for key in by_age}
         for key, parsing in list(self._open.items()):
@@ -83,37 +83,37 @@ class ParseProgress:
         if is_idle and self._clock() - self._expected_since > QUIET_FOR:
             self._expected_since = None
 
-    def _tell(self, parsing: _Told) -> None:
+    def _tell(self, parsing: _Progress) -> None:
         now = self._clock()
         for line in parsing.news_of_errors():
-            self._told(line)
-            parsing.told_at = now
+            self._on_progress(line)
+            parsing.reported_at = now
         if parsing.is_whole:
             if parsing.files:
-                self._told(parsing.summary(now))
+                self._on_progress(parsing.summary(now))
         elif parsing.is_round_over:
-            self._told(f"{parsing.so_far()}; the rest follows")
-        elif now - parsing.told_at >= TELL_EVERY:
-            self._told(parsing.so_far())
-            parsing.told_at = now
+            self._on_progress(f"{parsing.so_far()}; the rest follows")
+        elif now - parsing.reported_at >= TELL_EVERY:
+            self._on_progress(parsing.so_far())
+            parsing.reported_at = now
 
     @staticmethod
     def _plans(keys: Iterable[str]) -> set[str]:
         return {key for key in keys if bucket_keys.is_plan(key)}
 
 
-class _Told:
-    """One plan, and what of it was told."""
+class _Progress:
+    """One plan, and the part of it that was reported."""
 
     def __init__(self, plan: Plan, key: str, now: float) -> None:
         self.files = [path for batch in plan.batches for path in batch]
         self.made_at = plan.made_at.timestamp() if plan.made_at else now
-        self.told_at = now
+        self.reported_at = now
         self._began = now
         self._batches = [bucket_keys.progress(key, number) for number in range(len(plan.batches))]
         self._tags: dict[str, str] = {}
         self._progress: dict[str, Progress] = {}
-        self._errors_told: set[str] = set()
+        self._errors_reported: set[str] = set()
         self.is_round_over = False
         """The deployment has gone on to another plan, for what is left of this one."""
 
@@ -133,8 +133,8 @@ class _Told:
 
     def news_of_errors(self) -> list[str]:
         errors = {file: trace for outcome in self.outcomes for file, trace in outcome.import_errors.items()}
-        fresh = sorted(errors.keys() - self._errors_told)
-        self._errors_told |= errors.keys()
+        fresh = sorted(errors.keys() - self._errors_reported)
+        self._errors_reported |= errors.keys()
         return [f"import error: {in_a_line(file, errors[file])}" for file in fresh]
 
     def so_far(self) -> str:
@@ -147,22 +147,23 @@ class _Told:
         dags = sum(len(outcome.dags) for outcome in self.outcomes)
         what = self.files[0] if len(self.files) == 1 else _number(len(self.files), "file")
         seconds = now - self._began
-        errors = _number(len(self._errors_told), "import error")
+        errors = _number(len(self._errors_reported), "import error")
         return (
             f"parsed {what}"
             + (f" in {seconds:.0f} s" if seconds >= 1 else "")
             + f": {_number(dags, 'DAG')}"
-            + (f", {errors}" if self._errors_told else "")
+            + (f", {errors}" if self._errors_reported else "")
         )
 
 
 def in_a_line(file: str, trace: str) -> str:
-    """`etl.py:12: NameError: name 'x' is not defined`: the last place that a trace names in the folder, its last line."""
+    """`etl.py:12: NameError: name 'x' is not defined`: the last place that a trace names in the folder, its last
+    line."""
     places: list[Any] = list(_PLACE.finditer(trace))
     place = f"{places[-1]['file']}:{places[-1]['line']}" if places else file
     lines = [line.strip() for line in trace.strip().splitlines() if line.strip()]
-    said = lines[-1] if lines else "no reason was given"
-    shown = f"{place}: {said}" if place.startswith(file) else f"{file} ({place}): {said}"
+    message = lines[-1] if lines else "no reason was given"
+    shown = f"{place}: {message}" if place.startswith(file) else f"{file} ({place}): {message}"
     return shown if len(shown) <= 500 else f"{shown[:500]} …"
 
 

@@ -17,18 +17,18 @@ import psutil
 from gust.errors import GustError
 
 MARK: Final = "_GUST_LOCAL_DATA"
-"""Environment variable that every process under the emulator inherits, tasks and what they start included. Its value
-is the data directory, so that what is left over after `kill -9` is found by the next start. A process that gives itself a
-title may overwrite its environment; it is found by the session it lives in."""
+"""Environment variable that every process under the emulator inherits, including tasks and their children. Its value is
+the data directory, so that the next start finds processes left over after `kill -9`. A process that sets its own title
+may overwrite its environment; it is found by its session."""
 
 
 class InUseError(GustError):
-    """Somebody else holds the data directory or the port; the message says who, as far as that is known."""
+    """Another process holds the data directory or the port; the message names it where it is known."""
 
 
 def private_folder(folder: Path, *, is_ours: bool = True) -> Path:
-    """Make the folder so that no other user of the machine looks into it. One that is there already is closed to them
-    where it `is_ours` alone, and not one that a person named."""
+    """Make a folder that no other user of the machine can read. An existing folder is made private only if it
+    `is_ours`, not if a person named it."""
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     if is_new or is_ours:
@@ -37,7 +37,7 @@ def private_folder(folder: Path, *, is_ours: bool = True) -> Path:
 
 
 def private_file(path: Path) -> Path:
-    """Make the file, if it is not there, so that no other user reads it."""
+    """Make the file if it is missing, and private to this user."""
     path.touch(0o600)
     path.chmod(0o600)
     return path
@@ -45,7 +45,7 @@ def private_file(path: Path) -> Path:
 
 @contextlib.contextmanager
 def hold(data: Path, **about: Any) -> Iterator[None]:
-    """Hold the data directory. The lock goes with the process, however it ends. Raises InUseError."""
+    """Lock the data directory. The kernel releases the lock when the process ends. Raises InUseError."""
     private_folder(data, is_ours=False)
     with private_file(data / "lock").open("a+") as file:
         try:
@@ -85,16 +85,16 @@ def require_free(port: int) -> None:
             raise InUseError(f"Port {port} {why}. Choose another one with --port.") from problem
 
 
-def free_port(wanted: int | None = None, *, but: int | None = None) -> int:
-    """`wanted` if it is free, else one that is; never `but`."""
-    if wanted and wanted != but:
+def free_port(preferred: int | None = None, *, except_: int | None = None) -> int:
+    """`preferred` if it is free, else another free port; never `except_`."""
+    if preferred and preferred != except_:
         with contextlib.suppress(InUseError):
-            require_free(wanted)
-            return wanted
+            require_free(preferred)
+            return preferred
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         found = int(probe.getsockname()[1])
-        return found if found != but else free_port(but=but)  # while this one is held
+        return found if found != except_ else free_port(except_=except_)  # while this one is held
 
 
 def holder(data: Path) -> dict[str, Any] | None:
@@ -107,7 +107,7 @@ def holder(data: Path) -> dict[str, Any] | None:
 
 
 def remember_session(data: Path, leader: int) -> None:
-    """Note that the process `leader` has begun the session that everything under the emulator lives in."""
+    """Store that process `leader` leads the session of all processes under the emulator."""
     about = {"pid": leader, "created": psutil.Process(leader).create_time()}
     private_file(data / "session").write_text(json.dumps(about))
 
@@ -127,7 +127,7 @@ def end_left_over(data: Path, *, grace: float = 2.0) -> int:
 
 
 def _marked(data: Path) -> Iterator[psutil.Process]:
-    """What carries the mark, and all that descends from it: a task may have given its own child another environment."""
+    """Processes with the mark, and their descendants: a task may have given its child another environment."""
     session = _session(data)
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
@@ -140,8 +140,8 @@ def _marked(data: Path) -> Iterator[psutil.Process]:
 
 
 def _is_marked(process: psutil.Process, data: Path, session: int | None) -> bool:
-    """By its environment; by the emulator's session where a title that the process gave itself has overwritten that, as
-    Airflow's workers and tasks do. In a session of somebody else's environments are whole."""
+    """Whether its environment has the mark. If the process's own title has overwritten the environment, as Airflow's
+    workers and tasks do, its session decides."""
     environment = process.environ()
     if MARK in environment:
         return bool(environment[MARK] == str(data))
@@ -149,7 +149,7 @@ def _is_marked(process: psutil.Process, data: Path, session: int | None) -> bool
 
 
 def _session(data: Path) -> int | None:
-    """The last emulator's session. `None` where its number is another process's by now."""
+    """The last emulator's session id; None where another process has the number now."""
     try:
         about = json.loads((data / "session").read_text())
         leader, created = int(about["pid"]), float(about["created"])

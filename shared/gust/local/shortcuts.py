@@ -1,6 +1,6 @@
-"""What nearly every call to MiniStack pays for, for less of the processor.
+"""Cheaper versions of MiniStack's functions that nearly every call uses; `ministack` installs them.
 
-The answers are MiniStack's: the same functions of its services give them.
+Each gives MiniStack's result, and leaves every case that it does not know to MiniStack's function.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def service_of(scope: Scope) -> str | None:
 
 
 def projecting_names(project: Callable[..., Any]) -> Callable[..., Any]:
-    """Projections on whole attributes, as ours are, without a parser for each item."""
+    """Project whole attributes, as our queries do, without a parser for each item."""
 
     def projected(item: Mapping[str, Any], expression: str, names: Mapping[str, str] | None) -> Any:
         paths = (expression or "").split(", ")
@@ -45,7 +45,7 @@ def projecting_names(project: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sorting_text(sort_value: Callable[..., Any]) -> Callable[..., Any]:
-    """Sorting a partition, which MiniStack does for each Query: keys of text without a look at their type."""
+    """Sort keys of text without looking at their type: MiniStack sorts a partition for each Query."""
 
     def sorted_by(attribute: Mapping[str, Any] | None, kind: str | None) -> Any:
         return attribute["S"] if attribute and "S" in attribute else sort_value(attribute, kind)
@@ -61,11 +61,11 @@ KEY_CONDITIONS: Final[dict[str, Callable[[str, Mapping[str, Any]], bool]]] = {
         values[":first"]["S"] <= sk <= values[":last"]["S"]
     ),
 }
-"""Those that `store.table` writes, all of whose keys are text."""
+"""The key conditions that `store.dynamodb` writes; all of its keys are text."""
 
 
 def comparing_keys(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-    """The conditions of our queries without a parser; every other goes to `evaluate`."""
+    """Evaluate the conditions of our queries without a parser; every other goes to `evaluate`."""
 
     def evaluated(
         expression: str,

@@ -1,8 +1,8 @@
-"""Ways into a local stack that demands a login, for who sits at its machine: the links and tokens of `./gust login`.
+"""Links and tokens of `./gust login` for a local stack that demands a login, for programs of its machine.
 
-On AWS they are given for a signature that API Gateway has verified. The emulator verifies none, so no route of the local
-stack takes one; instead the function is invoked, with the event that API Gateway would send. Who reaches the emulator may
-do that, and only programs of this machine reach it.
+On AWS the API gives them for a signature that API Gateway has verified. The emulator verifies no signature, so no route
+of the local stack accepts one. Instead this module invokes the API function with the event that API Gateway would send;
+only programs of this machine reach the emulator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PEOPLE = "arn:aws:iam::000000000000:user"
 
 
 class SignInError(GustError):
-    """Nobody was let in; the message is for the person at the terminal."""
+    """The login failed; the message is for the person at the terminal."""
 
 
 def running(data: Path) -> tuple[str, str]:
@@ -47,14 +47,14 @@ def token(lambda_client: Any) -> str:
 def _ask(lambda_client: Any, route: str, body: Any, *, host: str = "") -> dict[str, Any]:
     payload = json.dumps(_signed(route, body, host)).encode()
     answer = lambda_client.invoke(FunctionName=f"{deployment.STACK_NAME}-api", Payload=payload)
-    said = json.loads(answer["Payload"].read())
-    if answer.get("FunctionError") or said.get("statusCode") != 201:
-        raise SignInError(f"The local stack refused it: {json.dumps(said)[:300]}")
-    return dict(json.loads(said["body"]))
+    reply = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError") or reply.get("statusCode") != 201:
+        raise SignInError(f"The local stack refused it: {json.dumps(reply)[:300]}")
+    return dict(json.loads(reply["body"]))
 
 
 def _signed(route: str, body: Any, host: str) -> dict[str, Any]:
-    """A request as an HTTP API hands it on after it has checked a signature."""
+    """The event of an HTTP API for a request whose signature it has verified."""
     method, _, path = route.partition(" ")
     return {
         "version": "2.0",

@@ -30,7 +30,7 @@ from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
-from gust.local.function_pool import default_workers, limits
+from gust.local.function_pool import default_workers, process_limits
 from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
 from gust.store.dynamodb import DynamoDBStore
@@ -47,19 +47,19 @@ _PATIENCE_IN_TROUBLE: Final = 60.0
 """Seconds, where a function has failed already."""
 
 _LOOK_AT_DISK_EVERY: Final = 2.0
-"""Seconds between two questions whether the emulator's disk is full."""
+"""Seconds between two checks of the emulator's disk."""
 
 _UNSAVED_LONG: Final = 60.0
-"""Seconds without a checkpoint, while things change, that are told, and how many more are told again."""
+"""Seconds of unsaved changes after which a warning is shown, and shown again."""
 
 _LOOK_FOR_WAITING_EVERY: Final = 5.0
 """Seconds between two looks at the queue of tasks."""
 
 WAITS_LONG: Final = 10.0
-"""Seconds that a task may wait for a worker before it is told."""
+"""Seconds that a task may wait for a worker before the terminal says so."""
 
 _TURN_OF_CUT_OFF: Final = timedelta(minutes=2)
-"""How long a deployment that the end of the stack cut off has to give a sign of life."""
+"""How long a deployment that the end of the stack cut off keeps its turn."""
 
 _STOP_PATIENCE: Final = 15.0
 
@@ -70,10 +70,11 @@ class LocalStackError(GustError):
 
 class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
-    module that is run as the emulator's process; the benches put a meter in front of it. `parameters` are
-    those of the template that shall differ. `environment`: variables that the emulator, its functions and their tasks
-    inherit, but for those that could lead to a real account. `workers` is how many tasks run at once, by memory if not
-    given. With `real_aws`, tasks call AWS as this process would. On any other `host` than 127.0.0.1 a login is demanded."""
+    module that runs as the emulator's process; the benches put a meter in front of it. `parameters` override the
+    template's. The emulator, its functions and their tasks inherit `environment`, without variables that lead to a real
+    account. `workers` is the number of tasks at a time, by default from the machine's memory. With `real_aws`, tasks
+    call AWS as this process would. On any `host` but 127.0.0.1 a login is demanded. `on_progress` gets lines for the
+    person at the terminal."""
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class LocalStack:
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
-        told: Callable[[str], None] = lambda _: None,
+        on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
         self._data = data.resolve()
@@ -100,7 +101,7 @@ class LocalStack:
         self.workers = workers or default_workers(psutil.virtual_memory().total, processors)
         """Tasks at the same time, at most."""
         triggerers = max(2, min(16, 2 * processors))
-        processes_of = limits(self.workers, triggerers, processors)
+        processes_of = process_limits(self.workers, triggerers, processors)
         self._processes = {f"{deployment.STACK_NAME}-{name}": most for name, most in processes_of.items()}
         self._parameters = {
             "WorkerConcurrency": str(max(2, self.workers)),
@@ -113,7 +114,7 @@ class LocalStack:
         }
         self._environment_around = environment
         self._aws_of_tasks = own_aws_variables() if real_aws else None
-        self._told = told
+        self._on_progress = on_progress
         self._emulator: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
@@ -121,8 +122,8 @@ class LocalStack:
         self._trouble: list[str] = []
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
-        self._unsaved_told = 0.0
-        self._trouble_told = ""
+        self._unsaved_reported = 0.0
+        self._trouble_reported = ""
         self._is_full = False
         self._emulator_module = emulator
         self.endpoint = ""
@@ -136,7 +137,7 @@ class LocalStack:
 
     @property
     def public_url(self) -> str:
-        """What to tell people who open it in a browser, perhaps on another machine."""
+        """The URL for people who open it in a browser, perhaps on another machine."""
         return self._door.url(self._port, from_elsewhere=True)
 
     @property
@@ -168,19 +169,21 @@ class LocalStack:
         self._port = self._claim()
         left_over = processes.end_left_over(self._data)
         if left_over:
-            self._told(f"Ended {left_over} processes that a killed stack had left behind.")
+            self._on_progress(f"Ended {left_over} processes that a killed stack had left behind.")
         self._start_emulator()
-        self._told("Emulator is up. Deploying template.yaml …")
+        self._on_progress("Emulator is up. Deploying template.yaml …")
         deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)
         self.outputs = deployed.outputs
-        self._told("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
+        self._on_progress("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
-        self._parsing = ParseProgress(store, objects, self._told)
+        self._parsing = ParseProgress(store, objects, self._on_progress)
         self._go_on_parsing(store)
         if self._dags:
-            self._folder = DagFolder(self._dags, self.client("s3"), self.outputs["BucketName"], told=self._told)
+            self._folder = DagFolder(
+                self._dags, self.client("s3"), self.outputs["BucketName"], on_progress=self._on_progress
+            )
             self._folder.align()
             self._parsing.expect()
         self._warm()
@@ -209,7 +212,7 @@ class LocalStack:
                 self._parsing.look()
 
     def _look_at_the_disk(self) -> None:
-        """Tell that it is full, and that it no longer is; then a deployment that found no room is made up for."""
+        """Report a full disk, and its end; then upload again what found no room."""
         now = time.monotonic()
         if now < self._look_at_disk_at:
             return
@@ -217,39 +220,39 @@ class LocalStack:
         state = self._control("storage")
         is_full = bool(state["full"])
         if is_full and not self._is_full:
-            self._told(
+            self._on_progress(
                 f"The disk is full where {self._data} lies. What was acknowledged is stored; no change is accepted and no "
-                f"task begun until {state['wanted'] // 1_000_000} MB are free."
+                f"task begun until {state['needed'] // 1_000_000} MB are free."
             )
         elif self._is_full and not is_full:
             if self._folder and self._parsing:
                 self._folder.align()
                 self._parsing.expect()
-            self._told("There is room on the disk again: going on.")
-        elif state["unsaved"] > self._unsaved_told + _UNSAVED_LONG and not is_full:
-            self._told(
+            self._on_progress("There is room on the disk again: going on.")
+        elif state["unsaved"] > self._unsaved_reported + _UNSAVED_LONG and not is_full:
+            self._on_progress(
                 f"The state has not been saved for {state['unsaved']:.0f} s: kill -9 would lose that. See {self.logs}."
             )
-            self._unsaved_told = state["unsaved"]
+            self._unsaved_reported = state["unsaved"]
         elif not state["unsaved"]:
-            self._unsaved_told = 0.0
+            self._unsaved_reported = 0.0
         self._is_full = is_full
 
     @contextlib.contextmanager
     def _trying_again(self) -> Iterator[None]:
-        """What the emulator does not do now, on a busy machine or a full disk, the next look asks for again. Raises
+        """Report an error of the emulator (a busy machine, a full disk) and go on: the next round tries again. Raises
         LocalStackError if the emulator has ended."""
         try:
             yield
         except (ClientError, BotoCoreError, GustError, OSError, http.client.HTTPException) as problem:
             self._require_emulator()
-            said = str(problem) or type(problem).__name__
-            if said != self._trouble_told and not self._is_full:
-                self._trouble_told = said
-                self._told(f"Trying again: {said}")
+            text = str(problem) or type(problem).__name__
+            if text != self._trouble_reported and not self._is_full:
+                self._trouble_reported = text
+                self._on_progress(f"Trying again: {text}")
 
     def _tell_of_waiting_tasks(self) -> None:
-        """Why queued tasks do not start, once a minute while there are such."""
+        """Report why queued tasks do not start, once a minute."""
         now = time.monotonic()
         if now < self._look_for_waiting_at:
             return
@@ -257,7 +260,7 @@ class LocalStack:
         queue = self.outputs["TaskQueueUrl"].rpartition("/")[2]
         waiting = self._control(f"waiting/{deployment.STACK_NAME}-worker/{queue}")
         if line := waiting_line(**waiting, workers=self.workers):
-            self._told(line)
+            self._on_progress(line)
             self._look_for_waiting_at = now + 60
 
     def stop(self) -> None:
@@ -272,7 +275,9 @@ class LocalStack:
                 emulator.kill()
                 emulator.wait()
             if emulator.returncode:
-                self._told("The state could not be saved at the end: what the last checkpoint does not hold is lost.")
+                self._on_progress(
+                    "The state could not be saved at the end: what the last checkpoint does not hold is lost."
+                )
             processes.end_left_over(self._data)
         self._held.close()
 
@@ -337,15 +342,15 @@ class LocalStack:
         """The one it had before where that is free: saved state holds it. Else the state is moved to another."""
         file = self._data / "port"
         before = int(file.read_text()) if file.exists() else None
-        port = processes.free_port(before, but=self._port)
+        port = processes.free_port(before, except_=self._port)
         if newest and before and port != before:
             checkpoint.move_port(newest, before, port)
         processes.private_file(file).write_text(str(port))
         return port
 
     def _environment(self, temporary: Path) -> dict[str, str]:
-        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where tasks
-        were given one."""
+        """What the emulator, its functions and their tasks see: nothing that leads to a real AWS account, but where
+        tasks were given one."""
         environment = {
             name: value
             for name, value in self._environment_around.items()
@@ -386,8 +391,8 @@ class LocalStack:
         self._start_invoking(list(names.items()))
 
     def _warm_workers(self) -> None:
-        """The first one took part in the start; one more for each further processor, now that the rest has had its turn.
-        They are called at the same time, because a call that finds a warm one starts no other."""
+        """The first one took part in the start; one more for each further processor, now that the rest has had its
+        turn. They are called at the same time, because a call that finds a warm one starts no other."""
         self._start_invoking([("worker", {"Records": []})] * (os.cpu_count() or 1))
 
     def _start_invoking(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -402,8 +407,8 @@ class LocalStack:
             self._trouble.append(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
 
     def _is_answering(self) -> bool:
-        """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that are
-        overdue since the stack was last up, take as long as they take."""
+        """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that
+        are overdue since the stack was last up, take as long as they take."""
         self._require_emulator()
         health = self._get(self.url, "/api/v2/monitor/health") or {}
         return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
@@ -477,12 +482,12 @@ def running(**options: Any) -> Iterator[LocalStack]:
 
 
 def own_aws_variables() -> dict[str, str]:
-    """This process's settings of AWS's SDKs; beside them they read ~/.aws."""
+    """This process's variables of AWS's SDKs, which also read ~/.aws."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str | None:
-    """What to say of queued tasks that no worker has taken; `None` where that is nothing unusual."""
+    """A line about queued tasks that no worker has taken; None where there are none or they have not waited long."""
     if not number or seconds < WAITS_LONG:
         return None
     what = "1 task waits" if number == 1 else f"{number} tasks wait"

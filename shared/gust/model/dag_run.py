@@ -46,12 +46,12 @@ class DagRun:
     """The earliest moment at which time alone changes something in this run; `None` if nothing waits for time."""
     calls_back: bool = False
     """The run may have callbacks that have not ended: it keeps its `due_at` although it has finished."""
-    admitted: tuple[str, ...] = ()
+    admitted_dispatches: tuple[str, ...] = ()
     """Instances that waited for the run's own limits and may now be sent (`slots.written`); some of them are sent already.
     Adding to it is conditional on the value read, so two schedulers never give the same place away twice."""
     let_go: int = 0
-    """How many instances `admitted` has ever held. A process that remembers an earlier value can tell whether `admitted`
-    still names every instance added since."""
+    """How many instances `admitted_dispatches` has ever named. A process that remembers an earlier value can tell whether
+    every instance added since is still among them."""
     keeps_back: bool = False
     """Instances of the run wait for a limit, its own or another, or once did: a success may let another instance go. Never
     unset (docs/adr/0029)."""

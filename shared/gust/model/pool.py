@@ -11,7 +11,7 @@ DEFAULT_POOL: Final = "default_pool"
 UNLIMITED: Final = -1
 """As `slots`: no limit. Airflow's API uses the same number."""
 
-THE_RUN: Final = "run"
+RUN_LIMIT: Final = "run"
 """Where an instance waits that only its own run keeps back: for `max_active_tasks`, say."""
 
 _POOL: Final = "pool:"

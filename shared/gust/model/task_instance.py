@@ -91,9 +91,9 @@ class TaskInstance:
     """Start of the try before its first reschedule: sensors count their timeout from it."""
     retry_delay_override: float | None = None
     """Seconds, from a retry policy, for this try only."""
-    waits_for: str | None = None
-    """While scheduled: the limit that it waits for (`model.pool`), `THE_RUN` for a limit of its run. `None`: it may be sent
-    or was sent."""
+    blocked_by_limit: str | None = None
+    """While scheduled: the limit that it waits for (`model.pool`), `RUN_LIMIT` for a limit of its run. `None`: it may be
+    sent or was sent."""
     waiting_order: str | None = None
     """Its place in the line of a limit across runs; sorts as text."""
     holds: dict[str, int] = field(default_factory=dict)

@@ -48,7 +48,7 @@ class AssetQueueStore(Protocol):
         """Store the run with the events it consumes, and take what it consumes from the queue, in one transaction.
         Raises StaleAssetQueue where events have come since `consuming` was read, AlreadyExists as `create_run` does."""
 
-    def settle(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
+    def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
         """What waits cannot make a run now; look again at `due_at`, or (`None`) when the next event comes. Where events
         have come since `seen` was read nothing happens."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Protocol
 
 from gust.model.asset import (
@@ -12,6 +11,7 @@ from gust.model.asset import (
     AssetEvent,
     AssetKey,
 )
+from gust.model.window import OLDEST_FIRST, Window
 
 
 class AssetStore(Protocol):
@@ -31,22 +31,14 @@ class AssetStore(Protocol):
         name: str | None = None,
         uri: str | None = None,
         alias: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
         """In order of time, from `after` to `before`, both included. By `uri` alone or by nothing at all: events of
         assets that `put_asset` knows."""
 
     def walk_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        *,
-        source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
+        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
         """Of one asset, of those that a DAG's tasks sent, or all of them, in order of (timestamp, event_id), between the
         moments, both included. Read as far as they are asked for; may lag by a moment."""
@@ -54,11 +46,10 @@ class AssetStore(Protocol):
     def count_asset_events(
         self,
         asset: AssetKey | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
         """How many `walk_asset_events` would read, counted no further than `most`."""
 

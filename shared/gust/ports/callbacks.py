@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Protocol
 
 from gust.model.callback import Callback
 from gust.model.keys import DagRunKey
+from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 
 
@@ -18,14 +18,7 @@ class CallbackStore(Protocol):
 
     def list_callbacks(self, run: DagRunKey) -> list[Callback]: ...
 
-    def walk_deadlines(
-        self,
-        dag_id: str | None = None,
-        *,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
-    ) -> Iterator[Callback]:
+    def walk_deadlines(self, dag_id: str | None = None, window: Window = OLDEST_FIRST) -> Iterator[Callback]:
         """Deadlines of a DAG's runs, or of all runs, in order of (due_at, dag_id, run_id, callback_id), between the moments,
         both included. Read as far as they are asked for; may lag by a moment."""
 

@@ -30,7 +30,7 @@ class HITLStore(Protocol):
     ) -> Iterator[HITLDetail]:
         """As `list_hitl_details` of many runs, in order of `created_at`, read as far as they are asked for."""
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
         """How many `walk_hitl_details` would read, counted no further than `most`. May lag by a moment."""
 
     def answer_hitl_detail(

@@ -37,6 +37,6 @@ class LimitStore(Protocol):
 
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
-        place in the run, `(before, after)`, of which only `admitted` is written, in one transaction. Raises
+        place in the run, `(before, after)`, of which only `admitted_dispatches` is written, in one transaction. Raises
         StaleTaskInstance where the instance moved, StaleDagRun where the run does not run or others were let go since it
         was read, LimitReached where a limit has no room or a pool is not what the claim saw."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Protocol
 
 from gust.model.logged_event import LoggedEvent
+from gust.model.window import OLDEST_FIRST, Window
 
 
 class LoggedEventStore(Protocol):
@@ -21,33 +21,24 @@ class LoggedEventStore(Protocol):
     def logged_events(
         self,
         dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
         """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
 
     def walk_logged_events(
-        self,
-        dag_id: str | None = None,
-        *,
-        run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
     ) -> Iterator[LoggedEvent]:
         """As `logged_events`, read as far as they are asked for."""
 
     def count_logged_events(
         self,
         dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
         """How many `logged_events` would list, but no more than `most`. May lag by a moment."""

@@ -10,6 +10,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.run_state import LastRuns, RunState, RunSummary
+from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 
 
@@ -81,10 +82,10 @@ class RunStore(Protocol):
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
         """Runs with a later logical date, the earliest first; read as far as they are asked for."""
 
-    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
+    def runs_of_dates(self, dag_id: str, window: Window = OLDEST_FIRST) -> Iterator[DagRun]:
         """Runs with a logical date from `first` to `last`, both included, the earliest first."""
 
-    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
+    def dates_of_runs(self, dag_id: str, window: Window = OLDEST_FIRST) -> list[tuple[datetime, DagRunKey]]:
         """Logical dates and keys of the runs of `runs_of_dates`, which need not exist any more. A fortieth of the price."""
 
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:

@@ -172,7 +172,7 @@ def _bind(
                 caller = authenticator.authenticate(services.tokens, event.raw_event, now)
             resolver.asked_by = caller.user.name
             if len(event.get("body") or "") > LARGEST_BODY:
-                raise Problem(413, f"Request Entity Too Large: a body may have {LARGEST_BODY} bytes")
+                raise Problem(413, f"Request body too large: the maximum is {LARGEST_BODY} bytes")
             request = Request(
                 # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
                 path={name: unquote(value) for name, value in path.items()},
@@ -215,7 +215,7 @@ def _check_lengths(path: Mapping[str, str]) -> None:
     """Raises Problem 404: what cannot be kept is not there."""
     for name, value in path.items():
         if name != "file_token" and len(value.encode("utf-8", "surrogatepass")) > LONGEST_ID:
-            raise Problem(404, f"Nothing has a {name} of more than {LONGEST_ID} bytes")
+            raise Problem(404, f"{name} is longer than {LONGEST_ID} bytes: not found")
 
 
 def _text(body: str | None, is_base64: bool) -> str:
@@ -268,11 +268,11 @@ def _response(answer: Answer, request_headers: Mapping[str, str]) -> Response[st
 
 
 def _too_large(size: int, *, takes_gzip: bool) -> Response[str]:
-    what = f"The answer has {size} bytes, and no more than {LARGEST_ANSWER} can be sent"
+    what = f"Response too large: {size} bytes, and the maximum is {LARGEST_ANSWER}"
     if takes_gzip:
-        detail = f"{what}, even compressed: ask for less at a time, or read a value this large in a task"
+        detail = f"{what} even with compression: request a smaller page, or read a value of this size in a task"
         return Response(413, "application/json", encode({"detail": detail}))
-    detail = f"{what} without compression: send 'Accept-Encoding: gzip' (curl --compressed), or ask for less at a time"
+    detail = f"{what} without compression: send 'Accept-Encoding: gzip' (curl --compressed), or request a smaller page"
     return Response(406, "application/json", encode({"detail": detail}), {"Vary": "Accept-Encoding"})
 
 
@@ -312,7 +312,9 @@ def _web(event: dict[str, Any], path: str) -> Response[str]:
     if file is None:
         return Response(404, "application/json", encode({"detail": "Not Found"}))
     if len(file.body) > LARGEST_ANSWER:
-        return Response(406, "application/json", encode({"detail": "This file is sent compressed with gzip only"}))
+        return Response(
+            406, "application/json", encode({"detail": "This file is available with gzip compression only"})
+        )
     response = Response(file.status, file.content_type, file.body, dict(file.headers))
     response.base64_encoded = bool(file.body)
     return response

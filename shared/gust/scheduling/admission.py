@@ -3,8 +3,9 @@
 Every instance that may go is `scheduled`; the most important ones are sent, as far as there is room.
 
 Two schedulers may look at the same run. Where everything fits, whatever the two do fits. Where it does not, all instances
-wait first, and a write to the run (`admitted`) that only one scheduler can make lets them go: docs/adr/0011. A run that once
-kept instances back lets all go by that write from then on, so that its item tells which can be under way (`quick_look`).
+wait first, and a write to the run (`admitted_dispatches`) that only one scheduler can make lets them go: docs/adr/0011. A
+run that once kept instances back lets all go by that write from then on, so that its item tells which can be under way
+(`quick_look`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
-from gust.model.pool import THE_RUN
+from gust.model.pool import RUN_LIMIT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import slots, transition
@@ -40,7 +41,7 @@ class Admitted:
         return cls(run, slots.admissions(run))
 
     def may_be_sent(self, scheduled: TaskInstance) -> bool:
-        waits_for_nothing_else = scheduled.waits_for == THE_RUN and self.is_never_full
+        waits_for_nothing_else = scheduled.blocked_by_limit == RUN_LIMIT and self.is_never_full
         return waits_for_nothing_else or slots.is_on_its_way(scheduled, self.dispatches)
 
     def keeps_back(self, instance: TaskInstance) -> bool:
@@ -86,8 +87,8 @@ class _Admission:
         for task, instance in self._view.all_instances():
             if not self._view.has_moved(instance):
                 claims = self._draft.claims(task)
-                if slots.should_hold(instance, claims) is not instance:
-                    self._view.move(transition.hold(instance, claims=claims))
+                if slots.recounted(instance, claims) is not instance:
+                    self._view.move(transition.recount(instance, claims=claims))
 
     def _start_from_trigger(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether the instance begins with its trigger, which no limit delays, as in Airflow; deferred, it counts."""
@@ -106,7 +107,7 @@ class _Admission:
         return True
 
     def _waits_for_its_run(self, instance: TaskInstance) -> bool:
-        return instance.waits_for == THE_RUN and not slots.is_on_its_way(instance, self._admitted.dispatches)
+        return instance.blocked_by_limit == RUN_LIMIT and not slots.is_on_its_way(instance, self._admitted.dispatches)
 
     def _all_fits(self, everything: list[TaskInstance], more: list[tuple[TaskSpec, TaskInstance]]) -> bool:
         room = self._room(everything)
@@ -122,13 +123,13 @@ class _Admission:
     def _let_go(self, task: TaskSpec, instance: TaskInstance) -> None:
         """The run has room for it: it is sent, unless it needs slots of a limit that crosses runs."""
         claims = self._draft.claims(task)
-        self._schedule(task, instance, waits_for=claims[0].limit if claims else None)
+        self._schedule(task, instance, blocked_by_limit=claims[0].limit if claims else None)
 
     def _stand_in_line(self, task: TaskSpec, instance: TaskInstance) -> None:
         """It waited for its run. If it needs slots too, it waits for those now."""
         if claims := self._draft.claims(task):
             order = slots.waiting_order(task, self._draft.run, instance.map_index)
-            self._view.move(transition.wait(instance, waits_for=claims[0].limit, waiting_order=order))
+            self._view.move(transition.wait(instance, blocked_by_limit=claims[0].limit, waiting_order=order))
 
     def _admit_in_order(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
         """As many as there is room for. An instance that will get its slots keeps a place in the run free; one that has to
@@ -145,7 +146,7 @@ class _Admission:
                 dependency = Dependency.RUN_SLOTS if room.is_full else Dependency.TASK_CONCURRENCY
                 self._draft.wait(instance, objection, dependency)
                 if is_new:
-                    self._schedule(task, instance, waits_for=THE_RUN)
+                    self._schedule(task, instance, blocked_by_limit=RUN_LIMIT)
             elif claims := self._draft.claims(task):
                 if not is_in_line:
                     self._let_go(task, instance) if is_new else self._stand_in_line(task, instance)
@@ -154,7 +155,7 @@ class _Admission:
                     room.take(task)
             elif not is_in_line:
                 room.take(task)
-                after = self._schedule(task, instance, waits_for=THE_RUN) if is_new else instance
+                after = self._schedule(task, instance, blocked_by_limit=RUN_LIMIT) if is_new else instance
                 admissions.append(slots.admission(after))
         if admissions:
             self._admitted.run = slots.admitting(self._draft.run, admissions, everything)
@@ -166,11 +167,11 @@ class _Admission:
         used = claim.pool.used if claim.pool else self._draft.used.get(claim.limit)
         return used is not None and claim.has_room(used + promised[claim.limit])
 
-    def _schedule(self, task: TaskSpec, instance: TaskInstance, *, waits_for: str | None) -> TaskInstance:
-        is_in_line = waits_for not in {None, THE_RUN}
+    def _schedule(self, task: TaskSpec, instance: TaskInstance, *, blocked_by_limit: str | None) -> TaskInstance:
+        is_in_line = blocked_by_limit not in {None, RUN_LIMIT}
         order = slots.waiting_order(task, self._draft.run, instance.map_index) if is_in_line else None
         moved = transition.schedule(
-            instance, at=self._draft.now, retries=task.retries, waits_for=waits_for, waiting_order=order
+            instance, at=self._draft.now, retries=task.retries, blocked_by_limit=blocked_by_limit, waiting_order=order
         )
         self._view.move(moved)
         return moved.after

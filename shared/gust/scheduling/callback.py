@@ -1,8 +1,8 @@
-"""A callback's life: one constructor per legal edge, and what a look at a run's callbacks finds to do. Pure.
+"""A callback's life: one constructor per legal edge, and which callbacks of a run are due for one. Pure.
 
-A callback is made in the write that makes it due (the run's end, the lost try, the deadline's miss), so that neither can be
-there without the other. Sending it leaves a mark, and a worker claims it before it runs the first line: however often it is
-sent, it is called once, unless its worker dies in the middle. Source of what is called when: `DagRun.update_state`,
+The write that makes a callback due (the run's end, the lost try, the deadline's miss) also stores it, so neither exists
+without the other. Sending it leaves a mark, and a worker claims it before it runs the first line: however often it is sent,
+it is called once, unless its worker dies in the middle. Which callback is called when follows `DagRun.update_state`,
 `SchedulerJobRunner` and `Deadline` of Airflow 3.3.2.
 """
 
@@ -24,17 +24,17 @@ from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.transition import Transition
 
 LEASE: Final = timedelta(seconds=45)
-"""A worker claims the callback that it runs again every 20 seconds: one whose claim is older has no worker any more. Shorter
-than the message stays hidden after such a sign: the worker that gets it next may run the callback."""
+"""A worker renews its claim every 20 seconds: the worker of an older claim is dead. Shorter than the renewal hides the
+message, so that the next worker to receive it may run the callback."""
 
 SENT_AGAIN_AFTER: Final = timedelta(seconds=960 + 60)
 """SQS brings a message back before this, once its worker is gone; later it must be lost."""
 
 GIVEN_UP_AFTER: Final = timedelta(hours=1)
-"""A callback that was claimed so long ago killed every worker that it was brought to."""
+"""A callback that was claimed so long ago has killed every worker that ran it."""
 
 LOOKED_AT: Final = timedelta(minutes=10)
-"""How often a run is looked at whose callbacks have not all ended."""
+"""How often the scheduler looks at a run whose callbacks have not all ended."""
 
 FIRST_LOOK: Final = timedelta(seconds=60)
 """After the run's end: by then most callbacks have ended, and one that was never sent is sent late."""
@@ -56,7 +56,7 @@ class WhyEnded(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallbackMove:
-    """`before` is what the mover saw (`None`: nothing), `after` what shall be (`None`: nothing)."""
+    """`before` is the callback as the mover read it, `after` as it is to be stored. `None`: no such callback."""
 
     before: Callback | None
     after: Callback | None
@@ -82,19 +82,19 @@ def resend(before: Callback) -> CallbackMove:
 
 
 def claim(before: Callback, *, at: datetime, hostname: str) -> CallbackMove:
-    """pending | queued | running → running. A worker is about to call it; from running where the one before is dead."""
+    """pending | queued | running → running. A worker is about to call it; from running where the worker before is dead."""
     claimed = replace(before, state=CallbackState.RUNNING, started_at=at, hostname=hostname)
     return CallbackMove(before, claimed)
 
 
 def end(before: Callback, *, at: datetime, output: str | None) -> CallbackMove:
-    """running → success | failed. Also pending → failed, where nobody can call it."""
+    """running → success | failed. Also pending → failed, where no worker can ever call it."""
     state = CallbackState.SUCCESS if output is None else CallbackState.FAILED
     return CallbackMove(before, replace(before, state=state, ended_at=at, output=output))
 
 
 def may_claim(callback: Callback, *, dispatch_count: int, hostname: str, at: datetime) -> bool:
-    """The same worker may ask again, if it did not get the answer; another one once the first cannot live any more."""
+    """The same worker may claim it again, in case it did not get the answer; another worker once the lease is over."""
     if callback.dispatch_count != dispatch_count:
         return False
     match callback.state:
@@ -114,8 +114,8 @@ def may_claim(callback: Callback, *, dispatch_count: int, hostname: str, at: dat
 def at_end(
     spec: DagSpec, run: DagRun, callbacks: Sequence[Callback], *, why: WhyEnded, shown: TaskInstance | None
 ) -> tuple[CallbackMove, ...]:
-    """What the end of a run makes due, and what it makes unnecessary. `run` is finished; `shown` is the instance that the
-    context shows."""
+    """Callbacks that the end of a run makes due, and deadlines that it makes unnecessary. `run` is finished; `shown` is the
+    instance that the context shows."""
     is_success = run.state is DagRunState.SUCCESS
     moves = _met_deadlines(run, callbacks) if is_success else []
     if (hook := RUN_HOOKS[run.state]) in spec.listeners:
@@ -128,8 +128,8 @@ def at_end(
 def shown_at_end(
     spec: DagSpec, why: WhyEnded, instances: Sequence[TaskInstance], unfinished: Sequence[TaskInstance]
 ) -> TaskInstance | None:
-    """The instance whose context the callback gets: the last to succeed, to fail or to start; of a deadlock the first
-    that waits behind something that has ended."""
+    """The instance whose context the callback gets: the last to succeed, to fail or to start; in a deadlock the first
+    that waits behind a finished task."""
     match why:
         case WhyEnded.SUCCESS:
             return max((i for i in instances if i.state is S.SUCCESS), key=_end, default=None)
@@ -151,7 +151,7 @@ def run_that_calls_back(
     *,
     now: datetime,
 ) -> DagRun:
-    """The finished run, with a moment to look at it where its callbacks need one."""
+    """The finished run, with a `due_at` where its callbacks need one."""
     gone = {move.before.callback_id for move in moves if move.before is not None}
     left = [c for c in callbacks if c.callback_id not in gone and not c.has_ended]
     left += [*of_tries, *made(moves)]
@@ -172,8 +172,8 @@ def of_run_start(spec: DagSpec, run: DagRun) -> list[CallbackMove]:
 
 
 def with_task_callback(task: TaskSpec, moved: Transition, *, emails: bool) -> Transition:
-    """The transition of a try that ends without a worker, with the callback that a worker would have run, and the e-mail
-    that it would have sent. `emails`: Airflow sends none of a try that its trigger has failed."""
+    """The transition of a try that ends without a worker, with the callback and the e-mail that a worker would have run
+    and sent. `emails`: Airflow sends none for a try that its trigger failed."""
     if moved.after.state is S.FAILED:
         event, calls = "failure", task.has_on_failure_callback
     elif moved.after.state is S.UP_FOR_RETRY:
@@ -189,8 +189,8 @@ def with_task_callback(task: TaskSpec, moved: Transition, *, emails: bool) -> Tr
 
 
 def with_trigger_kill(moved: Transition) -> Transition:
-    """The transition with a word to the trigger, where a deferred instance is taken from it: by a person, by the run's end,
-    by fail_fast. What the trigger itself, or its timeout, said is no kill. A pure wait has nothing to kill."""
+    """The transition with an `on_kill` callback for the trigger, where a person, the run's end or fail_fast ends a
+    deferral. The trigger's own report and its timeout do not kill it. A pure wait has nothing to kill."""
     before, after = moved.before, moved.after
     trigger = before.trigger
     if before.state is not S.DEFERRED or after.state is S.DEFERRED or trigger is None or moved.edge in _TRIGGERS_OWN:
@@ -208,7 +208,7 @@ def with_trigger_kill(moved: Transition) -> Transition:
 
 
 _TRIGGERS_OWN: Final = frozenset({"resume", "fail_trigger", "time_out_trigger", "succeed", "fail", "stop", "retry"})
-"""Edges by which a trigger, or its timeout, brings its task on."""
+"""Edges by which a trigger, or its timeout, ends its own deferral."""
 
 
 def due_by(moves: Iterable[Transition]) -> list[Callback]:
@@ -279,7 +279,7 @@ def _shows(instance: TaskInstance | None) -> dict[str, Any]:
 
 
 def _met_deadlines(run: DagRun, callbacks: Iterable[Callback]) -> list[CallbackMove]:
-    """A run that succeeded in time has no use for its deadlines; those of a failed run stay, as in Airflow."""
+    """Deletes the deadlines that a successful run has met; those of a failed run stay, as in Airflow."""
     ended_at = run.end_date or run.queued_at
     return [
         CallbackMove(callback, None)
@@ -296,7 +296,7 @@ def _end(instance: TaskInstance) -> datetime:
 
 
 def due_moves(callbacks: Iterable[Callback], *, now: datetime) -> list[CallbackMove]:
-    """Deadlines that were missed, and what got lost on its way."""
+    """Misses deadlines that have passed, resends lost callbacks and ends those that kill their workers."""
     moves: list[CallbackMove] = []
     for callback in callbacks:
         match callback.state:
@@ -323,7 +323,7 @@ def next_deadline(callbacks: Iterable[Callback]) -> datetime | None:
 
 
 def next_look(callbacks: Iterable[Callback], *, now: datetime) -> datetime | None:
-    """When a run that has ended is to be looked at for its callbacks' sake; `None` when all of them have ended."""
+    """When the scheduler must look at a finished run because of its callbacks; `None` when all of them have ended."""
     callbacks = list(callbacks)
     moments = [next_deadline(callbacks)]
     if any(not c.has_ended and c.state is not CallbackState.SCHEDULED for c in callbacks):

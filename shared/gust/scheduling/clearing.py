@@ -1,4 +1,4 @@
-"""What clearing makes of an instance and of its run. Rules: Airflow's `clear_task_instances` and `DagRun.set_state`."""
+"""How clearing changes an instance and its run. Rules: Airflow's `clear_task_instances` and `DagRun.set_state`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Version:
 
 
 def cleared(spec: DagSpec, instance: TaskInstance, *, at: datetime) -> Transition | None:
-    """`spec` is that of the version it shall run on. `None`: nothing has happened to it since it was last cleared."""
+    """`spec` is of the version that it will run on. `None`: nothing has happened to it since it was last cleared."""
     task = spec.tasks.get(instance.task_id)
     reason = "Cleared by a person."
     if instance.state is None:

@@ -1,6 +1,6 @@
-"""How the test of a connection moves, and when nobody waits for it any more. Pure.
+"""How the test of a connection moves, and when it counts as lost. Pure.
 
-No timer watches over a test: one whose time is up reads as failed, to whoever looks.
+No timer watches a test: every reader sees one that is overdue as failed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TIMEOUT: Final = 60
 """Seconds that a hook is given: Airflow's default of `[connection_test] timeout`."""
 
 GRACE: Final = 30
-"""Seconds beyond, after which nothing more is expected of the state that it is in; as long as Airflow's."""
+"""Seconds beyond the timeout after which a test counts as lost; as long as Airflow's."""
 
 KEPT: Final = timedelta(days=1)
 """How long its result can be asked for."""
@@ -26,7 +26,7 @@ LONGEST_MESSAGE: Final = 2_000
 
 
 def queue(test: ConnectionTest, *, at: datetime) -> ConnectionTest:
-    """pending → queued. SQS has it."""
+    """pending → queued. SQS accepted its message."""
     return _moved(test, State.QUEUED, at, {State.PENDING})
 
 
@@ -36,7 +36,7 @@ def run(test: ConnectionTest, *, at: datetime) -> ConnectionTest:
 
 
 def end(test: ConnectionTest, state: State, message: str | None, *, at: datetime) -> ConnectionTest:
-    """pending | queued | running → success | failed. What was tested is kept no longer."""
+    """pending | queued | running → success | failed. The tested connection is forgotten."""
     if state not in ENDED:
         raise ValueError(f"{state} is no end of a connection's test")
     ended = _moved(test, state, at, WAITING | {State.RUNNING})
@@ -44,7 +44,7 @@ def end(test: ConnectionTest, state: State, message: str | None, *, at: datetime
 
 
 def as_of(test: ConnectionTest, now: datetime) -> ConnectionTest:
-    """As it is to be seen now: failed, where it has not moved for longer than it may take. Nothing is written."""
+    """The test as readers see it now: failed, where it has not moved for longer than it may take. Writes nothing."""
     over_at = test.updated_at + timedelta(seconds=TIMEOUT + GRACE)
     if test.has_ended or now <= over_at:
         return test

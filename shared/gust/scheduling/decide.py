@@ -23,7 +23,7 @@ from typing import assert_never
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.pool import THE_RUN, pool_of
+from gust.model.pool import RUN_LIMIT, pool_of
 from gust.model.state import SCHEDULABLE, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -225,10 +225,10 @@ def _explain(draft: Draft, task: TaskSpec, instance: TaskInstance) -> None:
     if key in draft.reasons:
         return
     match instance.state:
-        case S.SCHEDULED if slots.waits(instance) and instance.waits_for != THE_RUN:
-            claims = [claim for claim in draft.claims(task) if claim.limit == instance.waits_for]
+        case S.SCHEDULED if slots.waits(instance) and instance.blocked_by_limit != RUN_LIMIT:
+            claims = [claim for claim in draft.claims(task) if claim.limit == instance.blocked_by_limit]
             objections = [slots.objection(claim, None) for claim in claims]
-            is_pool = pool_of(instance.waits_for or "") is not None
+            is_pool = pool_of(instance.blocked_by_limit or "") is not None
             dependency = Dependency.POOL_SLOTS if is_pool else Dependency.TASK_CONCURRENCY
             draft.wait(instance, next(iter(objections), "It waits for slots."), dependency)
         case S.SCHEDULED | S.QUEUED:
@@ -295,11 +295,11 @@ def _must_be_sent(draft: Draft, deferred: TaskInstance) -> bool:
 
 def _grants(draft: Draft, admitted: Admitted, unfinished: list[tuple[TaskSpec, TaskInstance]]) -> list[GrantSlots]:
     """One for each limit that an instance of the run waits for and that may have room."""
-    in_line = [(task, i) for task, i in unfinished if slots.waits(i) and i.waits_for != THE_RUN]
+    in_line = [(task, i) for task, i in unfinished if slots.waits(i) and i.blocked_by_limit != RUN_LIMIT]
     in_line.sort(key=lambda pair: slots.order_in_run(*pair))
     of_limit: dict[str, list[TaskInstance]] = {}
     for _, instance in in_line:
-        of_limit.setdefault(instance.waits_for or "", []).append(instance)
+        of_limit.setdefault(instance.blocked_by_limit or "", []).append(instance)
     return [
         GrantSlots(limit, tuple(instances), looks_again=admitted.keeps_places_free)
         for limit, instances in of_limit.items()
@@ -315,4 +315,4 @@ def _may_have_room(draft: Draft, limit: str) -> bool:
 
 
 def _begins_to_wait_in_line(moved: Transition) -> bool:
-    return slots.waits(moved.after) and moved.after.waits_for != THE_RUN
+    return slots.waits(moved.after) and moved.after.blocked_by_limit != RUN_LIMIT

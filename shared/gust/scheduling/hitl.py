@@ -1,4 +1,4 @@
-"""What a resumed task is told of a person's answer: the event that HITL operators take, as Airflow's serde encodes it.
+"""The event by which a resumed task learns a person's answer, as HITL operators take it and Airflow's serde encodes it.
 
 Source: `HITLDetail.as_resume_event_payload`, `SchedulerJobRunner.check_awaiting_input_timeouts` of Airflow 3.3.2.
 """
@@ -14,7 +14,7 @@ TIMED_OUT: Final = {
     "error": "The Human-in-the-loop response timeout has passed without a response.",
     "error_type": "timeout",
 }
-"""The event of a question without defaults that nobody has answered in time."""
+"""The event of a question without defaults that has timed out."""
 
 UNTELLABLE: Final = "Could not resume the task: the answer has keys that Airflow's serialization reserves"
 

@@ -62,7 +62,7 @@ class AssetMapper:
 
     encoding: dict[str, Any]
     ask: Ask | None = None
-    """Where nobody can be asked, a plugin's mapper maps nothing."""
+    """Runs a plugin's mapper; without it, such a mapper maps nothing."""
 
     @property
     def mapper(self) -> Mapper:

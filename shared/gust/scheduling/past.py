@@ -17,7 +17,7 @@ from gust.model.task_instance import TaskInstance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What was before a run. `previous=None`: nothing, it is the DAG's first.
+    """The run before a run. `previous=None`: it is the DAG's first.
 
     `previous` is the run of the next earlier logical date; of a DAG with catchup the next earlier one that no person
     made (any run type but manual).
@@ -25,9 +25,9 @@ class Past:
 
     previous: DagRun | None = None
     instances: Mapping[tuple[str, int], TaskInstance] = field(default_factory=dict)
-    """The previous run's, all that it has."""
+    """All instances of the previous run."""
     known_tasks: frozenset[str] = frozenset()
-    """Tasks that the previous run has: those of its version that are not left out by their own dates."""
+    """Tasks that the previous run has: those of its version, less those that their own dates leave out."""
     ever_known_tasks: frozenset[str] = frozenset()
     """Tasks that any earlier run had."""
 

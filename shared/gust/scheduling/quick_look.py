@@ -12,7 +12,7 @@ it (`neighbours`), judged by the same code as in a full look, and goes by the sa
 
 A run that keeps instances back for its own limit (`max_active_tasks`) gives the place that a success frees to the next of
 them. Who is under way and who is next is remembered too. It holds as long as the run's item says that nobody else was let
-go (`admitted`), and the next one is let go by the same conditional write as in a full look.
+go (`admitted_dispatches`), and the next one is let go by the same conditional write as in a full look.
 
 A run's moment comes about once a minute while anything runs: the earliest at which a worker could be lost. Then only
 those under way are read, and where none is overdue the moment moves on.
@@ -35,7 +35,7 @@ from gust.model.callback import Callback, CallbackState
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
-from gust.model.pool import THE_RUN
+from gust.model.pool import RUN_LIMIT
 from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -349,7 +349,7 @@ class Remembered:
                 each,
                 at=now,
                 retries=self.spec.tasks[each.task_id].retries,
-                waits_for=THE_RUN if keeps_back else None,
+                blocked_by_limit=RUN_LIMIT if keeps_back else None,
             )
             for each in going
         )
@@ -539,7 +539,7 @@ def _remembered(
         unfinished.setdefault(key[0], {})[key[1]] = instance.dispatch_count
         if key in sent or instance.state in slots.HAS_A_WORKER or slots.is_on_its_way(instance, admitted):
             in_flight[key] = instance.dispatch_count
-        elif instance.state is S.SCHEDULED and instance.waits_for == THE_RUN:
+        elif instance.state is S.SCHEDULED and instance.blocked_by_limit == RUN_LIMIT:
             waiting.append((spec.tasks[key[0]], instance))
         elif instance.state is S.SCHEDULED:
             may_admit = False  # It stands in line, and may have been promised a place.

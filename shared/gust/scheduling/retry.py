@@ -71,8 +71,8 @@ def _spread(instance: TaskInstance, logical_date: datetime | None) -> int:
 def lose_try(
     task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str
 ) -> transition.Transition:
-    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. One that
-    was cleared has only waited for its worker to end."""
+    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. A cleared
+    instance has only waited for its worker to end, and begins anew."""
     if instance.state is S.RESTARTING:
         return transition.restart(instance, at=at, retries=task.retries, reason=reason)
     retry_at = None
@@ -83,7 +83,7 @@ def lose_try(
 
 
 def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
-    """The transition of a deferred instance whose trigger says that the task failed: tried again while tries remain."""
+    """The transition of a deferred instance whose trigger reports that the task failed: tried again while tries remain."""
     if task.retries and is_eligible(instance):
         retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
         return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)

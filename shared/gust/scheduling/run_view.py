@@ -1,9 +1,8 @@
-"""A run's instances while a decision is made: those the store has, and those it need not have.
+"""A run's instances while a decision is made: those that the store has, and those without an item.
 
-An instance that nothing happened to yet has no item (state `None`), so which instances exist is worked out here: one
-per plain task; of a mapped task those its length says, or, until that is known, one placeholder with map index -1.
-The view changes as the decision grows and remembers every transition, so that what follows from a move is seen by
-the next look.
+An untouched instance has no item (state `None`), so the view works out which instances exist: one per plain task; of a
+mapped task as many as its length says, or one placeholder with map index -1 until the length is known. The view changes
+as the decision grows and remembers every transition, so that the next evaluation sees what a move changed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from gust.scheduling.transition import Transition, followed_by
 InstanceId = tuple[str, int]
 
 NO_STATUS: Final = "no_status"
-"""What instances in state `None` are counted as."""
+"""The name under which instances in state `None` are counted."""
 
 
 class RunView:
@@ -35,17 +34,17 @@ class RunView:
         self.run = run
         self.now = now
         self.moves: dict[InstanceId, Transition] = {}
-        """What is decided so far. An instance moves once in a decision; what comes next is the next decision's."""
+        """The decision so far: one move for each instance, merged where it moves twice."""
         self.changes = 0
         """Counts up with every change to the view."""
         self._seen: dict[str, Mapping[int, TaskInstance]] = {}
-        """Of the tasks that changed in this round, the instances as they were when it began."""
+        """The instances of each task that changed in this round, as they were when it began."""
         self._stored = stored
         self._by_task: dict[str, dict[int, TaskInstance]] = {}
         self._states: dict[str, Counter[S | None]] = {}
         self._lengths: dict[str, int | None] = {}
         self._told_lengths: dict[str, int] = {}
-        """Of tasks that are expanded further than what is stored: each write tells of the length."""
+        """The length of each task that has more instances than are stored: every write of one of them carries it."""
         self._stored_indexes: dict[str, list[int]] = {}
         for task_id, map_index in stored:
             self._stored_indexes.setdefault(task_id, []).append(map_index)
@@ -53,7 +52,7 @@ class RunView:
     # --- what exists --------------------------------------------------------------------------------------------------
 
     def instances_of(self, task_id: str) -> Mapping[int, TaskInstance]:
-        """By map index, ascending. None for a task whose own dates leave this run out."""
+        """By map index, ascending. Empty for a task whose own dates leave this run out."""
         if task_id not in self._by_task:
             instances = dict(sorted(self._existing(self.spec.tasks[task_id]).items()))
             self._by_task[task_id] = instances
@@ -103,7 +102,7 @@ class RunView:
 
     def counted(self) -> dict[str, int]:
         """How many instances of a run that ends are in each state after this decision (`DagRun.instance_states`). Empty
-        where one is in anybody's hands. What the spec does not know is removed."""
+        while one of them is unfinished. Instances of unknown tasks count as removed."""
         instances = [instance for _, instance in self.all_instances() if not is_gone(instance)]
         if any(instance.state is not None and instance.state in UNFINISHED for instance in instances):
             return {}
@@ -114,14 +113,13 @@ class RunView:
     # --- what changes -------------------------------------------------------------------------------------------------
 
     def begin_round(self) -> frozenset[str]:
-        """What is seen from now on is what there is now. Returns the tasks that changed in the round before."""
+        """From now on, `seen_*` shows the instances as they are now. Returns the tasks that changed in the round before."""
         changed = frozenset(self._seen)
         self._seen = {}
         return changed
 
     def move(self, moved: Transition) -> None:
-        """What moved in this decision already and moves on at once is written once: by its first edge, with all that it
-        does, to its last place."""
+        """Merges a second move of the same instance: keeps the first edge and `before`, takes the last `after`."""
         moved = self._telling_length(moved)
         first = self.moves.get((moved.after.task_id, moved.after.map_index))
         if first is not None:
@@ -132,7 +130,7 @@ class RunView:
         self.moves[moved.after.task_id, moved.after.map_index] = moved
 
     def take_back(self, instance: TaskInstance) -> TaskInstance:
-        """The instance as it was before this decision, which moves it otherwise now."""
+        """Undoes the instance's move, so that the decision can move it otherwise. Returns it as it was before."""
         moved = self.moves.pop((instance.task_id, instance.map_index), None)
         if moved is None:
             return instance
@@ -151,7 +149,7 @@ class RunView:
         self.changes += 1
 
     def grow(self, task: TaskSpec, length: int) -> list[TaskInstance]:
-        """Instances in state `None` for those of `length` that the expanded task does not have; returns them."""
+        """Adds the instances below `length` that the expanded task lacks, in state `None`; returns them."""
         existing = self.instances_of(task.task_id)
         new = {index: self._blank(task.task_id, index) for index in range(length) if index not in existing}
         if new:
@@ -163,10 +161,8 @@ class RunView:
         return list(new.values())
 
     def transitions(self) -> tuple[Transition, ...]:
-        """All of the decision: the moves, and an item for each expanded instance that has to wait and has none yet.
-
-        Also for those that a crash in the middle of an expansion left out. Instances that the DAG file alone tells of
-        need no item.
+        """The moves, and an item for each expanded instance that has to wait and has none yet, also where a crash in the
+        middle of an expansion left it out. Instances of a literal expansion need no item.
         """
         waiting = [
             transition.expand(instance)
@@ -200,7 +196,7 @@ class RunView:
         return {UNMAPPED: placeholder or self._blank(task.task_id, UNMAPPED)}
 
     def _expanded_length(self, task: TaskSpec, stored: Iterable[TaskInstance]) -> int:
-        """How many instances there are, some of which have no item yet. Not what its sources have pushed since."""
+        """How many instances there are, with or without an item, whatever its sources have pushed since."""
         told = [instance.map_length for instance in stored if instance.map_length is not None]
         return max(told) if told else self.map_length(task) or 0
 
@@ -222,7 +218,7 @@ class RunView:
         return TaskInstance(dag_id=self.run.dag_id, run_id=self.run.run_id, task_id=task_id, map_index=map_index)
 
     def _telling_length(self, moved: Transition) -> Transition:
-        """With the length the task is expanded to, so that a crash between two writes loses no instance."""
+        """The move with the task's length, so that a crash between two writes loses no instance."""
         length = self._told_lengths.get(moved.after.task_id)
         if length is None or moved.after.map_index == UNMAPPED:
             return moved
@@ -234,7 +230,7 @@ class RunView:
 def instances_by_task(
     spec: DagSpec, run: DagRun, stored: Mapping[InstanceId, TaskInstance]
 ) -> dict[str, list[TaskInstance]]:
-    """All instances of the run, those that need no item included, by task and in the order of their map indexes."""
+    """All instances of the run, with or without an item, by task and in the order of their map indexes."""
     view = RunView(spec, run, stored, run.run_after)  # nothing is moved here, so the moment does not matter
     return {task_id: list(view.instances_of(task_id).values()) for task_id in spec.tasks}
 
@@ -244,7 +240,7 @@ def counted(spec: DagSpec, run: DagRun, stored: Mapping[InstanceId, TaskInstance
 
 
 def is_gone(instance: TaskInstance) -> bool:
-    """Deleted by a person: of a run that has ended, nobody sees it any more."""
+    """Whether a person deleted it: once its run has ended, no list shows it."""
     return instance.is_deleted and instance.state is None
 
 

@@ -1,8 +1,8 @@
-"""Who may go, where more could than may: pools, the limits of tasks, the limits of a run.
+"""Which instances may go, where more could than may: pools, the limits of tasks, the limits of a run.
 
 An instance whose upstreams let it go is `scheduled`, as in Airflow, whether or not there is room for it. Where there is
-none it waits: for its run (`THE_RUN`), or for a limit that crosses runs, in whose index it then stands in Airflow's order.
-It goes on without `waits_for`, holding its slots. Rules: `_executable_task_instances_to_queued`, `ConcurrencyMap`,
+none it waits: for its run (`RUN_LIMIT`), or for a limit that crosses runs, in whose index it then stands in Airflow's order.
+It goes on without `blocked_by_limit`, holding its slots. Rules: `_executable_task_instances_to_queued`, `ConcurrencyMap`,
 `EXECUTION_STATES` and `ACTIVE_STATES` of Airflow 3.3.2.
 """
 
@@ -17,7 +17,7 @@ from gust.model.bounds import LONGEST_KEY
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED
-from gust.model.pool import DEFAULT_POOL, THE_RUN, UNBOUNDED_DEFAULT, UNLIMITED, Pool, of_pool, of_task, pool_of
+from gust.model.pool import DEFAULT_POOL, RUN_LIMIT, UNBOUNDED_DEFAULT, UNLIMITED, Pool, of_pool, of_task, pool_of
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 
@@ -25,9 +25,9 @@ Pools = Mapping[str, Pool]
 """By name. A pool that is not in it does not exist, but for the default one: that is unbounded then."""
 
 HAS_A_WORKER: Final = frozenset({S.QUEUED, S.RUNNING})
-"""These count against `max_active_tasks` and hold slots of their pool, with what is on its way to a worker."""
+"""These count against `max_active_tasks` and hold slots of their pool, as do instances on their way to a worker."""
 PARKED: Final = frozenset({S.DEFERRED, S.AWAITING_INPUT})
-"""These count against a task's own limits too. A pool may count what is deferred, never what waits for a person."""
+"""These count against a task's own limits too. A pool may count deferred instances, never those that wait for a person."""
 
 _LARGEST_WEIGHT: Final = 2**31
 _LAST: Final = "~"
@@ -57,12 +57,12 @@ class Claim:
 
     @property
     def exists(self) -> bool:
-        """Nobody can hold slots of a pool that there is not."""
+        """False for a pool that does not exist: no instance can hold its slots."""
         return self.pool is not None or pool_of(self.limit) is None
 
 
 def claims(dag_id: str, task: TaskSpec, pools: Pools) -> tuple[Claim, ...]:
-    """None for most tasks: those of an unbounded default pool that have no limit of their own."""
+    """Empty for most tasks: those of an unbounded default pool that have no limit of their own."""
     found: list[Claim] = []
     pool = find_pool(pools, task.pool)
     if pool is None:
@@ -83,7 +83,7 @@ def pool_names(spec: DagSpec) -> frozenset[str]:
     return frozenset(task.pool for task in spec.tasks.values())
 
 
-def holding(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
+def with_slots(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
     """The instance with the slots it asks for."""
     taken = [claim for claim in wanted if claim.exists]
     return replace(
@@ -93,15 +93,15 @@ def holding(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
     )
 
 
-def settled(before: TaskInstance, after: TaskInstance) -> TaskInstance:
+def without_released(before: TaskInstance, after: TaskInstance) -> TaskInstance:
     """`after` without the slots and the place in line that its state does not let it keep.
 
     Every constructor of a transition ends here, so that none can forget to give back what `before` held.
     """
-    if not after.holds and not after.holds_pool_deferred and after.waits_for is None:
+    if not after.holds and not after.holds_pool_deferred and after.blocked_by_limit is None:
         return after
-    if after.state is not S.SCHEDULED and after.waits_for is not None:
-        after = replace(after, waits_for=None, waiting_order=None)
+    if after.state is not S.SCHEDULED and after.blocked_by_limit is not None:
+        after = replace(after, blocked_by_limit=None, waiting_order=None)
     kept = {limit: slots for limit, slots in after.holds.items() if _keeps(before, after, limit)}
     if len(kept) == len(after.holds):
         return after
@@ -134,9 +134,10 @@ def changes_of_limits(before: TaskInstance, after: TaskInstance) -> dict[str, in
     return {limit: change for limit, change in changes.items() if change}
 
 
-def should_hold(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
-    """The instance with what it must hold of its pool in its state, if the pool began to count it, or ceased to, after it
-    had begun: the default pool was given a size, or `include_deferred` was changed."""
+def recounted(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
+    """The instance with the slots of its pool that it must hold in its state. They differ where the pool began to count it,
+    or ceased to, after it had begun: the default pool was given a size, or `include_deferred` was changed. The same object
+    where nothing differs."""
     claim = next((claim for claim in wanted if claim.pool is not None), None)
     if claim is None or claim.pool is None or waits(instance):
         return instance
@@ -153,15 +154,15 @@ def should_hold(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance
 
 
 def waits(instance: TaskInstance) -> bool:
-    return instance.state is S.SCHEDULED and instance.waits_for is not None
+    return instance.state is S.SCHEDULED and instance.blocked_by_limit is not None
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
 def waiting_order(task: TaskSpec, run: DagRun, map_index: int) -> str:
-    """Airflow's order among all that wait: priority weight, logical date, map index; then whatever makes it total, cut to
-    what a sort key holds."""
+    """Airflow's order among all waiting instances: priority weight, logical date, map index; then run and task, to make it
+    total. Cut to the length of a sort key."""
     weight = _LARGEST_WEIGHT - task.priority_weight
     date = _LAST + run.run_after.isoformat() if run.logical_date is None else run.logical_date.isoformat()
     index = "-1" if map_index == UNMAPPED else f"{map_index:06d}"
@@ -181,7 +182,7 @@ def order_of(task: TaskSpec, map_index: int) -> tuple[int, int]:
 
 
 class Admission(NamedTuple):
-    """One dispatch of an instance that was let go. In `DagRun.admitted` those of one task stand together, so that a thousand
+    """One dispatch of an instance that was let go. `DagRun.admitted_dispatches` joins those of one task, so that a thousand
     mapped instances are few bytes of the run's item."""
 
     task_id: str
@@ -195,7 +196,7 @@ def admission(instance: TaskInstance) -> Admission:
 
 def admissions(run: DagRun) -> frozenset[Admission]:
     found: set[Admission] = set()
-    for written in run.admitted:
+    for written in run.admitted_dispatches:
         task_id, dispatch_count, indexes = written.rsplit("/", 2)
         first, _, last = indexes.partition("..")
         found.update(Admission(task_id, int(dispatch_count), i) for i in range(int(first), int(last or first) + 1))
@@ -203,7 +204,7 @@ def admissions(run: DagRun) -> frozenset[Admission]:
 
 
 def written(admitted: Iterable[Admission]) -> tuple[str, ...]:
-    """As `DagRun.admitted` holds them, the same for the same set: `<task_id>/<dispatch_count>/<first>..<last>`."""
+    """As `DagRun.admitted_dispatches` has them, equal for equal sets: `<task_id>/<dispatch_count>/<first>..<last>`."""
     ranges: list[tuple[Admission, int]] = []
     for one in sorted(admitted):
         if ranges and ranges[-1][0][:2] == one[:2] and ranges[-1][1] == one.map_index - 1:
@@ -217,28 +218,30 @@ def written(admitted: Iterable[Admission]) -> tuple[str, ...]:
 
 
 def is_on_its_way(instance: TaskInstance, admitted: Container[Admission]) -> bool:
-    """Scheduled, and it may be sent or was."""
+    """Scheduled, and it may be sent or was sent."""
     if instance.state is not S.SCHEDULED:
         return False
-    return instance.waits_for is None or (instance.waits_for == THE_RUN and admission(instance) in admitted)
+    return instance.blocked_by_limit is None or (
+        instance.blocked_by_limit == RUN_LIMIT and admission(instance) in admitted
+    )
 
 
 MOST_ADMITTED: Final = 24
-"""So many stay in `DagRun.admitted` though they have been queued: other processes read there who was let go."""
+"""How many stay in `DagRun.admitted_dispatches` though they have been queued: other processes read them there."""
 
 
 def admitting(run: DagRun, more: Iterable[Admission], instances: Iterable[TaskInstance]) -> DagRun:
-    """The run once more have been let go: no scheduler that saw it as it was lets another one go after that. Where they
-    become too many, of those that were let go before only those are kept that have not been queued yet."""
+    """The run once more instances have been let go: no scheduler that saw it as it was lets another one go after that. If
+    they become too many, only those not queued yet are kept of the ones let go before."""
     before = admissions(run)
     return admitting_next(run, more, on_the_way=(admission(i) for i in instances if is_on_its_way(i, before)))
 
 
 def admitting_next(run: DagRun, more: Iterable[Admission], *, on_the_way: Iterable[Admission]) -> DagRun:
-    """As `admitting`, by who knows without a look at the instances which of those let go before may not be queued."""
+    """As `admitting`, for a caller that knows without the instances which of those let go before may not be queued."""
     before, new = admissions(run), frozenset(more)
     kept = before if len(before | new) <= MOST_ADMITTED else before.intersection(on_the_way)
-    return replace(run, admitted=written(kept | new), let_go=run.let_go + len(new - before))
+    return replace(run, admitted_dispatches=written(kept | new), let_go=run.let_go + len(new - before))
 
 
 class Room:
@@ -294,7 +297,7 @@ def can_never_be_full(spec: DagSpec, max_active_tasks: int, instances: Iterable[
 
 
 def objection(claim: Claim, used: int | None) -> str:
-    """Why the instance does not get what it claims, in Airflow's words where it has some. `used`: `None` if not known."""
+    """Why the instance does not get the slots it claims, in Airflow's words where it has some. `used`: `None` if unknown."""
     name = pool_of(claim.limit)
     if name is None:
         return "The max task concurrency has been reached."

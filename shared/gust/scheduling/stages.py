@@ -137,10 +137,10 @@ def _stages(spec: DagSpec, run: DagRun, decision: Decision) -> Iterator[Stage]:
 def _sent_first(spec: DagSpec, run: DagRun, decision: Decision) -> list[Transition]:
     """The moves by which instances go to workers, as far as the message may be sent before the decision is written whole.
 
-    None where a write must come before: the run lets them go (`admitted`), or instances are stopped or begin to wait. None
-    either where each move has consequences for the runs behind this one.
+    None where a write must come before: the run lets them go (`admitted_dispatches`), or instances are stopped or begin to
+    wait. None either where each move has consequences for the runs behind this one.
     """
-    lets_go = decision.run is not None and decision.run.admitted != run.admitted
+    lets_go = decision.run is not None and decision.run.admitted_dispatches != run.admitted_dispatches
     if lets_go or decision.stopped or decision.waiting or is_needed(spec):
         return []
     sent = {effect.instance.key for effect in decision.effects if isinstance(effect, SendTask)}

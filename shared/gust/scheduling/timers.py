@@ -1,4 +1,4 @@
-"""When time alone changes something in a run: what `decide` and a quick look at its timers both go by."""
+"""When time alone changes something in a run. `decide` and the quick look at a run's timers use the same rules."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Config:
     queued_timeout: timedelta = timedelta(seconds=600)
     """A message that no worker took for longer is sent again. Airflow's `[scheduler] task_queued_timeout`."""
     most_requeues: int = 2
-    """What was sent again so often is given up the next time. Airflow's `num_stuck_in_queued_retries`."""
+    """How often a message is sent again before it is given up. Airflow's `num_stuck_in_queued_retries`."""
     trigger_timeout: timedelta = timedelta(hours=1)
-    """A trigger that neither ran nor was parked for longer is sent again. Parked and running it is heard of every half
-    hour, and SQS brings a message that was lost with its function back after a minute."""
+    """A trigger that neither ran nor was parked for longer is sent again. A live trigger reports every half hour, and SQS
+    delivers a message again a minute after its function died."""
     look_again: timedelta = timedelta(seconds=600)
-    """A run that waits for anything is looked at again so often, whatever it waits for: no word is needed for good."""
+    """The longest time between two looks at a waiting run, whatever it waits for: no wake-up may be indispensable."""
 
 
 DEFAULTS: Final = Config()
@@ -39,7 +39,7 @@ def run_deadline(spec: DagSpec, run: DagRun) -> datetime | None:
 
 
 def is_overdue(instance: TaskInstance, *, now: datetime, config: Config) -> bool:
-    """Whether its worker is lost, or no worker has taken its message. Never of one that neither is to run nor runs."""
+    """Whether its worker is lost, or no worker has taken its message in time."""
     match instance.state:
         case S.RUNNING | S.RESTARTING:
             return _lost_at(instance, now, config) <= now
@@ -54,7 +54,7 @@ def is_overdue(instance: TaskInstance, *, now: datetime, config: Config) -> bool
 
 
 def looked_after_at(instance: TaskInstance, *, now: datetime, config: Config) -> datetime:
-    """The earliest moment at which one that is sent, or runs, may be overdue."""
+    """The earliest moment at which a sent or running instance may be overdue."""
     if instance.state in {S.RUNNING, S.RESTARTING}:
         return _lost_at(instance, now, config)
     # It may be running before the scheduler looks here again: a worker's start wakes no one.

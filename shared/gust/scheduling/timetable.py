@@ -140,8 +140,8 @@ def partition_date_of(spec: TimetableSpec, partition_key: str) -> datetime | Non
 
 
 def partition_moment(spec: TimetableSpec, asked: datetime) -> datetime:
-    """What somebody means who names a bound of partition dates: the wall clock of the timetable's zone, where it has one,
-    whatever zone the bound came with; else the moment, UTC where it has no zone."""
+    """The moment that a bound of partition dates stands for: the wall clock of the timetable's zone, where it has one,
+    whatever zone the bound came with; else the moment itself, in UTC where it has no zone."""
     timetable = _timetable(spec.type, spec.data) if can_be_computed(spec) else None
     if isinstance(timetable, _Partitions):
         return _on_wall_clock(asked.replace(tzinfo=None), timetable.cron.zone).astimezone(UTC)

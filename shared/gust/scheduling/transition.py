@@ -1,8 +1,8 @@
 """One constructor per legal edge of a task instance's life. Nothing else in Gust makes a `Transition`.
 
-`before` is what the mover saw, `after` what shall be; the store writes the difference if the instance still is where
-`before` says. `docs/state_machine.md` draws the edges under these names. A constructor raises `IllegalTransition` where
-the edge does not exist, so a caller that must answer a stranger's request checks the state first or catches that.
+`before` is the instance as the mover read it, `after` as it is to be stored; the store writes the difference if the
+instance still is as `before` says. `docs/state_machine.md` draws the edges under these names. A constructor raises
+`IllegalTransition` where the edge does not exist; a caller that answers a request checks the state first or catches that.
 
 Every constructor takes what it needs to know as arguments and is a plain function of them: making the same transition
 twice gives equal values.
@@ -19,7 +19,7 @@ from typing import Any, Final
 from gust.errors import IllegalTransition
 from gust.model.callback import Callback
 from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
-from gust.model.pool import THE_RUN
+from gust.model.pool import RUN_LIMIT
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -44,13 +44,13 @@ class Transition:
     keeps_try: bool = False
     """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
     callback: Callback | None = None
-    """What this move makes due, where no worker is left to call it: stored in the same write."""
+    """A callback that this move makes due, where no worker is left to call it: stored in the same write."""
     hitl: HITLMove | None = None
-    """What this move has to do with the question that its task asks a person: part of the same write."""
+    """How this move checks or answers the question that its task asks a person: part of the same write."""
 
     @property
     def finished_try(self) -> TaskInstance | None:
-        """What the history keeps, or `None`. Airflow's history knows no waiting try: one that waited to be retried
+        """The try for the history, or `None`. Airflow's history knows no waiting try: one that waited to be retried
         failed.
 
         A try is in the history exactly from the moment the next one takes its place, never beside itself; and as it ended,
@@ -75,6 +75,13 @@ def followed_by(first: Transition, second: Transition) -> Transition:
     )
 
 
+def holding_now(moved: Transition, current: TaskInstance) -> Transition:
+    """The same move of an instance that holds the slots of `current`: its pool counted it after the mover read it."""
+    held: dict[str, Any] = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
+    before, after = replace(moved.before, **held), replace(moved.after, **held)
+    return replace(moved, before=before, after=slots.without_released(before, after))
+
+
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 
@@ -93,11 +100,11 @@ def schedule(
     at: datetime,
     retries: int,
     reason: str | None = None,
-    waits_for: str | None = None,
+    blocked_by_limit: str | None = None,
     waiting_order: str | None = None,
 ) -> Transition:
-    """None | up_for_retry | up_for_reschedule → scheduled. Everything it waited for is there but, where `waits_for` names
-    a limit, room; it is sent to a worker as soon as there is.
+    """None | up_for_retry | up_for_reschedule → scheduled. It may go; where `blocked_by_limit` names a limit, once that
+    has room.
 
     A new try from None and up_for_retry (the finished one goes to the history), the same try from up_for_reschedule.
     `retries` is the task's, taken over as `max_tries` before the first try.
@@ -111,7 +118,7 @@ def schedule(
             scheduled_at=at,
             queued_at=None,
             due_at=None,
-            waits_for=waits_for,
+            blocked_by_limit=blocked_by_limit,
             waiting_order=waiting_order,
             reason=reason,
         )
@@ -120,30 +127,30 @@ def schedule(
         _new_try(before, retries),
         state=S.SCHEDULED,
         scheduled_at=at,
-        waits_for=waits_for,
+        blocked_by_limit=blocked_by_limit,
         waiting_order=waiting_order,
         reason=reason,
     )
     return _move("schedule", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
-def wait(before: TaskInstance, *, waits_for: str, waiting_order: str | None = None) -> Transition:
+def wait(before: TaskInstance, *, blocked_by_limit: str, waiting_order: str | None = None) -> Transition:
     """scheduled → scheduled. It waits for another limit than it did: the one that keeps it back now."""
     _require("wait", before, slots.waits(before))
-    return _move("wait", before, replace(before, waits_for=waits_for, waiting_order=waiting_order))
+    return _move("wait", before, replace(before, blocked_by_limit=blocked_by_limit, waiting_order=waiting_order))
 
 
 def grant(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
     """scheduled → scheduled. It waited, and has its slots now: it may be sent. Written with what it takes (`grant`)."""
     _require("grant", before, slots.waits(before))
-    after = slots.holding(before, claims)
-    return _move("grant", before, replace(after, waits_for=None, waiting_order=None))
+    after = slots.with_slots(before, claims)
+    return _move("grant", before, replace(after, blocked_by_limit=None, waiting_order=None))
 
 
-def hold(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
+def recount(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
     """any state that may hold slots → the same. Its pool began to count it, or ceased to, while it was there already."""
-    _require("hold", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
-    return _move("hold", before, slots.should_hold(before, claims))
+    _require("recount", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
+    return _move("recount", before, slots.recounted(before, claims))
 
 
 def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
@@ -178,7 +185,7 @@ def start_from_trigger(
         due_at=trigger.timeout_at,
         reason=reason,
     )
-    after = slots.holding(after, claims)
+    after = slots.with_slots(after, claims)
     return _move("start_from_trigger", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
 
 
@@ -314,7 +321,7 @@ def succeed(
 def fail(
     before: TaskInstance, *, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running | deferred → failed. The try failed and no try remains, or nobody wants another."""
+    """running | deferred → failed. The try failed, and no other follows."""
     _require("fail", before, before.state in {S.RUNNING, S.DEFERRED})
     return _move("fail", before, _labelled(_ended(before, S.FAILED, at, reason), rendered_map_index))
 
@@ -397,7 +404,7 @@ def await_input(
     question: ParkedQuestion | None,
     rendered_map_index: str | None = None,
 ) -> Transition:
-    """running → awaiting_input. A person is asked, and nobody has answered; leaves with the answer or at `due_at`."""
+    """running → awaiting_input. The task asks a person; leaves with the answer or at `due_at`."""
     _require("await_input", before, before.state is S.RUNNING)
     after = replace(
         before,
@@ -459,9 +466,9 @@ def time_out_trigger(before: TaskInstance, *, at: datetime, reason: str | None =
 
 
 def time_out_input(before: TaskInstance, *, at: datetime) -> Transition:
-    """awaiting_input → scheduled. Nobody has answered in time: the try goes on with the defaults, or fails without any."""
+    """awaiting_input → scheduled. The question timed out: the try goes on with the defaults, or fails without any."""
     _require("time_out_input", before, before.state is S.AWAITING_INPUT)
-    reason = "Nobody answered in time."
+    reason = "No answer came in time."
     question = before.question
     if question is None or question.defaults is None:
         next_kwargs = {**_as_dict(before.next_kwargs), "event": hitl.TIMED_OUT}
@@ -504,7 +511,7 @@ def clear(
     on, where that is not its run's.
     """
     _require("clear", before, before.state not in {None, S.RUNNING})
-    after = replace(_unsettled(before, at, retries, reason), version_number=version_number)
+    after = replace(_reset(before, at, retries, reason), version_number=version_number)
     return _move("clear", before, after, keeps_try=True)
 
 
@@ -515,9 +522,9 @@ def interrupt(before: TaskInstance, *, reason: str | None = None) -> Transition:
 
 
 def restart(before: TaskInstance, *, at: datetime, retries: int | None, reason: str | None = None) -> Transition:
-    """restarting → None. Its worker has ended it, so that the new try runs beside nobody."""
+    """restarting → None. Its worker has ended the old try, so the new one runs alone."""
     _require("restart", before, before.state is S.RESTARTING)
-    return _move("restart", before, _unsettled(before, at, retries, reason), keeps_try=True)
+    return _move("restart", before, _reset(before, at, retries, reason), keeps_try=True)
 
 
 def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = None) -> Transition:
@@ -571,7 +578,7 @@ def _move(
     hitl: HITLMove | None = None,
 ) -> Transition:
     """Every constructor ends here, so that no edge can forget to give back slots that `before` held."""
-    return Transition(edge, before, slots.settled(before, after), keeps_try=keeps_try, hitl=hitl)
+    return Transition(edge, before, slots.without_released(before, after), keeps_try=keeps_try, hitl=hitl)
 
 
 def _require(edge: str, before: TaskInstance, legal: bool) -> None:
@@ -604,7 +611,7 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
 
 
 def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> TaskInstance:
-    """The try is over, or gives its place up: nothing waits any more and nothing is to be resumed."""
+    """The try is over, or gives its place up: no trigger, question or method to resume is left."""
     return replace(
         before,
         state=state,
@@ -619,8 +626,8 @@ def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> 
     )
 
 
-def _unsettled(before: TaskInstance, at: datetime, retries: int | None, reason: str | None) -> TaskInstance:
-    """Nothing is decided about it any more. `dispatch_count` tells it from what it was before, whatever it was."""
+def _reset(before: TaskInstance, at: datetime, retries: int | None, reason: str | None) -> TaskInstance:
+    """The instance as if nothing had been decided about it. A higher `dispatch_count` makes every earlier message stale."""
     return replace(
         before,
         state=None,
@@ -654,7 +661,7 @@ def _resumed(
         scheduled_at=at,
         queued_at=None,
         due_at=None,
-        waits_for=THE_RUN,
+        blocked_by_limit=RUN_LIMIT,
         trigger=None,
         next_method=next_method,
         next_kwargs=next_kwargs,

@@ -1,10 +1,9 @@
 """Whether an instance's upstreams let it run: Airflow's 13 trigger rules over counts of upstream instances.
 
-A rule is two questions, asked in this order. Is it certain that the instance will not run (skip, upstream_fail,
-remove)? This may be certain before all upstreams have finished. If not: is everything there for it to run? Otherwise
-it waits.
+A rule answers two questions, in this order. Is it certain that the instance will not run (skip, upstream_fail, remove)?
+That may be certain before all upstreams have finished. If not: may it run? Otherwise it waits.
 
-Rules: `airflow/ti_deps/deps/trigger_rule_dep.py` of 3.3.2, read and compared with it by test. What is easily got wrong:
+Rules: `airflow/ti_deps/deps/trigger_rule_dep.py` of 3.3.2, read and compared with it by test. Easy to get wrong:
 - A mapped upstream counts with all its instances, one not expanded yet with one unfinished instance.
 - `removed` instances are neither successes nor failures, but are done.
 - `one_done` wants a success or a failure; `upstream_failed` and `skipped` are done but are not that.

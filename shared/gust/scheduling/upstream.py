@@ -29,7 +29,7 @@ MET_BY_SOME = frozenset(
         TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     }
 )
-"""Rules that a part of the upstreams can settle: a placeholder looks at all instances before it judges by them."""
+"""Rules that a part of the upstreams can decide: a placeholder looks at all instances before it judges by them."""
 
 
 class Upstream:
@@ -60,7 +60,7 @@ class Upstream:
         objection.
 
         Where the branch is mapped itself, the instance heeds that of its own map index. A plain branch inside a mapped
-        group says nothing to anybody: Airflow 3.3.2 looks for what it said under map index -1, where it is not.
+        group has no effect: Airflow 3.3.2 looks for its decision under map index -1, where there is none.
         """
         for upstream_id in task.upstream_task_ids:
             branch = self._tasks[upstream_id]
@@ -120,7 +120,7 @@ class Upstream:
         return indirect
 
     def _by_teardown_scope(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
-        """A teardown also waits for what lies between its setups and its direct upstreams."""
+        """A teardown also waits for the tasks between its setups and its direct upstreams."""
         if not task.is_teardown:
             return None
         indirect = self._all_upstream(task.task_id).difference(task.upstream_task_ids)

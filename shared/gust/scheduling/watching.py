@@ -1,7 +1,7 @@
 """A watcher's life: one constructor per edge. Pure.
 
-A watcher is sent, claimed by who runs it, and parked, which is the next life's sending. Of two messages of one life one is
-run; one that got lost is missed when the watcher's `due_at` has passed.
+The scheduler sends a watcher, a triggerer claims it, and parking it sends its next life. Of two messages of one life only
+one is run; a lost one is noticed when the watcher's `due_at` has passed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 from gust.model.watcher import Watcher
 
 LEASE: Final = timedelta(seconds=45)
-"""A triggerer claims the life that it runs again every 20 seconds: one whose claim is older runs nowhere. Shorter than the
-message stays hidden after such a sign: the triggerer that gets it next may run the life."""
+"""A triggerer renews its claim every 20 seconds: a life with an older claim runs nowhere. Shorter than the renewal hides the
+message, so that the next triggerer to receive it may run the life."""
 
 LATE: Final = timedelta(seconds=120)
-"""A message that comes so much after its time must be lost."""
+"""A message so long overdue is lost."""
 
 LONGEST_DELAY: Final = timedelta(seconds=900)
-"""Of a message. Who sleeps longer is parked once more."""
+"""Of a message. A watcher that sleeps longer is parked again."""
 
 
 def send(before: Watcher, *, now: datetime, wake_at: datetime | None = None) -> Watcher:
@@ -37,12 +37,12 @@ def send(before: Watcher, *, now: datetime, wake_at: datetime | None = None) -> 
 
 
 def claim(before: Watcher, *, by: str, now: datetime) -> Watcher:
-    """sent | claimed by the same, or by a triggerer that is dead → claimed."""
+    """sent | claimed by the same or by a dead triggerer → claimed."""
     return replace(before, claimed_by=by, claimed_at=now, due_at=now + LEASE + LATE)
 
 
 def rest(before: Watcher) -> Watcher:
-    """any → at rest. No DAG that is active wants it; what is under way is stale."""
+    """any → at rest. No active DAG wants it; every message under way is stale."""
     return replace(before, life=before.life + 1, claimed_by=None, claimed_at=None, wake_at=None, due_at=None)
 
 
@@ -53,7 +53,7 @@ def may_claim(watcher: Watcher, *, life: int, by: str, now: datetime) -> bool:
 
 
 def is_lost(watcher: Watcher, now: datetime) -> bool:
-    """Nobody runs it and no message is on its way."""
+    """Whether no triggerer runs it and no message is on its way."""
     if watcher.claimed_at is not None:
         return watcher.claimed_at + LEASE <= now
     return watcher.wake_at is None or watcher.wake_at + LATE <= now

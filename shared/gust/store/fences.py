@@ -20,7 +20,7 @@ from gust.model.pool import Pool
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
-from gust.scheduling.transition import Transition
+from gust.scheduling.transition import Transition, holding_now
 
 Changes = dict[str, Any]
 
@@ -34,24 +34,23 @@ def instance_fence(instance: TaskInstance) -> Changes:
         "state": instance.state,
         "try_number": instance.try_number,
         "dispatch_count": instance.dispatch_count,
-        "waits_for": instance.waits_for,
+        "blocked_by_limit": instance.blocked_by_limit,
         "holds": instance.holds,
     }
 
 
-_NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "waits_for": None, "holds": {}}
+_NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "blocked_by_limit": None, "holds": {}}
 
 
 def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> Transition | None:
     """The same move of an instance that holds other slots than the mover saw, because its pool began to count it meanwhile,
     or ceased to: that is none of the mover's business. `None` where more is different, or nothing."""
     before = transition.before
-    if current is None or current.holds == before.holds or transition.edge == "hold":
+    if current is None or current.holds == before.holds or transition.edge == "recount":
         return None
     if instance_fence(replace(before, holds=current.holds)) != instance_fence(current):
         return None
-    held: Changes = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
-    return replace(transition, before=replace(before, **held), after=replace(transition.after, **held))
+    return holding_now(transition, current)
 
 
 def repeated_move(transition: Transition) -> Changes:
@@ -92,12 +91,12 @@ def run_fence(run: DagRun) -> Changes:
 def update_fence(before: DagRun, after: DagRun) -> Changes:
     """Who moves `due_at` must have seen the one that is stored: another scheduler may meanwhile have put an earlier moment
     there, for an instance that this one has not seen, and that moment must not be forgotten. Who lets instances go
-    (`admitted`) must have seen whom others let go."""
+    (`admitted_dispatches`) must have seen whom others let go."""
     seen = run_fence(before)
     if after.due_at != before.due_at:
         seen["due_at"] = before.due_at
-    if after.admitted != before.admitted:
-        seen["admitted"] = before.admitted
+    if after.admitted_dispatches != before.admitted_dispatches:
+        seen["admitted_dispatches"] = before.admitted_dispatches
     return seen
 
 

@@ -82,7 +82,7 @@ harmless: the next tick finds a due run that this one missed, and a list shows a
               DEADLINE#<dag_id>            <due_at>#…                           deadlines of the DAG's runs
               ASSET_USES# | ASSETS_OF_…    <its own partition>                  all references to assets, all assets of
                                                                                 aliases
-    waiting   <limit> (`waits_for`)        <weight>#<date>#… (`waiting_order`)  task instances that wait for slots
+    waiting   <limit> (`blocked_by_limit`)        <weight>#<date>#… (`waiting_order`)  task instances that wait for slots
     recent    RUN#<day> (`recent_pk`)      <run_after>#<dag_id>#<run_id>        all runs, across DAGs; marked likewise
               FAILED#<day>                 <end_date> (`recent_sk`)             task instances in state failed
               ASSET_EVENT#<day>            <timestamp>#<event_id>               events of all assets
@@ -144,7 +144,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_asset_reference    1 WRU +1                     associate_alias        1 WRU +1
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
     create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
-    note_consumers         1 WRU per event              settle       1 WRU +1
+    note_consumers         1 WRU per event              postpone     1 WRU +1
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
     a connection's test    4t WRU to make it, 1 when it is sent, 1 when it is begun, 4t when it ends, 2t more where it makes
@@ -163,6 +163,7 @@ from typing import Any, Final, NamedTuple
 from gust.errors import Invalid
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent, id_of
+from gust.model.window import Window
 
 TTL_ATTRIBUTE: Final = "ttl"
 """Epoch seconds after which DynamoDB deletes the item, some time within two days; readers check `expires_at`."""
@@ -181,7 +182,7 @@ DUE_BACKFILLS: Final = "BACKFILL"
 INDEX_KEYS: Final = {
     **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_BY_STATE, INDEX_LISTED)},
     # Fields of the instance, so that whatever moves it takes it out of the index without knowing of it.
-    INDEX_WAITING: ("waits_for", "waiting_order"),
+    INDEX_WAITING: ("blocked_by_limit", "waiting_order"),
     INDEX_RECENT: ("recent_pk", "recent_sk"),
 }
 """The attributes that an index is made of."""
@@ -433,10 +434,10 @@ def logged_event(event_log_id: int) -> Key:
     return Key(LOGGED_EVENTS, _event(event_log_id))
 
 
-def event_bounds(after: datetime | None, before: datetime | None) -> tuple[str, str]:
-    """The first and the last sort key of events between the moments, both not included. The last may come first."""
-    first = 0 if after is None else id_of(after) + 1
-    last = _LAST_EVENT if before is None else id_of(before) - 1
+def event_bounds(window: Window) -> tuple[str, str]:
+    """The first and the last sort key of the window's events. In an empty window the last one sorts first."""
+    first = 0 if window.first is None else id_of(window.first)
+    last = _LAST_EVENT if window.last is None else id_of(window.last)
     return _event(max(first, 0)), _event(max(min(last, _LAST_EVENT), 0))
 
 

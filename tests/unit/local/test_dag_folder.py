@@ -157,7 +157,7 @@ def test_links_are_followed_and_circles_end(dags: Path, bucket: Bucket) -> None:
 def test_a_name_that_is_not_utf8_is_left_out_and_told_once(dags: Path, bucket: Bucket) -> None:
     (dags / os.fsdecode(b"caf\xe9.py")).write_text("")
     told: list[str] = []
-    folder = DagFolder(dags, bucket, "b", told=told.append)
+    folder = DagFolder(dags, bucket, "b", on_progress=told.append)
 
     folder.align()
     for _ in range(4):
@@ -183,7 +183,7 @@ def test_a_pipe_is_not_read(dags: Path, bucket: Bucket) -> None:
 def test_a_file_that_cannot_be_read_is_told_once_and_taken_when_it_can(dags: Path, bucket: Bucket) -> None:
     """`/proc/self/mem` refuses root, too."""
     told: list[str] = []
-    folder = DagFolder(dags, bucket, "b", told=told.append)
+    folder = DagFolder(dags, bucket, "b", on_progress=told.append)
     folder.align()
     (dags / "secret.py").symlink_to("/proc/self/mem")
     told.clear()

@@ -34,7 +34,7 @@ class Running(LocalStack):
 
     def __init__(self, tmp_path: Path, answers: list[dict[str, Any]], folder: Folder) -> None:
         self.lines: list[str] = []
-        super().__init__(root=tmp_path, data=tmp_path, dags=None, told=self.lines.append)
+        super().__init__(root=tmp_path, data=tmp_path, dags=None, on_progress=self.lines.append)
         self.outputs = {"TaskQueueUrl": "http://localhost/tasks"}
         self._answers = answers
         self._folder = folder  # type: ignore[assignment]
@@ -47,7 +47,7 @@ class Running(LocalStack):
         answer = self._answers.pop(0)
         if not self._answers:
             self.stopped.set()
-        return {"full": False, "wanted": 48_000_000, "unsaved": 0.0} | answer
+        return {"full": False, "needed": 48_000_000, "unsaved": 0.0} | answer
 
     def lives(self) -> list[str]:
         self.stopped = AtOnce()

@@ -47,9 +47,9 @@ def test_it_heals_when_there_is_room_for_the_reserve_and_more(tmp_path: Path) ->
     disk = Disk(0)
     storage = Storage(tmp_path, free=disk)
     storage.look()
-    disk.free = storage.wanted - 1
+    disk.free = storage.needed - 1
     assert not storage.look()
-    disk.free = storage.wanted
+    disk.free = storage.needed
     assert storage.look()
     assert not storage.is_full
     assert (tmp_path / "reserve").exists()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gust.airflow_bridge.inventory import tell
+from gust.airflow_bridge.inventory import answer_about_installation
 from gust.aws.inventory import ParserInventory
 from gust.aws.memory import MemoryObjects
 from gust.errors import ServiceUnavailable
@@ -39,7 +39,7 @@ class Parser:
 
     def __call__(self, event: Any) -> dict[str, Any]:
         self.asked += 1
-        return tell(self.objects, event, self.folder)
+        return answer_about_installation(self.objects, event, self.folder)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from gust.airflow_bridge import parse
 from gust.airflow_bridge.bundle import BundleFolder
-from gust.airflow_bridge.timetable import ask
+from gust.airflow_bridge.timetable import answer_for_plugin
 from gust.aws.memory import MemoryObjects
 from gust.aws.timetables import ParserTimetables
 from gust.errors import BadRequest, ServiceUnavailable
@@ -95,7 +95,7 @@ def mappers(objects: MemoryObjects, tmp_path: Path) -> Mappers:
     outcome = parse.parse_file(objects, BundleFolder(objects, tmp_path).fetch("v1"), "d.py", "dags-folder")
     assert not outcome.import_errors, outcome.import_errors
     spec = DagSpec.model_validate_json(objects.get(outcome.dags[0].spec_key))
-    timetables = ParserTimetables(lambda question: ask(objects, dict(question), tmp_path))
+    timetables = ParserTimetables(lambda question: answer_for_plugin(objects, dict(question), tmp_path))
     return mappers_of(spec.timetable, lambda mapper, asked: timetables.partition_mapper(mapper, "v1", asked))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gust.airflow_bridge.timetable import ask
+from gust.airflow_bridge.timetable import answer_for_plugin
 from gust.aws.memory import MemoryObjects
 from gust.aws.timetables import ParserTimetables
 from gust.errors import BadRequest
@@ -62,7 +62,7 @@ def timetables(tmp_path: Path) -> ParserTimetables:
     with zipfile.ZipFile(archive, "w") as files:
         files.writestr("plugins/third_day.py", PLUGIN)
     objects.put("bundles/v1.zip", archive.getvalue())
-    return ParserTimetables(lambda question: ask(objects, dict(question), tmp_path))
+    return ParserTimetables(lambda question: answer_for_plugin(objects, dict(question), tmp_path))
 
 
 def test_the_next_run(timetables: ParserTimetables) -> None:

@@ -40,7 +40,7 @@ def test_a_walk_that_finds_nothing_ends_with_a_sentence() -> None:
             read.append(number)
             yield number
 
-    with pytest.raises(Problem, match="ask for a shorter time") as refused:
+    with pytest.raises(Problem, match="narrow the time range") as refused:
         list(Walk(rows(), lambda _: False, patience=None))
     assert refused.value.status == 400
     assert len(read) == listing.LOOKED_THROUGH + 1
@@ -75,7 +75,7 @@ def test_a_bulk_request_that_runs_out_of_time_says_what_it_did_and_what_it_did_n
     left = 100 - len(created["success"])
     (error,) = created["errors"]
     assert error == {
-        "error": f"A request has no more time. The last {left} of 100 were not begun: ask for them again",
+        "error": f"Request ran out of time. The last {left} of 100 were not started: send them again",
         "status_code": 503,
     }
     assert len(world.store.list_settings("variables")) == len(created["success"])
@@ -105,7 +105,7 @@ def test_an_answer_that_only_fits_compressed_says_so_where_it_may_not_be(world: 
     for refusing in ({}, {"accept-encoding": "identity"}, {"accept-encoding": "br, gzip;q=0"}):
         reply = api("GET", url, headers=refusing)
         assert reply.status == 406
-        assert "send 'Accept-Encoding: gzip' (curl --compressed), or ask for less at a time" in reply.detail
+        assert "send 'Accept-Encoding: gzip' (curl --compressed), or request a smaller page" in reply.detail
     for taking in ("gzip", "br, gzip", "*"):
         assert api("GET", url, headers={"accept-encoding": taking}).json["value"] == "a" * 20_000_000
 
@@ -117,4 +117,4 @@ def test_an_answer_that_does_not_even_fit_compressed_says_so(world: World, api: 
     url = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances/extract/xcomEntries/return_value"
     reply = api("GET", url, headers={"accept-encoding": "gzip"})
     assert reply.status == 413
-    assert "even compressed: ask for less at a time" in reply.detail
+    assert "even with compression: request a smaller page" in reply.detail

@@ -246,7 +246,7 @@ def test_where_sqs_refuses_it_one_may_ask_again_at_once(world: World, api: Api) 
     world.queues.send_connection_test = lambda _: False  # type: ignore[method-assign]
     for _ in range(2):
         reply = api("POST", ENQUEUE, PG)
-        assert (reply.status, "Ask again" in reply.detail) == (503, True)
+        assert (reply.status, "Try again" in reply.detail) == (503, True)
     assert world.store.active_connection_test("pg") is None
 
 

@@ -253,7 +253,7 @@ def given(world: World, key: TaskInstanceKey, state: S, claims: tuple[slots.Clai
     new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
     trigger = ParkedTrigger(classpath="x.T", kwargs={}, next_method="go") if state is S.DEFERRED else None
     there = replace(
-        slots.holding(new, claims),
+        slots.with_slots(new, claims),
         state=state,
         try_number=1,
         dispatch_count=1,
@@ -262,7 +262,7 @@ def given(world: World, key: TaskInstanceKey, state: S, claims: tuple[slots.Clai
         heartbeat_at=START,
         trigger=trigger,
     )
-    world.store.move(Transition("given", new, slots.settled(new, there)))
+    world.store.move(Transition("given", new, slots.without_released(new, there)))
 
 
 # --- both -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from airflow.sdk.serde import deserialize, serialize
 from gust.errors import IllegalTransition
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
-from gust.model.pool import THE_RUN, Pool
+from gust.model.pool import RUN_LIMIT, Pool
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -45,12 +45,12 @@ EDGES: dict[str, tuple[set[Any], set[Any], Edge]] = {
         {S.DEFERRED},
         lambda i: transition.start_from_trigger(i, at=NOW, retries=2, trigger=TRIGGER),
     ),
-    "wait": ({S.SCHEDULED}, {S.SCHEDULED}, lambda i: transition.wait(i, waits_for="pool:p")),
+    "wait": ({S.SCHEDULED}, {S.SCHEDULED}, lambda i: transition.wait(i, blocked_by_limit="pool:p")),
     "grant": ({S.SCHEDULED}, {S.SCHEDULED}, lambda i: transition.grant(i, claims=CLAIMS)),
-    "hold": (
+    "recount": (
         {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT},
         {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT},
-        lambda i: transition.hold(i, claims=CLAIMS),
+        lambda i: transition.recount(i, claims=CLAIMS),
     ),
     "refuse": (set(SCHEDULABLE), {S.FAILED}, lambda i: transition.refuse(i, at=NOW, retries=2, reason="r")),
     "upstream_fail": (set(UNFINISHED), {S.UPSTREAM_FAILED}, lambda i: transition.upstream_fail(i, at=NOW, reason="r")),
@@ -121,7 +121,7 @@ def instance(state: S | None, **fields: Any) -> TaskInstance:
     if state is S.AWAITING_INPUT:
         given |= {"next_method": "go", "next_kwargs": {"a": 1}, "question": QUESTION, "due_at": LATER}
     if state is S.SCHEDULED:
-        given["waits_for"] = THE_RUN
+        given["blocked_by_limit"] = RUN_LIMIT
     return ti("a", state, **{**given, **fields})
 
 
@@ -368,7 +368,7 @@ def test_slots_that_the_second_of_two_moves_takes_are_kept():
     first = transition.resume(parked, at=NOW, event=3)
     assert first.after.holds == {}
     claims = [slots.Claim("pool:p", 2, 4, Pool(name="p", slots=4))]
-    second = transition.grant(replace(first.after, waits_for="pool:p"), claims=claims)
+    second = transition.grant(replace(first.after, blocked_by_limit="pool:p"), claims=claims)
     assert transition.followed_by(first, second).after.holds == {"pool:p": 2}
 
 

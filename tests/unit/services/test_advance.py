@@ -13,7 +13,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL, THE_RUN, Pool
+from gust.model.pool import DEFAULT_POOL, RUN_LIMIT, Pool
 from gust.model.state import DagRunState, DagRunType, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
@@ -143,7 +143,7 @@ def test_a_message_that_nothing_was_written_of_starts_none_that_waits_for_room(w
     world.advance(run)
     waiting = world.store.get_instance(run.task_instance("later"))
     assert waiting is not None
-    assert (waiting.state, waiting.waits_for) == (S.SCHEDULED, THE_RUN)
+    assert (waiting.state, waiting.blocked_by_limit) == (S.SCHEDULED, RUN_LIMIT)
     started = {sent.task_id: starts(world, sent) for sent in world.queues.tasks[2:]}
     assert started == {"later": False, "urgent": True, "too": True}
 

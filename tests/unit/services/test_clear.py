@@ -585,6 +585,6 @@ def test_who_lost_a_hold_takes_nobody_elses(world: World) -> None:
         return original(key)
 
     world.store.load_run = stolen  # type: ignore[method-assign]
-    with pytest.raises(Conflict, match="taken out"):
+    with pytest.raises(Conflict, match="took over"):
         edit_run(world.services, run, plan)
     assert world.run(run).held_by == "another"

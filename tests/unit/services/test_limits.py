@@ -11,7 +11,7 @@ import pytest
 from gust.errors import BadRequest, NotFound
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import DagRunKey
-from gust.model.pool import DEFAULT_POOL, THE_RUN, UNLIMITED, Pool, of_pool, of_task
+from gust.model.pool import DEFAULT_POOL, RUN_LIMIT, UNLIMITED, Pool, of_pool, of_task
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -75,7 +75,7 @@ class TestPools:
         run = world.trigger()
         settle(world, run)
         assert [world.state(run, t) for t in "abc"] == [S.QUEUED, S.QUEUED, S.SCHEDULED]
-        assert (used(world), instance(world, run, "c").waits_for) == (2, "pool:p")
+        assert (used(world), instance(world, run, "c").blocked_by_limit) == (2, "pool:p")
 
         world.succeed(run, "a")
         assert used(world) == 1
@@ -296,7 +296,7 @@ class TestLimitOfATask:
         )
         one, other = world.trigger("one"), world.trigger("other")
         settle(world, one, other)
-        assert instance(world, other, "a").waits_for == of_task("etl", "a")
+        assert instance(world, other, "a").blocked_by_limit == of_task("etl", "a")
         assert [world.state(run, "b") for run in (one, other)] == [S.QUEUED, S.QUEUED]
         assert used(world) == 3
 
@@ -310,11 +310,11 @@ class TestTheRunsOwnLimits:
         world.given_dag(side_by_side("other", low={"pool": "p"}))
         full, other = world.trigger(), world.trigger("o", "other")
         settle(world, full, other)
-        assert instance(world, full, "pooled").waits_for == THE_RUN
+        assert instance(world, full, "pooled").blocked_by_limit == RUN_LIMIT
         assert (world.state(full, "plain"), world.state(other, "low")) == (S.QUEUED, S.QUEUED)
         world.succeed(full, "plain")
         settle(world, full, other)
-        assert instance(world, full, "pooled").waits_for == "pool:p"
+        assert instance(world, full, "pooled").blocked_by_limit == "pool:p"
         world.succeed(other, "low")
         give_back(world, "pool:p", full, other)
         assert world.state(full, "pooled") is S.QUEUED
@@ -374,7 +374,7 @@ class TestTheRunsOwnLimits:
         world.given_dag(side_by_side(**sixteen))
         run = world.trigger()
         settle(world, run)
-        assert world.run(run).admitted == ()
+        assert world.run(run).admitted_dispatches == ()
         assert len(world.queues.tasks) == 16
 
     def test_a_thousand_mapped_instances_are_few_bytes_of_the_run(self, world: World) -> None:
@@ -383,7 +383,7 @@ class TestTheRunsOwnLimits:
         run = world.trigger()
         settle(world, run)
         assert len(world.queues.tasks) == 700
-        assert sum(map(len, world.run(run).admitted)) < 30
+        assert sum(map(len, world.run(run).admitted_dispatches)) < 30
 
     def test_two_schedulers_that_saw_the_same_room_do_not_both_use_it(self, world: World) -> None:
         """One of them found b, which is more important, after the other had looked and had found only a."""
@@ -397,8 +397,8 @@ class TestTheRunsOwnLimits:
         raced: list[tuple[str, ...]] = []
 
         def somebody_is_first(before: Any, after: Any) -> None:
-            if not raced and after.admitted != before.admitted:
-                raced.append(after.admitted)
+            if not raced and after.admitted_dispatches != before.admitted_dispatches:
+                raced.append(after.admitted_dispatches)
                 skipped = instance(world, run, "b")
                 world.store.move(transition.clear(skipped, at=world.clock.now(), retries=0))
                 world.advance(run)
@@ -465,5 +465,5 @@ def test_a_run_that_many_are_sent_back_to_is_not_looked_at_for_each_of_them(worl
     grant_slots(world.services, of_pool("slow"))
 
     waits = [world.store.get_instance(run.task_instance(name)) for name in names]
-    assert sum(i is not None and i.waits_for == THE_RUN for i in waits) == 28
+    assert sum(i is not None and i.blocked_by_limit == RUN_LIMIT for i in waits) == 28
     assert len([wake for wake, _ in world.queues.wakes if isinstance(wake, WakeRun)]) == 2

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gust.airflow_bridge.timetable import ask
+from gust.airflow_bridge.timetable import answer_for_plugin
 from gust.aws.timetables import ParserTimetables
 from gust.model.callback import CallbackKind, CallbackState
 from gust.model.keys import DagRunKey
@@ -518,7 +518,8 @@ class References(AirflowPlugin):
 @pytest.mark.parametrize("arguments", ["", "disable_bundle_versioning=True, "])
 def test_a_reference_may_be_a_plugins(whole: Whole, arguments: str) -> None:
     whole.services = replace(
-        whole.services, timetables=ParserTimetables(lambda asked: ask(whole.objects, dict(asked), whole.root))
+        whole.services,
+        timetables=ParserTimetables(lambda asked: answer_for_plugin(whole.objects, dict(asked), whole.root)),
     )
     text = with_deadlines(alert("NewYear(2031)", 5), alert(QUEUED_AT, 1))
     whole.upload(

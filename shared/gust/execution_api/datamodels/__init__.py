@@ -1,1 +1,2 @@
-"""What workers send and get, in Airflow's files and under its field names. Requests are models, answers are built."""
+"""Requests and answers of workers, in Airflow's files and with its field names. Requests are models, answers are
+dicts."""

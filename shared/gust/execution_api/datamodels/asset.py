@@ -15,7 +15,7 @@ class AssetProfile(Strict):
     type: str
 
     def to_ref(self) -> AssetRef | None:
-        """`None` for what Airflow passes over: a type that it does not know."""
+        """`None` for an unknown type, which Airflow skips."""
         kind = KINDS.get(self.type)
         return None if kind is None else AssetRef.model_validate({"kind": kind, "name": self.name, "uri": self.uri})
 

@@ -32,7 +32,7 @@ def asset_events_response(
 
 
 def consumed_event_response(event: AssetEvent, asset: Asset) -> dict[str, Any]:
-    """As a run's context lists it."""
+    """The event as a run's context lists it."""
     return {
         "asset": {"name": asset.name, "uri": asset.uri, "extra": asset.extra},
         "extra": event.extra,

@@ -1,4 +1,4 @@
-"""What the models have in common."""
+"""Base classes of the models."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,16 +11,16 @@ UtcDateTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.asti
 
 
 class Strict(BaseModel):
-    """A request: a field that Airflow does not know is refused, as Airflow refuses it.
+    """A request that refuses unknown fields, as Airflow does.
 
-    Validators are built when the first request of a kind comes: a cold start pays for what it uses.
+    Validators are built with the first request of a kind, which keeps cold starts short.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
 
 class Payload(BaseModel):
-    """A request of whose unknown fields Airflow takes no notice."""
+    """A request that ignores unknown fields, as Airflow does."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 

@@ -1,6 +1,8 @@
-"""Ours, not Airflow's: what a worker that runs a callback gets and reports. See `routes/callbacks.py`."""
+"""Requests and answers of a worker that runs a callback; Gust's own. See `routes/callbacks.py`."""
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from gust.execution_api.datamodels.base import Strict, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
@@ -8,6 +10,7 @@ from gust.model.callback import CallbackKind
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
 from gust.model.task_instance import TaskInstance
+from gust.services.runs.public_form import dag_run_fields, dag_version_fields
 from gust.services.worker.run_callback import Claimed
 
 
@@ -17,7 +20,7 @@ class CallbackRunPayload(Strict):
 
 class CallbackEndPayload(Strict):
     output: str | None = None
-    """Why it failed; nothing where it did not."""
+    """Why the callback failed; `None` if it succeeded."""
 
 
 def callback_response(claimed: Claimed) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def callback_response(claimed: Claimed) -> dict[str, Any]:
         "bundle_version": claimed.run.bundle_version,
         "ti": None if claimed.instance is None else _instance(claimed.instance),
         "definition": callback.definition,
-        # What a deadline's callable is given, as Airflow gives it.
+        # Airflow's context of a deadline's callable.
         "deadline": _deadline(claimed) if callback.kind is CallbackKind.DEADLINE else None,
     }
 
@@ -60,40 +63,19 @@ def _instance(instance: TaskInstance) -> dict[str, Any]:
 
 def public_dag_run(run: DagRun, version: DagVersion | None) -> dict[str, Any]:
     """The run as Airflow's public API shows it: the context of a deadline's callable."""
-    return {
-        "dag_run_id": run.run_id,
-        "dag_id": run.dag_id,
-        "logical_date": moment(run.logical_date),
-        "queued_at": moment(run.queued_at),
-        "start_date": moment(run.start_date),
-        "end_date": moment(run.end_date),
-        "duration": (run.end_date - run.start_date).total_seconds() if run.end_date and run.start_date else None,
-        "data_interval_start": moment(run.data_interval_start),
-        "data_interval_end": moment(run.data_interval_end),
-        "run_after": moment(run.run_after),
-        "last_scheduling_decision": moment(run.last_scheduling_decision),
-        "run_type": run.run_type.value,
-        "state": run.state.value,
-        "triggered_by": run.triggered_by.value if run.triggered_by else None,
-        "triggering_user_name": run.triggering_user_name,
-        "conf": run.conf,
-        "note": run.note,
-        "dag_versions": [] if version is None else [_version(version)],
-        "bundle_version": run.bundle_version,
-        "dag_display_name": (version.dag_display_name if version else "") or run.dag_id,
-        "partition_key": run.partition_key,
-        "partition_date": None,
-    }
+    versions = [] if version is None else [_plain(dag_version_fields(version))]
+    return _plain(dag_run_fields(run, version) | {"partition_date": None, "dag_versions": versions})
 
 
-def _version(version: DagVersion) -> dict[str, Any]:
-    return {
-        "id": str(version.id),
-        "version_number": version.version_number,
-        "dag_id": version.dag_id,
-        "bundle_name": version.bundle_name,
-        "bundle_version": version.bundle_version,
-        "created_at": moment(version.created_at),
-        "dag_display_name": version.dag_display_name or version.dag_id,
-        "bundle_url": None,
-    }
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with text for moments and UUIDs."""
+
+    def plain(value: Any) -> Any:
+        match value:
+            case datetime():
+                return moment(value)
+            case UUID():
+                return str(value)
+        return value
+
+    return {name: plain(value) for name, value in fields.items()}

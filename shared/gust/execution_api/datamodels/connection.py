@@ -6,7 +6,7 @@ from gust.model.connection import Connection
 
 
 def connection_response(connection: Connection) -> dict[str, Any]:
-    """What a worker is told of a connection: everything but its description."""
+    """All fields of the connection but its description."""
     return {
         "conn_id": connection.conn_id,
         "conn_type": connection.conn_type,

@@ -36,7 +36,7 @@ class PreviousDagRun(Query):
 def dag_run_response(
     run: DagRun, events: Sequence[AssetEvent] = (), assets: Mapping[AssetKey, Asset] | None = None
 ) -> dict[str, Any]:
-    """`events`: those that the run was made of, with the `assets` they tell of."""
+    """`events` made the run; `assets` are their assets."""
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,

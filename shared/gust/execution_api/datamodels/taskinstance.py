@@ -71,13 +71,13 @@ class TIRetryStatePayload(Strict):
 
 
 class TITargetStatePayload(Strict):
-    """Any other state: well formed, and no edge leads there from a running try."""
+    """Any other state. It is well formed, but a running try has no edge to it."""
 
     state: Literal[S.SCHEDULED, S.QUEUED, S.RUNNING, S.RESTARTING]
 
 
 def _kind(payload: Any) -> str:
-    """Airflow's tags, which stand in the `loc` of its validation errors."""
+    """Airflow's tag of the model; the `loc` of a validation error shows it."""
     state = payload.get("state") if isinstance(payload, Mapping) else getattr(payload, "state", None)
     match state:
         case S.SUCCESS | S.DEFERRED | S.UP_FOR_RESCHEDULE | S.AWAITING_INPUT | S.UP_FOR_RETRY:

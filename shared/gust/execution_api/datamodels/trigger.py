@@ -1,4 +1,4 @@
-"""Ours, not Airflow's: what the triggerer gets and reports. See `routes/triggers.py`."""
+"""The triggerer's requests and answers, which are Gust's own. See `routes/triggers.py`."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from gust.services.worker.make_trigger_template import TriggerTemplate
 
 
 class TriggerEventPayload(Strict):
-    """Exactly one of `event` (it fired), `error` (it broke) and `state` (it ended the task itself)."""
+    """Exactly one of `event` (the trigger fired), `error` (it failed) and `state` (it ended the task itself)."""
 
     event: JsonValue = None
     error: str | None = None
@@ -29,7 +29,7 @@ class TriggerEventPayload(Strict):
 
 
 class ParkPayload(Strict):
-    """The trigger sleeps; see `TriggerWorkload` for what its next life must know."""
+    """The trigger is parked. `TriggerWorkload` has the fields for its next invocation."""
 
     wake_at: AwareDatetime
     sleeps_passed: int = Field(ge=0)
@@ -37,7 +37,7 @@ class ParkPayload(Strict):
     looks: int = Field(default=0, ge=0)
     place: str = Field(default="", max_length=64)
     kwargs: dict[str, JsonValue] | None = None
-    """The trigger's arguments, where it goes on with others than it had."""
+    """The trigger's new arguments, if they have changed."""
 
 
 class LostPayload(Strict):

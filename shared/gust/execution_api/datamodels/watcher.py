@@ -1,4 +1,4 @@
-"""Ours: what the triggerer gets and reports of a watcher of assets. See `routes/watchers.py`."""
+"""The triggerer's requests and answers about asset watchers; Gust's own. See `routes/watchers.py`."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""All operations of version 2026-06-30, in Airflow's files and order; `triggers`, `watchers`, `tries` and `callbacks` are
-ours."""
+"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`
+and `callbacks`."""
 
 from typing import Final
 

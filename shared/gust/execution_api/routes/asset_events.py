@@ -2,6 +2,7 @@ from gust.execution_api.datamodels.asset_event import EventsOfAlias, EventsOfAss
 from gust.execution_api.routing import Call, Routes
 from gust.http.answer import Answer
 from gust.model.asset import AssetEvent
+from gust.model.window import Window
 from gust.services.assets.consumed_events import assets_of, runs_made_of
 from gust.services.context import Services
 
@@ -10,26 +11,23 @@ routes = Routes("/asset-events")
 
 @routes.get("/by-asset", query=EventsOfAsset)
 def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer:
-    asked = call.query
-    if not asked.name and not asked.uri:
+    query = call.query
+    if not query.name and not query.uri:
         return Answer(400, {"detail": {"reason": "Missing parameter", "message": "name and uri cannot both be None"}})
     events = call.services.store.list_asset_events(
-        name=asked.name or None,
-        uri=asked.uri or None,
-        after=asked.after,
-        before=asked.before,
-        ascending=asked.ascending,
-        limit=asked.limit,
+        name=query.name or None,
+        uri=query.uri or None,
+        window=Window(query.after, query.before, ascending=query.ascending),
+        limit=query.limit,
     )
     return _answer(call.services, events)
 
 
 @routes.get("/by-asset-alias", query=EventsOfAlias)
 def get_asset_event_by_asset_alias(call: Call[None, EventsOfAlias]) -> Answer:
-    asked = call.query
-    events = call.services.store.list_asset_events(
-        alias=asked.name, after=asked.after, before=asked.before, ascending=asked.ascending, limit=asked.limit
-    )
+    query = call.query
+    window = Window(query.after, query.before, ascending=query.ascending)
+    events = call.services.store.list_asset_events(alias=query.name, window=window, limit=query.limit)
     return _answer(call.services, events)
 
 

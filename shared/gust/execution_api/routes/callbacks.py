@@ -1,5 +1,5 @@
-"""Ours, since Airflow's dag processor and executors are told by the database: what a worker that runs a callback asks and
-reports, by the callback's own token."""
+"""Requests of a worker that runs a callback, with the callback's own token; Gust's own, since Airflow's dag processor
+and executors read the database."""
 
 from gust.execution_api.datamodels.callback import CallbackEndPayload, CallbackRunPayload, callback_response
 from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
@@ -18,8 +18,8 @@ CALLER = frozenset({Scope.CALLBACK})
     CLAIM_CALLBACK, access=Access.OWN, scopes=CALLER, body=CallbackRunPayload, fence=Fence.ITSELF, begins=True
 )
 def run_callback(call: Call[CallbackRunPayload, None]) -> Answer:
-    """What to call, with a token for it. 409 where another worker has it, or had it: drop the message. What no run owes
-    stands in the message itself: of that nothing is stored, and nothing claimed."""
+    """Claims the callback and returns it with a token. 409 if another worker has claimed it: drop the message. A
+    callback that belongs to no run is complete in its message: it has no item and no claim."""
     services, caller = call.services, call.caller
     if caller.is_owed:
         claimed = claim_callback(services, caller, hostname=call.body.hostname, at=services.clock.now())

@@ -1,4 +1,4 @@
-"""What a worker that tests a connection asks and reports, by a token that is good for nothing else."""
+"""Requests of a worker that tests a connection, with a token for that test alone."""
 
 from gust.execution_api.datamodels.connection import connection_response
 from gust.execution_api.datamodels.connection_test import ConnectionTestResultBody
@@ -14,7 +14,8 @@ CALLER = frozenset({Scope.CONNECTION_TEST})
 
 @routes.get("/{connection_test_id}/connection", access=Access.OWN, scopes=CALLER)
 def get_connection_test_connection(call: Call[None, None]) -> Answer:
-    """409 where another worker has it, or had it, or it comes too late: drop the message."""
+    """Claims the test and returns the connection. 409 if another worker has claimed it or the test has expired: drop
+    the message."""
     return Answer(body=connection_response(take_connection_test(call.services, str(call.caller.id))))
 
 

@@ -12,7 +12,7 @@ routes = Routes("/connections")
 
 @routes.get("/{connection_id}", scopes=OF_FILES)
 def get_connection(call: Call[None, None]) -> Answer:
-    """Decrypted: the worker has no key."""
+    """The connection, decrypted: the worker has no key."""
     connection_id = call.path["connection_id"]
     stored = call.services.store.get_setting(CONNECTIONS, connection_id)
     if stored is None:

@@ -22,16 +22,16 @@ routes = Routes("/dag-runs")
 
 @routes.get("/count", query=CountDagRuns)
 def get_dr_count(call: Call[None, CountDagRuns]) -> Answer:
-    asked = call.query
-    runs = runs_asked_for(call.services, asked.dag_id, run_ids=asked.run_ids, logical_dates=asked.logical_dates)
-    return Answer(body=sum(not asked.states or run.state in asked.states for run in runs))
+    query = call.query
+    runs = runs_asked_for(call.services, query.dag_id, run_ids=query.run_ids, logical_dates=query.logical_dates)
+    return Answer(body=sum(not query.states or run.state in query.states for run in runs))
 
 
 @routes.get("/previous", query=PreviousDagRun)
 def get_previous_dagrun(call: Call[None, PreviousDagRun]) -> Answer:
-    asked = call.query
-    earlier = call.services.store.runs_before(asked.dag_id, asked.logical_date)
-    latest = next((run for run in earlier if asked.state in (None, run.state)), None)
+    query = call.query
+    earlier = call.services.store.runs_before(query.dag_id, query.logical_date)
+    latest = next((run for run in earlier if query.state in (None, run.state)), None)
     return Answer(body=_response(call.services, latest) if latest else None)
 
 
@@ -42,7 +42,7 @@ def get_dag_run(call: Call[None, None]) -> Answer:
 
 @routes.post("/{dag_id}/{run_id}", body=TriggerDAGRunPayload)
 def trigger_dag_run(call: Call[TriggerDAGRunPayload, None]) -> Answer:
-    """A run for TriggerDagRunOperator; who triggered the caller's run is noted as having triggered this one."""
+    """Makes a run for TriggerDagRunOperator. Its `triggering_user_name` is that of the caller's run."""
     parent = call.services.store.get_run(call.caller.key.run)
     _create_dag_run()(
         call.services,
@@ -69,8 +69,8 @@ def _create_dag_run() -> Callable[..., Any]:
 
 @routes.post("/{dag_id}/{run_id}/clear")
 def clear_dag_run(call: Call[None, None]) -> Answer:
-    """TriggerDagRunOperator with `reset_dag_run`, where the run exists: all its task instances run again."""
-    # Imported here: few tasks do this.
+    """Clears all task instances of an existing run, for TriggerDagRunOperator with `reset_dag_run`."""
+    # Imported here: few tasks clear runs.
     from gust.services.people.clear_task_instances import clear_dag_run as clear  # noqa: PLC0415
     from gust.services.people.clear_task_instances import latest_version, runs_on_latest  # noqa: PLC0415
 

@@ -11,6 +11,6 @@ def health(_: Call[None, None]) -> Answer:
 
 @routes.get("/ping", access=Access.OPEN)
 def ping(call: Call[None, None]) -> Answer:
-    """Whether what we depend on answers: one read of the table."""
+    """Reads the table once; fails if DynamoDB does not answer."""
     call.services.store.last_alive()
     return Answer(body={"ok": ["store"], "failing": {}})

@@ -1,4 +1,4 @@
-"""What a try asks a person. The answer comes over the public API; a trigger may give one too, and read it."""
+"""Questions of tries to people. The answer comes over the public API; a trigger may read it and may answer too."""
 
 from gust.errors import NotFound
 from gust.execution_api.datamodels.hitl import (
@@ -17,22 +17,22 @@ from gust.services.worker.ask_for_input import ask_for_input
 routes = Routes("/hitlDetails")
 
 EVERYBODY = OF_DAGS
-"""Triggers of operators that ask as before Airflow 3.3 look for the answer, and give the default one."""
+"""The triggers of operators from before Airflow 3.3 poll for the answer, and write the defaults when time is up."""
 
 
 @routes.post("/{task_instance_id}", access=Access.OWN, body=HITLDetailRequest, fence=Fence.ITSELF)
 def upsert_hitl_detail(call: Call[HITLDetailRequest, None]) -> Answer:
-    asked = call.body
+    body = call.body
     detail = ask_for_input(
         call.services,
         call.caller,
-        options=asked.options,
-        subject=asked.subject,
-        body=asked.body,
-        defaults=asked.defaults,
-        multiple=asked.multiple,
-        params=asked.params,
-        assigned_users=[user.model_dump() for user in asked.assigned_users],
+        options=body.options,
+        subject=body.subject,
+        body=body.body,
+        defaults=body.defaults,
+        multiple=body.multiple,
+        params=body.params,
+        assigned_users=[user.model_dump() for user in body.assigned_users],
     )
     return Answer(201, question_response(call.caller.id, detail))
 
@@ -46,7 +46,7 @@ def update_hitl_detail(call: Call[UpdateHITLDetailPayload, None]) -> Answer:
         responded_at=call.services.clock.now(),
     )
     try:
-        answer_question(call.services, _asked(call), answer, resuming=BY_TRIGGER)
+        answer_question(call.services, _question(call), answer, resuming=BY_TRIGGER)
     except AnsweredAlready:
         task_instance_id = call.path["task_instance_id"]
         message = f"Human-in-the-loop detail for Task Instance with id {task_instance_id} already exists."
@@ -56,10 +56,10 @@ def update_hitl_detail(call: Call[UpdateHITLDetailPayload, None]) -> Answer:
 
 @routes.get("/{task_instance_id}", access=Access.OWN)
 def get_hitl_detail(call: Call[None, None]) -> Answer:
-    return Answer(body=answer_response(_asked(call).answer))
+    return Answer(body=answer_response(_question(call).answer))
 
 
-def _asked(call: Call[UpdateHITLDetailPayload, None] | Call[None, None]) -> HITLDetail:
+def _question(call: Call[UpdateHITLDetailPayload, None] | Call[None, None]) -> HITLDetail:
     detail = call.services.store.get_hitl_detail(call.caller.key)
     if detail is None:
         raise NotFound(

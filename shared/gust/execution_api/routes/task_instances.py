@@ -74,11 +74,11 @@ def get_task_instance_count(call: Call[None, CountTaskInstances]) -> Answer:
 
 @routes.get("/previous/{dag_id}/{task_id}", query=PreviousTaskInstance)
 def get_previous_task_instance(call: Call[None, PreviousTaskInstance]) -> Answer:
-    """The instance of the latest run with a logical date before the one given, that is in the state given."""
-    asked, store = call.query, call.services.store
-    for run in store.runs_before(call.path["dag_id"], asked.logical_date):
-        instance = store.get_instance(run.key.task_instance(call.path["task_id"], asked.map_index))
-        if instance is not None and asked.state in (None, instance.state):
+    """The task's instance in the state given, of the latest run before the logical date given."""
+    query, store = call.query, call.services.store
+    for run in store.runs_before(call.path["dag_id"], query.logical_date):
+        instance = store.get_instance(run.key.task_instance(call.path["task_id"], query.map_index))
+        if instance is not None and query.state in (None, instance.state):
             return Answer(body=previous_ti_response(run, instance))
     return Answer(body=None)
 
@@ -106,7 +106,7 @@ def get_task_instance_breadcrumbs(call: Call[None, Breadcrumbs]) -> Answer:
 
 @routes.patch("/{task_instance_id}/run", access=Access.OWN, body=TIEnterRunningPayload, fence=Fence.ITSELF, begins=True)
 def ti_run(call: Call[TIEnterRunningPayload, None]) -> Answer:
-    """Exchanges the message's token for one that lives as long as its try does."""
+    """Starts the try, and returns a token for its duration in exchange for the message's token."""
     said = call.body
     started = start_task_instance(call.services, call.caller, hostname=said.hostname, pid=said.pid, at=said.start_date)
     return Answer(body=run_context(started), headers=renewed_token(call))
@@ -178,14 +178,14 @@ def ti_skip_downstream(call: Call[TISkippedDownstreamTasksStatePayload, None]) -
 
 @routes.put("/{task_instance_id}/heartbeat", access=Access.OWN, body=TIHeartbeatInfo, fence=Fence.ITSELF)
 def ti_heartbeat(call: Call[TIHeartbeatInfo, None]) -> Answer:
-    """Renews the token too."""
+    """Records the heartbeat and renews the token."""
     heartbeat(call.services, call.caller, at=call.services.clock.now())
     return Answer(204, headers=renewed_token(call))
 
 
 @routes.put("/{task_instance_id}/rtif", access=Access.OWN, body=dict[str, Any], fence=Fence.LAST_WORDS)
 def ti_put_rtif(call: Call[dict[str, Any], None]) -> Answer:
-    """Airflow's task runner sends them once more after it has reported the end."""
+    """Airflow's task runner sends the rendered fields once more after it has reported the end of the try."""
     caller = call.caller
     call.services.store.put_rendered_fields(caller.key, call.body, dispatch_count=caller.dispatch_count)
     return Answer(201, {"message": "Rendered task instance fields successfully set"})
@@ -210,7 +210,7 @@ def get_previous_successful_dagrun(call: Call[None, None]) -> Answer:
 
 @routes.get("/{task_instance_id}/validate-inlets-and-outlets", access=Access.OWN)
 def validate_inlets_and_outlets(call: Call[None, None]) -> Answer:
-    """Assets that the task names and that are not active."""
+    """The task's assets that are not active."""
     services = call.services
     instance = known(services, call.caller)
     run = services.store.get_run(instance.key.run)
@@ -251,7 +251,7 @@ def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
 
 
 Chosen = Callable[[bool, bool], bool]
-"""(is among the task ids asked for, is in the group asked for) → is selected, where both were asked for."""
+"""(is among the task ids, is in the group) → is selected; for requests that name both."""
 
 
 def _in_both(among_tasks: bool, in_group: bool) -> bool:
@@ -262,16 +262,16 @@ def _in_either(among_tasks: bool, in_group: bool) -> bool:
     return among_tasks or in_group
 
 
-def _selected(services: Services, asked: SelectTaskInstances, *, tasks_and_group: Chosen) -> Iterator[TaskInstance]:
-    """Airflow counts what is in the tasks and in the group asked for, and lists states of what is in either."""
-    group = _tasks_of_group(services, asked.dag_id, asked.task_group_id) if asked.task_group_id else None
-    runs = runs_asked_for(services, asked.dag_id, run_ids=asked.run_ids, logical_dates=asked.logical_dates)
+def _selected(services: Services, query: SelectTaskInstances, *, tasks_and_group: Chosen) -> Iterator[TaskInstance]:
+    """With tasks and a group Airflow counts the instances in both, and lists the states of the instances in either."""
+    group = _tasks_of_group(services, query.dag_id, query.task_group_id) if query.task_group_id else None
+    runs = runs_asked_for(services, query.dag_id, run_ids=query.run_ids, logical_dates=query.logical_dates)
     for instance in instances_of_runs(services, runs):
-        if asked.map_index not in (None, instance.map_index):
+        if query.map_index not in (None, instance.map_index):
             continue
-        among_tasks = not asked.task_ids or instance.task_id in asked.task_ids
+        among_tasks = not query.task_ids or instance.task_id in query.task_ids
         in_group = group is None or instance.task_id in group
-        if tasks_and_group(among_tasks, in_group) if asked.task_ids and group is not None else among_tasks and in_group:
+        if tasks_and_group(among_tasks, in_group) if query.task_ids and group is not None else among_tasks and in_group:
             yield instance
 
 

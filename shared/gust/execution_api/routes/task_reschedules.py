@@ -8,6 +8,6 @@ routes = Routes("/task-reschedules")
 
 @routes.get("/{task_instance_id}/start_date", access=Access.OWN)
 def get_start_date(call: Call[None, None]) -> Answer:
-    """When the try began before its first reschedule; null if it was never rescheduled."""
+    """The try's start before its first reschedule; null if it was never rescheduled."""
     instance = known(call.services, call.caller)
     return Answer(body=moment(instance.first_start_date))

@@ -1,4 +1,4 @@
-"""Ours, not Airflow's: for what runs a worker, which may outlive it."""
+"""Reports by the supervisor about its child; Gust's own."""
 
 from gust.execution_api.datamodels.trigger import LostPayload
 from gust.execution_api.routing import Access, Call, Fence, Routes
@@ -11,9 +11,9 @@ routes = Routes()
 
 @routes.post(LOSE_TRY, access=Access.OWN, body=LostPayload, fence=Fence.ITSELF)
 def lose_try(call: Call[LostPayload, None]) -> Answer:
-    """The try's process ended without a report, or could not begin: the try failed, its own retry rules apply.
+    """Fails a try whose process ended without a report or did not start; the task's retry rules apply.
 
-    409 where the try has ended or a later dispatch has taken its place: then there is nothing to do.
+    409 if the try has ended or a later dispatch has replaced it: then there is nothing to do.
     """
     report_lost(call.services, call.caller, at=call.services.clock.now(), reason=call.body.reason)
     return NO_CONTENT

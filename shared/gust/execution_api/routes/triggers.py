@@ -1,4 +1,4 @@
-"""Ours, since Airflow's triggerer reads the database: what the triggerer gets and reports, by a trigger's token."""
+"""The triggerer's requests, with a trigger's token; Gust's own, since Airflow's triggerer reads the database."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload, TriggerEventPayload, parked_trigger_response
 from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
@@ -15,8 +15,8 @@ TRIGGERER = frozenset({Scope.TRIGGER})
 
 @routes.get(TRIGGER, access=Access.OWN, scopes=TRIGGERER, begins=True)
 def get_trigger(call: Call[None, None]) -> Answer:
-    """The trigger to run. Exchanges the message's token, or renews what that was exchanged for. 409 where nothing waits for
-    it any more: drop the message."""
+    """The trigger to run, with a new token for that of the message or for the current one. 409 if no instance waits for
+    the trigger: drop the message."""
     instance, trigger = parked_trigger(call.services, call.caller)
     template = make_trigger_template(call.services, instance, trigger)
     body = parked_trigger_response(call.caller, trigger, template)
@@ -25,7 +25,7 @@ def get_trigger(call: Call[None, None]) -> Answer:
 
 @routes.post(TRIGGER_EVENT, access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload, fence=Fence.ITSELF)
 def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
-    """The trigger fired, broke or ended the task. Only the first report counts: 409 for any after it."""
+    """The trigger fired, failed or ended the task. The first report counts: 409 for any later one."""
     said = call.body
     if said.error is not None:
         report_broken(call.services, call.caller, error=said.error, traceback=said.traceback)
@@ -38,8 +38,8 @@ def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
 
 @routes.post(PARK_TRIGGER, access=Access.OWN, scopes=TRIGGERER, body=ParkPayload, fence=Fence.ITSELF, begins=True)
 def post_park(call: Call[ParkPayload, None]) -> Answer:
-    """Run the trigger again at `wake_at`, also one that has not begun: SQS holds back no message for longer than 15 minutes.
-    409 where nothing waits for it any more."""
+    """Runs the trigger again at `wake_at`; also one that has not started, since SQS delays a message by 15 minutes at
+    most. 409 if no instance waits for the trigger."""
     how = call.body
     park(
         call.services,

@@ -32,7 +32,7 @@ def get_variable(call: Call[None, None]) -> Answer:
 
 @routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
 def put_variable(call: Call[VariablePostBody, None]) -> Answer:
-    # A variable's value is text: Airflow stores what is not as its str(), the text "None" included.
+    # A variable's value is text: Airflow stores the str() of any other value, None included.
     variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
     set_variable(call.services, variable)
     return Answer(201, {"message": "Variable successfully set"})

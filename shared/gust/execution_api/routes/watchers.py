@@ -1,5 +1,5 @@
-"""Ours, since Airflow's triggerer reads the database: what the triggerer asks and reports of a watcher of assets, by the
-token of one of its lives."""
+"""The triggerer's requests about an asset watcher; Gust's own, since Airflow's triggerer reads the database. The token
+is for one invocation of the watcher."""
 
 from gust.execution_api.datamodels.trigger import ParkPayload
 from gust.execution_api.datamodels.watcher import WatcherEventPayload, WatcherRunPayload, watcher_response
@@ -16,8 +16,8 @@ CALLER = frozenset({Scope.WATCHER})
 
 @routes.patch(CLAIM_WATCHER, access=Access.OWN, scopes=CALLER, body=WatcherRunPayload, fence=Fence.ITSELF, begins=True)
 def run_watcher(call: Call[WatcherRunPayload, None]) -> Answer:
-    """What to run. 409 where another runs it, or nobody wants it: drop the message. Who runs it asks again and again: it is
-    told whether the watcher is still wanted, its claim is renewed, and its token."""
+    """Claims the watcher and returns its workload. 409 if another invocation runs it or no DAG needs it: drop the
+    message. A triggerer repeats the request while it runs the watcher, which renews claim and token."""
     watcher, wants = claim_watcher(call.services, call.caller, hostname=call.body.hostname)
     return Answer(body=watcher_response(watcher, wants), headers=renewed_token(call))
 

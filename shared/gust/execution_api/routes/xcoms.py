@@ -1,7 +1,7 @@
-"""XComs. Every task may read every XCom; it writes and deletes its own only.
+"""XComs. A task may read every XCom, and write and delete only its own.
 
-Airflow lets a task write any. Ours may not: a token speaks for one try, and that is what keeps a lost worker from
-overwriting what its successor pushed.
+Airflow lets a task write any. Here a token is for one try, so that a lost worker cannot overwrite the XComs of the try
+that replaced it.
 """
 
 import os
@@ -35,15 +35,15 @@ def get_mapped_xcom_by_index(call: Call[None, None]) -> Answer:
 
 @routes.get(f"{OF_TASK}/slice", query=GetXComSlice)
 def get_mapped_xcom_by_slice(call: Call[None, GetXComSlice]) -> Answer:
-    asked = call.query
-    pushed = _pushed(call, include_prior_dates=asked.include_prior_dates)
+    query = call.query
+    pushed = _pushed(call, include_prior_dates=query.include_prior_dates)
     # Airflow takes a step of 0 for 1.
-    return Answer(body=[xcom.value for xcom in pushed[asked.start : asked.stop : asked.step or 1]])
+    return Answer(body=[xcom.value for xcom in pushed[query.start : query.stop : query.step or 1]])
 
 
 @routes.head(OF_TASK, query=HeadXCom)
 def head_xcom(call: Call[None, HeadXCom]) -> Answer:
-    """How many instances of the task pushed the key."""
+    """Counts the task's instances that pushed the key."""
     if call.query.map_index is not None:
         return Answer(
             400, {"detail": {"reason": "invalid_request", "message": "Cannot specify map_index in a HEAD request"}}
@@ -53,30 +53,30 @@ def head_xcom(call: Call[None, HeadXCom]) -> Answer:
 
 @routes.get(OF_TASK, query=GetXCom)
 def get_xcom(call: Call[None, GetXCom]) -> Answer:
-    asked = call.query
-    if asked.offset is not None:
+    query = call.query
+    if query.offset is not None:
         pushed = [
-            xcom for xcom in _pushed(call, include_prior_dates=asked.include_prior_dates) if xcom.value is not None
+            xcom for xcom in _pushed(call, include_prior_dates=query.include_prior_dates) if xcom.value is not None
         ]
-        if not -len(pushed) <= asked.offset < len(pushed):
-            raise _missing(call, f"offset={asked.offset}")
-        found: XCom | None = pushed[asked.offset]
+        if not -len(pushed) <= query.offset < len(pushed):
+            raise _missing(call, f"offset={query.offset}")
+        found: XCom | None = pushed[query.offset]
     else:
-        store, key = call.services.store, _task_instance(call, asked.map_index)
+        store, key = call.services.store, _task_instance(call, query.map_index)
         found = store.get_xcom(key, call.path["key"])
-        if found is None and asked.include_prior_dates:
+        if found is None and query.include_prior_dates:
             earlier = (run.task_instance(key.task_id, key.map_index) for run in _runs_until(call))
             found = next((x for prior in earlier if (x := store.get_xcom(prior, call.path["key"]))), None)
     if found is None:
-        raise _missing(call, f"map_index={asked.map_index}")
+        raise _missing(call, f"map_index={query.map_index}")
     return Answer(body={"key": call.path["key"], "value": found.value})
 
 
 @routes.post(OF_TASK, query=SetXCom, body=Any, needs_body=False, fence=Fence.ITSELF)
 def set_xcom(call: Call[Any, SetXCom]) -> Answer:
-    asked = call.query
-    _require_own(call, asked.map_index)
-    if asked.mapped_length is not None and asked.mapped_length > MAX_MAP_LENGTH:
+    query = call.query
+    _require_own(call, query.map_index)
+    if query.mapped_length is not None and query.mapped_length > MAX_MAP_LENGTH:
         message = "pushed value is too large to map as a downstream's dependency"
         return Answer(400, {"detail": {"reason": "unmappable_return_value_length", "message": message}})
     push_xcom(
@@ -84,8 +84,8 @@ def set_xcom(call: Call[Any, SetXCom]) -> Answer:
         call.caller,
         name=call.path["key"],
         value=call.body,
-        mapped_length=asked.mapped_length,
-        dag_result=asked.dag_result,
+        mapped_length=query.mapped_length,
+        dag_result=query.dag_result,
     )
     return Answer(201, {"message": "XCom successfully set"})
 
@@ -102,8 +102,8 @@ def delete_xcom(call: Call[None, DeleteXCom]) -> Answer:
 
 
 def _pushed(call: Call[Any, Any], *, include_prior_dates: bool = False) -> list[XCom]:
-    """What the task's instances pushed under the key, in order of their map indexes; of older runs first, as they come out
-    of Airflow's database."""
+    """XComs of the task's instances under the key, by map index; those of older runs first, as Airflow's database
+    returns them."""
     store = call.services.store
     runs = reversed(_runs_until(call)) if include_prior_dates else [_run_key(call)]
     found = [x for run in runs for x in store.list_xcoms(run, task_id=call.path["task_id"], name=call.path["key"])]
@@ -111,7 +111,7 @@ def _pushed(call: Call[Any, Any], *, include_prior_dates: bool = False) -> list[
 
 
 def _runs_until(call: Call[Any, Any]) -> list[DagRunKey]:
-    """The run that is asked for and those before it, the latest first."""
+    """The run of the path and earlier runs, the latest first."""
     this = call.services.store.get_run(_run_key(call))
     if this is None:
         return []
@@ -122,7 +122,7 @@ def _runs_until(call: Call[Any, Any]) -> list[DagRunKey]:
 
 def _require_own(call: Call[Any, Any], map_index: int) -> None:
     if _task_instance(call, map_index) != call.caller.key:
-        raise Forbidden("A task may change its own XComs only")
+        raise Forbidden("A task can change only its own XComs")
 
 
 def _task_instance(call: Call[Any, Any], map_index: int) -> TaskInstanceKey:

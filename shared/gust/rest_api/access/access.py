@@ -85,7 +85,7 @@ class AccessDocument(BaseModel):
             wrong = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in wrong["loc"]) or "it"
             raise Invalid(
-                f"The access document is wrong: {where}: {wrong['msg'].removeprefix('Value error, ')}"
+                f"The access document is invalid: {where}: {wrong['msg'].removeprefix('Value error, ')}"
             ) from error
 
     def of_principal(self, arn: str, tag: str | None = None) -> User | None:

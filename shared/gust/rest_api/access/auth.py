@@ -226,7 +226,7 @@ class Authenticator:
     def _use_login_link(self, services: Services, request: Request) -> Answer:
         """Lets the browser in, once: of two that come at the same time the store lets one take the link away."""
         if request.headers.get("sec-fetch-site") == "cross-site" or request.headers.get("sec-purpose"):
-            raise Problem(403, "Open the link by pasting it into the address bar, not from another page")
+            raise Problem(403, "Cross-site request refused: paste the link into the address bar")
         code = parse_qs(request.query_string).get("code", [""])[0]
         who = services.store.get_setting(LINKS, _hash(code)) if code else None
         if (
@@ -234,7 +234,7 @@ class Authenticator:
             or not services.store.delete_setting(LINKS, _hash(code))
             or who["expires"] <= request.now.timestamp()
         ):
-            raise Problem(403, "The link was used already, or is too old. Run gust login again")
+            raise Problem(403, "This link has expired or was already used. Run gust login again")
         user = User(who["name"], None if who["role"] is None else Role.of(who["role"]), tuple(who["dag_roles"]))
         log_sign_in(services, request, user)
         cookie = self.cookie(services.tokens, user, request.event, request.now, request.now)
@@ -266,7 +266,7 @@ class Authenticator:
 
     def _token(self, services: Services, request: Request, lifetime: timedelta) -> Json:
         if request.user == NOBODY and self.mode != ALL_ADMINS:
-            raise Problem(401, "Not authenticated: this stack knows no passwords. Sign the request with IAM")
+            raise Problem(401, "Not authenticated: this stack has no passwords. Sign the request with IAM")
         user = ANONYMOUS if request.user == NOBODY else request.user
         if user != ANONYMOUS:
             log_sign_in(services, request, user)
@@ -341,7 +341,7 @@ def check_origin(event: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     else:
         ours = headers.get("sec-fetch-site", "none") in {"same-origin", "none"}
     if not ours:
-        raise Problem(403, "Another site's page may not ask this with your sign-in")
+        raise Problem(403, "Cross-site request refused")
 
 
 def cookie_of(event: Mapping[str, Any], wanted: str = COOKIE) -> str:

@@ -53,11 +53,11 @@ def come_back(
     try:
         expected = services.tokens.unseal(kept, SIGN_IN, now=request.now)
     except Rejected as strange:
-        raise Problem(403, "This sign-in was not begun in this browser, or it took too long. Begin again") from strange
+        raise Problem(403, "This sign-in was not started in this browser, or has expired. Sign in again") from strange
     if not hmac.compare_digest(given.get("state", "").encode(), expected["state"].encode()):
-        raise Problem(403, "This sign-in was not begun in this browser. Begin again")
+        raise Problem(403, "This sign-in was not started in this browser. Sign in again")
     if "code" not in given:
-        raise Problem(403, f"The OpenID provider says: {given.get('error', 'no')}")
+        raise Problem(403, f"The OpenID provider refused the sign-in: {given.get('error', 'no')}")
     try:
         identity = provider.identity(
             given["code"],

@@ -85,11 +85,11 @@ class ReadableStore:
         """Of the DAGs that the user may read."""
         return frozenset(d.dag_id for d in self._store.list_dags() if gives(d.access_control, self._user, "GET"))
 
-    def count_logged_events(self, *args: Any, most: int | None = None, **named: Any) -> int:
-        return len(self.logged_events(*args, limit=most, **named))
+    def count_logged_events(self, *args: Any, limit: int = 1000, **named: Any) -> int:
+        return len(self.logged_events(*args, limit=limit, **named))
 
-    def count_hitl_details(self, *args: Any, most: int = 1000, **named: Any) -> int:
-        return sum(1 for _ in islice(self.walk_hitl_details(*args, **named), most))
+    def count_hitl_details(self, *args: Any, limit: int = 1000, **named: Any) -> int:
+        return sum(1 for _ in islice(self.walk_hitl_details(*args, **named), limit))
 
     def logged_events(self, *args: Any, limit: int | None = None, **named: Any) -> list[Any]:
         """The limit counts what is seen."""

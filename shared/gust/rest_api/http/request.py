@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gust.http.answer import Json, Problem, bad_request, moment_text, wrong_value
-from gust.http.check import checked, parse_json, parse_query
+from gust.http.check import Query, checked, parse_json, parse_query
 from gust.model.user import Session, User
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -30,6 +30,26 @@ class Body(BaseModel):
     """A request's body: unknown fields are refused. Built when first used: a cold start must not wait for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, defer_build=True)
+
+
+class UpdateMask(Query):
+    """Of operations that change a part of something: the fields to change. `None`: the fields that the body has."""
+
+    update_mask: list[str] | None = None
+
+
+class WithoutTeam(Body):
+    """A body with Airflow's `team_name`, which must be null while Airflow's teams are off; Gust has none."""
+
+    team_name: str | None = Field(max_length=50, default=None)
+
+    @model_validator(mode="after")
+    def _check_team(self) -> Self:
+        if self.team_name is not None:
+            raise ValueError(
+                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
+            )
+        return self
 
 
 def _named_moment(given: Any) -> datetime:

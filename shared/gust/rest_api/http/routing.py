@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from gust.errors import NotSupportedYet
@@ -18,22 +18,22 @@ UI_HANDLERS: Final[dict[str, Handler]] = {}
 
 
 def operation(operation_id: str) -> Callable[[Handler], Handler]:
-    """Have the function answer the operation. Raises KeyError for one the contract does not have."""
-    OPERATIONS[operation_id]
-
-    def register(handler: Handler) -> Handler:
-        HANDLERS[operation_id] = handler
-        return handler
-
-    return register
+    """Have the function answer an operation of the public API. Raises KeyError for one that the contract does not have."""
+    return _registering(operation_id, OPERATIONS, HANDLERS)
 
 
 def ui_operation(operation_id: str) -> Callable[[Handler], Handler]:
-    """As `operation`, for those that only the web UI asks."""
-    UI_OPERATIONS[operation_id]
+    """As `operation`, of the operations that only the web UI calls."""
+    return _registering(operation_id, UI_OPERATIONS, UI_HANDLERS)
+
+
+def _registering(
+    operation_id: str, contract: Mapping[str, Operation], handlers: dict[str, Handler]
+) -> Callable[[Handler], Handler]:
+    contract[operation_id]
 
     def register(handler: Handler) -> Handler:
-        UI_HANDLERS[operation_id] = handler
+        handlers[operation_id] = handler
         return handler
 
     return register
@@ -44,7 +44,7 @@ def not_yet(operation_id: str, operation: Operation) -> Handler:
 
     def answer(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
         raise NotSupportedYet(
-            f"{operation_id} ({operation.method} {operation.path}) is not in this release of Gust yet"
+            f"{operation_id} ({operation.method} {operation.path}) is not implemented in this release of Gust"
         )
 
     return answer

@@ -99,7 +99,7 @@ class WebFiles:
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError as missing:
-            raise NotSupportedYet(f"The web UI is not here: layer `web` should have put it into {LAYER}") from missing
+            raise NotSupportedYet(f"The web UI is not installed: layer `web` provides it in {LAYER}") from missing
 
 
 @cache

@@ -134,7 +134,7 @@ def in_time(entities: Collection[T], time_left: TimeLeft) -> Iterator[T]:
         if time_left.is_over:
             left = len(entities) - done
             raise Unfinished(
-                f"A request has no more time. The last {left} of {len(entities)} were not begun: ask for them again"
+                f"Request ran out of time. The last {left} of {len(entities)} were not started: send them again"
             )
         yield entity
 

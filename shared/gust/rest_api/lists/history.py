@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state import FINISHED, DagRunState, TaskInstanceState
+from gust.model.window import NEWEST_FIRST, Window
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT
 from gust.rest_api.lists.listing import Order, Page, Position, Walk, page, walked_page
 from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, view_of
@@ -61,29 +62,28 @@ class RunSelection:
     """The runs that a list shows, as far as their keys and their `run_after` tell."""
 
     dag_id: str | None = None
-    first: datetime | None = None
-    last: datetime | None = None
-    """Of `run_after`, both included."""
+    window: Window = NEWEST_FIRST
+    """Of `run_after`."""
     wants_key: Callable[[DagRunKey], bool] | None = None
     only_failed: bool = False
 
     @staticmethod
     def of(query: Any, dag_id: str | None, wants_key: Callable[[DagRunKey], bool] | None = None) -> RunSelection:
         """With the bounds that the query has for `run_after`."""
-        return RunSelection(dag_id, *bounds_of(query, "run_after"), wants_key)
+        return RunSelection(dag_id, window_of(query, "run_after"), wants_key)
 
     @property
     def is_all_of_dags(self) -> bool:
-        return self.first is None and self.last is None and self.wants_key is None
+        return self.window.is_unbounded and self.wants_key is None
 
     def keys(self, services: Services, *, ascending: bool) -> Iterator[DagRunKey]:
-        store = services.store
+        store, window = services.store, self.window.read(ascending=ascending)
         found: Iterator[tuple[datetime, DagRunKey]]
         if self.only_failed:
-            of_all = store.walk_failed_runs(first=self.first, last=self.last, ascending=ascending)
+            of_all = store.walk_failed_runs(window)
             found = filter(lambda one: self.dag_id in (None, one[1].dag_id), of_all)
         else:
-            found = store.walk_runs(self.dag_id, first=self.first, last=self.last, ascending=ascending)
+            found = store.walk_runs(self.dag_id, window)
         return (key for _, key in found if self.wants_key is None or self.wants_key(key))
 
     def behind(self, position: Position, run_after: Any, *, ascending: bool) -> RunSelection:
@@ -92,9 +92,8 @@ class RunSelection:
             return self
         if (moment := _moment_of(run_after)) is None:
             return self
-        if ascending:
-            return replace(self, first=moment if self.first is None else max(self.first, moment))
-        return replace(self, last=moment if self.last is None else min(self.last, moment))
+        window = self.window.narrowed(first=moment) if ascending else self.window.narrowed(last=moment)
+        return replace(self, window=window)
 
     def unfinished(self, services: Services) -> list[DagRunKey] | None:
         """`None`: too many to be looked through."""
@@ -266,7 +265,7 @@ def _failures(
     """Failed instances, those first that failed last; whether these are all, and whether they are enough, as is asked
     after each part with the moment when its last one failed. No more than `most` are read."""
     found: list[InstanceView] = []
-    walk = services.store.walk_failed_instances(first=selection.first)
+    walk = services.store.walk_failed_instances(Window(selection.window.first, ascending=False))
     read = 0
     while part := list(islice(walk, FAILURES_AT_ONCE)):
         keys = [
@@ -301,11 +300,12 @@ def views_of(services: Services, keys: list[TaskInstanceKey]) -> list[InstanceVi
 # --- what else is long ------------------------------------------------------------------------------------------------
 
 
-def bounds_of(query: Any, name: str) -> tuple[datetime | None, datetime | None]:
-    """Between which moments the query wants those of the name; what is excluded it has to look at itself."""
+def window_of(query: Any, name: str) -> Window:
+    """The window of the query's filters on the named moment, newest first. It includes the bounds of `_gt` and `_lt`, which
+    the filter itself excludes."""
     lower = [bound for kind in ("gte", "gt") if (bound := _utc(getattr(query, f"{name}_{kind}")))]
     upper = [bound for kind in ("lte", "lt") if (bound := _utc(getattr(query, f"{name}_{kind}")))]
-    return max(lower, default=None), min(upper, default=None)
+    return Window(max(lower, default=None), min(upper, default=None), ascending=False)
 
 
 def page_of_walk(

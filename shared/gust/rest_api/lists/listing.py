@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cmp_to_key
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from gust.http.answer import Json, Problem, bad_request
@@ -54,6 +55,11 @@ class Ordering(Generic[RowT]):
                 raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
             criteria.append((self.attributes[name], criterion.startswith("-")))
         return Order(tuple(criteria), self.key, bool(order_by) and order_by[0].startswith("-"))
+
+
+def named(*names: str) -> dict[str, Callable[[Any], Any]]:
+    """Attributes that a row has under the names that a list is ordered by."""
+    return {name: attrgetter(name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -213,8 +219,8 @@ class Walk(Generic[RowT]):
         for read, row in enumerate(self._rows):
             if read == LOOKED_THROUGH:
                 raise bad_request(
-                    f"{LOOKED_THROUGH} rows were looked through and the page is not full yet: "
-                    "ask for a shorter time, for a smaller offset, or with fewer filters"
+                    f"Scanned {LOOKED_THROUGH} rows without filling the page: "
+                    "narrow the time range, lower the offset or remove filters"
                 )
             if self._wants(row):
                 yield row

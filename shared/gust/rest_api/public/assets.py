@@ -28,18 +28,20 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
+from gust.model.window import NEWEST_FIRST, Window
 from gust.rest_api.http.request import Body, NamedMoment, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, between, equal, narrows, query_of, search
-from gust.rest_api.lists.history import COUNTED, bounds_of, page_of_walk
-from gust.rest_api.lists.listing import Ordering, filtered_page, page
-from gust.rest_api.public.dag_run import TriggerBody, dag_run_response
+from gust.rest_api.lists.history import COUNTED, page_of_walk, window_of
+from gust.rest_api.lists.listing import Ordering, filtered_page, named, page
+from gust.rest_api.public.dag_run import TriggerBody
 from gust.services.assets.active_assets import active_among
 from gust.services.assets.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.assets.tell_listeners import tell_of_events
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.runs.public_form import dag_run_fields
 
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
@@ -173,7 +175,7 @@ def asset_of_number(services: Services, number: int) -> Asset | None:
 
 
 def _last_event(services: Services, asset: Asset) -> AssetEvent | None:
-    last = services.store.list_asset_events(name=asset.name, uri=asset.uri, ascending=False, limit=1)
+    last = services.store.list_asset_events(name=asset.name, uri=asset.uri, window=NEWEST_FIRST, limit=1)
     return last[0] if last else None
 
 
@@ -268,10 +270,7 @@ EVENT_FILTERS: Final = Filters[AssetEvent](
 EventsQuery: Final = query_of(_EventsQuery, EVENT_FILTERS)
 EVENT_ORDERING: Final = Ordering[AssetEvent](
     attributes={
-        "source_task_id": lambda e: e.source_task_id,
-        "source_dag_id": lambda e: e.source_dag_id,
-        "source_run_id": lambda e: e.source_run_id,
-        "source_map_index": lambda e: e.source_map_index,
+        **named("source_task_id", "source_dag_id", "source_run_id", "source_map_index"),
         "timestamp": _moment,
     },
     key=lambda e: (e.timestamp.isoformat(), e.event_id),
@@ -287,36 +286,33 @@ def get_asset_events(services: Services, request: Request) -> Json:
         if (known := asset_of_number(services, query.asset_id)) is None:
             return _collection(services, [], 0)
         asset = known.key
-    first, last = bounds_of(query, "timestamp")
+    window = window_of(query, "timestamp")
     source_dag_id, source_run_id = SOURCE_DAG.value(query), SOURCE_RUN.value(query)
     if source_dag_id is not None and source_run_id is not None:
-        first, last = _while_running(services, DagRunKey(source_dag_id, source_run_id), first, last)
-    narrowed: dict[str, Any] = {"source_dag_id": source_dag_id, "first": first, "last": last}
-    walk = partial(services.store.walk_asset_events, asset, **narrowed)
-    count = partial(services.store.count_asset_events, asset, **narrowed)
+        window = _while_running(services, DagRunKey(source_dag_id, source_run_id), window)
+    walk = partial(services.store.walk_asset_events, asset, source_dag_id=source_dag_id)
+    count = partial(services.store.count_asset_events, asset, window, source_dag_id=source_dag_id)
     matches = EVENT_FILTERS.matches(query)
 
     def total() -> int | None:
         by_store = {"asset_id", "timestamp_gte", "timestamp_lte"} | ({"source_dag_id"} if asset is None else set())
-        return None if narrows(query, except_=by_store) else count(most=query.offset + COUNTED)
+        return None if narrows(query, except_=by_store) else count(limit=query.offset + COUNTED)
 
     if not order.is_by(_moment):
-        newest = islice(walk(ascending=False), SORTED_EVENTS)
+        newest = islice(walk(window), SORTED_EVENTS)
         found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
         return _collection(services, found.rows, found.total_entries)
-    events = walk(ascending=not order.key_descends)
+    events = walk(window.read(ascending=not order.key_descends))
     found = page_of_walk(events, matches, order, limit=query.limit, offset=query.offset, total=total)
     return _collection(services, found.rows, found.total_entries)
 
 
-def _while_running(
-    services: Services, key: DagRunKey, first: datetime | None, last: datetime | None
-) -> tuple[datetime | None, datetime | None]:
+def _while_running(services: Services, key: DagRunKey, window: Window) -> Window:
     """The part of the window in which the run's tasks can have sent events: after it was to run, until it ended."""
     if (run := services.store.get_run(key)) is None:
-        return first, last
+        return window
     ended = run.end_date + LATE if run.is_finished and run.end_date else None
-    return max(filter(None, (first, run.run_after))), min(filter(None, (last, ended)), default=None)
+    return window.narrowed(run.run_after, ended)
 
 
 @operation("get_upstream_asset_events")
@@ -387,7 +383,7 @@ def materialize_asset(services: Services, request: Request) -> Json:
         raise Problem(409, f"More than one Dag materializes asset with ID: {number}")
     body = request.body(MaterializeBody) if request.raw_body.strip() else MaterializeBody()
     run = _materializing_run(services, dag_ids[0], body, request)
-    return dag_run_response(run, services.store.get_version(run.dag_id, run.version_number))
+    return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
 
 
 def _materializing_run(services: Services, dag_id: str, body: MaterializeBody, request: Request) -> DagRun:

@@ -16,17 +16,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from gust.errors import ServiceUnavailable, Unreadable
 from gust.http.answer import Answer, Json, Problem, bad_request, not_found
-from gust.http.check import Query
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState
 from gust.model.user import User
 from gust.rest_api.access.permissions import Permission, Resource
 from gust.rest_api.http.masking import MASK, redact, unmasked
-from gust.rest_api.http.request import Body, Request, Whole
+from gust.rest_api.http.request import Body, Request, UpdateMask, Whole, WithoutTeam
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
@@ -134,7 +133,7 @@ def _existing(services: Services, conn_id: str) -> dict[str, Any]:
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-class ConnectionBody(Body):
+class ConnectionBody(WithoutTeam):
     model_config = ConfigDict(populate_by_name=True)
 
     connection_id: str = Field(max_length=200, pattern=r"^[\w.-]+$")
@@ -146,7 +145,6 @@ class ConnectionBody(Body):
     port: Whole | None = None
     password: str | None = None
     extra: str | None = None
-    team_name: str | None = Field(max_length=50, default=None)
 
     @field_validator("extra")
     @classmethod
@@ -166,14 +164,6 @@ class ConnectionBody(Body):
             raise ValueError("The `extra` field must be a valid JSON object (e.g., {'key': 'value'})")
         return extra
 
-    @model_validator(mode="after")
-    def _check_team(self) -> ConnectionBody:
-        if self.team_name is not None:
-            raise ValueError(
-                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
-            )
-        return self
-
     @property
     def given(self) -> set[str]:
         """The fields that the body has, by the names that the contract has for them."""
@@ -182,10 +172,6 @@ class ConnectionBody(Body):
     @property
     def plain(self) -> dict[str, Any]:
         return {name: self.schema_ if name == "schema" else getattr(self, name) for name in PLAIN_FIELDS}
-
-
-class UpdateMask(Query):
-    update_mask: list[str] | None = None
 
 
 @operation("post_connection")
@@ -309,8 +295,8 @@ def test_connection(services: Services, request: Request) -> Json:
     if not test.has_ended:
         raise Problem(
             504,
-            f"The test has not ended after {PATIENCE.seconds} seconds. POST /api/v2/connections/enqueue-test tests a "
-            "connection without anybody waiting for it.",
+            f"The test did not finish within {PATIENCE.seconds} seconds. POST /api/v2/connections/enqueue-test starts a "
+            "test and returns at once.",
         )
     return {"status": test.state is ConnectionTestState.SUCCESS, "message": test.result_message or ""}
 
@@ -351,7 +337,7 @@ def _enqueued(services: Services, connection: Connection, *, commit_on_success: 
     try:
         return enqueue_connection_test(services, connection, commit_on_success=commit_on_success)
     except ServiceUnavailable as unavailable:
-        raise Problem(503, "No worker could be told to test the connection. Ask again.") from unavailable
+        raise Problem(503, "The connection test could not be sent to a worker. Try again.") from unavailable
 
 
 def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Connection:

@@ -34,51 +34,17 @@ from gust.rest_api.lists.filters import (
     where,
 )
 from gust.rest_api.lists.history import RunSelection, page_of_runs
-from gust.rest_api.lists.listing import MAXIMUM_BATCH, Ordering, Page
-from gust.rest_api.public.dag_versions import dag_version_response
+from gust.rest_api.lists.listing import MAXIMUM_BATCH, Ordering, Page, named
 from gust.rest_api.public.dags import existing_dag
 from gust.scheduling.timetable import DataInterval
 from gust.services.assets.consumed_events import consumed_by
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.runs.partition_runs import PartitionWindow
+from gust.services.runs.public_form import dag_run_fields, duration
 from gust.services.specs import load_spec
 
 # --- answers ----------------------------------------------------------------------------------------------------------
-
-
-def dag_run_response(run: DagRun, version: DagVersion | None) -> Json:
-    return {
-        "dag_run_id": run.run_id,
-        "dag_id": run.dag_id,
-        "logical_date": run.logical_date,
-        "queued_at": run.queued_at,
-        "start_date": run.start_date,
-        "end_date": run.end_date,
-        "duration": _duration(run),
-        "data_interval_start": run.data_interval_start,
-        "data_interval_end": run.data_interval_end,
-        "run_after": run.run_after,
-        "last_scheduling_decision": run.last_scheduling_decision,
-        "run_type": run.run_type.value,
-        "state": run.state.value,
-        "triggered_by": run.triggered_by.value if run.triggered_by else None,
-        "triggering_user_name": run.triggering_user_name,
-        "conf": run.conf,
-        "note": run.note,
-        "dag_versions": [] if version is None else [dag_version_response(version)],
-        "bundle_version": run.bundle_version,
-        "dag_display_name": (version.dag_display_name if version else "") or run.dag_id,
-        "partition_key": run.partition_key,
-        "partition_date": run.partition_date,
-    }
-
-
-def _duration(run: DagRun) -> float | None:
-    """Seconds. `None` until the run has ended."""
-    if run.start_date is None or run.end_date is None:
-        return None
-    return (run.end_date - run.start_date).total_seconds()
 
 
 def versions_reader(services: Services) -> Callable[[str, int], DagVersion | None]:
@@ -131,7 +97,7 @@ def trigger_dag_run(services: Services, request: Request) -> Json:
         triggering_user_name=request.user.name,
         partition_key=body.partition_key,
     )
-    return dag_run_response(run, services.store.get_version(run.dag_id, run.version_number))
+    return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
 
 
 @operation("get_dag_run")
@@ -140,7 +106,7 @@ def get_dag_run(services: Services, request: Request) -> Json:
     run = services.store.get_run(DagRunKey(dag_id, run_id))
     if run is None:
         raise not_found(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
-    return dag_run_response(run, services.store.get_version(dag_id, run.version_number))
+    return dag_run_fields(run, services.store.get_version(dag_id, run.version_number))
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -189,7 +155,7 @@ FILTERS: Final = Filters[DagRun](
     between("start_date", datetime, lambda r: r.start_date, missing_is_now=True),
     between("end_date", datetime, lambda r: r.end_date, missing_is_now=True),
     between("updated_at", datetime, last_change),
-    between("duration", float, _duration),
+    between("duration", float, duration),
 )
 DagRunsQuery: Final = query_of(_DagRunsQuery, FILTERS, RUN_KEYS)
 
@@ -203,7 +169,7 @@ BATCH_FILTERS: Final = Filters[DagRun](
     between("logical_date", AwareDatetime, lambda r: r.logical_date),
     between("start_date", AwareDatetime, lambda r: r.start_date),
     between("end_date", AwareDatetime, lambda r: r.end_date),
-    between("duration", float, _duration),
+    between("duration", float, duration),
 )
 DagRunsBatchBody: Final = query_of(_DagRunsBatchBody, BATCH_KEYS, BATCH_FILTERS)
 
@@ -214,14 +180,12 @@ ORDERING: Final = Ordering[DagRun](
         "dag_id": lambda r: r.dag_id,
         "run_id": lambda r: r.run_id,
         "dag_run_id": lambda r: r.run_id,
-        "logical_date": lambda r: r.logical_date,
-        "partition_date": lambda r: r.partition_date,
+        **named("logical_date", "partition_date"),
         "run_after": _place,
-        "start_date": lambda r: r.start_date,
-        "end_date": lambda r: r.end_date,
+        **named("start_date", "end_date"),
         "updated_at": last_change,
         "conf": lambda r: r.conf,
-        "duration": _duration,
+        "duration": duration,
     },
     key=lambda r: (r.run_after, r.dag_id, r.run_id),
 )
@@ -264,7 +228,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
 
 def _collection(services: Services, found: Page[DagRun]) -> Json:
     versions = services.store.get_versions({(run.dag_id, run.version_number) for run in found.rows})
-    rows = [dag_run_response(run, versions.get((run.dag_id, run.version_number))) for run in found.rows]
+    rows = [dag_run_fields(run, versions.get((run.dag_id, run.version_number))) for run in found.rows]
     return {"dag_runs": rows, **found.with_cursors()}
 
 

@@ -13,16 +13,15 @@ from pydantic import Field, model_validator
 
 from gust.errors import StaleDagRun
 from gust.http.answer import Answer, Json, Problem, bad_request, not_found
-from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
-from gust.rest_api.http.request import ALL_PAGES, Body, Request
+from gust.rest_api.http.request import ALL_PAGES, Body, Request, UpdateMask
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
 from gust.rest_api.lists.shown_run import load_view
-from gust.rest_api.public.dag_run import dag_run_response, versions_reader
+from gust.rest_api.public.dag_run import versions_reader
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import task_instance_responses
 from gust.rest_api.public.task_instances_actions import shown
@@ -39,6 +38,7 @@ from gust.services.people.clear_task_instances import (
 from gust.services.people.delete_dag_run import delete_dag_run
 from gust.services.people.set_state import set_dag_run_state
 from gust.services.runs.partition_runs import PartitionWindow, forget_partition, runs_in_window, runs_of_key
+from gust.services.runs.public_form import dag_run_fields
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
 
@@ -61,10 +61,6 @@ class Mutable(StrEnum):
 class RunPatchBody(Body):
     state: Mutable | None = None
     note: Note | None = None
-
-
-class UpdateMask(Query):
-    update_mask: list[str] | None = None
 
 
 @operation("patch_dag_run")
@@ -90,7 +86,7 @@ def annotate(services: Services, key: DagRunKey, note: str | None) -> None:
             return services.store.update_run(run, replace(run, note=note or None))
         except StaleDagRun:
             continue
-    raise Problem(409, f"The DagRun `{key.run_id}` of `{key.dag_id}` was moved by others; try again")
+    raise Problem(409, f"The DagRun `{key.run_id}` of `{key.dag_id}` was changed by another request; try again")
 
 
 # --- clearing ---------------------------------------------------------------------------------------------------------
@@ -196,7 +192,7 @@ def clear_many(services: Services, request: Request) -> Json:
     version_of = versions_reader(services)
     runs = [_clear(services, key, body) for key in keys]
     return {
-        "dag_runs": [dag_run_response(run, version_of(run.dag_id, run.version_number)) for run in runs],
+        "dag_runs": [dag_run_fields(run, version_of(run.dag_id, run.version_number)) for run in runs],
         "total_entries": len(runs),
         "total_entries_limit": None,
         "next_cursor": None,
@@ -357,7 +353,7 @@ def _collection(instances: list[Json]) -> Json:
 
 
 def _shown(services: Services, run: DagRun) -> Json:
-    return dag_run_response(run, services.store.get_version(run.dag_id, run.version_number))
+    return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
 
 
 def _existing(services: Services, key: DagRunKey) -> DagRun:

@@ -9,22 +9,9 @@ from gust.model.dag import DagVersion
 from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of
-from gust.rest_api.lists.listing import Ordering, filtered_page
+from gust.rest_api.lists.listing import Ordering, filtered_page, named
 from gust.services.context import Services
-
-
-def dag_version_response(version: DagVersion) -> Json:
-    return {
-        "id": version.id,
-        "version_number": version.version_number,
-        "dag_id": version.dag_id,
-        "bundle_name": version.bundle_name,
-        "bundle_version": version.bundle_version,
-        "created_at": version.created_at,
-        "dag_display_name": version.dag_display_name or version.dag_id,
-        "bundle_url": None,
-    }
-
+from gust.services.runs.public_form import dag_version_fields
 
 FILTERS: Final = Filters[DagVersion](
     equal("version_number", int, lambda v: v.version_number),
@@ -36,9 +23,7 @@ ORDERING: Final = Ordering[DagVersion](
     attributes={
         # Airflow's ids of versions grow with time.
         "id": lambda v: v.created_at,
-        "version_number": lambda v: v.version_number,
-        "bundle_name": lambda v: v.bundle_name,
-        "bundle_version": lambda v: v.bundle_version,
+        **named("version_number", "bundle_name", "bundle_version"),
     },
     key=lambda v: (v.dag_id, v.version_number),
 )
@@ -51,7 +36,7 @@ def get_dag_version(services: Services, request: Request) -> Json:
     version = services.store.get_version(dag_id, version_number)
     if version is None:
         raise not_found(f"The DagVersion with dag_id: `{dag_id}` and version_number: `{version_number}` was not found")
-    return dag_version_response(version)
+    return dag_version_fields(version)
 
 
 @operation("get_dag_versions")
@@ -67,4 +52,4 @@ def get_dag_versions(services: Services, request: Request) -> Json:
         raise not_found(f"The Dag with ID: `{dag_id}` was not found")
     else:
         versions = services.store.list_versions(dag_id)
-    return filtered_page(versions, query, ORDERING, FILTERS).answer("dag_versions", dag_version_response)
+    return filtered_page(versions, query, ORDERING, FILTERS).answer("dag_versions", dag_version_fields)

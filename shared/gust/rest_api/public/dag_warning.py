@@ -9,7 +9,7 @@ from gust.model.bundle import DagWarning
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, equal, query_of
-from gust.rest_api.lists.listing import Ordering, filtered_page
+from gust.rest_api.lists.listing import Ordering, filtered_page, named
 from gust.services.context import Services
 
 WarningType = Literal["asset conflict", "non-existent pool", "runtime varying value", "duplicate dag id"]
@@ -24,10 +24,7 @@ FILTERS: Final = Filters[DagWarning](equal("warning_type", WarningType, lambda w
 DagWarningsQuery: Final = query_of(_DagWarningsQuery, FILTERS)
 ORDERING: Final = Ordering[DagWarning](
     attributes={
-        "dag_id": lambda w: w.dag_id,
-        "warning_type": lambda w: w.warning_type,
-        "message": lambda w: w.message,
-        "timestamp": lambda w: w.timestamp,
+        **named("dag_id", "warning_type", "message", "timestamp"),
     },
     key=lambda w: (w.dag_id, w.warning_type, w.message),
 )

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from gust.http.answer import Answer, Json, Problem, bad_request, not_found
-from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
 from gust.model.run_state import RunSummary
@@ -16,7 +15,7 @@ from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.access.favorites import FAVORITES, favorite_name
 from gust.rest_api.access.file_tokens import file_token
 from gust.rest_api.access.permissions import may_edit
-from gust.rest_api.http.request import Body, Request, unique_constraint
+from gust.rest_api.http.request import Body, Request, UpdateMask, unique_constraint
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
     Elsewhere,
@@ -35,11 +34,11 @@ from gust.rest_api.lists.filters import (
 )
 from gust.rest_api.lists.listing import Ordering, Page, filtered_page
 from gust.rest_api.public.asset_expression import asset_expression
-from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.tasks import params_response
 from gust.services.context import Services
 from gust.services.people.delete_dag import delete_dag as delete_dag_and_history
 from gust.services.people.pause_dag import set_paused
+from gust.services.runs.public_form import dag_version_fields
 from gust.services.specs import load_spec
 from gust.store.parallel import Parallel
 
@@ -243,17 +242,13 @@ def get_dag_details(services: Services, request: Request) -> Json:
     return dag_details_response(
         dag,
         load_spec(services.objects, dag.spec_key),
-        latest_version=dag_version_response(version) if version else None,
+        latest_version=dag_version_fields(version) if version else None,
         is_favorite=bool(services.store.get_setting(FAVORITES, favorite_name(request.user.name, dag.dag_id))),
     )
 
 
 class DagPatchBody(Body):
     is_paused: bool
-
-
-class UpdateMask(Query):
-    update_mask: list[str] | None = None
 
 
 @operation("patch_dag")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final
 
@@ -15,7 +14,7 @@ from gust.model.keys import DagRunKey
 from gust.rest_api.http.request import ALL_PAGES, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Elsewhere, Filters, ListQuery, between, equal, query_of
-from gust.rest_api.lists.history import SORTED, bounds_of, page_of_walk
+from gust.rest_api.lists.history import SORTED, page_of_walk, window_of
 from gust.rest_api.lists.listing import Order, Ordering, Page, filtered_page, page
 from gust.services.context import Services
 from gust.services.runs.deadlines import alert_uuid, fixed_seconds
@@ -84,12 +83,11 @@ def _page_of_many(
     order: Order[Callback],
 ) -> Page[Callback]:
     """Of a DAG, or of all: in order of time as far as the page goes, in another among the latest."""
-    first, last = bounds_of(query, "deadline_time")
-    walk_deadlines = partial(services.store.walk_deadlines, dag_id, first=first, last=last)
+    newest_first = window_of(query, "deadline_time")
     if order.is_by(_moment):
-        walk = walk_deadlines(ascending=not order.key_descends)
+        walk = services.store.walk_deadlines(dag_id, newest_first.read(ascending=not order.key_descends))
         return page_of_walk(walk, matches, order, limit=query.limit, offset=query.offset)
-    latest = islice(walk_deadlines(ascending=False), SORTED)
+    latest = islice(services.store.walk_deadlines(dag_id, newest_first), SORTED)
     return page(filter(matches, latest), order, limit=query.limit, offset=query.offset)
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.model.logged_event import LoggedEvent
+from gust.model.window import Window
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Elsewhere, Filters, ListQuery, equal, query_of, search, where
 from gust.rest_api.lists.history import COUNTED, page_of_walk
-from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, page
+from gust.rest_api.lists.listing import LOOKED_THROUGH, Ordering, Page, named, page
 from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
@@ -35,14 +36,9 @@ class _EventLogsQuery(ListQuery):
     after: Annotated[datetime | None, BY_STORE] = None
 
     @property
-    def found_by_store(self) -> dict[str, Any]:
-        """Arguments for the store."""
-        return {
-            "dag_id": self.dag_id,
-            "run_id": self.run_id,
-            "after": _utc(self.after),
-            "before": _utc(self.before),
-        }
+    def window(self) -> Window:
+        """Oldest first."""
+        return Window.between(_utc(self.after), _utc(self.before), ascending=True)
 
 
 FILTERS: Final = Filters[LoggedEvent](
@@ -59,7 +55,7 @@ EventLogsQuery: Final = query_of(_EventLogsQuery, FILTERS)
 ORDERING: Final = Ordering[LoggedEvent](
     attributes={
         **dict.fromkeys(sorted(IN_ORDER_OF_TIME), lambda event: event.when),
-        **{name: attrgetter(name) for name in SORTED_BY},
+        **named(*SORTED_BY),
     },
     key=lambda event: (event.when,),
 )
@@ -94,10 +90,13 @@ def get_event_logs(services: Services, request: Request) -> Json:
     if by_time and matches is None:
         found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
     elif by_time:
-        events = services.store.walk_logged_events(**query.found_by_store, ascending=not first.startswith("-"))
+        window = query.window.read(ascending=not first.startswith("-"))
+        events = services.store.walk_logged_events(query.dag_id, window, run_id=query.run_id)
         found = page_of_walk(events, FILTERS.matches(query), order, limit=query.limit, offset=query.offset)
     else:
-        newest = islice(services.store.walk_logged_events(**query.found_by_store, ascending=False), SORTED_EVENTS)
+        window = query.window.read(ascending=False)
+        walk = services.store.walk_logged_events(query.dag_id, window, run_id=query.run_id)
+        newest = islice(walk, SORTED_EVENTS)
         found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
     names = _display_names(services, found.rows)
     return {
@@ -118,11 +117,12 @@ def get_event_log(services: Services, request: Request) -> Json:
 def _in_order_of_time(services: Services, query: _EventLogsQuery, *, ascending: bool) -> Page[LoggedEvent]:
     limit = min(query.limit, MAXIMUM_LIMIT)
     if query.offset > LOOKED_THROUGH:
-        raise bad_request(f"An offset over {LOOKED_THROUGH} is not looked for: ask for a shorter time")
-    total = services.store.count_logged_events(**query.found_by_store, most=query.offset + COUNTED)
+        raise bad_request(f"offset exceeds the maximum of {LOOKED_THROUGH}; narrow the time range")
+    dag_id, run_id, window = query.dag_id, query.run_id, query.window.read(ascending=ascending)
+    total = services.store.count_logged_events(dag_id, window, run_id=run_id, limit=query.offset + COUNTED)
     if not limit or total <= query.offset:
         return Page([], total)
-    read = services.store.logged_events(**query.found_by_store, ascending=ascending, limit=query.offset + limit)
+    read = services.store.logged_events(dag_id, window, run_id=run_id, limit=query.offset + limit)
     return Page(read[query.offset :], total)
 
 

@@ -256,8 +256,8 @@ def _page_of_many(
     full; another order is made among the newest."""
     matches, row_matches = FILTERS.matches(query), ROW_FILTERS.matches(query)
     walk = partial(services.store.walk_hitl_details, dag_id, answered=query.response_received)
-    most = query.offset + COUNTED
-    total = services.store.count_hitl_details(dag_id, answered=query.response_received, most=most)
+    limit = query.offset + COUNTED
+    total = services.store.count_hitl_details(dag_id, answered=query.response_received, limit=limit)
     if not order.is_by(_asked_at) or total <= SORTED_QUESTIONS:
         newest = islice(walk(ascending=False), SORTED_QUESTIONS)
         rows = _rows(services, filter(matches, newest))

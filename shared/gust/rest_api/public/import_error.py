@@ -9,7 +9,7 @@ from gust.model.bundle import ImportProblem
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of, search
-from gust.rest_api.lists.listing import Ordering, filtered_page
+from gust.rest_api.lists.listing import Ordering, filtered_page, named
 from gust.services.context import Services
 
 
@@ -33,9 +33,7 @@ ORDERING: Final = Ordering[ImportProblem](
     attributes={
         "id": lambda p: p.import_error_id,
         "import_error_id": lambda p: p.import_error_id,
-        "timestamp": lambda p: p.timestamp,
-        "filename": lambda p: p.filename,
-        "bundle_name": lambda p: p.bundle_name,
+        **named("timestamp", "filename", "bundle_name"),
         "stacktrace": lambda p: p.stack_trace,
     },
     key=lambda p: (p.import_error_id, p.filename),

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gust.http.answer import Answer, Json, Problem, bad_request
-from gust.http.check import Query
 from gust.model.pool import DEFAULT_POOL, UNLIMITED, Pool
-from gust.rest_api.http.request import Body, Request, Whole
+from gust.rest_api.http.request import Body, Request, UpdateMask, Whole, WithoutTeam
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
@@ -74,36 +73,22 @@ def _with_use(services: Services, pool: Pool) -> Json:
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-class _NoTeams(Body):
+class PoolBody(WithoutTeam):
     model_config = ConfigDict(populate_by_name=True)
 
-    team_name: str | None = Field(max_length=50, default=None)
-
-    @model_validator(mode="after")
-    def _check_team(self) -> _NoTeams:
-        if self.team_name is not None:
-            raise ValueError(
-                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
-            )
-        return self
-
-
-class PoolBody(_NoTeams):
     pool: str = Field(alias="name", max_length=256)
     slots: Slots
     description: str | None = None
     include_deferred: bool = False
 
 
-class PoolPatchBody(_NoTeams):
+class PoolPatchBody(WithoutTeam):
+    model_config = ConfigDict(populate_by_name=True)
+
     name: str | None = Field(default=None, alias="pool")
     slots: Slots | None = None
     description: str | None = None
     include_deferred: bool | None = None
-
-
-class UpdateMask(Query):
-    update_mask: list[str] | None = None
 
 
 @operation("post_pool")

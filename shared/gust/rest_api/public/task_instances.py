@@ -36,9 +36,9 @@ from gust.rest_api.lists.history import Direction, RunSelection, page_of_instanc
 from gust.rest_api.lists.listing import MAXIMUM_BATCH, Order, Ordering, Page, filtered_page, page
 from gust.rest_api.lists.shown_run import InstanceView, ShownRun, load_view, view_of
 from gust.rest_api.public.dag_run import check_is_all, last_change, versions_reader
-from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.dags import existing_dag
 from gust.services.context import Services
+from gust.services.runs.public_form import dag_version_fields
 from gust.services.scheduler.explain import explain
 from gust.services.specs import load_spec
 
@@ -98,7 +98,7 @@ def task_instance_history_response(view: InstanceView, version: DagVersion | Non
         "pid": instance.pid,
         "executor": None,
         "executor_config": str(task.executor_config if task else {}),
-        "dag_version": dag_version_response(version) if version else None,
+        "dag_version": dag_version_fields(version) if version else None,
     }
 
 
@@ -186,41 +186,35 @@ class MapIndex(Query):
     map_index: int = UNMAPPED
 
 
+def _map_index(request: Request) -> int:
+    """From the path of the operations on mapped instances, else from the query."""
+    if "map_index" in request.path:
+        return request.path_value("map_index", int)
+    return request.query(MapIndex).map_index
+
+
 @operation("get_task_instance_dependencies")
-def get_task_instance_dependencies(services: Services, request: Request) -> Json:
-    return _dependencies(services, request, request.query(MapIndex).map_index)
-
-
 @operation("get_task_instance_dependencies_by_map_index")
-def get_task_instance_dependencies_by_map_index(services: Services, request: Request) -> Json:
-    return _dependencies(services, request, request.path_value("map_index", int))
+def get_task_instance_dependencies(services: Services, request: Request) -> Json:
+    """Why an instance does not move, in the scheduler's own words: it is asked what it would decide now."""
+    map_index = _map_index(request)
+    view = load_view(services, _run_key(request))
+    found = view.instance(request.path["task_id"], map_index) if view else None
+    if view is None or found is None:
+        raise no_instance(request, map_index, None)
+    if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
+        return {"dependencies": []}
+    objections = explain(services, view.run.key, found.instance.task_id, map_index)
+    return {"dependencies": [{"name": o.dependency.value, "reason": o.reason} for o in objections]}
 
 
 # --- tries ------------------------------------------------------------------------------------------------------------
 
 
 @operation("get_task_instance_tries")
-def get_task_instance_tries(services: Services, request: Request) -> Json:
-    return _tries(services, request, request.query(MapIndex).map_index)
-
-
 @operation("get_mapped_task_instance_tries")
-def get_mapped_task_instance_tries(services: Services, request: Request) -> Json:
-    return _tries(services, request, request.path_value("map_index", int))
-
-
-@operation("get_task_instance_try_details")
-def get_task_instance_try_details(services: Services, request: Request) -> Json:
-    return _try_details(services, request, request.query(MapIndex).map_index)
-
-
-@operation("get_mapped_task_instance_try_details")
-def get_mapped_task_instance_try_details(services: Services, request: Request) -> Json:
-    return _try_details(services, request, request.path_value("map_index", int))
-
-
-def _tries(services: Services, request: Request, map_index: int) -> Json:
-    view = _existing(services, request, map_index)
+def get_task_instance_tries(services: Services, request: Request) -> Json:
+    view = _existing(services, request, _map_index(request))
     tries = [*(view.of_try(t) for t in services.store.list_tries(view.instance.key)), view.of_try(_as_listed(view))]
     version_of = versions_reader(services)
     rows = [task_instance_history_response(t, version_of(t.run.dag_id, t.version_number)) for t in tries]
@@ -235,8 +229,10 @@ def _as_listed(view: InstanceView) -> TaskInstance:
     return instance
 
 
-def _try_details(services: Services, request: Request, map_index: int) -> Json:
-    number = request.path_value("task_try_number", int)
+@operation("get_task_instance_try_details")
+@operation("get_mapped_task_instance_try_details")
+def get_task_instance_try_details(services: Services, request: Request) -> Json:
+    map_index, number = _map_index(request), request.path_value("task_try_number", int)
     view = _existing(services, request, map_index, try_number=number)
     found = find_try(services, view, number)
     if found is None:
@@ -252,18 +248,6 @@ def find_try(services: Services, view: InstanceView, try_number: int) -> Instanc
     tries = services.store.list_tries(view.instance.key)
     # A number can stand for several finished tries only if the instance was cleared; the newest counts.
     return next((view.of_try(t) for t in reversed(tries) if t.try_number == try_number), None)
-
-
-def _dependencies(services: Services, request: Request, map_index: int) -> Json:
-    """Why an instance does not move, in the words of the scheduler, which is asked what it would decide now."""
-    view = load_view(services, _run_key(request))
-    found = view.instance(request.path["task_id"], map_index) if view else None
-    if view is None or found is None:
-        raise no_instance(request, map_index, None)
-    if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
-        return {"dependencies": []}
-    objections = explain(services, view.run.key, found.instance.task_id, map_index)
-    return {"dependencies": [{"name": o.dependency.value, "reason": o.reason} for o in objections]}
 
 
 def _existing(services: Services, request: Request, map_index: int, *, try_number: int | None = None) -> InstanceView:
@@ -306,7 +290,7 @@ def _place(view: InstanceView) -> datetime:
     return view.run.run_after
 
 
-def _map_index(view: InstanceView) -> int:
+def _index(view: InstanceView) -> int:
     return view.instance.map_index
 
 
@@ -333,7 +317,7 @@ MAPPED_FILTERS: Final = Filters[InstanceView](
     one_of("try_number", int, lambda v: v.instance.try_number),
     one_of("operator", str, lambda v: v.operator),
     search("operator_name", lambda v: v.operator_name),
-    one_of("map_index", int, _map_index),
+    one_of("map_index", int, _index),
     search("rendered_map_index", lambda v: v.rendered_map_index),
     between("run_after", datetime, _place),
     between("logical_date", datetime, lambda v: v.run.logical_date),
@@ -374,7 +358,7 @@ ORDERING: Final = Ordering[InstanceView](
         "duration": lambda v: v.instance.duration,
         "start_date": lambda v: v.instance.start_date,
         "end_date": lambda v: v.instance.end_date,
-        "map_index": _map_index,
+        "map_index": _index,
         "try_number": lambda v: v.instance.try_number,
         "logical_date": lambda v: v.run.logical_date,
         "run_after": _place,
@@ -438,7 +422,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
 def _direction(order: Order[InstanceView]) -> Direction:
     if order.is_by(_place):
         return Direction.BACKWARD if order.key_descends else Direction.FORWARD
-    is_by_index = order.is_by(_map_index) and not order.key_descends
+    is_by_index = order.is_by(_index) and not order.key_descends
     return Direction.UNMAPPED_FIRST if is_by_index else Direction.NONE
 
 

@@ -10,14 +10,13 @@ from typing import Annotated, Any, Final
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
 from gust.http.answer import Answer, Json, Problem, bad_request, not_found
-from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.run_state import RunState
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.rest_api.http.request import ALL_PAGES, Body, Request
+from gust.rest_api.http.request import ALL_PAGES, Body, Request, UpdateMask
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
 from gust.rest_api.lists.shown_run import InstanceView, find_spec, load_view
@@ -173,46 +172,33 @@ class PatchBody(Body):
         )
 
 
-class UpdateMask(Query):
-    update_mask: list[str] | None = None
-
-
 @operation("patch_task_instance")
-def patch_task_instance(services: Services, request: Request) -> Json:
-    return _patch(services, request, None)
-
-
 @operation("patch_task_instance_by_map_index")
-def patch_task_instance_by_map_index(services: Services, request: Request) -> Json:
-    return _patch(services, request, request.path_value("map_index", int))
-
-
-@operation("patch_task_instance_dry_run")
-def patch_task_instance_dry_run(services: Services, request: Request) -> Json:
-    return _patch_dry_run(services, request, None)
-
-
-@operation("patch_task_instance_dry_run_by_map_index")
-def patch_task_instance_dry_run_by_map_index(services: Services, request: Request) -> Json:
-    return _patch_dry_run(services, request, request.path_value("map_index", int))
-
-
-def _patch(services: Services, request: Request, map_index: int | None) -> Json:
-    body, mask = request.body(PatchBody), request.query(UpdateMask).update_mask
-    key, task_id = _run_key(request), request.path["task_id"]
-    instances = _existing(services, key, task_id, map_index)
-    update(services, key, _marker(task_id, map_index), instances, (body, mask))
+def patch_task_instance(services: Services, request: Request) -> Json:
+    key, marker, instances, (body, mask) = _patch_request(services, request)
+    update(services, key, marker, instances, (body, mask))
     return collection(services, instances, again=True)
 
 
-def _patch_dry_run(services: Services, request: Request, map_index: int | None) -> Json:
-    body, mask = request.body(PatchBody), request.query(UpdateMask).update_mask
-    key, task_id = _run_key(request), request.path["task_id"]
-    instances = _existing(services, key, task_id, map_index)
-    mark = body.mark([_marker(task_id, map_index)])
+@operation("patch_task_instance_dry_run")
+@operation("patch_task_instance_dry_run_by_map_index")
+def patch_task_instance_dry_run(services: Services, request: Request) -> Json:
+    key, marker, instances, (body, mask) = _patch_request(services, request)
+    mark = body.mark([marker])
     if mark is None or "new_state" not in body.changed(mask):
         return collection(services, instances)
     return collection(services, to_be_marked(services, key, mark))
+
+
+def _patch_request(
+    services: Services, request: Request
+) -> tuple[DagRunKey, Marker, list[TaskInstance], tuple[PatchBody, list[str] | None]]:
+    """The run, the task or one mapped instance of it, the instances, and the changes."""
+    map_index = request.path_value("map_index", int) if "map_index" in request.path else None
+    body, mask = request.body(PatchBody), request.query(UpdateMask).update_mask
+    key, task_id = _run_key(request), request.path["task_id"]
+    instances = _existing(services, key, task_id, map_index)
+    return key, _marker(task_id, map_index), instances, (body, mask)
 
 
 def update(

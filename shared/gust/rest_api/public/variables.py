@@ -8,14 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator
 
 from gust.errors import AlreadyExists
 from gust.http.answer import Answer, Json, Problem, bad_request
-from gust.http.check import Query
 from gust.model.variable import VARIABLES, Variable
 from gust.rest_api.http.masking import MASK, redact, unmasked
-from gust.rest_api.http.request import Body, Request
+from gust.rest_api.http.request import Body, Request, UpdateMask, WithoutTeam
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists import bulk
 from gust.rest_api.lists.bulk import BulkCreateNamed, BulkDeleteNamed, BulkUpdateNamed, Named
@@ -91,32 +90,19 @@ def get_variable(services: Services, request: Request) -> Json:
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-class VariableBody(Body):
+class VariableBody(WithoutTeam):
     key: str = Field(max_length=LONGEST_KEY)
     value: JsonValue
     description: str | None = None
-    team_name: str | None = Field(max_length=50, default=None)
 
     @field_validator("value")
     @classmethod
     def _as_text(cls, value: JsonValue) -> str:
         return value if isinstance(value, str) else json.dumps(value, indent=2)
 
-    @model_validator(mode="after")
-    def _check_team(self) -> VariableBody:
-        if self.team_name is not None:
-            raise ValueError(
-                "team_name cannot be set when multi_team mode is disabled. Please contact your administrator."
-            )
-        return self
-
     @property
     def text(self) -> str:
         return str(self.value)
-
-
-class UpdateMask(Query):
-    update_mask: list[str] | None = None
 
 
 @operation("post_variable")

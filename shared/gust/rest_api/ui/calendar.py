@@ -13,10 +13,11 @@ from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.window import Window
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.filters import Filters, between, query_of
-from gust.rest_api.lists.history import bounds_of
+from gust.rest_api.lists.history import window_of
 from gust.scheduling import timetable
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
@@ -28,7 +29,6 @@ MOST_COUNTED: Final = 100_000
 MOST_READ: Final = 20_000
 PLANNED: Final = "planned"
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
-_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class _CalendarQuery(Query):
@@ -63,11 +63,9 @@ def get_calendar(services: Services, request: Request) -> Json:
 
 def _counted(services: Services, dag_id: str, query: _CalendarQuery) -> tuple[list[Json], list[DagRun]]:
     """What is past by the logical dates and the states of the runs alone, and the runs of the newest cell."""
-    first, last = _bounds(query)
     matches = LOGICAL_DATES.matches(query)
-    dates = {
-        key: date for date, key in services.store.dates_of_runs(dag_id, first, last)[-MOST_COUNTED:] if matches(date)
-    }
+    dated = services.store.dates_of_runs(dag_id, _window(query))[-MOST_COUNTED:]
+    dates = {key: date for date, key in dated if matches(date)}
     states = services.store.summaries_of_runs(list(dates))
     counts = Counter((_cell(dates[run.key], query.granularity), run.state.value) for run in states)
     newest = max((cell for cell, _ in counts), default=None)
@@ -90,13 +88,12 @@ def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: 
     elif matches is None:
         yield from services.store.list_runs(dag_id, limit=MOST_READ)
     else:
-        runs = islice(services.store.runs_of_dates(dag_id, *_bounds(query)), MOST_READ)
+        runs = islice(services.store.runs_of_dates(dag_id, _window(query)), MOST_READ)
         yield from (run for run in runs if matches(run.logical_date))
 
 
-def _bounds(query: _CalendarQuery) -> tuple[datetime, datetime]:
-    first, last = bounds_of(query, "logical_date")
-    return first or _EARLIEST, last or _LATEST
+def _window(query: _CalendarQuery) -> Window:
+    return window_of(query, "logical_date").read(ascending=True)
 
 
 def _date(run: DagRun) -> datetime | None:

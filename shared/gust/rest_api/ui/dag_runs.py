@@ -14,6 +14,7 @@ from gust.model.keys import DagRunKey
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
 from gust.services.context import Services
+from gust.services.runs.public_form import duration
 
 LAST_RUNS: Final = 100
 """Of these the durations are looked at."""
@@ -31,12 +32,6 @@ def light_run_response(run: DagRun) -> Json:
         "state": run.state.value,
         "duration": duration(run),
     }
-
-
-def duration(run: DagRun) -> float | None:
-    if run.start_date is None or run.end_date is None:
-        return None
-    return (run.end_date - run.start_date).total_seconds()
 
 
 @ui_operation("get_dag_run_stats")

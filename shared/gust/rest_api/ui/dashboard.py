@@ -18,6 +18,7 @@ from gust.http.check import Query
 from gust.model.dag import Dag
 from gust.model.run_state import RunSummary
 from gust.model.state import FINISHED_RUN, DagRunState, TaskInstanceState
+from gust.model.window import Window
 from gust.rest_api.http.request import NamedMoment, Request
 from gust.rest_api.http.routing import ui_operation
 from gust.rest_api.lists.many import many
@@ -40,8 +41,8 @@ class HistoricalQuery(Query):
 @ui_operation("historical_metrics")
 def historical_metrics(services: Services, request: Request) -> Json:
     query = request.query(HistoricalQuery)
-    first, last = _utc(query.start_date), _utc(query.end_date or request.now)
-    keys = [key for _, key in islice(services.store.walk_runs(first=first, last=last), COUNTED_RUNS + 1)]
+    window = Window(_utc(query.start_date), _utc(query.end_date or request.now), ascending=False)
+    keys = [key for _, key in islice(services.store.walk_runs(window=window), COUNTED_RUNS + 1)]
     runs = services.store.summaries_of_runs(keys[:COUNTED_RUNS])
     instances: Counter[str] = Counter()
     unknown = []
@@ -93,7 +94,7 @@ def _failed_last(services: Services, dags: list[Dag]) -> int:
     if not latest:
         return 0
     oldest = min(run_after for run_after, _ in latest.values())
-    walked = list(islice(services.store.walk_failed_runs(first=oldest), WALKED_FAILURES + 1))
+    walked = list(islice(services.store.walk_failed_runs(Window(oldest, ascending=False)), WALKED_FAILURES + 1))
     last_walked = walked[-1][0] if len(walked) > WALKED_FAILURES else None
     failed = {key for _, key in walked}
     of_old_ones = [key for at, key in latest.values() if last_walked is not None and at <= last_walked]

@@ -30,16 +30,16 @@ from gust.rest_api.lists.filters import (
     search,
 )
 from gust.rest_api.lists.history import SORTED
-from gust.rest_api.lists.listing import Ordering, page
+from gust.rest_api.lists.listing import Ordering, named, page
 from gust.rest_api.lists.many import many
 from gust.rest_api.lists.shown_run import InstanceView, ShownRun, find_spec, load_view
 from gust.rest_api.public.dag_run import versions_reader
-from gust.rest_api.public.dag_versions import dag_version_response
 from gust.rest_api.public.deadlines import is_missed
 from gust.rest_api.ui.dags import without_nulls
 from gust.rest_api.ui.serialized import load_serialized
 from gust.rest_api.ui.shape import Shape, setup_or_teardown, shown_name
 from gust.services.context import Services
+from gust.services.runs.public_form import dag_version_fields
 from gust.services.specs import load_spec
 
 LOOKED_THROUGH: Final = 10_000
@@ -73,10 +73,7 @@ StructureQuery: Final = query_of(_StructureQuery, FILTERS)
 
 ORDERING: Final = Ordering[DagRun](
     attributes={
-        "run_after": lambda r: r.run_after,
-        "logical_date": lambda r: r.logical_date,
-        "start_date": lambda r: r.start_date,
-        "end_date": lambda r: r.end_date,
+        **named("run_after", "logical_date", "start_date", "end_date"),
     },
     key=lambda r: (r.queued_at, r.run_id),
 )
@@ -145,7 +142,7 @@ def get_grid_runs(services: Services, request: Request) -> Answer:
                     "state": run.state.value,
                     "run_type": run.run_type.value,
                     "dag_versions": [
-                        without_nulls(dag_version_response(version))
+                        without_nulls(dag_version_fields(version))
                         for version in [version_of(run.dag_id, run.version_number)]
                         if version is not None
                     ],

@@ -75,7 +75,7 @@ def _release_partitions(services: Services, dag_id: str, after: DagSpec | None) 
         return
     for partition in services.store.pending_partitions(dag_id):
         if after is None:
-            services.store.settle(partition, due_at=None)
+            services.store.postpone(partition, due_at=None)
             continue
         with suppress(StaleAssetQueue):  # an event has just come; the next look finds a DAG without partitions
             services.store.drop_partition(partition)

@@ -21,7 +21,7 @@ from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import WakeBackfill, WakeRun
+from gust.model.workload import WakeBackfill
 from gust.scheduling import timetable, transition
 from gust.scheduling.timetable import NextRun
 from gust.services.backfills.backfill_plan import date_of, existing_runs, is_made, read
@@ -31,6 +31,7 @@ from gust.services.runs.new_run import NOTICED_WITHIN
 from gust.services.runs.next_run import random_part
 from gust.services.runs.recompute_next_run import recompute_after_backfill
 from gust.services.specs import load_spec
+from gust.services.wake import look_soon
 
 AT_ONCE: Final = 100
 """Runs that one look makes or ends: about a second."""
@@ -89,7 +90,7 @@ def start_next_runs(services: Services, backfill: Backfill) -> None:
     # The index may still show runs that have just been started: they are among the running ones.
     waiting = (key for key in shown if (run := services.store.get_run(key)) and run.state is DagRunState.QUEUED)
     for key in islice(waiting, room):
-        services.queues.wake(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=services.clock.now()))
+        look_soon(services, key)
 
 
 # --- making runs ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.state import DagRunState
+from gust.model.window import Window
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.context import Services
 from gust.services.runs.next_run import runs_between
@@ -40,7 +41,7 @@ def existing_runs(services: Services, dag_id: str, plan: Sequence[NextRun]) -> d
     if not dates:
         return {}
     if plan[0].partition_date is None:
-        between = services.store.runs_of_dates(dag_id, min(dates), max(dates))
+        between = services.store.runs_of_dates(dag_id, Window(min(dates), max(dates), ascending=True))
         return {run.logical_date: run for run in between if run.logical_date is not None}
     found: dict[datetime, list[DagRun]] = {date: [] for date in dates}
     if len(dates) > FEW:

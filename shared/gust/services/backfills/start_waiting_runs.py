@@ -4,10 +4,10 @@ from itertools import islice
 
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
-from gust.model.workload import WakeRun
 from gust.services.backfills.advance_backfill import advance_backfill
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_due_runs
+from gust.services.wake import look_soon
 
 
 def start_waiting_runs(services: Services, finished: DagRun) -> None:
@@ -24,5 +24,5 @@ def start_waiting_runs(services: Services, finished: DagRun) -> None:
     shown = services.store.queued_runs(dag_id, limit=dag.max_active_runs)
     waiting = (key for key in shown if (run := services.store.get_run(key)) and run.state is DagRunState.QUEUED)
     for key in islice(waiting, max(0, dag.max_active_runs - dag.running_runs)):
-        services.queues.wake(WakeRun(dag_id=dag_id, run_id=key.run_id, at=services.clock.now()))
+        look_soon(services, key)
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -21,6 +21,7 @@ from gust.model.run_state import RunState
 from gust.model.state import FAILED_STATES
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.model.window import Window
 from gust.scheduling import task_selection, transition
 from gust.scheduling.clearing import Version, cleared, reset
 from gust.scheduling.run_view import RunView
@@ -34,9 +35,6 @@ from gust.services.worker.find_task_instances import all_instances
 
 MOST_RUNS: Final = 2000
 """The most runs of one action. Each is read, and some are written."""
-
-_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
-_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +128,7 @@ def runs_between(services: Services, dag_id: str, start: datetime | None, end: d
     if start is None and end is None:
         keys = [run.key for run in reversed(services.store.list_runs(dag_id, limit=MOST_RUNS + 1))]
     else:
-        found = services.store.runs_of_dates(dag_id, start or _EARLIEST, end or _LATEST)
+        found = services.store.runs_of_dates(dag_id, Window(start, end, ascending=True))
         keys = [run.key for run in islice(found, MOST_RUNS + 1)]
     if len(keys) > MOST_RUNS:
         raise BadRequest(f"The request selects more than {MOST_RUNS} runs of {dag_id}: choose a shorter time")

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -33,7 +33,6 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.run_state import RunState
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import WakeRun
 from gust.scheduling.callback import with_trigger_kill
 from gust.scheduling.run_view import counted
 from gust.scheduling.transition import Transition
@@ -42,7 +41,7 @@ from gust.services.runs.deadlines import move_deadlines
 from gust.services.runs.load_past import following_runs
 from gust.services.specs import load_spec
 from gust.services.time_left import TimeLeft
-from gust.services.wake import HORIZON
+from gust.services.wake import HORIZON, look_soon
 
 HOLD: Final = timedelta(seconds=60)
 """Longer than the API's function may run, so that no edit session continues after its hold has expired."""
@@ -303,7 +302,7 @@ def _hand_over(services: Services, edited: Edited) -> DagRun:
     pending = json.dumps(json.loads(edited.run.edit or "{}") | {"failures": 0})
     after = replace(edited.run, held_until=None, due_at=now + HORIZON, edit=pending)
     write_run(services, edited.run, after)
-    services.queues.wake(WakeRun(dag_id=after.dag_id, run_id=after.run_id, at=now))
+    look_soon(services, after.key)
     return after
 
 
@@ -322,7 +321,7 @@ def _let_go(services: Services, run: DagRun, last: RunChange | None) -> DagRun:
                 raise
             run = stale.current
             continue
-        wake(services, after, now=now)
+        wake(services, after)
         return after
 
 
@@ -333,11 +332,11 @@ def _counted(services: Services, run: DagRun) -> dict[str, int]:
     return {} if state is None else counted(load_spec(services.objects, run.spec_key), run, state.instances)
 
 
-def wake(services: Services, run: DagRun, *, now: datetime) -> None:
+def wake(services: Services, run: DagRun) -> None:
     """Have the scheduler look at the run, and at the runs behind it."""
-    services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
+    look_soon(services, run.key)
     for key in following_runs(services, run, load_spec(services.objects, run.spec_key)):
-        services.queues.wake(WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=now))
+        look_soon(services, key)
 
 
 def write_run(services: Services, before: DagRun, after: DagRun) -> None:

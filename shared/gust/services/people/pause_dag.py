@@ -8,13 +8,13 @@ from datetime import datetime
 from gust.errors import NotFound, StaleDag
 from gust.model.dag import Dag
 from gust.model.state import DagRunState
-from gust.model.workload import WakeBackfill, WakeRun
+from gust.model.workload import WakeBackfill
 from gust.services.assets.watchers import wake_watchers
 from gust.services.context import Services
 from gust.services.runs.load_past import last_automated_run
 from gust.services.runs.next_run import with_next_run
 from gust.services.specs import load_spec
-from gust.services.wake import wake_for_assets, wake_timetable
+from gust.services.wake import look_soon, wake_for_assets, wake_timetable
 
 
 def set_paused(services: Services, dag_id: str, is_paused: bool) -> Dag:
@@ -63,7 +63,7 @@ def wake_runs(services: Services, dag: Dag, *, now: datetime) -> None:
     waiting = [run for run in unfinished if run.state is DagRunState.QUEUED]
     queued = sorted((run for run in waiting if run.backfill_id is None), key=lambda run: run.run_after)
     for run in running + queued[: dag.max_active_runs]:
-        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
+        look_soon(services, run.key)
     for backfill_id in sorted({run.backfill_id for run in waiting if run.backfill_id is not None}):
         services.queues.wake(WakeBackfill(backfill_id=backfill_id, at=now))
 

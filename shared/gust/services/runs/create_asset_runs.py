@@ -23,6 +23,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
 from gust.model.moment import LATEST
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
+from gust.model.window import Window
 from gust.scheduling import timetable
 from gust.scheduling.asset_condition import is_satisfied, named_in
 from gust.services.assets.asset_references import references_of
@@ -71,7 +72,7 @@ def _leave_waiting(services: Services, dag: Dag) -> None:
     queue = services.store.asset_queue(dag.dag_id)
     for waiting in (*((queue,) if queue else ()), *services.store.pending_partitions(dag.dag_id)):
         if waiting.due_at is not None:
-            services.store.settle(waiting, due_at=None)
+            services.store.postpone(waiting, due_at=None)
 
 
 # --- assets as a whole ------------------------------------------------------------------------------------------------
@@ -89,11 +90,11 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     if dag.is_paused or expression is None or not is_satisfied(expression, queue.queued, assets_of_alias=aliases):
         # An unpause, the next event and a new version of the DAG each look again.
         if queue.due_at is not None:
-            services.store.settle(queue, due_at=None)
+            services.store.postpone(queue, due_at=None)
         return None
     now = services.clock.now()
     if dag.has_import_errors or not has_room(services, dag, queue):
-        services.store.settle(queue, due_at=now + HELD_BACK)
+        services.store.postpone(queue, due_at=now + HELD_BACK)
         return None
     # All events so far: the queue holds the first event of each asset, and the run empties it.
     came = list(events_between(services, spec, floor_of(services, spec, queue), LATEST))
@@ -136,13 +137,13 @@ def events_between(services: Services, spec: DagSpec, floor: datetime, until: da
     """Events after `floor` up to `until`, of the schedule's assets and aliases, in order of time. References by name or URI
     alone trigger runs and pass on no events, in Airflow as here."""
     found: dict[str, AssetEvent] = {}
-    after = None if floor == _LONG_AGO else floor
+    window = Window(None if floor == _LONG_AGO else floor, until, ascending=True)
     for ref in {(ref.kind, ref.name, ref.uri) for ref in named_in(spec.timetable.asset_expression)}:
         match ref:
             case ("asset", name, uri):
-                events = services.store.list_asset_events(name=name, uri=uri, after=after, before=until)
+                events = services.store.list_asset_events(name=name, uri=uri, window=window)
             case ("alias", name, _):
-                events = services.store.list_asset_events(alias=name, after=after, before=until)
+                events = services.store.list_asset_events(alias=name, window=window)
             case _:
                 continue
         found |= {event.event_id: event for event in events if floor < event.timestamp <= until}
@@ -174,7 +175,7 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
         received = mappers.satisfied_assets(partition)
         if expression is None or not is_satisfied(expression, received, assets_of_alias=services.store.assets_of_alias):
             if partition.due_at is not None:
-                services.store.settle(partition, due_at=None)
+                services.store.postpone(partition, due_at=None)
             continue
         made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
     return made
@@ -198,7 +199,8 @@ def events_of(services: Services, partition: PendingPartition) -> list[AssetEven
     wanted = {event.event_id for event in partition.received}
     for asset in {event.asset for event in partition.received}:
         times = [event.timestamp for event in partition.received if event.asset == asset]
-        events = services.store.list_asset_events(name=asset.name, uri=asset.uri, after=min(times), before=max(times))
+        window = Window(min(times), max(times), ascending=True)
+        events = services.store.list_asset_events(name=asset.name, uri=asset.uri, window=window)
         found |= {event.event_id: event for event in events if event.event_id in wanted}
     return in_order(found.values())
 

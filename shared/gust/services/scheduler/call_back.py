@@ -1,7 +1,7 @@
-"""Have workers run the callbacks that a run owes, and see to those that got lost on their way.
+"""Have workers run the callbacks that a run owes, and send lost ones again.
 
-A callback is stored with what makes it due; this sends it and notes that. Dying in between is healed by the next look at the
-run, which finds it pending still; a run that has finished keeps a `due_at` for that until its callbacks have ended.
+The write that makes a callback due stores it; this module sends it and marks it as sent. If the scheduler dies in between,
+the next look at the run finds it still pending; a finished run keeps a `due_at` for that until its callbacks have ended.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ from aws_lambda_powertools import Logger
 from gust.errors import NotFound, StaleCallback
 from gust.model.callback import Callback, CallbackState
 from gust.model.dag_run import DagRun
-from gust.model.workload import WakeRun
 from gust.scheduling import callback
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, callback_workload
 from gust.services.specs import load_spec
-from gust.services.wake import wake_run
+from gust.services.wake import look_soon, wake_run
 
 log = Logger(service="scheduler", child=True)
 
@@ -27,7 +26,7 @@ log = Logger(service="scheduler", child=True)
 def look_after_callbacks(
     services: Services, run: DagRun, callbacks: Sequence[Callback], *, now: datetime
 ) -> tuple[Callback, ...]:
-    """Note missed deadlines, send what was not sent. Returns the callbacks as they are then."""
+    """Note missed deadlines, send pending callbacks. Returns the callbacks as they are afterwards."""
     found = {one.callback_id: one for one in callbacks}
     for move in callback.due_moves(callbacks, now=now):
         try:
@@ -56,7 +55,7 @@ def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback
 
 
 def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback]) -> None:
-    """Put them on the queue of tasks, then mark those that SQS accepted as queued. A worker may be faster than the mark."""
+    """Put callbacks on the queue of tasks, then mark the accepted ones as queued. A worker may be faster than the mark."""
     if not callbacks:
         return None
     now = services.clock.now()
@@ -73,12 +72,12 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
             with suppress(StaleCallback):
                 services.store.move_callback(callback.queue(one, at=now))
     if refused:
-        services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now), delay=1)
+        look_soon(services, run.key, delay=1)
     return None
 
 
 def give_up(services: Services, callbacks: Sequence[Callback], why: str, *, now: datetime) -> None:
-    """Nobody will ever be able to call them."""
+    """End callbacks that no worker will ever be able to call."""
     for one in callbacks:
         with suppress(StaleCallback):
             services.store.move_callback(callback.end(one, at=now, output=why))

@@ -114,7 +114,7 @@ def write_run(services: Services, run: DagRun, written: RunWrite, *, now: dateti
 
 
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
-    """Put instances that are written as scheduled on the queue of tasks, then mark those that SQS accepted as queued.
+    """Put instances that are written as `scheduled` on the queue of tasks, then mark the accepted ones as `queued`.
 
     A worker may be faster than the mark and have started already; then the mark is stale and not missed.
     """
@@ -152,7 +152,7 @@ def send_triggers(services: Services, run: DagRun, instances: Sequence[TaskInsta
 def give_out_slots(services: Services, run: DagRun, asked: GiveOutSlots) -> None:
     """Walk the lines that may have room, then have the others walked once the index shows the newly waiting instances."""
     let_go = {key for g in asked.grants for key in grant_slots(services, g.limit, newly_waiting=g.instances)}
-    for limit in {i.waits_for for i in asked.newly_waiting if i.waits_for and i.key not in let_go}:
+    for limit in {i.blocked_by_limit for i in asked.newly_waiting if i.blocked_by_limit and i.key not in let_go}:
         walk_again(services, limit)
     if any(grant.looks_again for grant in asked.grants):
         look_soon(services, run.key)

@@ -1,4 +1,4 @@
-"""Why a task instance does not run: what the scheduler would say of it now, in its own words. Writes nothing."""
+"""Why a task instance does not run: the scheduler's own reason, worked out now. Writes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Objection:
 
 
 def explain(services: Services, key: DagRunKey, task_id: str, map_index: int) -> list[Objection]:
-    """What keeps the instance, by name; empty where nothing does, or where it is under way or over."""
+    """The objections to the instance, in order; empty where there is none, or where it is under way or over."""
     state = services.store.load_run(key)
     if state is None:
         return []

@@ -1,9 +1,9 @@
-"""A run that cannot be brought forward: look at it less often, and end it where no look can ever succeed.
+"""Back off from a run that cannot be brought forward, and end it where no look can ever succeed.
 
 A failure is the run's own where the same values would fail again: arithmetic, a value that no code expected, a spec that
-the bucket has lost. Such a run stands still and says nothing, while its people wait. After some looks that failed in this
-way it ends as failed, and each of its unfinished task instances shows the reason in its log. What fails for other causes
-(AWS, another scheduler) is only put off.
+the bucket has lost. Such a run would stand still without a word. After some looks that failed in this way it ends as
+failed, and each of its unfinished task instances shows the reason in its log. After any other failure (AWS, another
+scheduler) the scheduler only looks later.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from gust.services.scheduler.call_back import send_callbacks
 from gust.services.specs import load_spec
 
 FORBEARANCE: Final = timedelta(minutes=2)
-"""A run that has been due for so long and could not be brought forward is not about to be."""
+"""A run that is overdue by this much is looked at later, so that it does not keep each tick busy."""
 
-PUT_OFF_BY: Final = timedelta(minutes=10)
+BACK_OFF_BY: Final = timedelta(minutes=10)
 
 NEXT_LOOKS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=10))
-"""After each failure of the run's own. A failure after the last one ends the run: a release that cannot decide about runs
-has been taken back by then."""
+"""How long after each failure of the run's own the scheduler looks again. The next failure ends the run: by then operators
+have rolled back a release that cannot decide about runs."""
 
 OWN_FAILURES: Final = (
     Rejected,
@@ -56,8 +56,8 @@ log = Logger(service="scheduler", child=True)
 
 
 def back_off(services: Services, key: DagRunKey, error: Exception) -> bool:
-    """Bringing the run forward failed with `error`. Writes when it is looked at again, or that it has failed. Returns True
-    where that is all: then the message which asked for the look need not come again."""
+    """Bringing the run forward failed with `error`: write when the scheduler looks again, or that the run has failed.
+    Returns whether the message that asked for the look is done with; otherwise it must come again."""
     run, now = services.store.get_run(key), services.clock.now()
     if run is None or not run.can_be_due:
         return False
@@ -66,14 +66,14 @@ def back_off(services: Services, key: DagRunKey, error: Exception) -> bool:
             stumble(services, run, error, now=now)
             return True
         if run.due_at is not None and run.due_at <= now - FORBEARANCE:
-            services.store.update_run(run, replace(run, due_at=now + PUT_OFF_BY))
+            services.store.update_run(run, replace(run, due_at=now + BACK_OFF_BY))
     return False
 
 
 def stumble(services: Services, run: DagRun, error: Exception, *, now: datetime) -> None:
     """Counts the failure, once for each moment that the run was to be looked at. Raises StaleDagRun."""
     if run.stumbles and run.due_at is not None and run.due_at > now:
-        return  # A word that came twice. The next look has its moment.
+        return  # A repeated wake-up: this failure is counted already.
     if run.stumbles >= len(NEXT_LOOKS):
         end_undecided(services, run.key, error, now=now)
         return
@@ -82,9 +82,9 @@ def stumble(services: Services, run: DagRun, error: Exception, *, now: datetime)
 
 
 def end_undecided(services: Services, key: DagRunKey, error: Exception, *, now: datetime) -> None:
-    """The run ends as failed, and what it has unfinished is skipped with the reason. Raises StaleDagRun.
+    """End the run as failed and skip its unfinished instances with the reason. Raises StaleDagRun.
 
-    Whatever of it cannot be written or made is left out: the run's end is what others wait for.
+    An instance or callback that cannot be written is left out: other runs wait for this one's end.
     """
     state = services.store.load_run(key)
     if state is None or state.run.is_finished:
@@ -122,7 +122,7 @@ def _spec_of(services: Services, run: DagRun) -> DagSpec | None:
 
 
 def _unfinished(state: RunState, spec: DagSpec | None, now: datetime) -> list[TaskInstance]:
-    """Of a run without a spec, or one that cannot even be viewed, those that have an item."""
+    """Of a run without a spec, or one that cannot even be viewed: only instances with an item."""
     found = list(state.instances.values())
     if spec is not None:
         with suppress(*OWN_FAILURES):

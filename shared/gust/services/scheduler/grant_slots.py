@@ -1,9 +1,9 @@
-"""Give what is free of a limit to those who are first among those who wait for it.
+"""The slot granter: give a limit's free slots to the first instances in its line.
 
-Whoever stands in the limit's index is looked at in order. One that something else keeps back, its run or another limit,
-goes to wait there, so that it does not stand in the way of those behind it. Called twice, or by several at once, it does no
-more than once alone: a grant is one transaction with the slots it takes. Nothing is sent here: the grant comes out of the
-table's stream, and `advance` sends what it finds.
+It walks along the limit's index in order. An instance that its run or another limit keeps back goes to wait there, so that
+it does not stand in the way of those behind it. Called twice, or by several schedulers at once, it does no more than once
+alone: a grant is one transaction with the slots it takes. Nothing is sent here: the grant comes out of the table's stream,
+and `advance` sends what it finds.
 """
 
 from collections import Counter
@@ -19,21 +19,22 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import DagRunKey, TaskInstanceKey
-from gust.model.pool import THE_RUN, Pool, pool_of
+from gust.model.pool import RUN_LIMIT, Pool, pool_of
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
-from gust.model.workload import WakeLimit, WakeRun
+from gust.model.workload import WakeLimit
 from gust.scheduling import slots, transition
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Claim, Room
 from gust.services.context import Services
 from gust.services.specs import load_spec
+from gust.services.wake import look_soon
 
 ATTEMPTS: Final = 10
-"""Looks at one instance, while others change what it needs."""
+"""Looks at one instance, while other schedulers change the run and the limits that it needs."""
 
 LAG: Final = 2.0
-"""Seconds. By far longer than an index lags."""
+"""Seconds; much longer than an index lags."""
 
 log = Logger(service="scheduler", child=True)
 
@@ -43,17 +44,17 @@ def grant_slots(
 ) -> frozenset[TaskInstanceKey]:
     """Returns the instances that it let go. It ends when the limit has no room left, or no instance could use it.
     `newly_waiting`: instances that have only just begun to wait, and that the index may not show yet."""
-    lane = _Lane(services, limit)
+    walk = _Walk(services, limit)
     newcomers = sorted((i.waiting_order, i.key) for i in newly_waiting if i.waiting_order is not None)
     served: set[TaskInstanceKey] = set()
     for _, key in merge(services.store.waiting_for(limit), newcomers):
-        if lane.is_full():
+        if walk.is_full():
             break
         if key not in served:
             served.add(key)
-            lane.serve(key)
-    lane.have_others_looked_at()
-    return frozenset(lane.granted)
+            walk.serve(key)
+    walk.have_others_looked_at()
+    return frozenset(walk.granted)
 
 
 def walk_again(services: Services, limit: str) -> None:
@@ -64,7 +65,7 @@ def walk_again(services: Services, limit: str) -> None:
 
 @dataclass
 class _Waiting:
-    """A run with instances in the line, as it was read, and as the grants of this lane have made it since."""
+    """A run with instances in the line, as it was read and as the grants of this walk have changed it since."""
 
     dag: Dag
     run: DagRun
@@ -76,8 +77,8 @@ class _Waiting:
         return Room(self.dag.max_active_tasks, self.instances.values(), slots.admissions(self.run))
 
 
-class _Lane:
-    """One walk along the line. What others change meanwhile shows when a grant fails, and is read again then."""
+class _Walk:
+    """One walk along a line. Changes that other schedulers make meanwhile show when a grant fails; then it reads again."""
 
     def __init__(self, services: Services, limit: str) -> None:
         self._services = services
@@ -91,7 +92,7 @@ class _Lane:
         self._used: dict[str, int] = {}
 
     def is_full(self) -> bool:
-        """Whether there is nothing left that anybody in the line could have."""
+        """Whether no slot is left that an instance in the line could have."""
         if self._is_full or (name := pool_of(self._limit)) is None:
             return self._is_full
         pool = self._pool(name)
@@ -101,17 +102,22 @@ class _Lane:
         for _ in range(ATTEMPTS):
             waiting = self._load(key.run)
             instance = waiting.instances.get((key.task_id, key.map_index)) if waiting else None
-            if waiting is None or instance is None or instance.waits_for != self._limit or not slots.waits(instance):
-                return  # The index lags, or somebody was faster.
+            if (
+                waiting is None
+                or instance is None
+                or instance.blocked_by_limit != self._limit
+                or not slots.waits(instance)
+            ):
+                return  # The index lags, or another scheduler was faster.
             if waiting.run.is_held(self._services.clock.now()):
-                return  # A person is at it. Whoever lets go of the run has it looked at, and this line with it.
+                return  # When the edit session lets go of the run, it has it looked at, and this line with it.
             try:
                 self._serve(waiting, instance)
             except (StaleTaskInstance, StaleDagRun, LimitReached):
                 self._forget(key.run)
             else:
                 return
-        # Others are busy with just this one. It stays in the line, which is looked at again.
+        # Other schedulers are busy with this very instance. It stays in the line, which is walked again.
         self._services.queues.wake(WakeLimit(limit=self._limit), delay=1)
 
     def _serve(self, waiting: _Waiting, instance: TaskInstance) -> None:
@@ -137,31 +143,27 @@ class _Lane:
         )
 
     def _send_back(self, instance: TaskInstance) -> None:
-        """To its run, which brings it here again when it can go. That may be now: so the run is looked at, at once lest this
-        walk be cut off, and once more when all of its instances are back."""
-        self._services.store.move(transition.wait(instance, waits_for=THE_RUN))
+        """To its run, which brings it here again when it can go. That may be now, so the run is looked at: at once, in case
+        this walk is cut off, and once more when all of its instances are back."""
+        self._services.store.move(transition.wait(instance, blocked_by_limit=RUN_LIMIT))
         run = instance.key.run
         self._sent_back[run] += 1
         if self._sent_back[run] == 1:
-            self._wake(run)
+            look_soon(self._services, run)
 
     def have_others_looked_at(self) -> None:
-        """The runs and the lines that more than one was sent to."""
+        """Each run and line to which more than one instance went."""
         for run, how_many in self._sent_back.items():
             if how_many > 1:
-                self._wake(run)
+                look_soon(self._services, run)
         for limit, how_many in self._sent_on.items():
             if how_many > 1:
                 walk_again(self._services, limit)
 
-    def _wake(self, run: DagRunKey) -> None:
-        now = self._services.clock.now()
-        self._services.queues.wake(WakeRun(dag_id=run.dag_id, run_id=run.run_id, at=now))
-
     def _send_on(self, waiting: _Waiting, task: TaskSpec, instance: TaskInstance, claim: Claim) -> None:
         """To the line of the limit that has no room for it."""
         order = slots.waiting_order(task, waiting.run, instance.map_index)
-        self._services.store.move(transition.wait(instance, waits_for=claim.limit, waiting_order=order))
+        self._services.store.move(transition.wait(instance, blocked_by_limit=claim.limit, waiting_order=order))
         self._sent_on[claim.limit] += 1
         if self._sent_on[claim.limit] == 1:
             walk_again(self._services, claim.limit)

@@ -1,7 +1,7 @@
 """`max_consecutive_failed_dag_runs`: a DAG whose last runs all failed is paused, as `DagRun.update_state` does it.
 
-The DAG is paused in the transaction that ends the run: once, and neither for a run that ended long ago nor
-against a person who has just unpaused it.
+The transaction that ends the run pauses the DAG: once, never for a run that ended long ago, and never against a person's
+unpause since.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def last_runs(services: Services, run: DagRun, written: RunWrite, *, now: dateti
 
 
 def running_beside(services: Services, run: DagRun) -> int:
-    """Runs that run under the same limit, this one among them. Those of a backfill and the others do not see each other."""
+    """How many runs of the same lane are running, this one included."""
     if run.backfill_id is not None:
         backfill = services.store.get_backfill(run.backfill_id)
         return backfill.running_runs if backfill else 0

@@ -54,7 +54,7 @@ def lane_of(services: Services, run: DagRun, dag: Dag) -> Lane:
 
 
 def await_turn(services: Services, run: DagRun, lane: Lane) -> None:
-    """Raises LimitReached unless the run is among the next ones of its lane, and wakes those that are.
+    """Raises LimitReached, and wakes the runs ahead, unless the run is among the next ones of its lane.
 
     Runs of a DAG start in the order of `run_after`, those of a backfill in its own, in whatever order the scheduler hears of
     them: a later run that took an earlier one's place might wait for that one, and that one for the place."""

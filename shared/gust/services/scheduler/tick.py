@@ -1,7 +1,7 @@
 """Once a minute: hand everything that falls due in the next minute to SQS with its exact delay.
 
-Reads the sparse `due` index alone, so that a tick costs what is due and not what exists. A tick that comes twice sends
-wake-ups twice, which is harmless; one that is missed is made good by the next.
+It reads only the sparse `due` index, so its cost grows with the items that are due and not with those that exist. A repeated
+tick sends wake-ups twice, which is harmless; the next tick makes up for a missed one.
 """
 
 from datetime import timedelta

@@ -127,16 +127,16 @@ def count_anew(services: Services, pool: Pool) -> None:
             if (task := tasks.get(instance.task_id)) is None:
                 continue
             claims = slots.claims(run.dag_id, task, {pool.name: pool})
-            if slots.should_hold(instance, claims) is not instance:
+            if slots.recounted(instance, claims) is not instance:
                 _count(services, instance, claims)
 
 
 def _count(services: Services, instance: TaskInstance, claims: Collection[slots.Claim]) -> None:
     """Have the instance hold the claims, also if it moves meanwhile."""
     current: TaskInstance | None = instance
-    while current is not None and slots.should_hold(current, claims) is not current:
+    while current is not None and slots.recounted(current, claims) is not current:
         try:
-            return services.store.move(transition.hold(current, claims=tuple(claims)))
+            return services.store.move(transition.recount(current, claims=tuple(claims)))
         except StaleTaskInstance:
             current = services.store.get_instance(instance.key)
     return None

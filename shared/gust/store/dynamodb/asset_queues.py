@@ -150,7 +150,7 @@ class DynamoDBAssetQueues(DynamoDBHistory):
                 raise _moved_on(consuming) from failed
             raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
 
-    def settle(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
+    def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
         due: dict[str, Attribute | None] = {"due_pk": None, "due_sk": None, "edge": None}
         if due_at is not None:
             due |= {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(due_at)}

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
-from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes
+from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes, sort_bounds
 from gust.store.keyspace import Key
 from gust.store.table import Expression, Table, key_of
 
-_EARLIEST: Final = "0"
-"""Sorts before every moment."""
-_LATEST: Final = "~"
-"""Sorts after every moment."""
 _EVENTS_AT_A_TIME: Final = (60, 200, 400)
 
 
@@ -68,32 +64,23 @@ class DynamoDBAssets(DynamoDBHistory):
         name: str | None = None,
         uri: str | None = None,
         alias: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
-        first = _EARLIEST if after is None else keyspace.moment(after)
-        last = _LATEST if before is None else keyspace.moment(before) + _LATEST
+        first, last = sort_bounds(window)
         found: list[AssetEvent] = []
         for partition in self._partitions(name, uri, alias):
             pages = None if limit is None else page_sizes((limit, 10 * limit, 1000))
-            of_partition = self._table.query_between(partition, first, last, ascending=ascending, pages=pages)
+            of_partition = self._table.query_between(partition, first, last, ascending=window.ascending, pages=pages)
             events = (items.ASSET_EVENT.read(item) for item in of_partition)
             found += islice((event for event in events if _is_wanted(event, name, uri, alias)), limit)
-        return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not ascending)[:limit]
+        return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not window.ascending)[:limit]
 
     def walk_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        *,
-        source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
+        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
         if source_dag_id is not None or asset is None:
-            keys = self._keys_of_asset_events(source_dag_id, first, last, ascending=ascending)
+            keys = self._keys_of_asset_events(source_dag_id, window)
             for size in page_sizes(_EVENTS_AT_A_TIME):
                 if not (part := list(islice(keys, size))):
                     return
@@ -101,9 +88,8 @@ class DynamoDBAssets(DynamoDBHistory):
                 events = (items.ASSET_EVENT.read(stored[key]) for key in part if key in stored)
                 yield from (event for event in events if asset in (None, event.asset))
             return
-        start, end = bounds(first, last)
         of_asset = self._table.query_between(
-            keyspace.events_of_asset(asset.name), start or _EARLIEST, end or _LATEST, ascending=ascending,
+            keyspace.events_of_asset(asset.name), *sort_bounds(window), ascending=window.ascending,
             pages=page_sizes(_EVENTS_AT_A_TIME),
         )  # fmt: skip
         yield from (event for item in of_asset if (event := items.ASSET_EVENT.read(item)).asset == asset)
@@ -111,38 +97,30 @@ class DynamoDBAssets(DynamoDBHistory):
     def count_asset_events(
         self,
         asset: AssetKey | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
         if asset is not None and source_dag_id is None and len(self.list_assets(name=asset.name)) == 1:
-            start, end = bounds(first, last)
             of_asset = keyspace.events_of_asset(asset.name)
-            return self._table.count_between(of_asset, start or _EARLIEST, end or _LATEST, most=most)
+            return self._table.count_between(of_asset, *sort_bounds(window), most=limit)
         if asset is not None:
-            return sum(
-                1
-                for _ in islice(
-                    self.walk_asset_events(asset, source_dag_id=source_dag_id, first=first, last=last), most
-                )
-            )
-        return sum(1 for _ in islice(self._keys_of_asset_events(source_dag_id, first, last, ascending=True), most))
+            walk = self.walk_asset_events(asset, window, source_dag_id=source_dag_id)
+            return sum(1 for _ in islice(walk, limit))
+        return sum(1 for _ in islice(self._keys_of_asset_events(source_dag_id, window), limit))
 
-    def _keys_of_asset_events(
-        self, source_dag_id: str | None, first: datetime | None, last: datetime | None, *, ascending: bool
-    ) -> Iterator[Key]:
-        start, end = bounds(first, last)
+    def _keys_of_asset_events(self, source_dag_id: str | None, window: Window) -> Iterator[Key]:
+        start, end = bounds(window)
         partitions: Iterator[tuple[str, str]]
         if source_dag_id is not None:
             partitions = iter([(keyspace.INDEX_LISTED, keyspace.asset_events_of_dag(source_dag_id))])
         else:
-            days = self._known_days(first, last, ascending=ascending)
+            days = self._known_days(window)
             partitions = ((keyspace.INDEX_RECENT, keyspace.asset_events_of_day(day)) for day in days)
         for index, pk in partitions:
             found = self._table.query_index_between(
-                index, pk, start, end, ascending=ascending, pages=page_sizes(_EVENTS_AT_A_TIME)
+                index, pk, start, end, ascending=window.ascending, pages=page_sizes(_EVENTS_AT_A_TIME)
             )
             yield from map(key_of, found)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from gust.errors import StaleCallback
 from gust.model.callback import Callback, CallbackKind
 from gust.model.keys import DagRunKey
+from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes
@@ -33,15 +33,8 @@ class DynamoDBCallbacks(DynamoDBHistory):
         found = self._table.query(keyspace.run_partition(run), begins_with=keyspace.CALLBACKS)
         return [read_callback(run, keyspace.callback_id(key_of(item)) or "", item) for item in found]
 
-    def walk_deadlines(
-        self,
-        dag_id: str | None = None,
-        *,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
-    ) -> Iterator[Callback]:
-        keys = self._keys_of_deadlines(dag_id, first, last, ascending=ascending)
+    def walk_deadlines(self, dag_id: str | None = None, window: Window = OLDEST_FIRST) -> Iterator[Callback]:
+        keys = self._keys_of_deadlines(dag_id, window)
         for size in page_sizes(_DEADLINES_AT_A_TIME):
             if not (part := list(islice(keys, size))):
                 return
@@ -51,19 +44,17 @@ class DynamoDBCallbacks(DynamoDBHistory):
                 if key in stored and run is not None and callback_id is not None:
                     yield read_callback(run, callback_id, stored[key])
 
-    def _keys_of_deadlines(
-        self, dag_id: str | None, first: datetime | None, last: datetime | None, *, ascending: bool
-    ) -> Iterator[Key]:
-        start, end = bounds(first, last)
+    def _keys_of_deadlines(self, dag_id: str | None, window: Window) -> Iterator[Key]:
+        start, end = bounds(window)
         partitions: Iterator[tuple[str, str]]
         if dag_id is not None:
             partitions = iter([(keyspace.INDEX_LISTED, keyspace.deadlines_of_dag(dag_id))])
         else:
-            days = self._known_days(first, last, ascending=ascending)
+            days = self._known_days(window)
             partitions = ((keyspace.INDEX_RECENT, keyspace.deadlines_of_day(day)) for day in days)
         for index, pk in partitions:
             found = self._table.query_index_between(
-                index, pk, start, end, ascending=ascending, pages=page_sizes(_DEADLINES_AT_A_TIME)
+                index, pk, start, end, ascending=window.ascending, pages=page_sizes(_DEADLINES_AT_A_TIME)
             )
             yield from map(key_of, found)
 

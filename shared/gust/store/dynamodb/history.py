@@ -14,6 +14,7 @@ from typing import Final
 
 from gust.model.callback import CallbackKind
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.window import NEWEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store import keyspace
 from gust.store.parallel import Parallel
@@ -36,48 +37,39 @@ class DynamoDBHistory:
     _days: set[str]
 
     def walk_runs(
-        self,
-        dag_id: str | None = None,
-        *,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = False,
+        self, dag_id: str | None = None, window: Window = NEWEST_FIRST
     ) -> Iterator[tuple[datetime, DagRunKey]]:
-        return (_of_run(order, key) for order, key in self._walk(dag_id, first, last, ascending=ascending))
+        return (_of_run(order, key) for order, key in self._walk(dag_id, window))
 
-    def _walk(
-        self, dag_id: str | None, first: datetime | None, last: datetime | None, *, ascending: bool
-    ) -> Iterator[tuple[str, keyspace.Key]]:
+    def _walk(self, dag_id: str | None, window: Window) -> Iterator[tuple[str, keyspace.Key]]:
         """Where the runs stand in the index."""
-        start, end = bounds(first, last)
+        start, end = bounds(window)
         if dag_id is not None:
             found = self._table.query_index_between(
                 keyspace.INDEX_LISTED,
                 keyspace.escape(dag_id),
                 start,
                 end,
-                ascending=ascending,
+                ascending=window.ascending,
                 pages=page_sizes(_AT_A_TIME),
             )
             for item in found:
                 yield item["listed_sk"]["S"], key_of(item)
             return
-        for day in self._known_days(first, last, ascending=ascending):
+        for day in self._known_days(window):
             found = self._table.query_index_between(
-                keyspace.INDEX_RECENT, keyspace.runs_of_day(day), start, end, ascending=ascending,
+                keyspace.INDEX_RECENT, keyspace.runs_of_day(day), start, end, ascending=window.ascending,
                 pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
                 yield item["recent_sk"]["S"], key_of(item)
 
-    def walk_failed_runs(
-        self, *, first: datetime | None = None, last: datetime | None = None, ascending: bool = False
-    ) -> Iterator[tuple[datetime, DagRunKey]]:
-        start, end = bounds(first, last)
-        months = dict.fromkeys(day[:7] for day in self._known_days(first, last, ascending=ascending))
+    def walk_failed_runs(self, window: Window = NEWEST_FIRST) -> Iterator[tuple[datetime, DagRunKey]]:
+        start, end = bounds(window)
+        months = dict.fromkeys(day[:7] for day in self._known_days(window))
         for month in months:
             found = self._table.query_index_between(
-                keyspace.INDEX_BY_STATE, keyspace.failed_runs(month), start, end, ascending=ascending,
+                keyspace.INDEX_BY_STATE, keyspace.failed_runs(month), start, end, ascending=window.ascending,
                 pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
@@ -101,27 +93,25 @@ class DynamoDBHistory:
         return found | {one[1].dag_id: one for one in newest if one is not None}
 
     def _latest(self, dag_id: str | None, *, dated: bool) -> Iterator[tuple[datetime, DagRunKey]]:
-        for order, key in self._walk(dag_id, None, None, ascending=False):
+        for order, key in self._walk(dag_id, NEWEST_FIRST):
             if not dated or keyspace.is_dated(order):
                 yield _of_run(order, key)
 
-    def walk_failed_instances(
-        self, *, first: datetime | None = None, ascending: bool = False
-    ) -> Iterator[tuple[datetime, TaskInstanceKey]]:
-        start, end = bounds(first, None)
-        for day in self._known_days(first, None, ascending=ascending):
+    def walk_failed_instances(self, window: Window = NEWEST_FIRST) -> Iterator[tuple[datetime, TaskInstanceKey]]:
+        start, end = bounds(window)
+        for day in self._known_days(window):
             found = self._table.query_index_between(
-                keyspace.INDEX_RECENT, keyspace.failures_of_day(day), start, end, ascending=ascending,
+                keyspace.INDEX_RECENT, keyspace.failures_of_day(day), start, end, ascending=window.ascending,
                 pages=page_sizes(_AT_A_TIME),
             )  # fmt: skip
             for item in found:
                 if (key := keyspace.instance_key(key_of(item))) is not None:
                     yield keyspace.moment_from(item["recent_sk"]["S"]), key
 
-    def _known_days(self, first: datetime | None, last: datetime | None, *, ascending: bool) -> Iterator[str]:
-        start = keyspace.EARLIEST if first is None else keyspace.day(first)
-        end = keyspace.LATEST if last is None else keyspace.day(last)
-        days = self._table.query_between(keyspace.DAYS, start, end, ascending=ascending, pages=page_sizes(_DAYS))
+    def _known_days(self, window: Window) -> Iterator[str]:
+        start = keyspace.EARLIEST if window.first is None else keyspace.day(window.first)
+        end = keyspace.LATEST if window.last is None else keyspace.day(window.last)
+        days = self._table.query_between(keyspace.DAYS, start, end, ascending=window.ascending, pages=page_sizes(_DAYS))
         for item in days:
             yield key_of(item).sk
 
@@ -145,14 +135,17 @@ def page_sizes(sizes: Sequence[int]) -> Iterator[int]:
         yield sizes[-1]
 
 
-def bounds(first: datetime | None, last: datetime | None) -> tuple[str, str] | tuple[None, None]:
-    """Of sort keys that begin with a moment, both included."""
-    if first is None and last is None:
-        return None, None
+def sort_bounds(window: Window) -> tuple[str, str]:
+    """The first and the last sort key of the window, where sort keys begin with a moment."""
     return (
-        keyspace.EARLIEST if first is None else keyspace.moment(first),
-        keyspace.LATEST if last is None else keyspace.moment(last) + keyspace.LATEST,
+        keyspace.EARLIEST if window.first is None else keyspace.moment(window.first),
+        keyspace.LATEST if window.last is None else keyspace.moment(window.last) + keyspace.LATEST,
     )
+
+
+def bounds(window: Window) -> tuple[str, str] | tuple[None, None]:
+    """`sort_bounds`, or no bounds for a whole partition of an index."""
+    return (None, None) if window.is_unbounded else sort_bounds(window)
 
 
 def _of_run(order: str, key: keyspace.Key) -> tuple[datetime, DagRunKey]:

@@ -105,10 +105,10 @@ class DynamoDBHITL:
                 if answered in (None, detail.answer is not None)
             )
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
         if dag_id is not None and answered is not None:
-            return sum(1 for _ in islice(self.walk_hitl_details(dag_id, answered=answered), most))
-        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, ascending=True, pages=(most,)), most))
+            return sum(1 for _ in islice(self.walk_hitl_details(dag_id, answered=answered), limit))
+        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, ascending=True, pages=(limit,)), limit))
 
     def _keys_of_hitl(
         self, dag_id: str | None, answered: bool | None, *, ascending: bool, pages: Sequence[int]

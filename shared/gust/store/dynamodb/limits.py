@@ -82,7 +82,12 @@ class DynamoDBLimits:
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         before, let_go = run
         seen = items.DAG_RUN.attributes(fences.update_fence(before, let_go))
-        of_run = Expression().exists().still(seen).change(items.DAG_RUN.attributes({"admitted": let_go.admitted}))
+        of_run = (
+            Expression()
+            .exists()
+            .still(seen)
+            .change(items.DAG_RUN.attributes({"admitted_dispatches": let_go.admitted_dispatches}))
+        )
         try:
             self._table.transact(
                 instance_update(transition),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from gust.errors import ServiceUnavailable
 from gust.model.logged_event import KEPT_FOR, TICK, LoggedEvent
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
 from gust.store.dynamodb.history import page_sizes
 from gust.store.keyspace import Key
@@ -47,48 +47,33 @@ class DynamoDBLoggedEvents:
     def logged_events(
         self,
         dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
-        walk = self._walk_events(dag_id, run_id, after, before, ascending=ascending, pages=(limit or PAGE, PAGE))
+        walk = self._walk_events(dag_id, run_id, window, pages=(limit or PAGE, PAGE))
         return list(islice(walk, limit))
 
     def walk_logged_events(
-        self,
-        dag_id: str | None = None,
-        *,
-        run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
     ) -> Iterator[LoggedEvent]:
-        return self._walk_events(dag_id, run_id, after, before, ascending=ascending, pages=(FEW, PAGE))
+        return self._walk_events(dag_id, run_id, window, pages=(FEW, PAGE))
 
     def _walk_events(
-        self,
-        dag_id: str | None,
-        run_id: str | None,
-        after: datetime | None,
-        before: datetime | None,
-        *,
-        ascending: bool,
-        pages: Sequence[int],
+        self, dag_id: str | None, run_id: str | None, window: Window, *, pages: Sequence[int]
     ) -> Iterator[LoggedEvent]:
-        first, last = keyspace.event_bounds(after, before)
+        first, last = keyspace.event_bounds(window)
         if first > last:
             return
         if dag_id is None:
             found = self._table.query_between(
-                keyspace.LOGGED_EVENTS, first, last, ascending=ascending, pages=page_sizes(pages)
+                keyspace.LOGGED_EVENTS, first, last, ascending=window.ascending, pages=page_sizes(pages)
             )
             events = (items.LOGGED_EVENT.read(item) for item in found)
             yield from (event for event in events if run_id in (None, event.run_id))
             return
-        keys = self._keys_of_events(dag_id, run_id, first, last, ascending=ascending)
+        keys = self._keys_of_events(dag_id, run_id, first, last, ascending=window.ascending)
         for size in page_sizes(pages):
             if not (part := list(islice(keys, size))):
                 return
@@ -100,20 +85,19 @@ class DynamoDBLoggedEvents:
     def count_logged_events(
         self,
         dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
-        first, last = keyspace.event_bounds(after, before)
+        first, last = keyspace.event_bounds(window)
         if first > last:
             return 0
         if dag_id is not None:
-            return sum(1 for _ in islice(self._keys_of_events(dag_id, run_id, first, last, ascending=True), most))
+            return sum(1 for _ in islice(self._keys_of_events(dag_id, run_id, first, last, ascending=True), limit))
         if run_id is not None:
-            return len(self.logged_events(run_id=run_id, after=after, before=before, limit=most))
-        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, most=most)
+            return len(self.logged_events(window=window, run_id=run_id, limit=limit))
+        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, most=limit)
 
     def _keys_of_events(
         self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool

@@ -17,11 +17,13 @@ from gust.model.logged_event import LoggedEvent
 from gust.model.run_state import LastRuns, RunState, RunSummary
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
+from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_writes, read_callback
 from gust.store.dynamodb.dags import due_of_dag, read_dag
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.history import sort_bounds
 from gust.store.dynamodb.logged_events import put_event
 from gust.store.dynamodb.task_instances import DynamoDBTaskInstances, read_instance, read_run
 from gust.store.items import Attribute, Item
@@ -30,10 +32,6 @@ from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Up
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
 """Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
-
-_EARLIEST: Final = "0"
-_LATEST: Final = "~"
-"""Sort before and after every moment."""
 
 
 class DynamoDBRuns(DynamoDBTaskInstances):
@@ -193,17 +191,19 @@ class DynamoDBRuns(DynamoDBTaskInstances):
         return self.get_runs([_run_key(key_of(item)) for item in found])
 
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
-        last = _LATEST if logical_date is None else keyspace.moment(logical_date)
-        return self._runs_between(dag_id, _EARLIEST, last, ascending=False)
+        last = keyspace.LATEST if logical_date is None else keyspace.moment(logical_date)
+        return self._runs_between(dag_id, keyspace.EARLIEST, last, ascending=False)
 
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
-        return self._runs_between(dag_id, keyspace.moment(logical_date), _LATEST, ascending=True)
+        return self._runs_between(dag_id, keyspace.moment(logical_date), keyspace.LATEST, ascending=True)
 
-    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
-        return self._runs_between(dag_id, keyspace.moment(first), keyspace.moment(last), ascending=True, with_both=True)
+    def runs_of_dates(self, dag_id: str, window: Window = OLDEST_FIRST) -> Iterator[DagRun]:
+        first, last = sort_bounds(window)
+        return self._runs_between(dag_id, first, last, ascending=window.ascending, with_both=True)
 
-    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
-        taken = self._table.query_between(keyspace.logical_dates(dag_id), keyspace.moment(first), keyspace.moment(last))
+    def dates_of_runs(self, dag_id: str, window: Window = OLDEST_FIRST) -> list[tuple[datetime, DagRunKey]]:
+        dates = keyspace.logical_dates(dag_id)
+        taken = self._table.query_between(dates, *sort_bounds(window), ascending=window.ascending)
         return [(keyspace.moment_from(key_of(item).sk), DagRunKey(dag_id, item["run_id"]["S"])) for item in taken]
 
     def _runs_between(

@@ -88,7 +88,7 @@ class MemoryAssetQueues(MemoryRuns):
                     due_at=None,
                 )
 
-    def settle(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
+    def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
         with self._lock:
             try:
                 self._check_unchanged(seen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 
 from gust.model.asset import (
     Asset,
@@ -12,6 +11,7 @@ from gust.model.asset import (
     AssetEvent,
     AssetKey,
 )
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
 from gust.store.memory.state import MemoryState, as_stored, check_fits
 
@@ -68,9 +68,7 @@ class MemoryAssets(MemoryState):
         name: str | None = None,
         uri: str | None = None,
         alias: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
         with self._lock:
@@ -81,19 +79,12 @@ class MemoryAssets(MemoryState):
                 if (name == event.name if name is not None else alias is not None or event.name in known)
                 and uri in (None, event.uri)
                 and (alias is None or alias in event.source_aliases)
-                and (after is None or event.timestamp >= after)
-                and (before is None or event.timestamp <= before)
+                and window.holds(event.timestamp)
             ]
-        return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending)[:limit]
+        return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not window.ascending)[:limit]
 
     def walk_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        *,
-        source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
+        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
         with self._lock:
             found = [
@@ -101,18 +92,16 @@ class MemoryAssets(MemoryState):
                 for event in self._asset_events.values()
                 if asset in (None, event.asset)
                 and source_dag_id in (None, event.source_dag_id)
-                and (first is None or event.timestamp >= first)
-                and (last is None or event.timestamp <= last)
+                and window.holds(event.timestamp)
             ]
-        return iter(sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not ascending))
+        return window.in_order(sorted(found, key=lambda e: (e.timestamp, e.event_id)))
 
     def count_asset_events(
         self,
         asset: AssetKey | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         source_dag_id: str | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
-        return len(list(self.walk_asset_events(asset, source_dag_id=source_dag_id, first=first, last=last))[:most])
+        return len(list(self.walk_asset_events(asset, window, source_dag_id=source_dag_id))[:limit])

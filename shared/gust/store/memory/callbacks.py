@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from gust.errors import StaleCallback
 from gust.model.callback import Callback, CallbackKind
 from gust.model.keys import DagRunKey
+from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
 from gust.store.memory.state import MemoryState, as_stored
@@ -26,14 +26,7 @@ class MemoryCallbacks(MemoryState):
         with self._lock:
             return [as_stored(found) for (of, _), found in sorted(self._callbacks.items()) if of == run]
 
-    def walk_deadlines(
-        self,
-        dag_id: str | None = None,
-        *,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        ascending: bool = True,
-    ) -> Iterator[Callback]:
+    def walk_deadlines(self, dag_id: str | None = None, window: Window = OLDEST_FIRST) -> Iterator[Callback]:
         with self._lock:
             found = sorted(
                 (callback.due_at, run, callback_id, as_stored(callback))
@@ -41,10 +34,9 @@ class MemoryCallbacks(MemoryState):
                 if callback.kind is CallbackKind.DEADLINE
                 and callback.due_at is not None
                 and dag_id in (None, run.dag_id)
-                and (first is None or callback.due_at >= first)
-                and (last is None or callback.due_at <= last)
+                and window.holds(callback.due_at)
             )
-        return iter([one[-1] for one in (found if ascending else reversed(found))])
+        return window.in_order([one[-1] for one in found])
 
     def move_callback(self, move: CallbackMove) -> None:
         with self._lock:

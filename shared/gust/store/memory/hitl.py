@@ -52,8 +52,8 @@ class MemoryHITL(MemoryState):
         found = self.list_hitl_details(dag_id=dag_id, answered=answered)
         return iter(found) if ascending else reversed(found)
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, most: int = 1000) -> int:
-        return len(self.list_hitl_details(dag_id=dag_id, answered=answered)[:most])
+    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
+        return len(self.list_hitl_details(dag_id=dag_id, answered=answered)[:limit])
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance

@@ -53,7 +53,9 @@ class MemoryLimits(MemoryState):
     def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
         with self._lock:
             every = (instance for of_run in self._instances.values() for instance in of_run.values())
-            return iter(sorted((i.waiting_order, i.key) for i in every if i.waits_for == limit and i.waiting_order))
+            return iter(
+                sorted((i.waiting_order, i.key) for i in every if i.blocked_by_limit == limit and i.waiting_order)
+            )
 
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
         with self._lock:
@@ -68,7 +70,7 @@ class MemoryLimits(MemoryState):
                 raise StaleDagRun(f"DagRun {seen_run.run_id!r} of {seen_run.dag_id!r} moved on", None)
             if full := [claim.limit for claim in claims if not self._can_take(claim)]:
                 raise LimitReached(f"{', '.join(full)} has no room for {before.key}")
-            self._runs[seen_run.key] = replace(stored, admitted=let_go.admitted)
+            self._runs[seen_run.key] = replace(stored, admitted_dispatches=let_go.admitted_dispatches)
             changed = fences.changed_instance_fields(before, after)
             self._instances[before.key.run][before.task_id, before.map_index] = replace(current, **changed)
             self._count(transition)

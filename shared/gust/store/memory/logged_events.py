@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 
 from gust.model.logged_event import TICK, LoggedEvent
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store.memory.state import MemoryState, as_stored
 
 
@@ -28,42 +28,30 @@ class MemoryLoggedEvents(MemoryState):
     def logged_events(
         self,
         dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
         with self._lock:
             found = [
                 event
-                for _, event in sorted(self._logged_events.items(), reverse=not ascending)
-                if dag_id in (None, event.dag_id)
-                and run_id in (None, event.run_id)
-                and (after is None or event.when > after)
-                and (before is None or event.when < before)
+                for _, event in sorted(self._logged_events.items(), reverse=not window.ascending)
+                if dag_id in (None, event.dag_id) and run_id in (None, event.run_id) and window.holds(event.when)
             ]
             return found[:limit]
 
     def walk_logged_events(
-        self,
-        dag_id: str | None = None,
-        *,
-        run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        ascending: bool = True,
+        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
     ) -> Iterator[LoggedEvent]:
-        return iter(self.logged_events(dag_id, run_id=run_id, after=after, before=before, ascending=ascending))
+        return iter(self.logged_events(dag_id, window, run_id=run_id))
 
     def count_logged_events(
         self,
         dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
         *,
         run_id: str | None = None,
-        after: datetime | None = None,
-        before: datetime | None = None,
-        most: int = 1000,
+        limit: int = 1000,
     ) -> int:
-        return len(self.logged_events(dag_id, run_id=run_id, after=after, before=before, limit=most))
+        return len(self.logged_events(dag_id, window, run_id=run_id, limit=limit))

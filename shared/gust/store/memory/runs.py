@@ -19,6 +19,7 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.run_state import LastRuns, RunState, RunSummary
 from gust.model.state import DagRunState
+from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import (
     Changes,
@@ -173,16 +174,13 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
         return iter([run for date, run in self._dated(dag_id) if date > logical_date])
 
     @atomic
-    def runs_of_dates(self, dag_id: str, first: datetime, last: datetime) -> Iterator[DagRun]:
-        return iter([run for date, run in self._dated(dag_id) if first <= date <= last])
+    def runs_of_dates(self, dag_id: str, window: Window = OLDEST_FIRST) -> Iterator[DagRun]:
+        return window.in_order([run for date, run in self._dated(dag_id) if window.holds(date)])
 
-    def dates_of_runs(self, dag_id: str, first: datetime, last: datetime) -> list[tuple[datetime, DagRunKey]]:
+    def dates_of_runs(self, dag_id: str, window: Window = OLDEST_FIRST) -> list[tuple[datetime, DagRunKey]]:
         with self._lock:
-            return sorted(
-                (run.logical_date, run.key)
-                for run in self._runs.values()
-                if run.dag_id == dag_id and run.logical_date is not None and first <= run.logical_date <= last
-            )
+            dated = [(date, run.key) for date, run in self._dated(dag_id) if window.holds(date)]
+            return list(window.in_order(dated))
 
     @atomic
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
