@@ -1,6 +1,7 @@
 #!/bin/sh
 # layers/build.sh runtime|airflow DIR: what the layer holds, for Lambda's Python 3.12 on arm64, into DIR/python.
 # layers/build.sh web DIR: Airflow's web UI from the same wheels, and Swagger UI from powertools', into DIR/web.
+# layers/build.sh builder DIR: uv, into DIR/bin, which is on the PATH of functions.
 # sam build calls it through the Makefiles; wheels alone, so that any machine can build for that one.
 set -eu
 
@@ -19,6 +20,11 @@ main() {
     fi
     mkdir -p "$out"
     install "$root/requirements/layer-$layer.txt"
+    if [ "$layer" = builder ]; then
+        keep_uv
+        check_size
+        return
+    fi
     "fill_$layer"
     find "$out" -depth -type d \( -name __pycache__ -o -name tests -o -name test \) -path '*/*' -exec rm -rf {} +
     find "$out" -name '*.pyi' -delete
@@ -46,8 +52,22 @@ fill_runtime() {
     mkdir -p "$alone"
     cp -R "$root/shared/gust" "$alone/gust"
     sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" >"$alone/gust/VERSION"
+    pins "$root/requirements/layer-airflow.txt" "$root/requirements/layer-runtime.txt" >"$alone/gust/PINS"
     rm -rf "$alone/gust/local" "$alone/gust/cli"
     rm -f "$out/$swagger/"*.js "$out/$swagger/"*.css # layer web has them
+}
+
+# The versions that no environment moves, as gust/services/deployments/pins.py reads them from the locks of a checkout.
+pins() {
+    sed -nE 's/^([A-Za-z0-9._-]+==[^ ;\]+)(( ; [^\]+)?).*/\1\2/p' "$@" | sed 's/ *$//' | LC_ALL=C sort -u
+}
+
+# One binary; the Python package around it only finds it.
+keep_uv() {
+    mkdir -p "$destination/bin"
+    mv "$out/bin/uv" "$destination/bin/uv"
+    rm -rf "$out"
+    out=$destination/bin
 }
 
 # Lambda takes 250 MB of layers and function together, unpacked. What goes: the runtime layer's packages, which are

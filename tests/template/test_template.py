@@ -40,6 +40,7 @@ INVOKED_AND_WAITED_FOR = {
     "ExecutionApiFunction": "the worker sees the error and repeats",
     "ApiFunction": "the caller sees the error",
     "ParseFunction": "the state machine sees the error and repeats",
+    "EnvironmentBuilderFunction": "the state machine sees the error and repeats",
     "KeyRotationFunction": "Secrets Manager sees the error and repeats",
 }
 """Functions whose caller waits for the answer: a dead letter queue would stay empty."""
@@ -163,6 +164,7 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
     logs = [{"Fn::GetAtt": ["WorkerLogs", "Arn"]}, {"Fn::GetAtt": ["TaskLogs", "Arn"]}]
     queue = [{"Fn::GetAtt": ["TasksQueue", "Arn"]}]
     transfers = {"Fn::Sub": "${Bucket.Arn}/transfers/*"}
+    environments = {"Fn::Sub": "${Bucket.Arn}/environments/*"}
     assert by_action == {
         "logs:CreateLogStream": logs,
         "logs:PutLogEvents": logs,
@@ -170,7 +172,7 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
         "sqs:DeleteMessage": queue,
         "sqs:GetQueueAttributes": queue,
         "sqs:ChangeMessageVisibility": queue,
-        "s3:GetObject": [{"Fn::Sub": "${Bucket.Arn}/bundles/*"}, transfers],
+        "s3:GetObject": [{"Fn::Sub": "${Bucket.Arn}/bundles/*"}, environments, transfers],
         "s3:PutObject": [transfers],
         "lambda:InvokeFunction": [{"Fn::GetAtt": ["ExecutionApiFunction", "Arn"]}],
     }
@@ -209,11 +211,41 @@ def test_the_parser_replaces_nothing_that_lies_under_a_hash(resources: Resources
 
 def test_the_parser_reads_neither_results_of_tasks_nor_what_is_on_its_way_to_them(resources: Resources) -> None:
     """It runs every DAG file; what DAGs hand from task to task is none of a file's business."""
-    assert prefixes_of(resources["ParseRole"], "s3:GetObject") == {"bundles/*", "parses/*"}
+    assert prefixes_of(resources["ParseRole"], "s3:GetObject") == {"bundles/*", "environments/*", "parses/*"}
 
 
 def test_what_deploys_does_not_write_where_people_upload(resources: Resources) -> None:
-    assert prefixes_of(resources["DagProcessorRole"], "s3:PutObject") == {"bundles/*", "parses/*"}
+    assert prefixes_of(resources["DagProcessorRole"], "s3:PutObject") == {"bundles/*", "parses/*", "recipes/*"}
+    assert prefixes_of(resources["EnvironmentBuilderRole"], "s3:PutObject") == {
+        "environments/*",
+        "recipes/*.built.json",
+    }
+
+
+def test_an_environment_is_built_once_and_by_the_builder_alone(resources: Resources) -> None:
+    """Who could write one would run code as every worker."""
+    writers = {
+        name
+        for name, role in of_type(resources, "AWS::IAM::Role")
+        for statement in statements(role)
+        if "s3:PutObject" in as_list(statement["Action"])
+        and any(
+            "environments" in json.dumps(r) or r == {"Fn::Sub": "${Bucket.Arn}/*"}
+            for r in as_list(statement["Resource"])
+        )
+    }
+    assert writers == {"EnvironmentBuilderRole"}
+    stores = [s for s in statements(resources["EnvironmentBuilderRole"]) if "environments" in json.dumps(s["Resource"])]
+    assert [s["Condition"] for s in stores if s["Action"] == "s3:PutObject"] == [
+        {"Null": {"s3:if-none-match": "false"}}
+    ]
+
+
+def test_environments_are_built_by_what_runs_them(resources: Resources) -> None:
+    """uv chooses wheels for its own interpreter and machine."""
+    functions = ["EnvironmentBuilderFunction", *RUNS_STRANGERS_CODE]
+    kinds = {json.dumps([resources[f]["Properties"][p] for p in ("Runtime", "Architectures")]) for f in functions}
+    assert len(kinds) == 1
 
 
 def prefixes_of(role: dict[str, Any], action: str) -> set[str]:
@@ -306,7 +338,7 @@ def test_no_role_may_do_everything_or_anything_to_everything(resources: Resource
             actions = as_list(statement["Action"])
             assert not [action for action in actions if "*" in action], name
             if statement["Resource"] == "*":
-                assert actions == ["dynamodb:ListStreams"], name
+                assert actions in (["dynamodb:ListStreams"], ["ecr:GetAuthorizationToken"]), name
 
 
 def test_each_function_has_a_role_and_a_log_of_its_own(source: dict[str, Any], resources: Resources) -> None:
@@ -372,6 +404,16 @@ def reached(calls: dict[str, set[str]], names: set[str]) -> set[str]:
 
 
 def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
+    free = {
+        "AWS::EC2::VPC",
+        "AWS::EC2::InternetGateway",
+        "AWS::EC2::VPCGatewayAttachment",
+        "AWS::EC2::RouteTable",
+        "AWS::EC2::Route",
+        "AWS::EC2::Subnet",
+        "AWS::EC2::SubnetRouteTableAssociation",
+        "AWS::EC2::SecurityGroup",
+    }
     billed_by_the_hour = (
         "AWS::EC2::",
         "AWS::ECS::Service",
@@ -379,7 +421,8 @@ def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
         "AWS::ElastiCache",
         "AWS::ElasticLoadBalancing",
     )
-    assert not [name for name, resource in resources.items() if resource["Type"].startswith(billed_by_the_hour)]
+    others = {name: resource["Type"] for name, resource in resources.items() if resource["Type"] not in free}
+    assert not [name for name, kind in others.items() if kind.startswith(billed_by_the_hour)]
     assert resources["Table"]["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
     for name, function in of_type(resources, "AWS::Lambda::Function"):
         assert "ProvisionedConcurrencyConfig" not in function["Properties"], name
@@ -528,6 +571,6 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
         for queue in bucket["NotificationConfiguration"]["QueueConfigurations"]
         for rule in queue["Filter"]["S3Key"]["Rules"]
     }
-    assert granted | expired | told == set(bucket_keys.PREFIXES)
-    assert told == {bucket_keys.DAGS}
-    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS}
+    assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
+    assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
+    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}

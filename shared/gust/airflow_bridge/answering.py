@@ -17,21 +17,25 @@ TIME_LIMIT: Final = 20.0
 
 
 def answer_in_child(
-    work: Callable[[Path | None, Path], bytes],
+    work: Callable[[Path | None, Path, Path | None], bytes],
     *,
     kind: str,
     objects: Objects,
     bundle_version: str | None,
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """`{"answer": …}`, the JSON that `work(bundle, workspace)` returns in a child, or `{"error": why}` for a person to read.
+    """`{"answer": …}`, the JSON that `work(bundle, workspace, environment)` returns in a child, or `{"error": why}` for a
+    person to read. The environment is that of the DAG folder itself.
 
     `kind` names the child's workspace; `folder` is where bundles are unpacked, if elsewhere than usual."""
     ready()
     bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
     bundle = bundles.fetch(bundle_version) if bundle_version else None
+    environment = bundles.fetch_environment(bundle, "") if bundle else None
     with surroundings.workspace(kind) as workspace:
-        ended = run_in_child(lambda: work(bundle, workspace), timeout=TIME_LIMIT, memory=memory_for_child())
+        ended = run_in_child(
+            lambda: work(bundle, workspace, environment), timeout=TIME_LIMIT, memory=memory_for_child()
+        )
     if ended.answer is None:
         last_line = (ended.output.strip().splitlines() or [""])[-1]
         return {"error": f"{ended.how} {last_line}".strip()}

@@ -1,8 +1,11 @@
-"""Bundles on a function's disk: fetched and extracted once per version, found again by the next invocation.
+"""Bundles and environments on a function's disk: fetched and extracted once, found again by the next invocation.
 
 Several functions may share a disk (the local stack). A process that uses a version holds a shared lock on its lock
 file, from `fetch` until it fetches another version or dies; a process that extracts or deletes a version holds the lock
 alone.
+
+An environment is an archive as a bundle is, named by the hash of its content too. It lies in a folder of its own: a new
+bundle leaves the environments where they are.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -26,10 +29,12 @@ from threading import Lock
 from typing import IO, Final
 from uuid import uuid4
 
+from gust.airflow_bridge import commands
 from gust.airflow_bridge.child import run_in_child
 from gust.errors import Forbidden, NotFound, Unopenable
 from gust.model import bucket_keys
 from gust.model.bundle import version_of
+from gust.model.environment import ENVIRONMENTS_FILE, Environments
 from gust.ports.objects import Objects
 
 COMPILES_FOR: Final = 2.0
@@ -62,11 +67,31 @@ _fetching: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """Of archives."""
+
+    key: Callable[[str], str]
+    """Where the bucket has one."""
+    named: str
+    """For people."""
+    finish: Callable[[Path], None] | None = None
+    """Adds what only this machine knows, once."""
+    has_bytecode: bool = False
+
+
+BUNDLES: Final = Kind(bucket_keys.bundle, "Version {} of the DAGs")
+ENVIRONMENTS: Final = Kind(
+    bucket_keys.environment, "Environment {} (packages of requirements.txt)", finish=commands.add_to, has_bytecode=True
+)
+
+
+@dataclass(frozen=True, slots=True)
 class BundleFolder:
     """`fetch` may be called by many processes on one disk at the same time."""
 
     objects: Objects
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
+    kind: Kind = BUNDLES
 
     def has(self, version: str) -> bool:
         """Whether it was fetched before."""
@@ -84,11 +109,28 @@ class BundleFolder:
                 os.utime(folder)
                 self._forget(needed=0)
         except (NotFound, Forbidden) as error:
-            raise Unopenable(f"Version {version} of the DAGs cannot be read: {error}") from error
+            raise Unopenable(f"{self.kind.named.format(version)} cannot be read: {error}") from error
         except _UNREADABLE as error:
             reason = self._reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            raise Unopenable(f"Version {version} of the DAGs cannot be unpacked: {reason}") from error
+            raise Unopenable(f"{self.kind.named.format(version)} cannot be unpacked: {reason}") from error
         return folder
+
+    def fetch_environment(self, bundle: Path, file: str) -> Path | None:
+        """The folder with the packages that the bundle names for a file of it, by its relative path; `None`: it needs none
+        but Airflow's own. It stays until this process fetches another environment. Raises Unopenable as `fetch` does."""
+        archive = environment_of(bundle, file)
+        return self._environments().fetch(archive) if archive is not None else None
+
+    def has_environment(self, bundle: Path, file: str) -> bool:
+        """It has none, or it was fetched before."""
+        archive = environment_of(bundle, file)
+        return archive is None or self._environments().has(archive)
+
+    def _environments(self) -> BundleFolder:
+        return BundleFolder(self.objects, self._beside_bundles(), ENVIRONMENTS)
+
+    def _beside_bundles(self) -> Path:
+        return self.root.with_name(f"{self.root.name}-environments")
 
     def _use(self, version: str) -> None:
         """Lock this version and unlock the one before."""
@@ -114,12 +156,14 @@ class BundleFolder:
             shutil.rmtree(beside, ignore_errors=True)  # of one that died at it
             with tempfile.TemporaryFile(dir=self.root) as body:
                 self._forget(needed=SPARE)
-                self.objects.download(bucket_keys.bundle(version), body)
+                self.objects.download(self.kind.key(version), body)
                 with zipfile.ZipFile(body) as archive:
                     self._forget(needed=SPARE + sum(entry.file_size for entry in archive.infolist()))
                     beside.mkdir()
                     try:
                         check(version, unpack(archive, beside))
+                        if self.kind.finish is not None:
+                            self.kind.finish(beside)
                         beside.rename(folder)
                     finally:
                         shutil.rmtree(beside, ignore_errors=True)
@@ -161,6 +205,15 @@ class BundleFolder:
         return self.root / f".{version}"
 
 
+def environment_of(bundle: Path, file: str) -> str | None:
+    """Hash of the archive that an unpacked bundle names for a file of it."""
+    try:
+        named = (bundle / ENVIRONMENTS_FILE).read_text()
+    except FileNotFoundError:
+        return None
+    return Environments.model_validate_json(named).of_file(file)
+
+
 @contextmanager
 def alone(lock_file: Path) -> Iterator[bool]:
     """Lock the version exclusively; yields whether that succeeded, so that no process uses it meanwhile."""
@@ -186,6 +239,8 @@ def unpack(archive: zipfile.ZipFile, into: Path) -> dict[str, str]:
         file.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as content, file.open("wb") as copy:
             hashes[entry.filename] = copied(content, copy)
+        if entry.external_attr >> 16 & 0o100:
+            file.chmod(0o755)
     return hashes
 
 
@@ -198,7 +253,7 @@ def copied(content: IO[bytes], copy: IO[bytes]) -> str:
 
 
 def check(version: str, hashes: dict[str, str]) -> None:
-    """A bundle is named by the hash of its content."""
+    """A bundle, or an environment, is named by the hash of its content."""
     if _HASH.fullmatch(version) and version_of(hashes) != version:
         raise ValueError("its content is another one than its name says")
 
@@ -209,6 +264,10 @@ class SealedBundleFolder(BundleFolder):
     extracted anew for the next. No other process may use the `root`."""
 
     seals: dict[str, Seal] = field(default_factory=dict, compare=False, repr=False)
+    seals_of_environments: dict[str, Seal] = field(default_factory=dict, compare=False, repr=False)
+
+    def _environments(self) -> BundleFolder:
+        return SealedBundleFolder(self.objects, self._beside_bundles(), ENVIRONMENTS, self.seals_of_environments)
 
     def fetch(self, version: str) -> Path:
         folder = self.root / version
@@ -216,7 +275,8 @@ class SealedBundleFolder(BundleFolder):
         if sealed is None or sealed != _seal(folder):
             _put_away(folder)
             folder = BundleFolder.fetch(self, version)
-            _compile(folder)
+            if not self.kind.has_bytecode:
+                _compile(folder)
             self.seals[version] = _seal(folder)
             return folder
         return BundleFolder.fetch(self, version)

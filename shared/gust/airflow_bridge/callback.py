@@ -72,6 +72,7 @@ def _run(workload: CallbackWorkload, client: ExecutionApiClient) -> str | None:
     lease = Lease(hide=ports.hide, confirm=lambda: _claim(workload, client))
     try:
         bundle = ports.bundles.fetch(str(workload.bundle_version))
+        environment = ports.bundles.fetch_environment(bundle, workload.relative_fileloc)
     except Unopenable as error:
         return str(error)
     compat.prepare_callbacks()
@@ -84,6 +85,7 @@ def _run(workload: CallbackWorkload, client: ExecutionApiClient) -> str | None:
         lease=lease,
         seconds=ports.seconds_before(STOP_BEFORE_LIMIT),
         bundle=bundle,
+        environment=environment,
         line_at_limit="The callback is stopped: the function has no time left.",
     )
     if ended.answer is not None:

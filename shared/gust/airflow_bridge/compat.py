@@ -19,6 +19,7 @@ from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
 from gust.model.workload import HookCall
+from gust.scheduling.placement import is_known_executor
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,32 @@ def use_plugins_of(bundle: Path) -> None:
                 lookup.cache_clear()
 
 
+def use_environment(folder: Path) -> None:
+    """Make what lies in a folder on `sys.path` known to what this process, or the one it was forked from, has looked up
+    before: packages that share a name with imported ones (Airflow's providers), and entry points."""
+    import importlib
+    import pkgutil
+    import site
+
+    import airflow
+
+    importlib.invalidate_caches()
+    airflow.__path__ = pkgutil.extend_path(airflow.__path__, airflow.__name__)
+    for lines in sorted(folder.glob("*.pth")):
+        site.addpackage(str(folder), lines.name, set())
+    for name in ("airflow._shared.module_loading", "airflow.sdk._shared.module_loading"):
+        for lookup in vars(sys.modules.get(name, object)).values():
+            if hasattr(lookup, "cache_clear"):
+                lookup.cache_clear()
+    for module, manager in (
+        ("airflow.providers_manager", "ProvidersManager"),
+        ("airflow.sdk.providers_manager_runtime", "ProvidersManagerTaskRuntime"),
+    ):
+        if (known := getattr(sys.modules.get(module), manager, None)) is not None:
+            known._initialized = False
+            known._instance = None
+
+
 def preload() -> None:
     """Import what nearly every DAG file imports, so that children forked from here need not."""
     import airflow.dag_processing.dagbag
@@ -105,7 +132,23 @@ def preload() -> None:
     import airflow.sdk
     import airflow.sdk.execution_time.supervisor
     import airflow.serialization.serialized_objects
-    import airflow.utils.dag_version_inflation_checker  # noqa: F401
+    import airflow.utils.dag_version_inflation_checker
+
+    know_executors(airflow.dag_processing.dagbag)
+
+
+def know_executors(dagbag: Any) -> None:
+    """Have Airflow take files whose tasks name one of AWS's executors: Gust is what they stand for, whatever `[core]
+    executor` lists. Does nothing the second time."""
+    exists = dagbag._executor_exists
+    if getattr(exists, "knows_executors", False):
+        return
+
+    def exists_or_is_known(executor_name: str, team_name: str | None) -> bool:
+        return is_known_executor(executor_name) or exists(executor_name, team_name)
+
+    exists_or_is_known.knows_executors = True  # type: ignore[attr-defined]
+    dagbag._executor_exists = exists_or_is_known
 
 
 def airflow_modules() -> frozenset[str]:
@@ -679,7 +722,7 @@ def _run_of_model(callback: Mapping[str, Any]) -> Any:
     return made
 
 
-# --- what is installed ------------------------------------------------------------------------------------------------
+# --- the inventory ----------------------------------------------------------------------------------------------------
 
 
 def plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:

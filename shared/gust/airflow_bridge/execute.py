@@ -49,11 +49,16 @@ def run_try(workload: TaskWorkload, ports: WorkerPorts) -> int:
 
 def _run(workload: TaskWorkload, client: TryClient) -> int:
     ti = _task_instance(workload)
+    if workload.refused:
+        return _fail(client, ti, workload.refused)
     bundles = client.ports.bundles
     if not bundles.has(str(workload.bundle_version)):
         client.ports.hide(HIDDEN_FOR)  # fetching takes a while
     try:
         client.bundle = bundles.fetch(str(workload.bundle_version))
+        if not bundles.has_environment(client.bundle, workload.relative_fileloc):
+            client.ports.hide(HIDDEN_FOR)
+        client.environment = bundles.fetch_environment(client.bundle, workload.relative_fileloc)
     except Unopenable as error:
         return _fail(client, ti, str(error))
     return supervise_try(client, ti)

@@ -13,7 +13,7 @@ from gust.ports.objects import Objects
 def answer_about_installation(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
     """`question` is what `ParserInventory` sends; see `answer_in_child` for the answer."""
     return answer_in_child(
-        lambda bundle, workspace: answer_here(bundle, question["inventory"], workspace),
+        lambda bundle, workspace, environment: answer_here(bundle, question["inventory"], workspace, environment),
         kind="inventory",
         objects=objects,
         bundle_version=question["bundle_version"],
@@ -21,10 +21,10 @@ def answer_about_installation(objects: Objects, question: dict[str, Any], folder
     )
 
 
-def answer_here(bundle: Path | None, what: str, workspace: Path) -> bytes:
+def answer_here(bundle: Path | None, what: str, workspace: Path, environment: Path | None = None) -> bytes:
     """Look in this process: the child's work."""
     compat.log_here()
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
     answer: Any
     match what:
         case "plugins":

@@ -28,7 +28,7 @@ from gust.airflow_bridge.footprint import Footprint
 from gust.airflow_bridge.questions import Questions
 from gust.airflow_bridge.settings_reader import Find, ParserComms, SettingsOfFile, SettingsReader, nothing_stored
 from gust.airflow_bridge.transport import Invoke
-from gust.errors import NotFound
+from gust.errors import NotFound, Unopenable
 from gust.model import bounds, bucket_keys
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
@@ -82,7 +82,8 @@ def parse_batch(
     progress = begun(objects, key)
     done = {outcome.relative_path for outcome in progress.outcomes}
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
-    bundle = (BundleFolder(objects, folder) if folder else BundleFolder(objects)).fetch(plan.bundle_version)
+    bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
+    bundle = bundles.fetch(plan.bundle_version)
     finished = True
     if not give_up:
         ready()
@@ -98,7 +99,7 @@ def parse_batch(
         else:
             progress = progress.model_copy(update={"parsing": path})
             keep(objects, key, progress)
-            outcome = parse_file(objects, bundle, path, plan.bundle_name, find)
+            outcome = parse_in_environment(bundles, bundle, path, plan.bundle_name, find)
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
     keep(objects, key, progress)
     return finished
@@ -140,9 +141,33 @@ def lost(path: str) -> FileOutcome:
     )
 
 
-def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find: Find = nothing_stored) -> FileOutcome:
+def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find) -> FileOutcome:
+    """`parse_file` with the packages that the bundle names for the file. Without them it would give another outcome: where
+    they cannot be had, the file gives none."""
+    try:
+        environment = bundles.fetch_environment(bundle, path)
+    except Unopenable as error:
+        return FileOutcome(
+            relative_path=path,
+            import_errors={path: f"{path} could not be parsed. {error}\n"},
+            is_worth_another_try=True,
+            parsed_at=datetime.now(UTC),
+            parse_duration=0.0,
+        )
+    return parse_file(bundles.objects, bundle, path, bundle_name, find, environment=environment)
+
+
+def parse_file(
+    objects: Objects,
+    bundle: Path,
+    path: str,
+    bundle_name: str,
+    find: Find = nothing_stored,
+    *,
+    environment: Path | None = None,
+) -> FileOutcome:
     """Parse one file in a child; store specs, serialized DAGs and sources. Returns an outcome whatever the file does.
-    `find` answers its questions for variables and connections."""
+    `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
     ready()
     started = time.monotonic()
     limit = compat.import_timeout(bundle / path)
@@ -151,7 +176,7 @@ def parse_file(objects: Objects, bundle: Path, path: str, bundle_name: str, find
     questions = Questions(settings.answer)
     with surroundings.workspace("parse") as workspace:
         ended = run_in_child(
-            lambda: parse_here(bundle, path, bundle_name, workspace, questions.ask),
+            lambda: parse_here(bundle, path, bundle_name, workspace, questions.ask, environment=environment),
             timeout=timeout,
             memory=memory_for_child(),
             questions=questions,
@@ -275,19 +300,29 @@ def memory_for_child() -> int:
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: Callable[[Any], Any]) -> bytes:
+def parse_here(
+    bundle: Path,
+    path: str,
+    bundle_name: str,
+    workspace: Path,
+    ask: Callable[[Any], Any],
+    *,
+    environment: Path | None = None,
+) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
     from gust.airflow_bridge import crashes
     from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
 
     compat.log_here()
     compat.ask_through(ParserComms(ask))
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
     crashes.make_fatal()
     known = compat.airflow_modules()
     if not compat.is_dag_file(bundle, path, workspace):
         return json.dumps(NO_DAG_FILE).encode()
     places = {str(bundle): compat.DAGS_ROOT, str(workspace): surroundings.WORKSPACE}
+    if environment is not None:
+        places[str(environment)] = surroundings.ENVIRONMENT
     footprint = Footprint(bundle)
     file = bundle / path
     warning, error = compat.stability(file, bundle)
@@ -320,7 +355,7 @@ def parse_here(bundle: Path, path: str, bundle_name: str, workspace: Path, ask: 
 def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], Any]) -> dict[str, Any]:
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
-    # Params are checked in the order of the file, and what is wrong is told with the schema as it was written.
+    # Params are checked in the order of the file, and an error quotes the schema as written.
     spec, assets = build_spec(placeless(json.dumps(data), places, dag.fileloc))
     return {
         "dag_id": dag.dag_id,

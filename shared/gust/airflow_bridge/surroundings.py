@@ -14,13 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import gust
 from gust.airflow_bridge import compat
+from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.environment import VARIABLES_FILE
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
 """Prefixes of the environment variables that wire our functions."""
@@ -39,8 +41,8 @@ HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__
 WORKSPACE: Final = "/workspace"
 """The path that stands for a child's workspace in stored DAGs: each child's own path differs."""
 
-LAYER_BIN: Final = "/opt/bin"
-"""Where Lambda unpacks our layer's commands: `airflow`, and `python` with the layer's packages."""
+ENVIRONMENT: Final = "/environment"
+"""The path that stands for the packages of a child's environment in stored DAGs."""
 
 
 NO_DATABASE: Final = "sqlite://"
@@ -48,16 +50,20 @@ NO_DATABASE: Final = "sqlite://"
 can even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
 
 
-def enter(bundle: Path | None, workspace: Path) -> None:
-    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`. For a
-    child made for one bundle. Modules of ours that are not imported yet may be unreachable afterwards."""
-    _set_environment()
+def enter(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
+    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle` and the
+    packages of `environment`. For a child made for one bundle. Modules of ours that are not imported yet may be
+    unreachable afterwards."""
+    _set_environment(environment)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
+        _export_variables_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
-    _make_way_for(bundle)
+    _make_way_for(bundle, environment)
+    if environment is not None:
+        compat.use_environment(environment)
 
 
 @contextmanager
@@ -73,7 +79,7 @@ def workspace(kind: str) -> Iterator[Path]:
             subprocess.run(["/bin/rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
-def _set_environment() -> None:
+def _set_environment(environment: Path | None) -> None:
     _use_aws_of_tasks()
     for name, value in list(os.environ.items()):
         is_class_of_ours = name.startswith("AIRFLOW__") and f"{gust.__name__}.airflow_bridge." in value
@@ -91,6 +97,15 @@ def _set_environment() -> None:
     if LAYER_BIN in commands:
         # The same interpreter. By its own name, what a task starts with it would not find the layer's packages.
         sys.executable = f"{LAYER_BIN}/python"
+    if environment is not None:
+        os.environ["PATH"] = os.pathsep.join([f"{environment}/bin", os.environ["PATH"]])
+        sys.executable = f"{environment}/bin/python"
+
+
+def _export_variables_of(bundle: Path) -> None:
+    """Those of the `startup.sh` that the bundle was made with."""
+    with suppress(FileNotFoundError):
+        os.environ |= json.loads((bundle / VARIABLES_FILE).read_text())
 
 
 def _use_aws_of_tasks() -> None:
@@ -105,10 +120,14 @@ def _use_aws_of_tasks() -> None:
         boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 
 
-def _make_way_for(bundle: Path | None) -> None:
-    """The user's folders before ours on the path, and no module of ours in the place of one of theirs."""
+def _make_way_for(bundle: Path | None, environment: Path | None) -> None:
+    """The user's folders before ours on the path, and no module of ours in the place of one of theirs. Airflow's packages
+    come first, and those of the environment next."""
     door, runtime = os.environ.get("LAMBDA_TASK_ROOT"), os.environ.get("LAMBDA_RUNTIME_DIR")
-    theirs = [str(bundle / PLUGINS_PREFIX.rstrip("/")), str(bundle)] if bundle is not None else []
+    theirs = [
+        *([str(environment)] if environment is not None else []),
+        *([str(bundle / PLUGINS_PREFIX.rstrip("/")), str(bundle)] if bundle is not None else []),
+    ]
     behind = [*([str(HOME)] if HOME_IS_OURS else []), *([runtime] if runtime else [])]
     moved = {door, *theirs, *behind, ""}
     sys.path[:] = [*(entry for entry in sys.path if entry not in moved), *theirs, *behind]
@@ -129,7 +148,8 @@ def _top_level() -> list[tuple[str, str]]:
 
 
 def _has(folder: str, name: str) -> bool:
-    """Asked without listing or opening anything: a DAG file depends on what is listed and opened while it is parsed."""
+    """Whether the folder has such a module. Lists and opens nothing: a DAG file depends on everything that is listed and
+    opened while it is parsed."""
     return os.path.exists(f"{folder}/{name}.py") or os.path.isdir(f"{folder}/{name}")
 
 

@@ -14,7 +14,7 @@ from gust.ports.objects import Objects
 def answer_for_plugin(objects: Objects, question: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
     """`question` is what `ParserTimetables` sends; see `answer_in_child` for the answer."""
     return answer_in_child(
-        lambda bundle, workspace: answer_here(bundle, question, workspace),
+        lambda bundle, workspace, environment: answer_here(bundle, question, workspace, environment),
         kind="timetable",
         objects=objects,
         bundle_version=question["bundle_version"],
@@ -22,10 +22,12 @@ def answer_for_plugin(objects: Objects, question: dict[str, Any], folder: Path |
     )
 
 
-def answer_here(bundle: Path | None, question: dict[str, Any], workspace: Path) -> bytes:
+def answer_here(
+    bundle: Path | None, question: dict[str, Any], workspace: Path, environment: Path | None = None
+) -> bytes:
     """Run the timetable in this process: the child's work."""
     compat.log_here()
-    surroundings.enter(bundle, workspace)
+    surroundings.enter(bundle, workspace, environment)
     if reference := question.get("deadline"):
         return json.dumps(compat.deadline_moment(reference, **question["of"])).encode()
     if mapper := question.get("mapper"):

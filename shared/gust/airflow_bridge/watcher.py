@@ -21,6 +21,7 @@ from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat
+from gust.airflow_bridge.pace import Pace, Parked, paced_loop
 from gust.airflow_bridge.supervisor import (
     GONE,
     STOP_BEFORE_LIMIT,
@@ -30,7 +31,7 @@ from gust.airflow_bridge.supervisor import (
     run_supervised,
 )
 from gust.airflow_bridge.task_log import stream_name, try_logger
-from gust.airflow_bridge.trigger import CLEANUP_TIME, End, Pace, Parked, paced_loop
+from gust.airflow_bridge.trigger import CLEANUP_TIME, End
 from gust.airflow_bridge.trigger_questions import reply_to_question
 from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.errors import StaleWatcher, Unopenable
@@ -96,6 +97,8 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     log = try_logger(ports.sink, str(workload.id)).bind(watcher=definition["classpath"])
     try:
         bundle = ports.bundles.fetch(workload.bundle_version) if workload.bundle_version else None
+        # DAGs of several folders may want it: it has what all of them have.
+        environment = ports.bundles.fetch_environment(bundle, "") if bundle else None
     except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
@@ -110,6 +113,7 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
         lease=lease,
         seconds=seconds,
         bundle=bundle,
+        environment=environment,
         answer=reply_to_question,
     )
     if ended.answer is not None:

@@ -20,13 +20,20 @@ LARGEST: Final = 262_144_000
 DIGEST: Final = ".inputs"
 
 MADE_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "runtime": ("layers/build.sh", "requirements/layer-runtime.txt", "pyproject.toml", "shared/gust"),
+    "runtime": (
+        "layers/build.sh",
+        "requirements/layer-runtime.txt",
+        "requirements/layer-airflow.txt",  # its versions are pins of environments
+        "pyproject.toml",
+        "shared/gust",
+    ),
     "airflow": (
         "layers/build.sh",
         "requirements/layer-airflow.txt",
         "requirements/layer-runtime.txt",
         "layers/airflow",
     ),
+    "builder": ("layers/build.sh", "requirements/layer-builder.txt", "layers/builder"),
     "web": ("layers/build.sh", "requirements/layer-airflow.txt", "requirements/layer-runtime.txt", "layers/web"),
 }
 """By layer: what `layers/build.sh` reads."""

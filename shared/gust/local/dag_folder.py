@@ -1,7 +1,11 @@
-"""Keep the bucket's dags/ in step with a folder: a change is in the bucket half a second later."""
+"""Keep the bucket's dags/ in step with a folder: a change is in the bucket half a second later.
+
+The folder's parent stands for the bucket's root: what has a meaning there (`BESIDE`) gets there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,6 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gust.model import bucket_keys
+
+BESIDE: Final = tuple(f"../{name}" for name in bucket_keys.BESIDE_DAGS)
+"""Relative names of files beside the folder that go to the bucket's root."""
 
 _ALSO: Final = frozenset({".airflowignore"})
 """Hidden files that Airflow reads; all others belong to editors and version control."""
@@ -78,17 +85,14 @@ class DagFolder:
                 if (self._folder / name).exists():  # else it has gone between two looks
                     self._leave_out(name, problem.strerror or str(problem))
                 continue
-            self._s3.put_object(Bucket=self._bucket, Key=bucket_keys.uploaded_file(name), Body=body)
+            self._s3.put_object(Bucket=self._bucket, Key=key_of(name), Body=body)
             self._uploaded[name] = found[name]
             self._left_out.pop(name, None)
             sent.append(name)
         for start in range(0, len(gone), 1000):  # S3 takes a thousand at a time
             self._s3.delete_objects(
                 Bucket=self._bucket,
-                Delete={
-                    "Objects": [{"Key": bucket_keys.uploaded_file(name)} for name in gone[start : start + 1000]],
-                    "Quiet": True,
-                },
+                Delete={"Objects": [{"Key": key_of(name)} for name in gone[start : start + 1000]], "Quiet": True},
             )
         if sent or gone:
             self._on_progress(_sentence(sent, gone))
@@ -102,6 +106,11 @@ class DagFolder:
     def _find(self) -> Iterator[tuple[str, Stamp]]:
         """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as
         Airflow does, each folder once."""
+        for name in BESIDE:
+            with contextlib.suppress(OSError):
+                status = os.stat(self._folder / name)
+                if stat.S_ISREG(status.st_mode):
+                    yield name, (status.st_mtime_ns, status.st_size)
         visited = set()
         for folder, folders, files in os.walk(self._folder, followlinks=True):
             real = os.path.realpath(folder)
@@ -126,11 +135,15 @@ class DagFolder:
 
     def _list(self) -> dict[str, str]:
         """Name → MD5 of what the bucket holds."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=bucket_keys.DAGS)
+        found: dict[str, str] = {}
+        for prefix in (bucket_keys.DAGS, *map(key_of, BESIDE)):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", [])}
+        names = {key_of(name): name for name in BESIDE}
         return {
-            item["Key"].removeprefix(bucket_keys.DAGS): item["ETag"].strip('"')
-            for page in pages
-            for item in page.get("Contents", [])
+            names.get(key) or key.removeprefix(bucket_keys.DAGS): tag
+            for key, tag in found.items()
+            if key in names or key.startswith(bucket_keys.DAGS)
         }
 
     def _hash(self, name: str) -> str:
@@ -138,6 +151,10 @@ class DagFolder:
             return hashlib.md5((self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
         except OSError:
             return ""
+
+
+def key_of(name: str) -> str:
+    return name.removeprefix("../") if name in BESIDE else bucket_keys.uploaded_file(name)
 
 
 def _shown(name: str) -> str:

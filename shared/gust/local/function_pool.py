@@ -56,6 +56,7 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
         "scheduler": few,
         "dag-processor": few,
         "parse": few,
+        "environment-builder": 1,
         "key-rotation": 1,
     }
 

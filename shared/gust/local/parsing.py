@@ -107,6 +107,7 @@ class _Progress:
 
     def __init__(self, plan: Plan, key: str, now: float) -> None:
         self.files = [path for batch in plan.batches for path in batch]
+        self._refused = plan.refused
         self.made_at = plan.made_at.timestamp() if plan.made_at else now
         self.reported_at = now
         self._began = now
@@ -115,7 +116,7 @@ class _Progress:
         self._progress: dict[str, Progress] = {}
         self._errors_reported: set[str] = set()
         self.is_round_over = False
-        """The deployment has gone on to another plan, for what is left of this one."""
+        """The deployment has made another plan, for the rest of this one."""
 
     def read(self, objects: Objects, listed: dict[str, str]) -> None:
         for key in self._batches:
@@ -134,8 +135,10 @@ class _Progress:
     def news_of_errors(self) -> list[str]:
         errors = {file: trace for outcome in self.outcomes for file, trace in outcome.import_errors.items()}
         fresh = sorted(errors.keys() - self._errors_reported)
+        refused = [f"import error: {file}: {' '.join(why.split())[:500]}" for file, why in self._refused.items()]
+        self._refused = {}
         self._errors_reported |= errors.keys()
-        return [f"import error: {in_a_line(file, errors[file])}" for file in fresh]
+        return refused + [f"import error: {in_a_line(file, errors[file])}" for file in fresh]
 
     def so_far(self) -> str:
         at = [progress.parsing for progress in self._progress.values() if progress.parsing]

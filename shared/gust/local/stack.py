@@ -27,6 +27,7 @@ from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.objects import S3Objects
 from gust.errors import GustError, Stale
 from gust.local import checkpoint, deployment, processes, sign_in
+from gust.local.building import BuildProgress
 from gust.local.dag_folder import DagFolder
 from gust.local.emulator import CONTROL
 from gust.local.front_door import FrontDoor
@@ -108,8 +109,12 @@ class LocalStack:
             "TriggererConcurrency": str(triggerers),
             "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
+            # Containers are processes here: they need no network of their own.
+            "Fargate": "Enabled",
+            "FargateSubnets": "subnet-of-this-machine",
+            "FargateSecurityGroups": "sg-of-this-machine",
             **(parameters or {}),
-            # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
+            # Beyond this machine every caller needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._environment_around = environment
@@ -119,6 +124,7 @@ class LocalStack:
         self._held = contextlib.ExitStack()
         self._folder: DagFolder | None = None
         self._parsing: ParseProgress | None = None
+        self._building: BuildProgress | None = None
         self._trouble: list[str] = []
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
@@ -179,6 +185,7 @@ class LocalStack:
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
         self._parsing = ParseProgress(store, objects, self._on_progress)
+        self._building = BuildProgress(objects, self._on_progress)
         self._go_on_parsing(store)
         if self._dags:
             self._folder = DagFolder(
@@ -208,6 +215,8 @@ class LocalStack:
 
     def _tell_of_parsing(self) -> None:
         with self._trying_again():
+            if self._building and self._parsing and self._parsing.is_expecting:
+                self._building.look()
             if self._parsing:
                 self._parsing.look()
 
@@ -327,6 +336,7 @@ class LocalStack:
                     *("--port", str(port), "--data", str(self._data)),
                     *("--public-host", self._door.host, "--public-port", str(self._port)),
                     *("--processes", json.dumps(self._processes)),
+                    *("--containers", str(self.workers)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
                 stdout=output,

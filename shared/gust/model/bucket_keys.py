@@ -3,8 +3,13 @@
     key                                   holds                               written by      read by
     ------------------------------------  ----------------------------------  --------------  --------------------------
     dags/<relative path>                  the DAGs folder                     DAG authors     deployer
+    requirements.txt, plugins.zip,        what MWAA has beside the DAGs       DAG authors     deployer
+      startup.sh
     bundles/<version>.zip                 a bundle                            deployer        parser, worker, triggerer
     bundles/<version>.json                its Manifest                        deployer        deployer
+    recipes/<id>.json                     a Recipe of an environment          deployer        builder
+    recipes/<id>.built.json               how building it ended               builder         deployer, local stack
+    environments/<sha256>.zip             an environment's packages           builder         parser, worker, triggerer
     parses/<deployment>/<plan>/plan.json  a Plan                              deployer        parser, local stack
     parses/<deployment>/<plan>/<n>.json   the Progress of its batch n         parser          deployer, local stack
     parses/<deployment>/<plan>/token      the parser's token                  deployer        parser
@@ -15,9 +20,10 @@
                                             table: XCom, rendered fields, …
     transfers/<name>                      a request or response too large     worker,         execution API, worker,
                                             for a Lambda invocation           execution API   triggerer
+    workloads/<name>.json                 what a container is to run          scheduler       worker (container)
 
-Objects under a hash are immutable. A lifecycle rule deletes what lies under parses/ and transfers/ after a day; the store
-deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
+Objects under a hash are immutable. Lifecycle rules delete what lies under parses/, transfers/ and workloads/ after a day;
+the store deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
 """
 
 from __future__ import annotations
@@ -34,13 +40,22 @@ if TYPE_CHECKING:
 DAGS: Final = "dags/"
 BUNDLES: Final = "bundles/"
 PARSES: Final = "parses/"
+RECIPES: Final = "recipes/"
+ENVIRONMENTS: Final = "environments/"
 SPECS: Final = "specs/"
 SERIALIZED: Final = "serialized/"
 SOURCES: Final = "sources/"
 DOCUMENTS: Final = "xcom/"
 TRANSFERS: Final = "transfers/"
+WORKLOADS: Final = "workloads/"
 
-PREFIXES: Final = (DAGS, BUNDLES, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS)
+BESIDE_DAGS: Final = ("requirements.txt", "plugins.zip", "startup.sh")
+"""Single objects of DAG authors at the bucket's root, where MWAA has them."""
+
+OURS: Final = (BUNDLES, RECIPES, ENVIRONMENTS, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS, WORKLOADS)
+"""Prefixes under which only Gust writes."""
+
+PREFIXES: Final = (DAGS, *OURS)
 
 LONGEST: Final = 1024
 """Bytes of UTF-8 that S3 takes as a key."""
@@ -50,12 +65,36 @@ def uploaded_file(relative_path: str) -> str:
     return f"{DAGS}{relative_path}"
 
 
+def workload(name: str) -> str:
+    """`name` names a dispatch. Its token does not travel through places that list what they are given (CloudTrail, the
+    history of an execution, DescribeTasks)."""
+    return f"{WORKLOADS}{name}.json"
+
+
 def bundle(version: str) -> str:
     return f"{BUNDLES}{version}.zip"
 
 
 def manifest(version: str) -> str:
     return f"{BUNDLES}{version}.json"
+
+
+# --- environments ------------------------------------------------------------------------------------------------------
+
+BUILT: Final = ".built.json"
+
+
+def recipe(recipe_id: str) -> str:
+    return f"{RECIPES}{recipe_id}.json"
+
+
+def built(recipe_id: str) -> str:
+    return f"{RECIPES}{recipe_id}{BUILT}"
+
+
+def environment(archive: str) -> str:
+    """`archive` is the hash of its content, as for a bundle."""
+    return f"{ENVIRONMENTS}{archive}.zip"
 
 
 # --- a deployment's documents -----------------------------------------------------------------------------------------
@@ -113,7 +152,7 @@ def is_parsed(kind: Parsed, key: str) -> bool:
     return _PARSED[kind].fullmatch(key) is not None
 
 
-# --- what is too large to go another way ------------------------------------------------------------------------------
+# --- large documents and bodies ---------------------------------------------------------------------------------------
 
 
 def documents(partition: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from gust.model.dag_spec import AssetRef
+from gust.model.environment import Environments
 
 PLUGINS_PREFIX: Final = "plugins/"
 """In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
@@ -31,6 +32,12 @@ class Manifest(_Document):
     files: dict[str, str]
     etags: dict[str, str] = {}
     """Relative path → the bucket's entity tag when the content was read: equal tag, equal content."""
+    environments: Environments = Environments()
+    """As the bundle's own file says, for who need not open the zip."""
+    variables: dict[str, str] = {}
+    """Likewise: what the bucket's `startup.sh` exports."""
+    from_plugins_zip: tuple[str, ...] = ()
+    """Files below `plugins/` that come from the bucket's `plugins.zip`."""
 
 
 class Plan(_Document):

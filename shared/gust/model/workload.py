@@ -52,6 +52,10 @@ class TaskWorkload(_OfDispatch):
     pool: str = "default_pool"
     pool_slots: int = 1
     priority_weight: int = 1
+    place: str = ""
+    """Where it runs and why, for the first line of its log. Empty for the default group."""
+    refused: str = ""
+    """Why nothing can run it. The worker starts the try and fails it, and says so in its log."""
 
 
 class HookCall(_Message):
@@ -113,6 +117,8 @@ class TriggerWorkload(_OfDispatch):
     kind: Literal["trigger"] = "trigger"
     bundle_version: str | None = None
     """The bundle with the DAG folder's own triggers; without one only installed triggers are found."""
+    relative_fileloc: str = ""
+    """The DAG's file: its environment is the trigger's, too."""
     sleeps_passed: int = 0
     """How many of its sleeps are over; when it runs again it passes through them without waiting."""
     is_poller: bool = False

@@ -17,7 +17,6 @@ from gust.model.pool import DEFAULT_POOL
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import expansion
-from gust.scheduling.retry import missing_worker
 from gust.scheduling.run_view import InstanceId, RunView, is_in_run
 from gust.scheduling.trigger_rule import Verdict
 from gust.scheduling.upstream import Upstream
@@ -51,7 +50,8 @@ def is_plain(task: TaskSpec) -> bool:
         and task.pool == DEFAULT_POOL
         and task.max_active_tis_per_dag is None
         and task.max_active_tis_per_dagrun is None
-        and missing_worker(task) is None
+        and task.queue == "default"
+        and not task.executor_config
     )
 
 

@@ -198,3 +198,24 @@ def test_a_file_that_cannot_be_read_is_told_once_and_taken_when_it_can(dags: Pat
     assert True in looks
     assert bucket.objects["dags/secret.py"] == b"mine"
     assert told[1:] == ["uploaded secret.py"]
+
+
+def test_what_lies_beside_the_folder_lies_at_the_buckets_root(tmp_path: Path, bucket: Bucket) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags/requirements.txt").write_text("inside")
+    (tmp_path / "requirements.txt").write_text("beside")
+    (tmp_path / "other.txt").write_text("not ours")
+    bucket.objects["requirements.txt.bak"] = b"somebody else's"
+    folder = DagFolder(tmp_path / "dags", bucket, "b")
+    folder.align()
+
+    assert bucket.objects == {
+        "requirements.txt": b"beside",
+        "dags/requirements.txt": b"inside",
+        "requirements.txt.bak": b"somebody else's",
+    }
+
+    (tmp_path / "requirements.txt").unlink()
+    folder.align()
+
+    assert set(bucket.objects) == {"dags/requirements.txt", "requirements.txt.bak"}

@@ -38,8 +38,9 @@ def seen_by_sam(tree: Path) -> dict[str, str]:
         ("shared/gust/aws/queues.py", {"runtime"}),
         ("pyproject.toml", {"runtime"}),
         ("requirements/layer-runtime.txt", {"runtime", "airflow", "web"}),
-        ("requirements/layer-airflow.txt", {"airflow", "web"}),
-        ("layers/build.sh", {"runtime", "airflow", "web"}),
+        ("requirements/layer-airflow.txt", {"runtime", "airflow", "web"}),
+        ("layers/build.sh", {"runtime", "airflow", "builder", "web"}),
+        ("requirements/layer-builder.txt", {"builder"}),
         ("layers/web/pack.py", {"web"}),
     ],
 )

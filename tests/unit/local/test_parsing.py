@@ -1,4 +1,4 @@
-"""What the terminal says while the folder is parsed."""
+"""The terminal's messages while the folder is parsed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,8 +31,8 @@ class Terminal:
         self.seconds = 0.0
         self.progress = ParseProgress(self.store, self.objects, self.lines.append, clock=lambda: self.seconds)
 
-    def given_plan(self, *files: str, deployment: str = "upload-1") -> str:
-        plan = Plan(bundle_version="v", replacing=None, batches=(files,))
+    def given_plan(self, *files: str, deployment: str = "upload-1", refused: dict[str, str] | None = None) -> str:
+        plan = Plan(bundle_version="v", replacing=None, batches=(files,), refused=refused or {})
         key = bucket_keys.plan(plan, deployment)
         self.objects.put(key, plan.model_dump_json().encode())
         turn = DeploymentTurn(holder=deployment, again=False, until=NOW + timedelta(seconds=30))
@@ -64,6 +64,13 @@ def outcome(path: str, *dag_ids: str, trace: str = "") -> FileOutcome:
 @pytest.fixture
 def terminal() -> Terminal:
     return Terminal()
+
+
+def test_what_the_bundle_does_not_hold_is_told_with_its_reason(terminal: Terminal) -> None:
+    terminal.progress.expect()
+    terminal.given_plan("a.py", refused={"team/requirements.txt": "error: No solution found\n  cause: Because x\n"})
+    assert terminal.told() == ["import error: team/requirements.txt: error: No solution found cause: Because x"]
+    assert terminal.told() == []
 
 
 def test_files_are_counted_and_the_slow_one_is_named(terminal: Terminal) -> None:

@@ -1,5 +1,5 @@
 """Gust in one process: the parser, the scheduler, the execution API over a store in memory, and workers whose children are
-real. What it cannot have is AWS; what it needs no time for is waiting, because its clock is moved."""
+real. It lacks AWS, and it never waits, because tests move its clock."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gust.airflow_bridge import parse
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.settings_reader import nothing_stored
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
 from gust.airflow_bridge.worker_ports import WorkerPorts
@@ -28,10 +30,12 @@ from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
 from gust.execution_api.app import ExecutionApi
 from gust.model import bucket_keys
+from gust.model.bundle import version_of
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.environment import ENVIRONMENTS_FILE, VARIABLES_FILE, Environments
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
@@ -70,6 +74,11 @@ class Whole:
     specs: dict[str, DagSpec] = field(default_factory=dict)
     serialized: dict[str, str] = field(default_factory=dict)
     """By dag_id: where Airflow's own form of the DAG lies."""
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Folder → files of the packages that its `requirements.txt` gave, for the next upload."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    """What the bucket's `startup.sh` exports, for the next upload."""
 
     def __post_init__(self) -> None:
         self.services = Services(
@@ -94,10 +103,13 @@ class Whole:
         with zipfile.ZipFile(archive, "w") as into:
             for name, text in names.items():
                 into.writestr(name, text)
+            of = {folder: self.pack(packages) for folder, packages in self.environments.items()}
+            into.writestr(VARIABLES_FILE, json.dumps(self.variables))
+            into.writestr(ENVIRONMENTS_FILE, Environments(of=of).model_dump_json())
         self.objects.put(bucket_keys.bundle(version), archive.getvalue())
         bundle = self.bundles.fetch(version)
         for name in names:
-            outcome = parse.parse_file(self.objects, bundle, name, "dags-folder")
+            outcome = parse.parse_in_environment(self.bundles, bundle, name, "dags-folder", nothing_stored)
             assert not outcome.import_errors, outcome.import_errors
             for parsed in outcome.dags:
                 spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
@@ -113,6 +125,18 @@ class Whole:
                         max_active_runs=spec.max_active_runs,
                     ),
                 )
+
+    def pack(self, files: dict[str, str]) -> str:
+        """An environment's archive, as the builder stores it; returns its hash."""
+        name = version_of({path: sha256(text.encode()).hexdigest() for path, text in files.items()})
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w") as archive:
+            for path, text in files.items():
+                entry = zipfile.ZipInfo(path)
+                entry.external_attr = (0o755 if path.startswith("bin/") else 0o644) << 16
+                archive.writestr(entry, text)
+        self.objects.put(bucket_keys.environment(name), body.getvalue())
+        return name
 
     def trigger(self, dag_id: str = "d", run_id: str = "r", **asked: Any) -> DagRunKey:
         run = create_dag_run(self.services, dag_id, run_id=run_id, triggered_by=DagRunTriggeredByType.REST_API, **asked)

@@ -6,7 +6,9 @@ from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from gust.execution_api.datamodels.base import Strict, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
+from gust.model.bounds import LONGEST_PATH
 from gust.model.dispatch import Dispatch
+from gust.model.place import Limit
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.services.worker.make_trigger_template import TriggerTemplate
@@ -38,10 +40,15 @@ class ParkPayload(Strict):
     place: str = Field(default="", max_length=64)
     kwargs: dict[str, JsonValue] | None = None
     """The trigger's new arguments, if they have changed."""
+    relative_fileloc: str = Field(default="", max_length=LONGEST_PATH)
 
 
 class LostPayload(Strict):
     reason: str
+    outgrew: Limit | None = None
+    """The limit of Lambda's that ended the try."""
+    has_called_back: bool = False
+    """The task was told to end and has run its callbacks."""
 
 
 def parked_trigger_response(

@@ -50,5 +50,6 @@ def post_park(call: Call[ParkPayload, None]) -> Answer:
         looks=how.looks,
         place=how.place,
         kwargs=how.kwargs,
+        relative_fileloc=how.relative_fileloc,
     )
     return NO_CONTENT

@@ -1,4 +1,5 @@
-"""`/ui/connections/hook_meta`: what the form of each connection type shows, as layer `web` found it in the providers."""
+"""`/ui/connections/hook_meta`: the form fields of each connection type, which layer `web` extracts from the
+providers."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
+from gust.model.environment import Environments
 from gust.model.listener import Hook
 from gust.scheduling import timetable
 from gust.services.assets.asset_references import aliases_of, change_references
@@ -171,6 +172,7 @@ class Deployment:
     now: datetime
     files: Mapping[str, str]
     common: str
+    environments: Environments
     dags: Mapping[str, Dag]
     sources: Mapping[str, SourceFile]
     problems: frozenset[str]
@@ -222,6 +224,7 @@ class Deployment:
             now=services.clock.now(),
             files=manifest.files,
             common=common_fingerprint(manifest.files),
+            environments=manifest.environments,
             dags=dags,
             sources=sources,
             problems=frozenset(problem.filename for problem in store.list_import_problems()),
@@ -263,6 +266,9 @@ class Deployment:
 
     # --- one file ---
 
+    def fingerprint(self, path: str, imports: Iterable[str]) -> str:
+        return fingerprint(path, imports, self.files, self.common, self.environments.of_file(path))
+
     def is_brought_in(self, outcome: FileOutcome) -> bool:
         """Whether an earlier try of this activation did it: the file's fingerprint is written last."""
         known = self.sources.get(outcome.relative_path)
@@ -270,7 +276,7 @@ class Deployment:
             known is not None
             and known.parsed_at == outcome.parsed_at
             and known.settings == noted(outcome.settings)
-            and known.fingerprint == fingerprint(known.relative_path, known.imports, self.files, self.common)
+            and known.fingerprint == self.fingerprint(known.relative_path, known.imports)
         )
 
     def dags_at_home(self, outcomes: Iterable[FileOutcome]) -> Iterator[tuple[FileOutcome, ParsedDag]]:
@@ -327,7 +333,7 @@ class Deployment:
             SourceFile(
                 relative_path=path,
                 bundle_name=self.plan.bundle_name,
-                fingerprint=fingerprint(path, imports, self.files, self.common),
+                fingerprint=self.fingerprint(path, imports),
                 imports=imports,
                 settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
@@ -540,7 +546,7 @@ class Deployment:
             if filename == path or filename.startswith(f"{path}/"):
                 self.services.store.delete_import_problem(filename)
 
-    # --- what is left ---
+    # --- the rest ---
 
     def without_a_file(self) -> list[str]:
         return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]

@@ -7,11 +7,12 @@ everything else of the file: a deployment that died half-way leaves old fingerpr
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import file_digest, sha256
 from math import ceil
@@ -22,16 +23,27 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Final
 
 import gust
-from gust.errors import NotFound
+from gust.errors import NotFound, ServiceUnavailable
 from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
 from gust.model.bundle import DeploymentTurn, SourceFile, hashed, version_of
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import PLUGINS_PREFIX, Manifest, Plan
+from gust.model.environment import (
+    ENVIRONMENTS_FILE,
+    OURS,
+    OUTSIDE,
+    REQUIREMENTS,
+    VARIABLES_FILE,
+    Build,
+    Environments,
+)
 from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
-from gust.services.deployments.deployment_turn import SignsOfLife, begin_round, give_up_turn, take_turn
+from gust.services.deployments.bucket_root import read_root
+from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds, begin_round, give_up_turn, take_turn
+from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.settings.settings_read import versions_now
 
@@ -58,6 +70,8 @@ ABSENT: Final = "-"
 WHOLE: Final = "**"
 """`folder/**` stands for everything below the folder, names and contents; alone, for the whole folder of DAGs."""
 
+NO_ENVIRONMENTS: Final = Environments()
+
 PARSER: Final = f"gust {gust.__version__} spec {SPEC_VERSION} settings"
 """Part of every fingerprint: another version of the parser may find different DAGs in the same file."""
 
@@ -74,6 +88,8 @@ class Snapshot:
     files: int = 0
     is_of_newcomers: bool = False
     """The plan holds only files uploaded since the last look. They come first, because older ones may never end parsing."""
+    builds: tuple[Build, ...] = ()
+    """Environments to build before anything else; then there is no plan."""
 
     def to_event(self) -> dict[str, Any]:
         return {
@@ -81,6 +97,8 @@ class Snapshot:
             "busy": self.busy,
             "plan": self.plan,
             "batches": list(range(self.batches)),
+            "building": bool(self.builds),
+            "builds": [build.model_dump() for build in self.builds],
         }
 
 
@@ -96,6 +114,9 @@ def snapshot(services: Services, deployment: str, *, parsers: int = PARSERS) -> 
             return Snapshot(changed=False, busy=True)
         began = services.clock.now()
         taken = look(services, turn, parsers)
+        if taken.builds:
+            begin_builds(services.store, deployment, services.clock.now())
+            return taken
         if taken.changed:
             begin_round(
                 services.store,
@@ -118,18 +139,26 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
     with TemporaryDirectory(prefix="gust-snapshot-", ignore_cleanup_errors=True) as place:
         alive = SignsOfLife(services.store, turn.holder, services.clock)
         folder = read_folder(services.objects, before, Path(place), alive)
+        began = turn.began or services.clock.now()
+        planned = environments_of(services.objects, folder, before, began)
+        folder = with_root(services.objects, folder, before, Path(place))
+        folder = naming(folder, planned.environments, Path(place))
         files = folder.manifest.files
-        to_parse = files_to_parse(files, known, settings, turn.began or services.clock.now())
+        changed = files_to_parse(files, known, settings, began, planned.environments)
+        to_parse = [path for path in changed if not planned.is_waiting(path)]
+        told = {**folder.refused, **planned.refused}
         refused = {
             path: why
-            for path, why in folder.refused.items()
+            for path, why in told.items()
             if path not in known or known[path].fingerprint != fingerprint_of_refused(why)
         }
-        removed = sorted(known.keys() - set(parseable(files)) - folder.refused.keys())
-        is_active = active is not None and active.version == folder.manifest.version
-        if is_active and not to_parse and not removed and not refused:
-            services.store.delete_import_problem(THE_FOLDER)
-            return Snapshot(changed=False)
+        removed = sorted(known.keys() - set(parseable(files)) - told.keys() - planned.waiting_files)
+        if not to_parse and not removed and not refused:
+            if planned.builds:
+                return Snapshot(changed=True, builds=planned.builds)
+            if active is not None and active.version == folder.manifest.version:
+                services.store.delete_import_problem(THE_FOLDER)
+                return Snapshot(changed=False)
         store_bundle(services.objects, folder, before, Path(place), alive)
 
     now = newcomers_of(to_parse, folder.modified, turn) or to_parse
@@ -137,7 +166,7 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         bundle_version=folder.manifest.version,
         replacing=active.version if active else None,
         batches=batches_of(sorted(now, key=lambda path: (-folder.modified[path], path)), turn.rounds, parsers),
-        waiting=tuple(path for path in to_parse if path not in now),
+        waiting=tuple(path for path in changed if path not in now),
         made_at=services.clock.now(),
         removed=tuple(removed),
         refused=refused,
@@ -149,7 +178,11 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         )
     services.objects.put(key, plan.model_dump_json().encode(), content_type="application/json")
     return Snapshot(
-        changed=True, plan=key, batches=len(plan.batches), files=len(now), is_of_newcomers=bool(plan.waiting)
+        changed=True,
+        plan=key,
+        batches=len(plan.batches),
+        files=len(now),
+        is_of_newcomers=len(now) < len(to_parse),
     )
 
 
@@ -165,6 +198,8 @@ class Folder:
     """Path of a file that is left out, as an import error shows it → why."""
     modified: Mapping[str, float]
     """When each file was uploaded."""
+    sizes: Mapping[str, int]
+    """Bytes of each file."""
 
 
 def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: Callable[[], None]) -> Folder:
@@ -188,7 +223,73 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
         etags={path: listed[path].etag for path in sorted(files) if listed[path] == after.get(path)},
     )
     modified = {path: entry.modified for path, entry in listed.items()}
-    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified)
+    sizes = {path: entry.size for path, entry in listed.items()}
+    return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified, sizes)
+
+
+def environments_of(objects: Objects, folder: Folder, before: Manifest | None, began: datetime) -> PlannedEnvironments:
+    """What the folder's `requirements.txt` files ask for, and the bucket's own beside `dags/`, where MWAA has it."""
+    outside = objects.entries(REQUIREMENTS).get(REQUIREMENTS)
+    above = f"{OUTSIDE}/{REQUIREMENTS}"
+
+    def read(path: str) -> str | None:
+        if path == above:
+            return objects.get(REQUIREMENTS).decode(errors="replace") if outside else None
+        if path not in folder.manifest.files:
+            return None
+        body = folder.fresh[path].read_bytes() if path in folder.fresh else objects.get(bucket_keys.uploaded_file(path))
+        if sha256(body).hexdigest() != folder.manifest.files[path]:
+            raise ServiceUnavailable(f"{path} changed while the folder was read")
+        return body.decode(errors="replace")
+
+    return plan_environments(
+        objects,
+        [*folder.manifest.files, *([above] if outside else [])],
+        before.environments if before else Environments(),
+        read=read,
+        uploaded=lambda path: outside.modified if outside and path == above else folder.modified.get(path, 0.0),
+        began=began,
+    )
+
+
+def with_root(objects: Objects, folder: Folder, before: Manifest | None, place: Path) -> Folder:
+    """The folder with what comes of `plugins.zip` and `startup.sh` beside it, and what of them is refused."""
+    room = LARGEST_FOLDER - sum(folder.sizes.values())
+    root = read_root(objects, before, place, own_plugins=folder.manifest.files, room=room)
+    written = {VARIABLES_FILE: json.dumps(root.variables, sort_keys=True)} if root.variables else {}
+    folder = with_files(folder, root.plugins, root.fresh, written, place)
+    manifest = folder.manifest.model_copy(
+        update={
+            "variables": dict(root.variables),
+            "from_plugins_zip": tuple(sorted(root.plugins)),
+            "etags": {**folder.manifest.etags, **root.tags},
+        }
+    )
+    return replace(folder, manifest=manifest, refused={**folder.refused, **root.refused})
+
+
+def naming(folder: Folder, environments: Environments, place: Path) -> Folder:
+    """The folder with a file that names its environments, if it has any."""
+    if not environments.of:
+        return folder
+    folder = with_files(folder, {}, {}, {ENVIRONMENTS_FILE: environments.model_dump_json()}, place)
+    return replace(folder, manifest=folder.manifest.model_copy(update={"environments": environments}))
+
+
+def with_files(
+    folder: Folder, hashes: Mapping[str, str], fresh: Mapping[str, Path], written: Mapping[str, str], place: Path
+) -> Folder:
+    """The folder with further files: by their hashes, of which `fresh` has contents, and by their texts."""
+    if not hashes and not written:
+        return folder
+    files, contents = {**folder.manifest.files, **hashes}, {**folder.fresh, **fresh}
+    for path, text in written.items():
+        contents[path] = place / path.replace("/", "-")
+        contents[path].write_text(text)
+        files[path] = sha256(text.encode()).hexdigest()
+    files = dict(sorted(files.items()))
+    manifest = folder.manifest.model_copy(update={"version": version_of(files), "files": files})
+    return replace(folder, manifest=manifest, fresh=contents)
 
 
 def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry], dict[str, str]]:
@@ -221,7 +322,7 @@ def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry]
 
 def is_file_of_a_bundle(path: str) -> bool:
     parts = path.split("/")
-    return not ({"", ".", "..", "__pycache__"} & set(parts))
+    return not ({"", ".", "..", "__pycache__"} & set(parts)) and not path.startswith(OURS)
 
 
 def why_no_disk_takes(path: str) -> str | None:
@@ -346,7 +447,11 @@ def parseable(files: Iterable[str]) -> Iterable[str]:
 
 
 def files_to_parse(
-    files: Mapping[str, str], known: Mapping[str, SourceFile], settings: Mapping[str, str], began: datetime
+    files: Mapping[str, str],
+    known: Mapping[str, SourceFile],
+    settings: Mapping[str, str],
+    began: datetime,
+    environments: Environments = NO_ENVIRONMENTS,
 ) -> list[str]:
     """Files whose outcome may have changed. If there are none: the files that are worth another try, each once in a
     deployment, which `began` then. These may use a file's whole time limit, so no new file waits for them.
@@ -358,7 +463,8 @@ def files_to_parse(
         """Whether parsing the file again would give the stored outcome."""
         if source.parsed_at is None or any(settings[name] != version for name, version in source.settings.items()):
             return False
-        return source.fingerprint == fingerprint(source.relative_path, source.imports, files, common)
+        path = source.relative_path
+        return source.fingerprint == fingerprint(path, source.imports, files, common, environments.of_file(path))
 
     def may_do_better(source: SourceFile) -> bool:
         return source.is_worth_another_try and (
@@ -386,14 +492,22 @@ def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[s
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
-    """A hash of everything that all files depend on: plugins, the `.airflowignore` files, the parser itself."""
-    shared = (f"{p}\0{files[p]}" for p in sorted(files) if p.startswith(PLUGINS_PREFIX) or p.endswith(".airflowignore"))
+    """A hash of everything that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
+    parser itself."""
+    shared = (f"{p}\0{files[p]}" for p in sorted(files) if decides_for_all(p))
     return hashed([PARSER, *shared])
 
 
-def fingerprint(path: str, imports: Iterable[str], files: Mapping[str, str], common: str) -> str:
+def decides_for_all(path: str) -> bool:
+    return path.startswith(PLUGINS_PREFIX) or path.endswith(".airflowignore") or path == VARIABLES_FILE
+
+
+def fingerprint(
+    path: str, imports: Iterable[str], files: Mapping[str, str], common: str, environment: str | None = None
+) -> str:
     """A hash of the file and of everything that its outcome depended on."""
-    return hashed([common, *(f"{on}\0{content_of(on, files)}" for on in [path, *sorted(imports)])])
+    around = [common] if environment is None else [common, f"environment\0{environment}"]
+    return hashed([*around, *(f"{on}\0{content_of(on, files)}" for on in [path, *sorted(imports)])])
 
 
 def fingerprint_of_refused(why: str) -> str:

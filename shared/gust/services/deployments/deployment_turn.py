@@ -27,6 +27,9 @@ RESTS: Final = timedelta(seconds=60)
 PARSING: Final = timedelta(seconds=5)
 """A generous time for parsing one file of a small plan."""
 
+LONGEST_BUILD: Final = timedelta(minutes=11)
+"""What building environments can take: as long as the builder's function may run, and a cold start."""
+
 LONGEST_ROUND: Final = timedelta(seconds=75)
 """The longest round of parsing: a cold start, 15 seconds in which files are begun, and the longest file."""
 
@@ -42,7 +45,7 @@ def request_deployment(store: DagStore, deployments: Deployments, name: str, now
         wanted = holding(turn, name, now)
         is_mine = wanted is not None
         if wanted is None:
-            assert turn is not None  # noqa: S101 - somebody else holds it
+            assert turn is not None  # noqa: S101 - another deployment holds it
             wanted = replace(turn, again=True)
         with suppress(Stale):
             store.move_deployment_turn(turn, wanted)
@@ -75,6 +78,11 @@ def begin_round(store: DagStore, name: str, now: datetime, *, files: int, looked
     """Note that deployment `name` begins a round in which that many files are parsed."""
     until = now + LEASE + min(files * PARSING, LONGEST_ROUND)
     _move(store, name, lambda turn: replace(turn, until=until, rounds=turn.rounds + 1, looked_at=looked_at))
+
+
+def begin_builds(store: DagStore, name: str, now: datetime) -> None:
+    """Deployment `name` is about to have environments built."""
+    _move(store, name, lambda turn: replace(turn, until=now + LEASE + LONGEST_BUILD, looked_at=None))
 
 
 def _move(store: DagStore, name: str, to: Callable[[DeploymentTurn], DeploymentTurn]) -> None:

@@ -55,10 +55,12 @@ def park(
     looks: int = 0,
     place: str = "",
     kwargs: dict[str, Any] | None = None,
+    relative_fileloc: str = "",
 ) -> None:
     """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. A
     trigger that sleeps longer than `LONG` is not sent: the run's timer sends it, which begins a new chain of
-    invocations. `kwargs`: the arguments for its next life; `None`: the present ones.
+    invocations. `kwargs`: the arguments for its next life; `None`: the present ones. `relative_fileloc`: its DAG's file, as
+    the message named it.
 
     Raises NotFound, and Conflict if the instance no longer waits for it. Called twice, the trigger runs twice and the first
     event counts. If the arguments cannot be stored, the trigger counts as broken."""
@@ -89,6 +91,7 @@ def park(
         services,
         instance,
         bundle=bundle_version(services, run),
+        relative_fileloc=relative_fileloc,
         now=now,
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
@@ -160,7 +163,7 @@ def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:
 
 def no_longer_deferred(current: TaskInstance | None) -> Conflict:
     return Conflict(
-        "TI does not wait for this trigger any more",
+        "TI no longer waits for this trigger",
         reason="invalid_state",
         previous_state=current.state if current else None,
     )

@@ -1,0 +1,32 @@
+"""The builder's door: one step of the state machine deploy_bundle, one recipe."""
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from gust import bootstrap
+from gust.environment_builder.build import build, give_up
+from gust.environment_builder.uv import Uv
+from gust.model.environment import Build
+
+log = Logger(service="environment_builder")
+
+LARGEST = int(os.environ["GUST_TASK_STORAGE"]) * 1_000_000 * 2 // 5
+"""Bytes, unpacked. A worker's disk holds an archive beside what is unpacked of it, a bundle, and what the task writes."""
+
+STORES_FOR = 60.0
+"""Seconds of the function's time that are left for what comes after uv."""
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """`{"build": …}`, and `error`: what Step Functions caught, where the builder died at it."""
+    asked = Build.model_validate(event["build"])
+    if "error" in event:
+        built = give_up(bootstrap.bucket(), asked, event["error"].get("Cause") or event["error"]["Error"])
+    else:
+        patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
+        built = build(bootstrap.bucket(), asked, Uv(patience=patience / 2), largest=LARGEST)
+    log.info("built", recipe=asked.recipe, built=built.model_dump(exclude={"lock"}))
+    return {"archive": built.archive, "problem": built.problem}

@@ -1,0 +1,41 @@
+"""The commands of an environment: `python` and `airflow` with its packages behind Airflow's own, for what a task starts.
+
+They are written where the environment is unpacked, because only there it is known which interpreter runs tasks. Scripts that
+packages bring find `python` on the PATH, and so this one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from shlex import quote
+from typing import Final
+
+LAYER_BIN: Final = "/opt/bin"
+"""Where Lambda unpacks our layer's commands: `python` with the layer's packages, and `airflow`."""
+
+_PYTHON: Final = """#!/bin/sh
+# The interpreter that runs tasks, with the packages that they have. They are not in a variable of the task's own: a virtual
+# environment that it makes must not see them.
+here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+PYTHONPATH=${{PYTHONPATH:+$PYTHONPATH:}}$here exec {python} "$@"
+"""
+_AIRFLOW: Final = """#!/bin/sh
+exec "$(dirname -- "$0")/python" -m airflow "$@"
+"""
+
+
+def add_to(environment: Path) -> None:
+    folder = environment / "bin"
+    folder.mkdir(exist_ok=True)
+    base = f"{LAYER_BIN}/python" if os.path.exists(f"{LAYER_BIN}/airflow") else sys.executable
+    for name, text in (
+        ("python", _PYTHON.format(python=quote(base))),
+        ("python3", _PYTHON.format(python=quote(base))),
+        ("airflow", _AIRFLOW),
+    ):
+        command = folder / name
+        command.unlink(missing_ok=True)
+        command.write_text(text)
+        command.chmod(0o755)

@@ -1,0 +1,1 @@
+"""Builds environments with uv. Nothing else installs packages, and nothing else has uv."""

@@ -1,0 +1,280 @@
+"""Build one environment: resolve the recipe against Airflow's pins, install its wheels, store them as an archive.
+
+No code of a package is run: wheels alone, and nothing is built from source. The archive holds what the layers do not have
+already, so it may stand behind them on the path of a task. It is named by the hash of its content.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import file_digest
+from pathlib import Path
+from typing import IO, Final
+
+from gust.environment_builder.uv import Refused, Uv
+from gust.errors import NotFound
+from gust.model import bucket_keys
+from gust.model.bounds import cut
+from gust.model.bundle import version_of
+from gust.model.environment import Build, Built, Recipe
+from gust.ports.objects import Objects
+from gust.services.deployments import pins
+from gust.services.deployments.pins import normalized
+
+WHEELS_ALONE: Final = ("--only-binary", ":all:")
+
+COMPILES_FOR: Final = 120.0
+"""Seconds. What is not compiled by then, each task compiles for itself."""
+
+LARGEST_CONSTRAINTS: Final = 1_000_000
+"""Bytes of constraints that come from an address."""
+
+_LOCKED: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:==(\S+)| @ (\S+))")
+_NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
+_CHUNK: Final = 1024 * 1024
+
+Fetch = Callable[[str], str]
+
+
+def build(
+    objects: Objects,
+    asked: Build,
+    uv: Uv,
+    *,
+    largest: int,
+    clock: Callable[[], float] = time.time,
+    fetch: Fetch | None = None,
+) -> Built:
+    """Build what is asked for and store how it ended. A recipe that has been built stays what it is. `largest`: bytes that
+    the environment may take, unpacked."""
+    before = built_before(objects, asked)
+    if before is not None and before.problem is None:
+        return before
+    recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(asked.recipe)))
+    with tempfile.TemporaryDirectory(prefix="gust-environment-", ignore_cleanup_errors=True) as place:
+        try:
+            built = _build(objects, recipe, uv, Path(place).resolve(), largest=largest, fetch=fetch or fetched)
+        except Refused as refused:
+            built = Built(problem=cut(f"{refused}\n"))
+    built = built.model_copy(update={"file": asked.file, "built_at": clock(), "uploaded": asked.uploaded})
+    keep(objects, asked, built)
+    return built
+
+
+def give_up(objects: Objects, asked: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
+    """The builder died at it again and again."""
+    before = built_before(objects, asked)
+    if before is not None and before.problem is None:
+        return before
+    built = Built(
+        problem=cut(f"The builder died at it: {why}\n"), file=asked.file, built_at=clock(), uploaded=asked.uploaded
+    )
+    keep(objects, asked, built)
+    return built
+
+
+def built_before(objects: Objects, asked: Build) -> Built | None:
+    try:
+        return Built.model_validate_json(objects.get(bucket_keys.built(asked.recipe)))
+    except (NotFound, ValueError):
+        return None
+
+
+def keep(objects: Objects, asked: Build, built: Built) -> None:
+    objects.put(bucket_keys.built(asked.recipe), built.model_dump_json().encode(), content_type="application/json")
+
+
+def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: int, fetch: Fetch) -> Built:
+    locked = resolve(recipe, uv, place, fetch)
+    wanted = {name: block for name, block in locked.items() if name not in pins.names()}
+    if not wanted:
+        return Built()
+    lock = "".join(wanted.values())
+    packages = install(recipe, lock, uv, place)
+    size = sum(file.stat().st_size for file in files_of(packages))
+    if size > largest:
+        raise Refused(too_large(packages, size, largest))
+    compile_all(packages)
+    archive = store(objects, packages, place)
+    versions = {name: (found[2] or found[3]) for name, block in wanted.items() if (found := _LOCKED.match(block))}
+    total = sum(file.stat().st_size for file in files_of(packages))
+    return Built(archive=archive, packages=versions, lock=lock, size=total)
+
+
+# --- resolving --------------------------------------------------------------------------------------------------------
+
+
+def resolve(recipe: Recipe, uv: Uv, place: Path, fetch: Fetch) -> dict[str, str]:
+    """Package → its lines of the lock, hashes with them."""
+    (place / "requirements.txt").write_text(_lines([*recipe.options, *recipe.requirements]))
+    (place / "airflow-pins.txt").write_text(_lines(pins.pins()))
+    others = [*recipe.constraints]
+    for address in recipe.constraint_urls:
+        others += constraints_in(fetch(address))
+    (place / "constraints.txt").write_text(_lines(not_pinned(others)))
+    out = place / "lock.txt"
+    uv.run(
+        [
+            *("pip", "compile", "requirements.txt", "--quiet", "--output-file", str(out)),
+            *("--constraint", "airflow-pins.txt", "--constraint", "constraints.txt"),
+            *("--generate-hashes", "--no-header", "--no-annotate", *WHEELS_ALONE),
+        ],
+        inside=place,
+    )
+    locked = dict(blocks(out.read_text()))
+    for name, allowed in recipe.hashes.items():
+        if name in locked:
+            locked[name] = allowing(name, locked[name], allowed)
+    return locked
+
+
+def not_pinned(constraints: Iterable[str]) -> list[str]:
+    """Airflow's own packages are where they are: a constraint on one of them, as Airflow's published constraints have many,
+    would make every resolution fail and move nothing."""
+    return [line for line in constraints if (name := _NAME.match(line)) and normalized(name[0]) not in pins.names()]
+
+
+def constraints_in(text: str) -> list[str]:
+    stripped = (line.split("#")[0].strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("-")]
+
+
+def blocks(lock: str) -> Iterator[tuple[str, str]]:
+    """Normalized name → the lines about it."""
+    block: list[str] = []
+    for line in [*lock.splitlines(keepends=True), ""]:
+        if block and not line.startswith((" ", "\t")):
+            if (named := _LOCKED.match(block[0])) is not None:
+                yield normalized(named[1]), "".join(block)
+            block = []
+        if line.strip():
+            block.append(line)
+
+
+def allowing(name: str, block: str, allowed: Sequence[str]) -> str:
+    """The lock's lines of a package with those hashes alone that the author allows."""
+    known = re.findall(r"--hash=(\S+)", block)
+    both = [each for each in known if each in allowed]
+    if not both:
+        raise Refused(f"{name}: none of the hashes in the file is that of a wheel that was found.")
+    first = block.splitlines()[0].rstrip("\\").strip()
+    return " \\\n    ".join([first, *(f"--hash={each}" for each in both)]) + "\n"
+
+
+def fetched(address: str) -> str:
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310 - https alone, see requirements_file
+            if not answer.url.startswith("https://"):
+                raise Refused(f"{address} leads elsewhere than to an address of https.")
+            return str(answer.read(LARGEST_CONSTRAINTS).decode(errors="replace"))
+    except (OSError, ValueError) as error:
+        raise Refused(f"The constraints at {address} cannot be read: {error}") from error
+
+
+# --- installing -------------------------------------------------------------------------------------------------------
+
+
+def install(recipe: Recipe, lock: str, uv: Uv, place: Path) -> Path:
+    """The folder with the packages."""
+    (place / "wanted.txt").write_text(_lines(recipe.options) + lock)
+    packages = place / "packages"
+    uv.run(
+        [
+            *("pip", "install", "--quiet", "--target", str(packages), "--no-deps", "--require-hashes"),
+            *(*WHEELS_ALONE, "--link-mode", "copy", "-r", "wanted.txt"),
+        ],
+        inside=place,
+    )
+    for left in (packages / ".lock", *packages.glob("*.dist-info/uv_cache.json")):
+        left.unlink(missing_ok=True)
+    for script in (packages / "bin").glob("*"):
+        free_of_place(script)
+    return packages
+
+
+def free_of_place(script: Path) -> None:
+    """A script of a package starts with the path of the interpreter that installed it: let it find the one that runs it."""
+    body = script.read_bytes()
+    own = sys.executable.encode()
+    head, _, rest = body.partition(b"\n")
+    if head.startswith(b"#!") and own in head:
+        script.write_bytes(b"#!/usr/bin/env python\n" + rest)
+    elif head == b"#!/bin/sh" and rest.startswith(b"'''exec'") and own in rest.split(b"\n", 1)[0]:
+        script.write_bytes(b"#!/usr/bin/env python\n" + rest.split(b"\n", 2)[2])
+
+
+def compile_all(packages: Path) -> None:
+    """Bytecode is made here once, not by each task: no task may write it. In a process of its own, because a stranger's file
+    may crash a compiler. Some packages bring files of other Pythons; what fails is left."""
+    command = [sys.executable, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+    try:
+        subprocess.run(  # noqa: S603
+            [*command, "-x", r"[/\\]tests?[/\\]", "-s", str(packages), str(packages)],
+            capture_output=True,
+            check=False,
+            timeout=COMPILES_FOR,
+        )
+    except subprocess.TimeoutExpired:
+        return
+
+
+def too_large(packages: Path, size: int, largest: int) -> str:
+    by_folder = sorted(
+        ((sum(file.stat().st_size for file in files_of(folder)), folder.name) for folder in packages.iterdir()),
+        reverse=True,
+    )
+    most = ", ".join(f"{name} {bytes_ / 1e6:,.0f} MB" for bytes_, name in by_folder[:5])
+    return (
+        f"The packages take {size / 1e6:,.0f} MB unpacked; {largest / 1e6:,.0f} are possible. The largest: {most}.\n"
+        "More room: the parameter TaskStorage of the stack."
+    )
+
+
+# --- storing ----------------------------------------------------------------------------------------------------------
+
+
+def store(objects: Objects, packages: Path, place: Path) -> str:
+    """Zip and upload; returns the hash of the content. The same content gives the same bytes."""
+    files = {str(file.relative_to(packages)): file for file in files_of(packages)}
+    hashes = {}
+    for path, file in files.items():
+        with file.open("rb") as content:
+            hashes[path] = file_digest(content, "sha256").hexdigest()
+    name = version_of(hashes)
+    if objects.exists(bucket_keys.environment(name)):
+        return name
+    with (place / "packages.zip").open("w+b") as body:
+        zip_up(files, body)
+        body.seek(0)
+        objects.put_once(bucket_keys.environment(name), body, content_type="application/zip")
+    return name
+
+
+def zip_up(files: dict[str, Path], into: IO[bytes]) -> None:
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            entry = zipfile.ZipInfo(path)
+            entry.external_attr = (0o755 if path.startswith("bin/") else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with files[path].open("rb") as content, archive.open(entry, "w") as packed:
+                shutil.copyfileobj(content, packed, _CHUNK)
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

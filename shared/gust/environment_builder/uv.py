@@ -1,0 +1,77 @@
+"""uv as a command: which one, with which environment, and what it says when it refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gust.errors import GustError
+
+PASSED_ON: Final = ("UV_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "LANG", "LC_")
+ALSO: Final = frozenset({"PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "all_proxy", "no_proxy"})
+"""All that uv gets of this process's environment. A requirements file may name variables (`${TOKEN}` in an index's address),
+and this process holds AWS credentials."""
+
+
+class Refused(GustError):
+    """uv could not do it; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uv:
+    patience: float
+    """Seconds that one command may take."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What a requirements file may name."""
+    command: str = ""
+
+    def run(self, arguments: Sequence[str], *, inside: Path) -> str:
+        """What it says on stderr, warnings for one. Raises Refused."""
+        command = [self.command or find(), *arguments, "--python", sys.executable, "--color", "never", "--no-progress"]
+        try:
+            done = subprocess.run(  # noqa: S603 - arguments are ours; the author's words stand in files
+                command,
+                cwd=inside,
+                env=environment(os.environ) | dict(self.variables),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self.patience,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as slow:
+            raise Refused(f"It was not done within {self.patience:.0f} seconds.") from slow
+        said = self._masked(done.stderr.replace(f"{inside}/", ""))
+        if done.returncode:
+            raise Refused(said.strip() or f"uv ended with exit code {done.returncode} and no word.")
+        return said
+
+    def _masked(self, said: str) -> str:
+        for value in self.variables.values():
+            if value:
+                said = said.replace(value, "***")
+        return said
+
+
+def find() -> str:
+    """The one beside our interpreter, or on the PATH; in Lambda layer `builder` has it. Raises Refused."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    found = shutil.which("uv", path=places)
+    if found is None:
+        raise Refused("uv is not installed where environments are built.")
+    return found
+
+
+def environment(around: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in around.items() if name in ALSO or name.startswith(PASSED_ON)}
+    if "HOME" not in kept:
+        kept.setdefault("UV_CACHE_DIR", f"{tempfile.gettempdir()}/gust-uv")
+    return kept

@@ -1,0 +1,67 @@
+"""Tells the terminal which environments are built, and what became of them.
+
+The deployer stores a recipe, and the builder stores how building it ended beside it. The bucket is only read while a
+deployment is expected, as for parsing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from gust.model.bucket_keys import BUILT, RECIPES
+from gust.model.environment import Built
+from gust.ports.objects import Objects
+
+TELL_EVERY: Final = 5.0
+"""Seconds between two lines on how long a build takes."""
+
+SHOWN: Final = 6
+"""Packages that are named."""
+
+
+class BuildProgress:
+    """Call `look` about once a second while something is expected. What was built before is not told."""
+
+    def __init__(
+        self, objects: Objects, told: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._objects = objects
+        self._told = told
+        self._clock = clock
+        self._tags = objects.list(RECIPES)
+        self._began: dict[str, float] = {}
+        self._told_at = clock()
+
+    @property
+    def is_building(self) -> bool:
+        return bool(self._began)
+
+    def look(self) -> None:
+        now = self._clock()
+        tags = self._objects.list(RECIPES)
+        fresh = {key for key, tag in tags.items() if self._tags.get(key) != tag}
+        self._tags = tags
+        for key in sorted(fresh):
+            recipe = key.removeprefix(RECIPES).removesuffix(BUILT).removesuffix(".json")
+            if key.endswith(BUILT):
+                built = Built.model_validate_json(self._objects.get(key))
+                self._told(sentence(built, now - self._began.pop(recipe, now)))
+            elif recipe not in self._began and f"{RECIPES}{recipe}{BUILT}" not in tags:
+                self._began[recipe] = self._told_at = now
+                self._told("installing the packages of a requirements.txt …")
+        if self._began and now - self._told_at >= TELL_EVERY:
+            self._told_at = now
+            self._told(f"installing packages since {now - min(self._began.values()):.0f} s …")
+
+
+def sentence(built: Built, seconds: float) -> str:
+    took = f" in {seconds:.0f} s" if seconds >= 1 else ""
+    if built.problem is not None:
+        return f"{built.file}: its packages cannot be installed{took}"
+    if not built.packages:
+        return f"{built.file} asks for nothing that Airflow does not bring"
+    named = [f"{name} {version}" for name, version in sorted(built.packages.items())]
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    return f"{built.file}: installed{took}: {', '.join(named[:SHOWN])}{more} ({built.size / 1e6:,.0f} MB)"

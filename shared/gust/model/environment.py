@@ -1,0 +1,108 @@
+"""Environments: the packages that a `requirements.txt` adds to Airflow's own, archived under the hash of their content."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from posixpath import dirname
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+REQUIREMENTS: Final = "requirements.txt"
+
+OUTSIDE: Final = ".."
+"""Stands for the folder above the DAG folder, the bucket's root: what lies there holds where no folder says otherwise."""
+
+OURS: Final = ".gust/"
+"""Where a bundle holds what Gust adds to the folder's files."""
+
+ENVIRONMENTS_FILE: Final = f"{OURS}environments.json"
+
+VARIABLES_FILE: Final = f"{OURS}variables.json"
+"""A JSON object: the variables that a `startup.sh` exports, for the processes that run a DAG author's code."""
+
+STARTUP: Final = "startup.sh"
+PLUGINS_ZIP: Final = "plugins.zip"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Environments(_Document):
+    """The environments that a bundle names. Lies in the bundle, and so never changes under a run."""
+
+    of: dict[str, str] = {}
+    """Folder with a `requirements.txt` (`""`: the DAG folder, `OUTSIDE`: the one above) → hash of its archive. Empty: it
+    asks for nothing that Airflow does not bring."""
+
+    def of_file(self, path: str) -> str | None:
+        """Hash of the archive for a DAG file, by its relative path: the nearest folder upwards decides."""
+        return self.of_folder(dirname(path))
+
+    def of_folder(self, folder: str) -> str | None:
+        return next((self.of[each] for each in upwards(folder) if each in self.of), None) or None
+
+
+def upwards(folder: str) -> Iterator[str]:
+    """The folder, those that it lies in, the DAG folder and the one above."""
+    if folder == OUTSIDE:
+        yield OUTSIDE
+        return
+    while folder:
+        yield folder
+        folder = dirname(folder)
+    yield ""
+    yield OUTSIDE
+
+
+class Recipe(_Document):
+    """What an environment is built from. Built once: the same recipe is the same environment from then on, whatever an index
+    offers later."""
+
+    sources: str
+    """Hash of the files' texts. A changed comment is another recipe, and so resolves anew."""
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    constraint_urls: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    """Lines that say where packages are looked for, `--index-url …`."""
+    hashes: dict[str, tuple[str, ...]] = {}
+    """Package → the hashes that its author allows."""
+    python: str
+    """Version and platform of the interpreter that runs tasks."""
+    pins: str
+    """Hash of the versions that Airflow's packages have here."""
+
+    @property
+    def id(self) -> str:
+        return sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class Build(_Document):
+    """What the builder is asked for."""
+
+    recipe: str
+    """Its id."""
+    file: str
+    """The `requirements.txt` that wants it, for people: relative to the DAG folder."""
+    uploaded: float = 0.0
+    """When that was uploaded, seconds since 1970; of several the latest."""
+
+
+class Built(_Document):
+    """How building a recipe ended. Where it failed it is built again when the file is uploaded again, and now and then."""
+
+    archive: str = ""
+    """Hash of the archive's content; empty where there is nothing to add."""
+    problem: str | None = None
+    """Why there is none, in the words of who refused."""
+    packages: dict[str, str] = {}
+    """Name → version, of what the archive holds."""
+    lock: str = ""
+    """The archive's packages with their hashes, as a requirements file."""
+    size: int = 0
+    """Bytes, unpacked."""
+    file: str = ""
+    built_at: float = 0.0
+    uploaded: float = 0.0
+    """As in the `Build` that it answers."""

@@ -1,0 +1,104 @@
+"""What lies beside `dags/` in the bucket, where MWAA has it: `plugins.zip`, whose files become the bundle's plugins, and
+`startup.sh`, whose variables its processes get. One that cannot be read is an import error, and the last good one stays.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from posixpath import normpath
+from typing import Final
+
+from gust.errors import NotFound
+from gust.model.bounds import LARGEST_FOLDER
+from gust.model.deployment import PLUGINS_PREFIX, Manifest
+from gust.model.environment import OUTSIDE, PLUGINS_ZIP, STARTUP
+from gust.ports.objects import Objects
+from gust.services.deployments.startup_script import exported_in
+
+PLUGINS: Final = f"{OUTSIDE}/{PLUGINS_ZIP}"
+SCRIPT: Final = f"{OUTSIDE}/{STARTUP}"
+"""How people and import errors name them: relative to the DAG folder."""
+
+_UNREADABLE: Final = (EOFError, NotImplementedError, OSError, RuntimeError, ValueError, zipfile.BadZipFile)
+
+
+@dataclass(slots=True)
+class BucketRoot:
+    variables: Mapping[str, str] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
+    """Relative path below `plugins/` → hash of the content."""
+    fresh: dict[str, Path] = field(default_factory=dict)
+    """Contents of those that the bundle before does not hold."""
+    tags: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def read_root(
+    objects: Objects, before: Manifest | None, place: Path, *, own_plugins: Collection[str], room: int
+) -> BucketRoot:
+    """`own_plugins`: files of the DAG folder, which win over those of the zip; `room`: bytes that the zip's may take."""
+    found = BucketRoot()
+    _read_script(found, objects, before)
+    _read_plugins(found, objects, before, place, room)
+    found.plugins = {path: digest for path, digest in found.plugins.items() if path not in own_plugins}
+    found.fresh = {path: content for path, content in found.fresh.items() if path in found.plugins}
+    return found
+
+
+def _read_script(found: BucketRoot, objects: Objects, before: Manifest | None) -> None:
+    if STARTUP not in objects.entries(STARTUP):
+        return
+    try:
+        text = objects.get(STARTUP).decode(errors="replace")
+    except NotFound:
+        return
+    exported, refused = exported_in(SCRIPT, text)
+    if refused:
+        found.refused[SCRIPT] = "".join(f"{line}\n" for line in refused)
+        exported = dict(before.variables) if before else {}
+    found.variables = exported
+
+
+def _read_plugins(found: BucketRoot, objects: Objects, before: Manifest | None, place: Path, room: int) -> None:
+    entry = objects.entries(PLUGINS_ZIP).get(PLUGINS_ZIP)
+    if entry is None:
+        return
+    kept = {path: before.files[path] for path in before.from_plugins_zip if path in before.files} if before else {}
+    if before is not None and before.etags.get(PLUGINS) == entry.etag:
+        found.plugins, found.tags[PLUGINS] = kept, entry.etag
+        return
+    try:
+        with (place / PLUGINS_ZIP).open("w+b") as body:
+            objects.download(PLUGINS_ZIP, body)
+            with zipfile.ZipFile(body) as archive:
+                _unpack(found, archive, place, room)
+    except NotFound:
+        return
+    except _UNREADABLE as error:
+        found.refused[PLUGINS] = f"{PLUGINS} cannot be unpacked: {error}\n"
+        found.plugins, found.fresh = kept, {}
+        return
+    found.tags[PLUGINS] = entry.etag
+
+
+def _unpack(found: BucketRoot, archive: zipfile.ZipFile, place: Path, room: int) -> None:
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if (size := sum(entry.file_size for entry in entries)) > room:
+        raise ValueError(
+            f"its files take {size / 1e6:,.0f} MB; with the DAG folder, {LARGEST_FOLDER / 1e6:,.0f} MB are possible"
+        )
+    for number, entry in enumerate(entries):
+        path = normpath(entry.filename)
+        parts = set(path.split("/"))
+        if path.startswith("/") or ".." in parts:
+            raise ValueError(f"{entry.filename} lies outside of it")
+        if {"__pycache__", "__MACOSX"} & parts:
+            continue
+        content = place / f"{number}.plugin"
+        content.write_bytes(archive.read(entry))
+        found.plugins[PLUGINS_PREFIX + path] = sha256(content.read_bytes()).hexdigest()
+        found.fresh[PLUGINS_PREFIX + path] = content

@@ -1,0 +1,147 @@
+"""Which environments a bundle names, and which must be built first.
+
+A folder's `requirements.txt` and what it names make a recipe. What the builder made of that recipe stands beside it in the
+bucket. Where it failed, the folder keeps the environment that it had, and the file gets an import error.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from posixpath import dirname
+from typing import Final
+
+from gust.errors import NotFound
+from gust.model import bucket_keys
+from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.environment import (
+    REQUIREMENTS,
+    Build,
+    Built,
+    Environments,
+    Recipe,
+    upwards,
+)
+from gust.ports.objects import Objects
+from gust.services.deployments import pins
+from gust.services.deployments.requirements_file import read_requirements
+
+ANOTHER_BUILD_AFTER: Final = timedelta(minutes=5)
+"""What failed for want of an index's answer, say, is tried again by a deployment that begins so much later."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEnvironments:
+    environments: Environments
+    """What the bundle shall name; for a folder whose own is not there yet, what it had."""
+    builds: tuple[Build, ...]
+    refused: Mapping[str, str]
+    """`requirements.txt` → why there is no environment of it."""
+    folders: frozenset[str]
+    """Those with a `requirements.txt`."""
+    waiting: frozenset[str]
+    """Those of them whose environment is to be built."""
+
+    def is_waiting(self, path: str) -> bool:
+        """Whether a DAG file's environment is to be built."""
+        return next((each for each in upwards(dirname(path)) if each in self.folders), None) in self.waiting
+
+    @property
+    def waiting_files(self) -> frozenset[str]:
+        return frozenset(file_of(folder) for folder in self.waiting)
+
+
+def plan_environments(
+    objects: Objects,
+    files: Iterable[str],
+    before: Environments,
+    *,
+    read: Callable[[str], str | None],
+    uploaded: Callable[[str], float],
+    began: datetime,
+) -> PlannedEnvironments:
+    """`files`: relative paths, `../requirements.txt` among them where there is one; `read` gives their texts, `uploaded`
+    when they came; `before`: what the active bundle names; `began`: when the deployment began.
+
+    Stores the recipes that it names."""
+    of: dict[str, str] = {}
+    builds: dict[str, Build] = {}
+    refused: dict[str, str] = {}
+    waiting: set[str] = set()
+    folders = sorted(dirname(path) for path in files if is_requirements(path))
+    for folder in folders:
+        file = file_of(folder)
+        asked = read_requirements(file, read)
+        if not asked.refused and not asked.requirements:
+            of[folder] = ""
+            continue
+        built: Built | None = None
+        if asked.refused:
+            refused[file] = "".join(f"{line}\n" for line in asked.refused)
+        else:
+            recipe = Recipe(
+                sources=asked.sources,
+                requirements=tuple(asked.requirements),
+                constraints=tuple(asked.constraints),
+                constraint_urls=tuple(asked.constraint_urls),
+                options=tuple(asked.options),
+                hashes=asked.hashes,
+                python=interpreter(),
+                pins=pins.digest(),
+            )
+            came = max(uploaded(path) for path in asked.texts)
+            built = built_of(objects, recipe.id)
+            if built is None or is_worth_another_build(built, came, began):
+                store_recipe(objects, recipe)
+                also = builds.get(recipe.id)
+                latest = max(came, also.uploaded if also else came)
+                builds[recipe.id] = Build(recipe=recipe.id, file=also.file if also else file, uploaded=latest)
+                waiting.add(folder)
+            elif built.problem is not None:
+                refused[file] = built.problem
+        if built is not None and built.problem is None:
+            of[folder] = built.archive
+        elif (kept := before.of_folder(folder)) is not None:
+            of[folder] = kept
+        else:
+            of[folder] = ""
+    return PlannedEnvironments(
+        environments=Environments(of=of),
+        builds=tuple(builds.values()),
+        refused=refused,
+        folders=frozenset(folders),
+        waiting=frozenset(waiting),
+    )
+
+
+def is_requirements(path: str) -> bool:
+    return path.rsplit("/", maxsplit=1)[-1] == REQUIREMENTS and not path.startswith(PLUGINS_PREFIX)
+
+
+def file_of(folder: str) -> str:
+    return f"{folder}/{REQUIREMENTS}" if folder else REQUIREMENTS
+
+
+def interpreter() -> str:
+    """The one that runs tasks, too: all functions have one runtime and one architecture."""
+    return f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]} {sysconfig.get_platform()}"
+
+
+def built_of(objects: Objects, recipe: str) -> Built | None:
+    try:
+        return Built.model_validate_json(objects.get(bucket_keys.built(recipe)))
+    except (NotFound, ValueError):
+        return None
+
+
+def store_recipe(objects: Objects, recipe: Recipe) -> None:
+    objects.put_once(bucket_keys.recipe(recipe.id), recipe.model_dump_json().encode(), content_type="application/json")
+
+
+def is_worth_another_build(built: Built, uploaded: float, began: datetime) -> bool:
+    if built.problem is None:
+        return False
+    return uploaded > built.uploaded or built.built_at + ANOTHER_BUILD_AFTER.total_seconds() <= began.timestamp()

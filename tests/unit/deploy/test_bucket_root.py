@@ -1,0 +1,102 @@
+"""plugins.zip and startup.sh at the bucket's root, where MWAA has them."""
+
+from io import BytesIO
+from zipfile import ZipFile
+
+from gust.model import bucket_keys
+from gust.model.environment import VARIABLES_FILE
+
+
+def zipped(**files: str) -> bytes:
+    body = BytesIO()
+    with ZipFile(body, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/") + ".py", text)
+    return body.getvalue()
+
+
+def bundle(stack) -> dict[str, str]:
+    """What the active bundle holds."""
+    with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(stack.store.active_bundle().version)))) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def problems(stack) -> dict[str, str]:
+    return {problem.filename: problem.stack_trace for problem in stack.store.list_import_problems()}
+
+
+def test_files_of_plugins_zip_are_plugins_of_the_bundle(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("plugins/own.py", "# the folder's")
+    stack.objects.put("plugins.zip", zipped(own="# the zip's", deep__more="# more"))
+    stack.deploy()
+
+    assert bundle(stack) == {"a.py": "dag a", "plugins/own.py": "# the folder's", "plugins/deep/more.py": "# more"}
+    assert not stack.snapshot().changed
+
+
+def test_changed_plugins_parse_every_file_again_and_unchanged_ones_none(stack):
+    stack.upload("a.py", "dag a")
+    stack.objects.put("plugins.zip", zipped(p="# 1"))
+    stack.deploy()
+
+    stack.upload("b.py", "dag b")
+    assert stack.deploy() == ["b.py"]
+    assert bundle(stack)["plugins/p.py"] == "# 1"
+
+    stack.objects.put("plugins.zip", zipped(p="# 2"))
+    assert stack.deploy() == ["a.py", "b.py"]
+
+    stack.objects.delete(["plugins.zip"])
+    stack.deploy()
+    assert set(bundle(stack)) == {"a.py", "b.py"}
+
+
+def test_a_plugins_zip_that_cannot_be_read_is_an_import_error_and_the_last_good_one_stays(stack):
+    stack.upload("a.py", "dag a")
+    stack.objects.put("plugins.zip", zipped(p="# 1"))
+    stack.deploy()
+
+    stack.objects.put("plugins.zip", b"no zip at all")
+    stack.upload("a.py", "dag a2")
+    stack.deploy()
+
+    assert "cannot be unpacked" in problems(stack)["../plugins.zip"]
+    assert bundle(stack) == {"a.py": "dag a2", "plugins/p.py": "# 1"}
+
+    stack.objects.put("plugins.zip", zipped(p="# 3"))
+    stack.deploy()
+    assert problems(stack) == {}
+    assert bundle(stack)["plugins/p.py"] == "# 3"
+
+
+def test_a_plugins_zip_reaches_nothing_outside(stack):
+    body = BytesIO()
+    with ZipFile(body, "w") as archive:
+        archive.writestr("../evil.py", "dag evil")
+    stack.objects.put("plugins.zip", body.getvalue())
+    stack.deploy()
+
+    assert "lies outside of it" in problems(stack)["../plugins.zip"]
+    assert bundle(stack) == {}
+
+
+def test_variables_of_the_startup_script_are_the_bundles(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    stack.objects.put("startup.sh", b"export STAGE=test\n")
+
+    assert stack.deploy() == ["a.py"]
+    assert bundle(stack)[VARIABLES_FILE] == '{"STAGE": "test"}'
+    assert not stack.snapshot().changed
+
+
+def test_a_script_that_does_more_is_an_import_error_and_the_last_good_variables_stay(stack):
+    stack.upload("a.py", "dag a")
+    stack.objects.put("startup.sh", b"export STAGE=test\n")
+    stack.deploy()
+    stack.objects.put("startup.sh", b"export STAGE=production\nyum install -y gcc\n")
+
+    assert stack.deploy() == []
+    assert problems(stack)["../startup.sh"].startswith("../startup.sh:2: yum install -y gcc: ")
+    assert bundle(stack)[VARIABLES_FILE] == '{"STAGE": "test"}'

@@ -1,0 +1,168 @@
+"""The builder, with a uv that is made up: what it is asked, and what becomes of its answers."""
+
+import json
+import stat
+import sys
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from gust.aws.memory import MemoryObjects
+from gust.environment_builder.build import build, give_up, not_pinned
+from gust.environment_builder.uv import Uv, environment
+from gust.model import bucket_keys
+from gust.model.environment import Build, Built, Recipe
+from gust.services.deployments import pins
+
+UV = """#!{python}
+import json, os, sys
+from pathlib import Path
+args = sys.argv[1:]
+with open({calls!r}, "a") as calls:
+    calls.write(json.dumps({{"args": args, "env": dict(os.environ)}}) + "\\n")
+asked = Path("requirements.txt").read_text()
+if "impossible" in asked:
+    sys.exit("error: No solution found when resolving dependencies\\n  cause: " + os.environ.get("TOKEN", ""))
+if args[1] == "compile":
+    requests = ["requests==2.34.2 \\\\", "    --hash=sha256:cc"]
+    lock = ["cowsay==6.1 \\\\", "    --hash=sha256:aa \\\\", "    --hash=sha256:bb", *requests]
+    Path(args[args.index("--output-file") + 1]).write_text("\\n".join(lock if "cowsay" in asked else requests) + "\\n")
+else:
+    out = Path(args[args.index("--target") + 1])
+    (out / "cowsay").mkdir(parents=True)
+    (out / "bin").mkdir()
+    (out / ".lock").touch()
+    (out / "cowsay/__init__.py").write_text("WANTED = " + repr(Path("wanted.txt").read_text()))
+    (out / "bin/cowsay").write_text("#!" + sys.executable + "\\nimport cowsay\\n")
+"""
+
+
+class Site:
+    def __init__(self, place: Path) -> None:
+        self.objects = MemoryObjects()
+        self.calls = place / "calls"
+        command = place / "uv"
+        command.write_text(UV.format(python=sys.executable, calls=str(self.calls)))
+        command.chmod(command.stat().st_mode | stat.S_IXUSR)
+        self.uv = Uv(patience=60, command=str(command))
+
+    def build(self, *requirements: str, largest: int = 10**6, **recipe) -> Built:
+        made = Recipe(sources="s", requirements=requirements, python="cpython 3.12 linux", pins=pins.digest(), **recipe)
+        self.objects.put(bucket_keys.recipe(made.id), made.model_dump_json().encode())
+        return build(
+            self.objects,
+            Build(recipe=made.id, file="requirements.txt", uploaded=3.0),
+            self.uv,
+            largest=largest,
+            clock=lambda: 5.0,
+            fetch=lambda address: f"# {address}\nrequests==1.0\nnumpy<2  # why\n",
+        )
+
+    def seen(self) -> list[dict]:
+        return [json.loads(line) for line in self.calls.read_text().splitlines()]
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+def test_stores_what_airflow_does_not_bring(site):
+    built = site.build("cowsay", "requests")
+
+    assert built.problem is None
+    assert built.packages == {"cowsay": "6.1"}
+    assert (built.built_at, built.uploaded) == (5.0, 3.0)
+    with ZipFile(BytesIO(site.objects.get(bucket_keys.environment(built.archive)))) as archive:
+        names = archive.namelist()
+        assert "cowsay/__init__.py" in names
+        assert any(name.startswith("cowsay/__pycache__/") for name in names)
+        assert ".lock" not in names
+        assert archive.read("bin/cowsay") == b"#!/usr/bin/env python\nimport cowsay\n"
+        assert archive.getinfo("bin/cowsay").external_attr >> 16 == 0o755
+
+
+def test_asks_for_wheels_within_airflows_pins(site):
+    site.build("cowsay", options=("--index-url https://a.example.com/simple",))
+
+    compiling, installing = [call["args"] for call in site.seen()]
+    assert tuple(compiling[compiling.index("--only-binary") :][:2]) == ("--only-binary", ":all:")
+    assert "airflow-pins.txt" in compiling
+    assert "--generate-hashes" in compiling
+    assert "--require-hashes" in installing
+    assert "--no-deps" in installing
+
+
+def test_credentials_of_the_builder_are_not_there_to_be_named():
+    around = {
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_SESSION_TOKEN": "t",
+        "GUST_BUCKET": "b",
+        "PATH": "/bin",
+        "UV_INDEX": "i",
+    }
+
+    assert environment(around) == {"PATH": "/bin", "UV_INDEX": "i", "UV_CACHE_DIR": environment({})["UV_CACHE_DIR"]}
+
+
+def test_nothing_to_add_is_no_archive(site):
+    assert site.build("requests") == Built(file="requirements.txt", built_at=5.0, uploaded=3.0)
+
+
+def test_a_built_recipe_stays_what_it_is(site):
+    first = site.build("cowsay")
+    calls = len(site.seen())
+
+    assert site.build("cowsay") == first
+    assert len(site.seen()) == calls
+
+
+def test_a_refusal_is_told_in_uvs_words_and_built_again(site):
+    built = site.build("impossible")
+
+    assert built.problem.startswith("error: No solution found when resolving dependencies")
+    assert built.archive == ""
+    site.build("impossible")
+    assert len(site.seen()) == 2
+
+
+def test_secrets_of_indexes_are_not_told(site):
+    site.uv = Uv(patience=60, command=site.uv.command, variables={"TOKEN": "hush-hush"})
+
+    assert "hush-hush" not in site.build("impossible").problem
+
+
+def test_what_is_too_large_is_told_with_its_parts(site):
+    built = site.build("cowsay", largest=10)
+
+    assert "10" not in built.archive
+    assert "The largest: cowsay" in built.problem
+
+
+def test_hashes_of_the_author_are_the_only_ones(site):
+    built = site.build("cowsay", hashes={"cowsay": ("sha256:bb", "sha256:dd")})
+
+    assert built.lock == "cowsay==6.1 \\\n    --hash=sha256:bb\n"
+    assert "none of the hashes" in site.build("cowsay", hashes={"cowsay": ("sha256:ee",)}).problem
+
+
+def test_constraints_on_airflows_packages_move_nothing():
+    assert not_pinned(["requests==1.0", "Apache_Airflow==2.0", "numpy<2"]) == ["numpy<2"]
+
+
+def test_what_kills_the_builder_is_told(site):
+    asked = Build(recipe="r", file="requirements.txt", uploaded=3.0)
+
+    give_up(site.objects, asked, "out of memory")
+
+    built = Built.model_validate_json(site.objects.get(bucket_keys.built("r")))
+    assert built.problem == "The builder died at it: out of memory\n"
+
+
+def test_pins_hold_airflow():
+    assert "apache-airflow==3.3.2" in pins.pins()
+    assert {"apache-airflow", "boto3", "requests"} <= pins.names()
+    assert "grpcio" not in pins.names()
+    assert any(pin.startswith("grpcio==") for pin in pins.pins())

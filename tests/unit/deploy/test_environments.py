@@ -1,0 +1,227 @@
+"""Which environment a bundle names for which file, and what a requirements.txt sets off. Building is made up (conftest)."""
+
+from io import BytesIO
+from zipfile import ZipFile
+
+import pytest
+
+from gust.model import bucket_keys
+from gust.model.environment import ENVIRONMENTS_FILE, Environments
+from gust.services.deployments.deploy_bundle import snapshot
+
+
+def named(stack) -> dict[str, str]:
+    """Folder → archive, as the active bundle says."""
+    with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(stack.store.active_bundle().version)))) as bundle:
+        if ENVIRONMENTS_FILE not in bundle.namelist():
+            return {}
+        return Environments.model_validate_json(bundle.read(ENVIRONMENTS_FILE)).of
+
+
+def problems(stack) -> dict[str, str]:
+    return {problem.filename: problem.stack_trace for problem in stack.store.list_import_problems()}
+
+
+@pytest.mark.parametrize(
+    ("file", "environment"),
+    [
+        ("team/etl/a.py", "etl"),
+        ("team/etl/deep/a.py", "etl"),
+        ("team/a.py", "team"),
+        ("team/packed.zip/a.py", "team"),
+        ("bare/a.py", None),
+        ("a.py", "bucket"),
+        ("other/a.py", "bucket"),
+    ],
+)
+def test_the_nearest_one_upwards_wins(file, environment):
+    environments = Environments(of={"team/etl": "etl", "team": "team", "bare": "", "..": "bucket"})
+
+    assert environments.of_file(file) == environment
+
+
+def test_a_bundle_without_requirements_names_none(stack):
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+
+    assert named(stack) == {}
+    assert stack.built == []
+
+
+def test_what_a_requirements_file_asks_for_is_built_before_its_files_are_parsed(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+    stack.deploy()
+
+    assert named(stack) == {"team": "cowsay==5"}
+    assert stack.built == ["team/requirements.txt"]
+    assert stack.parsed == ["a.py", "team/b.py"]
+    assert not stack.snapshot().changed
+
+
+def test_other_folders_do_not_wait_for_a_build(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+
+    first = stack.snapshot()
+    stack.parse(first)
+    stack.activate(first)
+
+    assert first.builds == ()
+    assert stack.fresh() == {"a": "a.py"}
+    assert [build.file for build in stack.snapshot().builds] == ["team/requirements.txt"]
+    stack.deploy()
+    assert stack.fresh() == {"a": "a.py", "b": "team/b.py"}
+
+
+def test_another_environment_parses_its_own_files_again_and_no_others(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+    stack.deploy()
+    before = stack.store.active_bundle().version
+
+    stack.upload("team/requirements.txt", "cowsay==6\n")
+
+    assert stack.deploy() == ["team/b.py"]
+    assert named(stack) == {"team": "cowsay==6"}
+    assert stack.store.active_bundle().version != before
+
+
+def test_a_comment_builds_anew_and_the_same_archive_parses_nothing(stack):
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay\n")
+    stack.deploy()
+    stack.upload("team/requirements.txt", "cowsay  # again, please\n")
+
+    assert stack.deploy() == []
+    assert len(stack.built) == 2
+
+
+def test_a_rollback_has_its_environment_back_and_builds_nothing(stack):
+    stack.upload("b.py", "dag b")
+    stack.upload("requirements.txt", "cowsay==5\n")
+    stack.deploy()
+    first = stack.store.active_bundle().version
+    stack.upload("requirements.txt", "cowsay==6\n")
+    stack.deploy()
+    stack.upload("requirements.txt", "cowsay==5\n")
+    stack.deploy()
+
+    assert stack.store.active_bundle().version == first
+    assert len(stack.built) == 2
+
+
+def test_the_buckets_own_requirements_hold_where_no_folder_has_its_own(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+    stack.objects.put("requirements.txt", b"pandas\n")
+    stack.deploy()
+
+    assert named(stack) == {"..": "pandas", "team": "cowsay==5"}
+    assert stack.built == ["../requirements.txt", "team/requirements.txt"]
+
+
+def test_what_cannot_be_built_is_an_import_error_and_the_last_good_one_stays(stack):
+    stack.upload("a.py", "dag a")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+    stack.deploy()
+    stack.upload("team/requirements.txt", "impossible\n")
+    stack.upload("a.py", "dag a2")
+    stack.deploy()
+    stack.deploy()  # the state machine goes on until nothing is new
+
+    assert problems(stack) == {"team/requirements.txt": "It cannot be.\n"}
+    assert named(stack) == {"team": "cowsay==5"}
+    assert stack.fresh() == {"a2": "a.py", "b": "team/b.py"}
+    assert not stack.snapshot().changed
+
+    stack.upload("team/requirements.txt", "cowsay==6\n")
+    stack.deploy()
+
+    assert problems(stack) == {}
+    assert named(stack) == {"team": "cowsay==6"}
+
+
+def test_a_first_one_that_cannot_be_built_leaves_what_held_before(stack):
+    stack.upload("team/b.py", "dag b")
+    stack.upload("requirements.txt", "cowsay==5\n")
+    stack.deploy()
+    stack.upload("team/requirements.txt", "git+https://example.com/x.git\n")
+
+    assert stack.deploy() == []
+    assert named(stack) == {"": "cowsay==5", "team": "cowsay==5"}
+    assert "not built from version control" in problems(stack)["team/requirements.txt"]
+
+
+def test_a_deleted_requirements_file_takes_its_error_and_its_environment_along(stack):
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "impossible\n")
+    stack.deploy()
+    stack.delete("team/requirements.txt")
+    stack.deploy()
+
+    assert problems(stack) == {}
+    assert named(stack) == {}
+
+
+def test_a_failed_build_is_tried_again_when_uploaded_again_and_after_minutes(stack):
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "impossible\n")
+    stack.deploy()
+    stack.deploy()
+    assert len(stack.built) == 1
+
+    stack.upload("team/requirements.txt", "impossible\n")
+    stack.deploy()
+    assert len(stack.built) == 2
+
+    stack.clock.advance(360)
+    stack.deploy()
+    assert len(stack.built) == 3
+    assert problems(stack) == {"team/requirements.txt": "It cannot be.\n"}
+
+
+def test_while_a_broken_one_is_built_anew_its_error_stays(stack):
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "impossible\n")
+    stack.deploy()
+    stack.upload("team/requirements.txt", "impossible\nmore\n")
+    stack.upload("a.py", "dag a")
+
+    first = stack.snapshot()
+    stack.parse(first)
+    stack.activate(first)
+
+    assert "team/requirements.txt" in problems(stack)
+
+
+def test_one_recipe_of_two_folders_is_built_once(stack):
+    for folder in ("one", "two"):
+        stack.upload(f"{folder}/{folder}.py", f"dag {folder}")
+        stack.upload(f"{folder}/requirements.txt", "-r ../shared.txt\n")
+    stack.upload("shared.txt", "cowsay\n")
+    stack.deploy()
+
+    assert named(stack) == {"one": "cowsay", "two": "cowsay"}
+
+
+def test_a_deployment_that_builds_is_not_held_for_dead(stack):
+    stack.upload("b.py", "dag b")
+    stack.upload("requirements.txt", "cowsay\n")
+    assert stack.snapshot().builds
+    stack.clock.advance(600)
+
+    assert snapshot(stack.services, "another").busy
+
+
+def test_what_is_called_as_ours_in_the_folder_is_left_out(stack):
+    stack.upload(ENVIRONMENTS_FILE, '{"of": {"": "forged"}}')
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+
+    assert named(stack) == {}

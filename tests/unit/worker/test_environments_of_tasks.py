@@ -1,0 +1,158 @@
+"""What tasks, triggers and callbacks find of the packages that their folder's requirements.txt gave. Children are real."""
+
+import sys
+from pathlib import Path
+
+from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of
+from gust.model import bucket_keys
+from gust.model.state import DagRunState
+from gust.model.state import TaskInstanceState as S
+from tests.unit.worker.whole import Whole
+
+HEAD = "from airflow.sdk import DAG, task\nimport greeting\n"
+
+TEAM = """{head}
+with DAG('{dag}'):
+    @task
+    def greet():
+        import subprocess, sys
+        print('said', greeting.WORDS, [entry for entry in sys.path if 'environments' in entry] != [])
+        print('said', subprocess.run(['greet'], capture_output=True, text=True, check=True).stdout.strip())
+        print('said', subprocess.run([sys.executable, '-c', 'import greeting; print(greeting.WORDS)'],
+                                     capture_output=True, text=True, check=True).stdout.strip())
+    greet()
+"""
+
+PROVIDER = """
+def get_provider_info():
+    return {"package-name": "apache-airflow-providers-greeting", "name": "Greeting", "description": "Greets.",
+            "versions": ["1.0"],
+            "connection-types": [{"connection-type": "greeting", "hook-class-name":
+                                  "airflow.providers.greeting.hooks.GreetingHook"}]}
+"""
+
+DEFERS = """
+from airflow.sdk import DAG, BaseOperator
+
+class Waits(BaseOperator):
+    def execute(self, context):
+        from greeting_trigger import Greets
+        self.defer(trigger=Greets(), method_name="resume")
+    def resume(self, context, event):
+        print("said", event)
+
+with DAG("d", on_success_callback=lambda context: print("said called back", __import__("greeting_trigger").__name__)):
+    Waits(task_id="t")
+"""
+
+TRIGGER = """
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+class Greets(BaseTrigger):
+    def serialize(self):
+        return ("greeting_trigger.Greets", {})
+    async def run(self):
+        yield TriggerEvent("hello from an environment")
+"""
+
+
+def greeting(words: str) -> dict[str, str]:
+    script = "#!/usr/bin/env python\nimport greeting\nprint('script', greeting.WORDS)\n"
+    return {"greeting.py": f"WORDS = {words!r}\n", "bin/greet": script}
+
+
+def test_two_folders_have_each_its_own_version(whole: Whole) -> None:
+    whole.environments = {"one": greeting("hello"), "two": greeting("hi")}
+    files = {f"{folder}__etl": TEAM.format(head=HEAD, dag=folder) for folder in ("one", "two")}
+    whole.upload(**files)
+
+    for folder in ("one", "two"):
+        assert whole.work(whole.trigger(folder)).state is DagRunState.SUCCESS
+
+    said = whole.said("said ")
+    assert said == ["hello True", "script hello", "hello", "hi True", "script hi", "hi"]
+    assert "greeting" not in sys.modules
+    assert not [entry for entry in sys.path if "environments" in entry]
+
+
+def test_triggers_and_callbacks_have_them_too(whole: Whole) -> None:
+    whole.environments = {"team": {"greeting_trigger.py": TRIGGER}}
+    whole.upload(team__d=DEFERS)
+
+    assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["hello from an environment", "called back greeting_trigger"]
+
+
+def test_a_provider_in_it_is_one_of_airflows(whole: Whole) -> None:
+    info = "apache_airflow_providers_greeting-1.0.dist-info"
+    whole.environments = {
+        "": {
+            "airflow/providers/greeting/__init__.py": PROVIDER,
+            "airflow/providers/greeting/hooks.py": "from airflow.sdk import BaseHook\nclass GreetingHook(BaseHook):\n"
+            "    def __init__(self, **_): pass\n    conn_name_attr = 'greeting_conn_id'\n    conn_type = 'greeting'\n"
+            "    hook_name = 'Greeting'\n",
+            f"{info}/METADATA": "Metadata-Version: 2.1\nName: apache-airflow-providers-greeting\nVersion: 1.0\n",
+            f"{info}/entry_points.txt": "[apache_airflow_provider]\n"
+            "provider_info=airflow.providers.greeting:get_provider_info\n",
+        }
+    }
+    whole.upload(
+        d="from airflow.sdk import DAG, Connection, task\nfrom airflow.providers.greeting.hooks import GreetingHook\n"
+        "with DAG('d'):\n"
+        "    @task\n"
+        "    def t():\n"
+        "        print('said', type(Connection(conn_id='c', conn_type='greeting').get_hook()).__name__)\n"
+        "    t()\n"
+    )
+
+    assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["GreetingHook"]
+
+
+def test_an_archive_that_is_not_what_its_name_says_fails_the_try_with_its_reason(whole: Whole, tmp_path: Path) -> None:
+    whole.environments = {"one": greeting("hello")}
+    whole.upload(one__etl=TEAM.format(head=HEAD, dag="one"))
+    other = whole.pack(greeting("evil"))
+    name = environment_of(whole.bundles.fetch(str(whole.store.get_dag("one").bundle_version)), "one/etl.py")
+    whole.objects.put(bucket_keys.environment(name), whole.objects.get(bucket_keys.environment(other)))
+    whole.bundles = SealedBundleFolder(whole.objects, tmp_path / "another-worker")
+    key = whole.trigger("one")
+
+    whole.work(key)
+
+    assert whole.state(key, "greet") is S.FAILED
+    [line] = [line["event"] for line in whole.log.lines if "cannot be unpacked" in str(line["event"])]
+    assert line.startswith(f"Environment {name} (packages of requirements.txt) cannot be unpacked")
+
+
+def test_what_a_task_changes_in_its_environment_is_not_there_for_the_next(whole: Whole, tmp_path: Path) -> None:
+    whole.environments = {"": greeting("hello")}
+    whole.upload(
+        d="from airflow.sdk import DAG, task\nimport greeting\n"
+        "with DAG('d'):\n"
+        "    @task\n"
+        "    def t():\n"
+        "        print('said', greeting.WORDS)\n"
+        "        open(greeting.__file__, 'w').write('WORDS = 1')\n"
+        "    t()\n"
+    )
+    whole.bundles = SealedBundleFolder(whole.objects, tmp_path / "sealed")
+    for run_id in ("r1", "r2"):
+        assert whole.work(whole.trigger(run_id=run_id)).state is DagRunState.SUCCESS
+
+    assert whole.said("said ") == ["hello", "hello"]
+
+
+def test_variables_of_the_startup_script_are_in_the_environment_of_tasks(whole: Whole) -> None:
+    whole.variables = {"STAGE": "test"}
+    whole.upload(
+        d="import os\nfrom airflow.sdk import DAG, task\n"
+        "with DAG('d', tags=[os.environ['STAGE']]):\n"
+        "    @task.bash\n"
+        "    def t():\n"
+        "        return 'echo said $STAGE'\n"
+        "    t()\n"
+    )
+
+    assert whole.specs["d"].tags == ("test",)
+    assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["test"]
