@@ -1,8 +1,8 @@
-"""What the lists of the API take over a long history: `./gust bench --only api`, or `python -m benches.api`.
+"""Measures the API's lists over a long history: `./gust bench --only api`, or `python -m benches.api`.
 
-The `api` function's own handler runs in this process against the emulator's DynamoDB and S3 in another, so that what is
-measured is the function's time, without API Gateway, Lambda and the way there. Read units are worked out from what
-DynamoDB answered (`meter.consumed`).
+The `api` function's own handler runs in this process against the emulator's DynamoDB and S3 in another, so that the bench
+measures the function's time, without API Gateway, Lambda and the network. It computes read units from DynamoDB's answers
+(`meter.consumed`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Call:
     path: str
     body: Any = None
     target: float | None = LIST_TARGET
-    """Seconds at the 95th percentile; `None`: measured, and held to nothing."""
+    """Seconds at the 95th percentile; `None`: measured without a target."""
     may_be_empty: bool = False
 
 
@@ -81,7 +81,7 @@ class Measured:
     call: Call
     seconds: tuple[float, ...]
     own: float
-    """Seconds of the processor that a call took in this process: all but the emulator's part."""
+    """Processor seconds of a call in this process: everything except the emulator's part."""
     read_units: float
     calls: int
     status: int
@@ -158,8 +158,8 @@ class Bench:
 
 
 def calls(size: Size) -> list[Call]:
-    """Every list of the REST API and of the web UI, as the UI and the clients ask for it; those that grow with the history
-    also as hardly anybody does. A test holds them against the contract."""
+    """Every list of the REST API and of the web UI, as the UI and the clients request it; lists that grow with the history
+    also with rare orders and filters. A test compares them with the contract."""
     return [
         *_of_dags(size),
         *_of_runs(size),

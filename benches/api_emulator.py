@@ -1,4 +1,4 @@
-"""MiniStack with a history in its table: the process that the bench of the API asks. It ends with its standard input."""
+"""MiniStack with a history in its table: the emulator of the API's bench. The process ends with its standard input."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What there is beside the history: things that grow with the DAGs and with what people do, written as the store writes
-them, through the emulator's door."""
+"""Items apart from the history, which grow with the DAGs and with people's actions. The store itself writes them into the
+emulator."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def put_beside(services: Services, size: Size) -> None:
 
 
 def put_backfills(services: Services, size: Size) -> None:
-    """Of three DAGs many, which have ended; of others one that goes on."""
+    """Three DAGs have many ended backfills, others one active backfill."""
     for n in range(BACKFILLS):
         has_ended = n % 3 > 0
         if not has_ended and 10 + n // 3 >= size.dags:

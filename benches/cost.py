@@ -1,7 +1,7 @@
-"""What a run's tasks cost on AWS, from counted calls, measured Lambda time and one dated price file.
+"""The price of a run's tasks on AWS, from counted calls, measured Lambda time and one dated price file.
 
-Lambda time is what the functions took on this machine. That is not what they take on AWS: there the memory size decides
-the share of a processor, and here everything shares two. It is the honest order of magnitude, no more.
+Lambda time is the functions' time on this machine. It differs on AWS: there the memory size decides the share of a
+processor, and here all functions share two. It is only the right order of magnitude.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from benches.meter import OUTSIDE, FunctionUse
 PRICES: Final = Path(__file__).parent / "prices_2026-10.toml"
 
 CONTROL_PLANE: Final = ("scheduler", "execution-api")
-"""Functions whose time and calls are what Gust itself costs."""
+"""Functions whose time and calls are Gust's own cost."""
 
 WORK: Final = ("worker", "triggerer")
-"""Functions that run people's code: reported, but not the control plane."""
+"""Functions that run users' code: reported, but not part of the control plane."""
 
 _SQS_BY_LAMBDA: Final = 2
 """Requests that Lambda's poller makes for a message: one receives it, one deletes it. At most: batches need fewer."""
@@ -82,7 +82,7 @@ def load_prices(path: Path = PRICES) -> dict[str, Any]:
 def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], prices: Mapping[str, Any]) -> Bill:
     """`counts` as the meter counts them, of the run alone; `functions` by their name within the stack.
 
-    What the API function, the deployment and the bench itself call is left out: no task needs it.
+    Calls of the API function, the deployment and the bench itself are left out: no task needs them.
     """
     lines = []
     for name, use in sorted(functions.items()):

@@ -14,7 +14,7 @@ Execute = Callable[[dict[str, Any], Any, str], dict[str, Any]]
 
 
 def metered(application: Application) -> Application:
-    """MiniStack's own metrics know only invocations that somebody asked for by HTTP, none of a queue or a stream."""
+    """The application with a meter. MiniStack's own metrics count only invocations over HTTP, not by queue or stream."""
     # MiniStack reads its settings on import, so not before `main` has made them.
     from ministack.services import lambda_svc
 

@@ -1,4 +1,4 @@
-"""What a stack costs in a month in which it does nothing, worked out from the template: `python -m benches.idle`.
+"""The price of an idle stack for a month, computed from the template: `python -m benches.idle`.
 
 Nothing is billed by the hour, but four things go on: two secrets are kept, Lambda polls the queues, a tick looks at the
 table every minute, and it leaves a line in a log. Storage is left out: an idle stack has next to none.

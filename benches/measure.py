@@ -14,7 +14,7 @@ from tests.oracle.drive import ApiClient, await_dags, run_path
 
 RUN_TIMEOUT: Final = 600.0
 POLL_EVERY: Final = 1.0
-"""Seconds between looks at a running run: seldom, because looking costs the machine that is measured."""
+"""Seconds between polls of a running run: seldom, because each poll takes time of the measured machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Figures:
 
     @property
     def tasks_per_second(self) -> float:
-        """Of the middle run."""
+        """Tasks per second of the median run."""
         return median(sample.tasks_per_second for sample in self.samples)
 
     @property

@@ -1,9 +1,9 @@
 """Counts the AWS calls that reach the emulator, by the Lambda function that made them.
 
-It stands in front of the emulator as an ASGI application, so nothing of what is measured knows of it. DynamoDB is asked
-for the capacity that each call consumed; a write whose condition fails returns none although AWS charges for it, so it
-counts one write unit (our items stay under 1 KB), two per item in a transaction. What Lambda's own pollers do is not an
-HTTP call here: `cost` adds it.
+It is an ASGI application in front of the emulator, so the measured code does not notice it. It asks DynamoDB for the
+capacity that each call consumed; a write whose condition fails returns none although AWS charges for it, so it
+counts one write unit (our items stay under 1 KB), two per item in a transaction. Lambda's own pollers make no HTTP call
+here: `cost` adds them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Meter:
             await self._measured(scope, receive, send)
 
     def invoked(self, function: str, seconds: float, *, memory_mb: int, architecture: str) -> None:
-        """One invocation ended, whoever asked for it: a queue, a stream, a rule or a caller."""
+        """Count one ended invocation, by a queue, a stream, a rule or a caller."""
         before = self._functions.get(function, FunctionUse(0, 0.0, memory_mb, architecture))
         self._functions[function] = replace(
             before, invocations=before.invocations + 1, seconds=before.seconds + seconds
@@ -108,8 +108,8 @@ class Meter:
 def consumed(operation: str, request: dict[str, Any], status: int, answer: dict[str, Any]) -> tuple[float, float]:
     """Read and write request units of one DynamoDB call, by AWS's rules.
 
-    Reads are worked out from the items answered: the emulator counts every Query as one item. That is right as long as
-    nobody filters or projects, which would read more than it answers.
+    Reads are computed from the returned items: the emulator counts every Query as one item. That is right as long as no
+    query filters or projects, which would read more than it returns.
     """
     if status != 200:
         return 0.0, _refused(request, str(answer.get("__type", "")))
@@ -180,7 +180,7 @@ def _refused(request: dict[str, Any], error: str) -> float:
 
 
 def _service_of(headers: dict[str, str]) -> str | None:
-    """From the request's signature; what is not signed is not an AWS call."""
+    """The service in the request's signature; an unsigned request is no AWS call."""
     found = _CREDENTIAL.search(headers.get("authorization", ""))
     return found[1] if found else None
 

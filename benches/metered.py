@@ -1,4 +1,4 @@
-"""Runs on a metered local stack: what each shape costs."""
+"""Runs each shape on a metered local stack, and prices it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gust.local.stack import LocalStack
 from tests.oracle.drive import ApiClient, await_dags
 
 _SETTLE: Final = 3.0
-"""Seconds after a run's end until what it set in motion is over, too."""
+"""Seconds after a run's end until its last messages are processed, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Target:
 
 
 def targets(results: Results) -> Iterator[Target]:
-    """Only those that were measured."""
+    """The targets that were measured."""
     if results.gust and results.airflow:
         ratio = results.airflow[CHAIN.dag_id].gap_median / results.gust[CHAIN.dag_id].gap_median
         yield Target("chain: gap shorter", f"≥ {GAP_RATIO:.0f}×", f"{ratio:.1f}×", ratio >= GAP_RATIO)

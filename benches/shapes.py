@@ -1,4 +1,4 @@
-"""What the measured DAGs look like: who waits for whom."""
+"""The measured DAGs: which task waits for which."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class NoLog:
 
 
 def cpu_seconds() -> float:
-    """Of this process and its dead children: unlike the clock, it says the same on a busy machine."""
+    """Processor seconds of this process and its dead children: unlike wall time, independent of the machine's load."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -97,9 +97,7 @@ def main() -> None:
     parser.add_argument("--answer-ms", type=float, default=0.0)
     parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
     parser.add_argument("--no-rehearsal", action="store_true")
-    parser.add_argument(
-        "--immortal", action="store_true", help="as after many tasks: what is imported is counted no more"
-    )
+    parser.add_argument("--immortal", action="store_true", help="as after many tasks: imported objects are immortal")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         collector.disable_gc()

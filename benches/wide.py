@@ -1,10 +1,10 @@
-"""What the scheduler costs per task in wide runs: `python -m benches.wide [--check]`, without an emulator.
+"""The scheduler's cost per task in wide runs: `python -m benches.wide [--check]`, without an emulator.
 
-One task, N beside each other, and one that waits for all of them. The scheduler's own verbs run over the store in memory.
-Each call of the store is counted in read and write units by AWS's rules, and what a look reads is also made from DynamoDB's
-form, as in the function. Every record comes alone: batches would only make looks fewer. Tasks take a second, in 16 workers;
-timers ring as the tick would have them. Not counted are workers and what the execution API writes for them: that is the
-same at any width.
+One task, N in parallel, and one that waits for all of them. The scheduler's own services run over the store in memory.
+The bench counts each store call in read and write units by AWS's rules, and builds the instances of each look from
+DynamoDB's form, as the function does. Every record comes alone: batches would only reduce the number of looks. Tasks
+take a second, in 16 workers; timers ring as the tick would ring them. Workers and the execution API's writes are not
+counted: they are the same at any width.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Bench:
             queues=self.queues,
             tokens=JwtTokens(lambda: "a key that is long enough for HMAC-SHA256"),
             clock=self.clock,
-            logs=None,  # type: ignore[arg-type] # nobody reads them here
+            logs=None,  # type: ignore[arg-type] # no call reads logs here
         )
         body = spec.model_dump_json().encode()
         key = f"specs/{sha256(body).hexdigest()}.json"

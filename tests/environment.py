@@ -1,7 +1,7 @@
 """The environment of every process that a test starts: a user's, and nothing of the test's own.
 
-Airflow behaves otherwise where it finds itself under pytest (`SWITCHES`), and what a test sets for itself is not there where
-people run Gust. So whatever is under test gets its variables from `of_a_user`, and a child that a test forks forgets them.
+Airflow behaves differently under pytest (`SWITCHES`), and variables that a test sets do not exist at a user's. So every
+process under test gets its variables from `of_a_user`, and a child that a test forks drops the test's.
 """
 
 from __future__ import annotations

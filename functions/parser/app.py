@@ -5,7 +5,7 @@ An event is one of three:
 - a batch of a deployment's plan, from the state machine: `{"plan": key, "batch": number, "give_up": bool}`; `give_up` is
   true when earlier tries died too often;
 - a question to a timetable that a plugin brings: `{"timetable": …}`, see `gust.aws.timetables`;
-- a question about what is installed: `{"inventory": …}`, see `gust.aws.inventory`.
+- a question about installed plugins and providers: `{"inventory": …}`, see `gust.aws.inventory`.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""The scheduler's door: records of the table's stream, wake-ups from SQS, and the tick of every minute.
+"""The scheduler's door: records of the table's stream, wake-ups from SQS, the tick of every minute, and the word of state
+machine fargate_task that a container is gone.
 
 Every record becomes a `Wake`, and one function handles each kind: it advances one run or one backfill, makes one DAG's due
-runs (and those that events of its assets have triggered), gives out the slots of one limit, and so on. Records of a batch
+runs (and its asset-triggered ones), gives out the slots of one limit, and so on. Records of a batch
 that ask for the same wake-up are handled together: of the changes of one run, a quick look mostly tells that nothing
 follows.
 
@@ -43,6 +44,7 @@ from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.scheduler.tick import tick
 from gust.services.settings.settings_read import setting_changed
 from gust.services.time_left import TimeLeft
+from gust.services.worker.report_container import report_container
 from gust.store import stream
 
 log = Logger(service="scheduler")
@@ -67,6 +69,10 @@ class Asked:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    if (container := event.get("container")) is not None:
+        log.info("container", dispatch=container["dispatch"])
+        report_container(services, container, at=services.clock.now())
+        return {}
     records = event.get("Records")
     if records is None:
         log.info("tick", wakes=tick(services))

@@ -39,6 +39,7 @@ wired = WorkerPorts(
     objects=objects,
     bundles=SealedBundleFolder(objects, bundles_root),
     sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    megabytes=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
 )
 tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)

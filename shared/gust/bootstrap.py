@@ -13,6 +13,7 @@ import boto3
 from botocore.config import Config
 
 from gust.aws.cipher import FernetCipher
+from gust.aws.containers import StepFunctionsContainers
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
@@ -21,7 +22,9 @@ from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
+from gust.model.place import Workers
 from gust.ports.clock import SystemClock
+from gust.ports.containers import Containers, NoContainers
 from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
@@ -78,6 +81,8 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        workers=workers(),
+        containers=containers(),
     )
 
 
@@ -105,6 +110,19 @@ def queues() -> SqsQueues:
 
 def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
+
+
+def workers() -> Workers:
+    """What the stack has to run tasks on."""
+    return Workers(
+        has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
+        memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),
+    )
+
+
+def containers() -> Containers:
+    arn = os.environ.get("GUST_FARGATE_STATE_MACHINE", "")
+    return StepFunctionsContainers(arn, client("stepfunctions"), bucket()) if arn else NoContainers()
 
 
 def signing_keys() -> str:

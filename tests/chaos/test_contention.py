@@ -1,7 +1,7 @@
-"""Many schedulers, workers and people at one pool, one task's limit and one run at once, on DynamoDB as MiniStack plays it.
+"""Many schedulers, workers and people at one pool, one task's limit and one run at once, on MiniStack's DynamoDB.
 
-What wakes the schedulers is the table's own stream, through the template's filters, repeated, reordered and now and then
-lost. The same stream, read again from its beginning, is the history that the invariants are asserted from: it has every
+The table's own stream wakes the schedulers, through the template's filters, repeated, reordered and now and then
+lost. The same stream, read again from its beginning, is the history on which the invariants are asserted: it has every
 write in the order in which it happened.
 """
 
@@ -47,8 +47,8 @@ from gust.store.dynamodb.runs import read_instance
 from gust.store.table import key_of
 from tests.chaos.test_two_schedulers import Crowd, given_dag, trigger
 from tests.chaos.test_weather import WAKING
-from tests.contract.conftest import OnDynamoDB
-from tests.unit.services.conftest import NoLogs
+from tests.contract.stores import OnDynamoDB
+from tests.world import NoLogs
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -1,7 +1,7 @@
-"""Whatever gets lost between two writes, the tick comes upon the run again: each way to lose it, one by one.
+"""The tick finds a run again after any loss between two writes: each way to lose it, one by one.
 
-Lost for good, that is: a stream and a queue bring back what a function died on, and only after hours or many deaths
-give it up. What every run keeps is its `due_at`.
+Lost for good: a stream and a queue deliver a record again after a function's death, and drop it only after hours or many
+deaths. Every run keeps its `due_at`.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from gust.services.scheduler.advance import advance
 from gust.services.scheduler.tick import tick
 from gust.services.worker import report_trigger
 from gust.services.worker.start_task_instance import start_task_instance
-from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
+from tests.world import QUEUED, RUNNING, SUCCESS, World, chain
 
 
 @pytest.fixture

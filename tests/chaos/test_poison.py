@@ -1,4 +1,4 @@
-"""What nobody can read, in every queue and in the stream, holds up nothing that can be read."""
+"""Unreadable messages, in every queue and in the stream, do not delay readable ones."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ from gust.services.scheduler.advance import advance
 from gust.services.scheduler.follow import Told, quick_look
 from gust.services.worker import report_task_instance
 from gust.services.worker.start_task_instance import start_task_instance
-from tests.contract.conftest import OnDynamoDB
-from tests.unit.services.conftest import NoLogs, chain
+from tests.contract.stores import OnDynamoDB
+from tests.world import NoLogs, chain
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -40,7 +40,7 @@ from gust.services.specs import load_spec
 from gust.services.worker import report_task_instance, report_trigger
 from gust.services.worker.run_callback import claim_callback, end_callback
 from gust.services.worker.start_task_instance import start_task_instance
-from tests.unit.services.conftest import START, World, chain
+from tests.world import START, World, chain
 
 SEEDS = 25
 LONGEST_DAY = timedelta(hours=20)

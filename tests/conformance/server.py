@@ -16,9 +16,9 @@ from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
-from tests.unit.rest_api.conftest import NOW, Api, World, make_world
 from tests.unit.rest_api.test_assets import ID, given_asset, given_event, given_use
 from tests.unit.rest_api.test_backfills import asked, daily
+from tests.unit.rest_api.world import NOW, Api, World, make_world
 
 KNOWN: Final = {
     "dag_id": "etl",

@@ -1,4 +1,4 @@
-"""What is wrong, too much or not meant for us is refused with a reason, and leaves everything as it was."""
+"""Wrong, oversized or misdirected requests are refused with a reason, and change nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gust.model.user import User
 from gust.rest_api.http.operations import OPERATIONS
 from gust.rest_api.http.routing import HANDLERS
 from tests.conformance.server import KNOWN, furnish
-from tests.unit.rest_api.conftest import NOW, Api, Reply, World, make_world
+from tests.unit.rest_api.world import NOW, Api, Reply, World, make_world
 
 RUN: Final = "/api/v2/dags/etl/dagRuns/manual__1"
 EXTRACT: Final = f"{RUN}/taskInstances/extract"

@@ -1,4 +1,4 @@
-"""What is not theirs to say, or cannot be meant, the Execution API refuses; and it leaves everything as it was."""
+"""The Execution API refuses wrong requests, and requests beyond the caller's rights, and changes nothing."""
 
 from __future__ import annotations
 

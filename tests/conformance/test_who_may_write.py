@@ -1,5 +1,5 @@
-"""Duplicates, stragglers and workers thought dead write nothing: every operation of the Execution API, for every way in
-which a token can be good and its holder not the one whose word counts."""
+"""Duplicates, stragglers and workers taken for dead write nothing: every operation of the Execution API, for every way in
+which a token can be valid while its dispatch is not current."""
 
 from __future__ import annotations
 

@@ -1,20 +1,13 @@
-"""Both stores, and AWS as MiniStack plays it: a child process that lives as long as the test session."""
+"""Fixtures of the contract tests: each test that asks for `store` runs on both."""
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from gust.aws.memory import MemoryObjects
 from gust.ports.clock import ManualClock
@@ -23,24 +16,8 @@ from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
 from tests.contract.given import NOW
+from tests.contract.stores import Aws, CountedCalls, OnDynamoDB, _await_answer, _free_port
 from tests.environment import of_a_user
-
-SECOND_OPINION = "GUST_TEST_DYNAMODB_ENDPOINT"
-"""Names another DynamoDB to hold the store to, such as Amazon's DynamoDB Local."""
-
-
-class Aws:
-    """Clients of one MiniStack."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._session: Any = boto3.Session("test", "test", region_name="us-east-1")
-        self.dynamodb = self._client("dynamodb", os.environ.get(SECOND_OPINION, endpoint))
-        self.s3 = self._client("s3", endpoint)
-        self.sqs = self._client("sqs", endpoint)
-
-    def _client(self, service: str, endpoint: str) -> Any:
-        config = Config(max_pool_connections=64, retries={"total_max_attempts": 5, "mode": "standard"})
-        return self._session.client(service, endpoint_url=endpoint, config=config)
 
 
 @pytest.fixture(scope="session")
@@ -77,33 +54,6 @@ def clock() -> ManualClock:
     return ManualClock(NOW)
 
 
-@dataclass
-class CountedCalls:
-    """What the store told its meter."""
-
-    operations: list[str] = field(default_factory=list)
-    consumed: list[Any] = field(default_factory=list)
-
-    def __call__(self, operation: str, consumed: Any) -> None:
-        self.operations.append(operation)
-        self.consumed.append(consumed)
-
-    def clear(self) -> None:
-        self.operations.clear()
-        self.consumed.clear()
-
-
-@dataclass
-class OnDynamoDB:
-    """A store on a table of its own, with what a test may look into behind its back."""
-
-    store: DynamoDBStore
-    table: str
-    client: Any
-    objects: MemoryObjects
-    calls: CountedCalls
-
-
 @pytest.fixture
 def dynamodb(aws: Aws, clock: ManualClock) -> Iterator[OnDynamoDB]:
     table = f"gust-{uuid4().hex}"
@@ -120,23 +70,3 @@ def store(request: pytest.FixtureRequest, clock: ManualClock) -> Store:
         return MemoryStore(clock=clock)
     on_dynamodb: OnDynamoDB = request.getfixturevalue("dynamodb")
     return on_dynamodb.store
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Until it accepts connections or is gone."""
-    while process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        try:
-            process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            continue
-    raise RuntimeError(f"MiniStack ended with {process.returncode}: {log.read_text()}")

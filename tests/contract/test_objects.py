@@ -15,8 +15,8 @@ from gust.aws.memory import MemoryObjects
 from gust.aws.objects import S3Objects
 from gust.errors import Forbidden, NotFound, ServiceUnavailable
 from gust.ports.objects import Objects
-from tests.contract.conftest import Aws
 from tests.contract.given import NOW
+from tests.contract.stores import Aws
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from gust.aws.memory import MemoryQueues
 from gust.aws.queues import COMES_BACK_AFTER, HIDDEN_FOR, Receipt, SqsQueues
 from gust.errors import ServiceUnavailable
 from gust.model.workload import ConnectionTestWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
-from tests.contract.conftest import Aws
 from tests.contract.given import NOW
+from tests.contract.stores import Aws
 
 
 def a_task(number: int, *, weight: int = 1) -> TaskWorkload:

@@ -1,4 +1,4 @@
-"""Events that wait for DAGs: nothing comes too late, nothing is taken twice, and who takes has seen all there is."""
+"""Queued asset events: none comes too late, none is consumed twice, and a run consumes only a queue that it has read."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
 from gust.ports.store import Store
 from gust.store.table import Table
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import a_run, at
+from tests.contract.stores import OnDynamoDB
 
 ORDERS, USERS = AssetKey("orders", "s3://lake/orders#1"), AssetKey("users", "s3://lake/users")
 

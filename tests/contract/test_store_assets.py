@@ -6,8 +6,8 @@ from typing import Any
 from gust.model.asset import Asset, AssetEvent, AssetKey, AssetUpdate
 from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
+from tests.contract.stores import OnDynamoDB
 
 
 def an_asset(name: str = "orders", uri: str = "s3://lake/orders", **fields: Any) -> Asset:

@@ -14,8 +14,8 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
 from gust.model.window import Window
 from gust.ports.store import Store
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, a_run, at, given_dag, given_run
+from tests.contract.stores import OnDynamoDB
 from tests.contract.test_store_contention import WRITERS, at_once
 
 PLAN = [["2026-03-01T00:00:00+00:00", None, None, None, "ü"], ["2026-03-02T00:00:00+00:00", None, None, None, None]]

@@ -1,4 +1,4 @@
-"""Callbacks that a run owes: made and unmade with what they belong to, moved by one writer at a time."""
+"""Callbacks that a run owes: made and deleted with the write that makes them due, moved by one writer at a time."""
 
 from __future__ import annotations
 

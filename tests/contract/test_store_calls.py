@@ -1,4 +1,4 @@
-"""What DynamoDB is asked: how often, how consistently, at what price, and what it does half."""
+"""The store's calls of DynamoDB: how many, how consistent, at what price, and partial results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from gust.store import keyspace
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import Key
 from gust.store.table import Expression, Table
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import (
     NOW,
     a_run,
@@ -31,6 +30,7 @@ from tests.contract.given import (
     given_running_run,
     transition,
 )
+from tests.contract.stores import OnDynamoDB
 
 
 class Wire:

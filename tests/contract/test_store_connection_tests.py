@@ -15,8 +15,8 @@ from gust.model.setting import SettingChange
 from gust.ports.clock import ManualClock
 from gust.ports.store import Store
 from gust.scheduling import connection_test
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
+from tests.contract.stores import OnDynamoDB
 
 TEST = ConnectionTest(
     test_id="6f0e0c1a-0000-5000-8000-000000000001",

@@ -1,4 +1,4 @@
-"""What is deleted is gone, what lies beside it stays; and the moves of runs that only people make."""
+"""Deletions remove their item and nothing next to it; and moves of runs that only people make."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from gust.model.state import DagRunState as R
 from gust.model.state import TaskInstanceState as S
 from gust.model.window import OLDEST_FIRST, Window
 from gust.ports.store import Store
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import (
     NOW,
     a_run,
@@ -27,6 +26,7 @@ from tests.contract.given import (
     given_running_run,
     transition,
 )
+from tests.contract.stores import OnDynamoDB
 
 DAY = timedelta(days=1)
 

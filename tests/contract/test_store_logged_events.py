@@ -9,8 +9,8 @@ import pytest
 from gust.model.logged_event import KEPT_FOR, LoggedEvent, id_of
 from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
-from tests.contract.conftest import OnDynamoDB
 from tests.contract.given import NOW, at
+from tests.contract.stores import OnDynamoDB
 
 EVENT = LoggedEvent(when=NOW, event="patch_dag", owner="me", owner_display_name="Me", extra="{}", dag_id="etl")
 

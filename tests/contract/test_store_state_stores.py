@@ -1,4 +1,4 @@
-"""What tasks, watchers and people keep for a task instance or an asset."""
+"""State stores of task instances and assets, written by tasks, watchers and API users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, both stores answer alike: what unit tests learn on the twin holds on DynamoDB."""
+"""Both stores answer alike after any calls in any order: results of unit tests on the twin hold on DynamoDB."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from gust.ports.store import Store
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
-from tests.contract.conftest import Aws
 from tests.contract.given import NOW, a_dag, a_run, an_instance, at, transition
+from tests.contract.stores import Aws
 
 Act = Callable[[Store], Any]
 

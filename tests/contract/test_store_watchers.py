@@ -1,4 +1,4 @@
-"""Watchers: who runs one, for whom, and when to look after it."""
+"""Watchers: their triggerer, the DAGs that want them, and their due times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people do to XComs."""
+"""API users' edits of XComs."""
 
 from __future__ import annotations
 

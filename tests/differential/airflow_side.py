@@ -1,7 +1,7 @@
 """Airflow's scheduler over a scratch database: it decides on a case's runs, and workers report to it.
 
-What decides is Airflow's own: `SchedulerJobRunner._schedule_dag_run`, its task instance's dependencies and expansion, and
-what its Execution API and `clear` do to the states. Only what starts a try and ends it well is written here, as the few
+The decisions are Airflow's own: `SchedulerJobRunner._schedule_dag_run`, its task instance's dependencies and expansion, and
+the state changes of its Execution API and `clear`. This module only writes the start and the success of a try, the few
 columns that Airflow's API sets.
 """
 

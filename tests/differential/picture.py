@@ -1,4 +1,4 @@
-"""What both sides are asked after every step: the states of all runs and instances, in one form."""
+"""The picture of both sides after every step: the states of all runs and instances, in one form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A case: a DAG and what happens to its runs, as plain data that can be drawn, shrunk, kept in a file and played again."""
+"""A case: a DAG and the events of its runs, as plain data that can be drawn, shrunk, stored in a file and played again."""
 
 from __future__ import annotations
 

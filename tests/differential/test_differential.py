@@ -1,6 +1,6 @@
-"""Gust decides what Airflow decides: the cases that once differed, 2,000 fixed random ones, and some that every change of
-what decides draws anew. The same code is asked the same: a difference that was there before is no reason to refuse a
-change of something else. `./gust test differential` without a seed looks for others.
+"""Gust decides as Airflow does: the cases that once differed, 2,000 fixed random ones, and some seeded by a hash of the
+deciding code. The same code gets the same cases: an old difference is no reason to refuse an unrelated change.
+`./gust test differential` without a seed looks for others.
 
 Two plays at a time, each in a process of its own, since Airflow's clock and database are replaced in it. A difference is
 shrunk and written to `cases/`; `./gust test differential --seed S` plays the same ones again.

@@ -1,4 +1,4 @@
-"""What a worker asks of either side, worked out from the DAG once: whom a branch skips, what a person's clear means."""
+"""A worker's requests to either side, computed from the DAG once: the tasks that a branch skips or a clear selects."""
 
 from __future__ import annotations
 

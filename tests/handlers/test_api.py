@@ -1,4 +1,4 @@
-"""The API's door with events as API Gateway sends them, recorded and shortened to what they are about."""
+"""The API's door with API Gateway's events, recorded and shortened to the relevant parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduler's door: what fails, fails alone."""
+"""The scheduler's door: a failing record fails alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
+from gust.model.workload import WakeReaders
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.settings.settings_read import note_read
 from gust.store import keyspace
@@ -156,6 +157,25 @@ def test_a_setting_that_a_file_has_read_has_a_deployment_look(
         assert door.lambda_handler({"Records": [message(wake["Body"], 1)]}, None) == {"batchItemFailures": []}
     started = boto3.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
     assert len([each for each in started if each["name"].startswith("settings-")]) == 1
+
+
+def test_a_changed_setting_that_cannot_be_looked_up_is_requeued_as_it_is(
+    door: ModuleType, queues: dict[str, str]
+) -> None:
+    key = keyspace.setting("connections", "a#b")
+    record = {
+        "eventSource": "aws:dynamodb",
+        "dynamodb": {"Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": "1"},
+    }
+    boto3.client("dynamodb").delete_table(TableName="table")
+
+    assert door.lambda_handler({"Records": [record]}, None) == {"batchItemFailures": []}
+
+    sqs = boto3.client("sqs")
+    attributes = sqs.get_queue_attributes(QueueUrl=queues["wake"], AttributeNames=["All"])["Attributes"]
+    assert attributes["ApproximateNumberOfMessagesDelayed"] == "1"
+    wake = door.stream.wake_of(record, now=door.services.clock.now())
+    assert wake == WakeReaders(namespace="connections", key="a#b")
 
 
 @pytest.mark.parametrize("poison", ["", "{", "[]", '{"kind": "wake_moon"}', '{"kind": "wake_run", "dag_id": 7}'])

@@ -1,4 +1,4 @@
-"""The three functions that everything waits for start without Airflow, whose import alone takes seconds."""
+"""The three functions on the critical path start without Airflow, whose import alone takes seconds."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
-"""Runs that assets make, told as a story: what a person does to a server, and after each step what it made of it.
+"""Asset-triggered runs as a story: a person's actions on a server, and after each step the resulting runs.
 
-Any server that speaks Airflow's REST API v2 can be told it. `python -m tests.oracle.asset_story` tells it to real
-Airflow and writes `tests/system/golden/asset_story.json`; the system test tells it to the local stack and compares.
+Any server with Airflow's REST API v2 can play it. `python -m tests.oracle.asset_story` plays it on real Airflow and writes
+`tests/system/golden/asset_story.json`; the system test plays it on the local stack and compares.
 """
 
 from __future__ import annotations

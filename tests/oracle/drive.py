@@ -1,4 +1,4 @@
-"""Run DAGs on any server that speaks Airflow's REST API v2 and note what became of them."""
+"""Runs DAGs on any server with Airflow's REST API v2 and records the results."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What real Airflow did, as JSON beside the tests, and the comparison of another server's runs with it.
+"""Real Airflow's results, as JSON next to the tests, and the comparison of another server's runs with them.
 
 Several recordings of the same DAGs are merged: an XCom (or a part of one) that differs from recording to recording, a
-random number or a time, is kept as the type it had; anything else that differs (a state, a try number) is kept as
-several answers, each of which is right.
+random number or a time, is stored as its type; any other difference (a state, a try number) is stored as alternative
+answers, each of which is right.
 """
 
 from __future__ import annotations

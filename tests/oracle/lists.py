@@ -2,8 +2,8 @@
 
     python -m tests.oracle.lists [--seed 7] [--queries 40]
 
-Prints what differs, and writes the scene and Airflow's answers to `tests/unit/rest_api/recorded/scene.*`, which
-`tests/unit/rest_api/test_recorded_lists.py` asks of Gust ever after.
+Prints the differences, and writes the scene and Airflow's answers to `tests/unit/rest_api/recorded/scene.*`, with which
+`tests/unit/rest_api/test_recorded_lists.py` compares Gust.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tests.oracle.drive import ApiClient
 from tests.oracle.scene import Scene, act, instance_path, moment, prepare, rows_of, staged
 from tests.oracle.server import ROOT, real_airflow
 from tests.unit.rest_api import contract
-from tests.unit.rest_api.conftest import Api
 from tests.unit.rest_api.test_recorded_answers import different
+from tests.unit.rest_api.world import Api
 
 RECORDED: Final = ROOT / "tests" / "unit" / "rest_api" / "recorded"
 

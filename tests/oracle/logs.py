@@ -1,4 +1,4 @@
-"""Whole logs of tries: what real Airflow shows of each way in which a try ends, line by line.
+"""Whole logs of tries: real Airflow's log for each way in which a try ends, line by line.
 
 `./gust record-golden --only logs` records them in `tests/system/golden/logs.json`; `tests/system/test_logs.py` runs the same
 DAGs on the local stack and compares. A log is compared whole: which lines, in which order, in which groups, by which logger,

@@ -31,7 +31,7 @@ from gust.scheduling.transition import Transition
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import snapshot
 from tests.oracle.drive import ApiClient, await_dags, set_paused
-from tests.unit.rest_api.conftest import Api, World, make_world
+from tests.unit.rest_api.world import Api, World, make_world
 
 Scene = dict[str, Any]
 """By the name of a list its rows, as Airflow answers them; `now`: the moment of the last look."""

@@ -1,9 +1,9 @@
-"""Record which refusals real Airflow gives that its contract does not speak of: `python -m tests.oracle.statuses`.
+"""Records refusals of real Airflow that its contract does not declare: `python -m tests.oracle.statuses`.
 
 schemathesis draws requests from the contract, the same that `tests/conformance/test_contract.py` draws and more, and
 asks them of Airflow's API server (SQLite, thrown away) with one of each thing in it, which is put back after every change.
-Gust is asked the same, and where it answers something else that is printed. What Airflow answers lands in
-`tests/conformance/airflow_answers.json`, and `test_contract.py` allows nothing beyond it.
+Gust gets the same requests, and differing answers are printed. Airflow's answers are written to
+`tests/conformance/airflow_answers.json`, and `test_contract.py` allows no others.
 
 `--examples`: of each operation, within the contract and as many beside it. `--only`: of operations with such names, to
 add to what was recorded.

@@ -4,7 +4,7 @@
         person.opens("/dags/etl/runs", "manual__1")
         person.presses("Trigger")
 
-What Airflow itself answers with an error, or writes to the console, is named in `AS_AIRFLOW` with the reason.
+`AS_AIRFLOW` names the errors that Airflow itself answers or writes to the console, with the reason.
 """
 
 from __future__ import annotations

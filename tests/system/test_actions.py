@@ -1,4 +1,4 @@
-"""What people and operators do to runs, on a running stack: workers, streams and queues included."""
+"""Actions of people and operators on runs, on a running stack: workers, streams and queues included."""
 
 from __future__ import annotations
 

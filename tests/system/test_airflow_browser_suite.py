@@ -1,8 +1,8 @@
 """Airflow's own browser suite against the local stack with the wheel's example DAGs: a judge that shares nothing with us.
 
-Every test of it must pass, but for those named in `FAILS`, each with its reason. One of these that passes fails here, so
-that the list stays true. `HANGS_ON_SPEED` names tests that pass or fail by what has run by then. Screenshots of failures
-land in test-output/airflow-browser-suite.
+Every test of it must pass, except the ones named in `FAILS`, each with its reason. If one of these passes, the test
+fails, so that the list stays true. `HANGS_ON_SPEED` names tests whose result depends on timing. Screenshots of failures
+are in test-output/airflow-browser-suite.
 
     ./gust test tests/system/test_airflow_browser_suite.py
 """

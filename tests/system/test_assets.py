@@ -1,4 +1,4 @@
-"""Runs that assets make on the local stack, held step by step against what real Airflow made of the same story."""
+"""Asset-triggered runs on the local stack, compared step by step with real Airflow's runs of the same story."""
 
 import json
 

@@ -1,7 +1,7 @@
 """The clients that people have, unmodified: `airflowctl` and the generated Python client at their usual work.
 
-With `--airflow` they work with real Airflow, and what airflowctl prints there is recorded; without it, what Gust makes it
-print is held against the recording.
+With `--airflow` they work with real Airflow, and airflowctl's output is recorded; without it, the output with Gust is
+compared with the recording.
 """
 
 from __future__ import annotations

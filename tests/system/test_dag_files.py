@@ -1,5 +1,6 @@
-"""What DAG files that people bring along rely on: modules of any name, variables at their top, the folder's own place, the
-commands on the PATH, and links that lead back to the stack. One stack, from the parser to tasks, callbacks and triggers."""
+"""Things that existing DAG files rely on: modules of any name, variables at their top, the folder's own place, the
+commands on the PATH, and links that lead back to the stack. One stack, from the parser to tasks, callbacks and
+triggers."""
 
 import queue
 import re

@@ -1,5 +1,5 @@
-"""The local stack where others reach it: the same stack first on 127.0.0.1, where everybody is administrator, then on
-another of this machine's addresses, where nobody is before they have signed in. 127.0.0.2 stands for one in a network."""
+"""The local stack with a login: the same stack first on 127.0.0.1, where every caller is administrator, then on another of
+this machine's addresses, where a caller must sign in first. 127.0.0.2 stands for an address in a network."""
 
 from __future__ import annotations
 

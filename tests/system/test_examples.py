@@ -1,4 +1,4 @@
-"""Our own examples, AWS included, run on the local stack and held against what real Airflow made of them."""
+"""Our own examples, AWS included, run on the local stack and compared with real Airflow's results."""
 
 from pathlib import Path
 

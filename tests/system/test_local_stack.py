@@ -1,4 +1,4 @@
-"""The local stack itself: it keeps step with a folder, and what it was doing survives its death."""
+"""The local stack itself: it keeps step with a folder, and its state survives its death."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""Whole logs of tries on the local stack, held line by line against what real Airflow showed of the same tasks."""
+"""Whole logs of tries on the local stack, compared line by line with real Airflow's logs of the same tasks."""
 
 from __future__ import annotations
 

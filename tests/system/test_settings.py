@@ -1,4 +1,4 @@
-"""What people keep in the stack reaches tasks, and what tasks keep reaches people; encrypted in between."""
+"""Tasks read the settings of API users, and API users the settings of tasks; the table holds them encrypted."""
 
 from __future__ import annotations
 

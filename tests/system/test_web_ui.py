@@ -1,8 +1,8 @@
-"""Airflow's own web UI over the local stack: every page a person opens, and what they do there.
+"""Airflow's own web UI over the local stack: every page, and the actions on it.
 
-A page fails on any answer from 400 on that Airflow does not give, on any error in the console, and where what it is there
-to show does not show. Screenshots land in test-output/screenshots. With `--airflow` the same is asked of real Airflow: then
-its screenshots stand beside ours, and what a page may say (`AS_AIRFLOW`) must have been said.
+A page fails on any answer from 400 on that Airflow does not give, on any error in the console, and if its content does not
+appear. Screenshots are in test-output/screenshots. With `--airflow` the same walks run on real Airflow: then its screenshots
+are next to ours, and every allowed error (`AS_AIRFLOW`) must have occurred.
 """
 
 from __future__ import annotations

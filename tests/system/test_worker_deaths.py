@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from gust.model.keys import DagRunKey
+from gust.model.place import OnLambda
 from gust.model.workload import TaskWorkload
 from gust.services.make_workload import task_workload
 from gust.services.specs import load_spec
@@ -252,7 +253,7 @@ def message_of(gust: LocalGust, run: DagRunKey, task_id: str) -> TaskWorkload:
     spec = load_spec(services.objects, state.run.spec_key)
     bundle = state.run.bundle_version
     return task_workload(
-        services, spec, state.run, state.instances[task_id, -1], bundle=bundle, now=services.clock.now()
+        services, spec, state.run, state.instances[task_id, -1], OnLambda(), bundle=bundle, now=services.clock.now()
     )
 
 

@@ -241,6 +241,19 @@ def test_an_environment_is_built_once_and_by_the_builder_alone(resources: Resour
     ]
 
 
+def test_each_function_and_container_that_unpacks_bundles_can_fetch_their_environments(source: dict[str, Any]) -> None:
+    readers = [
+        name
+        for name, role in of_type(source["Resources"], "AWS::IAM::Role")
+        if (
+            resources := json.dumps([s["Resource"] for s in statements(role) if "s3:GetObject" in as_list(s["Action"])])
+        )
+        and "/bundles/*" in resources
+        and "/environments/*" not in resources
+    ]
+    assert not readers
+
+
 def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
     policy = source["Resources"]["BuilderReadsIndexSecret"]
     assert policy["Condition"] == "HasPackageIndexSecret"
@@ -346,7 +359,7 @@ def test_no_role_may_do_everything_or_anything_to_everything(resources: Resource
             actions = as_list(statement["Action"])
             assert not [action for action in actions if "*" in action], name
             if statement["Resource"] == "*":
-                assert actions == ["dynamodb:ListStreams"], name
+                assert actions in (["dynamodb:ListStreams"], ["ecr:GetAuthorizationToken"]), name
 
 
 def test_each_function_has_a_role_and_a_log_of_its_own(source: dict[str, Any], resources: Resources) -> None:
@@ -412,6 +425,16 @@ def reached(calls: dict[str, set[str]], names: set[str]) -> set[str]:
 
 
 def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
+    free = {
+        "AWS::EC2::VPC",
+        "AWS::EC2::InternetGateway",
+        "AWS::EC2::VPCGatewayAttachment",
+        "AWS::EC2::RouteTable",
+        "AWS::EC2::Route",
+        "AWS::EC2::Subnet",
+        "AWS::EC2::SubnetRouteTableAssociation",
+        "AWS::EC2::SecurityGroup",
+    }
     billed_by_the_hour = (
         "AWS::EC2::",
         "AWS::ECS::Service",
@@ -419,7 +442,8 @@ def test_nothing_is_billed_by_the_hour(resources: Resources) -> None:
         "AWS::ElastiCache",
         "AWS::ElasticLoadBalancing",
     )
-    assert not [name for name, resource in resources.items() if resource["Type"].startswith(billed_by_the_hour)]
+    others = {name: resource["Type"] for name, resource in resources.items() if resource["Type"] not in free}
+    assert not [name for name, kind in others.items() if kind.startswith(billed_by_the_hour)]
     assert resources["Table"]["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
     for name, function in of_type(resources, "AWS::Lambda::Function"):
         assert "ProvisionedConcurrencyConfig" not in function["Properties"], name
@@ -570,4 +594,4 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
     }
     assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
     assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
-    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS}
+    assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}

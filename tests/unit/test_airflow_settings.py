@@ -1,6 +1,6 @@
 """Airflow's settings as DAG files, tasks and triggers see them, against those of a plain Airflow.
 
-What differs stands in docs/airflow-differences.md with its reason, and nothing else differs. Each side is a process of its
+docs/airflow-differences.md lists the differences with their reasons, and there are no others. Each side is a process of its
 own, with the environment that the template gives its function: Airflow reads its settings once, and pytest's process has
 settings too.
 """

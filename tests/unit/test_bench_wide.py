@@ -1,4 +1,4 @@
-"""A task of a wide run costs the scheduler what one of a narrow run does: in read and write units, counted."""
+"""A task of a wide run costs the scheduler as much as one of a narrow run: in read and write units, counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is under test lives as at a user's: it cannot tell that a test has started it."""
+"""A process under test has a user's environment: it cannot tell that a test has started it."""
 
 from __future__ import annotations
 

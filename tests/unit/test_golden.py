@@ -1,4 +1,4 @@
-"""The yardstick itself: what counts as the same, and what recordings that disagree become."""
+"""The comparison itself: equal results, and the merge of recordings that disagree."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tokens of people, and what keeps them apart from those of workers (see `execution_api/test_fencing.py`)."""
+"""Tokens of API users, and their separation from workers' tokens (see `execution_api/test_fencing.py`)."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -19,6 +19,7 @@ from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
 from gust.model.workload import HookCall
+from gust.scheduling.placement import is_known_executor
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,23 @@ def preload() -> None:
     import airflow.sdk
     import airflow.sdk.execution_time.supervisor
     import airflow.serialization.serialized_objects
-    import airflow.utils.dag_version_inflation_checker  # noqa: F401
+    import airflow.utils.dag_version_inflation_checker
+
+    know_executors(airflow.dag_processing.dagbag)
+
+
+def know_executors(dagbag: Any) -> None:
+    """Have Airflow take files whose tasks name one of AWS's executors: Gust is what they stand for, whatever `[core]
+    executor` lists. Does nothing the second time."""
+    exists = dagbag._executor_exists
+    if getattr(exists, "knows_executors", False):
+        return
+
+    def exists_or_is_known(executor_name: str, team_name: str | None) -> bool:
+        return is_known_executor(executor_name) or exists(executor_name, team_name)
+
+    exists_or_is_known.knows_executors = True  # type: ignore[attr-defined]
+    dagbag._executor_exists = exists_or_is_known
 
 
 def airflow_modules() -> frozenset[str]:
@@ -705,7 +722,7 @@ def _run_of_model(callback: Mapping[str, Any]) -> Any:
     return made
 
 
-# --- what is installed ------------------------------------------------------------------------------------------------
+# --- the inventory ----------------------------------------------------------------------------------------------------
 
 
 def plugins() -> tuple[list[dict[str, Any]], dict[str, str]]:

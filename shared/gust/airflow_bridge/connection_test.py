@@ -68,7 +68,7 @@ def _tested(given: ConnectionTestConnectionResponse, *, timeout: float) -> tuple
 
 def _test(given: ConnectionTestConnectionResponse, workspace: Path) -> bytes:
     """In the child. As in Airflow's worker, the environment holds the connection too, for hooks that look it up by id."""
-    from airflow.sdk.definitions.connection import Connection
+    from airflow.sdk import Connection
 
     enter_child(None, workspace)
     compat.log_here()

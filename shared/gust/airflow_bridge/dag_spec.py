@@ -211,6 +211,7 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         queue=task.queue,
         pool=task.pool,
         pool_slots=task.pool_slots,
+        executor=task.executor,
         executor_config=jsonable(task.executor_config or {}),
         max_active_tis_per_dag=task.max_active_tis_per_dag,
         max_active_tis_per_dagrun=task.max_active_tis_per_dagrun,

@@ -49,6 +49,8 @@ def run_try(workload: TaskWorkload, ports: WorkerPorts) -> int:
 
 def _run(workload: TaskWorkload, client: TryClient) -> int:
     ti = _task_instance(workload)
+    if workload.refused:
+        return _fail(client, ti, workload.refused)
     bundles = client.ports.bundles
     if not bundles.has(str(workload.bundle_version)):
         client.ports.hide(HIDDEN_FOR)  # fetching takes a while

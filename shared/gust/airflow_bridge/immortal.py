@@ -5,7 +5,7 @@ reference. What a worker has imported outlives every task, so counting those ref
 references of immortal objects (`None` is one), but offers no Python API to make others immortal: `mark_all` writes the
 reference count of `None` into the objects' headers, after checking the header's layout.
 
-`mark_all` marks containers, and functions' code with its constants, which are most of what is imported. Call it between
+`mark_all` marks containers, and functions' code with its constants, which are most of the imported objects. Call it between
 tasks, when no object is half made. Marked objects are never freed; `collector.freeze_gc` keeps them anyway.
 """
 

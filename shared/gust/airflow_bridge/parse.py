@@ -355,7 +355,7 @@ def parse_here(
 def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], Any]) -> dict[str, Any]:
     data = compat.serialized(dag)
     data["dag"]["tasks"].sort(key=lambda task: task["__var"]["task_id"])
-    # Params are checked in the order of the file, and what is wrong is told with the schema as it was written.
+    # Params are checked in the order of the file, and an error quotes the schema as written.
     spec, assets = build_spec(placeless(json.dumps(data), places, dag.fileloc))
     return {
         "dag_id": dag.dag_id,

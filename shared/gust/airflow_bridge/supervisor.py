@@ -69,6 +69,7 @@ from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
 from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
 from gust.model import execution_paths
+from gust.model.place import Limit
 from gust.model.workload import TaskWorkload
 
 __all__ = [
@@ -108,6 +109,11 @@ LONGEST_FUNCTION: Final = 900.0
 
 TERMINATION_GRACE: Final = 5.0
 """Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
+
+CONTAINER_GRACE: Final = 20.0
+"""The same, where a container is told to stop: ECS kills it two minutes later (`StopTimeout` in the template)."""
+
+TIME_IS_UP: Final = "The task used up the time that a function has"
 
 _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
@@ -259,12 +265,15 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
     ) -> BaseCoordinator.ExecutionResult:
         orphans.adopt()
         bundle, environment = client.bundle, client.environment
+        logger = logger or try_logger(client.sink, str(what.id))
+        if client.workload.place:
+            logger.info(client.workload.place)
         try:
             with surroundings.workspace("try") as workspace:
                 process = SupervisedTry.start(
                     what=what.model_copy(update={"queue": client.workload.queue}),
                     client=client,
-                    logger=logger or try_logger(client.sink, str(what.id)),
+                    logger=logger,
                     target=lambda: _run_task(bundle, workspace, environment),
                     deadline=client.deadline,
                     **kwargs,
@@ -287,12 +296,32 @@ def _run_task(bundle: Path, workspace: Path, environment: Path | None) -> None:
 class SupervisedTry(SupervisedChild):
     client: TryClient
     _is_hidden_for_good: bool = attrs.field(default=False, init=False)
+    _told_to_stop: bool = attrs.field(default=False, init=False)
+    """SIGTERM came."""
 
     def _on_child_started(self, **kwargs: Any) -> None:
         with _in_background(self.client.ports.hide, HIDDEN_FOR):
             super()._on_child_started(**kwargs)
         self.client.sink.let_go()
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
+
+    def _monitor_subprocess(self) -> None:
+        """Airflow's `wait` has SIGTERM forwarded to the child, which runs `on_kill` and then goes on. Here the child ends by
+        it. `wait` puts back the handler of before."""
+
+        def note(*_: Any) -> None:
+            self._told_to_stop = True
+
+        signal.signal(signal.SIGTERM, note)
+        super()._monitor_subprocess()
+
+    def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
+        exit_code = super()._service_subprocess(max_wait_time, *args, **kwargs)
+        if exit_code is None and self._told_to_stop and not self.was_stopped:
+            self.was_stopped = True
+            self.process_log.error("The container was told to stop; the task is ended.")
+            self.kill(signal.SIGTERM, escalation_delay=CONTAINER_GRACE, force=True)
+        return exit_code
 
     def _send_heartbeat_if_needed(self) -> None:
         before = self._last_successful_heartbeat
@@ -311,7 +340,7 @@ class SupervisedTry(SupervisedChild):
         self.was_stopped = True
         self.process_log.error(
             "The task is stopped: it has used up the time that AWS Lambda gives one invocation (15 minutes at most). "
-            "Split it into shorter tasks or make it deferrable.",
+            "Split it into shorter tasks, make it deferrable, or write queue='fargate' in a stack that has Fargate.",
             seconds=round(time.monotonic() - self.start_time),
         )
         self.kill(signal.SIGTERM, escalation_delay=TERMINATION_GRACE, force=True)
@@ -319,14 +348,21 @@ class SupervisedTry(SupervisedChild):
     def _send_terminal_state_msg(self, msg: Any) -> None:
         self._drain_logs()
         try:
+            if self.was_stopped and not self._told_to_stop and isinstance(msg, comms.RetryTask):
+                # The task ended as it was told to: the next try needs more time, and not the same again.
+                self._pending_terminal_state_msg = msg  # type: ignore[misc]
+                self._report_lost(TIME_IS_UP, Limit.TIME, has_called_back=True)
+                self._terminal_state = msg.state  # type: ignore[misc]
+                self._pending_terminal_state_msg = None
+                return
             super()._send_terminal_state_msg(msg)
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in GONE:
                 raise
-            self._pending_terminal_state_msg = None  # type: ignore[misc]
-            self._terminal_state = supervisor.SERVER_TERMINATED  # type: ignore[misc]
+            self._pending_terminal_state_msg = None
+            self._terminal_state = supervisor.SERVER_TERMINATED
             self.process_log.warning(
-                "The end of the try is not reported: it was ended by somebody else", detail=detail_of(error)
+                "The end of the try is not reported: its dispatch has already ended", detail=detail_of(error)
             )
 
     def update_task_state_if_needed(self) -> None:
@@ -351,14 +387,27 @@ class SupervisedTry(SupervisedChild):
 
     def _report_silent_death(self) -> None:
         """Its callbacks died with it: the control plane has another worker run them."""
-        reason = "The task used up the time that a function has"
-        if not self.was_stopped:
+        reason = TIME_IS_UP
+        if self._told_to_stop:
+            reason = "The container was told to stop: AWS took it back (Spot), or StopTask was called"
+        elif not self.was_stopped:
             reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
-        self._report_lost(reason)
+        self._report_lost(reason, self._outgrown())
 
-    def _report_lost(self, reason: str) -> None:
+    def _outgrown(self) -> Limit | None:
+        """The limit of the function's that ended the child, as far as the supervisor can tell."""
+        if self._told_to_stop:
+            return None
+        if self.was_stopped:
+            return Limit.TIME
+        return Limit.MEMORY if self._exit_code == -signal.SIGKILL and self.client.ports.was_memory_used() else None
+
+    def _report_lost(self, reason: str, outgrew: Limit | None = None, *, has_called_back: bool = False) -> None:
         url = execution_paths.LOSE_TRY.format(task_instance_id=self.id)
-        self.client.post(url, content=json.dumps({"reason": reason}))
+        told: dict[str, Any] = {"reason": reason}
+        if outgrew:
+            told |= {"outgrew": outgrew, "has_called_back": has_called_back}
+        self.client.post(url, content=json.dumps(told))
 
     def _finish(self, state: TaskInstanceState | str) -> None:
         self.client.task_instances.finish(

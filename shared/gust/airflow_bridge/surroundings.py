@@ -148,7 +148,8 @@ def _top_level() -> list[tuple[str, str]]:
 
 
 def _has(folder: str, name: str) -> bool:
-    """Asked without listing or opening anything: a DAG file depends on what is listed and opened while it is parsed."""
+    """Whether the folder has such a module. Lists and opens nothing: a DAG file depends on everything that is listed and
+    opened while it is parsed."""
     return os.path.exists(f"{folder}/{name}.py") or os.path.isdir(f"{folder}/{name}")
 
 

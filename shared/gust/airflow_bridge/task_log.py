@@ -68,7 +68,8 @@ class Held:
 @functools.cache
 def stream_name() -> str:
     """The log stream of this execution environment. Airflow reports it as the try's hostname."""
-    return os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or f"{socket.gethostname()}/{os.getpid()}"
+    named = os.environ.get("GUST_LOG_STREAM") or os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+    return named or f"{socket.gethostname()}/{os.getpid()}"
 
 
 class _SinkFile:

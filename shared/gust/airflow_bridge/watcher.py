@@ -21,6 +21,7 @@ from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat
+from gust.airflow_bridge.pace import Pace, Parked, paced_loop
 from gust.airflow_bridge.supervisor import (
     GONE,
     STOP_BEFORE_LIMIT,
@@ -30,7 +31,7 @@ from gust.airflow_bridge.supervisor import (
     run_supervised,
 )
 from gust.airflow_bridge.task_log import stream_name, try_logger
-from gust.airflow_bridge.trigger import CLEANUP_TIME, End, Pace, Parked, paced_loop
+from gust.airflow_bridge.trigger import CLEANUP_TIME, End
 from gust.airflow_bridge.trigger_questions import reply_to_question
 from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.errors import StaleWatcher, Unopenable

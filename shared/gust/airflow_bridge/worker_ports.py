@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.task_log import Sink
 from gust.airflow_bridge.transport import Invoke
 from gust.ports.objects import Objects
+
+ALL_BUT_SPENT: Final = 0.7
+"""Of a function's memory: the supervisor and the runtime have the rest."""
 
 Hide = Callable[[float], object]
 """Hides the message from other functions for so many seconds."""
@@ -32,6 +37,14 @@ class WorkerPorts:
     remaining: float | None = None
     """Seconds that the function has left; None where it has no limit."""
     hide: Hide = do_not_hide
+    megabytes: int | None = None
+    """Memory that the function has; None where it has no limit of its own."""
+
+    def was_memory_used(self) -> bool:
+        """Whether a child of this process has come close to the function's memory: then the kernel killed it, if it was
+        killed."""
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        return self.megabytes is not None and largest > self.megabytes * ALL_BUT_SPENT
 
     def seconds_before(self, reserve: float) -> float:
         """Seconds that a child may run so that `reserve` seconds remain after it: at least one, infinite without a limit."""

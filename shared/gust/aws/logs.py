@@ -28,7 +28,7 @@ MAX_BATCH_BYTES: Final = 1_048_576
 EVENT_OVERHEAD: Final = 26
 """Bytes that CloudWatch Logs counts for every event in addition to its text."""
 MAX_EVENT_BYTES: Final = MAX_BATCH_BYTES - EVENT_OVERHEAD
-"""Of one event: 1 MB since April 2025, and a batch holds no more."""
+"""Of one event: 1 MB since April 2025, the same as of a batch."""
 
 LINGER: Final = 0.5
 """Seconds that a line may wait for others before it is sent."""
@@ -96,7 +96,7 @@ class LogShipper:
             self._changed.notify_all()
 
     def mark_end(self, ti_id: str, dispatch_count: int, *, stream: str | None = None) -> None:
-        """Tell readers that the dispatch writes no more lines."""
+        """Tell readers that the dispatch writes no further lines."""
         self.put(json.dumps({TRY: ti_id, END_MARK: dispatch_count}).encode(), stream=stream)
 
     def flush(self, timeout: float | None = 10.0) -> bool:

@@ -19,6 +19,7 @@ from gust.model.workload import (
     Wake,
     WatcherWorkload,
 )
+from gust.ports.containers import ContainerStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,23 @@ class MemoryObjects:
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._objects.pop(key, None)
+
+
+class MemoryContainers:
+    """Implements `services.ports.Containers`: keeps what was to be started, and starts nothing twice."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, ContainerStart] = {}
+        """By name."""
+        self.is_full = False
+        """Whether everything is refused; may be set during a test."""
+
+    def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
+        if self.is_full:
+            return [start.workload for start in starts]
+        for start in starts:
+            self.started.setdefault(start.name, start)
+        return []
 
 
 class MemoryQueues:

@@ -73,8 +73,8 @@ class JwtTokens:
         return self.in_message(dispatch, now=now)
 
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
-        nobody = TaskInstanceKey("", "", "")
-        return self.renewed(Dispatch(nobody, 0, 0, Scope.CONNECTION_TEST, callback_id=test_id), now=now)
+        no_instance = TaskInstanceKey("", "", "")
+        return self.renewed(Dispatch(no_instance, 0, 0, Scope.CONNECTION_TEST, callback_id=test_id), now=now)
 
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {**_claims_of(dispatch), "scope": UNBEGUN, "starts": dispatch.scope.value}

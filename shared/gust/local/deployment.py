@@ -1,9 +1,9 @@
 """template.yaml → the emulator's CloudFormation, as `sam build && sam deploy` would do for AWS.
 
-What differs is that layers are left out and a function's package is its folder as it is, because Lambda functions of
-the emulator are processes of our own interpreter and can import what layers hold already; and that numbers among the
-parameters are put in their places here, because the emulator would put text there. A secret's rotation is left out,
-too: the emulator knows no such resource.
+What differs is that layers are left out (where one is named, a text stands for it) and a function's package is its
+folder as it is, because Lambda functions of the emulator are processes of our own interpreter and can import what
+layers hold already; and that numbers among the parameters are put in their places here, because the emulator would put
+text there. A secret's rotation is left out, too: the emulator knows no such resource.
 """
 
 from __future__ import annotations
@@ -81,10 +81,14 @@ def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     template: dict[str, Any] = yaml_parse((root / "template.yaml").read_text())
     template["Globals"]["Function"].pop("Layers", None)
     packages: dict[str, bytes] = {}
+    layers: dict[str, Any] = {}
     for name, resource in list(template["Resources"].items()):
         properties = resource.get("Properties", {})
         match resource["Type"]:
-            case "AWS::Serverless::LayerVersion" | "AWS::SecretsManager::RotationSchedule":
+            case "AWS::Serverless::LayerVersion":
+                del template["Resources"][name]
+                layers[name] = f"{name}-is-installed"
+            case "AWS::SecretsManager::RotationSchedule":
                 del template["Resources"][name]
             case "AWS::Serverless::Function":
                 properties.pop("Layers", None)
@@ -94,6 +98,7 @@ def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
                 properties["CodeUri"] = f"s3://{_ARTIFACTS}/{key}"
             case "AWS::Serverless::StateMachine":
                 properties["Definition"] = json.loads((root / properties.pop("DefinitionUri")).read_text())
+    _put_in_place(template, layers)
     return template, packages
 
 
@@ -115,11 +120,20 @@ def _resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) ->
         for name, declared in template["Parameters"].items()
         if declared["Type"] == "Number"
     }
+    _put_in_place(template, numbers)
+
+
+def _put_in_place(template: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Of what `Ref` and `Sub` name."""
 
     def resolved(node: Any) -> Any:
         match node:
-            case {"Ref": str(name)} if name in numbers:
-                return numbers[name]
+            case {"Ref": str(name)} if name in values:
+                return values[name]
+            case {"Fn::Sub": str(text)}:
+                for name, value in values.items():
+                    text = text.replace(f"${{{name}}}", str(value))
+                return {"Fn::Sub": text}
             case dict():
                 return {key: resolved(value) for key, value in node.items()}
             case list():
@@ -141,7 +155,7 @@ def _transform(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[
         def load(self) -> dict[str, str]:
             return {}
 
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns that nobody publishes its metrics
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about metrics that are not published
     os.environ.setdefault("AWS_DEFAULT_REGION", _REGION)  # SAM asks the environment for the partition's region
     return sam_transform(json.loads(json.dumps(template)), dict(parameters), NoManagedPolicies())  # type: ignore[no-any-return]
 

@@ -8,6 +8,7 @@
 - Streams and queues are read side by side; messages of dead functions come again soon.
 - A write that cannot be stored is not acknowledged (see `storage`).
 - A function has at most as many processes as it was given (see `function_pool`).
+- Containers are processes (see `containers`).
 - Requests from elsewhere are refused: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, and when its standard input ends.
 
@@ -104,6 +105,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     ministack.refuse_what_cannot_be_stored(storage)
     ministack.return_messages_of_ended_functions()
     pool = ministack.limit_processes(json.loads(options.processes))
+    ministack.run_containers_as_processes(data / "logs", options.port, most=options.containers)
     emulator = Emulator(
         wrap(ministack.straight_to_the_service(ministack.application())),
         checkpoints,
@@ -123,6 +125,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--public-port", type=int, required=True)
     parser.add_argument("--public-host", default="127.0.0.1")
     parser.add_argument("--data", required=True)
+    parser.add_argument("--containers", type=int, default=2, help="how many at the same time")
     parser.add_argument("--processes", default="{}", help="JSON: function → how many at most")
     return parser.parse_args(arguments)
 
@@ -191,6 +194,7 @@ class Emulator:
         log.info("stopping")
         saved = await self._checkpoint()
         ministack.end_functions()
+        ministack.end_containers()
         # A normal exit would wait for threads that wait for answers of functions.
         os._exit(0 if saved else 1)
 

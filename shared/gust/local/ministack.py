@@ -24,6 +24,7 @@ from typing import Any, Final
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import GustError
 from gust.local.asgi import Application, Receive, Scope, Send
+from gust.local.containers import Processes, in_pascal_case, refused_size
 from gust.local.function_pool import FunctionPool, Process
 from gust.local.log_files import FileEvents, LogFiles, saved
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
@@ -58,6 +59,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "handle_request",
         "stream_records_since",
     ),
+    "ministack.services.ecs": ("_describe_tasks", "_docker", "_run_task", "_task_defs"),
     "ministack.services.lambda_svc": (
         "CODE_BLOB_DIR",
         "_ESM_IDLE_WAKE_GAP_SECONDS",
@@ -75,7 +77,12 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "ministack.services.s3": ("_buckets", "_persist_object"),
     "ministack.services.sqs": ("_queues._data",),
-    "ministack.services.stepfunctions": ("_executions._data",),
+    "ministack.services.stepfunctions": (
+        "_ExecutionError",
+        "_SERVICE_DISPATCH",
+        "_executions._data",
+        "_pascal_to_camel",
+    ),
 }
 """Module → names of it, or of an object in it, that this module uses."""
 
@@ -270,6 +277,63 @@ def end_functions() -> None:
     lambda_runtime.reset()
 
 
+# --- containers -------------------------------------------------------------------------------------------------------
+
+
+def run_containers_as_processes(logs: Path, port: int, *, most: int) -> None:
+    """MiniStack runs containers where it finds a Docker client: it gets one that starts processes, `most` at a time. What
+    they print goes to a file in `logs`."""
+    from ministack.services import ecs, stepfunctions
+
+    def definition_of(name: str) -> Mapping[str, Any]:
+        (container,) = ecs._task_defs[name]["containerDefinitions"]
+        return dict(container)
+
+    ecs._docker = Processes(logs / "containers.log", f"http://127.0.0.1:{port}", definition_of, most=most)
+    stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = run_task
+
+
+def end_containers() -> None:
+    from ministack.services import ecs
+
+    ecs._docker.end_all()
+
+
+def run_task(resource: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """`ecs:runTask` and `ecs:runTask.sync` of a state machine, which fails for the exit codes and with the errors that Step
+    Functions has. MiniStack's own waits for ten minutes at most and fails for no exit code."""
+    from ministack.services import ecs, stepfunctions
+
+    failed = stepfunctions._ExecutionError
+    request = stepfunctions._pascal_to_camel(asked)
+    if (refusal := refused_size(request.get("overrides", {}))) is not None:
+        raise failed("ECS.ClientException", refusal)
+    status, _, body = ecs._run_task(request)
+    answer = json.loads(body)
+    if status >= 400:
+        raise failed("ECS.AmazonECSException", answer.get("message", str(answer)))
+    if answer.get("failures"):
+        raise failed("AmazonECS.Unknown", json.dumps(answer["failures"]))
+    if not resource.endswith(".sync"):
+        return dict(in_pascal_case(answer))
+    task = _await_end(request["cluster"], answer["tasks"][0]["taskArn"])
+    codes = [container.get("ExitCode") for container in task["Containers"]]
+    if task.get("StopCode") == "TaskFailedToStart" or any(code != 0 for code in codes):
+        raise failed("States.TaskFailed", json.dumps(task))
+    return task
+
+
+def _await_end(cluster: str, arn: str) -> dict[str, Any]:
+    from ministack.services import ecs
+
+    while True:
+        _, _, body = ecs._describe_tasks({"cluster": cluster, "tasks": [arn]})
+        (task,) = json.loads(body)["tasks"]
+        if task["lastStatus"] == "STOPPED":
+            return dict(in_pascal_case(task))
+        time.sleep(LOOK_EVERY)
+
+
 def read_streams_apart(storage: Storage) -> None:
     """Read streams in a thread of their own. MiniStack's one thread reads all queues and streams in turn and waits for the
     function that a stream feeds: while the scheduler runs, no worker would be given a task, and none in the 50 ms after a
@@ -339,7 +403,7 @@ def visible_messages(queue: str) -> tuple[int, float]:
     return len(visible), now - min((each["visible_at"] for each in visible), default=now)
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- saved state ------------------------------------------------------------------------------------------------------
 
 
 def refuse_what_cannot_be_stored(storage: Storage) -> None:
@@ -379,7 +443,7 @@ def save_services(folder: Path) -> None:
     def save(service: str, state: Any) -> None:
         """As MiniStack does, but it raises where there is no room, which MiniStack only logs: half a state is none."""
         content = {"__ministack_format__": persistence._state_format_version(service), "payload": state}
-        # A service that Gust does not use may have unserializable state; those that it uses are looked for below.
+        # A service that Gust does not use may have unserializable state; the services that it uses are checked below.
         with contextlib.suppress(TypeError, ValueError):
             text = json.dumps(content, default=default)
             (folder / f"{service}.json").write_text(text)

@@ -116,7 +116,7 @@ class _Progress:
         self._progress: dict[str, Progress] = {}
         self._errors_reported: set[str] = set()
         self.is_round_over = False
-        """The deployment has gone on to another plan, for what is left of this one."""
+        """The deployment has made another plan, for the rest of this one."""
 
     def read(self, objects: Objects, listed: dict[str, str]) -> None:
         for key in self._batches:

@@ -109,8 +109,12 @@ class LocalStack:
             "TriggererConcurrency": str(triggerers),
             "ParserConcurrency": str(max(2, processors)),
             "DagsArePausedAtCreation": "true" if paused else "false",
+            # Containers are processes here: they need no network of their own.
+            "Fargate": "Enabled",
+            "FargateSubnets": "subnet-of-this-machine",
+            "FargateSecurityGroups": "sg-of-this-machine",
             **(parameters or {}),
-            # Elsewhere than on this machine alone everybody needs a token. Not AWS_IAM: the emulator verifies no signature.
+            # Beyond this machine every caller needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._environment_around = environment
@@ -332,6 +336,7 @@ class LocalStack:
                     *("--port", str(port), "--data", str(self._data)),
                     *("--public-host", self._door.host, "--public-port", str(self._port)),
                     *("--processes", json.dumps(self._processes)),
+                    *("--containers", str(self.workers)),
                 ],
                 stdin=subprocess.PIPE,  # closed by our end, however it comes: that is how the emulator learns of it
                 stdout=output,

@@ -80,7 +80,8 @@ def size_of(value: Any) -> int:
             return 3 + sum(size_of(key) + size_of(part) + 1 for key, part in value.items())
         case list() | tuple() | set() | frozenset():
             return 3 + sum(size_of(part) + 1 for part in value)
-    return 21
+        case _:
+            return 21
 
 
 def size_in_key(*parts: str) -> int:

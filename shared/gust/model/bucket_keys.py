@@ -21,9 +21,10 @@
                                             table: XCom, rendered fields, …
     transfers/<name>                      a request or response too large     worker,         execution API, worker,
                                             for a Lambda invocation           execution API   triggerer
+    workloads/<name>.json                 what a container is to run          scheduler       worker (container)
 
-Objects under a hash are immutable. A lifecycle rule deletes what lies under parses/ and transfers/ after a day; the store
-deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
+Objects under a hash are immutable. Lifecycle rules delete what lies under parses/, transfers/ and workloads/ after a day;
+the store deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ SERIALIZED: Final = "serialized/"
 SOURCES: Final = "sources/"
 DOCUMENTS: Final = "xcom/"
 TRANSFERS: Final = "transfers/"
+WORKLOADS: Final = "workloads/"
 
 BESIDE_DAGS: Final = ("requirements.txt", "plugins.zip", "startup.sh")
 """Single objects of DAG authors at the bucket's root, where MWAA has them."""
 
-PREFIXES: Final = (DAGS, BUNDLES, RECIPES, ENVIRONMENTS, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS)
+OURS: Final = (BUNDLES, RECIPES, ENVIRONMENTS, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS, WORKLOADS)
+"""Prefixes under which only Gust writes."""
+
+PREFIXES: Final = (DAGS, *OURS)
 
 LONGEST: Final = 1024
 """Bytes of UTF-8 that S3 takes as a key."""
@@ -59,6 +64,12 @@ LONGEST: Final = 1024
 
 def uploaded_file(relative_path: str) -> str:
     return f"{DAGS}{relative_path}"
+
+
+def workload(name: str) -> str:
+    """`name` names a dispatch. Its token does not travel through places that list what they are given (CloudTrail, the
+    history of an execution, DescribeTasks)."""
+    return f"{WORKLOADS}{name}.json"
 
 
 def bundle(version: str) -> str:
@@ -146,7 +157,7 @@ def is_parsed(kind: Parsed, key: str) -> bool:
     return _PARSED[kind].fullmatch(key) is not None
 
 
-# --- what is too large to go another way ------------------------------------------------------------------------------
+# --- large documents and bodies ---------------------------------------------------------------------------------------
 
 
 def documents(partition: str) -> str:

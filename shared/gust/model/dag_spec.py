@@ -152,6 +152,7 @@ class TaskSpec(_Spec):
     queue: str = "default"
     pool: str = "default_pool"
     pool_slots: int = 1
+    executor: str | None = None
     executor_config: dict[str, Any] = {}
     """JSON-able part of it; `{"gust": {"compute": "fargate", …}}` is ours."""
     max_active_tis_per_dag: int | None = None

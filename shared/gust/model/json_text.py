@@ -34,6 +34,8 @@ def _half_in(value: Any) -> tuple[Place, str] | None:
             for place, part in value.items() if isinstance(value, dict) else enumerate(value):
                 if found := _half_in(part) or _half_in(place):
                     return (_writable(place), *found[0]), found[1]
+        case _:
+            pass
     return None
 
 
@@ -46,6 +48,8 @@ def without_number(value: Any) -> Place | None:
             for place, part in value.items() if isinstance(value, dict) else enumerate(value):
                 if (found := without_number(part)) is not None:
                     return (_writable(place), *found)
+        case _:
+            pass
     return None
 
 

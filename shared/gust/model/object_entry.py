@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ObjectEntry(NamedTuple):
-    """One object of a list."""
+    """One object of the bucket."""
 
     etag: str
     size: int

@@ -17,7 +17,8 @@ from gust.model.task_instance import TaskInstance
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run's partition as one strongly consistent read saw it. Instances that have no item are not in it."""
+    """A run with its instances and callbacks, as one strongly consistent read returned them. Instances without an item are
+    not in it."""
 
     run: DagRun
     instances: Mapping[tuple[str, int], TaskInstance]
@@ -26,7 +27,7 @@ class RunState:
 
 
 class RunSummary(NamedTuple):
-    """As much of a run as who counts or sorts many of them needs."""
+    """The part of a run that counting and sorting many runs needs."""
 
     key: DagRunKey
     state: DagRunState
@@ -37,9 +38,9 @@ class RunSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LastRuns:
-    """What was seen of a DAG's last runs when one of them failed, for a DAG that is paused after so many."""
+    """What the scheduler saw of the lane when a run failed, for a DAG that is paused after so many failures in a row."""
 
     running_runs: int
-    """Of the DAG, or of the run's backfill: as many must still be running when the run ends."""
+    """The lane's `running_runs` as the scheduler saw it; `finish_run` checks it."""
     pauses: LoggedEvent | None = None
-    """The DAG is paused, and this is kept of it."""
+    """Pause the DAG and store this event."""

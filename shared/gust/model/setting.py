@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """A setting that is written with something else, if `before` (`None`: nothing) is what is stored."""
+    """A setting to be written in the transaction of something else, if `before` (`None`: no setting) is stored."""
 
     namespace: str
     name: str

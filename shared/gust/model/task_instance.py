@@ -6,6 +6,7 @@ from typing import Any
 
 from gust.model.hitl import ParkedQuestion
 from gust.model.keys import UNMAPPED, TaskInstanceKey
+from gust.model.place import Limit
 from gust.model.state import TaskInstanceState
 
 
@@ -102,6 +103,8 @@ class TaskInstance:
     """Its pool counts it also while it is deferred."""
     reason: str | None = None
     """Why it is in its state, in a person's words; the API shows it."""
+    outgrew: Limit | None = None
+    """The limit of Lambda's that ended an earlier try: the next ones run on Fargate, where the stack has it."""
     note: str | None = None
 
     @property

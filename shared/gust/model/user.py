@@ -1,4 +1,4 @@
-"""API users: who sends a request, and since when they are signed in."""
+"""API users and their sessions."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from gust.model.access import Role
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, as a token of the public API says."""
+    """An API user, as a token of the public API names them."""
 
     name: str
     role: Role | None = None
-    """`None`: of DAGs they see those that give something to one of their `dag_roles`, and nothing else."""
+    """`None`: the user sees only the DAGs that give rights to one of their `dag_roles`."""
     dag_roles: tuple[str, ...] = ()
-    """Names that DAGs may give rights to, beside the role's own."""
+    """Further names that DAGs may give rights to."""
 
     @property
     def names(self) -> frozenset[str]:
-        """All names that a DAG's `access_control` may know them by."""
+        """All names that may stand in a DAG's `access_control` and mean this user."""
         return frozenset(self.dag_roles if self.role is None else (self.role.title, *self.dag_roles))
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a token of a person says."""
+    """What a user's token says."""
 
     user: User
     issued_at: datetime
     signed_in_at: datetime
-    """Earlier than it was issued, where it was given for another token."""
+    """Earlier than `issued_at` if the token was issued for an older one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom an OpenID provider has recognised."""
+    """A person that the OpenID provider has recognised."""
 
     name: str
     groups: tuple[str, ...] = ()

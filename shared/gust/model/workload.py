@@ -52,6 +52,10 @@ class TaskWorkload(_OfDispatch):
     pool: str = "default_pool"
     pool_slots: int = 1
     priority_weight: int = 1
+    place: str = ""
+    """Where it runs and why, for the first line of its log. Empty for the default group."""
+    refused: str = ""
+    """Why nothing can run it. The worker starts the try and fails it, and says so in its log."""
 
 
 class HookCall(_Message):

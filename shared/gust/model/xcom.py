@@ -19,7 +19,7 @@ class XCom:
     timestamp: datetime
     mapped_length: int | None = None
     skip_decision: dict[str, Any] | None = None
-    """What the scheduler must know of the value, where it says whom a branch skips."""
+    """The part of a branch's or short-circuit's value that the scheduler needs: which tasks to skip."""
     dag_result: bool = False
     dispatch_count: int | None = None
-    """Of the dispatch that pushed it. `None`: a person did."""
+    """The dispatch that pushed it. `None`: an API user did."""

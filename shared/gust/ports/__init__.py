@@ -1,7 +1,6 @@
-"""What services need from outside, as protocols, a module for each noun. `gust.store` and `gust.aws` implement them, each on
-AWS and in memory.
+"""What the verbs need from outside, as protocols: a module for each noun. `gust.store` and `gust.aws` implement them, each
+on AWS and in memory.
 
-Every write here is conditional and says in its docstring what it checks; every one may be repeated. Reads are strongly
-consistent, but for `due_*`, `queued_runs`, `waiting_for` and which runs `list_runs` lists: those read indexes and may lag
-by a moment.
+Every write is conditional, and its docstring says on what. Every write may be repeated. Reads are strongly consistent
+unless the docstring says that they may lag by a moment: those read an index.
 """

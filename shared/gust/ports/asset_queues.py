@@ -19,23 +19,24 @@ from gust.scheduling.callback import CallbackMove
 
 
 class AssetQueueStore(Protocol):
-    """Events that wait for the DAGs whose schedules name their assets, and the runs made of them."""
+    """Asset events that wait for DAGs whose schedules name the assets, and the events that each run consumed."""
 
     def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
-        """Store the events of one report and have them wait for the DAGs they go to: all in one transaction, or, where that
-        is more than a hundred writes, in several, of which the first stores the report. The same report again changes
-        nothing, but writes what was left.
+        """Store the events of one report and queue them for the DAGs that listen. One transaction; a report of more than a
+        hundred writes takes several, of which the first stores the report. Repeating a report changes nothing but completes
+        what was left.
 
-        Raises StaleAssetQueue where a DAG has run for events up to the moment of one of these or a later one: they must be
-        given a later moment, or would be passed over."""
+        Raises StaleAssetQueue if a DAG has already run for events up to the moment of one of these or later: give them a
+        later moment, or that DAG never sees them."""
 
-    def asset_queue(self, dag_id: str) -> AssetQueue | None: ...
+    def asset_queue(self, dag_id: str) -> AssetQueue | None:
+        """`None` if nothing was ever queued for the DAG."""
 
     def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
-        """Those that there are, in the order of the ids."""
+        """The queues that exist, in the order of the ids."""
 
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
-        """Oldest first."""
+        """The DAG's partitions for which events wait, oldest first."""
 
     def create_asset_run(
         self,
@@ -45,33 +46,34 @@ class AssetQueueStore(Protocol):
         events: Sequence[AssetEvent],
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
-        """Store the run with the events it consumes, and take what it consumes from the queue, in one transaction.
-        Raises StaleAssetQueue where events have come since `consuming` was read, AlreadyExists as `create_run` does."""
+        """Store the run with the events that it consumes, and take them from the queue, in one transaction. Raises
+        StaleAssetQueue if events have come since `consuming` was read, AlreadyExists as `create_run` does."""
 
     def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
-        """What waits cannot make a run now; look again at `due_at`, or (`None`) when the next event comes. Where events
-        have come since `seen` was read nothing happens."""
+        """Set when the scheduler looks at the waiting events again, which make no run now; `None`: when the next event
+        comes. Changes nothing if events have come since `seen` was read."""
 
     def unqueue(
         self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
     ) -> list[AssetKey]:
-        """Forget what waits for the DAG: of these assets alone, queued before that moment alone. The events stay and
-        are consumed with the next run. Returns what was forgotten."""
+        """Remove what waits for the DAG, restricted to these assets and to events queued before that moment, where given.
+        The events themselves stay, and the DAG's next run consumes them. Returns the removed assets."""
 
     def drop_partition(self, seen: PendingPartition) -> None:
-        """Forget a pending partition. Raises StaleAssetQueue where events have come since it was read."""
+        """Delete a pending partition. Raises StaleAssetQueue if events have come since it was read."""
 
     def delete_asset_queues(self, dag_id: str) -> None:
-        """Forget all that waits for the DAG, and what it has consumed."""
+        """Delete all that waits for the DAG, and how far it has consumed events."""
 
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
-        """What the run was made of, in order of time; nothing for runs that no asset made."""
+        """The events that the run consumed, in order of time; empty for a run that no asset triggered."""
 
     def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
-        """`consumed_events` of those runs that have some, read at once."""
+        """run → `consumed_events`, for the runs that have any, read in parallel."""
 
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
-        """Note for each event that the run consumes it. Written before the run: who reads it checks that it exists."""
+        """Note for each event that the run consumes it. The note is written before the run: its reader checks that the run
+        exists."""
 
     def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
-        """event id → runs that were to consume it."""
+        """event id → keys of the runs noted for it. A run may not exist."""

@@ -15,20 +15,22 @@ class AssetReferenceStore(Protocol):
     """Which schedules and tasks name which assets."""
 
     def put_asset_reference(self, reference: AssetReference) -> None:
-        """Store once: `created_at` of what is there stays."""
+        """Store the reference. If it is stored already, its `created_at` stays."""
 
-    def delete_asset_reference(self, reference: AssetReference) -> None: ...
+    def delete_asset_reference(self, reference: AssetReference) -> None:
+        """Deleting nothing is no error."""
 
     def stored_references(self, references: Iterable[AssetReference]) -> list[AssetReference]:
-        """Those of them that are stored, with their `created_at`."""
+        """The references of these that are stored, with their `created_at`."""
 
     def references_to_asset(self, asset: AssetKey) -> list[AssetReference]:
-        """By name and URI, by name alone and by URI alone."""
+        """References by name and URI, by name alone and by URI alone."""
 
     def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
-        """`references_to_asset` of each, read at once. Of many it may lag by a moment."""
+        """asset → `references_to_asset`, read in parallel. For many assets it may lag by a moment."""
 
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
-        """Of `references_to_asset`, the schedules. Costs what there is of them."""
+        """The schedules among `references_to_asset`. Reads schedules only."""
 
-    def schedules_on_alias(self, alias: str) -> list[AssetReference]: ...
+    def schedules_on_alias(self, alias: str) -> list[AssetReference]:
+        """The schedules that name the alias."""

@@ -18,12 +18,13 @@ class AssetStore(Protocol):
     """Assets, their aliases and their events."""
 
     def put_asset(self, asset: Asset) -> None:
-        """Store or replace by (name, uri); keeps `asset_id` and `created_at` of what is there."""
+        """Store or replace by (name, uri); a stored `asset_id` and `created_at` stay."""
 
-    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None: ...
+    def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
+        """The asset of this name and URI, as far as given; of several, the first in order. `None` if there is none."""
 
     def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
-        """All, those of one name, or those of one URI; in order of name and URI."""
+        """The assets of this name and URI, where given; in order of name and URI."""
 
     def list_asset_events(
         self,
@@ -34,14 +35,14 @@ class AssetStore(Protocol):
         window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
-        """In order of time, from `after` to `before`, both included. By `uri` alone or by nothing at all: events of
-        assets that `put_asset` knows."""
+        """Events of this name, URI and alias, where given, whose timestamp lies in the window; at most `limit`, in order of
+        (timestamp, event_id). Without name and alias it finds events of the assets that `put_asset` stored."""
 
     def walk_asset_events(
         self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
-        """Of one asset, of those that a DAG's tasks sent, or all of them, in order of (timestamp, event_id), between the
-        moments, both included. Read as far as they are asked for; may lag by a moment."""
+        """Events of the asset, or of all assets, whose timestamp lies in the window; `source_dag_id` keeps those that tasks
+        of this DAG emitted. In order of (timestamp, event_id). Reads as far as the caller iterates. May lag by a moment."""
 
     def count_asset_events(
         self,
@@ -51,18 +52,19 @@ class AssetStore(Protocol):
         source_dag_id: str | None = None,
         limit: int = 1000,
     ) -> int:
-        """How many `walk_asset_events` would read, counted no further than `most`."""
+        """How many events `walk_asset_events` yields, at most `limit`."""
 
-    def put_asset_alias(self, alias: AssetAlias) -> None: ...
+    def put_asset_alias(self, alias: AssetAlias) -> None:
+        """Store or replace by name."""
 
     def list_asset_aliases(self) -> list[AssetAlias]:
-        """By name."""
+        """In order of name."""
 
     def associate_alias(self, alias: str, asset: AssetKey) -> None:
-        """Note that events of the asset come through the alias."""
+        """Store that events of the asset come through the alias."""
 
     def assets_of_alias(self, alias: str) -> list[AssetKey]:
-        """In order of name and URI."""
+        """The assets associated with the alias, in order of name and URI."""
 
     def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
-        """`assets_of_alias` of all aliases that have some. May lag by a moment."""
+        """alias → `assets_of_alias`, for the aliases that have any. May lag by a moment."""

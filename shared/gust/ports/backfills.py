@@ -12,36 +12,38 @@ from gust.scheduling.callback import CallbackMove
 
 
 class BackfillStore(Protocol):
-    """Backfills. What makes, starts and ends a run of one counts it in the same transaction."""
+    """Backfills. Each write that creates, starts or ends a run of a backfill counts it there in the same transaction."""
 
     def next_backfill_id(self) -> int:
-        """A number that no other caller gets."""
+        """A number that no other call returns."""
 
     def create_backfill(self, backfill: Backfill, plan: Sequence[Any]) -> None:
-        """Store it with its plan, a JSON document of any length. Raises AlreadyExists where the DAG has an active one, or
-        the id is taken."""
+        """Store the backfill and its plan, a JSON document of any length. Raises AlreadyExists if the DAG has an active
+        backfill or the id is taken."""
 
-    def get_backfill(self, backfill_id: int) -> Backfill | None: ...
+    def get_backfill(self, backfill_id: int) -> Backfill | None:
+        """`None` if there is no such backfill."""
 
-    def backfill_plan(self, backfill_id: int) -> list[Any]: ...
+    def backfill_plan(self, backfill_id: int) -> list[Any]:
+        """The plan that `create_backfill` stored; empty if there is no such backfill."""
 
     def list_backfills(self, dag_id: str) -> list[Backfill]:
-        """All of a DAG, the oldest first."""
+        """The DAG's backfills, oldest first."""
 
     def all_backfills(self, *, active: bool = False) -> list[Backfill]:
-        """Of all DAGs, in order of their ids, which are numbers without gaps but for those of deleted DAGs; or the active
-        ones alone."""
+        """Backfills of all DAGs, or the `active` ones, in order of their ids."""
 
     def due_backfills(self, until: datetime) -> list[tuple[int, datetime]]:
-        """Active ones whose `due_at` is at or before `until`, earliest first."""
+        """Ids and due times of active backfills whose `due_at` is at or before `until`, earliest first. May lag by a
+        moment."""
 
     def update_backfill(self, before: Backfill, after: Backfill) -> None:
-        """Write the fields in which `after` differs, but never the counts, if `made`, `is_paused` and `completed_at` are
-        `before`'s. Raises StaleBackfill."""
+        """Write the fields in which `after` differs, never the counts. Raises StaleBackfill if the stored `made`,
+        `is_paused` or `completed_at` are not `before`'s."""
 
     def end_backfill(self, before: Backfill, after: Backfill, *, cancels: bool = False) -> None:
-        """`update_backfill`, and the DAG has no active backfill any more. Unless `cancels`, only if all its runs have
-        ended. Raises StaleBackfill."""
+        """`update_backfill`, and free the DAG for another active backfill. Raises StaleBackfill; also if runs of it have not
+        ended, unless `cancels`."""
 
     def add_to_backfill(
         self,
@@ -52,9 +54,10 @@ class BackfillStore(Protocol):
         before: DagRun | None = None,
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
-        """Store a new run, or queue the finished run `before` again, and move `made` on, in one transaction. Raises
-        StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as `update_run` does.
-        `callbacks` (deadlines) are stored with it."""
+        """Store a new run with its deadlines (`callbacks`), or queue the finished run `before` again, and set `made`, in one
+        transaction. Raises StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as
+        `update_run` does."""
 
     def delete_backfills(self, dag_id: str) -> None:
-        """All of the DAG with their plans, once no run of theirs is left and none is active. Again changes nothing."""
+        """Delete the DAG's backfills and their plans. The caller first ends them and deletes their runs. Repeating it
+        changes nothing."""

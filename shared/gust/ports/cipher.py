@@ -8,16 +8,18 @@ from gust.errors import NotSupportedYet, Unreadable
 
 
 class Cipher(Protocol):
-    """Encrypts what is kept secret in the table. Only those who answer people and workers may have one."""
+    """Encrypts the secrets in the table. The API, the execution API, the scheduler and the deployer have a key; functions
+    that run DAG authors' code have none."""
 
-    def encrypt(self, text: str) -> str: ...
+    def encrypt(self, text: str) -> str:
+        """With the newest key of the stack."""
 
     def decrypt(self, token: str) -> str:
-        """Raises Unreadable where no key of the stack fits."""
+        """Raises Unreadable if no key of the stack fits."""
 
 
 class NoCipher:
-    """Of those who have no key, or need none."""
+    """For functions without a key."""
 
     def encrypt(self, text: str) -> str:  # noqa: ARG002 - the port's signature
         raise NotSupportedYet("This function has no key to encrypt with")

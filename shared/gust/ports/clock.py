@@ -1,4 +1,4 @@
-"""Where Gust gets the time from: the system's clock, or one that tests turn by hand."""
+"""The clock: the system's, or one that tests turn by hand."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
+    """Where code gets the time."""
+
     def now(self) -> datetime:
         """Aware, UTC."""
 
     def sleep(self, seconds: float) -> None:
-        """Return when so much time has passed."""
+        """Return after so many seconds."""
 
 
 class SystemClock:
@@ -44,5 +46,5 @@ class ManualClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Who sleeps is the only one who moves here: time passes at once."""
+        """Move on by so many seconds, and return at once."""
         self.advance(seconds)

@@ -8,14 +8,14 @@ from gust.errors import NotSupportedYet
 
 
 class Deployments(Protocol):
-    """The state machine deploy_bundle."""
+    """The state machine `deploy_bundle`."""
 
     def start(self, name: str) -> None:
-        """Start a deployment. The same name again starts nothing and is no error."""
+        """Start a deployment. Starting the same name again changes nothing."""
 
 
 class NoDeployments:
-    """For where nobody deploys."""
+    """For functions that start no deployments."""
 
     def start(self, name: str) -> None:
         raise NotSupportedYet(f"The deployment {name} cannot be started from here")

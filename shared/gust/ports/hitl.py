@@ -11,30 +11,32 @@ from gust.model.task_instance import TaskInstance
 
 
 class HITLStore(Protocol):
-    """Questions that tasks ask people. What moves an instance that awaits input writes the answer with it: `move`."""
+    """Questions that tasks ask people. An answer that resumes an instance is written by `move`, in one transaction."""
 
     def put_hitl_detail(self, detail: HITLDetail, *, before: HITLDetail | None = None) -> None:
-        """Store what a try asks; the same again is no error. `before` is the instance's last question: one of an earlier
-        try stays in the history, one of the same try loses its answer."""
+        """Store the question of a try; repeating it changes nothing. `before` is the instance's last question: one of an
+        earlier try stays in the history, one of the same try loses its answer."""
 
     def get_hitl_detail(self, key: TaskInstanceKey, *, until_try: int | None = None) -> HITLDetail | None:
-        """The last question of the instance, or the last of its tries up to `until_try`."""
+        """The instance's last question, or the last of its tries up to `until_try`; `None` if it asked none."""
 
     def list_hitl_details(
         self, *, dag_id: str | None = None, run_id: str | None = None, answered: bool | None = None
     ) -> list[HITLDetail]:
-        """The last question of each instance; across runs it may lag by a moment."""
+        """The last question of each instance of the DAG and run, where given; `answered` keeps answered or unanswered ones.
+        In order of `created_at`. Across runs it may lag by a moment."""
 
     def walk_hitl_details(
         self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
     ) -> Iterator[HITLDetail]:
-        """As `list_hitl_details` of many runs, in order of `created_at`, read as far as they are asked for."""
+        """The last question of each instance of the DAG, or of all DAGs, in order of `created_at`. Reads as far as the
+        caller iterates. May lag by a moment."""
 
     def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
-        """How many `walk_hitl_details` would read, counted no further than `most`. May lag by a moment."""
+        """How many questions `walk_hitl_details` yields, at most `limit`. May lag by a moment."""
 
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
     ) -> None:
-        """Store the answer, if there is none and the instance still is where it was `seen`: nothing is resumed by it.
-        Raises StaleHITLDetail, StaleTaskInstance."""
+        """Store an answer that resumes no instance. Raises StaleHITLDetail if the question is answered or gone,
+        StaleTaskInstance if the instance is not as `seen`."""

@@ -9,7 +9,7 @@ from gust.model.user import Identity
 
 
 class IdentityProvider(Protocol):
-    """The OpenID provider: people sign in there who have no AWS identity."""
+    """The OpenID provider, for people without an AWS identity."""
 
     def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
         """The provider's page that the browser is sent to. Raises ServiceUnavailable."""

@@ -1,4 +1,4 @@
-"""What is installed."""
+"""Installed plugins, providers and configuration."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from gust.errors import NotSupportedYet
 
 
 class Inventory(Protocol):
-    """What the functions that have Airflow consist of. `bundle_version` names the bundle whose `plugins/` count too. Raises
-    ServiceUnavailable where it cannot be asked."""
+    """What is installed where Airflow is: the parser answers. `bundle_version` names the bundle whose `plugins/` count as
+    well. Every method raises ServiceUnavailable if the parser does not answer."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
-        """As the REST API shows them, by name."""
+        """Plugins as the REST API shows them, by name."""
 
     def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
-        """Where from → why not."""
+        """source of the plugin → traceback."""
 
     def providers(self) -> list[dict[str, Any]]:
-        """As the REST API shows them, by name."""
+        """Provider packages as the REST API shows them, by name."""
 
     def configuration(self) -> dict[str, dict[str, str]]:
-        """Section → option → value, without secrets."""
+        """section → option → value, without secrets."""
 
 
 class NoInventory:
-    """For where no parser can be asked."""
+    """For functions that cannot ask the parser."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:  # noqa: ARG002 - the port's signature
         raise self._refusal()
@@ -41,4 +41,4 @@ class NoInventory:
 
     @staticmethod
     def _refusal() -> NotSupportedYet:
-        return NotSupportedYet("What is installed cannot be asked here")
+        return NotSupportedYet("Installed plugins and providers are not known here")

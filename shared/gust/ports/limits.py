@@ -17,26 +17,29 @@ class LimitStore(Protocol):
     """Pools, how many slots of each limit are held, and the instances that wait for slots."""
 
     def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> tuple[Dag | None, dict[str, Pool]]:
-        """One call. Pools that do not exist are not among them, nor is a default pool that nobody has changed."""
+        """The DAG and, by name, the pools that exist, in one call. The default pool exists once an API user has changed
+        it."""
 
-    def get_pools(self, names: Collection[str]) -> dict[str, Pool]: ...
+    def get_pools(self, names: Collection[str]) -> dict[str, Pool]:
+        """The pools that exist, by name."""
 
     def list_pools(self) -> list[Pool]:
-        """Those that exist, in the order in which they were made; the default pool only if somebody has changed it."""
+        """The pools that exist, oldest first. The default pool exists once an API user has changed it."""
 
     def put_pool(self, before: Pool | None, after: Pool) -> None:
-        """Make a pool, or write what a person may change of it: `used` stays what it is. Deleted is made anew, and what
-        is still held of it counts. Raises AlreadyExists where there is one and `before` is None, Stale where `before`
-        is not what is stored."""
+        """Create the pool, or write the fields that an API user can change; `used` keeps its stored value. Creating a
+        deleted pool again keeps counting the slots that are still held. Raises AlreadyExists if `before` is `None` and the
+        pool exists, Stale if the stored pool is not `before`."""
 
-    def slots_used(self, limit: str) -> int: ...
+    def slots_used(self, limit: str) -> int:
+        """Number of slots of the limit that instances hold."""
 
     def waiting_for(self, limit: str) -> Iterator[tuple[str, TaskInstanceKey]]:
-        """Instances that wait for the limit with their `waiting_order`, in that order; read as far as they are asked for.
-        May lag by a moment."""
+        """`waiting_order` and key of each instance that waits for the limit, in that order. Reads as far as the caller
+        iterates. May lag by a moment."""
 
     def grant(self, transition: Transition, *, run: tuple[DagRun, DagRun], claims: Sequence[Claim]) -> None:
-        """Let an instance go that waits for slots: the move, the slots it takes of every limit it has a claim to, and its
-        place in the run, `(before, after)`, of which only `admitted_dispatches` is written, in one transaction. Raises
-        StaleTaskInstance where the instance moved, StaleDagRun where the run does not run or others were let go since it
-        was read, LimitReached where a limit has no room or a pool is not what the claim saw."""
+        """Let a waiting instance go. In one transaction, write the transition, take the slots of every claim, and add the
+        instance to the run's `admitted_dispatches`; `run=(before, after)`, of which no other field is written. Raises
+        StaleTaskInstance if the instance moved; StaleDagRun if the run is not running or admitted others since it was read;
+        LimitReached if a limit has no free slot or a pool is not what the claim saw."""

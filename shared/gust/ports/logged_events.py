@@ -10,13 +10,14 @@ from gust.model.window import OLDEST_FIRST, Window
 
 
 class LoggedEventStore(Protocol):
-    """Who did what, for a year."""
+    """The audit log, kept for a year."""
 
     def log_event(self, event: LoggedEvent) -> LoggedEvent:
-        """Keep it and return it as it is kept: a microsecond later where another event has its moment. The very same event
-        again changes nothing."""
+        """Store the event and return it as stored: if another event has its moment, a microsecond later. Logging the same
+        event again changes nothing."""
 
-    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None: ...
+    def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
+        """`None` if there is no such event."""
 
     def logged_events(
         self,
@@ -26,12 +27,13 @@ class LoggedEventStore(Protocol):
         run_id: str | None = None,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
-        """In order of time, between the moments, which are not included. Those of a DAG may lag by a moment."""
+        """Events of the DAG and run, where given, whose moment lies in the window; at most `limit`, in order of time. Events
+        of a DAG may lag by a moment."""
 
     def walk_logged_events(
         self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
     ) -> Iterator[LoggedEvent]:
-        """As `logged_events`, read as far as they are asked for."""
+        """As `logged_events`; reads as far as the caller iterates."""
 
     def count_logged_events(
         self,
@@ -41,4 +43,4 @@ class LoggedEventStore(Protocol):
         run_id: str | None = None,
         limit: int = 1000,
     ) -> int:
-        """How many `logged_events` would list, but no more than `most`. May lag by a moment."""
+        """How many events `logged_events` lists, at most `limit`. May lag by a moment."""

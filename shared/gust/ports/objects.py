@@ -9,25 +9,28 @@ from gust.model.object_entry import ObjectEntry
 
 
 class Objects(Protocol):
-    """The bucket."""
+    """The bucket. `model.bucket_keys` makes its keys. Every method raises ServiceUnavailable if S3 fails."""
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound, or Forbidden where the reader may not know whether it is there."""
+        """Raises NotFound; Forbidden if the caller's role may not learn whether the object exists."""
 
     def download(self, key: str, file: BinaryIO) -> None:
-        """As `get`, of what need not fit into memory: written to `file`, chunk by chunk."""
+        """As `get`, for objects larger than memory: writes the content to `file` chunk by chunk."""
 
-    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None: ...
+    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        """Store or replace."""
 
     def put_once(self, key: str, body: bytes | BinaryIO, *, content_type: str = "application/octet-stream") -> None:
-        """For content-addressed objects: an existing one is left as it is. A file is sent whole, chunk by chunk."""
+        """Store a content-addressed object; an existing one stays. A file is sent chunk by chunk, from its start."""
 
-    def exists(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of this key."""
 
     def list(self, prefix: str) -> dict[str, str]:
-        """Key → entity tag (a hash of the content)."""
+        """key → entity tag (a hash of the content), in order of the keys."""
 
     def entries(self, prefix: str) -> dict[str, ObjectEntry]:
-        """As `list`, with sizes."""
+        """As `list`, with sizes and times of upload."""
 
-    def delete(self, keys: Iterable[str]) -> None: ...
+    def delete(self, keys: Iterable[str]) -> None:
+        """Deleting nothing is no error."""

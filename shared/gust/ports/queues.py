@@ -16,24 +16,25 @@ from gust.model.workload import (
 
 
 class Queues(Protocol):
-    """SQS. Sending returns once SQS has accepted; at-least-once, unordered."""
+    """SQS. A send returns once SQS has accepted the message. Delivery is at least once and unordered."""
 
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
-        """Send in batches of ten; returns those that SQS refused (they stay `scheduled` and are sent again)."""
+        """Send in batches of ten. Returns the workloads that SQS refused; the scheduler sends them again."""
 
     def has_backlog(self) -> bool:
-        """Whether tasks' messages wait for a free worker; also where SQS does not say."""
+        """Whether task messages wait for a free worker; true if SQS does not answer."""
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""
 
     def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
-        """To the same workers. Whether SQS accepted it."""
+        """Send to the same workers. Returns whether SQS accepted the message."""
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None: ...
+    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
+        """Send to the triggerer, after `delay` seconds."""
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:
-        """Have the scheduler look again after `delay` seconds (at most 900)."""
+        """Have the scheduler look after `delay` seconds (at most 900)."""
 
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         """Send each wake-up with its own delay in seconds, in batches of ten. Tries all of them, then raises

@@ -15,85 +15,92 @@ from gust.scheduling.callback import CallbackMove
 
 
 class RunStore(Protocol):
-    """DagRuns."""
+    """DagRuns. Each write checks the stored run against `before` and raises StaleDagRun, with the stored run, if another
+    writer has changed what the check names."""
 
-    def load_run(self, key: DagRunKey) -> RunState | None: ...
+    def load_run(self, key: DagRunKey) -> RunState | None:
+        """The run, its task instances and its callbacks, from one strongly consistent query; `None` if there is no such
+        run."""
 
-    def get_run(self, key: DagRunKey) -> DagRun | None: ...
+    def get_run(self, key: DagRunKey) -> DagRun | None:
+        """The run without its instances; `None` if there is no such run."""
 
     def create_run(
         self, run: DagRun, *, moving: tuple[Dag, Dag] | None = None, callbacks: Sequence[CallbackMove] = ()
     ) -> None:
-        """Store a new run. Raises AlreadyExists if (dag_id, run_id) is taken or, for a run with a logical date, if the
-        DAG has a run of that logical date.
+        """Store a new run and its deadlines (`callbacks`) in one transaction. Raises AlreadyExists if (dag_id, run_id) is
+        taken, or if the DAG has a run of the same logical date.
 
-        `moving=(before, after)` moves the DAG's next-run fields in the same transaction, if they, `is_paused` and
-        `is_stale` still are `before`'s; raises StaleDag otherwise, also where the run exists. A run that is made
-        running is counted in `running_runs`, whatever the limit; raises NotFound without its DAG. `callbacks` (deadlines)
-        are stored with it."""
+        `moving=(before, after)` also moves the DAG's next-run fields; raises StaleDag, whether or not the run exists, if
+        those fields, `is_paused` or `is_stale` are not `before`'s. A run that is created running counts in the DAG's
+        `running_runs` without a limit check; raises NotFound if there is no DAG."""
 
     def start_run(
         self, before: DagRun, after: DagRun, *, max_active_runs: int, callbacks: Sequence[CallbackMove] = ()
     ) -> None:
-        """queued → running, and one more in the `running_runs` of the DAG, or of the backfill that made the run, in one
-        transaction. Raises LimitReached where `max_active_runs` run already or the backfill is paused, StaleDagRun if the
-        run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
+        """queued → running. In the same transaction, count the run in the `running_runs` of its backfill, or else of its
+        DAG, and apply `callbacks`. Raises LimitReached if `max_active_runs` runs already run or the backfill is paused,
+        StaleDagRun if the run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
 
     def finish_run(
         self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
     ) -> None:
-        """running → success | failed, and one less in the counts of the DAG or the backfill, in one transaction.
-        Raises StaleDagRun if the run's state or clear_number are not `before`'s: a finish that was decided before a
-        person cleared tasks must not bury them; or if other runs ended or started since `last` counted them. A finished
-        run has no `due_at`, whatever `after` says, unless it `can_be_due`. Where `last` says so, the DAG is paused and the
-        event kept. `callbacks` move in the same transaction; raises StaleDagRun too where one of them has moved."""
+        """running → success | failed. In the same transaction, uncount the run from its backfill or DAG and apply
+        `callbacks`; if `last.pauses`, also pause the DAG and store that event. The store clears `due_at` unless the run
+        `can_be_due`.
+
+        Raises StaleDagRun if the run's state or clear_number are not `before`'s (an API user may have cleared tasks since
+        the decision), if runs beside this one started or ended since `last` counted them, or if a callback has moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
-        """running → queued, and one less in the DAG's `running_runs`, in one transaction. Raises as `finish_run`."""
+        """running → queued. In the same transaction, uncount the run from its backfill or DAG. Raises StaleDagRun as
+        `finish_run` does."""
 
     def delete_run(self, run: DagRun) -> None:
-        """Delete the run and everything that lies with it: instances, tries, XComs, rendered fields, large values, the
-        mark on its logical date. The run itself goes last, if its state, clear_number and hold are still `run`'s: what
-        died half-way is there to be deleted again. Raises StaleDagRun; one that is gone is no error."""
+        """Delete the run with its instances, tries, XComs, rendered fields, questions, task state and large values, and free
+        its logical date. The run's own item goes last, and only if its state, clear_number and hold are `run`'s: a deletion
+        that died half-way can be repeated. Raises StaleDagRun. Deleting a run that is gone changes nothing."""
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
-        """Write the fields in which `after` differs, if the stored state, clear_number and hold are `before`'s, and, where
-        `due_at` differs, the stored `due_at` too. A backfill's run that ends, or is queued again, is counted in the same
-        transaction, and one that loses its partition date is not found by it any more. Raises StaleDagRun; ValueError
-        where the run would begin or cease to be running, which has verbs of its own."""
+        """Write the fields in which `after` differs. Raises StaleDagRun if the stored state, clear_number and hold are not
+        `before`'s; if `due_at` differs, the stored `due_at` must be `before`'s as well. A backfill's run that ends or is
+        queued again is counted in the same transaction, and a run that loses its partition date leaves `runs_of_partition`.
+        Raises ValueError if the run would start or stop running: use `start_run`, `finish_run`, `requeue_run`."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
-        """Runs of a DAG, newest `run_after` first: all of them, or the first `limit`. All of them may be years of runs:
-        not for what happens with every task."""
+        """A DAG's runs, newest `run_after` first, at most `limit`. Which runs it lists may lag by a moment. Without a limit
+        it reads the whole history: do not call it for every task."""
 
     def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
-        """Those that exist, in the order of the keys."""
+        """The runs that exist, in key order."""
 
     def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
-        """Of those that exist, in the order of the keys. As dear to read as the runs, but quicker."""
+        """Summaries of the runs that exist, in key order. Same read cost as `get_runs`, faster to parse."""
 
     def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
-        """Those that exist, in the order of the keys."""
+        """`load_run` of each run that exists, in key order."""
 
     def runs_before(self, dag_id: str, logical_date: datetime | None) -> Iterator[DagRun]:
-        """Runs with an earlier logical date, the latest first; `None`: all that have one. They are read as far as they
-        are asked for, so that finding one near by costs the same in a long history as in a short one."""
+        """Runs with an earlier logical date, latest first; `None`: all runs with a logical date. Reads as far as the caller
+        iterates, so the nearest run costs the same in a long history as in a short one."""
 
     def runs_after(self, dag_id: str, logical_date: datetime) -> Iterator[DagRun]:
-        """Runs with a later logical date, the earliest first; read as far as they are asked for."""
+        """Runs with a later logical date, earliest first. Reads as far as the caller iterates."""
 
     def runs_of_dates(self, dag_id: str, window: Window = OLDEST_FIRST) -> Iterator[DagRun]:
-        """Runs with a logical date from `first` to `last`, both included, the earliest first."""
+        """Runs whose logical date lies in the window, in its order. Reads as far as the caller iterates."""
 
     def dates_of_runs(self, dag_id: str, window: Window = OLDEST_FIRST) -> list[tuple[datetime, DagRunKey]]:
-        """Logical dates and keys of the runs of `runs_of_dates`, which need not exist any more. A fortieth of the price."""
+        """Logical date and key of each run of `runs_of_dates`, at a fortieth of the read cost. A run may have been deleted
+        since."""
 
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
-        """Runs with that partition date; `None`: all that have one, the earliest first."""
+        """The DAG's runs of this partition date; `None`: all runs with a partition date. Earliest first."""
 
     def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
-        """The DAG's runs in state queued that no backfill made, earliest `run_after` first; or those of a backfill, in
-        its order."""
+        """Keys of the DAG's queued runs that no backfill created, earliest `run_after` first; or those of the backfill, in
+        its order. At most `limit`. May lag by a moment."""
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
-        """Unfinished runs whose `due_at` is at or before `until`, earliest first, with their due times."""
+        """Keys and due times of unfinished runs whose `due_at` is at or before `until`, earliest first. May lag by a
+        moment."""

@@ -7,24 +7,25 @@ from typing import Any, Protocol
 
 
 class SettingStore(Protocol):
-    """Variables and connections: small named JSON documents."""
+    """Variables, connections and other small named JSON documents. A namespace holds one kind."""
 
-    def get_setting(self, namespace: str, name: str) -> Any | None: ...
+    def get_setting(self, namespace: str, name: str) -> Any | None:
+        """`None` if there is no such setting, or if it has expired."""
 
     def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        """Store or replace, whatever is there."""
+        """Store or replace without a check."""
 
     def create_setting(self, namespace: str, name: str, value: Any) -> None:
-        """Raises AlreadyExists."""
+        """Raises AlreadyExists if the name is taken."""
 
     def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
-        """Replace, if `before` is what is stored. Raises Stale."""
+        """Replace. Raises Stale if the stored value is not `before`."""
 
     def delete_setting(self, namespace: str, name: str) -> bool:
-        """Whether it was there."""
+        """Returns whether the setting existed."""
 
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
-        """In order of their names."""
+        """name → value of the settings with this prefix, in order of their names."""
 
     def settings_by_age(self, namespace: str) -> dict[str, Any]:
-        """In the order in which they were made."""
+        """name → value, oldest first."""

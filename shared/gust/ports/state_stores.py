@@ -12,28 +12,35 @@ from gust.model.state_entry import StateEntry
 
 
 class StateStore(Protocol):
-    """What tasks, watchers and people keep for a task instance (all its tries alike) or for an asset. Writes replace."""
+    """Airflow's state stores: values that tasks, watchers and API users keep for a task instance (across its tries) or for
+    an asset. A write replaces; deleting nothing is no error; an expired entry is not returned."""
 
-    def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None: ...
+    def put_task_state(self, key: TaskInstanceKey, entry: StateEntry) -> None:
+        """Store or replace the instance's entry of this key."""
 
-    def get_task_state(self, key: TaskInstanceKey, name: str) -> StateEntry | None: ...
+    def get_task_state(self, key: TaskInstanceKey, name: str) -> StateEntry | None:
+        """`None` if there is no entry, or if it has expired."""
 
     def list_task_state(self, key: TaskInstanceKey) -> list[StateEntry]:
-        """By key."""
+        """The instance's entries, in order of their keys."""
 
     def delete_task_state(self, key: TaskInstanceKey, name: str) -> None:
-        """Deleting what is not there is no error."""
+        """Delete the instance's entry of this key."""
 
     def clear_task_state(self, run: DagRunKey, task_id: str, map_index: int | None) -> None:
-        """`None`: of all map indexes."""
+        """Delete all entries of the task's instance; `None`: of all its map indexes."""
 
-    def put_asset_state(self, asset: AssetKey, entry: StateEntry) -> None: ...
+    def put_asset_state(self, asset: AssetKey, entry: StateEntry) -> None:
+        """Store or replace the asset's entry of this key."""
 
-    def get_asset_state(self, asset: AssetKey, name: str) -> StateEntry | None: ...
+    def get_asset_state(self, asset: AssetKey, name: str) -> StateEntry | None:
+        """`None` if there is no entry, or if it has expired."""
 
     def list_asset_state(self, asset: AssetKey) -> list[StateEntry]:
-        """By key."""
+        """The asset's entries, in order of their keys."""
 
-    def delete_asset_state(self, asset: AssetKey, name: str) -> None: ...
+    def delete_asset_state(self, asset: AssetKey, name: str) -> None:
+        """Delete the asset's entry of this key."""
 
-    def clear_asset_state(self, asset: AssetKey) -> None: ...
+    def clear_asset_state(self, asset: AssetKey) -> None:
+        """Delete all entries of the asset."""

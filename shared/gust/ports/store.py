@@ -43,4 +43,4 @@ class Store(
     WatcherStore,
     Protocol,
 ):
-    """All of the table."""
+    """The whole table."""

@@ -14,55 +14,58 @@ from gust.scheduling.transition import Transition
 
 
 class TaskInstanceStore(Protocol):
-    """Task instances, their finished tries and their rendered fields."""
+    """Task instances, their finished tries and their rendered fields. An instance that never left state `None` has no
+    item."""
 
-    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None: ...
+    def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
+        """`None` if the instance has no item."""
 
     def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
-        """Those that exist, in the order of the keys."""
+        """The instances that have an item, in key order."""
 
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
-        """Both in one call; each as it was at some moment of it."""
+        """The instance and its run in one call, without a transaction: each as it was at some moment of the call."""
 
     def get_run_and_instances(
         self, key: DagRunKey, instances: Sequence[InstanceId]
     ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
-        """In one call, each as it was at some moment of it. Instances without an item are left out."""
+        """The run and these instances in one call, without a transaction: each as it was at some moment of the call.
+        Instances without an item are left out."""
 
     def move(self, transition: Transition) -> None:
-        """Write the fields in which `after` differs from `before`, if the stored (state, try_number, dispatch_count)
-        are `before`'s, or nothing is stored where `before` is new (state None, try 0).
+        """Write the fields in which `after` differs from `before`. In the same transaction: keep the finished try if
+        `transition.keeps_try`, store `transition.callback`, write the answer of `transition.hitl`, and count the slots that
+        the instance takes or frees.
 
-        Where `transition.keeps_try` is set, the try that ends is kept in the history in the same transaction;
-        `transition.callback` is stored in it too.
-        Repeating a move that already happened is no error: where the stored item equals `after` in those three fields
-        and in (hostname, pid) the call returns. The worker counts: of two that were given the same message and both
-        ask to start, one is stale. Slots that the instance holds afterwards and did not before, or the other way round,
-        are counted in the same transaction; whoever moves it need not have seen which. Raises StaleTaskInstance, and
-        StaleHITLDetail where `transition.hitl` wants an unanswered question and it is not."""
+        Raises StaleTaskInstance, with the stored instance, unless the stored (state, try_number, dispatch_count) are
+        `before`'s, or nothing is stored and `before` is new (state `None`, try 0). If the stored instance holds other slots
+        than `before` says, the store counts what it really holds. Repeating a move changes nothing if the stored item equals
+        `after` in those three fields and in (hostname, pid): of two workers that received the same message, the second is
+        stale. Raises StaleHITLDetail if `transition.hitl` needs an unanswered question and there is none."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
-        """`move` each; returns those that were stale. The others are done."""
+        """`move` each; returns the transitions that were stale. All others are written."""
 
     def heartbeat(self, key: TaskInstanceKey, *, try_number: int, dispatch_count: int, at: datetime) -> None:
-        """Note that the worker lives. Raises StaleTaskInstance unless the instance is running this dispatch."""
+        """Set `heartbeat_at`. Raises StaleTaskInstance unless the instance is running this dispatch."""
 
     def list_tries(self, key: TaskInstanceKey) -> list[TaskInstance]:
-        """Finished tries before the current one, oldest first."""
+        """The instance's finished tries before the current one, oldest first."""
 
     def tries_of_run(self, key: DagRunKey) -> dict[tuple[str, int], list[TaskInstance]]:
-        """The same of all instances of the run that have any, by task id and map index, with one query."""
+        """(task_id, map_index) → `list_tries`, for the instances that have finished tries. One query for the whole run."""
 
     def delete_history(self, key: TaskInstanceKey) -> None:
-        """Delete an instance's finished tries, XComs and rendered fields."""
+        """Delete the instance's finished tries, XComs, questions and rendered fields. Repeating it changes nothing."""
 
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:
-        """Store or replace. Raises StaleTaskInstance where those of a later dispatch are stored."""
+        """Store or replace the rendered fields. Raises StaleTaskInstance if a later dispatch has stored its own."""
 
-    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None: ...
+    def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
+        """`None` if no dispatch has stored any."""
 
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
-        """Those that there are."""
+        """Rendered fields of each key that has any; other keys are left out."""
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
-        """Of all instances of a run that have some, by (task_id, map_index): one read instead of many."""
+        """(task_id, map_index) → rendered fields, for the instances that have any. One query for the whole run."""

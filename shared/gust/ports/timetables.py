@@ -14,20 +14,21 @@ from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 class Timetables(Protocol):
     """Timetables, deadline references and partition mappers of plugins. The parser evaluates them, because their code must
-    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with what the
-    plugin raised, ServiceUnavailable where the parser does not answer."""
+    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with the plugin's
+    error, ServiceUnavailable if the parser does not answer."""
 
     def next_run(
         self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
-    ) -> NextRun | None: ...
+    ) -> NextRun | None:
+        """The DAG's next run after `last`; `None` if there is none."""
 
     def runs_between(
         self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
-    ) -> list[NextRun]: ...
+    ) -> list[NextRun]:
+        """The runs that the timetable makes between the two moments."""
 
-    def manual_interval(
-        self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime
-    ) -> DataInterval: ...
+    def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
+        """The data interval of a manual run."""
 
     def run_id(
         self,
@@ -37,23 +38,24 @@ class Timetables(Protocol):
         run_type: DagRunType,
         run_after: datetime,
         data_interval: DataInterval | None,
-    ) -> str: ...
+    ) -> str:
+        """The id of a run of this type and moment."""
 
     def deadline(
         self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
     ) -> datetime | None:
-        """The moment that a plugin's deadline reference says the deadline of a run refers to."""
+        """The moment that a plugin's deadline reference refers to, for this run; `None` if it has none."""
         ...
 
     def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
-        """What a partition mapper of a plugin (or one that holds something of a plugin's) says. `asked` is one of
+        """The answer of a plugin's partition mapper (or of one that contains such a mapper). `asked` is one of
         `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
         text."""
         ...
 
 
 class NoTimetables:
-    """For where no plugin's code may be asked."""
+    """For functions that cannot ask the parser."""
 
     def next_run(self, spec: TimetableSpec, *_: Any, **__: Any) -> NextRun | None:
         raise self._refusal(spec)

@@ -13,43 +13,42 @@ from gust.model.user import Session, User
 
 
 class Tokens(Protocol):
-    """Signs and checks JWTs; workers' tokens name one dispatch of one try, users' tokens a person.
-
-    The two have different audiences: neither is accepted where the other belongs."""
+    """Signs and checks JWTs. A worker's token names one dispatch of one try; a user's token names a person. The two have
+    different audiences: each is refused where the other is asked for."""
 
     def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
-        """`in_message`, for the worker that shall run the dispatch, or for the triggerer where the instance is deferred."""
+        """`in_message`, for the worker that runs this dispatch; for the triggerer if the instance is deferred."""
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
-        """`in_message`, for the worker that shall run it: valid for one dispatch of one callback."""
+        """`in_message`, for the worker that runs the callback: valid for one dispatch of it."""
 
     def for_connection_test(self, test_id: str, *, now: datetime) -> str:
-        """For the worker that shall test the connection: it gives no access to anything else."""
+        """For the worker that tests the connection: it gives access to nothing else."""
 
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
-        """For a message: good for starting the dispatch alone, for as long as a message may wait."""
+        """For a message: valid only for starting the dispatch, for as long as a message may wait."""
 
     def for_parser(self, *, now: datetime) -> str:
-        """For the parser, for one deployment: it reads variables and connections, and gives no access to anything else."""
+        """For the parser, for one deployment: it reads variables and connections, and gives access to nothing else."""
 
     def renewed(self, dispatch: Dispatch, *, now: datetime) -> str:
         """A short-lived token for a dispatch that has begun."""
 
     def dispatch_of(self, token: str, *, now: datetime) -> Dispatch:
-        """What the token speaks for. Raises Forbidden where it has expired or is not one of ours."""
+        """The dispatch that the token names. Raises Forbidden if the token has expired or this stack did not sign it."""
 
     def for_user(self, user: User, *, now: datetime, lifetime: timedelta, signed_in_at: datetime | None = None) -> str:
-        """A token for the public API: Airflow's audience `apache-airflow`, `sub` the name, `role` the role. It
-        says since when the person is signed in: since `now` unless given."""
+        """A token for the public API, with Airflow's audience `apache-airflow`, `sub` (the name) and `role`. It says since
+        when the person is signed in: `signed_in_at`, or `now`."""
 
     def user_of(self, token: str, *, now: datetime) -> User:
-        """Whom the token names. Raises Unauthorized where it has expired, Forbidden where it is not one of ours."""
+        """The user that the token names. Raises Unauthorized if it has expired, Forbidden if this stack did not sign it."""
 
     def session_of(self, token: str, *, now: datetime) -> Session:
-        """Whom the token names, and since when. Raises as `user_of`."""
+        """The user that the token names, and since when they are signed in. Raises as `user_of` does."""
 
     def seal(self, claims: Mapping[str, str], audience: str, *, now: datetime, lifetime: timedelta) -> str:
-        """What we hand out and want back unchanged, for one purpose."""
+        """Sign claims that Gust gives away and wants back unchanged, for one purpose (`audience`)."""
 
     def unseal(self, token: str, audience: str, *, now: datetime) -> dict[str, str]:
-        """What was sealed. Raises Unauthorized where it has expired, Forbidden where it is not of ours."""
+        """The sealed claims. Raises Unauthorized if they have expired, Forbidden if this stack did not seal them."""

@@ -9,20 +9,24 @@ from gust.model.watcher import Watcher
 
 
 class WatcherStore(Protocol):
-    """Triggers that watch for events of assets."""
+    """Asset watchers."""
 
-    def get_watcher(self, watcher_id: str) -> Watcher | None: ...
+    def get_watcher(self, watcher_id: str) -> Watcher | None:
+        """`None` if there is no such watcher."""
 
-    def list_watchers(self) -> list[Watcher]: ...
+    def list_watchers(self) -> list[Watcher]:
+        """All watchers, in order of their ids."""
 
     def put_watcher(self, before: Watcher | None, after: Watcher) -> None:
-        """Write it if it is as `before` says, or (`None`) new. The same again is no error. Raises StaleWatcher."""
+        """Create (`before` is `None`) or replace the watcher. Raises StaleWatcher if the stored one is not `before`;
+        repeating the same write changes nothing."""
 
     def delete_watcher(self, before: Watcher) -> None:
-        """Raises StaleWatcher; one that is gone is no error."""
+        """Raises StaleWatcher if the stored watcher is not `before`. Deleting a watcher that is gone changes nothing."""
 
     def due_backfills_and_watchers(
         self, until: datetime
     ) -> tuple[list[tuple[int, datetime]], list[tuple[str, datetime]]]:
-        """`due_backfills`, and in the same query the watchers that are to be looked after by `until`, earliest first."""
+        """`due_backfills`, and the ids and due times of watchers whose `due_at` is at or before `until`, earliest first. One
+        query for both. May lag by a moment."""
         ...

@@ -79,13 +79,13 @@ logger = Logger(service="api", stream=sys.stderr)
 
 COMPRESS_FROM: Final = 64 * 1024
 LARGEST_ANSWER: Final = 5_900_000
-"""Bytes of JSON: Lambda returns 6 MB at most, headers included."""
+"""Bytes of JSON. Lambda returns at most 6 MB, headers included."""
 
 LARGEST_BODY: Final = 5_900_000
-"""Bytes that a request may have: a Lambda function is given 6 MB at most, headers included."""
+"""Bytes of a request's body. Lambda accepts at most 6 MB, headers included."""
 
 LONGEST_ID: Final = 1000
-"""Bytes. Nothing that is kept has a longer one, and DynamoDB takes no question about a key of more than 2 KB."""
+"""Bytes. No stored item has a longer id, and DynamoDB refuses a key of more than 2 KB."""
 
 SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", "key"})
 """Path parameters that may hold slashes."""
@@ -107,7 +107,7 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
 
 
 def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
-    """What is asked under the prefix for signed requests is asked as without it."""
+    """The event with the prefix for signed requests removed from its path."""
     if not str(event.get("routeKey", "")).startswith(f"ANY {SIGNED_PREFIX}/"):
         return event
     stage, _, path = event["rawPath"].partition(f"{SIGNED_PREFIX}/")
@@ -115,8 +115,8 @@ def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Resolver(Resolver):
-    asked_by = ""
-    """Who asks what is being answered, for the log. A function answers one request at a time."""
+    user_name = ""
+    """The user of the current request, for the log. A function answers one request at a time."""
 
 
 def _rule(path: str) -> str:
@@ -141,7 +141,7 @@ def _bind(
     reads = all(permission.method == "GET" for permission in PERMISSIONS.get(operation_id, ()))
 
     def seen_by(user: User) -> Services:
-        """Who reads and may not read every DAG is shown a store that holds theirs."""
+        """For a read by a user with rights for some DAGs, services whose store holds only those."""
         if user.role is not None or not user.dag_roles or not reads:
             return services
         return replace(services, store=readable(services.store, user))
@@ -149,7 +149,7 @@ def _bind(
     open_to_all = AUTH_OPERATIONS.keys() | DOCS_PAGES | authenticator.public
 
     def note(refusal: Problem | Rejected, user: User) -> None:
-        """Who was refused as somebody, or for what they came in with: who brings nothing stands in the access log."""
+        """Logs the refusal of a user or of credentials. Requests without credentials are in the access log only."""
         event = resolver.current_event.raw_event
         comes_as_somebody = user.names or operation_id in AUTH_OPERATIONS or brings_something(event)
         if refusal.status not in (401, 403) or not comes_as_somebody:
@@ -170,11 +170,11 @@ def _bind(
                 caller = Caller(authenticator.signer_of(event.raw_event) or NOBODY)
             else:
                 caller = authenticator.authenticate(services.tokens, event.raw_event, now)
-            resolver.asked_by = caller.user.name
+            resolver.user_name = caller.user.name
             if len(event.get("body") or "") > LARGEST_BODY:
                 raise Problem(413, f"Request body too large: the maximum is {LARGEST_BODY} bytes")
             request = Request(
-                # API Gateway has decoded everything but `%25`; decoding once more makes the path whole either way.
+                # API Gateway has decoded everything but `%25`; decoding once more is right either way.
                 path={name: unquote(value) for name, value in path.items()},
                 user=caller.user,
                 now=now,
@@ -200,7 +200,7 @@ def _bind(
             answer = _refusal(refusal)
         except RecursionError:
             answer = _refusal(Invalid("The body is nested too deeply", field=("body",)))
-        except OverflowError:  # the first of year 1 in a zone where UTC has not got there yet
+        except OverflowError:  # e.g. the first day of year 1 in a zone east of UTC
             place = "body" if event.get("body") else "query"
             answer = _refusal(Invalid("A date or a number is out of range", field=(place,)))
         except Exception:
@@ -212,7 +212,7 @@ def _bind(
 
 
 def _check_lengths(path: Mapping[str, str]) -> None:
-    """Raises Problem 404: what cannot be kept is not there."""
+    """Problem 404 for an id that is too long to be stored."""
     for name, value in path.items():
         if name != "file_token" and len(value.encode("utf-8", "surrogatepass")) > LONGEST_ID:
             raise Problem(404, f"{name} is longer than {LONGEST_ID} bytes: not found")
@@ -222,7 +222,7 @@ def _text(body: str | None, is_base64: bool) -> str:
     if not body:
         return ""
     text = base64.b64decode(body).decode("utf-8", "replace") if is_base64 else body
-    return text.removeprefix("\ufeff")  # some of Windows' tools begin with it
+    return text.removeprefix("\ufeff")  # some Windows tools write a byte order mark
 
 
 def _is_text(body: str | None, is_base64: bool) -> bool:
@@ -277,7 +277,7 @@ def _too_large(size: int, *, takes_gzip: bool) -> Response[str]:
 
 
 def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[str]:
-    """As Airflow, which has an answer to every GET: of a path that nothing answers, the method is what is wrong."""
+    """The answer for an unknown route, as in Airflow: 404 for GET, 405 for other methods."""
     event = resolver.current_event
     path, method = event.path, event.http_method
     allowed = {
@@ -300,7 +300,7 @@ def _no_route(resolver: _Resolver, table: Mapping[str, Operation]) -> Response[s
 
 
 def _web(event: dict[str, Any], path: str) -> Response[str]:
-    """A file of the web UI, or its page: which of its views a path means, it finds out in the browser."""
+    """A file of the web UI, or its page, which chooses the view from the path in the browser."""
     headers = headers_of(event)
     try:
         if path != "/static" and not path.startswith("/static/"):
@@ -321,8 +321,8 @@ def _web(event: dict[str, Any], path: str) -> Response[str]:
 
 
 def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """One line for each invocation, on stderr: what was asked, what came of it, how long it took."""
-    started, resolver.asked_by = time.perf_counter(), ""
+    """Logs one line for each invocation to stderr: method, path, status, user, duration."""
+    started, resolver.user_name = time.perf_counter(), ""
     response = resolver.resolve(event, context)
     response["headers"] = {**security_headers(event, response), **(response.get("headers") or {})}
     http = event.get("requestContext", {}).get("http", {})
@@ -331,7 +331,7 @@ def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[st
         method=http.get("method"),
         path=event.get("rawPath"),
         status=response.get("statusCode"),
-        user=resolver.asked_by or None,
+        user=resolver.user_name or None,
         milliseconds=round((time.perf_counter() - started) * 1000, 1),
     )
     return response

@@ -32,7 +32,7 @@ class Admitted:
     """With the instances that this decision admits."""
     dispatches: frozenset[slots.Admission]
     is_never_full: bool = False
-    """The run's limits are no limits for it: it has no more instances than may be active at once."""
+    """The run's limits cannot bind: it has at most as many instances as may be active at once."""
     keeps_places_free: bool = False
     """The run keeps instances back in favour of others that may get the slots they wait for."""
 

@@ -33,7 +33,8 @@ def is_satisfied(
             return any(asset.uri == uri for asset in having)
         case {"alias": {"name": str(name)}}:
             return any(asset in having for asset in assets_of_alias(name))
-    raise ValueError(f"{expression} is no asset expression")
+        case _:
+            raise ValueError(f"{expression} is no asset expression")
 
 
 def named_in(expression: Expression | None) -> Iterator[AssetRef]:
@@ -50,3 +51,5 @@ def named_in(expression: Expression | None) -> Iterator[AssetRef]:
             yield AssetRef(kind="uri_ref", uri=uri)
         case {"alias": {"name": str(name), **rest}}:
             yield AssetRef(kind="alias", name=name, group=str(rest.get("group", "asset")))
+        case _:
+            pass  # no expression, or one of a form that names no asset

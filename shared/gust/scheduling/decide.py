@@ -23,6 +23,7 @@ from typing import assert_never
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.place import LAMBDA_ALONE, Workers
 from gust.model.pool import RUN_LIMIT, pool_of
 from gust.model.state import SCHEDULABLE, DagRunState
 from gust.model.state import TaskInstanceState as S
@@ -65,17 +66,19 @@ def decide(
     max_active_tasks: int | None = None,
     is_paused: bool = False,
     has_backlog: bool = True,
+    workers: Workers = LAMBDA_ALONE,
 ) -> Decision:
     """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
 
     `past` is what came before the run; a task that depends on it (`past.is_needed`) waits without it.
     `callbacks` are those the run has already.
-    `pools` are those that the tasks name, as far as they exist; `used` says how many slots are held of the limits that tasks
+    `pools` are the tasks' pools, as far as they exist; `used` says how many slots are held of the limits that tasks
     have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`: that of the
     run's version.
     `is_paused`: the DAG is. Then no instance goes to a worker and the run's own timeout waits, but begun instances may end,
     what follows from that is certain all the same, and a run with nothing left to do is over.
     `has_backlog`: messages may wait for a free worker, so no message is given up because no worker took it.
+    `workers` are those of the stack: a task that none of them can run fails.
     """
     match run.state:
         case DagRunState.QUEUED:
@@ -84,6 +87,8 @@ def decide(
             return Decision(effects=(StartNextRun(run.dag_id),))
         case DagRunState.RUNNING:
             pass
+        case _:
+            assert_never(run.state)
     draft = Draft(
         spec=spec,
         run=run,
@@ -98,6 +103,7 @@ def decide(
         max_active_tasks=spec.max_active_tasks if max_active_tasks is None else max_active_tasks,
         is_paused=is_paused,
         has_backlog=has_backlog,
+        workers=workers,
     )
     if not is_paused and is_run_timed_out(draft):
         return _time_out(draft)

@@ -59,7 +59,7 @@ Effect = SendTask | SendTrigger | StartNextRun | SendCallback | GrantSlots
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be written and sent; `stages` says in which order.
+    """The writes and messages; `stages` puts them in order.
 
     Effects follow from the state after the commit, never from having just changed it: deciding again on what was committed,
     or was not, gives them again until they have left their mark (`queued`), so a crash in between loses nothing.

@@ -12,6 +12,7 @@ from datetime import datetime
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.place import LAMBDA_ALONE, Workers
 from gust.model.state import UNFINISHED
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -40,6 +41,7 @@ class Draft:
     max_active_tasks: int = 0
     is_paused: bool = False
     has_backlog: bool = True
+    workers: Workers = LAMBDA_ALONE
 
     view: RunView
     """All instances, with the moves of this decision."""

@@ -32,8 +32,8 @@ def event(answer: HITLAnswer, *, is_late: bool) -> dict[str, Any]:
 
 
 def can_be_told(answer: HITLAnswer) -> bool:
-    """Whether serde would encode what the person entered: an object that looks like an encoded one would be decoded as
-    that, and whoever answers must not be able to say which class a worker makes of their words."""
+    """Whether serde would encode the person's input. An object that looks like an encoded one would be decoded as such, and
+    an answer must not choose the class that a worker makes of it."""
     return not _has_reserved_keys(answer.params_input)
 
 

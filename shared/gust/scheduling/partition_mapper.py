@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 from gust.errors import ServiceUnavailable
 from gust.model.asset import AssetKey, PendingPartition
@@ -74,7 +74,7 @@ class AssetMapper:
         return self.encoding["__var"].get("max_downstream_keys") or MAX_DOWNSTREAM_KEYS
 
     def downstream_keys(self, key: str) -> list[str]:
-        """Raises what is wrong with the key or the mapper."""
+        """The keys of the DAG's partitions for a source key. Raises the error of the key or the mapper."""
         mapped = self._told(lambda mapper: mapper.map(key), {"downstream_keys": {"key": key}})
         return [mapped] if isinstance(mapped, str) else mapped
 
@@ -99,7 +99,7 @@ class AssetMapper:
         return self.encoding.get("__type") == _ROLLUP
 
     def required_keys(self, downstream_key: str) -> frozenset[str]:
-        """The source keys that a partition waits for. Raises what is wrong with the key or the mapper."""
+        """The source keys that a partition waits for. Raises the error of the key or the mapper."""
         mapper = self.mapper
         return mapper.expected(downstream_key) if isinstance(mapper, _Rollup) else frozenset({downstream_key})
 
@@ -118,7 +118,7 @@ class AssetMapper:
             return False
 
     def date_of(self, downstream_key: str) -> datetime | None:
-        """The moment a downstream key stands for. Raises what is wrong with the key or the mapper."""
+        """The moment a downstream key stands for. Raises the error of the key or the mapper."""
         date = self._told(lambda mapper: mapper.date_of(downstream_key), {"date_of": {"key": downstream_key}})
         return datetime.fromisoformat(date) if isinstance(date, str) else date
 
@@ -192,6 +192,10 @@ def mappers_of(spec: TimetableSpec, ask: Ask | None = None) -> Mappers:
                 entries[f"{ref.name}|{ref.uri or ''}"] = by_name.get(ref.name or "", default).encoding
             case "uri_ref":
                 entries[f"|{ref.uri}"] = by_uri.get(ref.uri or "", default).encoding
+            case "alias":
+                pass  # its assets are known only once an event has come through it
+            case _:
+                assert_never(ref.kind)
     written = json.dumps(entries, sort_keys=True)
     return Mappers(default, by_name, by_uri, sha256(written.encode()).hexdigest()[:16])
 
@@ -205,6 +209,8 @@ def _named(condition: dict[str, Any]) -> Iterator[tuple[str | None, str | None]]
             yield name, uri
         case {"__type": "asset_ref"}:
             yield condition.get("name"), condition.get("uri")
+        case _:
+            pass  # a condition, whose parts are named above
 
 
 # --- mappers ----------------------------------------------------------------------------------------------------------
@@ -534,7 +540,8 @@ def _mapper(encoding: dict[str, Any]) -> Mapper:
             )
         case "base.RollupMapper":
             return _Rollup(_mapper(data["upstream_mapper"]), _window(data["window"]), _wait_policy(data["wait_policy"]))
-    raise UnknownMapper(f"The partition mapper {encoding['__type']} is not one of Airflow's own")
+        case _:
+            raise UnknownMapper(f"The partition mapper {encoding['__type']} is not one of Airflow's own")
 
 
 def _window(encoding: dict[str, Any]) -> _Window:
@@ -555,7 +562,8 @@ def _wait_policy(encoding: dict[str, Any]) -> Callable[[set[str], frozenset[str]
             return lambda received, expected: expected <= received
         case "wait_policy.MinimumCount":
             return lambda received, expected: _has_count(data["n"], len(received & expected), len(expected))
-    raise UnknownMapper(f"The wait policy {encoding['__type']} is not one of Airflow's own")
+        case _:
+            raise UnknownMapper(f"The wait policy {encoding['__type']} is not one of Airflow's own")
 
 
 def _has_count(wanted: int, received: int, expected: int) -> bool:

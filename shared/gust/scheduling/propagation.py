@@ -11,13 +11,14 @@ from typing import Final, assert_never
 
 from gust.model.dag_spec import TaskSpec
 from gust.model.keys import UNMAPPED
+from gust.model.place import Refused
 from gust.model.state import SCHEDULABLE
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import callback, expansion, transition
 from gust.scheduling.dependency import Dependency
 from gust.scheduling.draft import Draft
-from gust.scheduling.retry import missing_worker
+from gust.scheduling.placement import place
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.trigger_rule import Evaluation, Verdict
 from gust.scheduling.upstream import Upstream
@@ -187,8 +188,8 @@ class Propagation:
 
     def _has_worker(self, task: TaskSpec, instance: TaskInstance) -> bool:
         """Whether a worker can run the instance; fails it otherwise."""
-        if (missing := missing_worker(task)) is not None:
-            refused = transition.refuse(instance, at=self._draft.now, retries=task.retries, reason=missing)
+        if isinstance(where := place(task, self._draft.workers, instance.outgrew), Refused):
+            refused = transition.refuse(instance, at=self._draft.now, retries=task.retries, reason=where.why)
             self._view.move(callback.with_task_callback(task, refused, emails=True))
             return False
         return True

@@ -1,15 +1,15 @@
 """Whether anything can follow from a success, without a look at the whole run. Mostly nothing does.
 
-In a wide run most successes decide nothing: what is downstream waits for others too, and the run is not over. A full look
+In a wide run most successes decide nothing: the downstream tasks wait for others too, and the run is not over. A full look
 (`decide`) reads all of the run to find that out. A quick look reads the run's item and one *blocker*: an instance that is
-unfinished, and without whose end nothing can be decided about what is downstream. The blocker's end is a change of its own,
+unfinished, and before whose end nothing can be decided about the downstream task. The blocker's end is a change of its own,
 which causes a look that sees this success too. Which instance is a blocker is remembered from the last full look of this
 process, and read again before anything is concluded from it: memory is a hint, so lost or old memory costs a full look and
 can decide nothing wrong.
 
 A run that keeps instances back for its own limit (`max_active_tasks`) gives the place that a success frees to the next of
-them. Who is under way and who is next is remembered too. It holds as long as the run's item says that nobody else was let
-go (`admitted_dispatches`), and the next one is let go by the same conditional write as in a full look.
+them. The memory also has the instances under way and the next ones. It holds as long as the run's item shows no other
+admission (`admitted_dispatches`), and the next instance is let go by the same conditional write as in a full look.
 
 A run's moment comes about once a minute while anything runs: the earliest at which a worker could be lost. Then only
 those under way are read, and where none is overdue the moment moves on.
@@ -61,7 +61,7 @@ SUCCEEDED: Final = "succeed"
 
 
 HAS_A_MOMENT: Final = frozenset({S.QUEUED, S.RUNNING, S.RESTARTING})
-"""Whom a quick look at the timers knows. What rests, or is still to be sent, needs a full look."""
+"""States whose timers a quick look knows. Waiting instances, and instances still to be sent, need a full look."""
 
 
 Pick = Callable[[int], int]
@@ -99,9 +99,9 @@ class Remembered:
     """Task → map index → `dispatch_count` of each instance that has a state and has not finished. Each of them ends by a
     change that comes out of the stream, or in a look that is followed by another one."""
     in_flight: dict[InstanceId, int]
-    """With its `dispatch_count`, every instance that takes a place in the run, and maybe some that do not any more."""
+    """Every instance that takes a place in the run → its `dispatch_count`; it may include some that no longer do."""
     candidates: deque[InstanceId]
-    """Those that only the run keeps back, the next one first."""
+    """Instances that only the run's limit holds back, the next one first."""
     looked_at: datetime
     """When the last full look was."""
     deadline: datetime | None = None
@@ -111,10 +111,10 @@ class Remembered:
     on_the_way: frozenset[Admission] = frozenset()
     """Let go by the last write, and perhaps not queued."""
     is_sure: bool = True
-    """False where other processes have let instances go since: some that are in flight may have ended, and those who were
-    told of it are others."""
+    """False if other processes have let instances go since: some in flight may have ended, and the stream told other
+    processes of it."""
     may_admit: bool = True
-    """False where others than the run's own limit keep instances back: only a full look can tell who is next."""
+    """False if other limits than the run's own hold instances back: only a full look can tell which is next."""
     blockers: dict[Downstream, InstanceId] = field(default_factory=dict)
 
     # --- what happened --------------------------------------------------------------------------------------------
@@ -136,19 +136,19 @@ class Remembered:
             self.in_flight[instance.task_id, instance.map_index] = instance.dispatch_count
             self.candidates.popleft()
 
-    # --- what is asked --------------------------------------------------------------------------------------------
+    # --- questions ------------------------------------------------------------------------------------------------
 
     def follows(self, run: DagRun, now: datetime) -> bool:
-        """Whether what is remembered is of the run as it is stored now, and no timer is due."""
+        """Whether the memory matches the stored run, and no timer is due."""
         return not is_due(run, now) and self.catches_up(run, now)
 
     def catches_up(self, run: DagRun, now: datetime) -> bool:
-        """Whether what is remembered is of the run as it is stored now, with what other processes have let go since."""
+        """Whether the memory matches the stored run; takes over the admissions of other processes."""
         if not self._is_of(run, now):
             return False
         new = slots.admissions(run) - slots.admissions(self.run)
         if len(new) != run.let_go - self.run.let_go:
-            return False  # Some of those let go are not to be seen any more.
+            return False  # `admitted` no longer names all of them.
         for one in new:
             instance = one.task_id, one.map_index
             self.in_flight[instance] = one.dispatch_count
@@ -221,8 +221,8 @@ class Remembered:
         return self.may_ring and now < self.looked_at + DEFAULTS.look_again
 
     def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
-        """Who could be decided about now, and must be blocked by an instance that is unfinished. `None`: a full look must
-        tell."""
+        """The downstream tasks that might be decided now, for each of which an unfinished blocker is needed. `None`: a full
+        look must tell."""
         found = {THE_END}
         for change in changes:
             task = self.spec.tasks.get(change.task_id)
@@ -249,8 +249,8 @@ class Remembered:
         return chosen
 
     def _choose(self, of: Downstream, pick: Pick) -> InstanceId | None:
-        """One that is likely to end late: the last of those that wait for the run. Else any, by chance: so the one chosen
-        ends before the others, and another one has to be chosen, a few times in a run and not with every end."""
+        """An instance that is likely to end late: the last one that waits for the run's limit. Else a random one: so a new
+        blocker must be chosen only a few times in a run, and not with every end."""
         task_ids = self.unfinished.keys() if of.task_id is None else self.spec.tasks[of.task_id].upstream_task_ids
         if self.candidates and (last := self.candidates[-1])[0] in task_ids:
             return last
@@ -263,7 +263,7 @@ class Remembered:
         return task_id, indexes[pick(len(indexes))]
 
     def next_up(self, max_active_tasks: int) -> list[InstanceId] | None:
-        """Those that the run has places for now, in order. `None`: a full look must tell."""
+        """The instances for which the run has places now, in order. `None`: a full look must tell."""
         if not self.may_admit or not self.candidates or max_active_tasks != self.max_active_tasks:
             return None
         free = max_active_tasks - len(self.in_flight)

@@ -13,6 +13,7 @@ from typing import Final
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.moment import later
+from gust.model.place import Limit
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import callback, transition
@@ -55,7 +56,7 @@ def retry_delay(task: TaskSpec, instance: TaskInstance, *, logical_date: datetim
 
 
 def _backoff(base: float, multiplier: float, try_number: int) -> int:
-    """At least 1: an int, so that what is added modulo it is whole seconds too."""
+    """At least 1: an int, so that the spread modulo it is in whole seconds too."""
     try:
         return max(1, math.ceil(base * multiplier ** (try_number - 1)))
     except OverflowError:
@@ -69,7 +70,7 @@ def _spread(instance: TaskInstance, logical_date: datetime | None) -> int:
 
 
 def lose_try(
-    task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str
+    task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str, outgrew: Limit | None = None
 ) -> transition.Transition:
     """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. A cleared
     instance has only waited for its worker to end, and begins anew."""
@@ -78,7 +79,7 @@ def lose_try(
     retry_at = None
     if task.retries and is_eligible(instance):
         retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
-    lost = transition.lose(instance, at=at, reason=reason, retry_at=retry_at)
+    lost = transition.lose(instance, at=at, reason=reason, retry_at=retry_at, outgrew=outgrew)
     return callback.with_task_callback(task, lost, emails=True)
 
 
@@ -88,15 +89,6 @@ def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetim
         retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
         return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)
     return callback.with_task_callback(task, transition.fail(instance, at=at), emails=False)
-
-
-def missing_worker(task: TaskSpec) -> str | None:
-    """Why no worker can run the task; `None` if one can."""
-    asked_for = task.executor_config.get("gust")
-    compute = asked_for.get("compute") if isinstance(asked_for, dict) else None
-    if task.queue == "fargate" or compute == "fargate":
-        return "The task asks for Fargate, which this release of Gust does not have; only Lambda workers run tasks."
-    return None
 
 
 def start_trigger(task: TaskSpec, now: datetime) -> ParkedTrigger | None:

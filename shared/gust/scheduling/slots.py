@@ -276,7 +276,7 @@ class Room:
 
 
 def can_never_be_full(spec: DagSpec, max_active_tasks: int, instances: Iterable[TaskInstance]) -> bool:
-    """Whether the run's limits are no limits for it: it has no more instances than may be active at once."""
+    """Whether the run's limits cannot bind: it has at most as many instances as may be active at once."""
     count: Counter[str] = Counter()
     for instance in instances:
         task = spec.tasks[instance.task_id]

@@ -19,6 +19,7 @@ from typing import Any, Final
 from gust.errors import IllegalTransition
 from gust.model.callback import Callback
 from gust.model.hitl import HITLAnswer, HITLMove, ParkedQuestion
+from gust.model.place import Limit
 from gust.model.pool import RUN_LIMIT
 from gust.model.state import FINISHED, IN_FLIGHT, SCHEDULABLE, UNFINISHED
 from gust.model.state import TaskInstanceState as S
@@ -261,15 +262,18 @@ def remove(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     return _move("remove", before, _ended(before, S.REMOVED, at, reason))
 
 
-def lose(before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime | None) -> Transition:
+def lose(
+    before: TaskInstance, *, at: datetime, reason: str, retry_at: datetime | None, outgrew: Limit | None = None
+) -> Transition:
     """scheduled | queued | running → up_for_retry until `retry_at`, or failed where that is `None`.
 
-    The worker is gone or could never start: the try failed, and its own retry rules apply.
+    The worker is gone or could never start: the try failed, and its own retry rules apply. `outgrew`: the limit of Lambda's
+    that ended it.
     """
     _require("lose", before, before.state in IN_FLIGHT - {S.RESTARTING})
-    if retry_at is None:
-        return _move("lose", before, _ended(before, S.FAILED, at, reason))
-    return _move("lose", before, replace(_ended(before, S.UP_FOR_RETRY, at, reason), due_at=retry_at))
+    state = S.FAILED if retry_at is None else S.UP_FOR_RETRY
+    ended = replace(_ended(before, state, at, reason), outgrew=outgrew or before.outgrew)
+    return _move("lose", before, ended if retry_at is None else replace(ended, due_at=retry_at))
 
 
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
@@ -606,6 +610,7 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
         xcom_lengths=before.xcom_lengths,
         pushed_keys=before.pushed_keys,
         skip_decision=before.skip_decision,
+        outgrew=before.outgrew,
         note=before.note,
     )
 

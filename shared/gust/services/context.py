@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from gust.model.place import LAMBDA_ALONE, Workers
 from gust.ports.cipher import Cipher, NoCipher
 from gust.ports.clock import Clock
+from gust.ports.containers import Containers, NoContainers
 from gust.ports.deployments import Deployments, NoDeployments
 from gust.ports.inventory import Inventory, NoInventory
 from gust.ports.logs import LogReader
@@ -26,6 +28,8 @@ class Services:
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
     deployments: Deployments = field(default_factory=NoDeployments)
+    workers: Workers = LAMBDA_ALONE
+    containers: Containers = field(default_factory=NoContainers)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
     started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)

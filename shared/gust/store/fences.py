@@ -1,7 +1,7 @@
-"""What each conditional write checks and what it writes: said once, used by both stores.
+"""The condition and the content of each conditional write, defined once for both stores.
 
 A fence is a set of fields with the values that the writer saw; the write happens only while they are stored. Changes
-are the fields in which `after` differs from `before`: nothing else is written, so that writers who own different fields
+are the fields in which `after` differs from `before`: nothing else is written, so that writers of different fields
 (a worker's heartbeat, a person's note, the scheduler's state) never overwrite each other.
 """
 
@@ -28,8 +28,8 @@ _NOT_WRITTEN = frozenset({"dag_id", "running_runs", "success_runs", "failed_runs
 
 
 def instance_fence(instance: TaskInstance) -> Changes:
-    """One dispatch of one try in one state: any move of another writer changes at least one of these. What it waits for
-    and what it holds are counted elsewhere, so that must be what the writer saw, too."""
+    """One dispatch of one try in one state: any move of another writer changes at least one of these. Its waiting and its
+    slots are counted elsewhere, so these must be unchanged too."""
     return {
         "state": instance.state,
         "try_number": instance.try_number,
@@ -43,8 +43,8 @@ _NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "bl
 
 
 def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> Transition | None:
-    """The same move of an instance that holds other slots than the mover saw, because its pool began to count it meanwhile,
-    or ceased to: that is none of the mover's business. `None` where more is different, or nothing."""
+    """The same move of an instance that now holds other slots than the writer saw, because its pool began or ceased to count
+    it: the writer need not care. `None` if another field differs, or none."""
     before = transition.before
     if current is None or current.holds == before.holds or transition.edge == "recount":
         return None
@@ -54,11 +54,11 @@ def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> 
 
 
 def repeated_move(transition: Transition) -> Changes:
-    """What is stored where this very move has happened already, and asking for it again is no error.
+    """The fields that are stored if this very move has happened already, so that repeating it is no error.
 
-    The worker is part of it: two workers that were given the same message ask for the same place, and only one may win.
-    So is the moment of the decision that began the dispatch: another decision's message starts nothing (`Dispatch`). And a
-    person's answer: two who answer would lead to the same place, and only one is heard.
+    The worker is part of them: of two workers with the same message only one may start. So is the moment of the decision
+    that began the dispatch: another decision's message starts nothing (`Dispatch`). And a person's answer: of two answers
+    only the first counts.
     """
     after = transition.after
     said = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
@@ -67,7 +67,7 @@ def repeated_move(transition: Transition) -> Changes:
 
 
 def watcher_fence(watcher: Watcher) -> Changes:
-    """Who runs it, for whom, and until when."""
+    """The triggerer that runs the watcher, the DAGs that want it, and its due time."""
     return {
         "life": watcher.life,
         "claimed_by": watcher.claimed_by,
@@ -79,19 +79,19 @@ def watcher_fence(watcher: Watcher) -> Changes:
 
 
 def backfill_fence(backfill: Backfill) -> Changes:
-    """How far its runs are made, and whether it is to go on."""
+    """How many of its runs are made, and whether it is paused or ended."""
     return {"made": backfill.made, "is_paused": backfill.is_paused, "completed_at": backfill.completed_at}
 
 
 def run_fence(run: DagRun) -> Changes:
-    """`clear_number` and `held_by` keep a finish that was decided before a person changed tasks from burying them."""
+    """`clear_number` and `held_by` make a finish fail that was decided before a person's edit of the run."""
     return {"state": run.state, "clear_number": run.clear_number, "held_by": run.held_by}
 
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
-    """Who moves `due_at` must have seen the one that is stored: another scheduler may meanwhile have put an earlier moment
-    there, for an instance that this one has not seen, and that moment must not be forgotten. Who lets instances go
-    (`admitted_dispatches`) must have seen whom others let go."""
+    """A write of `due_at` checks the stored one: another scheduler may meanwhile have stored an earlier moment, for an
+    instance that this one has not seen, and that moment must not be lost. A write of `admitted_dispatches` checks the
+    stored one, which names the instances that other schedulers let go."""
     seen = run_fence(before)
     if after.due_at != before.due_at:
         seen["due_at"] = before.due_at
@@ -101,7 +101,7 @@ def update_fence(before: DagRun, after: DagRun) -> Changes:
 
 
 def dag_fence(dag: Dag) -> Changes:
-    """All that the `due` index is made of, and the version."""
+    """All fields of the `due` index, and the version."""
     return {
         "version_number": dag.version_number,
         "is_paused": dag.is_paused,
@@ -111,12 +111,12 @@ def dag_fence(dag: Dag) -> Changes:
 
 
 def next_run_fence(dag: Dag) -> Changes:
-    """What making a scheduled run checks: a DAG that was paused or whose file vanished makes none."""
+    """The condition for making a scheduled run: a DAG that was paused or whose file vanished makes none."""
     return {"is_paused": dag.is_paused, "is_stale": dag.is_stale, **next_run(dag)}
 
 
 def next_run(dag: Dag) -> Changes:
-    """What making a scheduled run moves."""
+    """The DAG's next-run fields, which making a scheduled run moves."""
     return {
         "next_logical_date": dag.next_logical_date,
         "next_data_interval_start": dag.next_data_interval_start,
@@ -145,7 +145,7 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
-    """A run that cannot be due any more loses its `due_at`, also where the writer has not seen it."""
+    """A run that can no longer be due loses its `due_at`, also if the writer has not seen it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
     waits_no_more = {} if after.can_be_due else {"due_at": None}
@@ -153,7 +153,7 @@ def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
 
 
 def callback_fence(callback: Callback) -> Changes:
-    """One dispatch of it in one state; who claims it again after a dead worker must be the only one to do so."""
+    """One dispatch of it in one state, and its claim: after a worker's death only one other worker may claim it."""
     return {
         "state": callback.state,
         "dispatch_count": callback.dispatch_count,
@@ -163,7 +163,7 @@ def callback_fence(callback: Callback) -> Changes:
 
 
 def repeated_callback(after: Callback) -> Changes:
-    """What is stored where this very move has happened already."""
+    """The fields that are stored if this very move has happened already."""
     return {**callback_fence(after), "hostname": after.hostname}
 
 
@@ -172,12 +172,12 @@ def changed_callback_fields(before: Callback, after: Callback) -> Changes:
 
 
 def changed_by_a_person(pool: Pool) -> Changes:
-    """All but `used`, which only moving instances changes."""
+    """All fields except `used`, which only moves of instances change."""
     return {field.name: getattr(pool, field.name) for field in fields(Pool) if field.name not in ("name", "used")}
 
 
 def slot_rules(pool: Pool) -> Changes:
-    """What decides whether an instance gets a slot, and for how long."""
+    """The fields that decide whether an instance gets a slot, and for how long."""
     return {
         "slots": pool.slots,
         "include_deferred": pool.include_deferred,
@@ -199,7 +199,7 @@ def check_requeues(before: DagRun, after: DagRun) -> None:
 
 
 def check_neither_starts_nor_finishes(before: DagRun, after: DagRun) -> None:
-    """A run that becomes or ceases to be running must be counted: `start_run` and `finish_run` do."""
+    """Raises ValueError for a run that becomes or ceases to be running: `start_run` and `finish_run` count these."""
     is_counted = (before.state is DagRunState.RUNNING) != (after.state is DagRunState.RUNNING)
     _check_states(before, after, not is_counted)
 
@@ -210,8 +210,8 @@ def _check_states(before: DagRun, after: DagRun, is_right: bool) -> None:
 
 
 def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
-    """What the run's move, its making or its deletion (`None`: it is not there) adds to the counts of what limits it: the
-    DAG, or the backfill where one made it. A run comes under another backfill only as one that has ended."""
+    """The changes of the counts of the run's DAG, or of its backfill, by the run's move, making or deletion (`None`: no
+    run). A run moves to another backfill only after it has ended."""
     if before and after and before.backfill_id != after.backfill_id and not before.is_finished:
         raise ValueError(f"{before.key} cannot leave its backfill unfinished")
     run = after or before
@@ -222,7 +222,7 @@ def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
 
 
 def counts_of_ended(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
-    """What the run's move adds to how many of the DAG's runs have ended how."""
+    """The changes of the DAG's counts of ended runs by the run's move."""
     changes = {
         f"{state.value}_runs": (after is not None and after.state is state)
         - (before is not None and before.state is state)
@@ -255,7 +255,7 @@ def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
 
 
 def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetime | None) -> list[AssetKey]:
-    """What of the queue is to be forgotten."""
+    """The entries of the queue to delete."""
     return [
         asset
         for asset, queued_at in queue.queued.items()
@@ -264,7 +264,7 @@ def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetim
 
 
 def carried_date(known: datetime | None, comes: datetime | None) -> datetime | None:
-    """The date that the events of a partition agree on: of two that differ neither counts, until another comes."""
+    """The date that the events of a partition agree on: two different dates cancel each other, until another comes."""
     if known is None or comes in (None, known):
         return known or comes
     return None

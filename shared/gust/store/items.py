@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How values of one annotation are written and read."""
+    """How to write and read values of one annotation."""
 
     write: Callable[[Any], Attribute]
     read: Callable[[Attribute], Any]
 
 
 class Codec(Generic[T]):
-    """Writes and reads one dataclass, but for the fields in `keyed`, which the item's key tells."""
+    """Writes and reads one dataclass, except the fields in `keyed`, which are in the item's key."""
 
     def __init__(self, model: type[T], *, keyed: frozenset[str] = frozenset()) -> None:
         self._model = model
@@ -104,7 +104,7 @@ def moment(value: datetime) -> Attribute:
 
 
 def to_json(value: Any) -> str:
-    """Compact, text as it is: DynamoDB bills bytes. Half a surrogate pair, which UTF-8 cannot hold, is escaped."""
+    """Compact JSON, text unescaped: DynamoDB bills bytes. Half a surrogate pair, which UTF-8 cannot hold, is escaped."""
     written = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     try:
         written.encode()
@@ -114,7 +114,7 @@ def to_json(value: Any) -> str:
 
 
 def document(field: str, value: Any) -> Attribute:
-    """Raises Invalid where it is larger than an item should hold."""
+    """Raises Invalid if it is larger than an item should hold."""
     written = to_json(value)
     if len(written.encode()) > LARGEST_DOCUMENT:
         raise Invalid(f"{field} is larger than {LARGEST_DOCUMENT // 1000} KB of JSON", field=(field,))
@@ -178,7 +178,7 @@ ASSET_ALIAS: Final = Codec(AssetAlias)
 
 class InstanceCodec(Codec[TaskInstance]):
     """Task instances. `xcom_lengths` is spread over attributes `xcom_length.<name>` and `pushed_keys` is a set (SS), so
-    that each push is one write that knows nothing of the others."""
+    that each push is one write, independent of the others."""
 
     def __init__(self) -> None:
         super().__init__(TaskInstance, keyed=_IN_INSTANCE | _PUSHES)
@@ -212,7 +212,7 @@ _LENGTH: Final = "xcom_length."
 
 
 def length_of(name: str) -> str:
-    """The attribute that holds the length of what was pushed under `name`."""
+    """The attribute with the length of the XCom `name`."""
     return f"{_LENGTH}{name}"
 
 

@@ -23,7 +23,7 @@ names; a field that has its default is left out (`items.py`).
     its plan            BACKFILL#<id>                PLAN                                backfill_plan
     backfill of a DAG   BACKFILLS_OF#<dag_id>        <id>                                list_backfills: pk
     its active backfill ACTIVE_BACKFILL              <dag_id>                            create_backfill's condition
-    last number given   SEQUENCE                     <what is numbered>                  next_backfill_id
+    last number given   SEQUENCE                     <kind of thing>                     next_backfill_id
     Dag                 DAG                          <dag_id>                            get_dag; list_dags: pk
     DagVersion          VERSION#<dag_id>             <version_number>                    get_version; list_versions: pk
     SourceFile          SOURCE_FILE                  <relative_path>                     list_source_files: pk
@@ -43,7 +43,7 @@ names; a field that has its default is left out (`items.py`).
     event consumed      ASSET_EVENT#<event_id>       RUN#<dag_id>#<run_id>               consumers_of: sk begins with
     AssetAlias          ASSET_ALIAS                  <alias>                             list_asset_aliases: pk
     asset of an alias   ASSETS_OF_ALIAS#<alias>      <name>#<uri>                        assets_of_alias: pk
-    who names an asset  USES#NAME#<name>             <use>#<uri>#<dag_id>#<task_id>      references_to_asset: pk;
+    reference to asset  USES#NAME#<name>             <use>#<uri>#<dag_id>#<task_id>      references_to_asset: pk;
     … by URI alone      USES#URI#<uri>               <use>##<dag_id>#<task_id>             schedules_on_asset, _alias: sk
     … an alias          USES#ALIAS#<alias>           <use>##<dag_id>#<task_id>             begins with `schedule#`
     AssetQueue          ASSET_QUEUE#<dag_id>         #QUEUE                              asset_queue
@@ -71,11 +71,11 @@ harmless: the next tick finds a due run that this one missed, and a list shows a
                                                                                 events that wait (DAG, `due_at`);
                                                                                 active backfills, and with them
                                                                                 watchers with a `due_at`
-    by_state  <dag_id> (`by_state_pk`)     <run_after>#<run_id>                 runs in state queued, but for those of
+    by_state  <dag_id> (`by_state_pk`)     <run_after>#<run_id>                 runs in state queued, except runs of
                                              (`by_state_sk`)
               BACKFILL#<id>                <ordinal>#<run_id>                   backfills, which wait in their own order
               FAILED#<month>               <run_after>#<dag_id>#<run_id>        runs in state failed, across DAGs
-    listed    <dag_id> (`listed_pk`)       <run_after>#<run_id> (`listed_sk`)   all runs; without a logical date marked
+    listed    <dag_id> (`listed_pk`)       <run_after>#<run_id> (`listed_sk`)   all runs; undated ones have a mark
               EVENT_LOG#<dag_id>           <event_log_id>#<run_id>              events of a DAG, and of its runs
               HITL#OPEN | HITL#ANSWERED    <created_at>                         questions that tasks ask now
               ASSET_EVENT#<dag_id>         <timestamp>#<event_id>               events of assets that the DAG's tasks sent
@@ -91,11 +91,11 @@ harmless: the next tick finds a due run that this one missed, and a list shows a
 
 Each partition of `due` takes 1,000 index writes a second, far above what ticks can use up.
 
-The stream (NEW_AND_OLD_IMAGES) tells the scheduler of changes: `sk` begins with `#` for what `decide` reads, and
+The stream (NEW_AND_OLD_IMAGES) carries changes to the scheduler. `sk` begins with `#` for the items that `decide` reads, and
 `state` is a plain string attribute, absent for `None`; `edge` names the transition that wrote a task instance last and
 is never read back. `run_key` turns a record's `pk` back into the run. An AssetQueue or PendingPartition has the `edge`
-`asset_event` while an event came that the scheduler has not looked at; `queue_owner` turns its `pk` into the DAG. Of
-settings it tells what is a variable or a connection: a DAG file may have read it (`services.settings_read`).
+`asset_event` until the scheduler has looked at its newest event; `queue_owner` turns its `pk` into the DAG. Of settings
+the stream carries variables and connections: a DAG file may have read them (`services.settings.settings_read`).
 
 What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = in a transaction, twice the price;
 `+n` = index writes):
@@ -103,7 +103,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     load_run               items' size / 4 KB, rounded up: 20 task instances of 600 bytes 3 RRU
     get_run, get_instance  1 RRU                        list_runs              1 RRU per 40 runs for the index, 1 a run
     get_run_and_instances  1 RRU each
-    runs_before, _after    1 RRU and 1 a run, of those that are asked for and some beyond
+    runs_before, _after    1 RRU and 1 a run, for the runs returned and some beyond
     walk_runs              0.5 RRU per 25 runs or so, and for each day of `~`
     create_run             1 WRU +3 (by_state, listed, recent); with a logical date 4t +3; moving the DAG 2t +2 more;
                              with a partition date 2t more; 1 more for the first run of a day in each process
@@ -111,9 +111,9 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     create_backfill        8t WRU and 1 per KB of its plan
     delete_backfills       1 WRU per item of each (4 with the list of them), and one S3 LIST
     start_run              4t WRU +1 (leaves by_state), +1 where `due_at` is set
-    finish_run             4t WRU +1 where `due_at` was set, +1 where it failed; 2t more where it pauses the DAG, and for a
-                             backfill's run, which its DAG counts beside its backfill; how many instances ended how is
-                             60 bytes more of the run's item, and no write
+    finish_run             4t WRU +1 if `due_at` was set, +1 if it failed; 2t more if it pauses the DAG, and for a backfill's
+                             run, which its DAG counts as well as its backfill; the counts of its instances are 60 bytes
+                             more in the run's item, and no write
     requeue_run            4t WRU +2 (enters by_state, `due_at`)
     delete_run             1 WRU per item of the partition, 2t (4t with a logical date) for the run, 2t for its DAG's count,
                              one S3 LIST
@@ -130,28 +130,28 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_xcom               1 WRU per KB up to 256 KB, beyond 1 WRU and one S3 PUT; +1 with a mapped length
                            or a skip decision
     put_rendered_fields    1 WRU per KB                 put_, create_, change_setting  1 WRU per KB
-    what a worker writes   1 RRU more, to see whether its word still counts: rendered fields, XComs, variables, state stores
+    a worker's writes      1 RRU more, to check its dispatch: rendered fields, XComs, variables, state stores
     settings_by_age        1 RRU per 4 KB of all of them
     log_event              1 WRU per KB, +1 of a DAG: with every call of the REST API that Airflow would log, no others
-    logged_events          1 RRU per 4 KB of those asked for; of a DAG or run 1 a piece, and the DAG's for the index;
+    logged_events          1 RRU per 4 KB of the events returned; of a DAG or run 1 each, and the index;
                              0.5 RRU per 4 KB of a thousand for the count
-    put_hitl_detail        1 WRU per KB +2; 4t +4 where an earlier try had asked. What begins to await input 4t instead of
-                             1, what is answered or times out 4t +2
+    put_hitl_detail        1 WRU per KB +2; 4t +4 if an earlier try had asked. Beginning to await input costs 4t instead of
+                             1, an answer or a timeout 4t +2
     put_task_state, _asset_state   1 WRU per KB         clear_…      1 WRU per key
-    edit_xcom              as put_xcom; 1 WRU more where the instance notes what is pushed
+    edit_xcom              as put_xcom; 1 WRU more if the instance notes its pushes
     put_asset_events       2t WRU; per event 2t +1, +1 of a task's, 2t more per alias; per DAG or partition they go to 2t,
                              +1 if none waited; 1 more for the first event of a day in each process
     put_asset_reference    1 WRU +1                     associate_alias        1 WRU +1
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
-    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for what waited
+    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for the queue
     note_consumers         1 WRU per event              postpone     1 WRU +1
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
-    a connection's test    4t WRU to make it, 1 when it is sent, 1 when it is begun, 4t when it ends, 2t more where it makes
-                             or changes the connection; 1 RRU for each look. Nothing where nobody tests one
+    a connection's test    4t WRU to make it, 1 when it is sent, 1 when it is begun, 4t when it ends, 2t more if it makes
+                             or changes the connection; 1 RRU for each poll. Nothing without a test
 
-A failed condition costs as much as the write would have. A run's `conf` is part of its item, so a large one is paid for
-with every load and every update of the run.
+A failed condition costs as much as the write would have. A run's `conf` is part of its item, so every load and every update
+of the run pays for a large one.
 """
 
 from __future__ import annotations
@@ -181,11 +181,11 @@ DUE_BACKFILLS: Final = "BACKFILL"
 
 INDEX_KEYS: Final = {
     **{name: (f"{name}_pk", f"{name}_sk") for name in (INDEX_DUE, INDEX_BY_STATE, INDEX_LISTED)},
-    # Fields of the instance, so that whatever moves it takes it out of the index without knowing of it.
+    # Fields of the instance, so that every move takes it out of the index without a rule of its own.
     INDEX_WAITING: ("blocked_by_limit", "waiting_order"),
     INDEX_RECENT: ("recent_pk", "recent_sk"),
 }
-"""The attributes that an index is made of."""
+"""Index → its partition and sort attributes."""
 
 
 def _index(name: str) -> dict[str, Any]:
@@ -328,7 +328,7 @@ def xcom(key: TaskInstanceKey, name: str) -> Key:
 
 
 def xcoms(task_id: str | None = None, map_index: int | None = None) -> str:
-    """The longest common beginning of the sort keys of what is asked for; a map index alone narrows nothing."""
+    """The longest common prefix of the sort keys of the requested XComs; a map index alone narrows nothing."""
     if task_id is None:
         return "XCOM#"
     if map_index is None:
@@ -345,7 +345,8 @@ def run_key(pk: str) -> DagRunKey | None:
     match pk.split("#"):
         case ["RUN", dag_id, run_id]:
             return DagRunKey(unescape(dag_id), unescape(run_id))
-    return None
+        case _:
+            return None
 
 
 def instance_key(key: Key) -> TaskInstanceKey | None:
@@ -451,12 +452,12 @@ def logged_event_order(event: LoggedEvent) -> str:
 
 
 def event_of_run(run_id: str) -> str:
-    """As much of the id as always fits: equal for equal ids, and nearly always different for different ones."""
+    """The part of the id that always fits: equal for equal ids, and nearly always different for different ones."""
     return escape(run_id).encode()[: _LONGEST - 24].decode(errors="ignore")
 
 
 def event_until(last: str) -> str:
-    """Behind every order of an event up to the one with that key."""
+    """A bound that sorts after every event up to the one with that key."""
     return f"{last}#\U0010ffff"
 
 
@@ -571,7 +572,7 @@ def consumer(event_id: str, run: DagRunKey) -> Key:
 
 
 CONSUMERS: Final = "RUN#"
-"""What the sort keys of an event's consumers begin with."""
+"""Prefix of the sort keys of an event's consumers."""
 
 ASSET_ALIASES: Final = "ASSET_ALIAS"
 
@@ -708,7 +709,7 @@ def run_order(run_after: datetime, run_id: str, *, dated: bool = True) -> str:
 
 
 def recent_order(run_after: datetime, run: DagRunKey, *, dated: bool = True) -> str:
-    """Longer than a sort key may be where both ids are: what is cut off decides nothing but the order of equals."""
+    """The sort key of a run across DAGs. Cut if both ids are long: the cut part only decides the order of equals."""
     whole = f"{moment(run_after)}#{escape(run.dag_id)}#{escape(run.run_id)}"
     return whole.encode()[: _LONGEST - 1].decode(errors="ignore") + ("" if dated else _UNDATED)
 

@@ -1,4 +1,4 @@
-"""What a record of the table's stream asks the scheduler for. The stream's filter is in `template.yaml`, `Changes`."""
+"""Turns records of the table's stream into looks of the scheduler. The stream's filter is `Changes` in `template.yaml`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The doors of worker and triggerer, given SQS's events, with AWS played by MiniStack in a child process.
 
-The execution API is a function of a few lines that notes what it is asked in the bucket; everything else is real.
+The execution API is a function of a few lines that records its requests in the bucket; everything else is real.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""DAGs of a scene that lists are compared on: what comes to rest."""
+"""DAGs of the scene for comparing lists: the runs that come to rest."""
 
 from datetime import datetime, timedelta
 

@@ -1,5 +1,5 @@
 # ruff: noqa: DTZ001
-"""DAGs that run because of assets. Each tells what it was given: its own run, and the events that it was made of."""
+"""Asset-triggered DAGs. Each pushes its own run, and the events that the run consumed."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Tasks that ask people. Who answers what, and when, is in tests/oracle/features.py."""
+"""Tasks that ask people. The answers, and their moments, are in tests/oracle/features.py."""
 
 from datetime import timedelta
 

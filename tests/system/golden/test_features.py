@@ -1,4 +1,4 @@
-"""Our own DAGs, a file for each feature of Airflow's scheduling, held against what real Airflow made of them."""
+"""Our own DAGs, a file for each feature of Airflow's scheduling, compared with real Airflow's results."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Airflow's own example DAGs, run on the local stack and held against what real Airflow made of them."""
+"""Airflow's own example DAGs, run on the local stack and compared with real Airflow's results."""
 
 from pathlib import Path
 

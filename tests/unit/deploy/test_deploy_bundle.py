@@ -1,4 +1,4 @@
-"""What a deployment makes of a folder, edit by edit. Parsing is made up (see conftest)."""
+"""What a deployment makes of a folder, edit by edit. Parsing is made up (see stack.py)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

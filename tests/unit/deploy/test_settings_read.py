@@ -1,5 +1,5 @@
 """A file that asked for a variable or a connection while it was parsed is parsed again when that changes. Parsing is made up
-(see conftest)."""
+(see stack.py)."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What is wrong with a request is said as FastAPI and Airflow say it."""
+"""Errors of a request are reported as FastAPI and Airflow report them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every other operation of Airflow's client, by that client: what tasks ask for while they run."""
+"""Every other operation of Airflow's client, by that client: requests of running tasks."""
 
 from __future__ import annotations
 

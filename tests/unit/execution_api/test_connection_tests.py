@@ -1,4 +1,4 @@
-"""What a worker that tests a connection may ask, by Airflow's own client; and what its token is not good for."""
+"""Requests of a worker that tests a connection, by Airflow's own client; and requests that its token does not allow."""
 
 from __future__ import annotations
 

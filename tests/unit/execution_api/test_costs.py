@@ -1,4 +1,4 @@
-"""What one request costs: calls of the store, which are the bill, counted."""
+"""The cost of one request: its calls of the store, which are the bill, counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is not the current dispatch of the task instance changes nothing, in whatever order the messages come."""
+"""Only the current dispatch of a task instance can change it, in whatever order the messages come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `./gust deploy` says to an account that runs few functions at once."""
+"""The warning of `./gust deploy` for an account that runs few functions at once."""
 
 from __future__ import annotations
 

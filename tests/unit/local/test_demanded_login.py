@@ -1,4 +1,4 @@
-"""The front door where it listens to others than this machine: whom it answers, and what it lets through."""
+"""The front door beyond this machine: which requests it answers, and which parts of them it passes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local stack lets everybody in who reaches it. A browser reaches it too, on behalf of any page it shows."""
+"""Every caller that reaches the local stack is administrator. A browser reaches it too, on behalf of any page it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the functions import is in the layers that they are deployed with."""
+"""All imports of the functions are in the layers that they are deployed with."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What `./gust local` refuses before it starts anything."""
+"""Arguments that `./gust local` refuses before it starts anything."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the terminal says while the folder is parsed."""
+"""The terminal's messages while the folder is parsed."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What a stack that runs does about an emulator that answers late, is full, or has room again."""
+"""A running stack with an emulator that answers late, is full, or has room again."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Task logs on their way to CloudWatch Logs and back. The double refuses what Amazon's service refuses."""
+"""Task logs on their way to CloudWatch Logs and back. The stand-in refuses the same requests as the service."""
 
 # ruff: noqa: N803 - the double has the argument names of the service
 import itertools

@@ -1,4 +1,4 @@
-"""What the parser tells of itself has the shapes and the content of Airflow's REST API."""
+"""The parser's inventory has the shapes and the content of Airflow's REST API."""
 
 import io
 import zipfile

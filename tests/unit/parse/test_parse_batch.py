@@ -1,4 +1,4 @@
-"""A batch goes on where an earlier try ended, and a file that ends every try costs nobody else anything."""
+"""A batch continues where an earlier try ended, and a file that kills every try affects no other file."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Whatever a child does, its parent learns of it in time and nothing of it lives on."""
+"""The parent notices every end of a child in time, and no process of it survives."""
 
 import mmap
 import os

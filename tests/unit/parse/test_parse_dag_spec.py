@@ -314,3 +314,13 @@ def test_more_deadlines_than_one_write_holds_are_an_import_error(parsed):
     assert set(specs) == {"endless", "as_many_deadlines_as_fit"}
     (error,) = outcome.import_errors.values()
     assert "The DAG has 81 deadline alerts; Gust allows 80 per DAG." in error
+
+
+def test_executors_of_aws_are_known_though_no_configuration_lists_them(parsed):
+    outcome, specs = parsed("executors.py")
+    assert outcome.import_errors == {}
+    executors = {name: task.executor for name, task in specs["executors"].tasks.items()}
+    assert executors["by_name"] == "AwsEcsExecutor"
+    assert executors["by_path"].endswith(".ecs_executor.AwsEcsExecutor")
+    assert executors["on_lambda"] == "AwsLambdaExecutor"
+    assert specs["executors"].tasks["by_name"].executor_config == {"overrides": {"cpu": "1024"}}

@@ -1,4 +1,4 @@
-"""What a user's code finds around it in a child of ours: its own modules, an Airflow installation, and none of ours."""
+"""The environment of a user's code in our child processes: its own modules, an Airflow installation, and none of ours."""
 
 import importlib
 import json

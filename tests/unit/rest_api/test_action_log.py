@@ -1,4 +1,4 @@
-"""Who called what: which calls are logged is Airflow's own routes' say; what is kept is compared in the recordings."""
+"""The event log: Airflow's own routes decide which calls are logged; the recordings compare the entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gust.rest_api.app import build
 from gust.rest_api.http.action_log import EVENTS, LONGEST_EXTRA, LONGEST_ID
 from gust.rest_api.http.body_fields import FIELDS
 from tests.unit.rest_api import contract
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 LOG = "/api/v2/eventLogs"
 

@@ -1,4 +1,4 @@
-"""What people do to task instances and runs, over the API: the answers are the contract's, the refusals Airflow's."""
+"""Actions on task instances and runs over the API: the answers are the contract's, the refusals Airflow's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskGroupSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 RUN = "/api/v2/dags/etl/dagRuns/manual__1"
 TIS = f"{RUN}/taskInstances"

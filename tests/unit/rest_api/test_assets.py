@@ -21,7 +21,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunState, DagRunType
 from gust.model.watcher import Want, Watcher
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 ORDERS, USERS = AssetKey("orders", "s3://lake/orders"), AssetKey("users", "s3://lake/users")
 ID = number_of(*ORDERS)

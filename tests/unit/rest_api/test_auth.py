@@ -1,4 +1,4 @@
-"""Who is let in, and as whom."""
+"""Which callers are admitted, and as which user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 LOGIN = {"username": "a", "password": "b"}
 

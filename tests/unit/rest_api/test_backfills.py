@@ -10,7 +10,7 @@ import pytest
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.state import DagRunState
 from gust.scheduling import timetable
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 DAILY = TimetableSpec(
     type="airflow.timetables.trigger.CronTriggerTimetable",

@@ -1,4 +1,4 @@
-"""What a body may be, whichever operation it is for."""
+"""Rules for bodies of every operation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gust.rest_api.http.request import encode
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 RUNS = "/api/v2/dags/etl/dagRuns"
 

@@ -17,7 +17,7 @@ from gust.rest_api.app import build
 from gust.rest_api.lists import listing
 from gust.rest_api.lists.listing import Ordering, Walk
 from gust.services.people import clear_task_instances
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 
 class TickingClock(ManualClock):

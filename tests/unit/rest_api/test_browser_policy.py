@@ -1,4 +1,4 @@
-"""What every answer tells browsers to refuse."""
+"""The security headers of every answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gust.rest_api.access.browser_policy import content_policy
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 HTTPS = {"host": "a1.execute-api.eu-west-1.amazonaws.com", "x-forwarded-proto": "https"}
 

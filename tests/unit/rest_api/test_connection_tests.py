@@ -1,4 +1,4 @@
-"""Connections are tested where an administrator allows it: by a worker, with or without somebody waiting for it."""
+"""Connection tests, if an administrator allows them: by a worker, with or without a waiting request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gust.rest_api.public.connections import PATIENCE, TEST_CONNECTION, TEST_HEA
 from gust.scheduling import connection_test
 from gust.services.settings.connections import find_connection
 from gust.services.settings.run_connection_test import end_connection_test, take_connection_test
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 CONNS, TEST, ENQUEUE = "/api/v2/connections", "/api/v2/connections/test", "/api/v2/connections/enqueue-test"
 PG = {"connection_id": "pg", "conn_type": "postgres", "login": "me", "password": "s3cret-pw", "host": "db"}

@@ -1,4 +1,4 @@
-"""What is tested of a connection that is stored: the very thing that Airflow's own route would test, or its refusal."""
+"""The test of a stored connection tests exactly what Airflow's own route would test, or gives the same refusal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gust.model.connection import Connection
 from gust.model.user import User
 from gust.rest_api.public.connections import ConnectionBody, _as_it_would_be
 from gust.services.settings.connections import create_connection
-from tests.unit.rest_api.conftest import make_world
+from tests.unit.rest_api.world import make_world
 
 STORED = Connection(
     conn_id="pg",

@@ -1,4 +1,4 @@
-"""Runs: what the recording of Airflow cannot show."""
+"""Runs, beyond the recording of Airflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from gust.model.dag_spec import ParamSpec, TimetableSpec
 from gust.model.state import DagRunState, DagRunType
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 URL = "/api/v2/dags/etl/dagRuns"
 

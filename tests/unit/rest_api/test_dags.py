@@ -1,4 +1,4 @@
-"""DAGs: what the recording of Airflow cannot show (several DAGs, what follows from pausing)."""
+"""DAGs, beyond the recording of Airflow (several DAGs, consequences of a pause)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunState
 from gust.rest_api.public.dags import _iso_duration
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 
 def listed(api: Api, query: str = "", **values: Any) -> list[str]:

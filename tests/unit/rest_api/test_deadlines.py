@@ -14,7 +14,7 @@ from gust.scheduling.callback import miss
 from gust.services.runs.deadlines import create_run_with_deadlines
 from gust.services.specs import load_spec
 from tests.unit.rest_api import contract
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 CALLBACK = {
     "__classname__": "airflow.sdk.definitions.callback.SyncCallback",

@@ -1,4 +1,4 @@
-"""What is installed and how it is configured, as the parser tells it; the parser's side is in `tests/unit/parse`."""
+"""Plugins, providers and configuration, as the parser reports them; the parser's side is in `tests/unit/parse`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
 from gust.rest_api.public.config import EXPOSE_CONFIG
 from gust.rest_api.public.dag_run_wait import PATIENCE
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 KINDS = (
     *("macros", "flask_blueprints", "fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps"),

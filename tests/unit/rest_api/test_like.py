@@ -1,4 +1,4 @@
-"""Patterns of callers: what SQL's LIKE says, and never more work than the text is long."""
+"""Callers' patterns: SQL's LIKE, in time proportional to the text."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 from gust.model.dag_run import DagRun
 from gust.model.state import TaskInstanceState as S
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 LOGS = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances/extract/logs"
 

@@ -13,7 +13,7 @@ from gust.model.dag_run import DagRun
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.logged_event import LoggedEvent
 from gust.model.state import DagRunState, TaskInstanceState
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 RUNS = 130
 STATES = (DagRunState.SUCCESS, DagRunState.SUCCESS, DagRunState.FAILED)

@@ -1,4 +1,4 @@
-"""What is masked, and what a mask that comes back stands for, is what Airflow's own masker says."""
+"""Masked fields, and the meaning of a returned mask, are those of Airflow's own masker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health says what is true of parts that only run when there is something to do."""
+"""The health of parts that only run when there is work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from gust.model.bundle import Bundle
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 
 def health(api: Api) -> Any:

@@ -22,7 +22,7 @@ from gust.model.user import User
 from gust.rest_api.access.access import Access
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 ISSUER = "https://id.example"
 CLIENT = "gust-client"

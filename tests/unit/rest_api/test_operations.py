@@ -11,7 +11,7 @@ from gust.rest_api.access.permissions import PUBLIC
 from gust.rest_api.http.operations import OPERATIONS
 from gust.rest_api.http.routing import HANDLERS
 from tests.unit.rest_api import contract
-from tests.unit.rest_api.conftest import Api
+from tests.unit.rest_api.world import Api
 
 
 def test_the_table_is_the_contracts() -> None:

@@ -17,7 +17,7 @@ from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling.timetable import partition_moment
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 RUNS = "/api/v2/dags/etl/dagRuns"
 CLEAR = "/api/v2/dags/etl/clearPartitions"

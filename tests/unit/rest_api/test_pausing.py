@@ -1,4 +1,4 @@
-"""What follows from pausing and unpausing a DAG."""
+"""Consequences of pausing and unpausing a DAG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gust.model.workload import WakeDag, WakeRun
 from gust.scheduling.timetable import DataInterval, NextRun
 from gust.services.people.pause_dag import set_paused
 from gust.services.runs.next_run import with_next_run
-from tests.unit.rest_api.conftest import NOW, World, etl_spec
+from tests.unit.rest_api.world import NOW, World, etl_spec
 
 DAILY = {"expression": "0 0 * * *", "timezone": "UTC"}
 DATA_INTERVALS = "airflow.timetables.interval.CronDataIntervalTimetable"

@@ -1,4 +1,4 @@
-"""Every route with each role, against Airflow's own routes and what its simple auth manager says of them."""
+"""Every route with each role, compared with Airflow's own routes and its simple auth manager."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gust.rest_api.access.auth import AUTH_OPERATIONS, Authenticator
 from gust.rest_api.access.permissions import PERMISSIONS, PUBLIC
 from gust.rest_api.app import build
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
-from tests.unit.rest_api.conftest import NOW, Api, World
+from tests.unit.rest_api.world import NOW, Api, World
 
 ROLES = [None, *Role]
 

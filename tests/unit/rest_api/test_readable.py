@@ -1,4 +1,4 @@
-"""People who may read some DAGs: what they are shown of the others is nothing, wherever they look."""
+"""Users who may read only some DAGs see nothing of the others, in any answer."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.access.permissions import PERMISSIONS, PUBLIC, Entity, Method, Resource, gives
 from gust.rest_api.access.readable import LISTS, NOTHING_OF_OTHERS, OF_FAVORITES, OF_NO_DAG, SINGLE, readable
 from gust.rest_api.app import build
-from tests.unit.rest_api.conftest import NOW, Api, World
 from tests.unit.rest_api.test_permissions import TABLE
+from tests.unit.rest_api.world import NOW, Api, World
 
 ADA = User("ada", None, ("team-a",))
 READS = {"team-a": {"can_read"}}

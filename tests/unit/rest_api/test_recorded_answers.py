@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gust.model.dag_spec import DagSpec
-from tests.unit.rest_api.conftest import Api, Reply, World
 from tests.unit.rest_api.recorded.pool_requests import POOL_REQUESTS
 from tests.unit.rest_api.recorded.requests import REQUESTS, Asked
 from tests.unit.rest_api.recorded.task_data_requests import TASK_DATA_REQUESTS
+from tests.unit.rest_api.world import Api, Reply, World
 
 RECORDED = Path(__file__).parent / "recorded"
 

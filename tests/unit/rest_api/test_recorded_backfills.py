@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gust.model.dag_spec import DagSpec
-from tests.unit.rest_api.conftest import Api, World
 from tests.unit.rest_api.recorded.backfill_requests import REQUESTS
 from tests.unit.rest_api.test_recorded_answers import RECORDED, VOLATILE, compare
+from tests.unit.rest_api.world import Api, World
 
 DIFFERS = {"completed_at", "updated_at"}
 """Fields that Airflow's database or our clock fills; whether they are set is compared."""

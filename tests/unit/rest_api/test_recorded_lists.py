@@ -1,6 +1,6 @@
-"""Lists with random filters, orders and pages, and the UI's pages: what Airflow answered about a scene, Gust answers.
+"""Lists with random filters, orders and pages, and the UI's pages: Gust gives Airflow's answers about a scene.
 
-`python -m tests.oracle.lists` acts the scene out on real Airflow, and records it with the answers.
+`python -m tests.oracle.lists` plays the scene on real Airflow, and records it with the answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What we answer about settings, the event log and the rest is what Airflow 3.3.2 answered (`recorded/`)."""
+"""Our answers about settings, the event log and the rest equal Airflow 3.3.2's (`recorded/`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import DagRunKey
-from tests.unit.rest_api.conftest import Api, World
 from tests.unit.rest_api.recorded.requests import Asked
 from tests.unit.rest_api.recorded.settings_requests import (
     CONNECTION_REQUESTS,
@@ -17,6 +16,7 @@ from tests.unit.rest_api.recorded.settings_requests import (
     VARIABLE_REQUESTS,
 )
 from tests.unit.rest_api.test_recorded_answers import RECORDED, asked_and_recorded, compare
+from tests.unit.rest_api.world import Api, World
 
 
 def given_etl(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Variables and connections beyond what the recordings compare: what is stored, and what a mask that comes back does."""
+"""Variables and connections beyond the recordings: the stored documents, and the effect of a returned mask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gust.rest_api.app import build
 from gust.services.settings.connections import default_connections, find_connection
 from gust.services.settings.reencrypt_settings import Reencrypted, reencrypt_settings
 from gust.services.settings.variables import change_variable, find_variable
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 VARS, CONNS = "/api/v2/variables", "/api/v2/connections"
 PG = {"connection_id": "pg", "conn_type": "postgres", "login": "me", "password": "s3cret-pw", "host": "db"}

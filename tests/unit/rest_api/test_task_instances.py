@@ -13,7 +13,7 @@ from gust.model.dag_spec import Expansion, TaskGroupSpec, TaskSpec
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 TIS = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances"
 
@@ -91,6 +91,16 @@ def test_an_instance_whose_task_the_version_does_not_have_is_shown_last(world: W
     world.instance(run, "a_removed_task", state=S.REMOVED, try_number=1, operator="BashOperator")
     assert listed(api)[-1] == ("a_removed_task", -1)
     assert api.ok("get_task_instance", "GET", f"{TIS}/a_removed_task")["operator"] == "BashOperator"
+
+
+def test_the_executor_is_the_one_that_the_task_names(world: World, api: Api) -> None:
+    spec = etl_spec()
+    named = spec.tasks["extract"].model_copy(update={"executor": "AwsEcsExecutor"})
+    world.run(world.dag(spec=spec.model_copy(update={"tasks": spec.tasks | {"extract": named}})))
+    found = api.ok("get_task_instances", "GET", TIS)
+    executors = {ti["task_id"]: ti["executor"] for ti in found["task_instances"]}
+    assert executors == {"extract": "AwsEcsExecutor", "transform": None, "load": None}
+    assert listed(api, "?executor=AwsEcsExecutor") == [("extract", -1)]
 
 
 @pytest.mark.parametrize(

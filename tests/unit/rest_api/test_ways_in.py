@@ -1,4 +1,4 @@
-"""Signatures, tokens, cookies and links: who comes in by which, and who does not."""
+"""Signatures, tokens, cookies and links: which callers each admits and refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gust.model.user import User
 from gust.rest_api.access.access import Access, AccessDocument
 from gust.rest_api.access.auth import LINKS, Authenticator
 from gust.rest_api.app import build
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 ADA = "arn:aws:sts::123456789012:assumed-role/DataTeam/ada"
 BOB = "arn:aws:iam::123456789012:user/bob"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gust.model.dag_run import DagRun
 from gust.rest_api.public.xcom import readable
-from tests.unit.rest_api.conftest import Api, World
+from tests.unit.rest_api.world import Api, World
 
 XCOMS = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances/extract/xcomEntries"
 

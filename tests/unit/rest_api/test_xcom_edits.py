@@ -1,4 +1,4 @@
-"""What people do to XComs, and what follows for the scheduler."""
+"""API users' edits of XComs, and their consequences for the scheduler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.state import TaskInstanceState as S
 from gust.rest_api.public.xcom import RESERVED
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 RUN = "/api/v2/dags/etl/dagRuns/manual__1"
 URL = f"{RUN}/taskInstances/extract/xcomEntries"

@@ -1,4 +1,4 @@
-"""A schedule of assets is satisfied when Airflow's evaluator says so, whatever is nested in it."""
+"""An asset schedule is satisfied exactly when Airflow's evaluator says so, for any nesting."""
 
 from __future__ import annotations
 

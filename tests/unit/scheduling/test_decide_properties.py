@@ -1,4 +1,4 @@
-"""What holds of every decision, over DAGs, states and workers drawn at random."""
+"""Properties of every decision, over random DAGs, states and workers."""
 
 from __future__ import annotations
 

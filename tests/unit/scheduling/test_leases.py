@@ -1,4 +1,5 @@
-"""Who runs a watcher or a callback says so again and again; who says so no more is dead, and the next one goes on."""
+"""A triggerer or worker renews its claim of a watcher or callback; without a renewal it counts as dead, and another
+continues."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

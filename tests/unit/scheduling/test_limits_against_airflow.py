@@ -1,7 +1,7 @@
-"""Who is let go, where more could than may: Airflow's own choice and ours, over pools, limits and states drawn at random.
+"""The instances that go under limits: Airflow's own choice and ours, over random pools, limits and states.
 
-Airflow's is `SchedulerJobRunner._executable_task_instances_to_queued` on a scratch database, asked again until it lets
-nobody go any more, as its loop does. Ours are the schedulers and lines of the real services over the store in memory.
+Airflow's is `SchedulerJobRunner._executable_task_instances_to_queued` on a scratch database, called again until it lets no
+instance go, as its loop does. Ours are the schedulers and lines of the real services over the store in memory.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import slots
 from gust.scheduling.transition import Transition
 from gust.services.settings import pools
-from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_limits import settle
+from tests.world import START, World, chain
 
 CASES = 60
 

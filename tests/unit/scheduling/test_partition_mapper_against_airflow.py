@@ -1,5 +1,5 @@
 # ruff: noqa: DTZ001 - keys name moments without a zone
-"""Partition mappers, windows and wait policies say what Airflow's own classes say, of any key, in any zone."""
+"""Partition mappers, windows and wait policies give the same results as Airflow's own classes, for any key, in any zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the standard provider's time triggers serialize to is understood, and their event is theirs."""
+"""Serialized time triggers of the standard provider are recognized, and give the provider's event."""
 
 import json
 from datetime import UTC, datetime, timedelta

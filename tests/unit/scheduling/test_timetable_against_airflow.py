@@ -1,4 +1,5 @@
-"""Timetables say what Airflow's own classes say: next runs, manual intervals, run ids, in any zone and through DST."""
+"""Timetables give the same results as Airflow's classes: next runs, manual intervals, run ids, in any zone and through
+DST."""
 
 from __future__ import annotations
 

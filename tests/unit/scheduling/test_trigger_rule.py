@@ -1,4 +1,4 @@
-"""Each rule, as a table of upstream states and what they mean, and what all rules have in common."""
+"""Each rule, as a table of upstream states and verdicts, and properties of all rules."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""load → decide → send → commit → perform, and what is left when it dies in between."""
+"""load → decide → send → commit → perform, and the state after a crash in between."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ from gust.services.scheduler.tick import tick
 from gust.services.worker.report_trigger import park
 from gust.services.worker.start_task_instance import start_task_instance
 from gust.store.memory import MemoryStore
-from tests.unit.services.conftest import QUEUED, RUNNING, SUCCESS, World, chain
+from tests.world import QUEUED, RUNNING, SUCCESS, World, chain
 
 
 def test_a_run_goes_from_its_first_task_to_its_end(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Which runs events of assets make, and what each of them consumes. Rules: Airflow's scheduler and asset manager."""
+"""The runs that asset events make, and the events that each consumes. Rules: Airflow's scheduler and asset manager."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.people.pause_dag import set_paused
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.tick import tick
-from tests.unit.services.conftest import START, World, chain
+from tests.world import START, World, chain
 
 ORDERS, USERS, STOCK = (
     AssetKey("orders", "s3://lake/orders"),

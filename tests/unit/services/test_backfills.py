@@ -28,8 +28,8 @@ from gust.services.people.pause_dag import set_paused
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.tick import tick
 from gust.store.memory import MemoryStore
-from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_due_runs import HOURLY
+from tests.world import START, World, chain
 
 FROM = datetime(2026, 2, 1, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Clearing: what runs again, what the run becomes, and that neither a race nor a crash leaves half of it behind."""
+"""Clearing: the instances that run again, the run's new state, and that neither a race nor a crash leaves half of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from gust.services.scheduler.carry_out import carry_out
 from gust.services.scheduler.tick import tick
 from gust.services.worker.report_task_instance import heartbeat, report_failure, report_lost, report_success
 from gust.store.memory import MemoryStore
-from tests.unit.services.conftest import RUNNING, SUCCESS, World, chain
+from tests.world import RUNNING, SUCCESS, World, chain
 
 FAILED = DagRunState.FAILED
 

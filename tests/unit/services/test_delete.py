@@ -24,9 +24,9 @@ from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.worker.report_task_instance import heartbeat, report_success
-from tests.unit.services.conftest import RUNNING, START, World, chain
 from tests.unit.services.test_backfills import backfill, hourly, settle
 from tests.unit.services.test_clear import clear, finished_run, instance
+from tests.world import RUNNING, START, World, chain
 
 
 def test_a_run_and_all_of_it_is_gone_and_its_name_is_free(world: World) -> None:

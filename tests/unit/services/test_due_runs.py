@@ -14,7 +14,7 @@ from gust.model.workload import WakeDag, WakeRun
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.tick import tick
 from gust.store.memory import MemoryStore
-from tests.unit.services.conftest import START, World, chain
+from tests.world import START, World, chain
 
 HOURLY = TimetableSpec(
     type="airflow.timetables.trigger.CronTriggerTimetable",

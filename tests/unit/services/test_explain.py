@@ -6,7 +6,7 @@ from datetime import timedelta
 from gust.model.keys import DagRunKey
 from gust.model.pool import Pool
 from gust.services.scheduler.explain import explain
-from tests.unit.services.conftest import START, World, chain
+from tests.world import START, World, chain
 
 
 def reasons(world: World, run: DagRunKey, task_id: str) -> dict[str, str]:
@@ -61,7 +61,8 @@ def test_a_dag_whose_file_is_gone(world: World) -> None:
     run = world.trigger()
     world.store.put_dag(dag, replace(dag, is_stale=True))
     assert (
-        reasons(world, run, "extract")["Dag Not Paused"] == f"DAG '{run.dag_id}' is stale: no file defines it any more"
+        reasons(world, run, "extract")["Dag Not Paused"]
+        == f"DAG '{run.dag_id}' is stale: no file defines it any longer"
     )
 
 

@@ -29,7 +29,7 @@ from gust.services.scheduler.advance import advance, decide_on
 from gust.services.scheduler.follow import Told, follow, quick_look, quick_ring, ring
 from gust.store.memory import MemoryStore
 from tests.unit.scheduling.given import over_literal, over_xcom
-from tests.unit.services.conftest import World, chain
+from tests.world import World, chain
 
 OTHERS = {SUCCEEDED, "fail", "retry", "defer", "resume"}
 """Edges of workers and triggers, as far as they are played here."""

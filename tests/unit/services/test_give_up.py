@@ -14,7 +14,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeRun
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.give_up import NEXT_LOOKS, back_off
-from tests.unit.services.conftest import World, chain
+from tests.world import World, chain
 
 
 def look(world: World, key: DagRunKey) -> None:

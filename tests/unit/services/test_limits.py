@@ -1,4 +1,4 @@
-"""Pools and the limits that cross runs: who goes, who waits for what, and that all of it is given back."""
+"""Pools and limits across runs: which instances go, which wait for which limit, and that all slots are given back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gust.scheduling import transition
 from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.settings import pools
 from tests.unit.scheduling.given import over_literal
-from tests.unit.services.conftest import RUNNING, START, World, chain
+from tests.world import RUNNING, START, World, chain
 
 
 def side_by_side(dag_id: str = "etl", /, *, max_active_tasks: int = 16, **tasks: Any) -> DagSpec:

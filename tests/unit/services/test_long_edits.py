@@ -28,7 +28,7 @@ from gust.services.scheduler.advance import advance
 from gust.services.scheduler.explain import explain
 from gust.services.scheduler.tick import tick
 from gust.store.memory import MemoryStore
-from tests.unit.services.conftest import START, World, chain
+from tests.world import START, World, chain
 
 WIDE = 700
 TASKS = [f"t{number:04}" for number in range(WIDE)]

@@ -15,8 +15,8 @@ from gust.model.dag_spec import AssetRef, DagSpec, TimetableSpec
 from gust.services.assets.asset_references import change_references
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.worker.emit_asset_events import OutletEvent, emit_asset_events
-from tests.unit.services.conftest import START, World, chain
 from tests.unit.services.test_asset_runs import ORDERS, USERS, asset, everything, given, look
+from tests.world import START, World, chain
 
 HOME = "airflow.partition_mappers."
 IDENTITY = {"__type": f"{HOME}identity.IdentityMapper", "__var": {}}

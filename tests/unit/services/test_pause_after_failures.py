@@ -16,8 +16,8 @@ from gust.model.state import DagRunState as R
 from gust.scheduling import transition
 from gust.services.backfills.create_backfill import AskedBackfill, create_backfill
 from gust.services.people.pause_dag import set_paused
-from tests.unit.services.conftest import World, chain
 from tests.unit.services.test_due_runs import HOURLY
+from tests.world import World, chain
 
 
 def paused_after(limit: int, **fields: object) -> DagSpec:

@@ -1,4 +1,4 @@
-"""What the triggerer says, where the store cannot take it."""
+"""Reports of a triggerer that the store cannot take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gust.scheduling.transition import Transition
 from gust.services.scheduler.tick import tick
 from gust.services.worker.report_trigger import park, report_fired
 from gust.store.memory import MemoryStore
-from tests.unit.services.conftest import World, chain
+from tests.world import World, chain
 
 
 class Small:

@@ -1,4 +1,4 @@
-"""Whole lists of runs: what Airflow's DAG model and timetables make of a DAG while time goes on, and what we make of it.
+"""Whole lists of runs: Airflow's DAG model and timetables and ours, for the same DAG as time passes.
 
 Airflow's side is its own `DagModel.calculate_dagrun_date_fields`, `next_run_info_from_dag_model`, `generate_run_id` and
 `_time_restriction`; the loop around them is its scheduler's: a run at a time while one is due and there is room.
@@ -48,7 +48,7 @@ from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.runs.load_past import last_automated_run
 from gust.services.runs.next_run import with_next_run
 from tests.unit.scheduling.test_timetable_against_airflow import airflow_clock, plain, plain_info
-from tests.unit.services.conftest import World
+from tests.world import World
 
 ZONES = ["UTC", "Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
 CRONS = [

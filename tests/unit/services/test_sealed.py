@@ -17,7 +17,7 @@ from gust.services.context import Services
 from gust.services.sealed import opened_callback, opened_watcher, seal, sealed_callback, sealed_trigger
 from gust.services.settings.reencrypt_settings import reencrypt_settings
 from gust.services.worker.report_trigger import parked_trigger
-from tests.unit.services.conftest import World, chain
+from tests.world import World, chain
 
 SECRET = {"password": "hunter2"}
 

@@ -17,8 +17,8 @@ from gust.services.people.edit_run import HOLD
 from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state, to_be_marked
 from gust.services.scheduler.advance import advance
 from gust.services.worker.report_task_instance import heartbeat
-from tests.unit.services.conftest import RUNNING, SUCCESS, World, chain
 from tests.unit.services.test_clear import FAILED, dies_at_write, finished_run, instance, wakes
+from tests.world import RUNNING, SUCCESS, World, chain
 
 
 def states(world: World, run: DagRunKey) -> dict[str, S | None]:

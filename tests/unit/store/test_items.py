@@ -1,4 +1,4 @@
-"""Items: every model value reads back as it was written, and what is default takes no room."""
+"""Items: every model value reads back as it was written, and defaults take no space."""
 
 from collections.abc import Collection
 from dataclasses import MISSING, Field, fields, is_dataclass

@@ -118,6 +118,8 @@ class Site:
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     hidden: list[tuple[float, int]] = field(default_factory=list)
     """For how long the message was hidden, and how many requests the control plane had had by then."""
+    megabytes: int | None = None
+    """Memory of the function."""
 
     def hide(self, seconds: float) -> None:
         self.hidden.append((seconds, len(self.control_plane.requests)))
@@ -140,6 +142,7 @@ class Site:
             sink=self.log,
             remaining=remaining,
             hide=self.hide,
+            megabytes=self.megabytes,
         )
 
 

@@ -1,4 +1,4 @@
-"""What a child finds in the process it was forked from: the state of modules, loggers, signals and of the process itself.
+"""The state that a child inherits by the fork: modules, loggers, signals and the process itself.
 
 Run as a program, it imports what a worker imports, forks a child, rehearses, forks another, and prints what the two see, as
 JSON: flat maps from a place (`module.Class.attribute`) to a description.

@@ -1,4 +1,4 @@
-"""What one try does to an unpacked bundle is not there for the next one; and a worker's memory is closed to tasks."""
+"""A try's changes to an unpacked bundle do not reach the next try; and a worker's memory is closed to tasks."""
 
 import ctypes
 import os

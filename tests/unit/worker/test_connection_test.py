@@ -1,4 +1,4 @@
-"""A worker tests connections with the hooks of real providers, in children that may do what they like."""
+"""A worker tests connections with the hooks of real providers, in children that may misbehave."""
 
 from __future__ import annotations
 

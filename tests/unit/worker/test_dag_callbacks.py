@@ -1,6 +1,6 @@
-"""What a run calls when it ends or is late, and whom it tells, from the file to the line that is printed.
+"""Callbacks and listeners of a run that ends or is late, from the file to the printed line.
 
-The file is parsed by Airflow, and what is called runs in a real child; the context is compared with Airflow's own words.
+Airflow parses the file, and a real child runs the callback; the test compares the context with Airflow's own.
 """
 
 from dataclasses import replace

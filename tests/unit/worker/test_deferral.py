@@ -1,4 +1,4 @@
-"""Deferral from the file to the end: real triggers in real children, and what becomes of the tasks that wait for them."""
+"""Deferral from the file to the end: real triggers in real children, and the tasks that wait for them."""
 
 import pytest
 

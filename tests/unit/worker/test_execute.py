@@ -237,7 +237,7 @@ def test_an_end_that_somebody_else_wrote_already_is_not_argued_about(run: Run, s
     run(dag("return 1"))
 
     assert site.control_plane.reported == ["success", "lost"], "what it was cleared for waits until it is gone"
-    assert site.log.has("ended by somebody else")
+    assert site.log.has("its dispatch has already ended")
 
 
 def test_a_report_that_fails_for_a_moment_is_repeated(run: Run, site: Site) -> None:
@@ -262,6 +262,27 @@ with DAG("d", schedule=None):
     assert site.control_plane.reported == ["failed"]
     assert site.log.has("begun")
     assert site.log.has("AWS Lambda")
+
+
+@pytest.mark.parametrize("ends", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_a_try_that_is_stopped_at_the_limit_is_lost_to_time_where_another_follows(
+    site: Site, run: Run, ends: str
+) -> None:
+    """Whether the task fails when it is told to end, or is killed."""
+    site.control_plane.should_retry = True
+    run(dag(f"import signal, subprocess\n{ends}\nsubprocess.run(['sleep', '600'], check=True)"), remaining=16)
+
+    (lost,) = site.control_plane.asked("lost")
+    assert lost.body["outgrew"] == "time"
+    assert site.control_plane.reported == ["lost"]
+
+
+def test_a_child_that_is_killed_near_the_functions_memory_is_lost_to_memory(site: Site, run: Run) -> None:
+    site.megabytes = 1
+    run(dag("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
+    site.megabytes = 100_000
+    run(dag("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
+    assert [lost.body.get("outgrew") for lost in site.control_plane.asked("lost")] == ["memory", None]
 
 
 def test_the_task_sees_no_wiring_and_has_a_place_to_write(
@@ -329,3 +350,19 @@ def test_the_queue_that_the_task_sees_is_its_own(run: Run, site: Site) -> None:
     run(dag("from airflow.sdk import get_current_context\nreturn get_current_context()['ti'].queue"))
 
     assert site.control_plane.returned == "etl"
+
+
+def test_the_log_begins_with_where_the_try_runs_and_why(run: Run, site: Site) -> None:
+    run(dag("print('working')"), place="Runs on Fargate (1 vCPU, 2 GB): queue='fargate'.")
+    assert site.log.lines[0]["event"] == "Runs on Fargate (1 vCPU, 2 GB): queue='fargate'."
+
+
+@pytest.mark.parametrize(("should_retry", "state"), [(False, "failed"), (True, "up_for_retry")])
+def test_what_nothing_can_run_fails_with_the_reason_in_its_log(
+    run: Run, site: Site, should_retry: bool, state: str
+) -> None:
+    site.control_plane.should_retry = should_retry
+    run(dag("print('working')"), refused="The task needs Fargate.")
+    assert site.control_plane.reported == [state]
+    assert site.log.has("The task needs Fargate.")
+    assert not site.log.has("working")

@@ -1,4 +1,4 @@
-"""Marking is tried in an interpreter of its own: what is marked stays so."""
+"""Marking is tested in an interpreter of its own: marked objects stay marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks of plugins' listeners about assets and import errors: called in a real child, with what Airflow gives them."""
+"""Hooks of plugins' listeners about assets and import errors: called in a real child, with Airflow's arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the supervisor does when a request and a log line are there at the same moment."""
+"""The supervisor's order when a request and a log line arrive at the same moment."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""The rehearsal does what it is for, calls nobody's code, and leaves this process as it was."""
+"""The rehearsal warms the worker, calls no user's code, and leaves the process as it was."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What a task says by several ways stands in its log in the order in which it said it."""
+"""A task's output by several channels is in its log in the order in which the task wrote it."""
 
 import time
 from collections.abc import Callable

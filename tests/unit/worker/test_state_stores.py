@@ -1,4 +1,4 @@
-"""What tasks keep in their state store and in their assets', from the file to the end."""
+"""Tasks' entries in their state store and in their assets', from the file to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callbacks of tasks: those that the worker runs itself, and those of tries that ended without one."""
+"""Callbacks of tasks: by the worker itself, and for tries that ended without one."""
 
 import pytest
 

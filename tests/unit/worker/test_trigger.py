@@ -1,4 +1,4 @@
-"""One life of a trigger in a forked child: it fires, breaks, or is parked with what its next life must know."""
+"""One life of a trigger in a forked child: it fires, breaks, or is parked with the state for its next life."""
 
 import itertools
 import json
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gust.airflow_bridge.trigger import FEW_SLEEPS, End, run_trigger
+from gust.airflow_bridge.pace import FEW_SLEEPS
+from gust.airflow_bridge.trigger import End, run_trigger
 from gust.aws.logs import TRY
 from gust.errors import StaleTaskInstance
 from gust.model.workload import TriggerWorkload

@@ -1,4 +1,4 @@
-"""Every trigger of the installed providers: does what it keeps between two looks outlive its lives?
+"""Every trigger of the installed providers: does its state between two polls outlive its lives?
 
 A new release of a provider that brings a shape which is not known here fails these tests: look at it, then name it.
 """
@@ -19,7 +19,7 @@ import airflow.providers
 import pytest
 from airflow.triggers.base import BaseTrigger
 
-from gust.airflow_bridge.trigger import IN_ATTRIBUTES, MOST_ATTEMPTS, Arguments
+from gust.airflow_bridge.pace import IN_ATTRIBUTES, MOST_ATTEMPTS, Arguments
 
 KEPT_IN_LOCALS: Final = {
     "HttpEventTrigger": {"failures"},
@@ -178,8 +178,8 @@ def test_attempts_of_all_lives_are_counted_wherever_a_trigger_limits_them(kind: 
     arguments = Arguments.of(trigger)
     limits = {name for name in inspect.signature(kind.__init__).parameters if name.endswith(MOST_ATTEMPTS)}
     assert arguments is not None
-    assert arguments.say_how_often or not limits
-    if not arguments.say_how_often:
+    assert arguments.have_limit or not limits
+    if not arguments.have_limit:
         return
     (attribute,) = (name for name in IN_ATTRIBUTES if hasattr(trigger, name))
     most = int(getattr(trigger, attribute))

@@ -1,5 +1,5 @@
 """Gust in one process: the parser, the scheduler, the execution API over a store in memory, and workers whose children are
-real. What it cannot have is AWS; what it needs no time for is waiting, because its clock is moved."""
+real. It lacks AWS, and it never waits, because tests move its clock."""
 
 from __future__ import annotations
 

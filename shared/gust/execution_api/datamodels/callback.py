@@ -76,6 +76,7 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
                 return moment(value)
             case UUID():
                 return str(value)
-        return value
+            case _:
+                return value
 
     return {name: plain(value) for name, value in fields.items()}

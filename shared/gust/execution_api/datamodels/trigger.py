@@ -8,6 +8,7 @@ from gust.execution_api.datamodels.base import Strict, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.bounds import LONGEST_PATH
 from gust.model.dispatch import Dispatch
+from gust.model.place import Limit
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.services.worker.make_trigger_template import TriggerTemplate
@@ -44,6 +45,10 @@ class ParkPayload(Strict):
 
 class LostPayload(Strict):
     reason: str
+    outgrew: Limit | None = None
+    """The limit of Lambda's that ended the try."""
+    has_called_back: bool = False
+    """The task was told to end and has run its callbacks."""
 
 
 def parked_trigger_response(

@@ -15,5 +15,13 @@ def lose_try(call: Call[LostPayload, None]) -> Answer:
 
     409 if the try has ended or a later dispatch has replaced it: then there is nothing to do.
     """
-    report_lost(call.services, call.caller, at=call.services.clock.now(), reason=call.body.reason)
+    now, lost = call.services.clock.now(), call.body
+    report_lost(
+        call.services,
+        call.caller,
+        at=now,
+        reason=lost.reason,
+        outgrew=lost.outgrew,
+        has_called_back=lost.has_called_back,
+    )
     return NO_CONTENT

@@ -1,12 +1,12 @@
-"""Who has which role: one document that maps IAM principals and OIDC groups to roles.
+"""The access document: it maps IAM principals and OIDC groups to roles.
 
     {"iam":  [{"principal": "arn:aws:sts::123456789012:assumed-role/DataTeam/*", "role": "User"}],
      "oidc": [{"group": "airflow-admins", "role": "Admin"},
               {"group": "team-a", "dag_roles": ["team-a"]}]}
 
-Every entry that fits counts: the highest of their roles, and all of their `dag_roles`, names which DAGs may give rights to
-in their `access_control`. Whom nothing fits is nobody. Without a document whoever IAM lets in is an administrator, as
-IAM says who that is, and nobody comes in by OIDC (docs/adr/0017-who-may-what-is-one-document.md).
+All matching entries count: the highest of their roles, and all of their `dag_roles`, to which DAGs may give rights in
+their `access_control`. A user without a matching entry is refused. Without a document every principal that IAM lets in
+is an administrator, and OIDC sign-in is off (docs/adr/0017-who-may-what-is-one-document.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gust.model.user import User
 from gust.rest_api.lists.like import Like, literal
 
 ASK_AGAIN_AFTER: Final = 60.0
-"""Seconds until a changed document counts."""
+"""Seconds until a changed document takes effect."""
 
 
 def _role(given: Any) -> Any:
@@ -58,10 +58,10 @@ class _Entry(BaseModel):
 
 class IamEntry(_Entry):
     principal: Annotated[str, AfterValidator(_pattern)]
-    """ARN as AWS reports it of who signs; `*` stands for any characters."""
+    """ARN of the signer as AWS reports it; `*` matches any characters."""
     tag: str | None = None
-    """Value of a session tag. API Gateway tells us no tags, so it is the caller who says it, in the path that they sign,
-    and their IAM policy that lets them say no other: `…/POST/auth/token/as/${aws:PrincipalTag/gust}`."""
+    """Value of a session tag. API Gateway passes no tags: the caller names it in the signed path, and their IAM policy
+    allows no other path: `…/POST/auth/token/as/${aws:PrincipalTag/gust}`."""
 
 
 class OidcEntry(_Entry):
@@ -76,7 +76,7 @@ class AccessDocument(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> AccessDocument:
-        """Raises Invalid, which names what is wrong and where."""
+        """Raises Invalid with the place and the fault."""
         try:
             return cls.model_validate(json.loads(text))
         except json.JSONDecodeError as error:
@@ -89,7 +89,7 @@ class AccessDocument(BaseModel):
             ) from error
 
     def of_principal(self, arn: str, tag: str | None = None) -> User | None:
-        """Of whom a tag is said, entries with that tag count and no others."""
+        """The user of a signer. With a tag, only entries with that tag count."""
         fitting = (e for e in self.iam if e.tag == tag and _compiled(e.principal).matches(arn))
         return _merged(arn, fitting)
 
@@ -99,7 +99,7 @@ class AccessDocument(BaseModel):
 
 
 class Access:
-    """The document as it stands now. `text` gives it; empty text means that there is none."""
+    """The current document. `text` returns it; empty text: there is none."""
 
     def __init__(
         self, text: Callable[[], str] = lambda: "", *, monotonic: Callable[[], float] = time.monotonic
@@ -109,11 +109,12 @@ class Access:
         self._known: tuple[float, AccessDocument | None] | None = None
 
     def of_principal(self, arn: str, tag: str | None = None) -> User | None:
-        """Who the signer is; `None` if nobody. Raises Invalid where the document is wrong: then nobody comes in."""
+        """The signer's user; `None` without a matching entry. Raises Invalid for an invalid document, which refuses
+        every signer."""
         document = self._document()
         if document is not None:
             return document.of_principal(arn, tag)
-        # Who may sign for a tag alone was given less than to sign for anything.
+        # A principal that may sign for one tag only has fewer rights than one that may sign for any.
         return User(arn, Role.ADMIN) if tag is None else None
 
     def of_groups(self, name: str, groups: Iterable[str]) -> User | None:

@@ -1,15 +1,15 @@
-"""Who asks, and how they came in.
+"""Authenticates requests, and signs browsers in.
 
-- Programs sign their requests (SigV4). API Gateway checks the signature on the routes that ask for one (`SIGNED_ROUTES`),
-  and only there is what it says about the signer believed.
-- Or they exchange a signature for a token, `POST /auth/token`, and send that.
-- People run `./gust login`: it signs for a link that lets one browser in, once, within a minute.
+- Programs sign their requests (SigV4). API Gateway checks the signature on `SIGNED_ROUTES`; the signer
+  is read from the event on those routes only.
+- Or they exchange a signature for a token (`POST /auth/token`).
+- People run `./gust login`, which signs for a link: it signs one browser in, once, within a minute.
 - Or they sign in with an OpenID provider (`oidc`).
-- With `GUST_AUTH=all-admins` whoever brings nothing is an administrator, as with Airflow's simple auth manager in
+- With `GUST_AUTH=all-admins` a request without credentials is an administrator's, as with Airflow's simple auth manager in
   `simple_auth_manager_all_admins` mode: for the local stack, which only its own machine reaches.
 
-Who they are is then asked of the access document (`access`), and what they may of `permissions`. A browser keeps its token
-in a cookie, which is renewed while it is used.
+The access document (`access`) gives the user's role, `permissions` the rights of a role. A browser keeps its token in a
+cookie, which is renewed while it is used.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from gust.services.context import Services
 ALL_ADMINS: Final = "all-admins"
 ANONYMOUS: Final = User(name="Anonymous", role=Role.ADMIN)
 NOBODY: Final = User(name="")
-"""Who asks where no token is needed."""
+"""The user of an operation that needs no token."""
 
 SIGNED_PREFIX: Final = "/signed"
 AS_TAG: Final = "/as/{tag}"
@@ -60,12 +60,12 @@ TOKEN_LIFETIME: Final = timedelta(hours=1)
 CLI_TOKEN_LIFETIME: Final = timedelta(hours=1)
 RENEWED_AFTER: Final = TOKEN_LIFETIME / 4
 LONGEST_SESSION: Final = timedelta(hours=12)
-"""Since a person signed in: what tokens they are given for tokens, cookies renewed among them, run out by then. What the
-access document says counts anew with the next."""
+"""After a sign-in. Tokens that replace a token, and renewed cookies, expire by then; the next sign-in reads the access
+document again."""
 
 LINK_LIFETIME: Final = timedelta(seconds=60)
 LINKS: Final = "login_links"
-"""Namespace of settings: one of each link that nobody has used yet, by the hash of its code."""
+"""Namespace of settings: an entry for each unused link, by the hash of its code."""
 
 COOKIE: Final = "_token"
 
@@ -81,8 +81,8 @@ AUTH_OPERATIONS: Final[dict[str, Operation]] = {
     "oidc_login": Operation("GET", "/auth/oidc/login"),
     "oidc_callback": Operation("GET", oidc.CALLBACK),
 }
-"""Routes of the simple auth manager, and ours beside them. They are not part of the contract's 128. They decide by
-themselves whom they answer: nobody has a role before they have."""
+"""Routes of Airflow's simple auth manager, and Gust's own. They are not part of the contract, and check credentials
+themselves: the caller has no role yet."""
 
 
 class LoginBody(Body):
@@ -98,9 +98,9 @@ class LinkBody(Body):
 class Caller:
     user: User
     session: Session | None = None
-    """What their token says, if they sent one."""
+    """The session of the token, if there is one."""
     is_browser: bool = False
-    """The token came as a cookie, which a browser sends with whatever any page has it ask."""
+    """The token is a cookie, which a browser also sends with requests that other sites' pages make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +110,18 @@ class Authenticator:
     access: Access = field(default_factory=Access)
     provider: IdentityProvider | None = None
     health_is_public: bool = True
-    """Whether health and version are answered to everybody, as Airflow does."""
+    """Whether health and version need no token, as in Airflow."""
 
     @property
     def public(self) -> frozenset[str]:
-        """Operations that are answered without a token."""
+        """Operations that need no token."""
         return PUBLIC if self.health_is_public else PUBLIC - {"get_health", "get_version"}
 
     def authenticate(self, tokens: Tokens, event: Mapping[str, Any], now: datetime) -> Caller:
-        """Who sent the request. Problem 401 without a token or with an expired one, 403 for a token not of ours, for a
-        signer whom the access document does not know, and for what another page has a browser ask.
+        """The caller. Problem 401 without a token or with an expired one; 403 for another stack's token, for a signer
+        without an entry in the access document, and for another site's request.
 
-        With all admins, a request that brings no credentials is the anonymous administrator's, as in Airflow."""
+        With all-admins, a request without credentials is the anonymous administrator's, as in Airflow."""
         if (signer := self.signer_of(event)) is not None:
             return Caller(signer)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
@@ -143,20 +143,20 @@ class Authenticator:
         raise Problem(401, "Not authenticated")
 
     def signer_of(self, event: Mapping[str, Any]) -> User | None:
-        """The IAM principal whose signature API Gateway has checked; `None` where the route asks for none."""
+        """The user of the signature that API Gateway has checked; `None` on a route without signatures."""
         principal = _principal(event)
         if principal is None:
             return None
         try:
             user = self.access.of_principal(principal, _tag(event))
-        except Invalid as wrong:  # not what this caller did wrong
+        except Invalid as wrong:  # not the caller's fault
             raise Problem(503, str(wrong)) from wrong
         if user is None:
             raise Problem(403, f"{principal} has no role: the access document has no entry for it")
         return user
 
     def renewed_cookie(self, tokens: Tokens, caller: Caller, event: Mapping[str, Any], now: datetime) -> str | None:
-        """The cookie to set with the answer, if any: the browser's token is replaced well before it runs out."""
+        """The cookie to set with the answer, if any: a browser's token is replaced well before it expires."""
         session = caller.session
         if session is None or not caller.is_browser or now - session.issued_at < RENEWED_AFTER:
             return None
@@ -194,7 +194,7 @@ class Authenticator:
         return Answer(201, self._token(services, request, TOKEN_LIFETIME))
 
     def _login(self, services: Services, request: Request) -> Answer:
-        """Where a browser without a token is led to."""
+        """Redirects a browser without a token to the sign-in."""
         if self.mode != ALL_ADMINS and self.provider is not None:
             return self._leave_for_provider(services, request)
         if self.mode != ALL_ADMINS:
@@ -203,7 +203,7 @@ class Authenticator:
         return Answer(307, headers={"Location": _wanted(request), "Set-Cookie": cookie})
 
     def _create_login_link(self, services: Services, request: Request) -> Answer:
-        """A link that lets a browser in as the signer."""
+        """Makes a link that signs a browser in as the signer."""
         if _principal(request.event) is None and self.mode != ALL_ADMINS:
             raise Problem(401, "Not authenticated")
         user = ANONYMOUS if request.user == NOBODY else request.user
@@ -224,7 +224,7 @@ class Authenticator:
         )
 
     def _use_login_link(self, services: Services, request: Request) -> Answer:
-        """Lets the browser in, once: of two that come at the same time the store lets one take the link away."""
+        """Signs the browser in, once: a conditional delete of the link lets one of two concurrent requests win."""
         if request.headers.get("sec-fetch-site") == "cross-site" or request.headers.get("sec-purpose"):
             raise Problem(403, "Cross-site request refused: paste the link into the address bar")
         code = parse_qs(request.query_string).get("code", [""])[0]
@@ -273,7 +273,7 @@ class Authenticator:
         return {"access_token": services.tokens.for_user(user, now=request.now, **lasting(None, lifetime, request.now))}
 
     def _check_login(self, request: Request) -> None:
-        """The body must be well formed, as JSON or as a form; its content does not matter, and who signs needs none."""
+        """Checks that the body is JSON or a form. Its content does not matter; a signed request needs no body."""
         if request.user != NOBODY and not request.raw_body.strip():
             return
         if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
@@ -284,7 +284,7 @@ class Authenticator:
 
 
 def _wanted(request: Request) -> str:
-    """The page that somebody was led away from to sign in."""
+    """The page that led to the sign-in."""
     given = parse_qs(request.query_string).get("next", ["/"])[0]
     return page_of(given, request.headers.get("host", ""))
 
@@ -305,20 +305,20 @@ class Lasting(TypedDict):
 
 
 def lasting(session: Session | None, lifetime: timedelta, now: datetime) -> Lasting:
-    """How long a token may last that is made for another one: not beyond what its person signed in for."""
+    """The lifetime of a token that replaces another: not beyond the end of its session."""
     since = now if session is None else session.signed_in_at
     return {"lifetime": max(timedelta(), min(lifetime, since + LONGEST_SESSION - now)), "signed_in_at": since}
 
 
 def set_cookie(event: Mapping[str, Any], name: str, value: str, *, max_age: int | None = None) -> str:
-    """`Secure` but where the API is reached over plain HTTP, as the local stack is: a browser would not keep it."""
+    """The cookie is `Secure`, except over plain HTTP, as on the local stack: a browser would drop it."""
     secure = "" if is_plain_http(event) else "; Secure"
     limit = "" if max_age is None else f"; Max-Age={max_age}"
     return f"{name}={value}; Path=/{limit}{secure}; HttpOnly; SameSite=Lax"
 
 
 def is_plain_http(event: Mapping[str, Any]) -> bool:
-    """API Gateway says `https`, always; the local stack's front door `http` where it listens to others than this machine."""
+    """API Gateway always says `https`; the local stack's front door says `http` if it listens to other machines."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if "x-forwarded-proto" in headers:
         return bool(headers["x-forwarded-proto"] == "http")
@@ -330,8 +330,8 @@ def is_plain_http(event: Mapping[str, Any]) -> bool:
 
 
 def check_origin(event: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-    """A browser sends its cookie along for a page of our own site's neighbours, too; it also says whose page it is.
-    Problem 403 where such a page would change something."""
+    """A browser sends the cookie also for pages of neighbouring subdomains, and names the page's origin. Problem 403 if
+    such a page would change something."""
     method = event.get("requestContext", {}).get("http", {}).get("method", "GET")
     if method in {"GET", "HEAD", "OPTIONS"}:
         return
@@ -345,7 +345,7 @@ def check_origin(event: Mapping[str, Any], headers: Mapping[str, str]) -> None:
 
 
 def cookie_of(event: Mapping[str, Any], wanted: str = COOKIE) -> str:
-    """API Gateway takes them out of the headers; the local stack's emulator leaves them there."""
+    """API Gateway moves cookies out of the headers; the local stack's emulator leaves them there."""
     left = [value for name, value in (event.get("headers") or {}).items() if name.lower() == "cookie"]
     cookies: Iterable[str] = event.get("cookies") or left
     pairs = (part.strip().partition("=") for line in cookies for part in line.split(";"))
@@ -353,13 +353,13 @@ def cookie_of(event: Mapping[str, Any], wanted: str = COOKIE) -> str:
 
 
 def brings_something(event: Mapping[str, Any]) -> bool:
-    """Whether the request has anything to come in with."""
+    """Whether the request has credentials of any kind."""
     named = any(name.lower() == "authorization" for name in event.get("headers") or {})
     return named or bool(cookie_of(event)) or _principal(event) is not None
 
 
 def page_of(url: str, host: str) -> str:
-    """The path of a page of ours that a URL names, with or without our `host`; `/` for any other."""
+    """The path of a URL on this `host`, or without a host; `/` for other hosts."""
     if is_local(url):
         return url
     try:
@@ -371,7 +371,7 @@ def page_of(url: str, host: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """A path of this very server: redirecting elsewhere would help phishing."""
+    """Whether the path is on this server: redirecting elsewhere would help phishing."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -381,7 +381,7 @@ def is_local(url: str) -> bool:
 
 
 def _principal(event: Mapping[str, Any]) -> str | None:
-    """Believed on routes that check signatures alone: on others nobody has filled it in but perhaps the caller."""
+    """The signer's ARN. Trusted only on routes with signatures: elsewhere the caller may have set it."""
     context = event.get("requestContext") or {}
     if event.get("routeKey") not in SIGNED_ROUTES or context.get("routeKey") != event.get("routeKey"):
         return None
@@ -389,7 +389,7 @@ def _principal(event: Mapping[str, Any]) -> str | None:
 
 
 def _tag(event: Mapping[str, Any]) -> str | None:
-    """The session tag that the signed path says."""
+    """The session tag in the signed path."""
     if not event["routeKey"].endswith(AS_TAG):
         return None
     return str((event.get("pathParameters") or {})["tag"])

@@ -1,8 +1,7 @@
-"""What browsers are told to refuse of our pages and answers, in headers of every answer.
+"""The security headers of every answer.
 
-The web UI loads scripts, styles and data from where it came from and from nowhere else. Styles are also made while it
-runs, and some of its workers; a DAG's description may show pictures of other sites, and a plugin's page other sites in a
-frame.
+The web UI loads scripts, styles and data from its own origin only. It makes styles and some workers at run time; a
+DAG's description may show images of other sites, and a plugin's page may show other sites in a frame.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ _INLINE: Final = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def security_headers(event: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, str]:
-    """For what is answered (`response`, as API Gateway gets it) to the request."""
+    """The headers for the `response` to the request, both in API Gateway's form."""
     encrypted = {} if is_plain_http(event) else ONLY_ENCRYPTED
     return {**ALWAYS, **encrypted, "Content-Security-Policy": content_policy(response)}
 
 
 def content_policy(response: Mapping[str, Any]) -> str:
-    """Scripts that stand in a page of ours may run, and no others that stand in it."""
+    """Inline scripts of our own pages may run, and no other inline scripts."""
     headers = {name.lower(): value for name, value in (response.get("headers") or {}).items()}
     is_page = str(headers.get("content-type", "")).startswith("text/html") and not response.get("isBase64Encoded")
     scripts = _INLINE.findall(response.get("body") or "") if is_page else []

@@ -1,9 +1,9 @@
-"""Which DAGs a user has marked as favorites: a setting per user and DAG."""
+"""A user's favorite DAGs: a setting per user and DAG."""
 
 from typing import Final
 
 FAVORITES: Final = "favorite_dags"
-"""Namespace of settings: one of a user for each DAG they marked."""
+"""Namespace of settings: an entry per user and favorite DAG."""
 
 
 def favorite_name(user: str, dag_id: str) -> str:

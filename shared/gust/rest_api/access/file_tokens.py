@@ -1,4 +1,4 @@
-"""File tokens: the opaque names by which the API's users point at a DAG file."""
+"""File tokens: opaque names of DAG files for API users."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from gust.services.context import Services
 
 
 def file_token(dag: Dag) -> str:
-    """Names the DAG's file to operations on files. Opaque, but no secret: what it opens is checked where it is used."""
+    """Names the DAG's file to operations on files. It is opaque but no secret: each operation checks the user's
+    rights."""
     named = {"bundle_name": dag.bundle_name, "relative_fileloc": dag.relative_fileloc}
     return base64.urlsafe_b64encode(json.dumps(named).encode()).decode().rstrip("=")
 
@@ -27,7 +28,7 @@ def dags_of_token(services: Services, token: str) -> list[Dag]:
 
 
 def _named_by(token: str) -> Json:
-    """What `dags` wrote into the token; empty for what it did not write."""
+    """The file that `dags` wrote into the token; empty for any other token."""
     try:
         named = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, RecursionError):

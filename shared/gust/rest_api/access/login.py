@@ -1,4 +1,4 @@
-"""`/api/v2/auth/login` and `…/logout`: they lead to where one signs in, as with Airflow's simple auth manager."""
+"""`/api/v2/auth/login` and `…/logout`: they redirect to the sign-in, as with Airflow's simple auth manager."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def login(services: Services, request: Request) -> Answer:  # noqa: ARG001 - a h
 
 @operation("logout")
 def logout(services: Services, request: Request) -> Answer:  # noqa: ARG001
-    """The browser forgets its token; tokens are not kept anywhere, and run out by themselves."""
+    """Deletes the browser's cookie. Tokens are not stored, and expire by themselves."""
     return _redirect(LOGIN_URL, {"Set-Cookie": set_cookie(request.event, COOKIE, "", max_age=0)})
 
 
@@ -40,7 +40,7 @@ def _redirect(location: str, headers: dict[str, str] | None = None) -> Answer:
 
 
 def _is_ours(url: str, host: str) -> bool:
-    """A page of this very host: redirecting elsewhere would help phishing. Browsers take `\\` for `/`."""
+    """Whether the URL is on this host: redirecting elsewhere would help phishing. Browsers take `\\` for `/`."""
     plain = unquote(url).strip().replace("\\", "/")
     if plain.startswith("//"):
         return False

@@ -1,7 +1,7 @@
-"""Signing in with an OpenID provider: there with a riddle (PKCE), back with a code, and in with a cookie.
+"""Sign-in with an OpenID provider: a redirect with a PKCE challenge, a callback with a code, a session cookie.
 
-What belongs to one sign-in (state, nonce, the riddle's answer, where to go on) travels in a cookie that we sealed, so that a
-code which somebody else asked for signs nobody in.
+The state of one sign-in (state, nonce, PKCE verifier, target page) is in a sealed cookie, so that a code that was
+requested by another browser signs no one in.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from gust.rest_api.http.request import Request
 from gust.services.context import Services
 
 SIGN_IN: Final = "_sign_in"
-"""The cookie of a sign-in that is under way, and the purpose that it is sealed for."""
+"""The cookie of a pending sign-in, and the purpose in its seal."""
 SIGN_IN_LIFETIME: Final = timedelta(minutes=10)
 LONGEST_PAGE: Final = 1500
-"""Characters of where to go on. A browser keeps no cookie of more than 4 KB."""
+"""Characters of the target page. A browser drops a cookie of more than 4 KB."""
 CALLBACK: Final = "/auth/oidc/callback"
 NOT_KEPT: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 def leave(services: Services, request: Request, provider: IdentityProvider, *, page: str) -> tuple[str, str]:
-    """Where the browser goes, and what it is to keep for when it comes back."""
+    """The provider's URL, and the cookie for the callback."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     challenge = base64.urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
     try:
@@ -48,7 +48,7 @@ def leave(services: Services, request: Request, provider: IdentityProvider, *, p
 def come_back(
     services: Services, request: Request, provider: IdentityProvider, access: Access, *, kept: str
 ) -> tuple[User, str]:
-    """Who has signed in, and where they go on. Problem 403 where that was not this browser, or they have no role."""
+    """The user and the target page. Problem 403 if another browser started the sign-in, or the user has no role."""
     given = {name: values[-1] for name, values in parse_qs(request.query_string).items()}
     try:
         expected = services.tokens.unseal(kept, SIGN_IN, now=request.now)
@@ -77,7 +77,7 @@ def come_back(
 
 
 def _redirect_uri(request: Request) -> str:
-    """Ours, as the gateway knows it; what the browser says about it does not count."""
+    """This API's callback URL by the gateway's domain; the browser's headers do not count."""
     context = request.event.get("requestContext") or {}
     stage = context.get("stage") or "$default"
     prefix = "" if stage == "$default" else f"/{stage}"

@@ -1,10 +1,10 @@
-"""What a person must be allowed for each operation, and whether they are: Airflow's resources, methods and roles.
+"""The permissions that each operation needs, and their check: Airflow's resources, methods and roles.
 
-A role is of Airflow's four, each of which may what the ones before it may. Beside it, a DAG's `access_control` gives roles
-by name more of that one DAG; it never takes. A person who has none of the four, but a name that DAGs give something to, sees
-those DAGs and no others (see `readable`).
+Airflow has four roles; each has the rights of the ones before it. A DAG's `access_control` gives further rights on that
+DAG to roles by name, and takes none away. A user with none of the four roles, but with a name in some `access_control`,
+sees only those DAGs (see `readable`).
 
-A test walks every route with each role and compares with what Airflow's own routes and its simple auth manager say.
+A test compares every route and role with Airflow's routes and its simple auth manager.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Resource(StrEnum):
 
 
 class Entity(StrEnum):
-    """What of a DAG is asked for; the DAG itself where none is named."""
+    """The part of a DAG that a permission is for; without one, the DAG itself."""
 
     AUDIT_LOG = "AUDIT_LOG"
     CODE = "CODE"
@@ -69,10 +69,10 @@ LEAST: Final[Mapping[Resource, _Least]] = {
     Resource.VARIABLE: _Least(Role.OP, Role.OP),
     Resource.VIEW: _Least(Role.VIEWER, Role.VIEWER),
 }
-"""The least role that may read, and that may change, a resource."""
+"""The lowest role that may read a resource, and the lowest that may change it."""
 
 Named = Callable[[Services, Request], "Iterable[tuple[str | None, Method | None]]"]
-"""The DAGs that a request names, `None` for all of them, each perhaps with a method of its own."""
+"""The DAGs that a request names, `None` for all, each optionally with its own method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,16 @@ class Permission:
     method: Method
     entity: Entity | None = None
     dags: Named | None = None
-    """How the request names its DAGs, where it is not by its path or a query parameter."""
+    """Finds the DAGs of a request that names them neither in the path nor in a query parameter."""
 
     def allows(self, role: Role | None) -> bool:
-        """Whether the role has it of every DAG."""
+        """Whether the role has the permission on every DAG."""
         least = LEAST[self.resource]
         return role is not None and role >= (least.reads if self.method == "GET" else least.changes)
 
 
 def authorize(services: Services, user: User, needed: Iterable[Permission], request: Request) -> None:
-    """Return if the user has every permission needed. Problem 403 otherwise; nothing else is told."""
+    """Returns if the user has all the permissions. Problem 403 otherwise, without a reason."""
     if not user.names:
         raise forbidden()
     for permission in needed:
@@ -106,7 +106,7 @@ def authorize(services: Services, user: User, needed: Iterable[Permission], requ
 
 
 def may_list(user: User, needed: Iterable[Permission]) -> bool:
-    """Whether the user may ask for a list of such things at all."""
+    """Whether the user may call a list with these permissions."""
     return all(
         permission.allows(user.role) or (permission.resource is Resource.DAG and bool(user.dag_roles))
         for permission in needed
@@ -122,7 +122,8 @@ def forbidden() -> Problem:
 
 
 def _is_given(services: Services, user: User, asked: Permission, dag_id: str | None) -> bool:
-    """Whether the DAG's `access_control` gives it. To ask about all DAGs is to be shown those that may be read."""
+    """Whether the DAG's `access_control` gives the permission. A read of all DAGs is allowed: it shows the readable
+    ones."""
     if dag_id is None:
         return asked.method == "GET"
     dag = services.store.get_dag(dag_id)
@@ -130,8 +131,8 @@ def _is_given(services: Services, user: User, asked: Permission, dag_id: str | N
 
 
 def gives(access_control: AccessControl | None, user: User, method: Method, entity: Entity | None = None) -> bool:
-    """Reading a DAG is reading all that belongs to it, editing it is changing that; to delete the DAG is a right of its
-    own. Rights to its runs alone add to the right to read it."""
+    """The right to read a DAG covers all its parts, and so does the right to edit it; deleting the DAG is a separate
+    right. Rights on its runs only extend the right to read it."""
     for name in user.names & (access_control or {}).keys():
         given = cast("AccessControl", access_control)[name]
         dag, runs = set(given.get("DAGs", ())), set(given.get("DAG Runs", ()))
@@ -156,7 +157,8 @@ def of_path(services: Services, request: Request) -> Iterable[tuple[str | None, 
 
 
 def of_backfill(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:
-    """By its id, or by the body of one that shall be made. One whose DAG may not even be read is as good as none."""
+    """The DAG of a backfill: by the backfill's id, or by the body of a new one. Problem 404 if the user may not read
+    the DAG."""
     if "backfill_id" not in request.path:
         body = _json(request)
         dag_id = body.get("dag_id") if isinstance(body, dict) else None
@@ -177,7 +179,7 @@ def of_logged_event(services: Services, request: Request) -> Iterable[tuple[str 
 
 
 def of_file(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:
-    """All DAGs of the file that the token names."""
+    """All DAGs of the token's file."""
     found = dags_of_token(services, request.path["file_token"])
     if not found:
         raise not_found("File not found")
@@ -186,7 +188,7 @@ def of_file(services: Services, request: Request) -> Iterable[tuple[str | None, 
 
 
 def of_bulk(services: Services, request: Request) -> Iterable[tuple[str | None, Method | None]]:  # noqa: ARG001
-    """Each action's entities name DAGs; the path names that of an entity that does not."""
+    """The DAGs that the actions' entities name; an entity without one has the path's."""
     methods: dict[str, Method] = {"create": "POST", "update": "PUT", "delete": "DELETE"}
     for action in _objects(_json(request), "actions"):
         method = methods.get(str(action.get("action")), "PUT")
@@ -207,7 +209,7 @@ def of_cleared_runs(services: Services, request: Request) -> Iterable[tuple[str 
 
 
 def _json(request: Request) -> Any:
-    """`None` for what is no JSON: the handler says so."""
+    """The JSON body; `None` if it is none: the handler refuses it."""
     try:
         return json.loads(request.raw_body or "null")
     except (ValueError, RecursionError):
@@ -256,10 +258,10 @@ def _variable(method: Method) -> Permission:
 
 
 PUBLIC: Final = frozenset({"get_health", "get_version", "login", "logout"})
-"""Answered to everybody, as in Airflow; whether health and version are is a choice of who deploys."""
+"""Operations that need no token, as in Airflow; the operator chooses whether health and version do."""
 
 AUTHENTICATED: Final = ()
-"""Nothing but to be somebody: to have a role, or a name that DAGs give something to."""
+"""Needs any role, or a name in some DAG's `access_control`."""
 
 PERMISSIONS: Final[Mapping[str, tuple[Permission, ...]]] = {
     "get_health": AUTHENTICATED,

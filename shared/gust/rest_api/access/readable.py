@@ -1,7 +1,7 @@
-"""The store as somebody sees it who may read some DAGs and not all: what belongs to the others is not there.
+"""The store for a user who may read some DAGs only: items of other DAGs are missing.
 
-So that no list has to remember to leave it out. Closed by default: a call that is not named here is refused, because nobody
-has thought about what it would show. Who has one of Airflow's roles reads every DAG, and is given the store itself.
+No list needs a check of its own. Closed by default: a method of the store that is not named here raises. A user with
+one of Airflow's roles reads every DAG, and gets the store itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     "get_run_and_instances": (None, {}),
     "get_dag_and_pools": (None, {}),
 }
-"""Calls whose first argument is a DAG's id or the key of something in it → what they answer of a DAG that is not theirs."""
+"""Methods whose first argument is a DAG's id or a key in the DAG → the result for a DAG that is not readable."""
 
 LISTS: Final = frozenset(
     {
@@ -56,25 +56,25 @@ LISTS: Final = frozenset(
         *("get_dags", "get_versions", "get_many_rendered_fields"),
     }
 )
-"""Calls that answer with things of many DAGs, each of which says which one it belongs to, or, in a dict, its key."""
+"""Methods that return items of many DAGs; each item, or its key in a dict, names its DAG."""
 
 SINGLE: Final = frozenset({"get_backfill"})
-"""Calls for one thing by a number, which says itself which DAG it belongs to."""
+"""Methods that return one item by number; the item names its DAG."""
 
 OF_NO_DAG: Final = frozenset(
     {
         *("active_bundle", "last_alive", "get_pools"),
-        *("list_assets", "assets_of_alias"),  # to draw what their DAGs wait for and make; lists of assets need a role
+        *("list_assets", "assets_of_alias"),  # to draw the assets of the user's DAGs; lists of assets need a role
     }
 )
 
 OF_FAVORITES: Final = frozenset({"get_setting", "list_settings", "put_setting", "delete_setting"})
-"""Everybody has their own. Other settings, variables and connections among them, are none of theirs."""
+"""Settings that each user has. Others, e.g. variables and connections, are hidden."""
 
 
 class ReadableStore:
-    """For operations that read. What a person changes is checked by the DAGs they name, and done with the whole store:
-    what follows from it (events of assets, say) reaches DAGs that they do not see."""
+    """For operations that read. A change is authorized by the DAGs that it names, and uses the whole store: its
+    consequences, e.g. asset events, reach DAGs that the user cannot read."""
 
     def __init__(self, store: Store, user: User) -> None:
         self._store = store
@@ -82,7 +82,7 @@ class ReadableStore:
 
     @cached_property
     def dag_ids(self) -> frozenset[str]:
-        """Of the DAGs that the user may read."""
+        """Ids of the DAGs that the user may read."""
         return frozenset(d.dag_id for d in self._store.list_dags() if gives(d.access_control, self._user, "GET"))
 
     def count_logged_events(self, *args: Any, limit: int = 1000, **named: Any) -> int:
@@ -92,7 +92,7 @@ class ReadableStore:
         return sum(1 for _ in islice(self.walk_hitl_details(*args, **named), limit))
 
     def logged_events(self, *args: Any, limit: int | None = None, **named: Any) -> list[Any]:
-        """The limit counts what is seen."""
+        """`limit` counts readable events."""
         seen = (
             self._without_others(event)
             for event in self._store.logged_events(*args, **named)
@@ -108,7 +108,7 @@ class ReadableStore:
         return self._without_others(found) if found is not None and self._sees_event(found) else None
 
     def shares_file(self, dag: Dag) -> bool:
-        """Whether the DAG's file holds others that the user may not read."""
+        """Whether the DAG's file has other DAGs that the user may not read."""
         file = dag.bundle_name, dag.relative_fileloc
         return any((other.bundle_name, other.relative_fileloc) == file for other in self._others)
 
@@ -117,12 +117,12 @@ class ReadableStore:
         return [dag for dag in self._store.list_dags() if dag.dag_id not in self.dag_ids]
 
     def _sees_event(self, event: LoggedEvent) -> bool:
-        """Who else came in, and from where, is for those who have a role."""
+        """Whether the user may see the event: other users' sign-ins need a role."""
         of_sign_ins = event.event in (SIGN_IN, REFUSAL)
         return self._sees(event) and (not of_sign_ins or event.owner == self._user.name)
 
     def _without_others(self, event: LoggedEvent) -> LoggedEvent:
-        """What was asked of several DAGs at once names them all."""
+        """The event without `extra` of calls on several DAGs, which would name DAGs that are not readable."""
         extra = event.extra or ""
         if not any(json.dumps(dag.dag_id) in extra for dag in self._others):
             return event
@@ -164,7 +164,7 @@ class ReadableStore:
         return kept if isinstance(found, Iterator) else list(kept)
 
     def _sees(self, one: Any) -> bool:
-        """What belongs to no DAG (a logged event) is everybody's, as in Airflow."""
+        """Whether the user may read the item. An item without a DAG (a logged event) is readable, as in Airflow."""
         return one is not None and ((dag_id := _dag_id(one)) is None or dag_id in self.dag_ids)
 
 
@@ -173,17 +173,17 @@ def readable(store: Store, user: User) -> Store:
 
 
 def readable_dag_ids(store: Store) -> frozenset[str] | None:
-    """Of the DAGs that are seen in the store; `None`: all."""
+    """Ids of the DAGs that are readable in the store; `None`: all."""
     return store.dag_ids if isinstance(store, ReadableStore) else None
 
 
 def is_hidden_in_part(store: Store, dag: Dag) -> bool:
-    """Whether the text of the DAG's file says something of DAGs that are not seen in the store."""
+    """Whether the DAG's file has DAGs that are not readable in the store."""
     return isinstance(store, ReadableStore) and store.shares_file(dag)
 
 
 def _dag_id(one: Any) -> str | None:
-    """Of an id, a key, a thing that holds either, or one of these with a moment or a number."""
+    """The DAG's id of an id, a key, an item that has either, or a tuple of one of these with a moment or number."""
     if isinstance(one, str):
         return one
     if isinstance(one, tuple) and not hasattr(one, "dag_id"):

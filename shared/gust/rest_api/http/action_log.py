@@ -1,7 +1,7 @@
-"""Which calls leave an entry in the event log, and what it says: Airflow's `action_logging`.
+"""Entries of calls in the event log, as Airflow's `action_logging` makes them.
 
-The entry is written before the call is worked off, whether or not it succeeds, and tells what was asked, without secrets.
-A call that cannot be logged is not worked off.
+The entry is written before the call is handled, whether it succeeds or not, and holds the parameters without secrets. A
+call that cannot be logged is refused.
 """
 
 from __future__ import annotations
@@ -43,34 +43,34 @@ EVENTS: Final[dict[str, str]] = {
 """Operation → event. A test compares with Airflow's routes."""
 
 DRY_RUNS: Final = {"clear_dag_run", "post_clear_task_instances"}
-"""Not logged where they only say what they would do, which is their default."""
+"""Not logged for a dry run, which is their default."""
 
 SAID_ELSEWHERE: Final = {
     *("csrf_token", "_csrf_token", "is_paused", "dag_id", "task_id", "dag_run_id", "run_id", "logical_date"),
 }
-"""Parameters that the entry has fields for, or that say nothing."""
+"""Parameters that have fields of their own in the entry, or carry no information."""
 
 ABSENT: Final = object()
 
 LONGEST_ID: Final = 250
-"""Characters, as in Airflow's columns. A longer id names nothing that exists."""
+"""Characters, as in Airflow's columns. No item has a longer id."""
 LONGEST_EXTRA: Final = 200_000
-"""Characters. What is longer (a run's conf, say) is left out of the entry, which says so."""
+"""Characters. A longer value, e.g. a run's conf, is left out, and the entry says so."""
 
 NOT_JSON: Final = "Encountered non-JSON in `extra` field"
 NOT_AN_OBJECT: Final = "Expected JSON object in `extra` field, got non-dict JSON"
 
 
 def log_action(services: Services, operation_id: str, request: Request, method: str) -> None:
-    """Keep who asked for what; nothing where Airflow keeps nothing."""
+    """Writes the entry of a call; does nothing for calls that Airflow does not log."""
     event = EVENTS.get(operation_id)
     if event is None:
         return
     try:
         body = _body(request)
-    except json.JSONDecodeError:  # refused before anybody looks who asked
+    except json.JSONDecodeError:  # refused before the user is known
         return
-    if not request.is_text or half_character(request.raw_body, body):  # refused, too; and no key can hold it
+    if not request.is_text or half_character(request.raw_body, body):  # refused too, and no key can hold it
         return
     if isinstance(body, dict) and event in DRY_RUNS and body.get("dry_run", True):
         return
@@ -84,7 +84,7 @@ REFUSAL: Final = "refused"
 
 
 def log_sign_in(services: Services, request: Request, user: User) -> None:
-    """Keep who came in, from where, and how: a token was given for a signature, or a browser was let in."""
+    """Logs a sign-in: the user, the address, and whether it was a signature or a browser."""
     how: Json = {"path": request.event.get("rawPath"), "ip": _address(request.event)}
     services.store.log_event(
         LoggedEvent(
@@ -94,8 +94,8 @@ def log_sign_in(services: Services, request: Request, user: User) -> None:
 
 
 class Refusals:
-    """Keeps that callers were refused: at once, and then no more than one entry a minute and process, which says how many
-    there were. Who floods the API with wrong tokens must not fill the table, too."""
+    """Logs refusals: the first at once, then at most one entry per minute and process with their number, so that a
+    flood of wrong tokens does not fill the table."""
 
     EVERY: Final = timedelta(minutes=1)
 
@@ -109,10 +109,10 @@ class Refusals:
         if self._quiet_until is not None and now < self._quiet_until:
             return
         since, self._count, self._quiet_until = self._count, 0, now + self.EVERY
-        said: Json = {**refusal, "operation": operation_id, "ip": _address(event), "refusals": since}
+        extra: Json = {**refusal, "operation": operation_id, "ip": _address(event), "refusals": since}
         name = user.name or None
         services.store.log_event(
-            LoggedEvent(when=now, event=REFUSAL, owner=name, owner_display_name=name, extra=json.dumps(said))
+            LoggedEvent(when=now, event=REFUSAL, owner=name, owner_display_name=name, extra=json.dumps(extra))
         )
 
 
@@ -122,8 +122,8 @@ def _address(event: Mapping[str, Any]) -> str | None:
 
 
 def _with_values_of(fields: frozenset[str], body: Any) -> Any:
-    """The body with no values but those of fields that the call has: another one is refused, but its value may be a
-    password under a wrong name. What such a field holds is the caller's own matter, but for lists of more fields."""
+    """The body with the values of known fields only: an unknown field is refused, but its value may be a password under
+    a misspelled name."""
     match body:
         case dict():
             return {
@@ -140,7 +140,7 @@ def _with_values_of(fields: frozenset[str], body: Any) -> Any:
 
 
 def _body(request: Request) -> Any:
-    """`ABSENT` where there is none."""
+    """The JSON body; `ABSENT` without one."""
     if not request.is_json or not request.raw_body:
         return ABSENT
     return json.loads(request.raw_body)
@@ -151,22 +151,22 @@ def _entry(event: str, request: Request, method: str, body: Any) -> LoggedEvent:
     query = {name: values[-1] for name, values in parse_qs(request.query_string, keep_blank_values=True).items()}
     parameters: Json = {**query, **request.path}
     masked = {name: redact(value, name) for name, value in fields.items()}
-    said: Json = {name: redact(value, name) for name, value in parameters.items() if name not in SAID_ELSEWHERE}
+    extra: Json = {name: redact(value, name) for name, value in parameters.items() if name not in SAID_ELSEWHERE}
     if "variable" in event:
-        said = _each_entity(said if body is ABSENT else fields, _variable)
+        extra = _each_entity(extra if body is ABSENT else fields, _variable)
     elif "connection" in event:
-        said = _each_entity(said if body is ABSENT else fields, _connection)
+        extra = _each_entity(extra if body is ABSENT else fields, _connection)
     else:
-        said |= masked
+        extra |= masked
     named: Json = {**parameters, **masked}
     if "is_paused" in named:
-        said["is_paused"] = named["is_paused"]
+        extra["is_paused"] = named["is_paused"]
     return LoggedEvent(
         when=request.now,
         event=event,
         owner=request.user.name,
         owner_display_name=request.user.name,
-        extra=_text(said, method),
+        extra=_text(extra, method),
         dag_id=_id(named.get("dag_id")),
         task_id=_id(named.get("task_id")),
         run_id=_id(named.get("run_id") or named.get("dag_run_id")),
@@ -174,8 +174,8 @@ def _entry(event: str, request: Request, method: str, body: Any) -> LoggedEvent:
     )
 
 
-def _text(said: Json, method: str) -> str:
-    text = json.dumps({**said, "method": method})
+def _text(extra: Json, method: str) -> str:
+    text = json.dumps({**extra, "method": method})
     if len(text) <= LONGEST_EXTRA:
         return text
     return json.dumps({"method": method, "left_out": f"{len(text)} characters are more than the event log keeps"})
@@ -196,11 +196,11 @@ def _moment(text: str | None) -> datetime | None:
 # --- what must not be kept --------------------------------------------------------------------------------------------
 
 
-def _each_entity(said: Json, mask: Callable[[Json], Json]) -> Json:
-    """The body of one, or, in bulk, those in its actions."""
-    if not isinstance(actions := said.get("actions"), list):
-        return mask(said)
-    return {**said, "actions": [_in_action(action, mask) for action in actions]}
+def _each_entity(extra: Json, mask: Callable[[Json], Json]) -> Json:
+    """Masks the body of one entity, or each entity in the actions of a bulk request."""
+    if not isinstance(actions := extra.get("actions"), list):
+        return mask(extra)
+    return {**extra, "actions": [_in_action(action, mask) for action in actions]}
 
 
 def _in_action(action: Any, mask: Callable[[Json], Json]) -> Any:
@@ -212,7 +212,7 @@ def _in_action(action: Any, mask: Callable[[Json], Json]) -> Any:
 
 
 def _variable(entity: Json) -> Json:
-    """Whatever its name: the log is read by people who may not read variables."""
+    """Masks the value under any name: readers of the log may have no right to read variables."""
     return {name: MASK if name in ("val", "value") else value for name, value in entity.items()}
 
 
@@ -223,7 +223,7 @@ def _connection(entity: Json) -> Json:
 
 
 def _names_in(extra: Any) -> Json | str:
-    """Which fields `extra` has, and the value of none."""
+    """The names in `extra` without their values."""
     try:
         given = json.loads(extra)
     except (ValueError, TypeError):

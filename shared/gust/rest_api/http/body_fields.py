@@ -1,7 +1,7 @@
-"""Which fields the bodies of logged calls have, at any depth, by the contract: what else is sent is refused, and may be a
-secret under a wrong name. A test compares with the contract.
+"""The fields of the bodies of logged calls, at any depth, by the contract. Other fields are refused, and may hold a
+secret under a misspelled name. A test compares with the contract.
 
-A pool's name is read as `name` and as `pool`, as in Airflow, whatever the contract says."""
+A pool's name is read from `name` and from `pool`, as in Airflow."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """`/docs`, `/redoc` and `/openapi.json`: the REST API's contract, and a page to read it and to try it.
 
-As with the web UI, the page is for everybody and holds nothing; the contract, as every answer of ours, for who has come in.
+The page needs no sign-in, as the web UI's; the contract needs one, as every answer of the API.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DOCS_OPERATIONS: Final[dict[str, Operation]] = {
     "get_redoc": Operation("GET", "/redoc"),
     "get_openapi": Operation("GET", "/openapi.json"),
 }
-"""Routes of FastAPI's. They are no part of the contract that they show."""
+"""FastAPI's routes. They are no part of the contract."""
 
 DOCS_PAGES: Final = frozenset({"get_docs", "get_redoc"})
 
@@ -30,7 +30,7 @@ def get_docs(services: Services, request: Request) -> Answer:  # noqa: ARG001 - 
 
 
 def get_redoc(services: Services, request: Request) -> Answer:  # noqa: ARG001
-    """There is one such page: Airflow's other one shows the same."""
+    """Answers with the page of `/docs`: Airflow's ReDoc page shows the same document."""
     return Answer(307, "", content_type="text/plain", headers={"Location": f"{base_path(request.event)}docs"})
 
 

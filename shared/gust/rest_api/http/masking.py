@@ -1,6 +1,7 @@
-"""What answers and the event log do not show, by the names under which it stands: Airflow's rules and names.
+"""Masks secrets in answers and in the event log by the names of their fields, with Airflow's rules and names.
 
-A mask that comes back is what it hides: somebody edited the description of a connection whose password they never saw.
+A mask that comes back in a request stands for the stored value: an API user edits a connection's description without
+having seen its password.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import Any, Final
 
 MASK: Final = "***"
 DEEPEST: Final = 5
-"""Levels down to which a hidden value's form is shown; below, all of it is one mask."""
+"""Levels of a hidden value whose structure is shown; everything below is one mask."""
 
 SENSITIVE: Final = (
     *("access_key", "access_token", "api_key", "apikey", "auth_header", "authorization", "bearer"),
     *("connection_string", "dsn", "keyfile_dict", "passphrase", "passwd", "password", "private_key"),
     *("proxies", "proxy", "proxy_password", "secret", "service_account", "service_key", "token", "webhook_url"),
 )
-"""Whatever has one of these in its name; a test compares with Airflow's."""
+"""A name that contains one of these is sensitive; a test compares with Airflow's."""
 
 MORE_NAMES: Final = "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES"
 HIDES: Final = "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS"
@@ -27,7 +28,7 @@ HIDES: Final = "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS"
 
 
 def hides(name: object) -> bool:
-    """Whether what bears the name is secret."""
+    """Whether values under the name are secret."""
     if not isinstance(name, str) or os.environ.get(HIDES, "true").strip().lower() in ("f", "false", "0"):
         return False
     return _is_sensitive(name, os.environ.get(MORE_NAMES, ""))
@@ -41,7 +42,7 @@ def _is_sensitive(name: str, more: str) -> bool:
 
 
 def redact(value: Any, name: str | None = None, *, depth: int = 0) -> Any:
-    """The value without its secrets: all texts in what bears a sensitive name, at any depth."""
+    """The value with masks for all texts under sensitive names, at any depth."""
     if name and hides(name):
         return _hidden(value, depth)
     match value:
@@ -54,7 +55,7 @@ def redact(value: Any, name: str | None = None, *, depth: int = 0) -> Any:
 
 
 def _hidden(value: Any, depth: int) -> Any:
-    """Numbers stay, as in Airflow."""
+    """Masks texts; numbers stay, as in Airflow."""
     if depth > DEEPEST or isinstance(value, str):
         return MASK
     match value:
@@ -67,7 +68,7 @@ def _hidden(value: Any, depth: int) -> Any:
 
 
 def unmasked(new: Any, old: Any, name: str | None = None, *, depth: int = 0, is_secret: bool = False) -> Any:
-    """`new`, with what `old` holds in the place of each mask."""
+    """`new` with the values of `old` in place of the masks."""
     is_secret = is_secret or (name is not None and hides(name))
     if depth > DEEPEST or not isinstance(new, dict | list):
         return old if new == MASK and (is_secret or depth > DEEPEST) else new

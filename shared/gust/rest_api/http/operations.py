@@ -1,6 +1,6 @@
 """Every operation of Airflow's REST API v2: its id, method and path. A test holds the table against the pinned wheel.
 
-An operation that has a handler answers through it; the others answer 501 and say which operation it was.
+An operation without a handler answers 501 with its name.
 """
 
 from __future__ import annotations
@@ -227,4 +227,4 @@ UI_OPERATIONS: Final[dict[str, Operation]] = {
     "get_calendar": Operation("GET", "/ui/calendar/{dag_id}"),
     "list_teams": Operation("GET", "/ui/teams"),
 }
-"""Those that Airflow has for its web UI alone."""
+"""Operations of Airflow's web UI alone."""

@@ -1,4 +1,4 @@
-"""One request as a handler sees it, and how it refuses: with the statuses and shapes FastAPI gives Airflow's API."""
+"""One request as a handler sees it, and the JSON of answers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 ValueT = TypeVar("ValueT")
 
 Whole = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
-"""As many as Airflow's columns of numbers hold; DynamoDB's hold 38 digits."""
+"""Airflow's columns hold 32 bits; DynamoDB's numbers hold 38 digits."""
 
 ALL_PAGES: Final = "~"
 """Stands for "all" where a path names a DAG, a run or a task."""
 
 
 class Body(BaseModel):
-    """A request's body: unknown fields are refused. Built when first used: a cold start must not wait for it."""
+    """A request's body; unknown fields are refused. Built when first used, which keeps cold starts short."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, defer_build=True)
 
 
 class UpdateMask(Query):
-    """Of operations that change a part of something: the fields to change. `None`: the fields that the body has."""
+    """The fields that a PATCH changes. `None`: the fields of the body."""
 
     update_mask: list[str] | None = None
 
@@ -62,11 +62,11 @@ def _named_moment(given: Any) -> datetime:
 
 
 NamedMoment = Annotated[datetime, BeforeValidator(_named_moment)]
-"""A query parameter that Airflow reads by itself, and not by FastAPI: wrong ones are 400."""
+"""A query parameter that Airflow parses itself: a wrong one is 400, not FastAPI's 422."""
 
 
 def unique_constraint(message: str) -> Json:
-    """Airflow's `detail` where the database refuses a duplicate."""
+    """Airflow's `detail` when the database refuses a duplicate."""
     return {
         "reason": "Unique constraint violation",
         "statement": "hidden",
@@ -88,9 +88,9 @@ class Request:
     is_text: bool = True
     """Whether the body is UTF-8. Where it is not, `raw_body` has replacement characters."""
     session: Session | None = None
-    """What the user's token says, if they sent one."""
+    """The session of the user's token, if the request has one."""
     event: Mapping[str, Any] = field(default_factory=dict)
-    """As the HTTP API sent it; what else it says (cookies, route) concerns who signs in only."""
+    """The event of the HTTP API. Only sign-in reads more of it: cookies, route."""
 
     def query(self, model: type[ModelT]) -> ModelT:
         """The query parameters. Problem 422 names each that is wrong."""
@@ -101,8 +101,8 @@ class Request:
         if not self.raw_body.strip():
             raise wrong_value("missing", ("body",), "Field required")
         if not self.is_json:
-            # Validated as the text it is, which no model takes. A page of another site may send text without asking
-            # first, and forms; JSON it may not.
+            # Validated as text, which every model refuses. A browser lets another site's page send text and forms without
+            # a preflight request, but not JSON.
             return checked("body", self.raw_body, model.model_validate)
         if not self.is_text:
             raise bad_request("There was an error parsing the body")
@@ -110,7 +110,7 @@ class Request:
 
     @property
     def is_json(self) -> bool:
-        """Whether the body is said to be JSON: what is not said to be, FastAPI does not take for it."""
+        """Whether the content type is JSON; FastAPI parses no other body."""
         kind, _, _ = self.headers.get("content-type", "").partition(";")
         main, _, sub = kind.strip().lower().partition("/")
         return main == "application" and (sub == "json" or sub.endswith("+json"))
@@ -121,7 +121,7 @@ class Request:
         return checked("path", self.path[name], adapter.validate_python, name)
 
     def accepted(self, *, alternative: str) -> str:
-        """`application/json` or `alternative`, as the Accept header prefers. Problem 406 where it wants neither."""
+        """`application/json` or `alternative`, as the Accept header prefers. Problem 406 if it accepts neither."""
         accept = self.headers.get("accept", "*/*")
         if accept.startswith(("*/*", "application/json")):
             return "application/json"
@@ -139,8 +139,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def encode(body: Any) -> str:
-    """Compact, text as it is. Half a surrogate pair, which no answer of Lambda can hold, is escaped; NaN and infinities,
-    which no reader but Python's takes, are null."""
+    """Compact JSON in UTF-8. Half a surrogate pair, which Lambda cannot return, is escaped; NaN and infinities, which
+    only Python reads, are null."""
     try:
         text = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
@@ -164,7 +164,7 @@ def _with_nulls(value: Any) -> Any:
 
 
 def wire_size(text: str) -> int:
-    """Bytes that the text takes in what a Lambda function returns: a JSON string, in which quotes are escaped again."""
+    """Bytes of the text in a Lambda function's answer: a JSON string, with quotes escaped again."""
     return len(json.dumps(text))
 
 

@@ -1,4 +1,4 @@
-"""Which handler answers which operation. A handler names its operation; method and path are the contract's."""
+"""Registers the handler of each operation. A handler names its operation; method and path are the contract's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ UI_HANDLERS: Final[dict[str, Handler]] = {}
 
 
 def operation(operation_id: str) -> Callable[[Handler], Handler]:
-    """Have the function answer an operation of the public API. Raises KeyError for one that the contract does not have."""
+    """Have the function answer an operation of the public API. Raises KeyError for one that the contract does not
+    have."""
     return _registering(operation_id, OPERATIONS, HANDLERS)
 
 

@@ -1,7 +1,7 @@
-"""Airflow's own web UI, as layer `web` packed it from the pinned wheel: its files under `/static`, and its one page for
-every path that is nobody else's. Beside it the REST API's contract, and the page that shows it with Swagger UI.
+"""Airflow's own web UI, as layer `web` packed it from the pinned wheel: its files under `/static`, and its page for
+every path without a route. Also the REST API's contract, and the page that shows it with Swagger UI.
 
-Files are sent as they lie there, compressed; the largest, 7 MB, would not fit into a Lambda function's answer otherwise.
+Files are stored and sent compressed: the largest, of 7 MB, would not fit into a Lambda function's answer.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LAYER: Final = "/opt/web"
 
 FOREVER: Final = "public, max-age=31536000, immutable"
 HOUR: Final = "public, max-age=3600"
-"""Of files whose name stays when their content changes: translations and icons."""
+"""For files that change under the same name: translations and icons."""
 
 _BASE: Final = "{{ backend_server_base_url }}"
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What to answer with. `body` is base64."""
+    """A file to answer with. `body` is base64."""
 
     status: int
     content_type: str
@@ -42,7 +42,7 @@ class File:
 
 @dataclass(frozen=True)
 class WebFiles:
-    """The layer's folder. Read when first asked for: the API must not wait for it."""
+    """The layer's folder, read when first used."""
 
     folder: Path
 
@@ -52,7 +52,7 @@ class WebFiles:
 
     @cached_property
     def connection_types(self) -> list[Json]:
-        """What the form of each connection type shows."""
+        """The form fields of each connection type."""
         return list(json.loads(self._read("connection_types.json")))
 
     @cached_property
@@ -77,14 +77,14 @@ class WebFiles:
         return File(200, entry["type"], caching, base64.b64encode(body).decode())
 
     def page(self, base: str) -> str:
-        """The UI's page, with `base` as the path that the API is reached under: `/`, or `/<stage>/`."""
+        """The UI's page for an API under the path `base`: `/`, or `/<stage>/`."""
         return self._index.replace(_BASE, html.escape(base))
 
     def docs_page(self, base: str) -> str:
         return self._docs.replace(_BASE, html.escape(base))
 
     def contract(self, base: str) -> str:
-        """The OpenAPI document of an API that is reached under `base`, as JSON."""
+        """The OpenAPI document, as JSON, of an API under the path `base`."""
         return self._contract.replace(_BASE, json.dumps(base.rstrip("/") or "/")[1:-1])
 
     @cached_property
@@ -109,8 +109,8 @@ def web_files() -> WebFiles:
 
 
 def accepts_gzip(headers: Mapping[str, str]) -> bool:
-    """Whether a request with these headers (lower-case names) takes gzip. One that says nothing is taken at its word: the
-    programs that send no such header do not decompress."""
+    """Whether a request with these headers (lower-case names) accepts gzip. Without the header it does not: programs
+    that send none do not decompress."""
     for part in headers.get("accept-encoding", "").lower().split(","):
         coding, _, weight = part.partition(";")
         if coding.strip() in ("gzip", "x-gzip", "*"):
@@ -119,7 +119,7 @@ def accepts_gzip(headers: Mapping[str, str]) -> bool:
 
 
 def base_path(event: Mapping[str, Any]) -> str:
-    """The path under which the API is reached: a stage other than `$default` is the first part of every path."""
+    """The API's base path: a stage other than `$default` is the first part of every path."""
     stage = event.get("requestContext", {}).get("stage") or "$default"
     named = stage != "$default" and f"{event.get('rawPath', '')}/".startswith(f"/{stage}/")
     return f"/{stage}/" if named else "/"

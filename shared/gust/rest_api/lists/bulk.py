@@ -1,4 +1,4 @@
-"""The contract's bulk operations: several actions, each over several things, each answered for itself."""
+"""The contract's bulk operations: a list of actions, each on several entities, each with its own result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTIONS: Final = ("create", "update", "delete")
 
 
 class BulkAction(Body):
-    """What all actions have in common."""
+    """Fields of every action."""
 
     action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
     action_on_non_existence: Literal["fail", "skip"] = "fail"
@@ -39,7 +39,7 @@ class BulkUpsert(BulkAction, Generic[Entity]):
 
 
 class BulkDelete(BulkAction, Generic[Entity]):
-    """Of things that are named by an id alone, or by more of what they hold."""
+    """Entities are named by an id, or by an object."""
 
     action: Literal["delete"]
     entities: list[str | Entity]
@@ -66,13 +66,13 @@ class BulkDeleteNamed(Body):
 
 @dataclass(frozen=True, slots=True)
 class Named(Generic[Entity]):
-    """Things with one name each (pools, variables, connections), and what is done with one of them."""
+    """Entities with a name each (pools, variables, connections), and the operations on one of them."""
 
-    told: str
-    """How messages speak of several."""
+    plural: str
+    """The entities' name in messages, e.g. `pools with these pool names`."""
     name: Callable[[Entity], str]
     names: Callable[[], Collection[str]]
-    """Of those that exist."""
+    """Names of the existing entities."""
     create: Callable[[Entity], object]
     overwrite: Callable[[Entity], object]
     update: Callable[[Entity, list[str] | None], object]
@@ -96,7 +96,7 @@ class Named(Generic[Entity]):
     def _create(self, action: BulkCreateNamed[Entity], done: list[str]) -> None:
         taken = {self.name(entity) for entity in action.entities} & set(self.names())
         if taken and action.action_on_existence == "fail":
-            raise Problem(409, f"The {self.told}: {taken} already exist.")
+            raise Problem(409, f"The {self.plural}: {taken} already exist.")
         for entity in in_time(action.entities, self.time_left):
             if self.name(entity) not in taken:
                 self.create(entity)
@@ -123,13 +123,13 @@ class Named(Generic[Entity]):
     def _missing(self, wanted: Iterable[str], otherwise: str) -> set[str]:
         missing = set(wanted) - set(self.names())
         if missing and otherwise == "fail":
-            raise Problem(404, f"The {self.told}: {missing} were not found.")
+            raise Problem(404, f"The {self.plural}: {missing} were not found.")
         return missing
 
 
 def in_time(entities: Collection[T], time_left: TimeLeft) -> Iterator[T]:
-    """One after the other, while there is time. Raises Unfinished, which says how many are left: what the answer lists as
-    done is done, and the rest is not begun."""
+    """The entities, one by one, while the request has time. Raises Unfinished with the number of the rest: entities in
+    the answer are done, the rest is not started."""
     for done, entity in enumerate(entities):
         if time_left.is_over:
             left = len(entities) - done
@@ -140,8 +140,8 @@ def in_time(entities: Collection[T], time_left: TimeLeft) -> Iterator[T]:
 
 
 def read(request: Request, model: type[BodyT]) -> BodyT:
-    """A body whose entities Airflow looks at before it runs the operation: it reads it twice then, once to see who may do
-    what is asked, and tells of each mistake twice."""
+    """The body of a bulk request. As Airflow validates it twice, once to authorize the user, each error is listed
+    twice."""
     try:
         return request.body(model)
     except Problem as problem:
@@ -150,7 +150,7 @@ def read(request: Request, model: type[BodyT]) -> BodyT:
 
 
 class BulkResult:
-    """What the actions of one kind did."""
+    """The result of the actions of one kind."""
 
     def __init__(self) -> None:
         self.success: list[str] = []
@@ -160,7 +160,7 @@ class BulkResult:
         self.errors.append({"error": message, "status_code": status})
 
     def guard(self, work: Callable[[], None]) -> None:
-        """A refusal ends the action it belongs to, not the request."""
+        """Runs one action. A refusal ends the action, not the request."""
         try:
             work()
         except Problem as problem:
@@ -174,5 +174,5 @@ class BulkResult:
 
 
 def answer(results: Mapping[str, BulkResult]) -> Json:
-    """Kinds of action that the request does not have are null."""
+    """The results by kind of action; null for kinds that the request does not have."""
     return {action: results[action].answer if action in results else None for action in ACTIONS}

@@ -7,7 +7,7 @@
 handler applies itself stands in the base model, with the reason: `Annotated[str | None, Elsewhere("…")]`. Filters of a
 run's key are a `Filters[DagRunKey]` of their own: an index holds the keys, so these filters read no run.
 
-Texts and ranges mean what they mean in Airflow over PostgreSQL.
+Texts and ranges filter as in Airflow on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAXIMUM_LIMIT: Final = 100
 
 
 class Paging(Query):
-    """Limit and offset, of every list."""
+    """Limit and offset of a list."""
 
     limit: NonNegativeInt = DEFAULT_LIMIT
     offset: NonNegativeInt = 0
@@ -46,7 +46,7 @@ class Paging(Query):
 
 
 class ListQuery(Paging):
-    """Of a list with an order."""
+    """Paging and order of a list."""
 
     order_by: list[str] = ["id"]
 
@@ -76,7 +76,7 @@ class Filter(Generic[RowT]):
     read: Callable[[Any], Any] = lambda given: given
 
     def value(self, query: BaseModel) -> Any:
-        """What the query has for the filter's first parameter."""
+        """The query's value of the filter's first parameter."""
         return self.read(getattr(query, next(iter(self.fields))))
 
 
@@ -104,8 +104,8 @@ class Filters(Generic[RowT]):
 
 
 def query_of(base: type[QueryT], *groups: Filters[Any]) -> type[QueryT]:
-    """`base` with the parameters of the filters. Values that a filter refuses by itself are a Problem once all parameters
-    have the right form."""
+    """`base` with the parameters of the filters. Values that a filter refuses by itself are a Problem once all
+    parameters have the right form."""
 
     def check(query: QueryT) -> QueryT:
         for group in groups:
@@ -127,7 +127,7 @@ def narrows(query: BaseModel, *, except_: Iterable[str] = ()) -> bool:
 
 
 def equal(name: str, kind: Any, get: Callable[[RowT], Any], *, blank_is_any: bool = False) -> Filter[RowT]:
-    """The value given. With `blank_is_any` an empty text filters nothing."""
+    """Filters by equality. With `blank_is_any` an empty text filters nothing."""
     passing = (None, "") if blank_is_any else (None,)
 
     def predicate(query: Any, _: datetime | None) -> Callable[[RowT], bool] | None:
@@ -138,7 +138,7 @@ def equal(name: str, kind: Any, get: Callable[[RowT], Any], *, blank_is_any: boo
 
 
 def one_of(name: str, kind: Any, get: Callable[[RowT], Any]) -> Filter[RowT]:
-    """One of the values given. An empty list filters nothing."""
+    """Filters by membership in the values given. An empty list filters nothing."""
     return _among(name, kind, get, lambda given: given or ())
 
 
@@ -150,7 +150,7 @@ def member_of(
     called: str = "state",
     no_value: Collection[str] = ("none",),
 ) -> Filter[RowT]:
-    """One of the members given by name; `no_value` are names for `None`. Problem 422 lists the members."""
+    """Filters by enum members given by name; `no_value` are names for `None`. Problem 422 lists the members."""
 
     def read(given: list[str] | None) -> list[StrEnum | None]:
         try:
@@ -176,7 +176,8 @@ def search(
     alternatives: bool = True,
     parameters: tuple[str, str] | None = None,
 ) -> Filter[RowT]:
-    """By a pattern (`<name>_pattern`, see `contains`) and by a prefix (`<name>_prefix_pattern`, see `starts_with`)."""
+    """Filters by a pattern (`<name>_pattern`, see `contains`) and by a prefix (`<name>_prefix_pattern`, see
+    `starts_with`)."""
     by_pattern, by_prefix = parameters or (f"{name}_pattern", f"{name}_prefix_pattern")
 
     def predicate(query: Any, _: datetime | None) -> Callable[[RowT], bool] | None:
@@ -196,7 +197,7 @@ def search(
 
 
 def between(name: str, kind: Any, get: Callable[[RowT], Any], *, missing_is_now: bool = False) -> Filter[RowT]:
-    """By four bounds: `<name>_gte`, `_gt`, `_lte`, `_lt`, see `within`."""
+    """Filters by four bounds: `<name>_gte`, `_gt`, `_lte`, `_lt`, see `within`."""
     fields = bounds(name, kind)
 
     def predicate(query: Any, now: datetime | None) -> Callable[[RowT], bool] | None:
@@ -209,7 +210,7 @@ def between(name: str, kind: Any, get: Callable[[RowT], Any], *, missing_is_now:
 
 
 def where(name: str, kind: Any, test: Callable[[RowT, Any], bool], *, default: Any = None) -> Filter[RowT]:
-    """By a test of the row and the value given; `None` filters nothing."""
+    """Filters by a test of the row and the value given; `None` filters nothing."""
 
     def predicate(query: Any, _: datetime | None) -> Callable[[RowT], bool] | None:
         given = getattr(query, name)
@@ -222,15 +223,15 @@ RUN_KEYS: Final = Filters[DagRunKey](
     search("dag_id", lambda key: key.dag_id),
     search("run_id", lambda key: key.run_id),
 )
-"""Of lists of what belongs to runs."""
+"""For lists of runs and of their parts."""
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
 def contains(value: str | None, pattern: str | None, *, alternatives: bool = True) -> bool:
-    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`, which a backslash takes literally; `a|b`
-    is either; `~` is all.
+    """A `…_pattern`: case-insensitive substring with SQL's wildcards `%` and `_`, which a backslash takes literally;
+    `a|b` is either; `~` is all.
 
     `None` as pattern lets everything pass."""
     if pattern is None:
@@ -242,7 +243,7 @@ def contains(value: str | None, pattern: str | None, *, alternatives: bool = Tru
 
 
 def starts_with(value: str | None, prefix: str | None, *, alternatives: bool = True) -> bool:
-    """A `…_prefix_pattern`: case-sensitive; whatever is not alphanumeric at the prefix's end does not count."""
+    """A `…_prefix_pattern`: case-sensitive; characters at the prefix's end that are not alphanumeric are ignored."""
     if prefix is None:
         return True
     if value is None:
@@ -251,7 +252,7 @@ def starts_with(value: str | None, prefix: str | None, *, alternatives: bool = T
 
 
 def holds(value: str, literal: str) -> bool:
-    """Case-insensitive substring, nothing special in it."""
+    """Case-insensitive substring, without wildcards."""
     return literal.casefold() in value.casefold()
 
 
@@ -293,10 +294,10 @@ def bounds(name: str, kind: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def within(query: BaseModel, name: str, value: Any, *, missing_is: datetime | None = None) -> bool:
-    """Whether the value keeps the bounds that `query` has for `name`.
+    """Whether the value is within the query's bounds for `name`.
 
-    A value that is `None` keeps none of them, except where `missing_is` is given: what has not started or ended yet
-    keeps every lower bound, and an upper bound as if it happened then (Airflow: now)."""
+    `None` is outside of any bound. With `missing_is` it is within every lower bound, and counts as that moment for
+    upper bounds: an instance that has not started or ended yet, as in Airflow."""
     for bound, keeps in _BOUNDS.items():
         limit = getattr(query, f"{name}_{bound}")
         if not limit:  # a bound of 0 bounds nothing in Airflow

@@ -1,13 +1,13 @@
-"""Lists of runs and task instances that may be years long: what is read of them for a page.
+"""Pages of run and instance lists that may span years, and how much each page reads.
 
-A short history is read whole, filtered and sorted. Of a long one as much is read as the page needs:
+A short history is read whole, filtered and sorted. A long one is read as far as the page needs:
 
 - in order of `run_after` (or `id`, for which it stands) the runs are walked by an index until the page is full;
-- runs in states that end, and instances in states of runs that have not ended, are looked for among the unfinished runs,
-  all of which an index holds; failed instances have a place of their own in one;
+- runs in states that end, and instances in states of runs that have not ended, are found among the unfinished runs,
+  which an index holds; another index holds failed instances;
 - any other order is made among the newest: `SORTED` runs, or the instances of `SORTED_PARTITIONS`.
 
-docs/lists.md says what each costs.
+docs/lists.md lists the costs.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ T = TypeVar("T")
 KeyT = TypeVar("KeyT")
 
 SHORT: Final = 100
-"""Runs that are all read for a page of them."""
+"""A history of at most so many runs is read whole."""
 SORTED: Final = 500
-"""Runs among which a page is sorted where no index has its order."""
+"""The newest runs, among which a page is sorted if no index has its order."""
 PATIENCE: Final = 1000
-"""Runs that are read in vain for a page by cursor."""
+"""Runs without a match that a page by cursor reads at most."""
 UNFINISHED: Final = 1000
-"""Runs that are looked through where only unfinished ones are asked for."""
+"""Unfinished runs that a page searches at most."""
 SHORT_PARTITIONS: Final = 20
 SORTED_PARTITIONS: Final = 50
-"""The same of runs whose instances are listed."""
+"""SHORT and SORTED for lists of instances."""
 FAILURES: Final = 500
-"""Failed instances that are read for a page, or twice as many as it goes back to by offset. By cursor, a page behind them is
-looked for run by run."""
+"""Failed instances that a page reads, or twice its offset if that is more. A page by cursor beyond them is read run by
+run."""
 FAILURES_AT_ONCE: Final = 100
 COUNTED: Final = 1000
 COUNTED_ROWS: Final = 100
-"""What is counted behind a page, by keys and where rows have to be read: the last number of a long list would cost more than
-the page."""
+"""Rows that are counted after a page, by key or by reading them: an exact total of a long list would cost more than the
+page."""
 AT_ONCE: Final = 16
-"""Partitions."""
+"""Partitions that are read at once."""
 
 _EVER: Final = datetime.max.replace(tzinfo=UTC)
 _ENDED: Final = frozenset({DagRunState.SUCCESS, DagRunState.FAILED})
@@ -64,17 +64,17 @@ class RunSelection:
     dag_id: str | None = None
     window: Window = NEWEST_FIRST
     """Of `run_after`."""
-    wants_key: Callable[[DagRunKey], bool] | None = None
+    key_matches: Callable[[DagRunKey], bool] | None = None
     only_failed: bool = False
 
     @staticmethod
-    def of(query: Any, dag_id: str | None, wants_key: Callable[[DagRunKey], bool] | None = None) -> RunSelection:
+    def of(query: Any, dag_id: str | None, key_matches: Callable[[DagRunKey], bool] | None = None) -> RunSelection:
         """With the bounds that the query has for `run_after`."""
-        return RunSelection(dag_id, window_of(query, "run_after"), wants_key)
+        return RunSelection(dag_id, window_of(query, "run_after"), key_matches)
 
     @property
     def is_all_of_dags(self) -> bool:
-        return self.window.is_unbounded and self.wants_key is None
+        return self.window.is_unbounded and self.key_matches is None
 
     def keys(self, services: Services, *, ascending: bool) -> Iterator[DagRunKey]:
         store, window = services.store, self.window.read(ascending=ascending)
@@ -84,10 +84,10 @@ class RunSelection:
             found = filter(lambda one: self.dag_id in (None, one[1].dag_id), of_all)
         else:
             found = store.walk_runs(self.dag_id, window)
-        return (key for _, key in found if self.wants_key is None or self.wants_key(key))
+        return (key for _, key in found if self.key_matches is None or self.key_matches(key))
 
     def behind(self, position: Position, run_after: Any, *, ascending: bool) -> RunSelection:
-        """From the position's run on, the way the walk goes."""
+        """The runs from the position on, in the direction of the walk."""
         if position.at is None:
             return self
         if (moment := _moment_of(run_after)) is None:
@@ -96,36 +96,37 @@ class RunSelection:
         return replace(self, window=window)
 
     def unfinished(self, services: Services) -> list[DagRunKey] | None:
-        """`None`: too many to be looked through."""
+        """Keys of the unfinished runs; `None` if there are too many to search."""
         due = [key for key, _ in services.store.due_runs(_EVER) if self.dag_id in (None, key.dag_id)]
-        wanted = [key for key in due if self.wants_key is None or self.wants_key(key)]
+        wanted = [key for key in due if self.key_matches is None or self.key_matches(key)]
         return wanted if len(wanted) <= UNFINISHED else None
 
 
 def page_of_runs(
     services: Services,
     selection: RunSelection,
-    wants: Callable[[DagRun], bool],
+    matches: Callable[[DagRun], bool],
     order: Order[DagRun],
     *,
     by_time: bool,
     limit: int,
     offset: int,
     cursor: str | None = None,
-    most: int | None = MAXIMUM_LIMIT,
+    maximum: int | None = MAXIMUM_LIMIT,
     states: Collection[DagRunState | None] = (),
-    wants_all_of_states: bool = False,
+    filters_states_only: bool = False,
 ) -> Page[DagRun]:
-    """`wants` includes the states; `wants_all_of_states`: it asks for nothing else. `by_time`: the order is the index's."""
+    """`matches` includes the states; `filters_states_only`: nothing else filters. `by_time`: the index has the
+    order."""
     backwards = selection.keys(services, ascending=False)
     newest = list(islice(backwards, (SHORT if by_time else SORTED) + 1))
     is_short = len(newest) <= SHORT
     if not is_short and states and not _ENDED & set(states) and (keys := selection.unfinished(services)) is not None:
-        found = [run for run in services.store.get_runs(keys) if wants(run)]
-        return page(found, order, limit=limit, offset=offset, cursor=cursor, most=most)
+        found = [run for run in services.store.get_runs(keys) if matches(run)]
+        return page(found, order, limit=limit, offset=offset, cursor=cursor, maximum=maximum)
     if is_short or not by_time:
-        found = [run for run in services.store.get_runs(newest[:SORTED]) if wants(run)]
-        listed = page(found, order, limit=limit, offset=offset, cursor=cursor, most=most)
+        found = [run for run in services.store.get_runs(newest[:SORTED]) if matches(run)]
+        listed = page(found, order, limit=limit, offset=offset, cursor=cursor, maximum=maximum)
         return listed if len(newest) <= SORTED else at_least(listed)
 
     if set(states) == {DagRunState.FAILED}:
@@ -133,17 +134,17 @@ def page_of_runs(
 
     def total() -> int | None:
         is_dear = selection.dag_id is None and cursor is not None
-        return count_of_runs(services, selection, states) if wants_all_of_states and not is_dear else None
+        return count_of_runs(services, selection, states) if filters_states_only and not is_dear else None
 
     position = Position.of(cursor)
     ascending = order.key_descends == position.backward
     from_there = selection.behind(position, position.at and position.at[0], ascending=ascending)
     is_begun = not ascending and position.at is None and not selection.only_failed
     keys_of_it = chain(newest, backwards) if is_begun else from_there.keys(services, ascending=ascending)
-    limit = limit if most is None else min(limit, most)
-    skipped = offset if cursor is None and wants_all_of_states and not states else 0
+    limit = limit if maximum is None else min(limit, maximum)
+    skipped = offset if cursor is None and filters_states_only and not states else 0
     rows = in_parts(services.store.get_runs, islice(keys_of_it, skipped, None), first=offset - skipped + limit + 1)
-    walk = Walk(rows, wants, patience=None if cursor is None else PATIENCE)
+    walk = Walk(rows, matches, patience=None if cursor is None else PATIENCE)
     offset = 0 if cursor is not None else offset
     return walked_page(walk, order, position, limit=limit, offset=offset - skipped, total=total, skipped=skipped)
 
@@ -152,41 +153,41 @@ def page_of_runs(
 
 
 class Direction(Enum):
-    """How the order of a list of instances goes through the runs."""
+    """The direction in which an order of instances passes the runs."""
 
     FORWARD = auto()
     BACKWARD = auto()
     UNMAPPED_FIRST = auto()
-    """By map index: -1 comes first, and of those the oldest run's; all others follow on the last page of them."""
+    """By map index: unmapped instances first, from the oldest run on; the mapped ones follow."""
     NONE = auto()
 
 
 def page_of_instances(
     services: Services,
     selection: RunSelection,
-    wants: Callable[[InstanceView], bool],
+    matches: Callable[[InstanceView], bool],
     order: Order[InstanceView],
     *,
     direction: Direction,
     limit: int,
     offset: int,
     cursor: str | None = None,
-    most: int | None = MAXIMUM_LIMIT,
+    maximum: int | None = MAXIMUM_LIMIT,
     states: Collection[TaskInstanceState | None] = (),
-    look_at: Callable[[ShownRun], None] = lambda _: None,
+    on_run: Callable[[ShownRun], None] = lambda _: None,
     by_failure: bool = True,
 ) -> Page[InstanceView]:
-    """Of many runs. `wants` includes the states; `look_at` is told of each run before its instances are asked for, unless
-    only failures are wanted and may be found without their runs (`by_failure`)."""
+    """A page of the instances of many runs. `matches` includes the states. `on_run` is called with each run before its
+    instances are filtered; not for failures that are found without their runs (`by_failure`)."""
 
     def views(keys: Iterable[DagRunKey]) -> Iterator[InstanceView]:
         for state in services.store.load_runs(list(keys)):
             view = view_of(services, state)
-            look_at(view)
+            on_run(view)
             yield from view.instances
 
     def sorted_page(found: Iterable[InstanceView], *, is_all: bool) -> Page[InstanceView]:
-        listed = page(filter(wants, found), order, limit=limit, offset=offset, cursor=cursor, most=most)
+        listed = page(filter(matches, found), order, limit=limit, offset=offset, cursor=cursor, maximum=maximum)
         return listed if is_all else at_least(listed)
 
     probe = SORTED_PARTITIONS if direction is Direction.NONE else SHORT_PARTITIONS
@@ -197,12 +198,12 @@ def page_of_instances(
     if only_of_unfinished and (unfinished := selection.unfinished(services)) is not None:
         return sorted_page(views(unfinished), is_all=True)
     position = Position.of(cursor)
-    limit_of_page = limit if most is None else min(limit, most)
+    limit_of_page = limit if maximum is None else min(limit, maximum)
     if by_failure and set(states) == {TaskInstanceState.FAILED}:
         enough = limit_of_page + (0 if cursor else offset)
 
         def is_certain(found: list[InstanceView], oldest: datetime) -> bool:
-            """An instance fails after its run's `run_after`: none that failed before can be of a later run."""
+            """An instance fails after its run's `run_after`: earlier failures are not of a later run."""
             if direction is not Direction.BACKWARD:
                 return False
             if position.at and position.backward:
@@ -211,7 +212,9 @@ def page_of_instances(
             known = (view for view in found if view.run.run_after > oldest)
             return sum(position.is_behind(order, view) for view in known) > enough
 
-        failed, saw_all, certain = _failures(services, selection, wants, is_certain, most=max(FAILURES, 2 * enough))
+        failed, saw_all, certain = _failures(
+            services, selection, matches, is_certain, maximum=max(FAILURES, 2 * enough)
+        )
         if saw_all or certain or cursor is None or direction is not Direction.BACKWARD:
             return sorted_page(failed, is_all=saw_all)
     if direction is Direction.NONE:
@@ -220,9 +223,9 @@ def page_of_instances(
     ascending = order.key_descends == position.backward
 
     def instances(keys: Iterator[DagRunKey], *, mapped: bool | None = None) -> Iterator[InstanceView]:
-        """In the walk's order; `mapped`: of those alone that are, or are not."""
-        for view in in_parts(load_views, keys, first=4, most=AT_ONCE):
-            look_at(view)
+        """Instances in the walk's order; `mapped`: only mapped, or only unmapped ones."""
+        for view in in_parts(load_views, keys, first=4, largest=AT_ONCE):
+            on_run(view)
             in_order = order.sort(view.instances)
             for found in reversed(in_order) if position.backward else in_order:
                 if mapped is None or mapped == (found.instance.map_index != UNMAPPED):
@@ -246,7 +249,7 @@ def page_of_instances(
             return chain(reversed(list(mapped)), unmapped)
         return chain(unmapped, mapped) if is_among_unmapped else mapped
 
-    walk = Walk(rows(), wants, patience=None if cursor is None else PATIENCE)
+    walk = Walk(rows(), matches, patience=None if cursor is None else PATIENCE)
     return walked_page(walk, order, position, limit=limit_of_page, offset=0 if cursor is not None else offset)
 
 
@@ -257,13 +260,13 @@ def _sorted_when_asked(order: Order[T], rows: Callable[[], Iterable[T]]) -> Iter
 def _failures(
     services: Services,
     selection: RunSelection,
-    wants: Callable[[InstanceView], bool],
+    matches: Callable[[InstanceView], bool],
     is_enough: Callable[[list[InstanceView], datetime], bool],
     *,
-    most: int,
+    maximum: int,
 ) -> tuple[list[InstanceView], bool, bool]:
-    """Failed instances, those first that failed last; whether these are all, and whether they are enough, as is asked
-    after each part with the moment when its last one failed. No more than `most` are read."""
+    """Failed instances, the latest failure first; whether these are all; whether they are enough. `is_enough` is called
+    after each part with the time of its last failure. Reads at most `maximum`."""
     found: list[InstanceView] = []
     walk = services.store.walk_failed_instances(Window(selection.window.first, ascending=False))
     read = 0
@@ -271,19 +274,20 @@ def _failures(
         keys = [
             key
             for _, key in part
-            if selection.dag_id in (None, key.dag_id) and (selection.wants_key is None or selection.wants_key(key.run))
+            if selection.dag_id in (None, key.dag_id)
+            and (selection.key_matches is None or selection.key_matches(key.run))
         ]
-        found += [view for view in views_of(services, keys) if wants(view)]
+        found += [view for view in views_of(services, keys) if matches(view)]
         read += len(part)
         if is_enough(found, part[-1][0]):
             return found, False, True
-        if read >= most:
+        if read >= maximum:
             return found, next(walk, None) is None, False
     return found, True, False
 
 
 def views_of(services: Services, keys: list[TaskInstanceKey]) -> list[InstanceView]:
-    """Each without its run's partition."""
+    """The instances, read by key without their runs' partitions."""
     instances = services.store.get_instances(keys)
     runs = {run.key: run for run in services.store.get_runs(list({instance.key.run: None for instance in instances}))}
     views = []
@@ -310,7 +314,7 @@ def window_of(query: Any, name: str) -> Window:
 
 def page_of_walk(
     rows: Iterator[T],
-    wants: Callable[[T], bool],
+    matches: Callable[[T], bool],
     order: Order[T],
     *,
     limit: int,
@@ -318,15 +322,15 @@ def page_of_walk(
     total: Callable[[], int | None] = lambda: None,
     counted: int = COUNTED_ROWS,
 ) -> Page[T]:
-    """A page by offset of rows that come in its order, read until it is full. Where `total` does not know how many there
-    are, they are counted among the next so many rows: there are as many at least."""
+    """A page by offset of rows that come in its order, read until it is full. If `total` returns `None`, the total is a
+    minimum, from the matches among the next `counted` rows."""
     limit = min(limit, MAXIMUM_LIMIT)
 
     def total_or_more() -> int:
         known = total()
-        return known if known is not None else offset + limit + 1 + sum(map(wants, islice(rows, counted)))
+        return known if known is not None else offset + limit + 1 + sum(map(matches, islice(rows, counted)))
 
-    walk = Walk(rows, wants, patience=None)
+    walk = Walk(rows, matches, patience=None)
     return walked_page(walk, order, Position.of(None), limit=limit, offset=offset, total=total_or_more)
 
 
@@ -334,20 +338,20 @@ def page_of_walk(
 
 
 def in_parts(
-    read: Callable[[list[KeyT]], Iterable[T]], keys: Iterator[KeyT], *, first: int, most: int = 400
+    read: Callable[[list[KeyT]], Iterable[T]], keys: Iterator[KeyT], *, first: int, largest: int = 400
 ) -> Iterator[T]:
-    """What is read of the keys: first as many as a page may need, then more at a time, as long as more is asked for."""
-    size = max(min(first, most), 1)
+    """Reads the keys in parts that grow from `first` to `largest`, as far as the caller iterates."""
+    size = max(min(first, largest), 1)
     while part := list(islice(keys, size)):
         yield from read(part)
-        size = min(2 * size, most)
+        size = min(2 * size, largest)
 
 
 def count_of_runs(
     services: Services, selection: RunSelection, states: Collection[DagRunState | None] = ()
 ) -> int | None:
-    """How many runs the DAGs have in the states, or in any: those that ended are counted by their DAGs. `None` where
-    counting would mean reading them."""
+    """The number of runs in the states, or in any state, from the DAGs' counters and the unfinished runs. `None` if the
+    runs would have to be read."""
     if not selection.is_all_of_dags:
         return None
     unfinished = selection.unfinished(services)
@@ -367,7 +371,7 @@ def count_of_runs(
 
 
 def _moment_of(value: Any) -> datetime | None:
-    """Of a cursor, which may be anybody's."""
+    """The moment in a cursor, which a caller may have made up; `None` if it is none."""
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -376,7 +380,7 @@ def _moment_of(value: Any) -> datetime | None:
 
 
 def at_least(listed: Page[T]) -> Page[T]:
-    """There may be more than those among which it was sorted."""
+    """Marks the total as a minimum: the list may be longer than the part that was sorted."""
     return replace(listed, total_entries_limit=listed.total_entries)
 
 

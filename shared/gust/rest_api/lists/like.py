@@ -1,8 +1,8 @@
-"""SQL's LIKE, in time that grows with the length of the text and never with a power of it.
+"""SQL's LIKE in time linear in the length of the text.
 
-A caller chooses the pattern. An engine that backtracks, `re` among them, tries each `%` against each rest of the text: 24
-characters of pattern keep it busy for minutes. Here all places in the pattern that the text read so far may stand for are
-kept at once, as the bits of one number, and each character of the text moves them all.
+A caller chooses the pattern. A backtracking engine such as `re` tries each `%` at each place of the text: a pattern of
+24 characters keeps it busy for minutes. This one keeps all positions of the pattern that the text so far can have
+reached, as bits of one number, and each character of the text moves them all.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Like:
                 stays |= 1 << length
             is_escaped = False
         self._takes: Final = {character: places | takes_any for character, places in takes.items()}
-        """Character → places in the pattern that it moves on from."""
+        """Character → positions that it advances."""
         self._takes_any: Final = takes_any
         self._stays: Final = stays
-        """Places before which a `%` stands: they are not left."""
+        """Positions after a `%`, which stay reached."""
         self._end: Final = 1 << length
 
     def matches(self, text: Iterable[str]) -> bool:
@@ -54,10 +54,10 @@ class Like:
 
 
 def folded(text: str) -> str:
-    """As PostgreSQL's ILIKE compares texts: in lower case, character by character, whatever stands beside it."""
+    """In lower case as PostgreSQL's ILIKE compares: character by character, without context."""
     return text.replace("İ", "i").replace("Σ", "σ").lower()  # noqa: RUF001 - Python's own makes two letters, and ς at ends
 
 
 def literal(text: str) -> str:
-    """The pattern that stands for this text alone."""
+    """The pattern that matches only this text."""
     return "".join(_ESCAPE + character if character in SPECIAL else character for character in text)

@@ -1,4 +1,4 @@
-"""Order and pages of lists, with the meaning Airflow's parameters have over PostgreSQL."""
+"""Order and pages of lists, as in Airflow on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gust.rest_api.lists.filters import MAXIMUM_LIMIT, Filters, ListQuery
 RowT = TypeVar("RowT")
 
 MAXIMUM_BATCH: Final = 10_000
-"""A larger `page_limit` of a batch list, which has no maximum in Airflow, is lowered to this: an answer has to be made in
-time, and to fit into what a Lambda function returns."""
+"""A larger `page_limit` of a batch list, which has no maximum in Airflow, is lowered to this: an answer must be made in
+time and fit into a Lambda function's response."""
 COUNT_LIMIT: Final = 50_000
 """`total_entries` of a list read by cursor is not counted beyond this."""
 MAXIMUM_SORT_CRITERIA: Final = 10
@@ -32,14 +32,14 @@ SortValue = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Ordering(Generic[RowT]):
-    """What a list can be ordered by, and what makes its order total."""
+    """The attributes that a list can be ordered by, and the key that makes the order total."""
 
     attributes: Mapping[str, Callable[[RowT], Any]]
     key: Callable[[RowT], tuple[Any, ...]]
     """Unique; breaks ties, descending where the first criterion is."""
 
     def limited_to(self, *names: str) -> Ordering[RowT]:
-        """The same, by fewer attributes."""
+        """The ordering with these attributes only."""
         return Ordering({name: self.attributes[name] for name in names}, self.key)
 
     def resolve(self, order_by: Sequence[str]) -> Order[RowT]:
@@ -58,7 +58,7 @@ class Ordering(Generic[RowT]):
 
 
 def named(*names: str) -> dict[str, Callable[[Any], Any]]:
-    """Attributes that a row has under the names that a list is ordered by."""
+    """Attributes of an `Ordering` that have the same names in the row."""
     return {name: attrgetter(name) for name in names}
 
 
@@ -69,7 +69,7 @@ class Order(Generic[RowT]):
     key_descends: bool
 
     def is_by(self, *names: Callable[[RowT], Any]) -> bool:
-        """Whether it goes by nothing but these attributes, all in one direction."""
+        """Whether the order uses only these attributes, all in one direction."""
         return all(get in names and descends == self.key_descends for get, descends in self.criteria)
 
     def values(self, row: RowT) -> list[SortValue]:
@@ -92,7 +92,7 @@ class Order(Generic[RowT]):
 
 
 def _sortable(value: Any) -> SortValue:
-    """A form that compares as the value does and survives JSON."""
+    """The value in a form that has the same order and can be encoded in JSON."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if value is None or isinstance(value, str | int | float):
@@ -116,7 +116,7 @@ class Page(Generic[RowT]):
         return {name: [response(row) for row in self.rows], "total_entries": self.total_entries}
 
     def with_cursors(self) -> Json:
-        """The fields about the page, of lists that can be read by cursor."""
+        """The page's fields of a list that can be read by cursor."""
         return {
             "total_entries": self.total_entries,
             "total_entries_limit": self.total_entries_limit,
@@ -132,12 +132,12 @@ def page(
     limit: int,
     offset: int = 0,
     cursor: str | None = None,
-    most: int | None = MAXIMUM_LIMIT,
+    maximum: int | None = MAXIMUM_LIMIT,
 ) -> Page[RowT]:
-    """One page of the ordered rows: by offset, or behind (`~…`: before) a cursor, where `""` is the first page. It has no
-    more than `most` rows."""
+    """One page of the ordered rows: by offset, or behind (`~…`: before) a cursor, where `""` is the first page. At most
+    `maximum` rows."""
     ordered = order.sort(rows)
-    limit = limit if most is None else min(limit, most)
+    limit = limit if maximum is None else min(limit, maximum)
     if cursor is None:
         return Page(ordered[offset : offset + limit], len(ordered))
     backward = cursor.startswith("~")
@@ -178,19 +178,19 @@ def filtered_page(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where in a walk a page begins."""
+    """The start of a page in a walk."""
 
     at: list[SortValue] | None
     backward: bool
 
     @staticmethod
     def of(cursor: str | None) -> Position:
-        """Problem 400."""
+        """The position of a cursor; the start without one. Problem 400."""
         backward = bool(cursor) and str(cursor).startswith("~")
         return Position(_decode(cursor[1:] if backward else cursor) if cursor else None, backward)
 
     def is_behind(self, order: Order[RowT], row: RowT) -> bool:
-        """Whether the row lies behind the position, looking the way the walk goes."""
+        """Whether the walk reaches the row after the position."""
         if self.at is None:
             return True
         _check_shape(self.at, order, row)
@@ -199,20 +199,20 @@ class Position:
 
 
 LOOKED_THROUGH: Final = 100_000
-"""Rows that a walk reads for one page at most: some seconds of the thirty that an HTTP API waits."""
+"""Rows that a walk reads at most for one page: some seconds, and an HTTP API waits for thirty."""
 
 
 class Walk(Generic[RowT]):
-    """Rows in order, read as they are asked for; those that are wanted come out. A walk gives up after so many that were
-    not, and then says where it stands: a page need not be full to be followed by another. Without such patience it refuses
-    to go on after `LOOKED_THROUGH` rows: Problem 400."""
+    """Iterates over the matching rows, and reads as far as the caller iterates. After `patience` rows without a match
+    it stops, and `stopped_at` is the last row read: a page may be followed by another without being full.
+    `patience=None`: Problem 400 after `LOOKED_THROUGH` rows."""
 
-    def __init__(self, rows: Iterable[RowT], wants: Callable[[RowT], bool], *, patience: int | None) -> None:
+    def __init__(self, rows: Iterable[RowT], matches: Callable[[RowT], bool], *, patience: int | None) -> None:
         self._rows = rows
-        self._wants = wants
+        self._matches = matches
         self._patience = patience
-        self.stands_at: RowT | None = None
-        """`None`: it came to its end, or was left."""
+        self.stopped_at: RowT | None = None
+        """The row at which the walk gave up; `None` if it reached its end or the page was full."""
 
     def __iter__(self) -> Iterator[RowT]:
         passed = 0
@@ -222,12 +222,12 @@ class Walk(Generic[RowT]):
                     f"Scanned {LOOKED_THROUGH} rows without filling the page: "
                     "narrow the time range, lower the offset or remove filters"
                 )
-            if self._wants(row):
+            if self._matches(row):
                 yield row
                 continue
             passed += 1
             if passed == self._patience:
-                self.stands_at = row
+                self.stopped_at = row
                 return
 
 
@@ -241,9 +241,8 @@ def walked_page(
     skipped: int = 0,
     total: Callable[[], int | None] = lambda: None,
 ) -> Page[RowT]:
-    """A page of what is too long to be read whole. `skipped` rows came before those of the walk. `total` is asked where
-    the walk did not see all; where that does not know either, `total_entries` is how many there are at least, and
-    `total_entries_limit` says so."""
+    """A page of a list that is too long to be read whole. `skipped` rows precede the walk. `total` counts if the walk
+    did not read to the end; if it returns `None`, `total_entries` is a minimum and `total_entries_limit` is set."""
     seen, rows, has_more = 0, list[RowT](), False
     for row in walk:
         if not position.is_behind(order, row):
@@ -255,10 +254,10 @@ def walked_page(
         if seen > offset:
             rows.append(row)
     seen += skipped
-    stands_at, by_cursor = walk.stands_at, position.at is not None
+    stopped_at, by_cursor = walk.stopped_at, position.at is not None
     ends: list[str | None] = [_encode(order.values(row)) for row in (rows[:1] + rows[-1:])] or [None, None]
-    beyond = _encode(order.values(stands_at)) if stands_at is not None else (ends[-1] if has_more else None)
-    saw_all = not has_more and stands_at is None and not by_cursor
+    beyond = _encode(order.values(stopped_at)) if stopped_at is not None else (ends[-1] if has_more else None)
+    saw_all = not has_more and stopped_at is None and not by_cursor
     known = seen if saw_all else total()
     total_entries = seen if known is None else known
     at_least = None if known is not None else max(seen, 1)

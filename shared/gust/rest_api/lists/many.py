@@ -1,4 +1,4 @@
-"""Threads for what the UI asks of many DAGs or runs at once."""
+"""Threads for the UI's reads of many DAGs or runs at once."""
 
 from typing import Final
 

@@ -10,7 +10,7 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class SettingRow:
     place: int
-    """Stands in for Airflow's id."""
+    """In the order of names; replaces Airflow's id."""
     name: str
     stored: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""A run as the API shows it: with the instances that have no item yet, made from the DagSpec of the run's version."""
+"""A run as the API shows it, including instances without an item, which the DagSpec of the run's version gives."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ShownRun:
     run: DagRun
     stored: Mapping[tuple[str, int], TaskInstance]
     spec: DagSpec | None
-    """`None` where the bucket has lost it: then only what is stored can be shown."""
+    """`None` if it is missing in the bucket: then only stored instances are shown."""
 
     @cached_property
     def instances(self) -> list[InstanceView]:
         """All instances, in the DAG's topological order and then by map index; those of removed tasks last.
 
-        A mapped task that is not expanded has one instance, with map index -1; one that expanded, or whose length the DAG
-        file says, has one for each index, or, of length zero, none but the one that was skipped."""
+        A mapped task that is not expanded has one instance, with map index -1; one that expanded, or whose length the
+        DAG file fixes, has one for each index, and with length zero only the skipped one."""
         by_task = instances_by_task(self.spec, self.run, self.stored) if self.spec else {}
         for (task_id, _), instance in sorted(self.stored.items(), key=lambda item: item[0]):
             if self.spec is None or task_id not in self.spec.tasks:
@@ -53,14 +53,14 @@ class ShownRun:
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """An instance with what it borrows from its run and its task."""
+    """An instance with its run and its task."""
 
     run: DagRun
     instance: TaskInstance
     task: TaskSpec | None
     """`None` for a task that the run's version does not have."""
     place: int = 0
-    """Of the task, in topological order."""
+    """The task's position in topological order."""
 
     @property
     def version_number(self) -> int:
@@ -68,7 +68,7 @@ class InstanceView:
 
     @property
     def max_tries(self) -> int:
-        """Before its first try, an instance has all that its task promises."""
+        """Before the first try the task's retries count."""
         if self.task is not None and self.instance.try_number == 0:
             return max(self.instance.max_tries, self.task.retries)
         return self.instance.max_tries
@@ -100,7 +100,7 @@ class InstanceView:
         return str(self.instance.map_index) if self.instance.map_index >= 0 else None
 
     def of_try(self, instance: TaskInstance) -> InstanceView:
-        """An earlier try of the same instance."""
+        """The view of an earlier try of the same instance."""
         return InstanceView(self.run, instance, self.task, self.place)
 
 
@@ -110,7 +110,7 @@ def load_view(services: Services, key: DagRunKey) -> ShownRun | None:
 
 
 def view_of(services: Services, state: RunState) -> ShownRun:
-    """As it will be, where a person's action on it is still being carried out."""
+    """The run's view. An edit session that is still open is shown as complete."""
     state = as_it_will_be(services, state)
     return ShownRun(state.run, state.instances, find_spec(services, state.run))
 

@@ -1,4 +1,4 @@
-"""What a DAG's schedule says about assets, as the API shows it: with the number of each asset, by which the UI finds it."""
+"""The asset expression of a DAG's schedule as the API shows it: with each asset's number, by which the UI finds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gust.model.dag_spec import DagSpec
 
 
 def asset_expression(spec: DagSpec) -> Any:
-    """`None` where the schedule names no asset."""
+    """`None` if the schedule names no asset."""
     return _numbered(spec.timetable.asset_expression)
 
 

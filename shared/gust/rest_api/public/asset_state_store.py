@@ -1,4 +1,4 @@
-"""`/assets/{asset_id}/state-store`: what tasks and watchers keep for an asset."""
+"""`/assets/{asset_id}/state-store`: entries that tasks and watchers store for an asset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/v2/assets` and what waits for DAGs: assets, aliases, events, materializing, queued events."""
+"""`/api/v2/assets`: assets, aliases, events and their queues, materializing."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from gust.services.runs.public_form import dag_run_fields
 NO_CONTENT: Final = Answer(204)
 MAX_PARTITION_KEY: Final = 250
 SORTED_EVENTS: Final = 200
-"""Events among which a page is sorted in another order than that of time."""
+"""The newest events, among which a page is sorted if its order is not by time."""
 LATE: Final = timedelta(hours=1)
-"""Behind a run's end no event of its tasks comes, but for what a worker's clock makes of it."""
+"""Tasks send no event after their run's end, but a worker's clock may be ahead."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 # --- assets -----------------------------------------------------------------------------------------------------------
@@ -60,14 +60,14 @@ class AssetRow:
     references: Sequence[AssetReference] = ()
     aliases: Sequence[AssetAlias] = ()
     watchers: Sequence[tuple[str, Watcher]] = ()
-    """With their names."""
+    """Name and watcher of each."""
 
     @property
     def number(self) -> int:
         return number_of(*self.asset.key)
 
     def used(self, use: str) -> list[AssetReference]:
-        """Schedules, or tasks, that name the asset itself; references by name or URI are not among them."""
+        """Schedules or tasks that name the asset itself, without references by name or URI."""
         found = [ref for ref in self.references if ref.use == use and ref.what == "asset"]
         return sorted(found, key=lambda ref: (ref.dag_id, ref.task_id))
 
@@ -98,7 +98,7 @@ def asset_response(row: AssetRow, last: AssetEvent | None) -> Json:
 
 
 def _reference(reference: AssetReference, *names: str) -> Json:
-    # A reference is made and removed, and never changed.
+    # References are never changed.
     born = {"created_at": reference.created_at, "updated_at": reference.created_at}
     return {name: getattr(reference, name) for name in names} | born
 
@@ -170,7 +170,7 @@ def _rows(services: Services, assets: Sequence[Asset]) -> list[AssetRow]:
 
 
 def asset_of_number(services: Services, number: int) -> Asset | None:
-    """Numbers are hashes of names, so finding one means looking through the list of assets."""
+    """The asset with the number, a hash of its names: searches the list of assets."""
     return next((asset for asset in services.store.list_assets() if number_of(*asset.key) == number), None)
 
 
@@ -335,7 +335,7 @@ class CreateEventBody(Body):
     partition_key: Annotated[str, StringConstraints(pattern=r"\S", max_length=MAX_PARTITION_KEY)] | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
     access_control: AccessControlBody | None = None
-    """For Airflow's teams, which are off by default and which Gust does not have."""
+    """For Airflow's teams, which Gust does not have."""
 
 
 @operation("create_asset_event")
@@ -438,7 +438,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class QueuedOf:
-    """The queued events that a request speaks of."""
+    """The queued events that a request selects."""
 
     services: Services
     dag_id: str | None = None

@@ -1,4 +1,4 @@
-"""`/api/v2/backfills`: asking for backfills, trying what one would do, looking at them, pausing and cancelling."""
+"""`/api/v2/backfills`: creating, listing, pausing and cancelling backfills, and dry runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _response(backfill: Backfill, dag: Dag | None) -> Json:
     }
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
+# --- creating ---------------------------------------------------------------------------------------------------------
 
 
 class BackfillBody(Body):
@@ -72,7 +72,7 @@ class BackfillBody(Body):
 def create(services: Services, request: Request) -> Json:
     asked = _asked(request)
     made = backfill_response(services, create_backfill(services, asked, user=request.user.name))
-    # Airflow repeats both dates as they were said; later answers have them in UTC.
+    # Airflow repeats both dates as the request has them; later answers have them in UTC.
     return made | {"from_date": _as_said(asked.from_date), "to_date": _as_said(asked.to_date)}
 
 
@@ -93,7 +93,7 @@ def try_out(services: Services, request: Request) -> Json:
 
 
 def _asked(request: Request) -> AskedBackfill:
-    """Problem 400 where the DAG is not named by text: Airflow asks whether the DAG may be touched before all else."""
+    """The body. Problem 400 if `dag_id` is no text: Airflow authorizes the user before it validates the body."""
     with suppress(ValueError):
         given = json.loads(request.raw_body)
         if isinstance(given, dict) and not isinstance(given.get("dag_id"), str | None):
@@ -102,7 +102,7 @@ def _asked(request: Request) -> AskedBackfill:
 
 
 def _aware(moment: datetime) -> datetime:
-    """The zone it was said in is kept: it matters to partitions."""
+    """The moment in its own zone, on which partitions depend."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -110,7 +110,7 @@ def _as_said(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-# --- looking ----------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 class BackfillsQuery(ListQuery):

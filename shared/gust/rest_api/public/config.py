@@ -1,7 +1,7 @@
-"""`/api/v2/config`: Airflow's configuration where DAG files are parsed, for those whom an administrator lets see it.
+"""`/api/v2/config`: Airflow's configuration in the parser, if the operator exposes it.
 
-Gust has no `airflow.cfg`: options are Airflow's defaults and what the functions' environment sets (`AIRFLOW__…`). Most of
-them configure processes that Gust does not have.
+Gust has no `airflow.cfg`: options are Airflow's defaults and what the functions' environment sets (`AIRFLOW__…`). Most
+of them configure processes that Gust does not have.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`/api/v2/connections`: how hooks reach other systems. Passwords, and what is secret in `extra`, are not shown.
+"""`/api/v2/connections`: credentials and addresses for hooks. Passwords and secrets in `extra` are masked.
 
-Testing connections is off, as it is in Airflow unless an administrator turns it on: what an answer would tell about a
-stored secret, and from where the call would be made, is theirs to weigh. A test runs a provider's hook, and this function
-has none: a worker runs it. Who cannot ask twice is answered here once the worker has reported.
+Connection tests are off by default, as in Airflow: a test's answer may reveal something of a stored secret, and the
+test connects from the workers' network. A worker runs the test, since this function has no provider's hook; the
+synchronous operation waits for the worker's report.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def _shown_extra(extra: str | None) -> str | None:
         return extra
     try:
         return json.dumps(redact(json.loads(extra)))
-    except (ValueError, RecursionError):  # nobody knows what of it is secret
+    except (ValueError, RecursionError):  # which parts are secret is unknown
         return MASK
 
 
 def _unreadable_response(conn_id: str, stored: dict[str, Any]) -> Json:
-    """Of a connection whose key is gone: what is not encrypted, and that there is something else."""
+    """A connection whose key is missing: its plain fields, and masks for the encrypted ones."""
     plain = {name: value for name, value in stored.items() if name not in connections.SECRETS.values()}
     hidden = {name: MASK if plain.get(name) else plain.get(name) for name in connections.SECRETS}
     return connection_response(Connection(**plain | hidden | {"conn_id": conn_id}))
@@ -166,7 +166,7 @@ class ConnectionBody(WithoutTeam):
 
     @property
     def given(self) -> set[str]:
-        """The fields that the body has, by the names that the contract has for them."""
+        """Names of the body's fields, in the contract's spelling."""
         return {"schema" if name == "schema_" else name for name in self.model_fields_set}
 
     @property
@@ -207,8 +207,7 @@ def _connection(body: ConnectionBody) -> Connection:
 
 
 def _change(body: ConnectionBody, mask: Collection[str] | None) -> Callable[[Connection], Connection]:
-    """What the body says of the fields in the mask, or of all that it has. A password cannot be taken away, only changed,
-    as in Airflow 3.3."""
+    """Applies the body's fields, or those in the mask. A password can be changed but not removed, as in Airflow 3.3."""
     fields = body.given & set(mask) if mask else body.given
     touched = set(mask or body.given)
 
@@ -224,7 +223,7 @@ def _change(body: ConnectionBody, mask: Collection[str] | None) -> Callable[[Con
 
 
 def _kept(new: str | None, old: str | None) -> str | None:
-    """The new extra with the secrets of the old one where it has their masks."""
+    """The new extra with the old secrets in place of their masks."""
     if new is None or old is None:
         return new
     try:
@@ -248,7 +247,7 @@ class BulkConnections(Body):
 @operation("bulk_connections")
 def bulk_connections(services: Services, request: Request) -> Json:
     def overwrite(body: ConnectionBody, _: object = None) -> None:
-        """Airflow does not look at the mask of an update in bulk; so do we."""
+        """A bulk update ignores its mask, as in Airflow."""
         connections.change_connection(services, body.connection_id, _change(body, None))
 
     named: Named[ConnectionBody] = Named(
@@ -276,11 +275,11 @@ class ConnectionTestBody(ConnectionBody):
 READING: Final = Permission(Resource.CONNECTION, "GET")
 
 PATIENCE: Final = timedelta(seconds=20)
-"""An HTTP API hangs up after 30 seconds, of which a cold start may have taken some."""
+"""An HTTP API times out after 30 seconds, which include a cold start."""
 
 
 def testing_is() -> str:
-    """Enabled, Disabled, or Hidden: as Disabled, and the web UI has no button for it."""
+    """Enabled, Disabled, or Hidden: disabled, and the web UI shows no button."""
     return os.environ.get(TEST_CONNECTION, "Disabled").strip()
 
 
@@ -289,7 +288,7 @@ def test_connection(services: Services, request: Request) -> Json:
     body = request.body(ConnectionBody)
     _check_testing_is_on()
     tested = _as_it_would_be(services, request.user, body)
-    # Under a name of its own, as in Airflow: what a worker knows of a connection by that id must not take its place.
+    # Under a name of its own, as in Airflow: a worker's own connection of that id must not replace it.
     tested = replace(tested, conn_id=f"test_{secrets.token_hex(8)}")
     test = await_connection_test(services, _enqueued(services, tested), until=request.now + PATIENCE)
     if not test.has_ended:
@@ -303,7 +302,7 @@ def test_connection(services: Services, request: Request) -> Json:
 
 @operation("enqueue_connection_test")
 def enqueue_test(services: Services, request: Request) -> Answer:
-    """All workers are alike: any executor's name and any queue's means them, as with tasks."""
+    """All workers are alike: the names of executor and queue are ignored, as with tasks."""
     body = request.body(ConnectionTestBody)
     _check_testing_is_on()
     token, test = _enqueued(services, _connection(body), commit_on_success=body.commit_on_success)
@@ -341,8 +340,8 @@ def _enqueued(services: Services, connection: Connection, *, commit_on_success: 
 
 
 def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Connection:
-    """The stored connection with what the body says of it, so that the form may send back the masks that it was shown;
-    but what is stored is sent to where it belongs alone."""
+    """The stored connection with the body's fields; the form sends back the masks that it shows. Stored secrets are
+    sent only to the stored host and port."""
     stored = connections.find_connection(services, body.connection_id) if READING.allows(user.role) else None
     if stored is None:
         return _connection(body)
@@ -358,7 +357,7 @@ def _as_it_would_be(services: Services, user: User, body: ConnectionBody) -> Con
 
 
 def _leads_elsewhere(body: ConnectionBody, stored: Connection) -> bool:
-    """The web UI sends an empty host and port 0 where there is none."""
+    """The web UI sends an empty host and port 0 for none."""
     return ("host" in body.given and (body.host or None) != (stored.host or None)) or (
         "port" in body.given and (body.port or None) != (stored.port or None)
     )

@@ -1,4 +1,4 @@
-"""`/api/v2/parseDagFile/{file_token}`: have a file parsed again though nothing of it changed."""
+"""`/api/v2/parseDagFile/{file_token}`: parses an unchanged file again."""
 
 from __future__ import annotations
 

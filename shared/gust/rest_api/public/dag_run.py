@@ -48,7 +48,7 @@ from gust.services.specs import load_spec
 
 
 def versions_reader(services: Services) -> Callable[[str, int], DagVersion | None]:
-    """Reads versions for one request, each once: a page of runs shares a few."""
+    """A reader that reads each version once per request: a page of runs shares a few."""
     return lru_cache(maxsize=None)(services.store.get_version)
 
 
@@ -126,13 +126,14 @@ class _DagRunsBatchBody(Body):
 
 
 def last_change(run: DagRun) -> datetime:
-    """Stands in for Airflow's `updated_at`, which Gust does not keep: the latest moment that is known of the run."""
+    """The latest of the run's timestamps, in place of Airflow's `updated_at`, which Gust does not store."""
     known = (run.queued_at, run.start_date, run.last_scheduling_decision, run.end_date)
     return max(moment for moment in known if moment is not None)
 
 
 def _place(run: DagRun) -> datetime:
-    """In the index. Stands in for Airflow's id, too, which grows with time: the moment of queueing changes with a clear."""
+    """The run's position in the index; also in place of Airflow's id, which grows with time (`queued_at` changes with a
+    clear)."""
     return run.run_after
 
 
@@ -204,7 +205,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     of_dag = None if dag_id == ALL_PAGES else existing_dag(services, dag_id).dag_id
     matches, order = FILTERS.matches(query, request.now), ORDERING.resolve(query.order_by)
 
-    def wants(run: DagRun) -> bool:
+    def passes(run: DagRun) -> bool:
         return (
             (window is None or window.holds(run))
             and matches(run)
@@ -214,14 +215,14 @@ def get_dag_runs(services: Services, request: Request) -> Json:
     found = page_of_runs(
         services,
         RunSelection.of(query, of_dag, RUN_KEYS.asked(query)),
-        wants,
+        passes,
         order,
         by_time=order.is_by(_place),
         limit=query.limit,
         offset=query.offset,
         cursor=query.cursor,
         states=STATE.value(query),
-        wants_all_of_states=not narrows(query, except_={"state", *RUN_KEYS.fields}),
+        filters_states_only=not narrows(query, except_={"state", *RUN_KEYS.fields}),
     )
     return _collection(services, found)
 
@@ -247,15 +248,15 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
         by_time=order.is_by(_place),
         limit=body.page_limit,
         offset=body.page_offset,
-        most=MAXIMUM_BATCH,
+        maximum=MAXIMUM_BATCH,
         states=BATCH_STATES.value(body),
-        wants_all_of_states=not narrows(body, except_={"states", "dag_ids"}),
+        filters_states_only=not narrows(body, except_={"states", "dag_ids"}),
     )
     return _collection(services, found)
 
 
 def check_is_all(request: Request, *names: str) -> None:
-    """Problem 422 where a path parameter is not `~`: operations over everything allow nothing else."""
+    """Problem 422 if one of the path parameters is not `~`, which batch lists require."""
     for name in names:
         if request.path[name] != ALL_PAGES:
             problem = {
@@ -272,8 +273,7 @@ def check_is_all(request: Request, *names: str) -> None:
 
 
 def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> PartitionWindow | None:
-    """Whole days on the clock of the timetable's zone; `None` where none are asked for. Problem 400 where the DAG's runs
-    are of no partitions."""
+    """Whole days in the timetable's zone; `None` without a filter. Problem 400 if the DAG is not partitioned."""
     first, last = query.partition_date_gte, query.partition_date_lte
     if first is None and last is None:
         return None
@@ -294,7 +294,7 @@ def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> 
 
 
 def _consumes(services: Services, run: DagRun, text: str | None) -> bool:
-    """Whether an event of an asset whose name or URI holds the text is among those that the run was made of."""
+    """Whether the run consumed an event of an asset whose name or URI contains the text."""
     return not text or any(holds(e.name, text) or holds(e.uri, text) for e in consumed_by(services, run))
 
 

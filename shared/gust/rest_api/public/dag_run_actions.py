@@ -1,4 +1,4 @@
-"""What people do to runs: say what state they are in, write notes, clear and delete them."""
+"""Actions of API users on runs: set a state, write a note, clear, delete."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ATTEMPTS: Final = 10
 
 
 class Mutable(StrEnum):
-    """States that a person may set, by Airflow's name of the field."""
+    """States that an API user may set."""
 
     QUEUED = DagRunState.QUEUED
     SUCCESS = DagRunState.SUCCESS
@@ -77,7 +77,7 @@ def patch_dag_run(services: Services, request: Request) -> Json:
 
 
 def annotate(services: Services, key: DagRunKey, note: str | None) -> None:
-    """The run's note; an empty one removes it. Problem 404."""
+    """Sets the run's note; an empty one removes it. Problem 404."""
     for _ in range(ATTEMPTS):
         run = _existing(services, key)
         if run.note == (note or None):
@@ -155,7 +155,7 @@ class PartitionSelectors(Body):
     partition_date_end: datetime | None = None
 
     def check_one_way_to_select(self, other: str, *, is_given: bool) -> None:
-        """Raises ValueError."""
+        """Raises ValueError for none, or for more than one."""
         start, end = self.partition_date_start, self.partition_date_end
         if sum((is_given, self.partition_key is not None, start is not None or end is not None)) != 1:
             raise ValueError(
@@ -243,8 +243,7 @@ class ClearPartitionsBody(PartitionSelectors):
 
 @operation("clear_dag_run_partitions")
 def clear_dag_run_partitions(services: Services, request: Request) -> Json:
-    """The runs are of no partition any more, and run again where that is wanted too. Where nothing matches, nothing is
-    wrong."""
+    """Takes the runs out of their partitions, and clears them if the body wants it. No match is no error."""
     body, dag = request.body(ClearPartitionsBody), existing_dag(services, request.path["dag_id"])
     if body.run_id is not None:
         found = services.store.get_run(DagRunKey(dag.dag_id, body.run_id))
@@ -338,7 +337,7 @@ def _update_one(services: Services, key: DagRunKey, body: NamedRun, result: Bulk
 
 
 def _delete_one(services: Services, key: DagRunKey, _: Any, result: BulkResult) -> None:
-    """One that runs is told, and the others are deleted all the same."""
+    """Deletes one run. A running one is an error in the result; the others are deleted."""
     before = len(result.errors)
     result.guard(lambda: delete_dag_run(services, key))
     if len(result.errors) == before:

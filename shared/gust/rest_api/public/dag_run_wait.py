@@ -1,7 +1,7 @@
-"""`…/dagRuns/{dag_run_id}/wait`: lines of JSON, one a look, until the run has finished.
+"""`…/dagRuns/{dag_run_id}/wait`: lines of JSON, one per poll, until the run has finished.
 
-Airflow streams them for as long as it takes. Here they are one answer, and it has to be given before API Gateway hangs up:
-where the last line is not of a finished run, the caller asks again.
+Airflow streams them without a limit. Here they are one answer, given before API Gateway times out: if the last line
+shows an unfinished run, the caller repeats the request.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 
 PATIENCE: Final = timedelta(seconds=20)
-"""An HTTP API hangs up after 30 seconds, of which a cold start may have taken some."""
+"""An HTTP API times out after 30 seconds, which include a cold start."""
 SHORTEST_INTERVAL: Final = 0.25
-"""Seconds. A shorter one would only read the same run more often."""
+"""Seconds. A shorter interval reads the same run more often."""
 
 NDJSON: Final = "application/x-ndjson"
 RETURN_VALUE: Final = "return_value"
@@ -50,21 +50,21 @@ def wait_dag_run_until_finished(services: Services, request: Request) -> Answer:
     while run.state not in FINISHED and (left := (until - services.clock.now()).total_seconds()) > 0:
         services.clock.sleep(min(max(query.interval, SHORTEST_INTERVAL), left))
         run = services.store.get_run(key)
-        if run is None:  # deleted meanwhile: there is nothing more to tell
+        if run is None:  # deleted meanwhile
             break
         lines.append(_line(services, run, query.result))
     return Answer(200, "".join(lines), content_type=NDJSON)
 
 
 def _line(services: Services, run: DagRun, result_task_ids: list[str] | None) -> str:
-    said: dict[str, Any] = {"state": run.state}
+    line: dict[str, Any] = {"state": run.state}
     if run.state in FINISHED and (results := _results(services, run.key, result_task_ids)):
-        said["results"] = results
-    return f"{json.dumps(said)}\n"
+        line["results"] = results
+    return f"{json.dumps(line)}\n"
 
 
 def _results(services: Services, run: DagRunKey, task_ids: list[str] | None) -> dict[str, Any]:
-    """What the tasks returned, of a mapped one a list; without task ids, what the DAG's author made its result."""
+    """Return values of the tasks, a list for a mapped one; without task ids, the DAG's result."""
     returned = [
         xcom
         for task_id in ([None] if task_ids is None else sorted(set(task_ids)))

@@ -1,4 +1,4 @@
-"""`/api/v2/dagSources/{dag_id}`: the file's text as one version of the DAG was parsed from it."""
+"""`/api/v2/dagSources/{dag_id}`: the DAG file's text of one version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 
 HIDDEN: Final = "REDACTED - you do not have read permission on all Dags in the file"
-"""As in Airflow, instead of a text that defines other DAGs, too."""
+"""Airflow's text in place of a file that also defines DAGs that the user may not read."""
 
 
 class DagSourceQuery(Query):
@@ -30,7 +30,7 @@ def get_dag_source(services: Services, request: Request) -> Json | Answer:
     version = services.store.get_version(dag_id, number) if number is not None else None
     if version is None:
         raise not_found(f"The source code of the Dag {dag_id}, version_number {wanted} was not found")
-    # An edit that changes nothing but text makes no version: the newest one is shown as the file is now, as in Airflow.
+    # An edit without effect on the DAG makes no version: the newest version shows the current file, as in Airflow.
     is_newest = dag is not None and dag.source_key and version.version_number == dag.version_number
     source_key = dag.source_key if dag is not None and is_newest else version.source_key
     try:

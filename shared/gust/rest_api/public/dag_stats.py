@@ -24,7 +24,7 @@ DagStatsQuery: Final = query_of(Query, FILTERS)
 
 @operation("get_dag_stats")
 def get_dag_stats(services: Services, request: Request) -> Json:
-    """DAGs that never ran are not in it. A DAG counts itself how its runs end; those that have not are looked at."""
+    """DAGs without runs are left out. A DAG counts its ended runs by state; unfinished runs are read."""
     dags = list(filter(FILTERS.matches(request.query(DagStatsQuery)), services.store.list_dags()))
     shown = {dag.dag_id for dag in dags}
     due = [key for key, _ in services.store.due_runs(_EVER) if key.dag_id in shown]

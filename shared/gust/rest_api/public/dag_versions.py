@@ -1,4 +1,4 @@
-"""`/api/v2/dags/{dag_id}/dagVersions`: what each change of a DAG made."""
+"""`/api/v2/dags/{dag_id}/dagVersions`: the versions of DAGs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def get_dag_versions(services: Services, request: Request) -> Json:
     dag_id = request.path["dag_id"]
     query = request.query(DagVersionsQuery)
     if dag_id == ALL_PAGES:
-        # Versions are numbered from 1, so they can be read by their names, many at once.
+        # Versions are numbered from 1, so they can be read by key in batches.
         dags = services.store.list_dags()
         named = {(dag.dag_id, number) for dag in dags for number in range(1, dag.version_number + 1)}
         versions = list(services.store.get_versions(named).values())

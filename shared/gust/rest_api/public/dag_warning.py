@@ -1,4 +1,4 @@
-"""`/api/v2/dagWarnings`: what is questionable about DAGs that were parsed all the same."""
+"""`/api/v2/dagWarnings`: warnings about DAGs that were parsed."""
 
 from __future__ import annotations
 

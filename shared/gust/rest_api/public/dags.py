@@ -153,7 +153,7 @@ PATCH_FILTERS: Final = Filters[Dag](
     where("exclude_stale", bool, lambda dag, excluded: not (excluded and dag.is_stale), default=True),
     equal("paused", bool, lambda dag: dag.is_paused),
 )
-"""Of the list, and of the operation that pauses many DAGs."""
+"""For the lists, and for the operation that pauses many DAGs."""
 _NAMED: Final = Filters[Dag](_ID)
 PatchDagsQuery: Final = query_of(Paging, PATCH_FILTERS)
 
@@ -173,9 +173,9 @@ SPEC_FILTERS: Final = Filters[DagSpec](
     ),
     one_of("timetable_type", str, lambda spec: _type_name(spec.timetable.type)),
 )
-"""Need the DagSpec, which is read for the DAGs that pass the others."""
+"""Filters of the DagSpec, which is read for the DAGs that pass the others."""
 LAST_RUN_FILTERS: Final = Filters[RunSummary](equal("last_dag_run_state", DagRunState, lambda run: run.state))
-"""Of the latest run. A DAG without runs passes none of these."""
+"""Filters of the latest run. A DAG without runs passes none of them."""
 RUN_FILTERS: Final = Filters[RunSummary](
     member_of("dag_run_state", DagRunState, lambda run: run.state),
     between("dag_run_start_date", datetime, lambda run: run.start_date),
@@ -263,10 +263,10 @@ def patch_dag(services: Services, request: Request) -> Json:
 
 @operation("patch_dags")
 def patch_dags(services: Services, request: Request) -> Json:
-    """Pause or unpause every DAG the filters match, also those beyond the page that is answered; of who may edit some DAGs
-    alone, those. As in Airflow they may ask at all where the query names one of them (`dag_id`).
+    """Pauses or unpauses every DAG that passes the filters and that the user may edit, also beyond the page of the
+    answer. A user with rights on some DAGs must name one in the query (`dag_id`), as in Airflow.
 
-    Without a pattern for the dag_id no DAG is matched, whatever the other filters say."""
+    Without a pattern for the dag_id no DAG matches."""
     body = request.body(DagPatchBody)
     _check_mask(request)
     query = request.query(PatchDagsQuery)
@@ -302,7 +302,7 @@ def unfavorite_dag(services: Services, request: Request) -> Answer:
 
 
 def existing_dag(services: Services, dag_id: str) -> Dag:
-    """The DAG, stale ones too. Problem 404."""
+    """The DAG, also a stale one. Problem 404."""
     dag = services.store.get_dag(dag_id)
     if dag is None:
         raise not_found(f"The Dag with ID: `{dag_id}` was not found")
@@ -315,7 +315,7 @@ AIRFLOWS_TIMETABLES: Final = ("airflow.timetables.", "airflow.sdk.definitions.ti
 
 
 def _type_name(path: str) -> str:
-    """Airflow's own timetables go by the name of their class, a plugin's by where it is."""
+    """The class name of Airflow's timetables, the whole path of a plugin's."""
     return path.rpartition(".")[2] if path.startswith(AIRFLOWS_TIMETABLES) else path
 
 

@@ -1,4 +1,4 @@
-"""`/ui/dags/{dag_id}/…`: deadlines of runs, and the alerts of a DAG that they come from. Airflow has them for its web UI."""
+"""`/ui/dags/{dag_id}/…`: deadlines of runs, and the DAG's alerts that set them; Airflow's web UI reads both."""
 
 from __future__ import annotations
 

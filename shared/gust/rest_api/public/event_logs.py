@@ -1,8 +1,8 @@
-"""`/api/v2/eventLogs`: who did what, for a year.
+"""`/api/v2/eventLogs`: calls and their users, kept for a year.
 
-Events of DAGs that are gone, or never were, are listed too: who deleted a DAG is what people look for. A list in order of
-time reads the events of its page, and counts the others; one that is filtered by more than the DAG, the run and the time
-reads until its page is full; any other order is made among the newest.
+Events of deleted and unknown DAGs are listed too: API users look for the deletion of a DAG. A list in order of time
+reads the events of its page and counts the others. With filters of more than DAG, run and time it reads until its page
+is full. Any other order is made among the newest events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gust.services.context import Services
 
 IN_ORDER_OF_TIME: Final = {"id", "event_log_id", "dttm", "when"}
 SORTED_EVENTS: Final = 2000
-"""Events among which a page is sorted in another order than that of time."""
+"""The newest events, among which a page is sorted if its order is not by time."""
 SORTED_BY: Final = ("dag_id", "task_id", "run_id", "event", "logical_date", "owner", "extra")
 BY_STORE: Final = Elsewhere("walk_logged_events and count_logged_events apply it")
 
@@ -75,7 +75,7 @@ def event_response(event: LoggedEvent, display_name: str | None) -> Json:
         "owner": event.owner,
         "extra": event.extra,
         "dag_display_name": display_name,
-        # Airflow's, where the event is of one task instance; those that a person's call leaves never are.
+        # Airflow has one for events of a task instance; events of calls have none.
         "task_display_name": None,
     }
 

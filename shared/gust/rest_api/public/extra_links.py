@@ -1,7 +1,7 @@
-"""`…/taskInstances/{task_id}/links`: where an operator's work can be looked at.
+"""`…/taskInstances/{task_id}/links`: an operator's links to other systems.
 
-The Task SDK pushes each link of an operator as an XCom when the try ends; under which key, Airflow's serialized DAG says.
-Links that plugins bring are code of their own, which only Airflow's webserver runs: they are named, and lead nowhere.
+The Task SDK pushes each link of an operator as an XCom when the try ends; Airflow's serialized DAG has the key. Links
+of plugins are code that only Airflow's webserver runs: they are listed without a URL.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def get_extra_links(services: Services, request: Request) -> Json:
 
 
 def _xcom_keys(services: Services, view: InstanceView) -> dict[str, str]:
-    """By name of the link."""
+    """XCom keys by name of the link."""
     version = services.store.get_version(view.run.dag_id, view.run.version_number)
     if version is None:
         return {}
@@ -53,6 +53,6 @@ def _xcom_keys(services: Services, view: InstanceView) -> dict[str, str]:
 
 
 def _link(services: Services, view: InstanceView, key: str | None) -> str | None:
-    """`None`: it was not pushed, yet or at all."""
+    """`None`: no link was pushed."""
     xcom = services.store.get_xcom(view.instance.key, key) if key else None
     return None if xcom is None or xcom.value is None else str(readable(xcom.value)) or None

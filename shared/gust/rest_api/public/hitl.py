@@ -1,4 +1,4 @@
-"""`…/hitlDetails`: what tasks ask people, and their answers."""
+"""`…/hitlDetails`: questions of tasks to people, and the answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from gust.services.context import Services
 from gust.services.people.answer_question import AnsweredAlready, answer_question
 
 SORTED_QUESTIONS: Final = 200
-"""Questions that are all read for a page of them, and among which it is sorted in another order than that of time."""
+"""At most so many questions are all read for a page; the newest are sorted if the order is not by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class AnswerBody(Body):
 
 @operation("update_hitl_detail")
 def update_hitl_detail(services: Services, request: Request) -> Json:
-    """Only the first answer counts; the task goes on with it at once."""
+    """Stores the answer and resumes the task. The first answer counts."""
     body = request.body(AnswerBody)
     row = _existing(services, request)
     instance_id = row.view.instance.key.uuid(row.view.instance.try_number)
@@ -161,7 +161,7 @@ def _existing(services: Services, request: Request, try_number: int | None = Non
 
 
 def _check_may_answer(user: User, detail: HITLDetail) -> None:
-    """Whoever is let in without a name is everybody, as with Airflow's `simple_auth_manager_all_admins`."""
+    """The anonymous administrator may answer for every user, as with Airflow's `simple_auth_manager_all_admins`."""
     if not detail.assigned_users or user == ANONYMOUS:
         return
     if user.name not in {assigned["id"] for assigned in detail.assigned_users}:
@@ -189,7 +189,7 @@ def _responder(detail: HITLDetail, what: str) -> str | None:
 
 
 def _asked_at(row: HITLRow) -> datetime:
-    """Stands in for the id of Airflow's instances, too, which grows with time."""
+    """Also in place of the instance's id, which grows with time in Airflow."""
     return row.detail.created_at
 
 
@@ -205,7 +205,7 @@ FILTERS: Final = Filters[HITLDetail](
     between("created_at", datetime, lambda d: d.created_at),
 )
 ROW_FILTERS: Final = Filters[HITLRow](states_of_instances(lambda r: r.view.instance.state))
-"""Need the task instance, which is read for the questions that pass `FILTERS`."""
+"""Filters of the task instance, which is read for the questions that pass `FILTERS`."""
 HITLDetailsQuery: Final = query_of(_HITLDetailsQuery, FILTERS, ROW_FILTERS)
 ORDERING: Final = Ordering[HITLRow](
     attributes={
@@ -236,7 +236,7 @@ ORDERING: Final = Ordering[HITLRow](
 
 @operation("get_hitl_details")
 def get_hitl_details(services: Services, request: Request) -> Json:
-    """The last question of each instance. What does not exist asks nothing: an empty list."""
+    """The last question of each instance. The list is empty for a DAG or run that does not exist."""
     query = request.query(HITLDetailsQuery)
     dag_id, run_id = (_unless_all(request.path[name]) for name in ("dag_id", "dag_run_id"))
     order = ORDERING.resolve(query.order_by)
@@ -270,7 +270,7 @@ def _page_of_many(
 
 
 def pending_questions(services: Services) -> list[HITLRow]:
-    """Of all DAGs: those that nobody has answered and a task waits for."""
+    """Open questions of all DAGs whose task waits for the answer."""
     waiting = (TaskInstanceState.DEFERRED, TaskInstanceState.AWAITING_INPUT)
     unanswered = services.store.list_hitl_details(dag_id=None, run_id=None, answered=False)
     return [row for row in _rows(services, unanswered) if row.view.instance.state in waiting]
@@ -282,7 +282,7 @@ def hitl_row_responses(services: Services, rows: Sequence[HITLRow]) -> list[Json
 
 
 def _rows(services: Services, details: Iterable[HITLDetail]) -> list[HITLRow]:
-    """What asks has begun, so that it has an item of its own."""
+    """Rows with their instances. An instance that asks has started, so it has an item."""
     asked = list(details)
     views = {view.instance.key: view for view in views_of(services, [detail.key for detail in asked])}
     return [HITLRow(detail, view) for detail in asked if (view := views.get(detail.key)) and not is_gone(view.instance)]

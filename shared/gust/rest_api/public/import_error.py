@@ -1,4 +1,4 @@
-"""`/api/v2/importErrors`: files that gave no DAGs, and why."""
+"""`/api/v2/importErrors`: errors of DAG files that could not be parsed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`/api/v2/jobs`: processes that schedule, trigger or parse. Gust has none, so there are none to list.
+"""`/api/v2/jobs`: Airflow's scheduler, triggerer and dag-processor processes. Gust has none: the list is empty.
 
-What runs here runs for as long as there is something to do; whether it does its work is what `monitor/health` tells.
+Gust's functions run only while there is work; `monitor/health` shows whether they do it.
 """
 
 from __future__ import annotations

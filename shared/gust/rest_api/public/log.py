@@ -1,4 +1,4 @@
-"""`…/taskInstances/{task_id}/logs/{try_number}`: the log of one try, also while it is being written."""
+"""`…/taskInstances/{task_id}/logs/{try_number}`: the log of one try, also of a running one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gust.rest_api.public.task_instances import find_try
 from gust.services.context import Services
 
 LARGEST_PART: Final = 5_000_000
-"""Bytes of log in one answer; what is longer goes on behind a continuation token."""
+"""Bytes of log in one answer. A longer log continues with a continuation token."""
 
 LINES_AT_ONCE: Final = 1024
 
@@ -36,8 +36,8 @@ class LogQuery(Query):
 def get_log(services: Services, request: Request) -> Json | Answer:
     """JSON with a list of lines, or one line of JSON each where `application/x-ndjson` is accepted.
 
-    Both give all there is, up to what a Lambda function can return, and a token to go on with unless the try has ended
-    and all was read; `full_content` therefore changes nothing."""
+    Both return all lines up to the limit of an answer, and a continuation token unless the try has ended and all lines
+    were read; `full_content` changes nothing."""
     query = request.query(LogQuery)
     try_number = request.path_value("try_number", NonNegativeInt)
     content_type = request.accepted(alternative=NDJSON)
@@ -64,7 +64,7 @@ def get_log(services: Services, request: Request) -> Json | Answer:
 
 @operation("get_external_log_url")
 def get_external_log_url(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
-    """Logs are read here; there is no other page to send people to."""
+    """Refused: the API reads the logs itself, and there is no external page."""
     request.path_value("try_number", PositiveInt)
     raise bad_request("Task log handler does not support external logs.")
 
@@ -79,7 +79,7 @@ def _find(services: Services, request: Request, map_index: int, try_number: int)
 
 
 def _read(services: Services, view: InstanceView, token: str | None) -> tuple[list[Json], str | None]:
-    """What there is, as far as it fits into one answer, and a token for the rest."""
+    """The lines that fit into one answer, and a token for the rest."""
     lines = [] if token else _sources(services.logs.where(view.instance))
     at_once, size = LINES_AT_ONCE, 0
     while True:
@@ -100,18 +100,18 @@ def _read(services: Services, view: InstanceView, token: str | None) -> tuple[li
 
 
 def _line(line: dict[str, Any]) -> Json:
-    """Every line has an `event`."""
+    """The line with an `event`, if only an empty one."""
     return {"event": ""} | line
 
 
 def _sources(ways: list[str]) -> list[Json]:
-    """Airflow's folded heading: where the lines come from."""
-    said = ["::group::Log message source details", *ways, "::endgroup::"]
-    return [{"event": event} for event in said]
+    """Airflow's folded heading with the sources of the lines."""
+    heading = ["::group::Log message source details", *ways, "::endgroup::"]
+    return [{"event": event} for event in heading]
 
 
 def _ending(view: InstanceView) -> list[Json]:
-    """What the control plane knows of a try's end and the task could not write any more: its worker was lost, say."""
+    """The reason of the try's end, if the task could not log it itself: e.g. its worker was lost."""
     instance = view.instance
     if not instance.reason:
         return []
@@ -127,8 +127,8 @@ def _no_log(view: InstanceView) -> list[Json]:
             event = "Task did not run because upstream task(s) failed."
         case _:
             event = "No logs available for this task."
-    said = {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
-    return [*({"timestamp": None} | line for line in _sources([])), said]
+    line = {"timestamp": view.instance.end_date or view.run.queued_at, "event": event}
+    return [*({"timestamp": None} | source for source in _sources([])), line]
 
 
 def _sealed(position: str) -> str:
@@ -136,7 +136,7 @@ def _sealed(position: str) -> str:
 
 
 def _opened(token: str) -> str:
-    """A token says where to go on reading and grants nothing, so it is not signed. Problem 400."""
+    """The position in a token. It grants no access, so it is not signed. Problem 400."""
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:

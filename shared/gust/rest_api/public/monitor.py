@@ -1,13 +1,13 @@
 """`/api/v2/monitor/health`, for a system whose parts run only when there is something to do.
 
-Airflow asks how long ago each process gave a sign of life. Here only the scheduler has a pulse (the minute's tick), so:
+Airflow checks the last heartbeat of each process. Here only the scheduler has one (the minute's tick), so:
 
 - metadatabase is healthy when the table answers;
 - scheduler is healthy when its last tick is no older than `TICK_OVERDUE`;
 - dag_processor is healthy when no upload waits to be processed for the first time: a bundle is active, or nothing has
   been uploaded. Its heartbeat is the last time it processed an upload;
 - triggerer is healthy when no run has been overdue for `TICK_OVERDUE`: parked triggers stand in the same index of due
-  moments as all other timers, so one that is not resumed shows there. Its heartbeat is the last time it ran a trigger.
+  moments as all other timers, so the index shows one that is not resumed. Its heartbeat is the last time it ran a trigger.
 
 A part that has never had work has no heartbeat, and says so with null.
 """
@@ -39,7 +39,7 @@ def get_health(services: Services, request: Request) -> Json:
         ticked = alive.get("scheduler")
         triggers_stuck = bool(services.store.due_runs(overdue_since))
         unprocessed = services.store.active_bundle() is None and bool(services.objects.list(bucket_keys.DAGS))
-    except Exception:  # whatever keeps the table from answering is what this reports
+    except Exception:  # any error of the table is reported as unhealthy
         return _report(False, {}, scheduler=False, triggerer=False, dag_processor=False)
     return _report(
         True,

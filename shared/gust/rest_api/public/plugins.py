@@ -1,4 +1,4 @@
-"""`/api/v2/plugins`: what the active bundle's `plugins/` and the installed distributions bring, asked of the parser."""
+"""`/api/v2/plugins`: plugins of the active bundle and of installed distributions, read from the parser."""
 
 from __future__ import annotations
 

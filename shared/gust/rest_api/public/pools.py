@@ -1,4 +1,4 @@
-"""`/api/v2/pools`: how many slots there are, and who has them."""
+"""`/api/v2/pools`: pools, and the use of their slots."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ def _create(services: Services, body: PoolBody) -> Pool:
 def _change(
     services: Services, pool: Pool, body: PoolBody | PoolPatchBody, *, named: str | None, mask: Sequence[str] | None
 ) -> Pool:
-    """Airflow's rules: of the default pool only some fields, named in the mask; of any other all of the required ones."""
+    """Changes the pool by Airflow's rules: the default pool only in fields that the mask names and that may change, any
+    other pool with all required fields."""
     given = body.model_fields_set
     if pool.name == DEFAULT_POOL:
         if not mask or not CHANGEABLE_OF_DEFAULT.issuperset(name.strip() for name in mask):
@@ -149,7 +150,7 @@ class _WholePool(BaseModel):
 
 
 def _check_complete(body: PoolBody | PoolPatchBody, *, named: str | None) -> None:
-    """Airflow checks a patch as if it were a whole pool. Problem 422 as pydantic words it there, without a place."""
+    """Problem 422 if the patch is no complete pool, which Airflow requires; in pydantic's form, without a place."""
     given = body.model_fields_set
     whole: Json = {"pool": named} if given & {"name", "pool"} else {}
     whole |= {field: getattr(body, field) for field in ("slots", "description", "include_deferred") if field in given}
@@ -171,7 +172,7 @@ class BulkPools(Body):
 
 @operation("bulk_pools")
 def bulk_pools(services: Services, request: Request) -> Json:
-    """Each kind of action answers with what it did and what kept it from more."""
+    """The answer has the successes and errors of each kind of action."""
 
     def overwrite(body: PoolBody) -> None:
         fields = body.model_fields_set & {"slots", "description", "include_deferred"}
@@ -194,7 +195,7 @@ def bulk_pools(services: Services, request: Request) -> Json:
 
 
 def _complete(services: Services, actions: list[PoolAction]) -> list[PoolAction]:
-    """One that is incomplete refuses the whole request: before anything of it is done."""
+    """Checks all updates before any action runs: an incomplete pool refuses the whole request."""
     known = set(_existing(services)) - {DEFAULT_POOL}
     for action in actions:
         match action:

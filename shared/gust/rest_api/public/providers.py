@@ -1,4 +1,4 @@
-"""`/api/v2/providers`: the provider distributions that DAG files find, asked of the parser."""
+"""`/api/v2/providers`: the provider distributions in the parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the state stores of tasks and of assets have in common: what a person may store in one."""
+"""Values that API users may store in the state stores of tasks and assets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, JsonValue
 
 MAX_BYTES: Final = int(os.environ.get("AIRFLOW__STATE_STORE__MAX_VALUE_STORAGE_BYTES", "65535"))
-"""Airflow's `[state_store] max_value_storage_bytes`, for what people store; workers are only warned. 0: no limit."""
+"""Airflow's `[state_store] max_value_storage_bytes`, for API users; workers are only warned. 0: no limit."""
 
 
 def _storable(value: Any) -> Any:

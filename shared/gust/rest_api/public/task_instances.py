@@ -45,9 +45,9 @@ from gust.services.specs import load_spec
 RowT = TypeVar("RowT")
 
 FEW_RUNS: Final = 200
-"""That are named one by one."""
+"""Runs that are read by key."""
 FEW: Final = 20
-"""Instances of one run whose rendered fields are read one by one."""
+"""Instances of one run whose rendered fields are read by key."""
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ def task_instance_response(view: InstanceView, version: DagVersion | None, rende
 
 
 def task_instance_history_response(view: InstanceView, version: DagVersion | None) -> Json:
-    """What Airflow keeps of each try."""
+    """The fields that Airflow stores of each try."""
     instance, task = view.instance, view.task
     return {
         "task_id": instance.task_id,
@@ -96,15 +96,15 @@ def task_instance_history_response(view: InstanceView, version: DagVersion | Non
         "queued_when": instance.queued_at,
         "scheduled_when": instance.scheduled_at,
         "pid": instance.pid,
-        "executor": None,
+        "executor": _executor(view),
         "executor_config": str(task.executor_config if task else {}),
         "dag_version": dag_version_fields(version) if version else None,
     }
 
 
 def _trigger(view: InstanceView) -> Json | None:
-    """A parked trigger. Its arguments are never shown, they may hold secrets; it has no number and no birthday of its
-    own here: a checksum stands for the one, the last sign of the task before it deferred for the other."""
+    """A parked trigger. Its arguments are not shown, since they may hold secrets. It has no number and no time of
+    creation here: a checksum replaces the number, the task's last heartbeat before it deferred the time."""
     trigger, instance = view.instance.trigger, view.instance
     if trigger is None:
         return None
@@ -128,7 +128,8 @@ def task_instance_responses(services: Services, views: list[InstanceView]) -> li
 
 
 def fields_reader(services: Services, views: Collection[InstanceView]) -> Callable[[TaskInstance], Json]:
-    """Reads rendered fields for one answer: all at once, of many instances of a run with one query."""
+    """A reader of rendered fields for one answer: by one batch of keys, or by one query for a run with many
+    instances."""
     counts = Counter(view.run.key for view in views)
     of_run = {key: services.store.list_rendered_fields(key) for key, count in counts.items() if count > FEW}
     single = [v.instance.key for v in views if v.run.key not in of_run and _has_fields(v.instance)]
@@ -187,7 +188,7 @@ class MapIndex(Query):
 
 
 def _map_index(request: Request) -> int:
-    """From the path of the operations on mapped instances, else from the query."""
+    """The map index in the path, as of the operations on mapped instances, else in the query."""
     if "map_index" in request.path:
         return request.path_value("map_index", int)
     return request.query(MapIndex).map_index
@@ -196,7 +197,7 @@ def _map_index(request: Request) -> int:
 @operation("get_task_instance_dependencies")
 @operation("get_task_instance_dependencies_by_map_index")
 def get_task_instance_dependencies(services: Services, request: Request) -> Json:
-    """Why an instance does not move, in the scheduler's own words: it is asked what it would decide now."""
+    """The scheduler's reasons for an instance that does not move, from a decision that is not committed."""
     map_index = _map_index(request)
     view = load_view(services, _run_key(request))
     found = view.instance(request.path["task_id"], map_index) if view else None
@@ -222,7 +223,7 @@ def get_task_instance_tries(services: Services, request: Request) -> Json:
 
 
 def _as_listed(view: InstanceView) -> TaskInstance:
-    """Airflow has put a try that is to be repeated among those that failed."""
+    """The instance as a try: Airflow lists a try in `up_for_retry` as failed."""
     instance = view.instance
     if instance.state is TaskInstanceState.UP_FOR_RETRY:
         return replace(instance, state=TaskInstanceState.FAILED)
@@ -246,7 +247,7 @@ def find_try(services: Services, view: InstanceView, try_number: int) -> Instanc
     if view.instance.try_number == try_number:
         return view
     tries = services.store.list_tries(view.instance.key)
-    # A number can stand for several finished tries only if the instance was cleared; the newest counts.
+    # After a clear several finished tries may have the number; the newest counts.
     return next((view.of_try(t) for t in reversed(tries) if t.try_number == try_number), None)
 
 
@@ -286,7 +287,7 @@ class _TaskInstancesBatchBody(Body):
 
 
 def _place(view: InstanceView) -> datetime:
-    """Stands in for Airflow's id, too, which grows with time: instances are made with their run, in topological order."""
+    """Also in place of Airflow's id, which grows with time: instances are made with their run, in topological order."""
     return view.run.run_after
 
 
@@ -295,10 +296,15 @@ def _index(view: InstanceView) -> int:
 
 
 def _last_change(view: InstanceView) -> datetime:
-    """Stands in for Airflow's `updated_at`, which Gust does not keep: the latest moment known of the instance."""
+    """The latest of the instance's timestamps, in place of Airflow's `updated_at`, which Gust does not store."""
     ti = view.instance
     known = [m for m in (ti.scheduled_at, ti.queued_at, ti.start_date, ti.heartbeat_at, ti.end_date) if m is not None]
     return max(known) if known else last_change(view.run)
+
+
+def _executor(view: InstanceView) -> str | None:
+    """The one that its task names, as in Airflow: where the task names none, the default one, without a name."""
+    return view.task.executor if view.task else None
 
 
 def states_of_instances(get: Callable[[RowT], TaskInstanceState | None]) -> Filter[RowT]:
@@ -312,7 +318,7 @@ MAPPED_FILTERS: Final = Filters[InstanceView](
     search("pool_name", lambda v: v.pool),
     one_of("queue", str, lambda v: v.queue),
     search("queue_name", lambda v: v.queue),
-    one_of("executor", str, lambda _: None),  # no instance names an executor here
+    one_of("executor", str, _executor),
     one_of("version_number", int, lambda v: v.version_number),
     one_of("try_number", int, lambda v: v.instance.try_number),
     one_of("operator", str, lambda v: v.operator),
@@ -342,7 +348,7 @@ BATCH_FILTERS: Final = Filters[InstanceView](
     BATCH_STATE,
     one_of("pool", str, lambda v: v.pool),
     one_of("queue", str, lambda v: v.queue),
-    one_of("executor", str, lambda _: None),
+    one_of("executor", str, _executor),
     between("run_after", AwareDatetime, _place),
     between("logical_date", AwareDatetime, lambda v: v.run.logical_date),
     between("start_date", AwareDatetime, lambda v: v.instance.start_date),
@@ -384,7 +390,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
     key_matches, task_matches = RUN_KEYS.matches(query), TASK_FILTERS.matches(query)
     matches = MAPPED_FILTERS.matches(query, request.now)
 
-    def wants(v: InstanceView) -> bool:
+    def passes(v: InstanceView) -> bool:
         return (
             task_matches(v)
             and (query.task_group_id is None or v.instance.task_id in groups[v.run.spec_key])
@@ -392,28 +398,28 @@ def get_task_instances(services: Services, request: Request) -> Json:
             and matches(v)
         )
 
-    def look_at(view: ShownRun) -> None:
+    def on_run(view: ShownRun) -> None:
         if query.task_group_id is not None:
             groups[view.run.spec_key] = _tasks_of_group(view, query.task_group_id)
 
     order = ORDERING.resolve(query.order_by)
     if key.run_id != ALL_PAGES:
         view = _view_of_run(services, key)
-        look_at(view)
-        wanted = [v for v in view.instances if wants(v)]
+        on_run(view)
+        wanted = [v for v in view.instances if passes(v)]
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
         RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
-        wants,
+        passes,
         order,
         direction=_direction(order),
         limit=query.limit,
         offset=query.offset,
         cursor=query.cursor,
         states=STATE.value(query),
-        # A group is looked up in each run's version: without it there is a problem to tell of.
-        look_at=look_at,
+        # Each run's version must have the group: without it the answer is 404.
+        on_run=on_run,
         by_failure=query.task_group_id is None,
     )
     return _collection(services, found)
@@ -456,7 +462,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
             v for state in services.store.load_runs(named) for v in view_of(services, state).instances if matches(v)
         ]
         return _collection(
-            services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, most=MAXIMUM_BATCH)
+            services, page(wanted, order, limit=body.page_limit, offset=body.page_offset, maximum=MAXIMUM_BATCH)
         )
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
@@ -467,7 +473,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
         direction=_direction(order),
         limit=body.page_limit,
         offset=body.page_offset,
-        most=MAXIMUM_BATCH,
+        maximum=MAXIMUM_BATCH,
         states=BATCH_STATE.value(body),
     )
     return _collection(services, found)
@@ -478,7 +484,7 @@ def _collection(services: Services, found: Page[InstanceView]) -> Json:
 
 
 def _view_of_run(services: Services, key: DagRunKey) -> ShownRun:
-    """Problem 400, 404."""
+    """The run's view. Problem 400 for `~` as its DAG, 404."""
     if key.dag_id == ALL_PAGES:
         raise bad_request("dag_id is required when dag_run_id is specified")
     view = load_view(services, key)
@@ -488,7 +494,7 @@ def _view_of_run(services: Services, key: DagRunKey) -> ShownRun:
 
 
 def _tasks_of_group(view: ShownRun, group_id: str) -> frozenset[str]:
-    """The group's tasks, those of the groups in it too. Problem 404."""
+    """The group's tasks, including those of nested groups. Problem 404."""
     groups = view.spec.task_groups if view.spec else {}
     if group_id not in groups:
         raise Problem(404, {"reason": "not_found", "message": f"Task group {group_id} not found"})
@@ -504,9 +510,9 @@ def _tasks_of_group(view: ShownRun, group_id: str) -> frozenset[str]:
 
 
 def _check_is_mapped(services: Services, dag_id: str, task_id: str, view: ShownRun | None) -> None:
-    """A mapped task without instances has an empty list; for any other it is Problem 404.
+    """Problem 404 for a task that is not mapped; a mapped task without instances has an empty list.
 
-    Without such a run the DAG's newest version decides, as in Airflow."""
+    Without the run the DAG's newest version decides, as in Airflow."""
     spec = view.spec if view else load_spec(services.objects, existing_dag(services, dag_id).spec_key)
     task = spec.tasks.get(task_id) if spec else None
     if task is None:

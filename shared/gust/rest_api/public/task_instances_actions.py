@@ -1,4 +1,4 @@
-"""What people do to task instances: clear them, say what state they are in, write notes, delete them."""
+"""Actions of API users on task instances: clear, set a state, write a note, delete."""
 
 from __future__ import annotations
 
@@ -208,8 +208,8 @@ def update(
     instances: Collection[TaskInstance],
     asked: tuple[PatchBody, Collection[str] | None],
 ) -> None:
-    """Note, then state, as far as the body and the mask ask for it. Problem 409 where all have that state: then nothing
-    is changed, nor what had failed behind them cleared."""
+    """Writes the note, then the state, as far as body and mask have them. Problem 409 if all instances have the state:
+    then nothing changes, and failed downstream instances are not cleared."""
     body, mask = asked
     changed = body.changed(mask)
     mark = body.mark([marker]) if "new_state" in changed else None
@@ -229,7 +229,7 @@ def annotate(services: Services, key: DagRunKey, instances: Collection[TaskInsta
 
 
 def _existing(services: Services, key: DagRunKey, task_id: str, map_index: int | None) -> list[TaskInstance]:
-    """The task's instances of the run, or the one. Problem 404, whose detail Airflow gives as a list of one sentence."""
+    """The task's instances in the run, or the mapped one. Problem 404 with a list of one sentence, as in Airflow."""
     spec = load_spec(services.objects, existing_dag(services, key.dag_id).spec_key)
     if task_id not in spec.tasks:
         raise not_found(f"Task '{task_id}' not found in Dag '{key.dag_id}'")
@@ -320,7 +320,7 @@ class BulkTaskInstancesBody(Body):
 
 
 Wanted = tuple[DagRunKey, str, int | None]
-"""A run, a task of it, and an instance or all of them."""
+"""A run, a task, and a map index or `None` for all instances."""
 
 
 @operation("bulk_task_instances")
@@ -343,7 +343,8 @@ def bulk_task_instances(services: Services, request: Request) -> Json:
 def _wanted(
     request: Request, entities: Iterable[str | BulkTaskInstance], result: BulkResult
 ) -> dict[Wanted, BulkTaskInstance | None]:
-    """Those of one instance first, as Airflow works them off; of several for the same, the last counts."""
+    """The entities, those of a single instance first, as in Airflow; of several for the same instances the last
+    counts."""
     wanted: dict[Wanted, BulkTaskInstance | None] = {}
     for entity in entities:
         named = entity if isinstance(entity, str) else entity.task_id
@@ -364,7 +365,7 @@ def _wanted(
 def _found(
     services: Services, action: BulkAction, wanted: Mapping[Wanted, Any]
 ) -> list[tuple[Wanted, list[TaskInstance]]]:
-    """The instances of each. Problem 404 where some do not exist and are not to be skipped."""
+    """The instances of each entity. Problem 404 if some do not exist and the action does not skip them."""
     found: list[tuple[Wanted, list[TaskInstance]]] = []
     missing = []
     of_run: dict[DagRunKey, list[TaskInstance]] = {}
@@ -420,7 +421,7 @@ def _each(found: Iterable[tuple[Wanted, list[TaskInstance]]]) -> list[tuple[Want
 
 
 def collection(services: Services, instances: Iterable[TaskInstance], *, again: bool = False) -> Json:
-    """The instances as they are given, or (`again`) as they are by now."""
+    """The answer with the instances as given, or with `again` as newly read."""
     views = list(shown(services, instances, again=again))
     return {
         "task_instances": task_instance_responses(services, views),

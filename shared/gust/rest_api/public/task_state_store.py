@@ -1,4 +1,5 @@
-"""`…/taskInstances/{task_id}/state-store`: what a task keeps for its next try, and the triggerer for its next run."""
+"""`…/taskInstances/{task_id}/state-store`: entries that a task stores for its next try, and a trigger for its next
+invocation."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from gust.rest_api.public.state_store import StoredValue
 from gust.services.context import Services
 
 RETENTION_DAYS: Final = int(os.environ.get("AIRFLOW__STATE_STORE__DEFAULT_RETENTION_DAYS", "30"))
-"""Airflow's `[state_store] default_retention_days`. 0: for ever."""
+"""Airflow's `[state_store] default_retention_days`. 0: no expiry."""
 
 MapIndex = Annotated[int, Field(ge=-1)]
 
@@ -58,7 +59,7 @@ def task_state_store_response(entry: StateEntry) -> Json:
 
 @operation("list_task_state_store")
 def list_task_state_store(services: Services, request: Request) -> Json:
-    """A task instance that does not exist has kept nothing: an empty list."""
+    """The list is empty for a task instance that does not exist."""
     query = request.query(ListQuery)
     entries = services.store.list_task_state(_key(request, query.map_index))
     return Page(query.part_of(entries), len(entries)).answer("task_state_store", task_state_store_response)
@@ -86,7 +87,7 @@ def set_task_state_store(services: Services, request: Request) -> Answer:
 
 @operation("patch_task_state_store")
 def patch_task_state_store(services: Services, request: Request) -> Answer:
-    """The value alone: what it had of an expiry, it keeps."""
+    """Changes the value; the expiry stays."""
     query = request.query(MapIndexQuery)
     _check_instance(services, request, query.map_index)
     body = request.body(TaskStateStorePatchBody)
@@ -128,7 +129,7 @@ def _existing(services: Services, request: Request, map_index: int) -> StateEntr
 
 
 def _check_instance(services: Services, request: Request, map_index: int | None) -> None:
-    """Problem 404. `None` as map index: any instance of the task will do."""
+    """Problem 404. `None` as map index: any instance of the task."""
     key = _key(request, UNMAPPED)
     view = load_view(services, key.run)
     of_task = [v.instance for v in view.instances if v.instance.task_id == key.task_id] if view else []

@@ -21,8 +21,8 @@ DEFAULT_UI_FGCOLOR: Final = "#000"
 
 
 def task_response(task: TaskSpec, serialized: Json) -> Json:
-    """`serialized` is Airflow's own form of the task. It holds what the scheduler has no use for: the weight without
-    those of the tasks behind it, and the params' schemas."""
+    """`serialized` is Airflow's own form of the task. It has fields that the DagSpec lacks: the task's own weight, and
+    the params' schemas."""
     return {
         "task_id": task.task_id,
         "task_display_name": task.task_display_name or task.task_id,
@@ -55,7 +55,7 @@ def task_response(task: TaskSpec, serialized: Json) -> Json:
 
 
 def _own(serialized: Json, name: str, default: Any) -> Any:
-    """A mapped task keeps the arguments of `partial` apart."""
+    """The task's own argument; a mapped task has it among the arguments of `partial`."""
     if name in serialized:
         return serialized[name]
     return serialized.get("partial_kwargs", {}).get(name, default)

@@ -1,4 +1,4 @@
-"""`/api/v2/variables`: what people and tasks keep under a name. The values of sensitive names are not shown."""
+"""`/api/v2/variables`: variables by key. Values under sensitive names are masked."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def variable_response(variable: Variable) -> Json:
 
 
 def _shown(value: str | None, key: str) -> str | None:
-    """Of a value that is JSON, what stands under sensitive names in it is masked too."""
+    """The value with masks for secrets; in a JSON value also under sensitive names."""
     if value is None:
         return None
     try:
         return json.dumps(redact(json.loads(value), key))
     except ValueError:
         return str(redact(value, key))
-    except RecursionError:  # nested too deeply to be looked through
+    except RecursionError:  # nested too deeply to be searched
         return MASK
 
 
@@ -136,8 +136,8 @@ def _variable(body: VariableBody) -> Variable:
 
 
 def _change(body: VariableBody, mask: Collection[str] | None) -> Callable[[Variable], Variable]:
-    """What the body says of the fields in the mask, or of all that it has. Problem 400 for a mask with the key in it, once
-    the variable is found."""
+    """Applies the body's fields, or those in the mask. Problem 400 for a mask with the key, raised once the variable is
+    found."""
     fields = body.model_fields_set & set(mask) if mask else body.model_fields_set
 
     def change(variable: Variable) -> Variable:
@@ -155,7 +155,7 @@ def _change(body: VariableBody, mask: Collection[str] | None) -> Callable[[Varia
 
 
 def _kept(new: str, old: str | None, key: str) -> str:
-    """The new value with the secrets of the old one where it has their masks. Airflow stores the masks."""
+    """The new value with the old secrets in place of their masks; Airflow stores the masks."""
     if old is None or MASK not in new:
         return new
     if new == MASK:

@@ -1,4 +1,4 @@
-"""`/api/v2/version`: which Airflow the API speaks as."""
+"""`/api/v2/version`: the version of Airflow whose API this is."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gust.rest_api.http.routing import operation
 from gust.services.context import Services
 
 AIRFLOW_VERSION: Final = "3.3.2"
-"""The pinned wheel's; a test compares. It cannot be asked: this function starts without Airflow."""
+"""The pinned wheel's version; a test compares. This function starts without Airflow, so it cannot import it."""
 
 
 @operation("get_version")
 def get_version(services: Services, request: Request) -> Json:  # noqa: ARG001 - a handler's signature
-    """`git_version` is where Airflow says what build it is; ours says that it is Gust."""
+    """`git_version`, Airflow's build, says that this is Gust."""
     return {"version": AIRFLOW_VERSION, "git_version": f"gust:{gust.__version__}"}

@@ -1,9 +1,8 @@
-"""`…/taskInstances/{task_id}/xcomEntries`: what tasks pushed.
+"""`…/taskInstances/{task_id}/xcomEntries`: XComs of tasks.
 
-A value is stored as the Task SDK sent it: a JSON value in which anything richer is an object with `__classname__`,
-`__version__` and `__data__`. It is answered like that, or with `deserialize=true` as Airflow shows it to people: its
-`stringify`, which turns such objects into one line of text and leaves the rest alone; it refuses a value that holds an
-object of one of Airflow's own classes.
+A value is stored as the Task SDK sends it: JSON, in which objects of Python classes have `__classname__`, `__version__`
+and `__data__`. The answer has that form, or with `deserialize=true` the form of Airflow's `stringify`, which turns such
+objects into text; it refuses a value with an object of one of Airflow's own classes.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from gust.services.specs import load_spec
 
 @dataclass(frozen=True, slots=True)
 class XComRow:
-    """An XCom with what it borrows from its run, its task and its DAG."""
+    """An XCom with its run and the names of its task and DAG."""
 
     xcom: XCom
     run: DagRun
@@ -124,7 +123,8 @@ def _identity(key: TaskInstanceKey) -> tuple[str, str, str, int]:
 
 @operation("get_xcom_entries")
 def get_xcom_entries(services: Services, request: Request) -> Json:
-    """`~` for the DAG, the run or the task means all of them. What does not exist has no XComs: an empty list."""
+    """`~` for the DAG, the run or the task means all of them. The list is empty for a run or task that does not
+    exist."""
     query = request.query(XComsQuery)
     task_id = None if request.path["task_id"] == ALL_PAGES else request.path["task_id"]
 
@@ -138,7 +138,7 @@ def get_xcom_entries(services: Services, request: Request) -> Json:
 
 
 LOOKED_AT: Final = 50
-"""Runs whose XComs are listed where the runs are not named: the newest."""
+"""The newest runs, whose XComs are listed if the request names no run."""
 
 
 def _runs(services: Services, query: Any, dag_id: str, run_id: str) -> list[DagRun]:
@@ -172,8 +172,7 @@ def _rows(services: Services, run: DagRun, xcoms: Iterable[XCom]) -> list[XComRo
 RESERVED: Final = frozenset(
     {"__classname__", "__version__", "__data__", "__id__", "__cache__", "__type", "__source", "__var"}
 )
-"""What makes Airflow's serialization take an object for an encoded one: nobody but a worker may say which class is made
-of a value."""
+"""Keys by which Airflow's serialization recognizes an encoded object: only a worker may choose the class of a value."""
 
 
 def _without_reserved_keys(value: Any) -> Any:
@@ -184,7 +183,7 @@ def _without_reserved_keys(value: Any) -> Any:
 def _check_keys(value: Any, path: str) -> None:
     match value:
         case str():
-            # Text that holds JSON is read as that again where it is shown.
+            # `readable` parses text that is JSON.
             decoded = _decoded(value)
             if isinstance(decoded, dict | list):
                 _check_keys(decoded, path)
@@ -271,7 +270,7 @@ def delete_xcom_entry(services: Services, request: Request) -> Answer:
 
 
 def _existing(services: Services, request: Request, map_index: int) -> tuple[ShownRun, InstanceView]:
-    """Where the XCom is. Problem 404."""
+    """The XCom's key. Problem 404."""
     name, view = (
         request.path["xcom_key"],
         load_view(services, DagRunKey(request.path["dag_id"], request.path["dag_run_id"])),
@@ -293,8 +292,8 @@ _SEQUENCES: Final = frozenset({"builtins.tuple", "builtins.set", "builtins.froze
 def readable(value: Any) -> Any:
     """The value as Airflow shows it with `deserialize=true`.
 
-    A string that is JSON is read as JSON first, as Airflow does. A value that holds an object of one of Airflow's own
-    classes is answered as it is stored: Airflow makes no text of these, and decodes them in strings alone."""
+    A string that is JSON is parsed first, as in Airflow. A value with an object of one of Airflow's own classes is
+    returned as stored: Airflow makes no text of it."""
     parsed = value
     if isinstance(value, str):
         try:
@@ -308,7 +307,7 @@ def readable(value: Any) -> Any:
 
 
 class _OfAirflow(Exception):
-    """It holds an object of a class of Airflow's."""
+    """The value has an object of one of Airflow's own classes."""
 
 
 def _readable(value: Any) -> Any:
@@ -349,5 +348,5 @@ def _as_text(classname: str, version: int, data: Any) -> str:
 
 
 def _no_constant(name: str) -> Any:
-    """`NaN` and `Infinity` are no JSON: such a string stays a string."""
+    """Refuses `NaN` and `Infinity`, which are no JSON: such a string stays a string."""
     raise ValueError(name)

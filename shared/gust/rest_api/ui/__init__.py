@@ -1,5 +1,5 @@
-"""`/ui/…`: what Airflow's web UI asks beside the REST API, in files named as Airflow's. Importing a module registers its
-handlers; those of deadlines are in `rest_api/public/deadlines.py`."""
+"""`/ui/…`: operations of Airflow's web UI outside the public REST API, in files named as Airflow's. Importing a module
+registers its handlers; those of deadlines are in `rest_api/public/deadlines.py`."""
 
 from gust.rest_api.ui import (
     assets,

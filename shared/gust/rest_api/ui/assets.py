@@ -1,4 +1,4 @@
-"""`/ui/next_run_assets`: what a DAG that assets trigger still waits for."""
+"""`/ui/next_run_assets`: the assets that an asset-triggered DAG still waits for."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def next_run_assets(services: Services, request: Request) -> Json:
         return {"asset_expression": asset_expression(spec), "events": rows, "pending_partition_count": None}
     pending = services.store.pending_partitions(dag.dag_id)
     came = {event.asset for partition in pending for event in partition.received}
-    # The first in line is the one that the scheduler looks at first.
+    # The scheduler evaluates the first one first.
     progress = progress_of(spec, pending[0], assets) if pending else nothing_yet(spec, assets)
     return {
         "asset_expression": asset_expression(spec),
@@ -61,7 +61,7 @@ def _row(services: Services, dag: Dag, key: AssetKey, progress: Progress, *, is_
 
 
 def _last_update(services: Services, dag: Dag, key: AssetKey) -> object:
-    """Of the events since the DAG's last run, the newest one's moment."""
+    """The time of the newest event since the DAG's last run."""
     last = next(iter(services.store.list_runs(dag.dag_id, limit=1)), None)
     since = last.logical_date if last else None
     window = Window(since, ascending=False)

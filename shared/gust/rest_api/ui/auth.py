@@ -1,4 +1,4 @@
-"""`/ui/auth`: who is looking, what their menu holds, and a token to take along."""
+"""`/ui/auth`: the current user, their menu, and tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MENU: Final = {
     "Variables": "get_variables",
     "XComs": "get_xcom_entries",
 }
-"""What the menu holds → the operation whose answer its page shows. Nobody is shown a page that would refuse them."""
+"""Menu item → the operation that its page calls. Items whose operation the user may not call are hidden."""
 
 
 @ui_operation("get_auth_menus")

@@ -1,4 +1,4 @@
-"""`/ui/backfills`: as the public list, of all DAGs if none is named."""
+"""`/ui/backfills`: the public list, also across all DAGs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/ui/calendar`: how many runs of a DAG were or will be in each hour or day."""
+"""`/ui/calendar`: the number of a DAG's past and planned runs in each hour or day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gust.services.specs import load_spec
 
 MOST_PLANNED: Final = 2000
 MOST_COUNTED: Final = 100_000
-"""Runs that are counted by their states alone; of more, the latest."""
+"""The latest runs that are counted by their states."""
 MOST_READ: Final = 20_000
 PLANNED: Final = "planned"
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -119,8 +119,8 @@ def _cells(counts: Counter[tuple[datetime, str]]) -> list[Json]:
 
 
 def _planned(dag: Dag, spec: DagSpec, runs: list[DagRun], granularity: str, now: datetime) -> Iterator[datetime]:
-    """What the timetable makes from the last run to the end of its year. Nothing of a plugin's, which would have to be
-    asked run by run elsewhere."""
+    """Runs of the timetable from the last run to the end of its year. None for a plugin's timetable, which only the
+    parser can evaluate, run by run."""
     last = _last(runs, granularity)
     if last is None or not dag.timetable_periodic or not timetable.can_be_computed(spec.timetable):
         return
@@ -137,7 +137,7 @@ def _planned(dag: Dag, spec: DagSpec, runs: list[DagRun], granularity: str, now:
 
 
 def _last(runs: list[DagRun], granularity: str) -> NextRun | None:
-    """Of the newest cell, what its latest run covered."""
+    """The latest interval or partition of the newest cell."""
     by_cell: dict[datetime, list[DagRun]] = defaultdict(list)
     for run in runs:
         by_cell[_cell(_date(run) or _EARLIEST, granularity)].append(run)

@@ -1,4 +1,4 @@
-"""`/ui/config`: what the web UI wants to know before it shows anything."""
+"""`/ui/config`: settings that the web UI loads first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as lists of DAGs show it, and how long a DAG's runs take."""
+"""The short form of a run in lists of DAGs, and statistics of run durations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gust.services.context import Services
 from gust.services.runs.public_form import duration
 
 LAST_RUNS: Final = 100
-"""Of these the durations are looked at."""
+"""Ended runs in the statistics."""
 
 
 def light_run_response(run: DagRun) -> Json:
@@ -39,14 +39,15 @@ def get_dag_run_stats(services: Services, request: Request) -> Json:
     dag_id, run_id = request.path["dag_id"], request.path["dag_run_id"]
     if services.store.get_run(DagRunKey(dag_id, run_id)) is None:
         raise not_found(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
-    # Airflow looks at the last hundred that have ended; ours to read are those and the few that still run.
+    # Airflow uses the last hundred ended runs; reading twice as many covers those that still run.
     ended = [run for run in services.store.list_runs(dag_id, limit=2 * LAST_RUNS) if run.is_finished]
     durations = [taken for run in ended[:LAST_RUNS] if (taken := duration(run)) is not None]
     return {"duration": duration_stats(durations)}
 
 
 def duration_stats(durations: Sequence[float]) -> Json | None:
-    """Mean, percentiles, and the whole second that occurs most; no mode where every one differs. `None`: no durations."""
+    """Mean, percentiles, and as mode the most frequent whole second; no mode if all differ. `None` without
+    durations."""
     if not durations:
         return None
     ascending = sorted(durations)
@@ -61,7 +62,7 @@ def duration_stats(durations: Sequence[float]) -> Json | None:
 
 
 def _percentile(ascending: Sequence[float], percent: int) -> float:
-    """Interpolated between its two neighbours."""
+    """The percentile, interpolated between its two neighbours."""
     place = (len(ascending) - 1) * percent / 100
     below = int(place)
     above = min(below + 1, len(ascending) - 1)

@@ -1,6 +1,6 @@
 """`/ui/dags`: the list of DAGs, each with its last runs.
 
-A page costs one query and one batch of reads for each DAG on it, at once. Filters and orders that concern runs ask that of
+A page costs one query and one batch of reads per DAG on it, in parallel. Filters and orders by runs cost the same for
 every DAG.
 """
 
@@ -96,7 +96,8 @@ def get_dags_ui(services: Services, request: Request) -> Json:
 
 
 def _with_runs(services: Services, state: DagRunState, dags: list[Dag]) -> set[str]:
-    """DAGs that have a run in the state: they count those that ended and those that run, an index holds the unfinished."""
+    """Ids of the DAGs with a run in the state: a DAG counts its ended and its running runs; an index holds the
+    unfinished ones."""
     counted = {
         DagRunState.SUCCESS: lambda dag: dag.success_runs,
         DagRunState.FAILED: lambda dag: dag.failed_runs,
@@ -121,12 +122,12 @@ def _asset_expression(services: Services, dag: Dag) -> Json | None:
 
 
 def without_nulls(row: Json) -> Json:
-    """The fields that have a value: what the UI's lists leave out is null."""
+    """The fields that have a value: the UI's lists leave out nulls."""
     return {name: value for name, value in row.items() if value is not None}
 
 
 def deep_without_nulls(rows: Iterable[Json]) -> list[Json]:
-    """What is in a row's objects is left out too; what tasks put into dicts of their own stays."""
+    """Rows without nulls, also in their objects; nulls in dicts that tasks made stay."""
     return [
         {
             name: without_nulls(value) if name in ("task_instance", "responded_by_user") else value

@@ -1,8 +1,8 @@
 """`/ui/dashboard`: the home page's numbers.
 
-A run that has ended says how many of its instances are in each state, so that a window is counted by reading its runs; only
-of those that have not ended the instances are looked at. Where a window holds more than is read for one answer, the newest
-are counted, and the answer says that its numbers are lower bounds, as Airflow's does beyond its own limit.
+An ended run has the number of its instances in each state, so a window is counted by reading its runs; instances are
+read only of unfinished runs. If a window has more runs than one answer reads, the newest are counted and the answer
+says that its numbers are lower bounds, as Airflow's does beyond its own limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gust.services.context import Services
 
 COUNTED_RUNS: Final = 10_000
 READ_RUNS: Final = 200
-"""Runs whose instances are read for one answer: those that have not ended, or were still moving when they did."""
+"""Runs whose instances are read for one answer: unfinished ones, and those with unfinished instances at their end."""
 
 WALKED_FAILURES: Final = 3000
 
@@ -88,8 +88,8 @@ def dag_stats(services: Services, request: Request) -> Json:  # noqa: ARG001 - a
 
 
 def _failed_last(services: Services, dags: list[Dag]) -> int:
-    """DAGs whose last run with a logical date failed. A DAG counts how its runs end: most have none that did. The others'
-    last runs are compared with those that failed since, which an index holds; only of old ones the runs are read."""
+    """DAGs whose last run with a logical date failed. A DAG counts its failed runs: most have none. The last runs of
+    the others are compared with the index of recent failures; older runs are read."""
     latest = services.store.latest_runs([dag.dag_id for dag in dags if dag.failed_runs], dated=True)
     if not latest:
         return 0
@@ -103,7 +103,7 @@ def _failed_last(services: Services, dags: list[Dag]) -> int:
 
 
 def _unfinished(services: Services, dag_ids: set[str]) -> dict[DagRunState, set[str]]:
-    """DAGs with runs in these states. Every unfinished run stands in the index of what is due, backfills' too."""
+    """DAGs with runs in these states. The index of due runs holds every unfinished run, also of backfills."""
     due = [key for key, _ in services.store.due_runs(datetime.max.replace(tzinfo=UTC)) if key.dag_id in dag_ids]
     by_state: dict[DagRunState, set[str]] = {DagRunState.RUNNING: set(), DagRunState.QUEUED: set()}
 

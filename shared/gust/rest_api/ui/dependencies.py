@@ -1,7 +1,7 @@
-"""`/ui/dependencies`: which DAG waits for which, and what makes and takes an asset.
+"""`/ui/dependencies`: dependencies between DAGs, and producers and consumers of assets.
 
-What a DAG depends on was written down by its parse; here names become assets, and aliases the assets that came through them.
-The graph of all DAGs reads each DAG's serialized form once in a warm function.
+The parser has stored a DAG's dependencies; here names are resolved to assets, and aliases to the assets of their
+events. The graph of all DAGs reads each DAG's serialized form once per warm function.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gust.services.context import Services
 
 OF_ASSETS: Final = frozenset({"asset", "asset-alias", "asset-name-ref", "asset-uri-ref"})
 SEPARATOR: Final = "__SEPARATOR__"
-"""Between DAG and task in a node's id, as Airflow's UI expects it."""
+"""Separates DAG and task in a node's id, as Airflow's UI expects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Something between `source` and `target`: DAGs, assets, or at an end of the graph the kind's own name."""
+    """An edge between `source` and `target`: DAGs, assets, or at an end of the graph the kind's name."""
 
     source: str
     target: str
@@ -45,7 +45,7 @@ class Dependency:
 
     @property
     def dag_ids(self) -> frozenset[str]:
-        """Of the DAGs at its ends."""
+        """Ids of the DAGs at the ends."""
         return frozenset(end for end in (self.source, self.target) if end != self.kind and ":" not in end)
 
     @property
@@ -58,8 +58,7 @@ class Dependency:
 
 
 def dependencies_by_dag(services: Services) -> dict[str, list[Dependency]]:
-    """Of every DAG that is not stale; who may not read every DAG is told of nothing between one that they may read and one
-    that they may not."""
+    """Dependencies of every DAG that is not stale, without edges to DAGs that the user may not read."""
     readable = readable_dag_ids(services.store)
     dags = [dag for dag in services.store.list_dags() if not dag.is_stale]
     written = many.map(lambda dag: load_serialized(services.objects, dag.serialized_key).dependencies, dags)
@@ -76,7 +75,7 @@ def dependencies_by_dag(services: Services) -> dict[str, list[Dependency]]:
 
 
 class _Names:
-    """Finds the assets behind names, URIs and aliases; read when one is first asked for."""
+    """Resolves names, URIs and aliases to assets; reads them when first used."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -151,7 +150,7 @@ def _dependency(written: Json, *, label: str | None = None, dependency_id: str |
 
 
 def _asset_key(text: str) -> AssetKey:
-    """From Airflow's `{"name": …, "uri": …}`."""
+    """The key of Airflow's `{"name": …, "uri": …}`."""
     key: dict[str, Any] = json.loads(text)
     return AssetKey(key["name"], key["uri"])
 
@@ -217,7 +216,7 @@ def _end(name: str) -> str:
 
 
 def _connected(node_id: str, edges: list[tuple[str, str]]) -> set[str]:
-    """All that is connected with the node. Problem 404 for one without edges."""
+    """The connected component of the node. Problem 404 for a node without edges."""
     beside: dict[str, set[str]] = defaultdict(set)
     for source, target in edges:
         beside[source].add(target)
@@ -237,7 +236,7 @@ def _connected(node_id: str, edges: list[tuple[str, str]]) -> set[str]:
 
 
 def _data_graph(services: Services, node_id: str | None) -> Json:
-    """From the asset to the tasks that make and take it, their other assets, and so on."""
+    """The graph of the asset, the tasks that produce and consume it, their other assets, and so on."""
     if node_id is None or not node_id.startswith("asset:"):
         raise bad_request("Data dependencies require an asset node_id (e.g., 'asset:123')")
     try:
@@ -249,7 +248,7 @@ def _data_graph(services: Services, node_id: str | None) -> Json:
         raise not_found(f"Asset with id {number} was not found")
     references = services.store.references_to_assets(list(assets.values()))
     if readable_dag_ids(services.store) is not None and not references[assets[number]]:
-        return _graph({}, [])  # of no DAG that the user may read
+        return _graph({}, [])  # its DAGs are not readable for the user
     by_task: dict[tuple[str, str], list[tuple[str, AssetKey]]] = defaultdict(list)
     for key, named in references.items():
         for reference in named:

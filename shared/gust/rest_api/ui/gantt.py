@@ -1,4 +1,4 @@
-"""`/ui/gantt`: every try of a run's instances that are not mapped."""
+"""`/ui/gantt`: every try of a run's unmapped instances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def get_gantt_data(services: Services, request: Request) -> Json:
 
 
 def _earlier_tries(services: Services, view: ShownRun, tried: Sequence[InstanceView]) -> list[list[TaskInstance]]:
-    """Of a few, those of each; of more, those of the whole run at once, mapped instances' among them."""
+    """Finished tries of each instance: by key for a few instances, with one query of the run for more."""
     if len(tried) <= FEW:
         return many.map(lambda v: services.store.list_tries(v.instance.key), tried)
     of_run = services.store.tries_of_run(view.run.key)
@@ -42,7 +42,7 @@ def _earlier_tries(services: Services, view: ShownRun, tried: Sequence[InstanceV
 
 
 def _was_tried_before(instance: TaskInstance) -> bool:
-    """Whether a finished try may be kept. The first one that runs, or ended, is the only one there is."""
+    """Whether a finished try may be stored. A first try that runs or has ended is the only one."""
     return instance.try_number > 1 or (
         instance.try_number == 1
         and instance.state

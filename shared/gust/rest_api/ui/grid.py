@@ -1,4 +1,4 @@
-"""`/ui/grid`: a DAG's tasks as rows, its runs as columns, and the squares, one line of JSON for each run."""
+"""`/ui/grid`: a DAG's tasks as rows, its runs as columns, and the squares as a line of JSON per run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from gust.services.runs.public_form import dag_version_fields
 from gust.services.specs import load_spec
 
 LOOKED_THROUGH: Final = 10_000
-"""The newest runs, among which those are looked for that the filters want."""
+"""The newest runs, which the filters are applied to."""
 
 # --- columns ----------------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ OWN_ORDER: Final = Ordering[DagRun](
     attributes={"data_interval_end": lambda r: r.data_interval_end, "logical_date": lambda r: r.logical_date},
     key=ORDERING.key,
 )
-"""Where none is asked for, the timetable's."""
+"""The timetable's order, used without `order_by`."""
 
 
 def _check(query: ListQuery) -> None:
@@ -91,7 +91,7 @@ def _check(query: ListQuery) -> None:
 
 
 def _runs_shown(services: Services, dag: Dag, query: ListQuery) -> list[DagRun]:
-    """The page of runs. The UI asks for the newest, and of those no more are read than it takes; any other order is made
+    """The page of runs. The UI requests the newest, which are read until the page is full; any other order is made
     among the newest."""
     wanted = FILTERS.matches(query)
     if query.order_by == ["-run_after"]:
@@ -157,7 +157,7 @@ def get_grid_runs(services: Services, request: Request) -> Answer:
 
 
 def _has_missed_deadline(services: Services, run: DagRun) -> bool:
-    """Asked only of runs whose DAG has deadlines."""
+    """Reads the callbacks only if the run's DAG has deadlines."""
     spec = find_spec(services, run)
     if spec is None or not spec.deadline:
         return False
@@ -177,7 +177,7 @@ def _no_dag(request: Request) -> Problem:
 
 @ui_operation("get_dag_structure")
 def get_dag_structure(services: Services, request: Request) -> Answer:
-    """The newest version's tasks, then those that only older versions of the shown runs have."""
+    """Tasks of the newest version, then tasks that only older versions of the shown runs have."""
     query = request.query(StructureQuery)
     _check(query)
     dag = services.store.get_dag(request.path["dag_id"])
@@ -225,7 +225,7 @@ def grid_rows(shape: Shape, docs: Mapping[str, str], group: TaskGroupSpec | None
 
 
 def merge_rows(rows: list[Json], others: Iterable[Json]) -> None:
-    """Add what another version has beside; where both have a row, the first one's stays, and groups are merged."""
+    """Adds rows of another version. If both have a row, the first one's stays; groups are merged."""
     known = {row["id"]: row for row in rows}
     for other in others:
         row = known.get(other["id"])
@@ -254,12 +254,12 @@ PRIORITY: Final = (
     TaskInstanceState.SKIPPED,
     TaskInstanceState.REMOVED,
 )
-"""Of several instances, the state that comes first here is shown."""
+"""Priority of states in a square of several instances."""
 
 
 @dataclass
 class Square:
-    """Instances taken together: of a mapped task, of a group."""
+    """The instances of a mapped task or of a group, in one square."""
 
     states: Counter[TaskInstanceState | None] = field(default_factory=Counter)
     starts: list[datetime] = field(default_factory=list)
@@ -309,7 +309,7 @@ def get_grid_ti_summaries_stream(services: Services, request: Request) -> Answer
 
 
 def summary_of(view: ShownRun) -> Json | None:
-    """One line; `None` for a run without instances."""
+    """The line of a run; `None` for a run without instances."""
     squares: dict[str, Square] = {}
     for instance in sorted(view.instances, key=lambda v: v.instance.task_id):
         squares.setdefault(instance.instance.task_id, Square()).add(instance)
@@ -324,7 +324,7 @@ def summary_of(view: ShownRun) -> Json | None:
 
 
 def _collect(shape: Shape, squares: Mapping[str, Square], group: TaskGroupSpec | None, rows: list[Json]) -> Square:
-    """Append the rows of what is in the group, each group after what is in it. Returns all of it taken together."""
+    """Appends the rows of the group's children, a group after its children. Returns the group's square."""
     together = Square()
     for child in shape.children(group):
         if isinstance(child, TaskGroupSpec):

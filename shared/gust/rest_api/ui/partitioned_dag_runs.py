@@ -1,4 +1,4 @@
-"""Partitions of DAGs that assets trigger: those that wait for events, and those that ran."""
+"""Partitions of asset-triggered DAGs: partitions that wait for events, and runs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from gust.services.context import Services
 from gust.services.specs import load_spec
 
 LAST_RUNS: Final = 50
-"""Of each DAG, those made of partitions are looked for among so many."""
+"""The newest runs of each DAG that are searched for runs of partitions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one asset's mapper wants for a partition, and what has come."""
+    """The keys that one asset's mapper requires for a partition, and the keys received."""
 
     received: frozenset[str]
     required: frozenset[str]
     is_rollup: bool
     failed: bool = False
-    """The mapper cannot tell: the partition waits, and nothing counts."""
+    """The mapper has failed: the partition waits."""
 
     @classmethod
     def of_none(cls, *, is_rollup: bool = False) -> Progress:
@@ -49,7 +49,7 @@ class Progress:
 
     @property
     def received_count(self) -> int:
-        """Of an asset that is not rolled up, any event is enough."""
+        """For an asset without rollup one event is enough."""
         if not self.is_rollup:
             return min(1, len(self.received))
         return len(self.received & self.required)
@@ -88,7 +88,7 @@ def _of_asset(mapper: AssetMapper, partition_key: str, received: set[str]) -> Pr
         return Progress(frozenset(received), frozenset({partition_key}), is_rollup=False)
     try:
         return Progress(frozenset(received), mapper.required_keys(partition_key), is_rollup=True)
-    except Exception:  # whatever is wrong with a mapper, the scheduler waits too
+    except Exception:  # any error of a mapper: the scheduler waits too
         return Progress(frozenset(), frozenset(), is_rollup=True, failed=True)
 
 

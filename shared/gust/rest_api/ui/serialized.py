@@ -1,4 +1,4 @@
-"""What the UI shows of a DAG and the scheduler need not know: read from Airflow's own form of the DAG, kept while warm."""
+"""Fields for the UI that the DagSpec lacks, from Airflow's serialized DAG; cached in a warm function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Serialized:
     edge_labels: dict[tuple[str, str], str]
     group_docs: dict[str, str]
     dependencies: list[Json]
-    """On other DAGs and on assets, as the parser found them."""
+    """Dependencies on other DAGs and on assets, which the parser found."""
 
 
 NOTHING: Final = Serialized({}, {}, [])
@@ -30,7 +30,7 @@ _lock = Lock()
 
 
 def load_serialized(objects: Objects, serialized_key: str) -> Serialized:
-    """Of the DAG under the key; nothing where the bucket has lost it."""
+    """The serialized DAG under the key; empty if it is missing in the bucket."""
     with _lock:
         if serialized_key in _kept:
             _kept.move_to_end(serialized_key)

@@ -1,7 +1,7 @@
-"""A DAG's tasks and groups as the grid and the graph arrange them: all of them, or those around some tasks.
+"""The arrangement of a DAG's tasks and groups in grid and graph: of all tasks, or of those around some.
 
-Rules: `partial_subset`, `dag_edges` and the task groups' `get_roots` and `get_leaves` of Airflow 3.3.2, compared with them
-by test.
+Rules: `partial_subset`, `dag_edges` and the task groups' `get_roots` and `get_leaves` of Airflow 3.3.2, compared with
+them by test.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Edge = tuple[str, str]
 class Shape:
     spec: DagSpec
     task_ids: frozenset[str]
-    """Of the tasks that are shown."""
+    """Ids of the tasks shown."""
     is_part: bool = False
-    """Groups that nothing is shown of are left out."""
+    """Groups without a shown task are left out."""
 
     @classmethod
     def of(
         cls, spec: DagSpec, *, root: str | None = None, upstream: bool = False, downstream: bool = False,
         depth: int | None = None,
     ) -> Shape:  # fmt: skip
-        """All of the DAG, or the tasks whose id contains `root` and their relatives as asked for."""
+        """The whole DAG, or the tasks whose id contains `root` with upstream and downstream tasks as given."""
         if not root:
             return cls(spec, frozenset(spec.tasks))
         matched = [task_id for task_id in spec.tasks if root in task_id]
@@ -40,7 +40,7 @@ class Shape:
 
     @cached_property
     def group_ids(self) -> frozenset[str]:
-        """Of the groups that are shown."""
+        """Ids of the groups shown."""
         if not self.is_part:
             return frozenset(self.spec.task_groups)
         shown: set[str] = set()
@@ -52,7 +52,7 @@ class Shape:
         return frozenset(shown)
 
     def children(self, group: TaskGroupSpec | None = None) -> Iterator[TaskSpec | TaskGroupSpec]:
-        """Directly in the group, or in the DAG, in the order in which they are shown."""
+        """Direct children of the group, or of the DAG, in the order shown."""
         for child_id in self.spec.root_children if group is None else group.children:
             if child_id in self.group_ids:
                 yield self.spec.task_groups[child_id]
@@ -60,7 +60,7 @@ class Shape:
                 yield self.spec.tasks[child_id]
 
     def joins_above(self, group: TaskGroupSpec) -> bool:
-        """Whether anything outside the group is directly upstream of it as a whole."""
+        """Whether a task or group outside is directly upstream of the whole group."""
         return bool(self._groups(group.upstream_group_ids) or self._tasks(group.upstream_task_ids))
 
     def joins_below(self, group: TaskGroupSpec) -> bool:
@@ -73,7 +73,7 @@ class Shape:
         return self.task_ids.intersection(task_ids)
 
     def _all_in(self, group: TaskGroupSpec) -> frozenset[str]:
-        """Tasks in the group, however deep."""
+        """Tasks of the group and of nested groups."""
         inside: set[str] = set()
         for child in self.children(group):
             if isinstance(child, TaskGroupSpec):
@@ -87,7 +87,7 @@ class Shape:
         return {t for t in inside if inside.isdisjoint(self.spec.tasks[t].upstream_task_ids)}
 
     def _leaves(self, group: TaskGroupSpec) -> set[str]:
-        """A teardown does not count as the end of its group: the work before it does."""
+        """The group's last tasks; a teardown does not count, the tasks before it do."""
         inside = self._all_in(group)
         ends = [self.spec.tasks[t] for t in inside if inside.isdisjoint(self.spec.tasks[t].downstream_task_ids)]
         return {leaf for end in ends for leaf in (self._before(end, inside) if end.is_teardown else {end.task_id})}
@@ -108,7 +108,7 @@ class Shape:
     # --- edges --------------------------------------------------------------------------------------------------------
 
     def edges(self) -> list[Edge]:
-        """Between tasks, and between the joins of groups: one line from a group to what is downstream of all of it."""
+        """Edges between tasks, and between the joins of groups: one edge from a group to its downstream tasks."""
         added: set[Edge] = set()
         hidden: set[Edge] = set()
         for group_id in self.group_ids:
@@ -123,7 +123,7 @@ class Shape:
         return {(t, below) for t in self.task_ids for below in self._tasks(self.spec.tasks[t].downstream_task_ids)}
 
     def _join(self, group: TaskGroupSpec, added: set[Edge], hidden: set[Edge]) -> None:
-        """Draw through the group's joins what would be an edge from, or to, each of its tasks."""
+        """Replaces edges from or to each task of a group by one through the group's join."""
         leaves, roots = self._leaves(group), self._roots(group)
         above, below = upstream_join(group), downstream_join(group)
         for other in (self.spec.task_groups[other_id] for other_id in self._groups(group.downstream_group_ids)):
@@ -149,7 +149,7 @@ def downstream_join(group: TaskGroupSpec) -> str:
 
 
 def shown_name(shape: Shape, task: TaskSpec) -> str:
-    """Its display name where it has one, else its id without what it got from its group."""
+    """The display name, or the id without the group's prefix."""
     if task.task_display_name and task.task_display_name != task.task_id:
         return task.task_display_name
     group = shape.spec.task_groups.get(task.group_id) if task.group_id else None

@@ -1,4 +1,4 @@
-"""`/ui/structure`: a DAG's graph, with what it depends on and what depends on it."""
+"""`/ui/structure`: a DAG's graph, with its upstream and downstream DAGs and assets."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def graph_nodes(shape: Shape, group: TaskGroupSpec | None = None) -> Iterator[Js
             )
             continue
         children = list(graph_nodes(shape, child))
-        # One line to each join, instead of one to each task behind it.
+        # One edge to each join instead of one to each task after it.
         children += [node(upstream_join(child), "", "join")] if shape.joins_above(child) else []
         children += [node(downstream_join(child), "", "join")] if shape.joins_below(child) else []
         yield node(
@@ -161,13 +161,13 @@ class _Outside:
         return conditions + into + out
 
     def _concerns_us(self, owner: str, dependency: Dependency) -> bool:
-        """Assets that the schedule names come with its condition instead."""
+        """Whether the dependency belongs in the graph; assets of the schedule come with its condition."""
         if self._dag_id not in (owner, dependency.target):
             return False
         return dependency.is_end or dependency.kind not in ("asset", "asset-alias")
 
     def _producers(self, dependency: Dependency) -> list[str]:
-        """Where the line to an asset comes from: the task that names it, the tasks that reached it through an alias."""
+        """Sources of the edge to an asset: the task that names it, or tasks that produced it through an alias."""
         if dependency.kind != "asset" or self._last is None:
             return [self._last or ""]
         if dependency.source.startswith("asset-alias:"):
@@ -192,7 +192,7 @@ class _Outside:
         }
 
     def _condition(self, expression: Json, entry: str, level: int) -> Iterator[Json]:
-        """The gate of an asset expression and what goes into it; gates inside go into it in turn."""
+        """The gate of an asset expression with its inputs; nested gates are inputs too."""
         kind, parts = next(((k, expression[k]) for k in ("any", "all") if k in expression), ("", []))
         assets = [part for part in parts if next(iter(part)) not in ("any", "all")]
         nested = [part for part in parts if next(iter(part)) in ("any", "all")]

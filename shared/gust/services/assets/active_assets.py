@@ -76,3 +76,5 @@ def _named_in(expression: Any) -> Iterator[tuple[str, str]]:
         case {"any": list(parts)} | {"all": list(parts)}:
             for part in parts:
                 yield from _named_in(part)
+        case _:
+            pass

@@ -100,7 +100,7 @@ def _tell(services: Services, calls: Sequence[HookCall], bundle_version: str | N
 def have_worker_tell(services: Services, told: TellListeners) -> None:
     """The scheduler's part: send the message for a worker. Raises ServiceUnavailable if SQS refuses it."""
     callback_id = f"hook/{told.call.hook}/{told.call.about}"
-    nobody = Dispatch(TaskInstanceKey("", "", ""), 0, 1, Scope.CALLBACK, callback_id=callback_id)
+    dispatch = Dispatch(TaskInstanceKey("", "", ""), 0, 1, Scope.CALLBACK, callback_id=callback_id)
     workload = CallbackWorkload(
         dag_id="",
         run_id="",
@@ -109,7 +109,7 @@ def have_worker_tell(services: Services, told: TellListeners) -> None:
         bundle_name=told.bundle_name,
         bundle_version=told.bundle_version,
         relative_fileloc="",
-        token=services.tokens.in_message(nobody, now=services.clock.now()),
+        token=services.tokens.in_message(dispatch, now=services.clock.now()),
         call=told.call,
     )
     if services.queues.send_callbacks([workload]):

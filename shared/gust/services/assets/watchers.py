@@ -32,7 +32,7 @@ from gust.services.specs import load_spec
 ATTEMPTS: Final = 20
 
 
-# --- who wants which --------------------------------------------------------------------------------------------------
+# --- the DAGs that want a watcher -------------------------------------------------------------------------------------
 
 
 def change_watchers(
@@ -147,8 +147,8 @@ def _send(
 
 def caller_of(watcher: Watcher) -> Dispatch:
     """The caller that a token of this life identifies."""
-    nobody = TaskInstanceKey("", "", "")
-    return Dispatch(nobody, 0, watcher.life, Scope.WATCHER, callback_id=watcher.watcher_id)
+    no_instance = TaskInstanceKey("", "", "")
+    return Dispatch(no_instance, 0, watcher.life, Scope.WATCHER, callback_id=watcher.watcher_id)
 
 
 # --- the triggerer ----------------------------------------------------------------------------------------------------

@@ -546,7 +546,7 @@ class Deployment:
             if filename == path or filename.startswith(f"{path}/"):
                 self.services.store.delete_import_problem(filename)
 
-    # --- what is left ---
+    # --- the rest ---
 
     def without_a_file(self) -> list[str]:
         return [dag_id for dag_id, dag in self.dags.items() if not dag.is_stale and dag_id not in self.home]

@@ -45,7 +45,7 @@ def request_deployment(store: DagStore, deployments: Deployments, name: str, now
         wanted = holding(turn, name, now)
         is_mine = wanted is not None
         if wanted is None:
-            assert turn is not None  # noqa: S101 - somebody else holds it
+            assert turn is not None  # noqa: S101 - another deployment holds it
             wanted = replace(turn, again=True)
         with suppress(Stale):
             store.move_deployment_turn(turn, wanted)

@@ -56,7 +56,7 @@ def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = Fa
     """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning.
 
     `goes_on_with_edits`: has the time to do so, which takes seconds."""
-    services.memory.take(key)  # what is remembered is of the last full look that ended well
+    services.memory.take(key)  # the memory is of the last full look that ended well
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         with suppress(StaleDagRun):
@@ -161,7 +161,7 @@ def stand_still(services: Services, run: DagRun, *, now: datetime, until: dateti
 
 
 def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, now: datetime) -> Decision:
-    """`decide`, with everything it must know. `pools`: those that were read with the DAG."""
+    """`decide`, with all of its inputs. `pools`: the ones that were read with the DAG."""
     run = state.run
     spec = load_spec(services.objects, run.spec_key)
     decided = partial(
@@ -175,6 +175,7 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         used=load_limits_of_tasks(services, spec),
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
+        workers=services.workers,
     )
     decision = decided(has_backlog=False)
     if gives_up(decision) and services.queues.has_backlog():

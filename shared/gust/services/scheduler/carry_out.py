@@ -13,9 +13,13 @@ from aws_lambda_powertools import Logger
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import TaskInstanceKey
+from gust.model.place import OnFargate
 from gust.model.task_instance import TaskInstance
+from gust.model.workload import TaskWorkload
+from gust.ports.containers import ContainerStart
 from gust.scheduling import transition
 from gust.scheduling.decision import Decision, StartNextRun
+from gust.scheduling.placement import place
 from gust.scheduling.stages import (
     GiveOutSlots,
     Moves,
@@ -30,7 +34,7 @@ from gust.scheduling.stages import (
 from gust.scheduling.transition import Transition
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
-from gust.services.make_workload import bundle_version, task_workload, trigger_workload
+from gust.services.make_workload import bundle_version, container_name, task_workload, trigger_workload
 from gust.services.runs.load_past import following_runs
 from gust.services.scheduler.call_back import send_callbacks
 from gust.services.scheduler.grant_slots import grant_slots, walk_again
@@ -129,12 +133,24 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
 def put_on_queue(
     services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
 ) -> set[TaskInstanceKey]:
-    """Returns the instances that SQS refused."""
+    """To the workers, or as containers, wherever each instance is placed. Returns those that SQS or Step Functions refused.
+
+    An instance that nothing can run (Fargate was taken away while it was deferred) goes to a worker, which fails it."""
     bundle, now = bundle_version(services, run), services.clock.now()
-    workloads = [task_workload(services, spec, run, instance, bundle=bundle, now=now) for instance in instances]
-    refused = {workload.key for workload in services.queues.send_tasks(workloads)}
+    to_workers: list[TaskWorkload] = []
+    containers: list[ContainerStart] = []
+    for instance in instances:
+        where = place(spec.tasks[instance.task_id], services.workers, instance.outgrew)
+        workload = task_workload(services, spec, run, instance, where, bundle=bundle, now=now)
+        if isinstance(where, OnFargate):
+            containers.append(ContainerStart(container_name(instance), workload, where))
+        else:
+            to_workers.append(workload)
+    refused = {workload.key for workload in services.queues.send_tasks(to_workers)} if to_workers else set()
+    if containers:
+        refused |= {workload.key for workload in services.containers.start(containers)}
     for key in refused:
-        log.warning("SQS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+        log.warning("AWS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
     return refused
 
 

@@ -29,7 +29,7 @@ def explain(services: Services, key: DagRunKey, task_id: str, map_index: int) ->
     if dag is None or dag.is_paused:
         found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is paused"))
     elif dag.is_stale:
-        found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is stale: no file defines it any more"))
+        found.append(Objection(Dependency.DAG_IS_ON, f"DAG '{run.dag_id}' is stale: no file defines it any longer"))
     if run.edit is not None:
         found.append(Objection(Dependency.RUN_RUNS, "A person's action on the run is still being carried out"))
     if run.state is not DagRunState.RUNNING:

@@ -32,7 +32,7 @@ MOST_READ: Final = 100
 """Instances in flight that are read to find out which of them have ended, or are overdue. Of more a full look tells."""
 
 LOST_WITHIN: Final = DEFAULTS.heartbeat_timeout * 1.25
-"""What is let go may be lost. A full look that lets it go makes sure that the run is looked at no later than this."""
+"""The message of an admitted instance may be lost. A full look that admits one sets a `due_at` no later than this."""
 
 log = Logger(service="scheduler", child=True)
 
@@ -62,8 +62,8 @@ def ring(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False
 
 
 def quick_ring(services: Services, key: DagRunKey) -> bool:
-    """Whether time alone brings nothing about now. Then the run's `due_at` is still to come. It says nothing of what was
-    written: whoever wrote that has the run looked at."""
+    """Whether no timer of the run is due now; then its `due_at` is in the future. It ignores writes of other agents: these
+    cause looks of their own."""
     remembered, now = services.memory.take(key), services.clock.now()
     if remembered is None or not _move_on(services, key, remembered, now=now):
         return False
@@ -107,7 +107,7 @@ def _puts_off(services: Services, remembered: Remembered, run: DagRun, at: datet
 
 
 def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) -> Told:
-    """Answers without reading the whole run, as far as this process remembers enough of it. Called twice, it lets nobody go
+    """Answers without reading the whole run, if this process remembers enough of it. Called twice, it lets no instance go
     twice."""
     remembered = services.memory.take(key)
     if remembered is None:

@@ -188,7 +188,7 @@ class _Walk:
             if claim.pool is not None:
                 self._pools[claim.pool.name] = replace(claim.pool, used=claim.pool.used + claim.slots)
 
-    # --- what is read, once -------------------------------------------------------------------------------------------
+    # --- cached reads -------------------------------------------------------------------------------------------------
 
     def _load(self, key: DagRunKey) -> _Waiting | None:
         if key not in self._runs:

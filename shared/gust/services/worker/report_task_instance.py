@@ -9,6 +9,7 @@ outcome: two tries of an instance never run at the same time.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,10 +17,12 @@ from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import AssetRef, TaskSpec
 from gust.model.dispatch import Dispatch
+from gust.model.place import Limit, OnFargate
 from gust.model.state import IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
+from gust.scheduling.placement import place
 from gust.scheduling.retry import lose_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
@@ -130,7 +133,15 @@ def report_reschedule(services: Services, dispatch: Dispatch, *, at: datetime, d
         move(services, transition.reschedule(before, at=at, due_at=due_at))
 
 
-def report_lost(services: Services, dispatch: Dispatch, *, at: datetime, reason: str) -> None:
+def report_lost(
+    services: Services,
+    dispatch: Dispatch,
+    *,
+    at: datetime,
+    reason: str,
+    outgrew: Limit | None = None,
+    has_called_back: bool = False,
+) -> None:
     """scheduled | queued | running → up_for_retry or failed, by the task's own retry rules; restarting → None.
 
     Reported by the worker's supervisor when the child died without a report, or cannot start.
@@ -139,7 +150,15 @@ def report_lost(services: Services, dispatch: Dispatch, *, at: datetime, reason:
     if not dispatch.is_current(before) or before.state not in IN_FLIGHT:
         raise not_running(before)
     run, task = run_and_task(services, before)
-    move(services, lose_try(task, run, before, at=at, reason=reason))
+    lost = lose_try(task, run, before, at=at, reason=reason, outgrew=outgrew)
+    if has_called_back:
+        lost = replace(lost, callback=None)
+    if outgrew is not None and lost.after.state is S.UP_FOR_RETRY:
+        following = place(task, services.workers, outgrew)
+        if isinstance(following, OnFargate):
+            told = f"{reason.rstrip('.')}. The next try runs on Fargate ({following.size})."
+            lost = replace(lost, after=replace(lost.after, reason=told))
+    move(services, lost)
 
 
 def report_rendered_map_index(services: Services, dispatch: Dispatch, *, rendered_map_index: str) -> None:

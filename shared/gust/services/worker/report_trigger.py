@@ -163,7 +163,7 @@ def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:
 
 def no_longer_deferred(current: TaskInstance | None) -> Conflict:
     return Conflict(
-        "TI does not wait for this trigger any more",
+        "TI no longer waits for this trigger",
         reason="invalid_state",
         previous_state=current.state if current else None,
     )

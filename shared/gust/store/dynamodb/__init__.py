@@ -1,4 +1,4 @@
-"""The store on DynamoDB: `keyspace` says where things lie, `fences` what a write checks, `table` how it is written."""
+"""The store on DynamoDB: `keyspace` defines the keys, `fences` the conditions, `table` the calls."""
 
 from gust.store.dynamodb.store import DynamoDBStore
 

@@ -1,7 +1,7 @@
 """Events that wait for the DAGs whose schedules name their assets.
 
-What waits for a DAG is one item, so that an event costs one write per DAG however much waits already, and a run takes all
-of it in the transaction that makes the run. `arrivals` is its fence: who makes a run has seen every event. The other one
+The queue of a DAG is one item, so that an event costs one write per DAG however long the queue is, and the transaction that
+makes a run takes all of it. `arrivals` is its fence: making a run is conditional on having read every event. The other fence
 is `consumed_until`: no event is stored with a moment that a run of the DAG has closed.
 """
 
@@ -38,12 +38,12 @@ from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 NOTICED_WITHIN: Final = timedelta(seconds=60)
-"""The stream tells the scheduler of an event at once. Should that word be lost, the tick finds it after this time."""
+"""The stream tells the scheduler of an event at once. If that record is lost, the tick finds the event after this time."""
 
 EDGE: Final = "asset_event"
 
 _ROOM: Final = 99
-"""Writes that a transaction has room for beside the one that stores the report."""
+"""Writes of a transaction in addition to the one that stores the report."""
 _ATTEMPTS: Final = 20
 _QUEUED: Final = "queued#"
 _RECEIVED: Final = "received#"
@@ -79,7 +79,7 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         raise StaleAssetQueue(f"{report_id} met others at one of its partitions {_ATTEMPTS} times")
 
     def _go_on(self, report_id: str, updates: Sequence[AssetUpdate], guard: Item | None) -> None:
-        """Somebody reported the same before. What they left is written with the moments that they gave the events."""
+        """The same report was made before. Write its missing part with the moments that it gave the events."""
         if guard is None or "left" not in guard:
             return
         ago = updates[0].event.timestamp - keyspace.moment_from(guard["at"]["S"])
@@ -89,7 +89,7 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         self._write_the_rest(report_id, _writes(as_stored), guard)
 
     def _write_the_rest(self, report_id: str, writes: Sequence[_Write], guard: Item) -> None:
-        """A transaction for each hundred, which also notes that they are done: who comes again goes on from there."""
+        """Write a transaction for each hundred, which also notes that they are done: a repeated report continues there."""
         left = guard["left"]
         todo = [write for write in writes if write.name in json.loads(left["S"])]
         for _ in range(_ATTEMPTS + len(todo) // _ROOM):
@@ -102,7 +102,7 @@ class DynamoDBAssetQueues(DynamoDBHistory):
                 self._table.transact(Update(keyspace.asset_event(report_id), noted), *self._built(chunk))
             except ConditionFailed as failed:
                 if failed.failed(0):
-                    return  # who reports the same at the same time goes on with it
+                    return  # a concurrent report of the same events continues it
                 closed = _closed(chunk, failed.found[1:])
                 todo = [write for write in todo if write not in closed]
                 continue
@@ -221,7 +221,7 @@ class _Stored:
     key: Key
     event: AssetEvent
     listed: bool
-    """Only under its asset it is found among all events, and among those of its DAG."""
+    """Only the item under the asset is in the indexes of all events and of its DAG."""
 
     @property
     def name(self) -> str:
@@ -233,7 +233,7 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True)
 class _ToQueue:
-    """What the report brings one DAG."""
+    """The report's write to one DAG's queue."""
 
     dag_id: str
     events: tuple[tuple[AssetEvent, ToQueue], ...]
@@ -264,7 +264,7 @@ class _ToQueue:
 
 @dataclass(frozen=True, slots=True)
 class _ToPartition:
-    """What the report brings one partition of a DAG."""
+    """The report's write to one pending partition of a DAG."""
 
     dag_id: str
     partition_key: str
@@ -279,7 +279,7 @@ class _ToPartition:
         return f"{self.dag_id} {self.partition_key}"
 
     def build(self, pending: Item | None) -> Update:
-        """The partition's date is made of what the events say, so it is written only over what was read."""
+        """The partition's date follows from all its events, so the write is conditional on the partition as read."""
         before = None if pending is None else _read_partition(self.dag_id, pending)
         date = before.partition_date if before else None
         received: dict[str, Attribute] = {}
@@ -369,7 +369,8 @@ def _consumption(run: DagRun, consuming: AssetQueue | PendingPartition) -> Updat
 
 
 def _unchanged(seen: AssetQueue | PendingPartition) -> Expression:
-    """A partition that ran, and has begun anew, counts its events anew: then its birth tells it apart."""
+    """The partition is as read. One that ran and began anew counts its events from the start: `created_at` tells it
+    apart."""
     still: dict[str, Attribute | None] = {"arrivals": items.number(seen.arrivals)}
     if isinstance(seen, PendingPartition):
         still["created_at"] = items.moment(seen.created_at)
@@ -386,7 +387,7 @@ def _queued(asset: AssetKey) -> str:
     return f"{_QUEUED}{keyspace.escape(asset.name)}#{keyspace.escape(asset.uri)}"
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reads ------------------------------------------------------------------------------------------------------------
 
 
 def _read_queue(dag_id: str, item: Item) -> AssetQueue:
@@ -440,7 +441,7 @@ def _event_of(document: dict[str, Any]) -> AssetEvent:
 
 
 def _closed(writes: Sequence[_Write], found: Sequence[Item | None]) -> list[_Write]:
-    """Those to DAGs that have run for events up to the moment of one of these or a later one."""
+    """Deliveries to DAGs whose runs have consumed events up to the moment of one of these or a later one."""
     return [
         write
         for write, item in zip(writes, found, strict=True)

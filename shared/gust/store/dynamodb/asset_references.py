@@ -13,7 +13,7 @@ from gust.store.parallel import Parallel
 from gust.store.table import Expression, Table, key_of
 
 _FEW: Final = 10
-"""Assets whose references are looked for one by one; of more, all references are read."""
+"""Up to this many assets have their references queried one by one; for more, all references are read."""
 
 
 class DynamoDBAssetReferences:
@@ -64,7 +64,7 @@ def _partitions(asset: AssetKey) -> tuple[str, str]:
 
 
 def _to_asset(asset: AssetKey, found: Iterable[Iterable[AssetReference]]) -> list[AssetReference]:
-    """Of all that name its name or its URI."""
+    """The references to the asset among all references to its name or its URI."""
     return [ref for of_partition in found for ref in of_partition if ref.what != "asset" or ref.uri == asset.uri]
 
 

@@ -76,7 +76,7 @@ class DynamoDBCallbacks(DynamoDBHistory):
 
 
 def callback_writes(moves: Sequence[CallbackMove]) -> list[Put | Update | Delete]:
-    """For the transaction of what they belong to."""
+    """The callbacks' writes, for the transaction that makes them due."""
     return [callback_write(move) for move in moves]
 
 
@@ -98,7 +98,7 @@ def callback_write(move: CallbackMove) -> Put | Update | Delete:
 
 
 def _listing_of(callback: Callback) -> dict[str, Attribute | None]:
-    """Where a deadline stands among those of all runs, and of its DAG's."""
+    """The deadline's index keys, among the deadlines of all runs and of its DAG's runs."""
     if callback.kind is not CallbackKind.DEADLINE or callback.due_at is None:
         return dict.fromkeys(("recent_pk", "recent_sk", "listed_pk", "listed_sk"))
     order = items.text(keyspace.deadline_order(callback.due_at, callback.run_key, callback.callback_id))

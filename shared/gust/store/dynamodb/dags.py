@@ -170,14 +170,14 @@ def read_dag(item: Item) -> Dag:
 
 
 def due_of_dag(dag: Dag) -> dict[str, Attribute | None]:
-    """Where the DAG stands in the `due` index: made of fenced fields alone, so it always fits what is stored."""
+    """The DAG's keys in the `due` index. They consist of fenced fields only, so they always match the stored fields."""
     if dag.next_run_after is None or dag.is_paused or dag.is_stale:
         return {"due_pk": None, "due_sk": None}
     return {"due_pk": items.text(keyspace.DUE_DAGS), "due_sk": items.moment(dag.next_run_after)}
 
 
 def _due_dag_id(item: Item) -> str:
-    """Of the DAG's own item, or of one that waits for the DAG."""
+    """The DAG of an index entry: of the DAG's own item, or of its asset queue."""
     return keyspace.queue_owner(key_of(item).pk) or _dag_id(item)
 
 

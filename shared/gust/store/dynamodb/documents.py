@@ -24,7 +24,7 @@ class Documents:
         self._objects = objects
 
     def keep(self, partition: str, field: str, value: Any) -> Item:
-        """The attributes that hold the value. Raises Invalid, naming `field`, where it is larger than 50 MB."""
+        """The attributes that hold the value. Raises Invalid, naming `field`, if it is larger than 50 MB."""
         body = items.to_json(value)
         encoded = body.encode()
         if len(encoded) <= LARGEST_IN_ITEM:
@@ -36,7 +36,7 @@ class Documents:
         return {"spilled": items.text(key)}
 
     def delete_all(self, partition: str) -> None:
-        """Those of a partition that lie in the bucket."""
+        """Delete a partition's documents in the bucket."""
         self._objects.delete(self._objects.list(bucket_keys.documents(partition)))
 
     def read(self, item: Item) -> Any:

@@ -1,8 +1,7 @@
 """Runs, and task instances that failed, in order of time across DAGs.
 
-The index `recent` has a partition for each day, so that none grows with the history, and none takes all writes. Which
-days there are is kept beside it: a day is noted before the first run of it is written, once by each process that writes
-one, so that a walk through the history asks for no day that holds nothing.
+The index `recent` has a partition for each day, so that none grows with the history, and none takes all writes. Each process
+stores a day before it writes its first run of that day, so that a walk through the history queries no empty day.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from gust.store.parallel import Parallel
 from gust.store.table import Table, key_of
 
 _DAYS: Final = (2, 6, 24, 100)
-"""Days that are asked for at a time."""
+"""Days queried at a time."""
 _AT_A_TIME: Final = (120, 400, 1000)
 _FEW: Final = 20
-"""DAGs that are each asked for their last run."""
+"""Up to this many DAGs have their last run queried one by one."""
 _WALKED_PER_DAG: Final = 3
-"""Of more, so many runs are walked first: most DAGs' last run is among them."""
+"""For more DAGs, this many runs are walked first: most DAGs' last run is among them."""
 
 
 class DynamoDBHistory:
@@ -116,13 +115,13 @@ class DynamoDBHistory:
             yield key_of(item).sk
 
     def _note_days(self, callbacks: Sequence[CallbackMove]) -> None:
-        """Of the deadlines among them."""
+        """Store the days of the deadlines among the callbacks."""
         for move in callbacks:
             if move.after is not None and move.after.kind is CallbackKind.DEADLINE and move.after.due_at is not None:
                 self._note_day(move.after.due_at)
 
     def _note_day(self, moment: datetime) -> None:
-        """Before what is found by its day is written; a day that holds nothing after all costs a walk one query."""
+        """Store the day before the item that is listed under it; a day that stays empty costs a walk one query."""
         day = keyspace.day(moment)
         if day not in self._days:
             self._table.put(keyspace.known_day(day), {})

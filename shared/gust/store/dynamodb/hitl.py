@@ -113,7 +113,7 @@ class DynamoDBHITL:
     def _keys_of_hitl(
         self, dag_id: str | None, answered: bool | None, *, ascending: bool, pages: Sequence[int]
     ) -> Iterator[Key]:
-        """Of a DAG's questions it takes reading them to know which are answered."""
+        """Keys of questions in the index. For one DAG the index does not tell which are answered: that needs a read."""
 
         def listed(index: str, partition: str) -> Iterator[tuple[str, Key]]:
             found = self._table.query_index(index, partition, ascending=ascending, pages=page_sizes(pages))
@@ -160,7 +160,7 @@ class DynamoDBHITL:
 
 
 def hitl_write(key: TaskInstanceKey, move: HITLMove) -> Update | Check:
-    """For the transaction of what the question has to do with."""
+    """The question's write or check, for the transaction of its instance's move."""
     where = keyspace.hitl_detail(key, move.try_number)
     unanswered = Expression().exists().still({"responded_at": None})
     if move.answer is None:

@@ -67,7 +67,7 @@ class DynamoDBLimits:
         try:
             self._table.transact(Update(where, expression.change(changes)), listed)
         except ConditionFailed as failed:
-            raise Stale(f"the pool {after.name!r} was changed by somebody else") from failed
+            raise Stale(f"the pool {after.name!r} has changed since it was read") from failed
 
     def slots_used(self, limit: str) -> int:
         item = self._table.get(keyspace.limit(limit))
@@ -108,7 +108,7 @@ def instance_update(transition: Transition) -> Update:
     before, after = transition.before, transition.after
     changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
     seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
-    # The edge is for the stream's filter alone: it tells apart who has to wake the scheduler (ADR 4).
+    # The edge is only for the stream's filter: it tells which writes wake the scheduler (ADR 4).
     edge: dict[str, Attribute | None] = {"edge": {"S": transition.edge}}
     was, becomes = listing_of_failure(before), listing_of_failure(after)
     listed = {name: becomes.get(name) for name in was | becomes} if was != becomes else {}
@@ -116,19 +116,19 @@ def instance_update(transition: Transition) -> Update:
 
 
 def failure_listed_at(instance: TaskInstance) -> datetime | None:
-    """Where among the failed ones the instance stands."""
+    """The instance's keys in the index of failures."""
     return instance.end_date if instance.state is TaskInstanceState.FAILED else None
 
 
 def listing_of_failure(instance: TaskInstance) -> dict[str, Attribute | None]:
-    """Its place in the index of failures; empty for what has not failed."""
+    """The attributes of its place in the index of failures; empty if it has not failed."""
     if (at := failure_listed_at(instance)) is None:
         return {}
     return {"recent_pk": items.text(keyspace.failures_of_day(keyspace.day(at))), "recent_sk": items.moment(at)}
 
 
 def limit_updates(transition: Transition) -> list[Update]:
-    """What the move gives back, and what it takes whether there is room or not."""
+    """The writes of the slots that the move gives back, and of those that it takes whether there is room or not."""
     return [
         Update(
             keyspace.limit(limit),
@@ -152,5 +152,5 @@ def _existing(pools: dict[str, Pool]) -> dict[str, Pool]:
 
 
 def in_order(pools: Mapping[str, Pool]) -> list[Pool]:
-    """As they were made; the default pool first, which was always there."""
+    """The pools in the order of their making; the default pool first, which always existed."""
     return sorted(pools.values(), key=lambda pool: (pool.created_at is not None, str(pool.created_at), pool.name))

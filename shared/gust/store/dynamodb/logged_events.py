@@ -20,7 +20,7 @@ ATTEMPTS: Final = 100
 """Events of the same microsecond."""
 FEW: Final = 200
 PAGE: Final = 2500
-"""Events that are read at a time."""
+"""Events read at a time."""
 
 
 class DynamoDBLoggedEvents:
@@ -114,7 +114,7 @@ class DynamoDBLoggedEvents:
 
 
 def put_event(event: LoggedEvent) -> Put:
-    """What keeps the event. Its condition fails where another event has its moment."""
+    """The event's write. Its condition fails if another event has its moment."""
     item = items.LOGGED_EVENT.item(event)
     item[keyspace.TTL_ATTRIBUTE] = items.number(math.ceil((event.when + KEPT_FOR).timestamp()))
     if event.dag_id is not None:

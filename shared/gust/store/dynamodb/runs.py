@@ -31,7 +31,7 @@ from gust.store.parallel import Parallel
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 _AT_A_TIME: Final = (2, 10, 50, 100)
-"""Runs that are read at a time by who looks for one of them: few at first, because it mostly is the nearest one."""
+"""Runs read at a time by a walk: few at first, because mostly the nearest run is the wanted one."""
 
 
 class DynamoDBRuns(DynamoDBTaskInstances):
@@ -122,7 +122,7 @@ class DynamoDBRuns(DynamoDBTaskInstances):
         if last:
             of_owner.still({"running_runs": items.number(last.running_runs)})
         counting = counted(before, after, of_owner)
-        # A DAG's item is written once in a transaction: what pauses it goes with the count.
+        # A transaction writes the DAG's item only once: the pause goes with the count.
         with_it = _pausing(last.pauses, counting[-1]) if last and last.pauses else []
         self._end_running(before, after, counting, [*callback_writes(callbacks), *with_it])
 
@@ -239,7 +239,7 @@ class DynamoDBRuns(DynamoDBTaskInstances):
         return sorted(due, key=lambda one: (one[1], one[0]))
 
 
-# --- what is written --------------------------------------------------------------------------------------------------
+# --- writes -----------------------------------------------------------------------------------------------------------
 
 
 def new_run(run: DagRun) -> list[Put]:
@@ -255,7 +255,7 @@ def new_run(run: DagRun) -> list[Put]:
 
 
 def _leaves_partition(before: DagRun, after: DagRun) -> list[Delete]:
-    """A run that loses its partition date is not found by it any more."""
+    """The delete of the run's partition entry, if the run loses its partition date."""
     if before.partition_date is None or after.partition_date == before.partition_date:
         return []
     return [Delete(keyspace.run_of_partition(before.dag_id, before.partition_date, before.run_id))]
@@ -297,7 +297,7 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
 
 
 def _dag_update(run: DagRun, moving: tuple[Dag, Dag] | None) -> list[Update]:
-    """What a new run changes of its DAG: the next run, and the counts."""
+    """The changes that a new run makes to its DAG: the next run, and the counts."""
     expression = Expression()
     if moving:
         before, after = moving
@@ -328,13 +328,13 @@ def counted(before: DagRun | None, after: DagRun | None, owner: Expression) -> l
 
 
 def _pausing(event: LoggedEvent, of_dag: Update) -> list[Put]:
-    """Pauses the run's DAG with the write that counts it."""
+    """The write that counts the run and pauses its DAG."""
     of_dag.expression.change({"is_paused": {"BOOL": True}, "due_pk": None, "due_sk": None})
     return [put_event(event)]
 
 
 def owner(run: DagRun) -> str:
-    """Whose `max_active_runs` it is that limits the run."""
+    """The item with the `max_active_runs` that limits the run: the DAG's or the backfill's."""
     return f"DAG {run.dag_id!r}" if run.backfill_id is None else f"backfill {run.backfill_id}"
 
 
@@ -346,7 +346,7 @@ def _parts(put: Put) -> tuple[Any, Item, Expression]:
 
 
 def raise_if_taken(run: DagRun, failed: ConditionFailed) -> None:
-    """Where a new run's id or its logical date is another's."""
+    """Raises AlreadyExists if the new run's id or its logical date is taken."""
     if failed.failed(0):
         raise AlreadyExists(f"DAG {run.dag_id!r} has a run {run.run_id!r} already") from failed
     if run.logical_date and failed.failed(1):
@@ -364,7 +364,7 @@ def _no_owner(run: DagRun) -> NotFound:
     return NotFound(f"no {owner(run)}")
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reads ------------------------------------------------------------------------------------------------------------
 
 
 def _page_sizes() -> Iterator[int]:
@@ -387,6 +387,6 @@ def _summary(key: DagRunKey, item: Item) -> RunSummary:
 
 
 def _raise_if_callbacks_stale(before: DagRun, failed: ConditionFailed) -> None:
-    """The run may be as the writer saw it; what it owes is not."""
+    """Raises StaleDagRun if one of the run's callbacks has moved, though the run itself has not."""
     if any(failed.failed(index) for index in range(2, len(failed.found))):
         raise StaleDagRun(f"Callbacks of DagRun {before.run_id!r} of {before.dag_id!r} moved on", None) from failed

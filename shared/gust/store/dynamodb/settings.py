@@ -41,7 +41,7 @@ class DynamoDBSettings:
         try:
             self._write_setting(namespace, name, after, Expression().exists().still(seen))
         except ConditionFailed as failed:
-            raise Stale(f"{name!r} of {namespace} was changed by somebody else") from failed
+            raise Stale(f"{name!r} of {namespace} has changed since it was read") from failed
 
     def delete_setting(self, namespace: str, name: str) -> bool:
         deleted = self._table.delete(keyspace.setting(namespace, name))

@@ -1,5 +1,5 @@
-"""State stores of task instances and assets: small named JSON documents. Those of a task instance lie with its run, and go
-with it."""
+"""State stores of task instances and assets: small named JSON documents. A task instance's entries are in its run's
+partition, and are deleted with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggers that watch for events of assets: few items, read all at once where a DAG that names some changes."""
+"""Asset watchers: few items, all read at once when a DAG with watchers changes."""
 
 from __future__ import annotations
 

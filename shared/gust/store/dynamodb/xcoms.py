@@ -28,8 +28,8 @@ class DynamoDBXComs:
     _parallel: Parallel
 
     def put_xcom(self, xcom: XCom) -> None:
-        """The task instance is told first: a worker that lost its instance is refused before it replaces a value. A
-        crash in between leaves a length without a value; the try has not succeeded then, and the next pushes again."""
+        """Write the task instance first: a worker that lost its instance is refused before it replaces a value. A crash in
+        between leaves a length without a value; the try has not succeeded then, and the next one pushes again."""
         if xcom.mapped_length is not None or xcom.skip_decision is not None:
             self._note_push(xcom)
         where = keyspace.xcom(xcom.key, xcom.name)

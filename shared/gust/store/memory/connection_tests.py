@@ -52,5 +52,5 @@ class MemoryConnectionTests(MemorySettings):
         there = self._settings.get((change.namespace, change.name))
         before = None if change.before is None else json.dumps(change.before)
         if (None if there is None else there.document) != before:
-            raise Stale(f"{change.name!r} of {change.namespace} was changed by somebody else")
+            raise Stale(f"{change.name!r} of {change.namespace} has changed since it was read")
         self.put_setting(change.namespace, change.name, change.after)

@@ -43,7 +43,7 @@ class MemoryLimits(MemoryState):
             if before is not None and (
                 stored is None or fences.changed_by_a_person(stored) != fences.changed_by_a_person(before)
             ):
-                raise Stale(f"the pool {after.name!r} was changed by somebody else")
+                raise Stale(f"the pool {after.name!r} has changed since it was read")
             self._pools[after.name] = replace(after, used=0)
 
     def slots_used(self, limit: str) -> int:

@@ -252,7 +252,7 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
         return owner.running_runs if owner else 0
 
     def _count_run(self, before: DagRun | None, after: DagRun | None) -> None:
-        """What the run's move changes of what limits it, and of how many have ended."""
+        """Apply the run's move to the counts of its DAG or backfill, and to the DAG's counts of ended runs."""
         changes, ended, run = counts(before, after), counts_of_ended(before, after), after or before
         if run is None:
             return

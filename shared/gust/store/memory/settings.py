@@ -33,7 +33,7 @@ class MemorySettings(MemoryState):
         with self._lock:
             there = self._settings.get((namespace, name))
             if there is None or there.document != json.dumps(before):
-                raise Stale(f"{name!r} of {namespace} was changed by somebody else")
+                raise Stale(f"{name!r} of {namespace} has changed since it was read")
             self.put_setting(namespace, name, after)
 
     def delete_setting(self, namespace: str, name: str) -> bool:

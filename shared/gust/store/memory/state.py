@@ -1,4 +1,4 @@
-"""What the store in memory keeps, and copies of it as DynamoDB gives them."""
+"""The memory store's fields, and copies of values as DynamoDB would return them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StoredSetting(NamedTuple):
 
 
 class MemoryState:
-    """What the store keeps, a field for each kind of row; each part of `MemoryStore` reads and writes its noun's."""
+    """The stored rows, a field for each kind; each part of `MemoryStore` reads and writes its own."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
@@ -113,7 +113,7 @@ LARGEST_ITEM: Final = 400 * 1024
 
 
 def check_fits(item: Item) -> None:
-    """Raises Invalid where DynamoDB would: no twin of it keeps what it refuses."""
+    """Raises Invalid as DynamoDB would: the twin must refuse the same values."""
     if sum(len(name) + _size(attribute) for name, attribute in item.items()) > LARGEST_ITEM:
         raise Invalid("It is too large to be stored: DynamoDB takes 400 KB with all that belongs to it")
 
@@ -128,7 +128,8 @@ def _size(attribute: Attribute) -> int:
             return 3 + sum(_size(part) + 1 for part in parts)
         case {"M": parts}:
             return 3 + sum(len(name) + _size(part) + 1 for name, part in parts.items())
-    return 21
+        case _:
+            return 21
 
 
 def as_stored(value: T) -> T:
@@ -141,6 +142,8 @@ def as_stored(value: T) -> T:
                 copied[field.name] = json.loads(json.dumps(document))
             case datetime() as moment:
                 copied[field.name] = moment.astimezone(UTC)
+            case _:
+                pass
     copy: T = replace(model, **copied)
     return copy
 

@@ -1,4 +1,4 @@
-"""What is asked about pools, of Airflow and of us, in this order."""
+"""The requests about pools, to Airflow and to us, in this order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record what Airflow answers: `python -m tests.unit.rest_api.recorded.record`. Needs Airflow, takes half a minute.
+"""Records Airflow's answers: `python -m tests.unit.rest_api.recorded.record`. Needs Airflow, takes half a minute.
 
 Airflow's API server runs in this process, over a database that is thrown away; the DAG, as Airflow serializes it and as
 our parser reads it, is recorded along with the answers.

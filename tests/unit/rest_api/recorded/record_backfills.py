@@ -1,4 +1,4 @@
-"""Record what Airflow answers about backfills: `python -m tests.unit.rest_api.recorded.record_backfills`."""
+"""Records Airflow's answers about backfills: `python -m tests.unit.rest_api.recorded.record_backfills`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record what Airflow answers about settings: `python -m tests.unit.rest_api.recorded.record_settings`. As `record`."""
+"""Records Airflow's answers about settings: `python -m tests.unit.rest_api.recorded.record_settings`. As `record`."""
 
 from __future__ import annotations
 

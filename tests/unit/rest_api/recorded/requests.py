@@ -1,4 +1,4 @@
-"""What is asked of Airflow and of us, in this order: later requests see what earlier ones did."""
+"""The requests to Airflow and to us, in this order: later ones see the effects of earlier ones."""
 
 from __future__ import annotations
 

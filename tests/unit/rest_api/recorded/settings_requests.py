@@ -1,4 +1,4 @@
-"""What is asked about variables, connections, the event log and the rest, of Airflow and of us, in this order."""
+"""The requests about variables, connections, the event log and the rest, to Airflow and to us, in this order."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is asked about what belongs to a task instance: XComs, the state store, links, questions; and about partitions.
+"""The requests about a task instance's data: XComs, the state store, links, questions; and about partitions.
 
-Asked after the other requests, of a run of its own."""
+They follow the other requests, on a run of their own."""
 
 from __future__ import annotations
 

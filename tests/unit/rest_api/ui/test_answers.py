@@ -1,4 +1,4 @@
-"""What the web UI asks for itself, held against Airflow's document of those operations."""
+"""Answers of the web UI's own operations, compared with Airflow's document of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gust.rest_api.http.operations import UI_OPERATIONS
 from gust.rest_api.http.routing import UI_HANDLERS
 from gust.rest_api.ui.dag_runs import duration_stats
 from tests.unit.rest_api import contract
-from tests.unit.rest_api.conftest import NOW, Api, World, etl_spec
+from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 WITHOUT_NULLS = {"get_dags_ui", "get_dag_structure", "get_grid_runs"}
 ORDERS = {"asset": {"name": "orders", "uri": "s3://orders", "group": "asset"}}

@@ -19,7 +19,7 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState, DagRunType
 from gust.rest_api.ui.calendar import _cell, _planned
-from tests.unit.rest_api.conftest import etl_spec
+from tests.unit.rest_api.world import etl_spec
 from tests.unit.scheduling.test_timetable_against_airflow import airflow_clock, spec_of
 
 NOW = datetime(2026, 12, 26, 7, 30, tzinfo=UTC)

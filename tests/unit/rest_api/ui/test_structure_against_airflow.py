@@ -1,4 +1,4 @@
-"""Graph, grid and squares of random DAGs: what Airflow's own functions make of them."""
+"""Graph, grid and squares of random DAGs, compared with Airflow's own functions."""
 
 from __future__ import annotations
 

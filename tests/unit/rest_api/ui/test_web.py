@@ -21,7 +21,7 @@ from gust.rest_api.app import COMPRESS_FROM, LARGEST_ANSWER, build
 from gust.rest_api.http import web
 from gust.rest_api.http.web import WebFiles
 from tests.handlers.test_api import event
-from tests.unit.rest_api.conftest import NOW, World
+from tests.unit.rest_api.world import NOW, World
 
 ROOT = Path(__file__).parents[4]
 

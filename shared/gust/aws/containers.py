@@ -1,0 +1,97 @@
+"""Step Functions: the state machine fargate_task, one execution for one dispatch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as ConnectionFailed
+
+from gust.model import bucket_keys
+from gust.model.place import OnFargate
+from gust.model.workload import TaskWorkload
+from gust.ports.containers import ContainerStart
+from gust.ports.objects import Objects
+
+CONTAINER: Final = "worker"
+"""Name of the container in the task definition."""
+
+FIRST_PAUSE: Final = 10
+"""Seconds until a container is asked for again that Fargate had no room for. Doubles each time."""
+
+AT_ONCE: Final = 8
+
+_THROTTLED: Final = frozenset(
+    {"ThrottlingException", "ExecutionLimitExceeded", "ServiceUnavailable", "InternalFailure"}
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFunctionsContainers:
+    """Implements `services.ports.Containers`."""
+
+    state_machine_arn: str
+    client: Any
+    objects: Objects
+
+    def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
+        with ThreadPoolExecutor(min(AT_ONCE, len(starts))) as several:
+            started = several.map(self._start, starts)
+            return [start.workload for start, was_taken in zip(starts, started, strict=True) if not was_taken]
+
+    def _start(self, start: ContainerStart) -> bool:
+        key = bucket_keys.workload(start.name)
+        self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
+        asked = json.dumps(execution_input(start, key))
+        try:
+            self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=asked)
+        except self.client.exceptions.ExecutionAlreadyExists:
+            return True
+        except (ClientError, HTTPClientError, ConnectionFailed) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] not in _THROTTLED:
+                raise
+            log.warning("Step Functions does not start %s: %s", start.name, error)
+            return False
+        return True
+
+
+def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
+    """What the state machine is given. `dispatch` comes back with the container's end."""
+    workload = start.workload
+    return {
+        "dispatch": {
+            "dag_id": workload.dag_id,
+            "run_id": workload.run_id,
+            "task_id": workload.task_id,
+            "map_index": workload.map_index,
+            "try_number": workload.try_number,
+            "dispatch_count": workload.dispatch_count,
+            "name": start.name,
+        },
+        "provider": "FARGATE_SPOT" if start.place.spot else "FARGATE",
+        "overrides": overrides(start.place, workload_key),
+        "attempt": 1,
+        "pause": FIRST_PAUSE,
+    }
+
+
+def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
+    """Of RunTask, spelled as state machines spell it."""
+    environment = (*place.environment, ("GUST_WORKLOAD", workload_key))
+    asked: dict[str, Any] = {
+        "Cpu": str(place.cpu),
+        "Memory": str(place.memory),
+        "ContainerOverrides": [
+            {"Name": CONTAINER, "Environment": [{"Name": name, "Value": value} for name, value in environment]}
+        ],
+    }
+    if place.ephemeral_storage is not None:
+        asked["EphemeralStorage"] = {"SizeInGiB": place.ephemeral_storage}
+    return asked

@@ -1,0 +1,54 @@
+"""The worker as a container: `python -m gust.container` runs one dispatch of one try, and exits.
+
+It does what the door of the Lambda worker does, with the same code, and without Lambda's limit of time: its workload lies in
+the bucket, under the key that `GUST_WORKLOAD` names. Where it is told to stop (SIGTERM: a Spot interruption, or StopTask),
+Airflow's supervisor ends the task, and the try is reported lost. Exit codes: 0 where the end of the try was reported, 75
+(`NOT_ITS_TASK`) where the dispatch is none to run any more. Whatever else ends the container, the state machine tells the
+scheduler.
+"""
+
+from gust.airflow_bridge import collector, warm
+
+collector.disable_gc()
+bundles_root = warm.set_environment()
+
+import logging  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+
+from gust import bootstrap  # noqa: E402
+from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
+from gust.airflow_bridge.execute import run_try  # noqa: E402
+from gust.airflow_bridge.task_log import stream_name  # noqa: E402
+from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
+from gust.aws.logs import LogShipper  # noqa: E402
+from gust.errors import StaleTaskInstance  # noqa: E402
+from gust.model.place import NOT_ITS_TASK  # noqa: E402
+from gust.model.workload import TaskWorkload  # noqa: E402
+
+log = logging.getLogger("gust.container")
+
+
+def main() -> int:
+    key = os.environ.pop("GUST_WORKLOAD")
+    os.environ["GUST_LOG_STREAM"] = "fargate/" + key.rpartition("/")[2].removesuffix(".json")
+    objects = bootstrap.bucket()
+    workload = TaskWorkload.model_validate_json(objects.get(key))
+    ports = WorkerPorts(
+        invoke=bootstrap.execution_api(),
+        objects=objects,
+        bundles=SealedBundleFolder(objects, bundles_root),
+        sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    )
+    warm.import_once(warm.TASK_MODULES)
+    try:
+        exit_code = run_try(workload, ports)
+    except StaleTaskInstance as stale:
+        log.warning("stale: %s", stale)
+        return NOT_ITS_TASK
+    log.warning("ran %s: exit code %d", workload.key, exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Containers without Docker: a container of the emulator's ECS is a process of this machine.
+
+MiniStack starts containers through a Docker client, where it finds one. It is given `Processes` instead, which runs the task
+definition's entry point and command with the environment that RunTask gives the container. So the state machine, the
+parameters of RunTask, exit codes and StopTask are the real ones. Image and network are not, and of the container's size only
+that Fargate refuses some.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY, MEMORY_OF
+
+
+class Process:
+    """What MiniStack wants of a container."""
+
+    attrs: Mapping[str, Any] = {"NetworkSettings": {"Networks": {}}}
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+        self.id = uuid.uuid4().hex
+        self.disk = Path(tempfile.mkdtemp(prefix="gust-container-"))
+        """Its own, as a container has one."""
+        with output.open("ab") as into:
+            self._process = subprocess.Popen(
+                command,
+                env={**environment, "TMPDIR": str(self.disk)},
+                cwd=self.disk,
+                stdin=subprocess.DEVNULL,
+                stdout=into,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def status(self) -> str:
+        return "running" if self._process.poll() is None else "exited"
+
+    def reload(self) -> None:
+        """Nothing is kept that could be old."""
+
+    def wait(self) -> dict[str, int]:
+        """The exit code as a container has it: of a signal, 128 more."""
+        code = self._process.wait()
+        return {"StatusCode": 128 - code if code < 0 else code}
+
+    def stop(self, timeout: float = 10) -> None:
+        """SIGTERM to the process, as a container's first one gets it; SIGKILL to what is left of it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def remove(self, **_: Any) -> None:
+        self.stop(timeout=0)
+
+    def logs(self, *, stream: bool = False, **_: Any) -> Iterator[bytes] | bytes:
+        """Nothing: what the process prints is in a file."""
+        return iter(()) if stream else b""
+
+
+class Processes:
+    """What MiniStack wants of a Docker client. `most` run at a time; others wait, as for room."""
+
+    def __init__(
+        self, output: Path, endpoint: str, definition_of: Callable[[str], Mapping[str, Any]], *, most: int
+    ) -> None:
+        self._definition_of = definition_of
+        """Of the container of a task definition, by the definition's name and revision."""
+        self._output = output
+        self._endpoint = endpoint
+        self._environment = dict(os.environ)
+        self._room = threading.BoundedSemaphore(most)
+        self._running: dict[str, Process] = {}
+        self.containers = self
+        """`client.containers.run` and so on."""
+
+    def run(self, image: str, *, environment: Mapping[str, str], labels: Mapping[str, str], **asked: Any) -> Process:  # noqa: ARG002
+        family, revision = (labels[f"com.amazonaws.ecs.task-definition-{what}"] for what in ("family", "version"))
+        definition = self._definition_of(f"{family}:{revision}")
+        command = [*definition.get("entryPoint", ()), *(asked.get("command") or ())]
+        if command[0] == "python3":
+            command[0] = sys.executable
+        # Where Docker has the machine answer.
+        given = {name: value.replace("host.docker.internal", "127.0.0.1") for name, value in environment.items()}
+        around = self._environment | given | {"AWS_ENDPOINT_URL": self._endpoint}
+        self._room.acquire()
+        try:
+            process = Process(command, around, self._output)
+        except BaseException:
+            self._room.release()
+            raise
+        self._running[process.id] = process
+        threading.Thread(target=self._give_room_back, args=(process,), daemon=True).start()
+        return process
+
+    def get(self, name: str) -> Process:
+        """Raises KeyError."""
+        return self._running[name]
+
+    def list(self, **_: Any) -> list[Process]:
+        return list(self._running.values())
+
+    def end_all(self) -> None:
+        for process in list(self._running.values()):
+            process.remove()
+
+    def _give_room_back(self, process: Process) -> None:
+        process.wait()
+        shutil.rmtree(process.disk, ignore_errors=True)
+        self._room.release()
+
+
+def refused_size(overrides: Mapping[str, Any]) -> str | None:
+    """What ECS says to RunTask of a size that Fargate has not; `None` where it has it."""
+    cpu, memory = int(overrides.get("cpu", DEFAULT_CPU)), int(overrides.get("memory", DEFAULT_MEMORY))
+    return None if memory in MEMORY_OF.get(cpu, ()) else "No Fargate configuration exists for given values."
+
+
+def in_pascal_case(value: Any) -> Any:
+    """As Step Functions spells what ECS answers."""
+    match value:
+        case dict():
+            return {key[:1].upper() + key[1:]: in_pascal_case(inner) for key, inner in value.items()}
+        case list():
+            return [in_pascal_case(inner) for inner in value]
+    return value

@@ -1,0 +1,85 @@
+"""Where a try runs, and what a stack has to run it on."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """What runs tasks in this stack."""
+
+    has_fargate: bool = False
+    groups: frozenset[str] = frozenset()
+    """Further worker groups, by the queue that each takes tasks from."""
+    memory: int = 1769
+    """MB that a Lambda worker of the default group has."""
+
+
+LAMBDA_ALONE: Final = Workers()
+
+
+class Limit(StrEnum):
+    """What Lambda ended a try for."""
+
+    TIME = "time"
+    """It ran for as long as a function may."""
+    MEMORY = "memory"
+    """It used the memory that a function has."""
+
+
+NOT_ITS_TASK: Final = 75
+"""Exit code of a container whose dispatch another one runs, or that nothing wants any more. It tells nothing of the try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnLambda:
+    """The Lambda workers of `group`; of the default group where that is empty."""
+
+    group: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFargate:
+    """A container of its own. `cpu` in units (1024 are a vCPU) and `memory` in MB are a pair that Fargate has."""
+
+    cpu: int
+    memory: int
+    ephemeral_storage: int | None = None
+    """GB of disk; `None` for the 20 GB that every container has."""
+    spot: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that the task's `executor_config` gives the container."""
+    why: str = ""
+
+    @property
+    def size(self) -> str:
+        """As a person reads it."""
+        disk = f", {self.ephemeral_storage} GB disk" if self.ephemeral_storage else ""
+        return f"{self.cpu / 1024:g} vCPU, {self.memory / 1024:g} GB{disk}{', Spot' if self.spot else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Nothing in the stack can run it. `why` tells the DAG author what to write, or the operator what to deploy."""
+
+    why: str
+
+
+Place = OnLambda | OnFargate | Refused
+
+
+def told(place: Place) -> str:
+    """The place and its reason in a sentence; empty for the default group, which needs no reason."""
+    match place:
+        case OnFargate():
+            return f"Runs on Fargate ({place.size}): {place.why}."
+        case OnLambda(group="", why=""):
+            return ""
+        case OnLambda(group=""):
+            return f"Runs on Lambda: {place.why}."
+        case OnLambda():
+            return f"Runs in the worker group {place.group!r}: {place.why}."
+        case Refused():
+            return place.why

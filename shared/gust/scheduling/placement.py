@@ -1,0 +1,363 @@
+"""Where a try runs: a Lambda worker, a worker group, or a Fargate container of its own, and why.
+
+A DAG author decides by what Airflow has for it: `queue`, `executor`, `executor_config`, `execution_timeout`. What a task
+cannot have is answered with a sentence that says what to write or deploy instead, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from gust.model.dag_spec import TaskSpec
+from gust.model.place import Limit, OnFargate, OnLambda, Place, Refused, Workers
+
+DEFAULT_QUEUE: Final = "default"
+FARGATE_QUEUE: Final = "fargate"
+
+ECS_EXECUTOR: Final = "AwsEcsExecutor"
+LAMBDA_EXECUTOR: Final = "AwsLambdaExecutor"
+LOCAL_EXECUTOR: Final = "LocalExecutor"
+"""Airflow's default: where a file names it, it means what a task has that names none."""
+
+LAMBDA_SECONDS: Final = 885
+"""Of Lambda's 15 minutes; the rest is for the end of the try."""
+
+LAMBDA_MEMORY: Final = 10240
+"""MB that Lambda gives a function at most."""
+
+LAMBDA_DISK: Final = 2
+"""GB of a worker's /tmp."""
+
+DEFAULT_CPU: Final = 1024
+DEFAULT_MEMORY: Final = 2048
+FREE_DISK: Final = 20
+LARGEST_DISK: Final = 200
+
+GB: Final = 1024
+
+MEMORY_OF: Final[Mapping[int, tuple[int, ...]]] = {
+    256: (GB // 2, GB, 2 * GB),
+    512: tuple(range(1 * GB, 4 * GB + 1, GB)),
+    1024: tuple(range(2 * GB, 8 * GB + 1, GB)),
+    2048: tuple(range(4 * GB, 16 * GB + 1, GB)),
+    4096: tuple(range(8 * GB, 30 * GB + 1, GB)),
+    8192: tuple(range(16 * GB, 60 * GB + 1, 4 * GB)),
+    16384: tuple(range(32 * GB, 120 * GB + 1, 8 * GB)),
+}
+"""CPU units → the MB of memory that Fargate has with them, for Linux.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"""
+
+LARGEST_MEMORY: Final = max(MEMORY_OF[16384])
+
+DEPLOY_FARGATE: Final = "Deploy the stack with the parameter Fargate=Enabled"
+
+
+class _RefusedError(Exception):
+    """The message is the sentence for the DAG author."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What a task's `executor_config` asks for."""
+
+    compute: str | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    disk: int | None = None
+    spot: bool = False
+    is_for_ecs: bool = False
+    """It has the shape that the ECS executor reads."""
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def place(task: TaskSpec, workers: Workers, outgrew: Limit | None = None) -> Place:
+    """Where a try of the task runs. The same arguments always give the same place. `outgrew`: the limit of Lambda's that
+    ended an earlier try."""
+    try:
+        return _place(task, workers, outgrew)
+    except _RefusedError as refused:
+        return Refused(why=str(refused))
+
+
+def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
+    wish = _wish(task.executor_config)
+    executor = _executor(task.executor)
+    queue = task.queue or DEFAULT_QUEUE
+    if executor is None and queue in workers.groups:
+        return _in_group(queue, wish)
+    if queue not in {DEFAULT_QUEUE, FARGATE_QUEUE}:
+        raise _RefusedError(_unknown_queue(queue, workers.groups))
+    if executor == LAMBDA_EXECUTOR or wish.compute == "lambda":
+        return _on_lambda(task, queue, wish, workers)
+    if (why := _why_fargate(task, queue, executor, wish)) is not None:
+        if not workers.has_fargate:
+            raise _RefusedError(f"The task needs Fargate ({why}), and this stack has none. {DEPLOY_FARGATE}.")
+        return _on_fargate(wish, why)
+    if wish.memory is not None and wish.memory > workers.memory:
+        why = f"its executor_config asks for {wish.memory} MB of memory, and Lambda workers have {workers.memory} MB"
+        if not workers.has_fargate:
+            raise _RefusedError(
+                f"No worker is large enough: {why}. {DEPLOY_FARGATE}, or with WorkerMemory={wish.memory}."
+            )
+        return _on_fargate(wish, why)
+    if workers.has_fargate and _outlives_lambda(task):
+        seconds = timedelta(seconds=task.execution_timeout or 0)
+        return _on_fargate(wish, f"its execution_timeout of {seconds} is longer than Lambda can give")
+    if workers.has_fargate and outgrew is not None:
+        return _promoted(wish, workers, outgrew)
+    return OnLambda()
+
+
+def _promoted(wish: _Wish, workers: Workers, outgrew: Limit) -> OnFargate:
+    """With at least the memory that it had; with twice that, where that was too little."""
+    match outgrew:
+        case Limit.TIME:
+            least, why = workers.memory, "an earlier try took longer than Lambda can give"
+        case Limit.MEMORY:
+            least, why = 2 * workers.memory, f"an earlier try used the {workers.memory} MB of a Lambda worker"
+    return _on_fargate(replace(wish, memory=max(wish.memory or 0, least)), why)
+
+
+def _executor(name: str | None) -> str | None:
+    """The executor that a task names, by class path or class name; `None` for the default one."""
+    short = (name or "").rpartition(".")[2].rpartition(":")[2]
+    if short in {"", LOCAL_EXECUTOR}:
+        return None
+    if short not in {ECS_EXECUTOR, LAMBDA_EXECUTOR}:
+        raise _RefusedError(
+            f"The task asks for the executor {name!r}, which Gust does not have. Write {LAMBDA_EXECUTOR!r}, "
+            f"{ECS_EXECUTOR!r} (Fargate), or leave it out."
+        )
+    return short
+
+
+def is_known_executor(name: str) -> bool:
+    """Whether a DAG file may name it though Airflow's configuration does not list it."""
+    return name.rpartition(".")[2].rpartition(":")[2] in {ECS_EXECUTOR, LAMBDA_EXECUTOR}
+
+
+def _unknown_queue(queue: str, groups: Iterable[str]) -> str:
+    known = ", ".join(repr(name) for name in (DEFAULT_QUEUE, FARGATE_QUEUE, *sorted(groups)))
+    return f"No worker takes tasks of the queue {queue!r}. Write one of {known}, or leave it out."
+
+
+def _in_group(queue: str, wish: _Wish) -> OnLambda:
+    if wish != _Wish():
+        raise _RefusedError(
+            f"The workers of the queue {queue!r} have the size that their group was deployed with. Leave the size out of "
+            f"executor_config, or write queue={FARGATE_QUEUE!r}."
+        )
+    return OnLambda(group=queue, why=f"queue={queue!r}")
+
+
+def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnLambda:
+    """The task says that it wants Lambda. It is told where that cannot be."""
+    if queue == FARGATE_QUEUE:
+        raise _RefusedError(f"The task asks for Lambda and for queue={FARGATE_QUEUE!r}. Write one of the two.")
+    if wish.memory is not None and wish.memory > workers.memory:
+        raise _RefusedError(
+            f"The task asks for Lambda with {wish.memory} MB of memory, and workers have {workers.memory} MB. "
+            + (
+                f"Deploy the stack with WorkerMemory={wish.memory}, or leave Lambda out."
+                if wish.memory <= LAMBDA_MEMORY
+                else f"Lambda has {LAMBDA_MEMORY} MB at most: write queue={FARGATE_QUEUE!r}."
+            )
+        )
+    asked = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
+    return OnLambda(why=f"{asked} asks for it")
+
+
+def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) -> str | None:
+    """What in the task cannot be had but from Fargate."""
+    if queue == FARGATE_QUEUE:
+        return f"queue={queue!r}"
+    if executor == ECS_EXECUTOR:
+        return f"executor={task.executor!r}"
+    if wish.compute == "fargate":
+        return "its executor_config asks for it"
+    if wish.is_for_ecs:
+        return "its executor_config has overrides of an ECS task"
+    if wish.memory is not None and wish.memory > LAMBDA_MEMORY:
+        return f"its executor_config asks for {wish.memory} MB of memory, and Lambda has {LAMBDA_MEMORY} MB at most"
+    if wish.cpu is not None:
+        return f"its executor_config asks for {wish.cpu} units of CPU"
+    if wish.disk is not None and wish.disk > LAMBDA_DISK:
+        return f"its executor_config asks for {wish.disk} GB of disk"
+    if wish.spot:
+        return "its executor_config asks for Spot"
+    return None
+
+
+def _outlives_lambda(task: TaskSpec) -> bool:
+    return task.execution_timeout is not None and task.execution_timeout > LAMBDA_SECONDS
+
+
+# --- the size of a container ------------------------------------------------------------------------------------------
+
+
+def _on_fargate(wish: _Wish, why: str) -> OnFargate:
+    cpu, memory = fargate_pair(wish.cpu, wish.memory)
+    disk = wish.disk if wish.disk is not None and wish.disk > FREE_DISK else None
+    if disk is not None and disk > LARGEST_DISK:
+        raise _RefusedError(f"The task asks for {disk} GB of disk; Fargate has {LARGEST_DISK} GB at most.")
+    return OnFargate(
+        cpu=cpu, memory=memory, ephemeral_storage=disk, spot=wish.spot, environment=wish.environment, why=why
+    )
+
+
+def fargate_pair(cpu: int | None, memory: int | None) -> tuple[int, int]:
+    """The smallest pair of CPU units and MB that Fargate has and that is no less than what is asked for. With no memory
+    asked for, 2 GB or more; with no CPU asked for, one vCPU or more. Refuses what is too large, and memory that the asked
+    CPU cannot have."""
+    if memory is not None and memory > LARGEST_MEMORY:
+        raise _RefusedError(f"The task asks for {memory} MB of memory; Fargate has {LARGEST_MEMORY} MB at most.")
+    least = DEFAULT_MEMORY if memory is None else memory
+    if cpu is None:
+        for units in MEMORY_OF:
+            if units >= DEFAULT_CPU and least <= max(MEMORY_OF[units]):
+                return units, _at_least(least, MEMORY_OF[units])
+    if cpu is None or cpu > max(MEMORY_OF):
+        raise _RefusedError(f"The task asks for {cpu} units of CPU; Fargate has {max(MEMORY_OF)} at most (16 vCPU).")
+    units = next(units for units in MEMORY_OF if units >= cpu)
+    if memory is not None and memory > max(MEMORY_OF[units]):
+        enough = next(more for more in MEMORY_OF if memory <= max(MEMORY_OF[more]))
+        raise _RefusedError(
+            f"Fargate has no container with cpu={units} and {memory} MB of memory: with that CPU it has "
+            f"{max(MEMORY_OF[units])} MB at most. Write cpu={enough}, or leave the CPU out."
+        )
+    return units, _at_least(least, MEMORY_OF[units])
+
+
+def _at_least(wanted: int, sizes: tuple[int, ...]) -> int:
+    return next((size for size in sizes if size >= wanted), sizes[-1])
+
+
+# --- executor_config --------------------------------------------------------------------------------------------------
+
+_OURS: Final = frozenset({"compute", "cpu", "memory", "ephemeral_storage", "spot", "architecture"})
+_OVERRIDES: Final = frozenset({"cpu", "memory", "ephemeralStorage", "containerOverrides"})
+_CONTAINER: Final = frozenset({"name", "cpu", "memory", "memoryReservation", "environment"})
+_RUN_TASK: Final = frozenset({"overrides", "capacityProviderStrategy", "launchType"})
+_NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(vcpu|gib|gb|mib|mb)?\s*", re.IGNORECASE)
+
+
+def _wish(config: Mapping[str, Any]) -> _Wish:
+    """Other executors' parts of the config (`KubernetesExecutor`, `pod_override`) are for those, and left alone as Airflow's
+    executors leave them."""
+    ours = config.get("gust")
+    if ours is not None:
+        return _our_wish(_mapping(ours, "gust"))
+    return _wish_of_ecs(config) if config.keys() & _RUN_TASK else _Wish()
+
+
+def _our_wish(gust: Mapping[str, Any]) -> _Wish:
+    _refuse_unknown(gust, _OURS, 'executor_config["gust"]')
+    compute, architecture = gust.get("compute"), gust.get("architecture")
+    if compute not in {None, "lambda", "fargate"}:
+        raise _RefusedError(f'executor_config["gust"]["compute"] is {compute!r}. Write "lambda" or "fargate".')
+    if architecture not in {None, "arm64"}:
+        raise _RefusedError(
+            f"The task asks for the architecture {architecture!r}, and workers are arm64. Leave it out."
+        )
+    spot = gust.get("spot", False)
+    if not isinstance(spot, bool):
+        raise _RefusedError(f'executor_config["gust"]["spot"] is {spot!r}. Write True or False.')
+    return _Wish(
+        compute=compute,
+        cpu=_units(gust.get("cpu"), "cpu"),
+        memory=_megabytes(gust.get("memory"), "memory"),
+        disk=_gigabytes(gust.get("ephemeral_storage"), "ephemeral_storage"),
+        spot=spot,
+    )
+
+
+def _wish_of_ecs(config: Mapping[str, Any]) -> _Wish:
+    """The arguments of RunTask that a file written for the ECS executor gives."""
+    _refuse_unknown(config, _RUN_TASK, "executor_config")
+    overrides = _mapping(config.get("overrides") or {}, "overrides")
+    _refuse_unknown(overrides, _OVERRIDES, 'executor_config["overrides"]')
+    cpu, memory = _units(overrides.get("cpu"), "cpu"), _megabytes(overrides.get("memory"), "memory")
+    environment: dict[str, str] = {}
+    for given in _list(overrides.get("containerOverrides") or [], "containerOverrides"):
+        container = _mapping(given, "containerOverrides")
+        _refuse_unknown(container, _CONTAINER, "containerOverrides")
+        for name in ("memory", "memoryReservation"):
+            memory = max(filter(None, (memory, _megabytes(container.get(name), name))), default=None)
+        cpu = max(filter(None, (cpu, _units(container.get("cpu"), "cpu"))), default=None)
+        for variable in _list(container.get("environment") or [], "environment"):
+            pair = _mapping(variable, "environment")
+            environment[str(pair.get("name"))] = str(pair.get("value"))
+    if reserved := sorted(name for name in environment if name.startswith("GUST_")):
+        raise _RefusedError(f"The container's variables {', '.join(reserved)} are Gust's own. Give them another name.")
+    disk = _mapping(overrides.get("ephemeralStorage") or {}, "ephemeralStorage").get("sizeInGiB")
+    return _Wish(
+        cpu=cpu,
+        memory=memory,
+        disk=_gigabytes(disk, "sizeInGiB"),
+        spot=_is_spot(config.get("capacityProviderStrategy") or []),
+        is_for_ecs=True,
+        environment=tuple(environment.items()),
+    )
+
+
+def _is_spot(strategy: Any) -> bool:
+    names = [_mapping(part, "capacityProviderStrategy").get("capacityProvider") for part in _list(strategy, "strategy")]
+    if others := sorted({str(name) for name in names} - {"FARGATE", "FARGATE_SPOT"}):
+        raise _RefusedError(f"The task asks for the capacity provider {others[0]!r}. Write FARGATE or FARGATE_SPOT.")
+    return "FARGATE_SPOT" in names
+
+
+def _units(value: Any, name: str) -> int | None:
+    number, unit = _parsed(value, name, {"", "vcpu"})
+    return None if number is None else _positive(number * 1024 if unit == "vcpu" else number, name)
+
+
+def _megabytes(value: Any, name: str) -> int | None:
+    number, unit = _parsed(value, name, {"", "mb", "mib", "gb", "gib"})
+    return None if number is None else _positive(number * GB if unit.startswith("g") else number, name)
+
+
+def _gigabytes(value: Any, name: str) -> int | None:
+    number, _ = _parsed(value, name, {"", "gb", "gib"})
+    return None if number is None else _positive(number, name)
+
+
+def _parsed(value: Any, name: str, units: set[str]) -> tuple[float | None, str]:
+    """A number, or a text as ECS takes it: `"1024"`, `"1 vCPU"`, `"4 GB"`."""
+    if value is None:
+        return None, ""
+    match = None if isinstance(value, bool) else _NUMBER.fullmatch(str(value))
+    unit = (match[2] or "").lower() if match else ""
+    if match is None or unit not in units:
+        raise _RefusedError(f"The task's executor_config has {name}={value!r}, which is no size. Write a number.")
+    return float(match[1]), unit
+
+
+def _positive(number: float, name: str) -> int:
+    whole = -int(-number // 1)
+    if whole <= 0:
+        raise _RefusedError(f"The task's executor_config has {name}={number:g}. Write a number above 0.")
+    return whole
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: frozenset[str], where: str) -> None:
+    if unknown := sorted(str(name) for name in given if name not in known):
+        raise _RefusedError(
+            f"{where} has {', '.join(map(repr, unknown))}, which Gust does not know. It takes {', '.join(sorted(known))}."
+        )
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _RefusedError(f"The task's executor_config has {name}={value!r}. Write a dict.")
+    return value
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise _RefusedError(f"The task's executor_config has {name}={value!r}. Write a list.")
+    return list(value)

@@ -1,0 +1,72 @@
+"""A container is gone: what becomes of the dispatch that it ran, or was to run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from gust.errors import Conflict, NotFound
+from gust.model.dispatch import Dispatch
+from gust.model.keys import TaskInstanceKey
+from gust.model.place import NOT_ITS_TASK
+from gust.services.context import Services
+from gust.services.make_workload import container_name
+from gust.services.worker.report_task_instance import report_lost
+
+
+def report_container(services: Services, told: Mapping[str, Any], *, at: datetime) -> None:
+    """What state machine fargate_task tells when a container is gone: `dispatch`, and `ended` (the ECS task as it stopped)
+    or `error`. Fails the try, by its own retry rules, where its end was not reported. Told twice, or of a dispatch that is
+    over, it changes nothing."""
+    dispatch = told["dispatch"]
+    key = TaskInstanceKey(dispatch["dag_id"], dispatch["run_id"], dispatch["task_id"], dispatch["map_index"])
+    task = _ecs_task(told)
+    if _exit_code(task) == NOT_ITS_TASK:
+        return
+    instance = services.store.get_instance(key)
+    if instance is None or container_name(instance) != dispatch["name"]:
+        return
+    with suppress(Conflict, NotFound):  # it has ended meanwhile
+        report_lost(services, Dispatch.of(instance), at=at, reason=why_gone(told, task))
+
+
+def why_gone(told: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """For the try's log."""
+    stopped = str(task.get("StoppedReason") or "")
+    container = _container(task)
+    detail = str(container.get("Reason") or "")
+    code = _exit_code(task)
+    match task.get("StopCode"):
+        case "TaskFailedToStart":
+            return f"Fargate could not start the container: {stopped or detail}"
+        case "SpotInterruption" | "TerminationNotice":
+            return f"AWS took the container back: {stopped or 'a Spot interruption'}"
+        case _ if "OutOfMemory" in detail:
+            return f"The container ran out of memory and was ended (exit code {code}). Give the task more memory."
+        case _ if not task and "error" in told:
+            error = told["error"]
+            return f"Fargate could not run the container: {error.get('Error')}: {error.get('Cause')}"
+    ended = ", ".join(filter(None, (f"exit code {code}" if code is not None else "", stopped, detail)))
+    return f"The container ended without reporting the end of its try ({ended or 'AWS gives no reason'})."
+
+
+def _ecs_task(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As DescribeTasks has it; empty where no task ever was."""
+    if isinstance(ended := told.get("ended"), dict):
+        return ended
+    with suppress(ValueError, TypeError, KeyError):
+        cause = json.loads(told["error"]["Cause"])
+        return cause if isinstance(cause, dict) else {}
+    return {}
+
+
+def _container(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(iter(task.get("Containers") or ()), {})
+
+
+def _exit_code(task: Mapping[str, Any]) -> int | None:
+    code = _container(task).get("ExitCode")
+    return None if code is None else int(code)

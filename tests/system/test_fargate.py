@@ -1,0 +1,174 @@
+"""Tasks in containers of their own: state machine fargate_task, RunTask and the container's entry, on the local stack."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from tests.system.local_gust import LocalGust
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+FAR = """
+    import os
+    import time
+    from datetime import timedelta
+    from airflow.sdk import dag, task
+
+    ECS = "airflow.providers.amazon.aws.executors.ecs.ecs_executor.AwsEcsExecutor"
+
+    @task(queue="fargate")
+    def far():
+        return {"rows": 42}
+
+    @task
+    def near(found):
+        print("found", found["rows"])
+
+    @task(execution_timeout=timedelta(hours=2))
+    def long():
+        print("takes its time")
+
+    @task(executor=ECS, executor_config={
+        "overrides": {"containerOverrides": [{"name": "worker", "environment": [{"name": "COLOUR", "value": "blue"}]}]}
+    })
+    def coloured():
+        print("colour", os.environ["COLOUR"])
+        print("of Gust", [name for name in os.environ if name.startswith("GUST_")])
+
+    @task(executor_config={"gust": {"cpu": 256, "memory": 8192}})
+    def impossible():
+        print("never")
+
+    @task(queue="spark", retries=3)
+    def nowhere():
+        print("never")
+
+    @task(queue="fargate", executor_config={"gust": {"spot": True}})
+    def on_spot():
+        print("cheap")
+
+    @dag(schedule=None)
+    def far_away():
+        near(far()); long(); coloured(); impossible(); nowhere(); on_spot()
+
+    @dag(schedule=None)
+    def lasting():
+        @task(queue="fargate", retries=1, retry_delay=timedelta(seconds=1))
+        def lasts(ti=None):
+            print("try", ti.try_number)
+            if ti.try_number == 1:
+                time.sleep(600)
+        lasts()
+
+    far_away()
+    lasting()
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(gust: LocalGust) -> LocalGust:
+    gust.upload("far.py", FAR)
+    gust.await_dag("far_away")
+    gust.await_dag("lasting")
+    return gust
+
+
+def test_tasks_run_where_they_ask_to_or_say_why_they_cannot(stack: LocalGust) -> None:
+    run = stack.trigger("far_away")
+    stack.await_state("far_away", run, "failed", within=180)
+
+    assert stack.states("far_away", run) == {
+        "far": "success",
+        "near": "success",
+        "long": "success",
+        "coloured": "success",
+        "impossible": "failed",
+        "nowhere": "failed",
+        "on_spot": "success",
+    }
+    assert first_line(stack, "far_away", run, "far") == "Runs on Fargate (1 vCPU, 2 GB): queue='fargate'."
+    assert "its execution_timeout of 2:00:00" in first_line(stack, "far_away", run, "long")
+    assert "(1 vCPU, 2 GB, Spot)" in first_line(stack, "far_away", run, "on_spot")
+    assert "found 42" in stack.logs("far_away", run, "near")
+    assert "colour blue" in stack.logs("far_away", run, "coloured")
+    assert "of Gust []" in stack.logs("far_away", run, "coloured")
+    assert stack.logs("far_away", run, "impossible").endswith(
+        "Fargate has no container with cpu=256 and 8192 MB of memory: with that CPU it has 2048 MB at most. "
+        "Write cpu=1024, or leave the CPU out."
+    )
+    assert "No worker takes tasks of the queue 'spark'." in stack.logs("far_away", run, "nowhere")
+    assert stack.task_instance("far_away", run, "nowhere")["try_number"] == 1
+    assert stack.task_instance("far_away", run, "far")["hostname"].startswith("fargate/")
+
+
+def test_a_container_that_is_killed_loses_its_try_and_the_next_one_runs(stack: LocalGust) -> None:
+    run = begun(stack)
+    container_of(stack, "lasting", run).kill()
+
+    stack.await_state("lasting", run, "success", within=120)
+    assert stack.task_instance("lasting", run, "lasts")["try_number"] == 2
+    told = "The container ended without reporting the end of its try (exit code 137"
+    stack.await_log("lasting", run, "lasts", told, try_number=1)
+
+
+def test_a_container_that_is_told_to_stop_reports_its_try_lost(stack: LocalGust) -> None:
+    run = begun(stack)
+    container_of(stack, "lasting", run).send_signal(signal.SIGTERM)
+
+    stack.await_state("lasting", run, "success", within=120)
+    assert stack.task_instance("lasting", run, "lasts")["try_number"] == 2
+    assert "The container was told to stop" in stack.logs("lasting", run, "lasts", try_number=1)
+
+
+def test_clearing_ends_the_container_and_begins_another(stack: LocalGust) -> None:
+    run = begun(stack)
+    first = container_of(stack, "lasting", run)
+    stack.api.call(
+        "POST",
+        "/api/v2/dags/lasting/clearTaskInstances",
+        body={"dag_run_id": run, "dry_run": False, "only_failed": False},
+    )
+
+    stack.await_state("lasting", run, "success", within=120)
+    assert stack.task_instance("lasting", run, "lasts")["try_number"] == 2
+    first.wait(30)
+
+
+def begun(stack: LocalGust) -> str:
+    """A run whose container is at its first try."""
+    run = stack.trigger("lasting")
+    stack.await_state("lasting", run, "running", task="lasts")
+    stack.await_log("lasting", run, "lasts", "try 1")
+    return run
+
+
+def first_line(stack: LocalGust, dag_id: str, run_id: str, task: str) -> str:
+    """What the try's log begins with, below where its lines come from."""
+    lines = stack.logs(dag_id, run_id, task).splitlines()
+    return lines[lines.index("::endgroup::") + 1]
+
+
+def container_of(stack: LocalGust, dag_id: str, run_id: str) -> psutil.Process:
+    (container,) = containers_of(stack, dag_id, run_id)
+    return container
+
+
+def containers_of(stack: LocalGust, dag_id: str, run_id: str) -> list[psutil.Process]:
+    """The first process of each container that the task has now."""
+    (instance,) = stack.task_instances(dag_id, run_id)
+    name = instance["hostname"].removeprefix("fargate/")
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            is_first = process.parent() is None or "gust.container" not in process.parent().cmdline()
+            if (
+                "gust.container" in process.cmdline()
+                and name in process.environ().get("GUST_WORKLOAD", "")
+                and is_first
+            ):
+                found.append(process)
+    return found

@@ -1,0 +1,155 @@
+"""What a container on Fargate runs and may do. No image is pulled here; what would run in it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gust.aws.containers import CONTAINER
+from gust.model.bucket_keys import WORKLOADS
+from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
+
+ROOT = Path(__file__).parents[2]
+Resources = dict[str, dict[str, Any]]
+
+FAKE_BOTO3 = """
+class Client:
+    def get_layer_version_by_arn(self, Arn):
+        return {"Content": {"Location": "file://" + Arn}}
+
+def client(name):
+    return Client()
+"""
+
+
+@pytest.fixture
+def definition(resources: Resources) -> dict[str, Any]:
+    properties: dict[str, Any] = resources["FargateTaskDefinition"]["Properties"]
+    return properties
+
+
+def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
+    definition: dict[str, Any], tmp_path: Path
+) -> None:
+    """With AWS's own image: Python and boto3 are there, and nothing of ours."""
+    runtime, airflow = tmp_path / "runtime.zip", tmp_path / "airflow.zip"
+    with zipfile.ZipFile(runtime, "w") as layer:
+        layer.writestr("python/lib/python3.12/site-packages/gust/__init__.py", "")
+        entry = "import sys, airflow; print('runs', sys.path.index(airflow.__path__[0].rpartition('/')[0]) > 0)"
+        layer.writestr("python/lib/python3.12/site-packages/gust/container.py", entry)
+    with zipfile.ZipFile(airflow, "w") as layer:
+        layer.writestr("python/airflow/__init__.py", "")
+        command = zipfile.ZipInfo("bin/airflow")
+        command.external_attr = 0o755 << 16
+        layer.writestr(command, "#!/bin/sh\n")
+    image = tmp_path / "image"
+    image.mkdir()
+    (image / "boto3.py").write_text(FAKE_BOTO3)
+    (container,) = definition["ContainerDefinitions"]
+    environment = {"GUST_LAYERS": f"{runtime},{airflow}", "GUST_OPT": str(tmp_path / "opt"), "PYTHONPATH": str(image)}
+    ran = subprocess.run(  # noqa: S603 - the template's own words, with this interpreter for the image's
+        [sys.executable, "-S", *container["EntryPoint"][1:], *container["Command"]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == "runs True\n", ran.stderr
+    assert os.access(tmp_path / "opt" / "bin" / "airflow", os.X_OK)
+
+
+def test_the_container_is_told_what_the_lambda_worker_is_told(
+    definition: dict[str, Any], source: dict[str, Any]
+) -> None:
+    """But for what comes from Lambda, and its message's queue."""
+    (container,) = definition["ContainerDefinitions"]
+    told = {variable["Name"] for variable in container["Environment"]}
+    worker = source["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+    assert told >= set(worker) - {"GUST_TASK_QUEUE_URL"}
+    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & told
+
+
+def test_the_definition_is_the_one_that_starts_are_made_for(definition: dict[str, Any]) -> None:
+    (container,) = definition["ContainerDefinitions"]
+    assert container["Name"] == CONTAINER
+    assert (definition["Cpu"], definition["Memory"]) == (str(DEFAULT_CPU), str(DEFAULT_MEMORY))
+
+
+def test_the_image_of_ones_own_is_made_of_what_is_there() -> None:
+    dockerfile = (ROOT / "layers/container/Dockerfile").read_text()
+    copied = [words.split()[:-1] for words in re.findall(r"^COPY (.*)$", dockerfile, re.MULTILINE)]
+    assert copied
+    for path in (path for paths in copied for path in paths):
+        assert (ROOT / path).exists(), path
+    assert 'ENTRYPOINT ["python3", "-m", "gust.container"]' in dockerfile
+    assert (ROOT / "shared/gust/container.py").is_file()
+
+
+def test_a_container_may_what_the_lambda_worker_may_but_reach_no_queue(resources: Resources) -> None:
+    allowed = {
+        action: json.dumps(statement["Resource"])
+        for policy in resources["ContainerRole"]["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in as_list(statement["Action"])
+    }
+    assert set(allowed) == {
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "s3:GetObject",
+        "s3:PutObject",
+        "lambda:GetLayerVersion",
+        "lambda:InvokeFunction",
+    }
+    assert "ExecutionApiFunction" in allowed["lambda:InvokeFunction"]
+    assert "transfers/*" in allowed["s3:PutObject"]
+
+
+def test_who_starts_containers_passes_them_their_own_roles_only(resources: Resources) -> None:
+    (policy,) = resources["FargateTaskRole"]["Properties"]["Policies"]
+    allowed = {
+        action: statement["Resource"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in as_list(statement["Action"])
+    }
+    assert allowed["ecs:RunTask"] == {"Ref": "FargateTaskDefinition"}
+    assert allowed["iam:PassRole"] == [
+        {"Fn::GetAtt": ["ContainerRole", "Arn"]},
+        {"Fn::GetAtt": ["ContainerExecutionRole", "Arn"]},
+    ]
+    assert allowed["lambda:InvokeFunction"] == {"Fn::GetAtt": ["SchedulerFunction", "Arn"]}
+
+
+def test_a_stack_without_fargate_has_nothing_of_it(source: dict[str, Any]) -> None:
+    assert source["Parameters"]["Fargate"]["Default"] == "Disabled"
+    for name, resource in source["Resources"].items():
+        if name.startswith(("Fargate", "Container")) or name == "SchedulerStartsContainers":
+            assert resource["Condition"] in {"HasFargate", "HasOwnNetwork"}, name
+
+
+def test_workloads_are_dropped_once_they_are_read(source: dict[str, Any]) -> None:
+    rules = source["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert {"Id": "DropWorkloads", "Prefix": WORKLOADS, "Status": "Enabled", "ExpirationInDays": 1} in rules
+
+
+def test_containers_ask_for_room_no_longer_than_a_dispatch_is_waited_for(source: dict[str, Any]) -> None:
+    """Else the scheduler would begin another dispatch while the first may still get its container."""
+    from gust.aws.containers import FIRST_PAUSE
+    from gust.scheduling.timers import DEFAULTS
+
+    states = json.loads((ROOT / source["Resources"]["FargateTask"]["Properties"]["DefinitionUri"]).read_text())[
+        "States"
+    ]
+    attempts = states["MayAskAgain"]["Choices"][0]["NumericLessThan"]
+    assert sum(FIRST_PAUSE * 2**n for n in range(attempts - 1)) < DEFAULTS.queued_timeout.total_seconds() / 1.5
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

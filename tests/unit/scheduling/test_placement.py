@@ -1,0 +1,241 @@
+"""Where a try runs, as a table; and what holds of every size that a DAG author may write."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gust.model.dag_spec import TaskSpec
+from gust.model.place import Limit, OnFargate, OnLambda, Refused, Workers, told
+from gust.scheduling.placement import MEMORY_OF, place
+
+FARGATE = Workers(has_fargate=True, memory=1769)
+ECS = "airflow.providers.amazon.aws.executors.ecs.ecs_executor.AwsEcsExecutor"
+LAMBDA = "airflow.providers.amazon.aws.executors.aws_lambda.lambda_executor.AwsLambdaExecutor"
+
+
+def task(**fields):
+    return TaskSpec(task_id="t", **fields)
+
+
+def of_gust(**wish):
+    return {"executor_config": {"gust": wish}}
+
+
+def of_ecs(**overrides):
+    return {"executor_config": {"overrides": overrides}}
+
+
+DEFAULT_GROUP = [
+    {},
+    {"queue": "default"},
+    {"queue": ""},
+    {"executor": "LocalExecutor"},
+    {"executor_config": {"KubernetesExecutor": {"image": "mine"}}},
+    {"executor_config": {"pod_override": "V1Pod"}},
+    {"execution_timeout": 885.0},
+    of_gust(memory=1024),
+    of_gust(memory="1 GB", architecture="arm64", ephemeral_storage=2),
+]
+
+ON_LAMBDA = [
+    ({"executor": "AwsLambdaExecutor"}, "executor='AwsLambdaExecutor' asks for it"),
+    ({"executor": LAMBDA}, f"executor='{LAMBDA}' asks for it"),
+    ({"executor": "AwsLambdaExecutor", "execution_timeout": 7200.0}, "executor='AwsLambdaExecutor' asks for it"),
+    ({"execution_timeout": 7200.0, **of_gust(compute="lambda")}, "its executor_config asks for it"),
+]
+
+ON_FARGATE = [
+    ({"queue": "fargate"}, 1024, 2048, "queue='fargate'"),
+    ({"executor": "AwsEcsExecutor"}, 1024, 2048, "executor='AwsEcsExecutor'"),
+    ({"executor": ECS}, 1024, 2048, f"executor='{ECS}'"),
+    (of_gust(compute="fargate"), 1024, 2048, "its executor_config asks for it"),
+    (of_gust(cpu=1024, memory=4096), 1024, 4096, "its executor_config asks for 1024 units of CPU"),
+    (of_gust(cpu=256), 256, 2048, "its executor_config asks for 256 units of CPU"),
+    (of_gust(cpu=4096), 4096, 8192, "its executor_config asks for 4096 units of CPU"),
+    (of_gust(cpu=256, memory=300), 256, 512, "its executor_config asks for 256 units of CPU"),
+    (of_gust(cpu=8192, memory=9000), 8192, 16384, "its executor_config asks for 8192 units of CPU"),
+    (
+        of_gust(memory=4000),
+        1024,
+        4096,
+        "its executor_config asks for 4000 MB of memory, and Lambda workers have 1769 MB",
+    ),
+    (
+        of_gust(memory="12 GB"),
+        2048,
+        12288,
+        "its executor_config asks for 12288 MB of memory, and Lambda has 10240 MB at most",
+    ),
+    (of_ecs(cpu="1 vCPU", memory="3 GB"), 1024, 3072, "its executor_config has overrides of an ECS task"),
+    (
+        of_ecs(containerOverrides=[{"name": "x", "memory": 5000}]),
+        1024,
+        5120,
+        "its executor_config has overrides of an ECS task",
+    ),
+    ({"execution_timeout": 7200.0}, 1024, 2048, "its execution_timeout of 2:00:00 is longer than Lambda can give"),
+]
+
+REFUSED = [
+    (
+        {"queue": "spark"},
+        "No worker takes tasks of the queue 'spark'. Write one of 'default', 'fargate', or leave it out.",
+    ),
+    ({"executor": "CeleryExecutor"}, "the executor 'CeleryExecutor', which Gust does not have"),
+    (of_gust(memory=200_000), "Fargate has 122880 MB at most"),
+    (of_gust(cpu=20_000), "Fargate has 16384 at most"),
+    (of_gust(cpu=256, memory=8192), "with that CPU it has 2048 MB at most. Write cpu=1024"),
+    (of_gust(ephemeral_storage=300), "Fargate has 200 GB at most"),
+    (of_gust(architecture="x86_64"), "workers are arm64"),
+    (of_gust(cpus=2), "has 'cpus', which Gust does not know. It takes architecture, compute, cpu"),
+    (of_gust(cpu="much"), "cpu='much', which is no size"),
+    (of_gust(memory=-1), "memory=-1, which is no size"),
+    (of_gust(cpu=True), "cpu=True, which is no size"),
+    (of_gust(memory=0), "Write a number above 0"),
+    (of_gust(spot="yes"), "Write True or False"),
+    (of_gust(compute="mainframe"), 'Write "lambda" or "fargate"'),
+    ({"executor_config": {"gust": "fargate"}}, "Write a dict"),
+    ({"queue": "fargate", "executor": "AwsLambdaExecutor"}, "Write one of the two"),
+    ({"executor": "AwsLambdaExecutor", **of_gust(memory=5000)}, "WorkerMemory=5000"),
+    ({"executor": "AwsLambdaExecutor", **of_gust(memory=20000)}, "write queue='fargate'"),
+    (of_ecs(taskRoleArn="arn"), "has 'taskRoleArn', which Gust does not know"),
+    (of_ecs(containerOverrides=[{"command": ["x"]}]), "has 'command', which Gust does not know"),
+    (of_ecs(containerOverrides=[{"environment": [{"name": "GUST_X", "value": "1"}]}]), "GUST_X are Gust's own"),
+    ({"executor_config": {"launchType": "EC2", "capacityProviderStrategy": [{"capacityProvider": "mine"}]}}, "'mine'"),
+]
+
+
+@pytest.mark.parametrize("fields", DEFAULT_GROUP)
+def test_what_needs_nothing_special_runs_in_the_default_group_and_says_nothing(fields):
+    for workers in (Workers(), FARGATE):
+        assert place(task(**fields), workers) == OnLambda()
+        assert told(place(task(**fields), workers)) == ""
+
+
+@pytest.mark.parametrize(("fields", "why"), ON_LAMBDA)
+def test_what_asks_for_lambda_stays_there(fields, why):
+    assert place(task(**fields), FARGATE) == OnLambda(why=why)
+
+
+@pytest.mark.parametrize(("fields", "cpu", "memory", "why"), ON_FARGATE)
+def test_what_asks_for_fargate_or_needs_it_gets_the_smallest_container_that_will_do(fields, cpu, memory, why):
+    where = place(task(**fields), FARGATE)
+    assert isinstance(where, OnFargate)
+    assert (where.cpu, where.memory, where.why) == (cpu, memory, why)
+
+
+@pytest.mark.parametrize(("fields", "sentence"), REFUSED)
+def test_what_cannot_be_is_refused_with_what_to_write(fields, sentence):
+    where = place(task(**fields), FARGATE)
+    assert isinstance(where, Refused)
+    assert sentence in where.why
+
+
+@pytest.mark.parametrize("fields", [fields for fields, *_ in ON_FARGATE[:-1]])
+def test_without_fargate_a_task_that_needs_it_is_refused_with_what_to_deploy(fields):
+    where = place(task(**fields), Workers())
+    assert isinstance(where, Refused)
+    assert "Deploy the stack with the parameter Fargate=Enabled" in where.why
+
+
+def test_without_fargate_a_long_execution_timeout_is_no_reason_to_refuse():
+    assert place(task(execution_timeout=7200.0), Workers()) == OnLambda()
+
+
+def test_what_outgrew_lambda_goes_to_fargate_with_more_memory_where_that_was_too_little():
+    by_time = place(task(), FARGATE, Limit.TIME)
+    assert isinstance(by_time, OnFargate)
+    assert (by_time.cpu, by_time.memory, by_time.why) == (1024, 2048, "an earlier try took longer than Lambda can give")
+    by_memory = place(task(), Workers(has_fargate=True, memory=4096), Limit.MEMORY)
+    assert isinstance(by_memory, OnFargate)
+    assert (by_memory.cpu, by_memory.memory) == (1024, 8192)
+    assert by_memory.why == "an earlier try used the 4096 MB of a Lambda worker"
+
+
+def test_what_outgrew_lambda_stays_there_where_it_asks_to_or_there_is_nothing_else():
+    assert place(task(), Workers(), Limit.TIME) == OnLambda()
+    assert isinstance(place(task(executor="AwsLambdaExecutor"), FARGATE, Limit.TIME), OnLambda)
+
+
+def test_a_queue_of_a_worker_group_selects_it():
+    workers = Workers(has_fargate=True, groups=frozenset({"large"}))
+    assert place(task(queue="large"), workers) == OnLambda(group="large", why="queue='large'")
+    refused = place(task(queue="large", **of_gust(cpu=512)), workers)
+    assert isinstance(refused, Refused)
+    assert "'default', 'fargate', 'large'" in place(task(queue="huge"), workers).why
+
+
+def test_the_whole_shape_of_the_ecs_executor():
+    where = place(
+        task(
+            executor=ECS,
+            executor_config={
+                "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}],
+                "overrides": {
+                    "cpu": "512",
+                    "memory": "1024",
+                    "ephemeralStorage": {"sizeInGiB": 50},
+                    "containerOverrides": [
+                        {"name": "worker", "memoryReservation": 1500, "environment": [{"name": "A", "value": "b"}]}
+                    ],
+                },
+            },
+        ),
+        FARGATE,
+    )
+    assert where == OnFargate(
+        cpu=512,
+        memory=2048,
+        ephemeral_storage=50,
+        spot=True,
+        environment=(("A", "b"),),
+        why=f"executor='{ECS}'",
+    )
+    assert told(where) == f"Runs on Fargate (0.5 vCPU, 2 GB, 50 GB disk, Spot): executor='{ECS}'."
+
+
+sizes = st.one_of(st.none(), st.integers(1, 20_000), st.integers(1, 130_000))
+
+
+@given(cpu=sizes, memory=sizes)
+def test_every_size_is_a_pair_that_fargate_has_and_no_less_than_was_asked_for(cpu, memory):
+    where = place(task(queue="fargate", **of_gust(cpu=cpu, memory=memory)), FARGATE)
+    if isinstance(where, Refused):
+        # A pair that would do, with the CPU that was asked for, does not exist.
+        assert memory is not None or cpu is not None
+        assert not any(c == smallest(cpu) and (memory or 0) <= m for c, ms in MEMORY_OF.items() for m in ms)
+        return
+    assert isinstance(where, OnFargate)
+    assert where.memory in MEMORY_OF[where.cpu]
+    assert where.cpu >= (cpu or 0)
+    assert where.memory >= (memory or 0)
+
+
+def smallest(cpu):
+    """The CPU that Fargate has for what was asked for; with none asked for, any."""
+    return next((c for c in MEMORY_OF if c >= cpu), None) if cpu else max(MEMORY_OF)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["gust", "overrides", "cpu", "memory", "containerOverrides"]), inner)
+    ),
+)
+
+
+@given(
+    queue=st.text(max_size=8),
+    executor=st.none() | st.text(max_size=12),
+    config=st.dictionaries(st.sampled_from(["gust", "overrides", "launchType", "else"]), anything),
+    timeout=st.none() | st.floats(0, 1e9),
+)
+def test_whatever_a_file_says_is_placed_or_refused_in_words(queue, executor, config, timeout):
+    for workers in (Workers(), FARGATE):
+        where = place(task(queue=queue, executor=executor, executor_config=config, execution_timeout=timeout), workers)
+        if isinstance(where, Refused):
+            assert where.why.endswith(".")
+        assert where == place(
+            task(queue=queue, executor=executor, executor_config=config, execution_timeout=timeout), workers
+        )
