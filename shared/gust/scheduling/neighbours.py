@@ -42,7 +42,8 @@ def share_a_group(task: TaskSpec, other: TaskSpec) -> bool:
 
 def is_plain(task: TaskSpec) -> bool:
     """Whether one whose upstreams let it go is sent to a worker, limits of its run aside. All else needs a full look: what
-    is expanded then, ended by the scheduler, begun with a trigger, or waits for slots."""
+    is expanded then, ended by the scheduler, begun with a trigger, waits for slots, or names a place that the stack may not
+    have."""
     return (
         task.expansion is None
         and not task.is_empty
@@ -51,6 +52,7 @@ def is_plain(task: TaskSpec) -> bool:
         and task.max_active_tis_per_dag is None
         and task.max_active_tis_per_dagrun is None
         and task.queue == "default"
+        and task.executor is None
         and not task.executor_config
     )
 
