@@ -3,8 +3,8 @@
 It does what the door of the Lambda worker does, with the same code, and without Lambda's limit of time: its workload lies in
 the bucket, under the key that `GUST_WORKLOAD` names. Where it is told to stop (SIGTERM: a Spot interruption, or StopTask),
 Airflow's supervisor ends the task, and the try is reported lost. Exit codes: 0 where the end of the try was reported, 75
-(`NOT_ITS_TASK`) where the dispatch is none to run any more. Whatever else ends the container, the state machine tells the
-scheduler.
+(`NOT_ITS_TASK`) where another container runs the dispatch, or a person has cleared or marked it. The state machine tells the
+scheduler of every end.
 """
 
 from gust.airflow_bridge import collector, warm

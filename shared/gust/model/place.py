@@ -29,7 +29,7 @@ class Limit(StrEnum):
 
 
 NOT_ITS_TASK: Final = 75
-"""Exit code of a container whose dispatch another one runs, or that nothing wants any more. It tells nothing of the try."""
+"""Exit code of a container whose dispatch another container runs, or that is stale. It says nothing of the try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

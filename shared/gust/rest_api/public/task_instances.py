@@ -410,7 +410,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
-        RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
+        RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.predicate(query)),
         passes,
         order,
         direction=_direction(order),
@@ -467,7 +467,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
         services,
-        RunSelection.of(body, only, BATCH_KEYS.asked(body)),
+        RunSelection.of(body, only, BATCH_KEYS.predicate(body)),
         matches,
         order,
         direction=_direction(order),
