@@ -13,10 +13,10 @@ from gust.model.workload import TaskWorkload
 
 @dataclass(frozen=True, slots=True)
 class ContainerStart:
-    """A dispatch that shall run in a container."""
+    """A dispatch to run in a container."""
 
     name: str
-    """The same for the same dispatch, and for no other."""
+    """Unique per dispatch, and the same each time that the scheduler sends it."""
     workload: TaskWorkload
     place: OnFargate
 
@@ -25,7 +25,7 @@ class Containers(Protocol):
     """The state machine fargate_task."""
 
     def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
-        """Have containers started; returns the workloads that Step Functions refused. The same name again starts no second
+        """Start an execution for each; returns the workloads that Step Functions refused. A repeated name starts no second
         container and is no error."""
 
 
