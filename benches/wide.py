@@ -1,6 +1,7 @@
 """The scheduler's cost per task in wide runs: `python -m benches.wide [--check]`, without an emulator.
 
-One task, N in parallel, and one that waits for all of them. The scheduler's own services run over the store in memory.
+One task, N in parallel, and one that waits for all of them; N chains of three tasks; and a mapped task group of three
+tasks and N turns, between two others. The scheduler's own services run over the store in memory.
 The bench counts each store call in read and write units by AWS's rules, and builds the instances of each look from
 DynamoDB's form, as the function does. Every record comes alone: batches would only reduce the number of looks. Tasks
 take a second, in 16 workers; timers ring as the tick would ring them. Workers and the execution API's writes are not
@@ -15,7 +16,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
-from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskSpec, TimetableSpec
+from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskGroupSpec, TaskSpec, TimetableSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType
 from gust.model.task_instance import TaskInstance
@@ -60,6 +61,7 @@ class Cost:
     """Of the scheduler, for all of a run's tasks together."""
 
     width: int
+    tasks: int
     looks: int
     """At the whole run."""
     read_units: float
@@ -69,7 +71,7 @@ class Cost:
 
     def per_task(self, what: str) -> float:
         value: float = getattr(self, what)
-        return value / (self.width + 2)
+        return value / self.tasks
 
     @property
     def dollars(self) -> float:
@@ -118,7 +120,7 @@ class Metered(MemoryStore):
         return super().get_dag(dag_id)
 
     def get_dag_and_pools(self, dag_id: str, names: Any) -> Any:
-        self.reads += 2 * self.is_scheduler
+        self.reads += (1 + len(names)) * self.is_scheduler
         return super().get_dag_and_pools(dag_id, names)
 
     def move(self, transition: Transition) -> None:
@@ -165,7 +167,7 @@ def vars_of(instance: TaskInstance) -> dict[str, Any]:
     }
 
 
-def fan(width: int, *, is_mapped: bool, max_active_tasks: int) -> DagSpec:
+def fan(width: int, *, max_active_tasks: int, is_mapped: bool = False) -> DagSpec:
     names = ["many"] if is_mapped else [f"task_{number:05}" for number in range(width)]
     expansion = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=LiteralLength(length=width)),))
     tasks = [
@@ -181,12 +183,53 @@ def fan(width: int, *, is_mapped: bool, max_active_tasks: int) -> DagSpec:
         ),
         TaskSpec(task_id="last", upstream_task_ids=tuple(names)),
     ]
+    return dag(tasks, max_active_tasks)
+
+
+STEPS: Final = ("extract", "transform", "load")
+
+
+def chains(width: int, *, max_active_tasks: int) -> DagSpec:
+    """Weighed as Airflow does: what has more downstream of it goes first."""
+    tasks = [
+        TaskSpec(
+            task_id=f"{step}_{number:05}",
+            upstream_task_ids=(f"{STEPS[place - 1]}_{number:05}",) if place else (),
+            downstream_task_ids=(f"{STEPS[place + 1]}_{number:05}",) if place + 1 < len(STEPS) else (),
+            priority_weight=len(STEPS) - place,
+        )
+        for place, step in enumerate(STEPS)
+        for number in range(width)
+    ]
+    return dag(tasks, max_active_tasks)
+
+
+def group(width: int, *, max_active_tasks: int) -> DagSpec:
+    turns = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=LiteralLength(length=width)),))
+    names = ["first", *(f"each.{step}" for step in STEPS), "last"]
+    tasks = [
+        TaskSpec(
+            task_id=name,
+            upstream_task_ids=tuple(names[max(0, place - 1) : place]),
+            downstream_task_ids=tuple(names[place + 1 : place + 2]),
+            group_id="each" if "." in name else None,
+            mapped_groups=("each",) if "." in name else (),
+            priority_weight=len(names) - place,
+        )
+        for place, name in enumerate(names)
+    ]
+    each = TaskGroupSpec(group_id="each", children=tuple(names[1:-1]), expansion=turns)
+    return dag(tasks, max_active_tasks, each)
+
+
+def dag(tasks: Sequence[TaskSpec], max_active_tasks: int, *groups: TaskGroupSpec) -> DagSpec:
     return DagSpec(
         dag_id="wide",
         timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
         relative_fileloc="wide.py",
         max_active_tasks=max_active_tasks,
         tasks={task.task_id: task for task in tasks},
+        task_groups={each.group_id: each for each in groups},
     )
 
 
@@ -223,7 +266,7 @@ class Bench:
         with self.scheduler():
             advance(self.services, self.key)
         running: deque[TaskInstance] = deque()
-        taken = 0
+        taken = ended = 0
         while (run := self.run()).state is DagRunState.RUNNING:
             while len(running) < WORKERS and taken < len(self.queues.tasks):
                 running.append(self.started(self.queues.tasks[taken].key))
@@ -235,11 +278,12 @@ class Bench:
                     ring(self.services, self.key)
             if running:
                 instance = running.popleft()
+                ended += 1
                 self.store.move(transition.succeed(instance, at=now))
                 change = Change(instance.task_id, instance.map_index, SUCCEEDED, instance.dispatch_count)
                 with self.scheduler():
                     follow(self.services, self.key, [change])
-        return Cost(width, self.store.looks, self.store.reads, self.store.writes, self.processor)
+        return Cost(width, ended, self.store.looks, self.store.reads, self.store.writes, self.processor)
 
     def started(self, key: Any) -> TaskInstance:
         instance = self.store.get_instance(key)
@@ -261,8 +305,19 @@ class Bench:
         self.store.is_scheduler = False
 
 
-def measure(width: int, *, is_mapped: bool = False, max_active_tasks: int = 16) -> Cost:
-    return Bench(fan(width, is_mapped=is_mapped, max_active_tasks=max_active_tasks)).play(width)
+def measure(width: int, shape: Callable[..., DagSpec] = fan, *, max_active_tasks: int = 16, **options: Any) -> Cost:
+    return Bench(shape(width, max_active_tasks=max_active_tasks, **options)).play(width)
+
+
+SHAPES: Final[dict[str, dict[str, Any]]] = {
+    "plain tasks, 16 at once": {},
+    "mapped, 16 at once": {"is_mapped": True},
+    "plain tasks, no limit": {"max_active_tasks": 100_000},
+    "parallel chains, 16 at once": {"shape": chains},
+    "parallel chains, no limit": {"shape": chains, "max_active_tasks": 100_000},
+    "mapped task group, 16 at once": {"shape": group},
+    "mapped task group, no limit": {"shape": group, "max_active_tasks": 100_000},
+}
 
 
 def main() -> int:
@@ -274,11 +329,7 @@ def main() -> int:
     gc.freeze()  # as the function does
     gc.set_threshold(50_000)
     met = True
-    for title, shape in {
-        "plain tasks, 16 at once": {},
-        "mapped, 16 at once": {"is_mapped": True},
-        "plain tasks, no limit": {"max_active_tasks": 100_000},
-    }.items():
+    for title, shape in SHAPES.items():
         if not title.startswith(options.only or ""):
             continue
         print(f"{title}, per task")
@@ -287,7 +338,7 @@ def main() -> int:
         )
         costs = []
         for width in options.widths:
-            costs.append(cost := measure(width, **shape))  # type: ignore[arg-type]
+            costs.append(cost := measure(width, **shape))
             figures = (cost.per_task("read_units"), cost.per_task("write_units"), cost.per_task("processor") * 1000)
             print(
                 f"{cost.width:>8,}{cost.looks:>12}{figures[0]:>12.2f}{figures[1]:>13.2f}{figures[2]:>10.2f} ms"

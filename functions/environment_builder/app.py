@@ -28,6 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         built = give_up(bootstrap.bucket(), asked, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
-        built = build(bootstrap.bucket(), asked, Uv(patience=patience / 2), largest=LARGEST)
+        uv = Uv(patience=patience / 2, variables=bootstrap.package_index_variables())
+        built = build(bootstrap.bucket(), asked, uv, largest=LARGEST)
     log.info("built", recipe=asked.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

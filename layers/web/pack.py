@@ -24,22 +24,14 @@ from pathlib import Path
 WITHOUT_PROVIDER = {"email": "Email", "generic": "Generic"}
 """Connection types that Airflow has of its own: they have a name and no hook."""
 
-FIELDS = {
-    "description": "description",
-    "url_schema": "schema",
-    "host": "host",
-    "port": "port",
-    "login": "login",
-    "password": "password",
-}
-"""Standard fields of the form, and what providers call them."""
-
-
 SWAGGER = {
     "swagger-ui.js": "swagger-ui-bundle.min.js",
     "swagger-ui.css": "swagger-ui.min.css",
 }
 """What the page asks for, and what it is called in the package that brings it."""
+
+CONNECTION_FORM = Path(__file__).parents[2] / "shared/gust/model/connection_form.py"
+"""Run by its path: Gust itself is not installed here."""
 
 CONTRACT = Path("api_fastapi/core_api/openapi/v2-rest-api-generated.yaml")
 
@@ -103,6 +95,7 @@ def contract(airflow):
 
 
 def connection_types(airflow):
+    form = runpy.run_path(str(CONNECTION_FORM))
     forms = [
         {
             "connection_type": name,
@@ -115,46 +108,8 @@ def connection_types(airflow):
         for name, shown in WITHOUT_PROVIDER.items()
     ]
     for info in sorted((airflow / "providers").rglob("get_provider_info.py")):
-        provider = runpy.run_path(str(info))["get_provider_info"]()
-        forms += [
-            form(declared) for declared in provider.get("connection-types", []) if declared.get("hook-class-name")
-        ]
+        forms += form["forms_of"](form["declared_in"](info.read_text()))
     return sorted(forms, key=lambda f: f["connection_type"])
-
-
-def form(declared):
-    """One connection type as Airflow's UI asks for it."""
-    behaviour = declared.get("ui-field-behaviour")
-    extra = declared.get("conn-fields")
-    return {
-        "connection_type": declared["connection-type"],
-        "hook_class_name": declared["hook-class-name"],
-        "default_conn_name": None,
-        "hook_name": declared.get("hook-name") or declared["connection-type"],
-        "standard_fields": {field: shown_as(name, behaviour) for field, name in FIELDS.items()} if behaviour else None,
-        "extra_fields": {name: extra_field(field) for name, field in extra.items()} if extra else None,
-    }
-
-
-def shown_as(name, behaviour):
-    hidden = name in behaviour.get("hidden-fields", [])
-    title = behaviour.get("relabeling", {}).get(name)
-    placeholder = behaviour.get("placeholders", {}).get(name)
-    if not (hidden or title or placeholder):
-        return None
-    return {"hidden": hidden, "title": title, "placeholder": placeholder}
-
-
-def extra_field(field):
-    schema = dict(field.get("schema", {}))
-    if "label" in field:
-        schema["title"] = field["label"]
-    return {
-        "value": schema.get("default"),
-        "schema": schema,
-        "description": field.get("description"),
-        "source": None,
-    }
 
 
 main()

@@ -4,6 +4,7 @@ A boto3 client takes some 40 ms to make, so its first call makes it: a function 
 client of CloudWatch Logs.
 """
 
+import json
 import os
 from functools import cache, cached_property
 from typing import Any, Final, cast
@@ -134,6 +135,18 @@ def encryption_keys() -> str:
     """The secret with the encryption keys. Not cached here: it may change while the process lives."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
     return str(answer["SecretString"])
+
+
+def package_index_variables() -> dict[str, str]:
+    """The variables that a requirements file may name, from the secret that the stack names, if it names one. Raises
+    ValueError where the secret is no JSON object of texts."""
+    name = os.environ.get("GUST_PACKAGE_INDEX_SECRET", "")
+    if not name:
+        return {}
+    found = json.loads(client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError("The secret of package indexes is no JSON object of names and texts")
+    return found
 
 
 def access_document() -> str:

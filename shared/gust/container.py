@@ -3,7 +3,7 @@
 It runs the same code as the Lambda worker, without Lambda's time limit. Its workload lies in the bucket, under the key
 that `GUST_WORKLOAD` names. When the container gets SIGTERM (a Spot interruption, or StopTask), Airflow's supervisor
 ends the task and reports the try as lost. Exit codes: 0 after the end of the try was reported, 75 (`NOT_ITS_TASK`) if
-the dispatch is stale. The state machine tells the scheduler of every end.
+another container runs the dispatch, or a user has cleared or marked it. The state machine tells the scheduler of every end.
 """
 
 from gust.airflow_bridge import collector, warm

@@ -19,7 +19,7 @@ import pytest
 
 from gust.errors import Conflict, GustError, NotFound, StaleTaskInstance
 from gust.model.dag_run import DagRun
-from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskSpec, XComLength
+from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskGroupSpec, TaskSpec, XComLength
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import DagRunKey
 from gust.model.pool import DEFAULT_POOL, Pool, of_pool, of_task
@@ -396,11 +396,37 @@ def in_pools() -> DagSpec:
     return spec.model_copy(update={"tasks": {"first": first, **tasks, "last": last}})
 
 
+def parallel_chains(max_active_tasks: int) -> DagSpec:
+    """Four chains of three tasks, of which two meet in the end."""
+    tasks = {}
+    for step, number in itertools.product("abc", range(4)):
+        before, after = {"a": None, "b": "a", "c": "b"}[step], {"a": "b", "b": "c", "c": None}[step]
+        tasks[f"{step}{number}"] = TaskSpec(
+            task_id=f"{step}{number}",
+            upstream_task_ids=(f"{before}{number}",) if before else (),
+            downstream_task_ids=(f"{after}{number}",) if after else ("last",) if number < 2 else (),
+        )
+    tasks["last"] = TaskSpec(task_id="last", upstream_task_ids=("c0", "c1"))
+    return chain(max_active_tasks=max_active_tasks).model_copy(update={"tasks": tasks})
+
+
+def mapped_group() -> DagSpec:
+    """One, then a task group of two tasks mapped over its list, then one."""
+    spec = chain("lists", "g.a", "g.b", "last", max_active_tasks=4)
+    inside = {name: spec.tasks[name].model_copy(update={"mapped_groups": ("g",)}) for name in ("g.a", "g.b")}
+    turns = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=XComLength(task_id="lists")),))
+    group = TaskGroupSpec(group_id="g", children=tuple(inside), expansion=turns)
+    return spec.model_copy(update={"tasks": {**spec.tasks, **inside}, "task_groups": {"g": group}})
+
+
 POOLS = (Pool(name="five", slots=5), Pool(name="kept", slots=1, include_deferred=True))
 
 SHAPES: dict[str, Callable[[], DagSpec]] = {
     "chain": lambda: chain("a", "b", "c", "d"),
     "fan": fan,
+    "parallel chains": lambda: parallel_chains(16),
+    "parallel chains in a full run": lambda: parallel_chains(3),
+    "mapped group": mapped_group,
     "past": in_the_footsteps_of_the_past,
     "mapped": mapped_over_a_result,
     "pools": in_pools,

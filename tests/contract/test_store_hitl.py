@@ -15,6 +15,7 @@ from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
 from gust.scheduling.decide import decide
 from gust.scheduling.transition import answer, await_input
@@ -201,10 +202,15 @@ def test_questions_are_listed_by_dag_by_run_and_by_whether_they_are_answered(sto
     assert store.list_hitl_details(dag_id="etl", answered=False) == [others[0], others[2]]
     assert store.list_hitl_details(dag_id="e") == []
     assert list(store.walk_hitl_details()) == [first, *others]
-    assert list(store.walk_hitl_details(ascending=False)) == [*others[::-1], first]
+    assert list(store.walk_hitl_details(window=NEWEST_FIRST)) == [*others[::-1], first]
     assert list(store.walk_hitl_details("etl", answered=False)) == [others[0], others[2]]
     assert list(store.walk_hitl_details(answered=True)) == [first]
+    window = Window(at(1), at(2), ascending=False)
+    assert list(store.walk_hitl_details(window=window)) == [others[1], others[0]]
+    assert list(store.walk_hitl_details("etl", window)) == [others[0]]
+    assert list(store.walk_hitl_details("etl", window, answered=True)) == []
     counts = store.count_hitl_details
+    assert (counts(window=window), counts("etl", window, answered=False)) == (2, 1)
     assert (counts(), counts("etl"), counts(answered=False), counts(limit=2)) == (4, 3, 3, 2)
 
 

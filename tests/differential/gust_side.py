@@ -158,13 +158,19 @@ class GustSide:
         return state, decide_on(self.services, state, dag, pools, now=self.clock.now())
 
     def _check(self, told: Told, before: RunState, full: Decision, after: RunState) -> None:
-        """The full look says the same as the quick one."""
-        assert (full.transitions, full.stopped, full.waiting) == ((), (), ()), (told, full)
+        """The full look says the same as the quick one: nothing but that instances go, or begin to wait for their run."""
+        assert {moved.edge for moved in full.transitions} <= ({"schedule"} if told is Told.LET_GO else set()), (
+            told,
+            full,
+        )
+        assert (full.stopped, full.waiting) == ((), ()), (told, full)
         assert full.run is None or not full.run.is_finished, (told, full)
         sent = {(e.instance.task_id, e.instance.map_index) for e in full.effects if isinstance(e, SendTask)}
         assert len(sent) == len(full.effects), (told, full)
-        moved = {key for key, instance in after.instances.items() if instance != before.instances.get(key)}
-        assert sent == moved, (told, full)
+        begin = {(moved.after.task_id, moved.after.map_index) for moved in full.transitions}
+        moved = {key: i for key, i in after.instances.items() if i != before.instances.get(key)}
+        assert begin | sent == moved.keys(), (told, full)
+        assert all(i.state is (S.QUEUED if key in sent else S.SCHEDULED) for key, i in moved.items()), (told, full)
 
     def _snapshot(self) -> Picture:
         return self.picture()

@@ -59,6 +59,15 @@ def test_what_cannot_be_built_is_an_answer_and_no_error(door: ModuleType) -> Non
     assert (built().file, built().uploaded) == ("team/requirements.txt", 3.0)
 
 
+def test_what_an_index_wants_is_in_the_secret_that_the_stack_names(
+    door: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bootstrap.package_index_variables() == {}
+    boto3.client("secretsmanager").create_secret(Name="index", SecretString='{"TOKEN": "hush"}')
+    monkeypatch.setenv("GUST_PACKAGE_INDEX_SECRET", "index")
+    assert bootstrap.package_index_variables() == {"TOKEN": "hush"}
+
+
 def test_what_killed_it_is_kept(door: ModuleType) -> None:
     error = {"Error": "Lambda.Unknown", "Cause": "Runtime exited with error: signal: killed"}
     door.lambda_handler({"build": ASKED, "error": error}, CONTEXT)

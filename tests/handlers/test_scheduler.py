@@ -20,9 +20,12 @@ from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
 from gust.model.keys import DagRunKey
+from gust.model.place import OnFargate
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import WakeReaders
+from gust.model.workload import TaskWorkload, WakeReaders
+from gust.ports.containers import ContainerStart
+from gust.scheduling.placement import place
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.settings.settings_read import note_read
 from gust.store import keyspace
@@ -65,12 +68,12 @@ def door(queues: dict[str, str]) -> ModuleType:
     return module
 
 
-def given_run(door: ModuleType, dag_id: str, *, spec_is_lost: bool = False) -> DagRunKey:
+def given_run(door: ModuleType, dag_id: str, *, spec_is_lost: bool = False, queue: str = "default") -> DagRunKey:
     spec = DagSpec(
         dag_id=dag_id,
         timetable=TimetableSpec(type="airflow.timetables.simple.NullTimetable"),
         relative_fileloc="x.py",
-        tasks={"extract": TaskSpec(task_id="extract")},
+        tasks={"extract": TaskSpec(task_id="extract", queue=queue)},
     )
     key = f"specs/{dag_id}.json"
     door.services.objects.put(key, spec.model_dump_json().encode())
@@ -206,3 +209,39 @@ def test_a_run_that_fails_of_its_own_is_looked_at_later(door: ModuleType) -> Non
 
     assert door.lambda_handler({"Records": [message(wake, 1)]}, None) == {"batchItemFailures": []}
     assert door.services.store.get_run(bad).due_at > now + timedelta(seconds=55)
+
+
+def test_a_container_is_started_once_for_a_dispatch_and_its_end_is_heard(
+    queues: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    states = boto3.client("stepfunctions")
+    machine = states.create_state_machine(
+        name="fargate",
+        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+        roleArn="arn:aws:iam::123456789012:role/fargate",
+    )["stateMachineArn"]
+    monkeypatch.setenv("GUST_FARGATE_STATE_MACHINE", machine)
+    door = request.getfixturevalue("door")
+    run = given_run(door, "far", queue="fargate")
+
+    assert door.lambda_handler({"Records": [change(keyspace.run_partition(run), 1)]}, None) == {"batchItemFailures": []}
+
+    (execution,) = states.list_executions(stateMachineArn=machine)["executions"]
+    given = json.loads(states.describe_execution(executionArn=execution["executionArn"])["input"])
+    assert given["dispatch"]["name"] == execution["name"]
+    assert given["overrides"]["Cpu"] == "1024"
+    (container,) = given["overrides"]["ContainerOverrides"]
+    (key,) = [variable["Value"] for variable in container["Environment"] if variable["Name"] == "GUST_WORKLOAD"]
+    workload = TaskWorkload.model_validate_json(door.services.objects.get(key))
+    assert workload.task_id == "extract"
+    assert workload.token not in json.dumps(given)
+    assert state_of(door, run) is S.QUEUED
+    # Another scheduler came to the same: it is no error, and starts nothing.
+    where = place(TaskSpec(task_id="extract", queue="fargate"), door.services.workers)
+    assert isinstance(where, OnFargate)
+    assert door.services.containers.start([ContainerStart(execution["name"], workload, where)]) == []
+    assert len(states.list_executions(stateMachineArn=machine)["executions"]) == 1
+
+    told = {"dispatch": given["dispatch"], "error": {"Error": "ECS.ClientException", "Cause": "no such image"}}
+    assert door.lambda_handler({"container": told}, None) == {}
+    assert state_of(door, run) is S.FAILED

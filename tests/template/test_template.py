@@ -241,6 +241,27 @@ def test_an_environment_is_built_once_and_by_the_builder_alone(resources: Resour
     ]
 
 
+def test_each_function_and_container_that_unpacks_bundles_can_fetch_their_environments(source: dict[str, Any]) -> None:
+    readers = [
+        name
+        for name, role in of_type(source["Resources"], "AWS::IAM::Role")
+        if (
+            resources := json.dumps([s["Resource"] for s in statements(role) if "s3:GetObject" in as_list(s["Action"])])
+        )
+        and "/bundles/*" in resources
+        and "/environments/*" not in resources
+    ]
+    assert not readers
+
+
+def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
+    policy = source["Resources"]["BuilderReadsIndexSecret"]
+    assert policy["Condition"] == "HasPackageIndexSecret"
+    [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Resource"] == {"Ref": "PackageIndexSecret"}
+    assert source["Parameters"]["PackageIndexSecret"]["Default"] == ""
+
+
 def test_environments_are_built_by_what_runs_them(resources: Resources) -> None:
     """uv chooses wheels for its own interpreter and machine."""
     functions = ["EnvironmentBuilderFunction", *RUNS_STRANGERS_CODE]

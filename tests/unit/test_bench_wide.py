@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from benches.wide import MOST_GROWTH, Cost, measure
+from benches.wide import MOST_GROWTH, SHAPES, Cost, measure
 
 
-@pytest.mark.parametrize(
-    "shape", [{}, {"is_mapped": True}, {"max_active_tasks": 100_000}], ids=["16 at once", "mapped", "no limit"]
-)
-def test_a_wide_run_costs_no_more_per_task(shape: dict[str, int]) -> None:
-    narrow, wide = measure(100, **shape), measure(1000, **shape)  # type: ignore[arg-type]
+@pytest.mark.parametrize("shape", [pytest.param(shape, id=title) for title, shape in SHAPES.items()])
+def test_a_wide_run_costs_no_more_per_task(shape: dict[str, Any]) -> None:
+    narrow, wide = measure(100, **shape), measure(1000, **shape)
     assert price(wide) <= MOST_GROWTH * price(narrow)
     assert wide.looks <= 30
 

@@ -157,8 +157,8 @@ def airflow_modules() -> frozenset[str]:
 
 
 def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
-    """Import modules of Airflow's that a DAG file imported, so that every later child finds them done. Nothing of the
-    file is read for that; what is not installed here is left to the child."""
+    """Import modules of Airflow's that a DAG file imported, so that later children have them already. This does not
+    read the file itself; the child imports modules of packages that are not installed here."""
     import importlib
 
     if asset_handlers:

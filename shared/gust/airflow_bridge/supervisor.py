@@ -458,8 +458,8 @@ class Ended:
     exit_code: int
 
 
-def nothing_more(client: Client, request: Any) -> None:
-    """Airflow's supervisor of tasks answers every request."""
+def no_reply(client: Client, request: Any) -> None:
+    """Airflow's supervisor of tasks replies to every request itself."""
 
 
 def run_supervised(
@@ -474,7 +474,7 @@ def run_supervised(
     bundle: Path | None,
     environment: Path | None = None,
     replies: Any = None,
-    answer: Callable[[Client, Any], Any] = nothing_more,
+    answer: Callable[[Client, Any], Any] = no_reply,
     line_at_limit: str | None = None,
 ) -> Ended:
     """Call `work(logger)` in a child for at most so many `seconds`; its result must be a JSON object.
@@ -486,22 +486,30 @@ def run_supervised(
     reading, writing = os.pipe()
     try:
         with surroundings.workspace(kind) as workspace:
-            process = AnsweringChild.start(
-                what=ti,
-                dag_rel_path="",
-                bundle_info=None,
-                client=client,
-                logger=log,
-                target=lambda: _call_and_answer(
-                    work, kind, replies, writing=writing, bundle=bundle, workspace=workspace, environment=environment
-                ),
-                deadline=time.monotonic() + seconds,
-                pipe=_AnswerPipe(reading),
-                lease=lease,
-                answer=answer,
-                line_at_limit=line_at_limit,
-            )
-            os.close(writing)
+            try:
+                process = AnsweringChild.start(
+                    what=ti,
+                    dag_rel_path="",
+                    bundle_info=None,
+                    client=client,
+                    logger=log,
+                    target=lambda: _call_and_answer(
+                        work,
+                        kind,
+                        replies,
+                        writing=writing,
+                        bundle=bundle,
+                        workspace=workspace,
+                        environment=environment,
+                    ),
+                    deadline=time.monotonic() + seconds,
+                    pipe=_AnswerPipe(reading),
+                    lease=lease,
+                    answer=answer,
+                    line_at_limit=line_at_limit,
+                )
+            finally:
+                os.close(writing)
             exit_code = process.wait()
             return Ended(process.pipe.answer(), process.was_stopped, exit_code)
     finally:

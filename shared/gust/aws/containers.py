@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StepFunctionsContainers:
-    """Implements `services.ports.Containers`."""
+    """Implements `ports.Containers`."""
 
     state_machine_arn: str
     client: Any

@@ -83,7 +83,7 @@ class MemoryObjects:
 
 
 class MemoryContainers:
-    """Implements `services.ports.Containers`: keeps the starts in a list, and takes each name once."""
+    """Implements `ports.Containers`: keeps the starts in a list, and takes each name once."""
 
     def __init__(self) -> None:
         self.started: dict[str, ContainerStart] = {}

@@ -34,7 +34,13 @@ MADE_OF: Final[Mapping[str, tuple[str, ...]]] = {
         "layers/airflow",
     ),
     "builder": ("layers/build.sh", "requirements/layer-builder.txt", "layers/builder"),
-    "web": ("layers/build.sh", "requirements/layer-airflow.txt", "requirements/layer-runtime.txt", "layers/web"),
+    "web": (
+        "layers/build.sh",
+        "requirements/layer-airflow.txt",
+        "requirements/layer-runtime.txt",
+        "layers/web",
+        "shared/gust/model/connection_form.py",
+    ),
 }
 """By layer: what `layers/build.sh` reads."""
 

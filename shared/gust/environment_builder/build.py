@@ -6,6 +6,7 @@ packages that the layers have, so it can stand behind them on a task's path. Its
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from gust.errors import NotFound
 from gust.model import bucket_keys
 from gust.model.bounds import cut
 from gust.model.bundle import version_of
+from gust.model.connection_form import declared_in, forms_of
 from gust.model.environment import Build, Built, Recipe
 from gust.ports.objects import Objects
 from gust.services.deployments import pins
@@ -104,6 +106,7 @@ def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: in
         raise Refused(too_large(packages, size, largest))
     compile_all(packages)
     archive = store(objects, packages, place)
+    store_forms(objects, archive, packages)
     versions = {name: (found[2] or found[3]) for name, block in wanted.items() if (found := _LOCKED.match(block))}
     total = sum(file.stat().st_size for file in files_of(packages))
     return Built(archive=archive, packages=versions, lock=lock, size=total)
@@ -257,6 +260,15 @@ def store(objects: Objects, packages: Path, place: Path) -> str:
         body.seek(0)
         objects.put_once(bucket_keys.environment(name), body, content_type="application/zip")
     return name
+
+
+def store_forms(objects: Objects, archive: str, packages: Path) -> None:
+    """What the web UI shows for connections of the providers in it. Read, not run."""
+    infos = sorted((packages / "airflow" / "providers").rglob("get_provider_info.py"))
+    forms = [form for info in infos for form in forms_of(declared_in(info.read_text(errors="replace")))]
+    if forms:
+        body = json.dumps(forms, default=str).encode()
+        objects.put_once(bucket_keys.connection_forms(archive), body, content_type="application/json")
 
 
 def zip_up(files: dict[str, Path], into: IO[bytes]) -> None:

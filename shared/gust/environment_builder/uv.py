@@ -39,7 +39,7 @@ class Uv:
             done = subprocess.run(  # noqa: S603 - arguments are ours; the author's words stand in files
                 command,
                 cwd=inside,
-                env=environment(os.environ) | dict(self.variables),
+                env=dict(self.variables) | environment(os.environ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

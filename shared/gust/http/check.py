@@ -1,4 +1,4 @@
-"""Checks of what a request says, with the errors that FastAPI gives Airflow's APIs."""
+"""Checks of a request's query and body, with the errors of FastAPI in Airflow's APIs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Query(BaseModel):
 
 
 def parse_query(model: type[ModelT], query_string: str) -> ModelT:
-    """Of a parameter that repeats and is no list, the last counts. Problem 422 names each that is wrong."""
+    """The query parameters; the last value counts of one that repeats and is no list. Problem 422 names each wrong one."""
     given, lists = parse_qs(query_string, keep_blank_values=True), _lists(model)
     values = {name: given[name] if name in lists else given[name][-1] for name in model.model_fields if name in given}
     return checked("query", values, model.model_validate)
@@ -56,7 +56,7 @@ def parse_json(text: str | bytes, *, finite: bool) -> Any:
 
 
 def checked(place: str, given: Any, validate: Callable[[Any], ValueT], *where: str) -> ValueT:
-    """What `validate` makes of the value. Problem 422 where pydantic refuses it."""
+    """Returns `validate(given)`. Problem 422 if pydantic refuses the value."""
     try:
         return validate(given)
     except ValidationError as error:

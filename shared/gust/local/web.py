@@ -26,7 +26,8 @@ def packed_web(root: Path) -> Path:
     versions = sorted(
         f"{d.name}=={d.version}" for d in distributions() if (d.name or "").replace("_", "-").startswith(packed)
     )
-    ours = [script.read_text(), script.with_name("docs.html").read_text()]
+    form = root / "shared" / "gust" / "model" / "connection_form.py"
+    ours = [script.read_text(), script.with_name("docs.html").read_text(), form.read_text()]
     state = hashlib.sha256("\n".join([*versions, *ours]).encode()).hexdigest()[:16]
     kept = _KEPT / f"web-{state}"
     if not kept.is_dir():

@@ -10,6 +10,7 @@
     recipes/<id>.json                     a Recipe of an environment          deployer        builder
     recipes/<id>.built.json               the outcome of its build            builder         deployer, local stack
     environments/<sha256>.zip             an environment's packages           builder         parser, worker, triggerer
+    environments/<sha256>.forms.json      forms of its connection types       builder         API
     parses/<deployment>/<plan>/plan.json  a Plan                              deployer        parser, local stack
     parses/<deployment>/<plan>/<n>.json   the Progress of its batch n         parser          deployer, local stack
     parses/<deployment>/<plan>/token      the parser's token                  deployer        parser
@@ -95,6 +96,10 @@ def built(recipe_id: str) -> str:
 def environment(archive: str) -> str:
     """`archive` is the hash of its content, as for a bundle."""
     return f"{ENVIRONMENTS}{archive}.zip"
+
+
+def connection_forms(archive: str) -> str:
+    return f"{ENVIRONMENTS}{archive}.forms.json"
 
 
 # --- a deployment's documents -----------------------------------------------------------------------------------------

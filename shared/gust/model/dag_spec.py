@@ -275,6 +275,21 @@ class DagSpec(_Spec):
         """Tasks with no downstream, in topological order."""
         return tuple(t.task_id for t in self.tasks.values() if not t.downstream_task_ids)
 
+    @cached_property
+    def has_setups(self) -> bool:
+        return any(task.is_setup for task in self.tasks.values())
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Task id → its place in topological order."""
+        return {task_id: place for place, task_id in enumerate(self.tasks)}
+
+    @cached_property
+    def sources_of_groups(self) -> frozenset[str]:
+        """The tasks whose XCom decides how many turns a mapped task group has."""
+        expansions = (group.expansion for group in self.task_groups.values())
+        return frozenset(source for e in expansions if e is not None for source in e.upstream_task_ids())
+
 
 Expansion.model_rebuild()
 ZipLength.model_rebuild()

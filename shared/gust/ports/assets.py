@@ -61,7 +61,7 @@ class AssetStore(Protocol):
         """In order of name."""
 
     def associate_alias(self, alias: str, asset: AssetKey) -> None:
-        """Store that events of the asset come through the alias."""
+        """Note that events of the asset come through the alias."""
 
     def assets_of_alias(self, alias: str) -> list[AssetKey]:
         """The assets associated with the alias, in order of name and URI."""

@@ -1,4 +1,4 @@
-"""The clock: the system's, or one that tests turn by hand."""
+"""Where Gust gets the time from: the system's clock, or one that tests turn by hand."""
 
 from __future__ import annotations
 

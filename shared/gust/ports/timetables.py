@@ -14,8 +14,8 @@ from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 class Timetables(Protocol):
     """Timetables, deadline references and partition mappers of plugins. The parser evaluates them, because their code must
-    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with the plugin's
-    error, ServiceUnavailable if the parser does not answer."""
+    not run elsewhere. `bundle_version` names the bundle whose `plugins/` they come from. Raises BadRequest with what the
+    plugin raised, ServiceUnavailable where the parser does not answer."""
 
     def next_run(
         self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction

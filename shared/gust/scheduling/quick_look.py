@@ -7,6 +7,9 @@ which causes a look that sees this success too. Which instance is a blocker is r
 process, and read again before anything is concluded from it: memory is a hint, so lost or old memory costs a full look and
 can decide nothing wrong.
 
+An instance all of whose upstreams may have ended, the next of a chain, is read by its key with those directly upstream of
+it (`neighbours`), judged by the same code as in a full look, and goes by the same writes and messages.
+
 A run that keeps instances back for its own limit (`max_active_tasks`) gives the place that a success frees to the next of
 them. The memory also has the instances under way and the next ones. It holds as long as the run's item shows no other
 admission (`admitted_dispatches`), and the next instance is let go by the same conditional write as in a full look.
@@ -19,24 +22,28 @@ docs/adr/0029 argues why no success and no timer is overlooked.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from typing import Final, NamedTuple
 
 from gust.model.callback import Callback, CallbackState
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.keys import UNMAPPED
 from gust.model.pool import RUN_LIMIT
 from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
-from gust.scheduling import slots
+from gust.scheduling import neighbours, slots, transition
 from gust.scheduling.callback import next_deadline
 from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.past import is_needed
-from gust.scheduling.run_view import InstanceId, RunView
+from gust.scheduling.run_view import InstanceId, RunView, is_in_run
 from gust.scheduling.slots import Admission
 from gust.scheduling.timers import DEFAULTS, looked_after_at, run_deadline
 from gust.scheduling.trigger_rule import Verdict
@@ -78,9 +85,13 @@ class Change(NamedTuple):
 
 
 class Downstream(NamedTuple):
-    """What waits: a task, or the end of the run (`None`)."""
+    """What waits: a task with all of its instances, one instance of it, or the end of the run (no task)."""
 
     task_id: str | None
+    map_index: int | None = None
+    """Of one instance of a mapped task: it waits for those of its own turn of the mapped group."""
+    is_for_length: bool = False
+    """Tasks of mapped groups wait for what this task pushes, however far below it they are."""
 
 
 THE_END: Final = Downstream(None)
@@ -115,6 +126,10 @@ class Remembered:
     processes of it."""
     may_admit: bool = True
     """False if other limits than the run's own hold instances back: only a full look can tell which is next."""
+    has_room_for_all: bool = False
+    """The run has no more instances than may be active at once: whatever may go is sent."""
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    """`neighbours.known_lengths`"""
     blockers: dict[Downstream, InstanceId] = field(default_factory=dict)
 
     # --- what happened --------------------------------------------------------------------------------------------
@@ -128,13 +143,32 @@ class Remembered:
         of_task.pop(map_index, None)
         self.in_flight.pop(instance, None)
 
-    def let_go(self, admitted: Iterable[TaskInstance], run: DagRun) -> None:
-        """They were let go by the write that made the run what it is now."""
-        self.run = run
-        self.on_the_way = frozenset(slots.admission(instance) for instance in admitted)
-        for instance in admitted:
-            self.in_flight[instance.task_id, instance.map_index] = instance.dispatch_count
-            self.candidates.popleft()
+    def carried_out(self, decision: Decision) -> None:
+        """Its own, and whole."""
+        sent = {(e.instance.task_id, e.instance.map_index): e.instance for e in _sent(decision)}
+        if decision.run is not None:
+            self.run = decision.run
+            self.on_the_way = frozenset(map(slots.admission, sent.values()))
+        for key, instance in sent.items():
+            self.in_flight[key] = instance.dispatch_count
+            self.unfinished.setdefault(key[0], {})[key[1]] = instance.dispatch_count
+            if self.candidates and self.candidates[0] == key:
+                self.candidates.popleft()
+        for moved in decision.transitions:
+            if (moved.after.task_id, moved.after.map_index) not in sent:
+                self.kept_back(moved.after)
+
+    def kept_back(self, instance: TaskInstance) -> None:
+        """It begins to wait for its run."""
+        key = instance.task_id, instance.map_index
+        self.unfinished.setdefault(instance.task_id, {})[instance.map_index] = instance.dispatch_count
+        self.candidates.insert(bisect_right(self.candidates, self._place(key), key=self._place), key)
+
+    def _order(self, instance: InstanceId) -> tuple[int, int]:
+        return slots.order_of(self.spec.tasks[instance[0]], instance[1])
+
+    def _place(self, instance: InstanceId) -> tuple[tuple[int, int], int]:
+        return self._order(instance), self.spec.places[instance[0]]
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -221,21 +255,119 @@ class Remembered:
         return self.may_ring and now < self.looked_at + DEFAULTS.look_again
 
     def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
-        """The downstream tasks that might be decided now, for each of which an unfinished blocker is needed. `None`: a full
-        look must tell."""
+        """The instances that may be decided now. `None`: a full look must decide."""
         found = {THE_END}
+        tasks = self.spec.tasks
         for change in changes:
-            task = self.spec.tasks.get(change.task_id)
+            task = tasks.get(change.task_id)
             if task is None or change.edge != SUCCEEDED or task.can_skip_downstream:
                 return None
+            if task.task_id in self.spec.sources_of_groups:
+                found.add(Downstream(task.task_id, is_for_length=True))
             for task_id in task.downstream_task_ids:
-                rule = self.spec.tasks[task_id].trigger_rule
-                if rule is TriggerRule.ALWAYS:
+                downstream = tasks[task_id]
+                if downstream.trigger_rule is TriggerRule.ALWAYS:
                     continue  # It has not waited for this one.
-                if rule not in PATIENT:
+                if not neighbours.share_a_group(task, downstream):
+                    found.add(Downstream(task_id))
+                elif neighbours.is_in_same_turn(task, downstream):
+                    found.add(Downstream(task_id, change.map_index))
+                else:
                     return None
-                found.add(Downstream(task_id))
         return found
+
+    def plan(self, waiting: Collection[Downstream], *, pick: Pick) -> Plan | None:
+        """The instances to read, to decide whether any task follows. `None`: a full look must decide."""
+        blockers: set[InstanceId] = set()
+        steps: dict[InstanceId, list[InstanceId]] = {}
+        for of in waiting:
+            if of == THE_END:
+                continue
+            if (blocker := self.blocker(of, pick=pick)) is not None:
+                blockers.add(blocker)
+                continue
+            step = self._step(of)
+            if step is None:
+                return None
+            steps[step[0]] = step
+        if not steps:  # One that goes is a blocker of the run's end itself.
+            if (blocker := self.blocker(THE_END, pick=pick)) is None:
+                return None
+            blockers.add(blocker)
+        return Plan(blockers, steps)
+
+    def _step(self, of: Downstream) -> list[InstanceId] | None:
+        if of.task_id is None or of.is_for_length:
+            return None
+        task = self.spec.tasks[of.task_id]
+        if of.map_index is None and task.is_mapped:
+            return None  # All of its instances may go, or be expanded.
+        if not is_in_run(task, self.run):
+            return None
+        map_index = UNMAPPED if of.map_index is None else of.map_index
+        return neighbours.reads(self.spec, self.run, task, map_index, self.lengths)
+
+    def judge(
+        self, steps: Mapping[InstanceId, list[InstanceId]], found: Mapping[InstanceId, TaskInstance], now: datetime
+    ) -> list[TaskInstance] | None:
+        """Which of those that were read may go now, in the order of a full look. None of the others may move before an
+        instance that was read unfinished has ended. `None`: a full look must tell."""
+        going: list[TaskInstance] = []
+        is_over = bool(steps)  # else a blocker tells that it is not
+        for of, asked in sorted(steps.items()):
+            instances = neighbours.as_they_are(self.spec, self.run, asked, found)
+            if instances is None or instances[of].state is S.REMOVED or instances[of].outgrew is not None:
+                return None
+            if instances[of].state is None and instances[of].due_at is None:
+                view = neighbours.Neighbours(self.spec, self.run, instances, now)
+                match view.verdict_on(of, self.lengths):
+                    case Verdict.RUN:
+                        going.append(instances[of])
+                        continue
+                    case Verdict.WAIT if any(is_unfinished(instances[each]) for each in asked):
+                        pass
+                    case _:
+                        return None
+            elif instances[of].state is None:
+                return None
+            is_over &= not any(is_unfinished(instances[each]) for each in asked)
+        return None if is_over and not going else going
+
+    def decide(
+        self,
+        going: Sequence[TaskInstance],
+        found: Mapping[InstanceId, TaskInstance],
+        *,
+        max_active_tasks: int,
+        now: datetime,
+    ) -> Decision | None:
+        """What a full look would decide where `going` may go now, and places of those that have ended are free. `found`: the
+        candidates that `next_up` named, as they were read. `None`: a full look must tell."""
+        keeps_back = self.run.keeps_back
+        moves = tuple(
+            transition.schedule(
+                each,
+                at=now,
+                retries=self.spec.tasks[each.task_id].retries,
+                blocked_by_limit=RUN_LIMIT if keeps_back else None,
+            )
+            for each in going
+        )
+        new = {(moved.after.task_id, moved.after.map_index): moved.after for moved in moves}
+        if not keeps_back:
+            has_room = self.has_room_for_all and max_active_tasks == self.max_active_tasks
+            return Decision(transitions=moves, effects=tuple(map(SendTask, new.values()))) if has_room else None
+        first = self.next_up(max_active_tasks, list(new))
+        if first is None:
+            return None
+        known = {**found, **new}
+        waiting = [known[each] for each in first if each in known and slots.waits(known[each])]
+        if len(waiting) < len(first):
+            return None
+        if not waiting:
+            return Decision(transitions=moves)
+        let_go = slots.admitting_next(self.run, map(slots.admission, waiting), on_the_way=self.on_the_way)
+        return Decision(transitions=moves, run=let_go, effects=tuple(map(SendTask, waiting)))
 
     def blocker(self, of: Downstream, *, pick: Pick) -> InstanceId | None:
         """An instance that is believed unfinished and must end before anything is decided; always the same one as long as it
@@ -249,9 +381,9 @@ class Remembered:
         return chosen
 
     def _choose(self, of: Downstream, pick: Pick) -> InstanceId | None:
-        """An instance that is likely to end late: the last one that waits for the run's limit. Else a random one: so a new
-        blocker must be chosen only a few times in a run, and not with every end."""
-        task_ids = self.unfinished.keys() if of.task_id is None else self.spec.tasks[of.task_id].upstream_task_ids
+        """One that is likely to end late: the last of those that wait for the run. Else any, by chance: so the one chosen
+        ends before the others, and another one has to be chosen, a few times in a run and not with every end."""
+        task_ids = self._blocking(of)
         if self.candidates and (last := self.candidates[-1])[0] in task_ids:
             return last
         # Empty for most tasks, so that the many of one task count as one here and are chosen among below.
@@ -262,12 +394,48 @@ class Remembered:
         indexes = list(self.unfinished[task_id])
         return task_id, indexes[pick(len(indexes))]
 
-    def next_up(self, max_active_tasks: int) -> list[InstanceId] | None:
-        """The instances for which the run has places now, in order. `None`: a full look must tell."""
-        if not self.may_admit or not self.candidates or max_active_tasks != self.max_active_tasks:
+    def _blocking(self, of: Downstream) -> Collection[str]:
+        """The tasks of which each unfinished instance makes it wait."""
+        if of.task_id is None:
+            return self.unfinished.keys()
+        if of.is_for_length:
+            return (of.task_id,)
+        task = self.spec.tasks[of.task_id]
+        if of.map_index is not None or task.trigger_rule not in PATIENT:
+            return ()
+        if not task.mapped_groups:
+            return task.upstream_task_ids
+        upstreams = (self.spec.tasks[task_id] for task_id in task.upstream_task_ids)
+        return [upstream.task_id for upstream in upstreams if not neighbours.share_a_group(task, upstream)]
+
+    def next_up(self, max_active_tasks: int, new: Sequence[InstanceId] = ()) -> list[InstanceId] | None:
+        """The instances that the run has places for now, in order. `new`: these may go now, like the candidates.
+        `None`: a full look must decide."""
+        known = len(self.candidates) + len(new)
+        if not self.may_admit or not known or max_active_tasks != self.max_active_tasks:
             return None
-        free = max_active_tasks - len(self.in_flight)
-        return [self.candidates[number] for number in range(max(0, min(free, len(self.candidates))))]
+        free = max(0, max_active_tasks - len(self.in_flight))
+        if new and known < free:
+            return None  # Other processes may have kept some back that this one does not know.
+        return list(islice(merge(self.candidates, sorted(new, key=self._order), key=self._order), free))
+
+
+class Plan(NamedTuple):
+    """The instances that a quick look reads in addition to the run."""
+
+    blockers: set[InstanceId]
+    """While each of these is unfinished, no waiting task can go."""
+    steps: Mapping[InstanceId, list[InstanceId]]
+    """Instance that may go → the instances that decide whether it goes, itself among them."""
+
+
+def is_unfinished(instance: TaskInstance | None) -> bool:
+    """An instance without a state has not begun, and is no blocker."""
+    return instance is not None and instance.state is not None and instance.state not in FINISHED
+
+
+def _sent(decision: Decision) -> list[SendTask]:
+    return [effect for effect in decision.effects if isinstance(effect, SendTask)]
 
 
 def is_due(run: DagRun, now: datetime) -> bool:
@@ -299,7 +467,7 @@ def remember(
         return None
     if not _is_regular(spec, run, after, now):
         return None
-    sent = {(e.instance.task_id, e.instance.map_index) for e in decision.effects if isinstance(e, SendTask)}
+    sent = {(e.instance.task_id, e.instance.map_index) for e in _sent(decision)}
     left = _remembered(spec, run, after, sent=sent, pools=pools, max_active_tasks=max_active_tasks, now=now)
     left.deadline = next_deadline(callbacks)
     left.may_ring = (
@@ -312,10 +480,9 @@ def remember(
 
 
 def is_simple(spec: DagSpec) -> bool:
-    """Whether tasks look at those directly upstream alone, with all of their instances, and at no other run."""
-    return not is_needed(spec) and not any(
-        task.is_setup or task.is_teardown or task.mapped_groups for task in spec.tasks.values()
-    )
+    """Whether tasks depend only on the instances directly upstream (and on the lists that they are mapped over), and on
+    no other run."""
+    return not is_needed(spec) and not any(task.is_setup or task.is_teardown for task in spec.tasks.values())
 
 
 def _after(instances: Mapping[InstanceId, TaskInstance], decision: Decision) -> dict[InstanceId, TaskInstance]:
@@ -337,16 +504,17 @@ def _is_regular(spec: DagSpec, run: DagRun, after: Mapping[InstanceId, TaskInsta
     if not may_be_overtaken:
         return True
     upstream = Upstream(RunView(spec, run, after, now))
-    judged: dict[str, bool] = {}
+    judged: dict[InstanceId, bool] = {}
     for instance in after.values():
         task = spec.tasks.get(instance.task_id)
         if task is None:
             return False
         if instance.state is None or instance.state in FINISHED:
             continue
-        if task.task_id not in judged:
-            judged[task.task_id] = upstream.evaluate(task, instance).verdict is Verdict.RUN
-        if not judged[task.task_id]:
+        alike = task.task_id, instance.map_index if task.mapped_groups else UNMAPPED
+        if alike not in judged:
+            judged[alike] = upstream.evaluate(task, instance).verdict is Verdict.RUN
+        if not judged[alike]:
             return False
     return True
 
@@ -380,8 +548,8 @@ def _remembered(
         may_admit = False
     if any(slots.claims(spec.dag_id, task, pools) for task in {task.task_id: task for task, _ in waiting}.values()):
         may_admit = False
-    places = {task_id: place for place, task_id in enumerate(spec.tasks)}
-    waiting.sort(key=lambda pair: (slots.order_in_run(*pair), places[pair[0].task_id]))
+    waiting.sort(key=lambda pair: (slots.order_in_run(*pair), spec.places[pair[0].task_id]))
+    lengths = neighbours.known_lengths(spec, run, after)
     return Remembered(
         spec=spec,
         run=run,
@@ -392,4 +560,17 @@ def _remembered(
         looked_at=now,
         on_the_way=admitted,
         may_admit=may_admit,
+        has_room_for_all=run.bundle_version is not None and _can_never_be_full(spec, run, lengths, max_active_tasks),
+        lengths=lengths,
     )
+
+
+def _can_never_be_full(spec: DagSpec, run: DagRun, lengths: Mapping[str, int], max_active_tasks: int) -> bool:
+    """As `slots.can_never_be_full`, without a walk over the instances."""
+    count = 0
+    for task in spec.tasks.values():
+        if task.max_active_tis_per_dagrun is not None or (task.is_mapped and task.task_id not in lengths):
+            return False
+        if is_in_run(task, run):
+            count += lengths.get(task.task_id, 1)
+    return count <= max_active_tasks

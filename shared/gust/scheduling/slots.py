@@ -171,7 +171,11 @@ def waiting_order(task: TaskSpec, run: DagRun, map_index: int) -> str:
 
 
 def order_in_run(task: TaskSpec, instance: TaskInstance) -> tuple[int, int]:
-    return -task.priority_weight, instance.map_index
+    return order_of(task, instance.map_index)
+
+
+def order_of(task: TaskSpec, map_index: int) -> tuple[int, int]:
+    return -task.priority_weight, map_index
 
 
 # --- room in the run --------------------------------------------------------------------------------------------------

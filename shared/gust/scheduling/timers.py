@@ -58,7 +58,8 @@ def looked_after_at(instance: TaskInstance, *, now: datetime, config: Config) ->
     if instance.state in {S.RUNNING, S.RESTARTING}:
         return _lost_at(instance, now, config)
     # It may be running before the scheduler looks here again: a worker's start wakes no one.
-    return min(_stuck_at(instance, now, config), now + config.heartbeat_timeout)
+    soon = now + config.heartbeat_timeout
+    return min(_stuck_at(instance, now, config), soon) if instance.state is S.QUEUED else soon
 
 
 def _lost_at(instance: TaskInstance, now: datetime, config: Config) -> datetime:

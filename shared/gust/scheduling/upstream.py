@@ -95,7 +95,7 @@ class Upstream:
 
     def _by_indirect_setups(self, task: TaskSpec, instance: TaskInstance) -> Evaluation | None:
         """Setups whose teardown is still to come, or that have none, must have succeeded before anything in between."""
-        if not self._has_setups or task.is_teardown:
+        if not self._view.spec.has_setups or task.is_teardown:
             return None
         indirect = self._indirect_setups(task)
         if not indirect:
@@ -220,10 +220,6 @@ class Upstream:
         return task.expansion is not None or task.mapped_groups[-1] != group_id
 
     # --- relatives ----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _has_setups(self) -> bool:
-        return any(task.is_setup for task in self._tasks.values())
 
     def _all_upstream(self, task_id: str) -> frozenset[str]:
         return self._closure(task_id, upstream=True)

@@ -33,9 +33,20 @@ else:
     out = Path(args[args.index("--target") + 1])
     (out / "cowsay").mkdir(parents=True)
     (out / "bin").mkdir()
+    if "provider" in asked:
+        (out / "airflow/providers/moon").mkdir(parents=True)
+        (out / "airflow/providers/moon/get_provider_info.py").write_text({provider!r})
     (out / ".lock").touch()
     (out / "cowsay/__init__.py").write_text("WANTED = " + repr(Path("wanted.txt").read_text()))
     (out / "bin/cowsay").write_text("#!" + sys.executable + "\\nimport cowsay\\n")
+"""
+
+
+PROVIDER = """
+raise SystemExit("the builder runs no code of a package")
+def get_provider_info():
+    return {"connection-types": [{"connection-type": "moon", "hook-class-name": "airflow.providers.moon.MoonHook",
+            "ui-field-behaviour": {"hidden-fields": ["port"], "relabeling": {"login": "Crater"}}}]}
 """
 
 
@@ -44,7 +55,7 @@ class Site:
         self.objects = MemoryObjects()
         self.calls = place / "calls"
         command = place / "uv"
-        command.write_text(UV.format(python=sys.executable, calls=str(self.calls)))
+        command.write_text(UV.format(python=sys.executable, calls=str(self.calls), provider=PROVIDER))
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
         self.uv = Uv(patience=60, command=str(command))
 
@@ -166,3 +177,18 @@ def test_pins_hold_airflow():
     assert {"apache-airflow", "boto3", "requests"} <= pins.names()
     assert "grpcio" not in pins.names()
     assert any(pin.startswith("grpcio==") for pin in pins.pins())
+
+
+def test_forms_of_a_providers_connections_are_read_and_no_code_is_run(site):
+    built = site.build("cowsay", "provider")
+
+    [form] = json.loads(site.objects.get(bucket_keys.connection_forms(built.archive)))
+    assert (form["connection_type"], form["hook_name"]) == ("moon", "moon")
+    assert form["standard_fields"]["login"] == {"hidden": False, "title": "Crater", "placeholder": None}
+    assert form["standard_fields"]["port"]["hidden"] is True
+
+
+def test_an_environment_without_providers_has_no_forms(site):
+    built = site.build("cowsay")
+
+    assert not site.objects.exists(bucket_keys.connection_forms(built.archive))

@@ -20,7 +20,7 @@ def tree(tmp_path: Path) -> Path:
         target = tmp_path / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         else:
             shutil.copy(ROOT / part, target)
     return tmp_path
@@ -42,6 +42,7 @@ def seen_by_sam(tree: Path) -> dict[str, str]:
         ("layers/build.sh", {"runtime", "airflow", "builder", "web"}),
         ("requirements/layer-builder.txt", {"builder"}),
         ("layers/web/pack.py", {"web"}),
+        ("shared/gust/model/connection_form.py", {"runtime", "web"}),
     ],
 )
 def test_a_changed_line_makes_sam_build_the_layer_again(tree: Path, changed: str, layers: set[str]) -> None:

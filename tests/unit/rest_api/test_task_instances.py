@@ -93,6 +93,16 @@ def test_an_instance_whose_task_the_version_does_not_have_is_shown_last(world: W
     assert api.ok("get_task_instance", "GET", f"{TIS}/a_removed_task")["operator"] == "BashOperator"
 
 
+def test_the_executor_is_the_one_that_the_task_names(world: World, api: Api) -> None:
+    spec = etl_spec()
+    named = spec.tasks["extract"].model_copy(update={"executor": "AwsEcsExecutor"})
+    world.run(world.dag(spec=spec.model_copy(update={"tasks": spec.tasks | {"extract": named}})))
+    found = api.ok("get_task_instances", "GET", TIS)
+    executors = {ti["task_id"]: ti["executor"] for ti in found["task_instances"]}
+    assert executors == {"extract": "AwsEcsExecutor", "transform": None, "load": None}
+    assert listed(api, "?executor=AwsEcsExecutor") == [("extract", -1)]
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

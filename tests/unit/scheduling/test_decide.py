@@ -648,6 +648,15 @@ class TestWhenToLookAgain:
         assert decision.run.due_at == NOW + timedelta(minutes=10)
         assert decision.effects == ()
 
+    def test_one_that_the_run_kept_back_for_long_has_its_minute_once_it_is_let_go(self):
+        play = Play(dag("a", "b", max_active_tasks=1))
+        play.decide()
+        play.start("a")
+        play.wait(minutes=30)
+        play.commit(transition.succeed(play.instances["a", -1], at=play.now))
+        assert play.decide().effects
+        assert play.run.due_at == play.now + timedelta(minutes=1)
+
     def test_a_run_that_waits_for_the_past_is_looked_at_again_all_the_same(self):
         spec = dag("a", tasks={"a": {"depends_on_past": True}})
         decision = decide(spec, run_of(spec, due_at=NOW), {}, now=NOW)

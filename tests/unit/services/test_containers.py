@@ -19,7 +19,7 @@ from gust.services.make_workload import container_name
 from gust.services.worker.report_container import report_container
 from gust.services.worker.report_task_instance import report_lost
 from gust.services.worker.start_task_instance import start_task_instance
-from tests.unit.services.conftest import World, chain
+from tests.world import World, chain
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_the_end_of_an_earlier_dispatch_s_container_does_not_touch_the_current_o
 
 
 def test_what_nothing_can_run_any_more_goes_to_a_worker_that_fails_it(world, containers):
-    """Fargate was taken away while the task was deferred: no container, and no message that waits for nobody."""
+    """Fargate was taken away while the task was deferred: no container, and no message that no worker takes."""
     run, running = begun(world, containers)
     trigger = ParkedTrigger(classpath="x.T", kwargs={}, next_method="execute_complete")
     world.store.move(transition.defer(running, trigger=trigger))

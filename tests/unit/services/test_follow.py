@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.dag_spec import DagSpec, Expansion, TaskGroupSpec, TaskSpec
 from gust.model.keys import DagRunKey
+from gust.model.pool import Pool
 from gust.model.state import FINISHED, DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -102,12 +103,16 @@ class Play:
         admitted = admissions(self.run)
         return [i for i in self.instances() if i.state in HAS_A_WORKER or is_on_its_way(i, admitted)]
 
-    def work(self, instance: TaskInstance, *, outcome: str = "succeed") -> None:
+    def work(self, instance: TaskInstance, *, outcome: str = "succeed", pushes: int = 3) -> None:
+        """`pushes`: the length of what it pushes, over which any may be mapped."""
         now = self.world.clock.now()
         if instance.state is S.QUEUED:
             started = transition.start(instance, at=now, hostname="w", pid=1)
             self.stream.move(started)
             instance = started.after
+        pushed = replace(instance, xcom_lengths={"return_value": pushes}, pushed_keys=("return_value",))
+        self.stream.move(Transition("push", instance, pushed))
+        instance = pushed
         end = transition.fail if outcome == "fail" else transition.succeed
         self.stream.move(end(instance, at=now))
 
@@ -266,6 +271,120 @@ def test_whom_another_process_has_let_go_is_counted() -> None:
     assert play.stream.full_looks == 0
 
 
+# --- chains beside each other -----------------------------------------------------------------------------------------
+
+
+def parallel_chains(width: int, **fields: Any) -> DagSpec:
+    """What has more downstream of it goes first, as Airflow weighs."""
+    tasks = {}
+    for step, number in product(range(3), range(width)):
+        tasks[f"s{step}_{number:02}"] = TaskSpec(
+            task_id=f"s{step}_{number:02}",
+            upstream_task_ids=(f"s{step - 1}_{number:02}",) if step else (),
+            downstream_task_ids=(f"s{step + 1}_{number:02}",) if step < 2 else (),
+            priority_weight=3 - step,
+        )
+    return chain(**fields).model_copy(update={"tasks": tasks})
+
+
+def turns(width: int, *, expansion: Expansion | None = None, **fields: Any) -> DagSpec:
+    """One, then a mapped task group of two tasks, then one."""
+    spec = chain("first", "g.a", "g.b", "last", **fields)
+    inside = {name: spec.tasks[name].model_copy(update={"mapped_groups": ("g",)}) for name in ("g.a", "g.b")}
+    group = TaskGroupSpec(group_id="g", children=tuple(inside), expansion=expansion or over_literal(width))
+    return spec.model_copy(update={"tasks": {**spec.tasks, **inside}, "task_groups": {"g": group}})
+
+
+def turns_of_a_list(width: int, **fields: Any) -> DagSpec:
+    return turns(width, expansion=over_xcom("first"), **fields)
+
+
+@pytest.mark.parametrize("most", [16, 10_000], ids=["16 at once", "all at once"])
+@pytest.mark.parametrize("shape", [parallel_chains, turns, turns_of_a_list])
+def test_parallel_chains_are_rarely_looked_at_as_a_whole(shape: Any, most: int) -> None:
+    play = Play(shape(40, max_active_tasks=most))
+    successes = 0
+    while not play.run.is_finished:
+        instance = play.chance.choice([i for i in play.in_flight() if i.state is S.QUEUED])
+        play.work(instance, pushes=40)
+        play.tell([play.stream.records.pop()])
+        successes += 1
+    assert successes in {120, 82}
+    assert play.told[Told.LOOK] <= 25, "the first, the last ones of all, and a few that were taken for blockers"
+
+
+def test_the_next_one_of_a_chain_goes_at_once_and_once() -> None:
+    play = Play(parallel_chains(4))
+    play.stream.full_looks = 0
+    play.work(next(i for i in play.in_flight() if i.task_id == "s0_02"))
+    change = play.stream.records.pop()
+    assert play.tell([change]) is Told.LET_GO
+    assert play.world.state(play.key, "s1_02") is S.QUEUED
+    assert play.tell([change]) is Told.NOTHING, "the same record once more"
+    other = replace(play.world.services, memory=MemoryOfRuns())
+    advance(other, play.key)
+    assert quick_look(other, play.key, [change]) is Told.NOTHING
+    assert Counter(message.task_id for message in play.world.queues.tasks)["s1_02"] == 1
+    assert play.stream.full_looks == 1, "of the other process"
+
+
+def test_the_next_one_of_a_chain_waits_where_the_run_is_full() -> None:
+    """The places that are free go to the most important ones, in a full run the next of the chain is not one of them."""
+    play = Play(parallel_chains(8, max_active_tasks=4))
+    play.stream.full_looks = 0
+    play.work(next(i for i in play.in_flight() if i.task_id == "s0_01"))
+    assert play.tell([play.stream.records.pop()]) is Told.LET_GO
+    assert play.world.state(play.key, "s1_01") is S.SCHEDULED
+    assert {i.task_id for i in play.in_flight()} == {"s0_00", "s0_02", "s0_03", "s0_04"}
+    assert play.stream.full_looks == 0
+
+
+def test_what_a_quick_look_at_a_chain_does_not_know_is_looked_at_as_a_whole() -> None:
+    def paused(play: Play) -> None:
+        dag = play.world.dag()
+        play.stream.put_dag(dag, replace(dag, is_paused=True))
+
+    def narrowed(play: Play) -> None:
+        dag = play.world.dag()
+        play.stream.put_dag(dag, replace(dag, max_active_tasks=2))
+
+    def the_default_pool_has_a_size(play: Play) -> None:
+        play.stream.put_pool(None, Pool(name="default_pool", slots=2))
+
+    def cleared(play: Play) -> None:
+        play.stream.update_run(play.run, replace(play.run, clear_number=1, held_by="a person"))
+
+    def another_version(play: Play) -> None:
+        play.stream.update_run(play.run, replace(play.run, spec_key="specs/other.json"))
+
+    for change in (paused, narrowed, the_default_pool_has_a_size, cleared, another_version):
+        play = Play(parallel_chains(4))
+        play.work(play.in_flight()[0])
+        change(play)
+        assert quick_look(play.processes[0], play.key, [play.stream.records.pop()]) is Told.LOOK, change.__name__
+        assert len(play.in_flight()) == 3, change.__name__
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        {"is_empty": True},
+        {"pool": "other"},
+        {"max_active_tis_per_dag": 1},
+        {"queue": "fargate"},
+        {"start_from_trigger": True},
+        {"expansion": over_literal(3)},
+    ],
+    ids=lambda special: next(iter(special)),
+)
+def test_only_what_is_sent_to_a_worker_goes_by_a_quick_look(special: dict[str, Any]) -> None:
+    spec = parallel_chains(4)
+    tasks = {**spec.tasks, "s1_02": spec.tasks["s1_02"].model_copy(update=special)}
+    play = Play(spec.model_copy(update={"tasks": tasks}))
+    play.work(next(i for i in play.in_flight() if i.task_id == "s0_02"))
+    assert quick_look(play.processes[0], play.key, [play.stream.records.pop()]) is Told.LOOK
+
+
 # --- its timers -------------------------------------------------------------------------------------------------------
 
 
@@ -401,7 +520,7 @@ def test_where_no_timer_is_due_a_full_look_finds_none_and_would_look_no_earlier(
             elif instance.state is S.RUNNING and dice < 0.05:
                 play.stream.move(transition.retry(instance, at=now, due_at=now + timedelta(seconds=40)))
             elif instance.state is S.RUNNING and dice < 0.2:
-                play.work(pushing(instance), outcome="fail" if chance.random() < 0.05 else "succeed")
+                play.work(instance, outcome="fail" if chance.random() < 0.05 else "succeed")
             elif instance.state is S.RUNNING and dice < 0.98:
                 play.beat(instance)
         late = chance.random() < 0.3
@@ -448,36 +567,85 @@ def random_spec(chance: random.Random) -> DagSpec:
     return spec.model_copy(update={"tasks": tasks})
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_alone_a_quick_look_says_what_a_full_one_says(seed: int) -> None:
+def random_graph(chance: random.Random) -> DagSpec:
+    """Chains beside each other, some of which meet, and perhaps a mapped task group, whose turns are chains too."""
+    many = chance.choice([1, 3, 8])
+    names = [f"s{step}_{number}" for step in range(chance.randint(2, 4)) for number in range(many)]
+    upstream: dict[str, set[str]] = {name: set() for name in names}
+    for name in names[many:]:
+        step, number = int(name[1]), name[3:]
+        upstream[name].add(f"s{step - 1}_{number}")
+        if chance.random() < 0.2:
+            upstream[name].add(chance.choice([each for each in names if int(each[1]) < step]))
+    groups = {}
+    if chance.random() < 0.6:
+        expansion = over_xcom(names[0]) if chance.random() < 0.5 else over_literal(chance.randint(1, 6))
+        inner = [f"g.{number}" for number in range(chance.randint(2, 4))]
+        groups["g"] = TaskGroupSpec(group_id="g", children=tuple(inner), expansion=expansion)
+        for number, name in enumerate(inner):
+            upstream[name] = set(chance.sample(inner[:number], min(number, chance.choice([1, 1, 2])))) or {names[0]}
+            if chance.random() < 0.2:
+                upstream[name].add(chance.choice(names))
+    if chance.random() < 0.7:
+        ends = [name for name in upstream if not any(name in above for above in upstream.values())]
+        upstream["last"] = set(ends)
+    rules = [*TriggerRule] if chance.random() < 0.3 else [TriggerRule.ALL_SUCCESS, TriggerRule.ALL_DONE]
+    tasks = {
+        name: TaskSpec(
+            task_id=name,
+            upstream_task_ids=tuple(sorted(above)),
+            downstream_task_ids=tuple(sorted(each for each, its in upstream.items() if name in its)),
+            mapped_groups=("g",) if name.startswith("g.") else (),
+            priority_weight=chance.randint(1, 3),
+            trigger_rule=chance.choice(rules) if chance.random() < 0.2 else TriggerRule.ALL_SUCCESS,
+            is_empty=chance.random() < 0.03,
+            max_active_tis_per_dagrun=2 if chance.random() < 0.01 else None,
+        )
+        for name, above in upstream.items()
+    }
+    most = chance.choice([1, 2, 4, 16, 1000])
+    return chain(max_active_tasks=most).model_copy(update={"tasks": tasks, "task_groups": groups})
+
+
+SPECS = {"layers": random_spec, "graphs": random_graph}
+ANY_RUN = [pytest.param(name, seed, id=f"{name}-{seed}") for name in SPECS for seed in range(25)]
+
+
+@pytest.mark.parametrize(("specs", "seed"), ANY_RUN)
+def test_alone_a_quick_look_says_what_a_full_one_says(specs: str, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
-    play = Play(random_spec(chance), seed=seed)
+    play = Play(SPECS[specs](chance), seed=seed)
     for _ in range(400):
         if play.run.is_finished:
             return
         running = [i for i in play.in_flight() if i.state is S.QUEUED]
         assert running, "somebody was overlooked"
         for instance in chance.sample(running, min(len(running), chance.choice([1, 1, 2, 4]))):
-            play.work(pushing(instance), outcome="fail" if chance.random() < 0.05 else "succeed")
+            play.work(instance, outcome="fail" if chance.random() < 0.05 else "succeed")
         moves, sent, ends = play.what_follows()
-        before = {i.key for i in play.in_flight()}
+        before = {(i.task_id, i.map_index): i for i in play.instances()}
         batch, play.stream.records = play.stream.records, []
         told = play.tell(batch)
         if told is not Told.LOOK:
-            assert not moves
             assert not ends
-            assert sent == {(i.task_id, i.map_index) for i in play.in_flight() if i.key not in before}
+            assert {moved.edge for moved in moves} <= {"schedule"}
+            changed = {at: i for i in play.instances() if before.get(at := (i.task_id, i.map_index)) != i}
+            assert changed.keys() == sent.union((moved.after.task_id, moved.after.map_index) for moved in moves)
+            assert {at for at, instance in changed.items() if instance.state is S.QUEUED} == sent
+            assert all(instance.state in {S.QUEUED, S.SCHEDULED} for instance in changed.values())
+            assert (told is Told.NOTHING) == (not changed)
         play.take_wakes()
         moves, sent, ends = play.what_follows()
         assert (tuple(moves), sent, ends) == ((), set(), False), "a full look finds nothing more"
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_several_processes_overlook_nobody_and_let_no_more_go_than_may(seed: int) -> None:
+@pytest.mark.parametrize(("specs", "seed"), ANY_RUN)
+def test_several_processes_overlook_nobody_and_let_no_more_go_than_may(specs: str, seed: int) -> None:
     """Records come late, twice, in any order and to any process; nothing else brings the run on but what is told."""
     chance = random.Random(seed)  # noqa: S311
-    spec = random_spec(chance)
+    spec = SPECS[specs](chance)
     play = Play(spec, processes=3, seed=seed)
+    failures = 0.03 if seed % 2 else 0
     ends: Counter[tuple[str, int]] = Counter()
     late: list[Change] = []
     for _ in range(3000):
@@ -489,7 +657,7 @@ def test_several_processes_overlook_nobody_and_let_no_more_go_than_may(seed: int
         if running and (not late or chance.random() < 0.6):
             instance = chance.choice(running)
             ends[instance.task_id, instance.map_index] += 1
-            play.work(pushing(instance), outcome="fail" if chance.random() < 0.03 else "succeed")
+            play.work(instance, outcome="fail" if chance.random() < failures else "succeed")
         elif late:
             batch = chance.sample(late, chance.randint(1, min(5, len(late))))
             late = [change for change in late if change not in batch or chance.random() < 0.1]
@@ -500,8 +668,17 @@ def test_several_processes_overlook_nobody_and_let_no_more_go_than_may(seed: int
         assert len(play.in_flight()) <= spec.max_active_tasks
     assert play.run.state in {DagRunState.SUCCESS, DagRunState.FAILED}
     assert set(ends.values()) <= {1}, "each ran once"
+    if not failures:  # of a failure and a skip upstream, the first decides
+        assert states(play) == states(by_full_looks(spec))
 
 
-def pushing(instance: TaskInstance) -> TaskInstance:
-    """Any may be mapped over."""
-    return replace(instance, xcom_lengths={"return_value": 3}, pushed_keys=("return_value",))
+def by_full_looks(spec: DagSpec) -> Play:
+    play = Play(spec)
+    while not play.run.is_finished:
+        play.work(play.in_flight()[0])
+        advance(play.processes[0], play.key)
+    return play
+
+
+def states(play: Play) -> dict[tuple[str, int], S | None]:
+    return {(i.task_id, i.map_index): i.state for i in play.instances()}

@@ -16,7 +16,7 @@ from gust.services.worker.ask_for_input import ask_for_input
 
 routes = Routes("/hitlDetails")
 
-EVERYBODY = OF_DAGS
+WITH_TRIGGERS = OF_DAGS
 """The triggers of operators from before Airflow 3.3 poll for the answer, and write the defaults when time is up."""
 
 
@@ -37,7 +37,7 @@ def upsert_hitl_detail(call: Call[HITLDetailRequest, None]) -> Answer:
     return Answer(201, question_response(call.caller.id, detail))
 
 
-@routes.patch("/{task_instance_id}", access=Access.OWN, body=UpdateHITLDetailPayload, scopes=EVERYBODY)
+@routes.patch("/{task_instance_id}", access=Access.OWN, body=UpdateHITLDetailPayload, scopes=WITH_TRIGGERS)
 def update_hitl_detail(call: Call[UpdateHITLDetailPayload, None]) -> Answer:
     said = call.body
     answer = HITLAnswer(

@@ -221,7 +221,7 @@ def validate_inlets_and_outlets(call: Call[None, None]) -> Answer:
     return Answer(body={"inactive_assets": [asset_profile(ref) for ref in inactive]})
 
 
-# --- what the routes above are made of --------------------------------------------------------------------------------
+# --- helpers of the routes above --------------------------------------------------------------------------------------
 
 
 def _outlet_events(raw: list[dict[str, Any]]) -> list[OutletEventPayload]:

@@ -9,7 +9,7 @@ from gust.model.state_entry import StateEntry
 
 routes = Routes("/store/ti")
 
-EVERYBODY = OF_DAGS
+WITH_TRIGGERS = OF_DAGS
 
 
 @routes.get("/{task_instance_id}/{key:path}", access=Access.OWN)
@@ -25,7 +25,7 @@ def get_task_state_store(call: Call[None, None]) -> Answer:
     "/{task_instance_id}/{key:path}",
     access=Access.OWN,
     body=TaskStateStorePutBody,
-    scopes=EVERYBODY,
+    scopes=WITH_TRIGGERS,
     fence=Fence.LAST_WORDS,
 )
 def set_task_state_store(call: Call[TaskStateStorePutBody, None]) -> Answer:
@@ -39,13 +39,13 @@ def set_task_state_store(call: Call[TaskStateStorePutBody, None]) -> Answer:
     return NO_CONTENT
 
 
-@routes.delete("/{task_instance_id}/{key:path}", access=Access.OWN, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
+@routes.delete("/{task_instance_id}/{key:path}", access=Access.OWN, scopes=WITH_TRIGGERS, fence=Fence.LAST_WORDS)
 def delete_task_state_store(call: Call[None, None]) -> Answer:
     call.services.store.delete_task_state(call.caller.key, call.path["key"])
     return NO_CONTENT
 
 
-@routes.delete("/{task_instance_id}", access=Access.OWN, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
+@routes.delete("/{task_instance_id}", access=Access.OWN, scopes=WITH_TRIGGERS, fence=Fence.LAST_WORDS)
 def clear_task_state_store(call: Call[None, None]) -> Answer:
     key = call.caller.key
     call.services.store.clear_task_state(key.run, key.task_id, key.map_index)

@@ -40,16 +40,16 @@ def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
 def post_park(call: Call[ParkPayload, None]) -> Answer:
     """Runs the trigger again at `wake_at`; also one that has not started, since SQS delays a message by 15 minutes at
     most. 409 if no instance waits for the trigger."""
-    how = call.body
+    body = call.body
     park(
         call.services,
         call.caller,
-        wake_at=how.wake_at,
-        sleeps_passed=how.sleeps_passed,
-        is_poller=how.is_poller,
-        looks=how.looks,
-        place=how.place,
-        kwargs=how.kwargs,
-        relative_fileloc=how.relative_fileloc,
+        wake_at=body.wake_at,
+        sleeps_passed=body.sleeps_passed,
+        is_poller=body.is_poller,
+        looks=body.looks,
+        place=body.place,
+        kwargs=body.kwargs,
+        relative_fileloc=body.relative_fileloc,
     )
     return NO_CONTENT

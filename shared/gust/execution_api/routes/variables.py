@@ -9,7 +9,7 @@ from gust.services.settings.variables import read_variable, set_variable, variab
 
 routes = Routes("/variables")
 
-EVERYBODY = OF_DAGS
+WITH_TRIGGERS = OF_DAGS
 """Triggers may write variables too, as in Airflow."""
 
 
@@ -30,7 +30,7 @@ def get_variable(call: Call[None, None]) -> Answer:
     return Answer(body={"key": key, "value": variable.value}, headers={VERSION_HEADER: version_of(stored)})
 
 
-@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=EVERYBODY, fence=Fence.LAST_WORDS)
+@routes.put("/{variable_key:path}", body=VariablePostBody, scopes=WITH_TRIGGERS, fence=Fence.LAST_WORDS)
 def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     # A variable's value is text: Airflow stores the str() of any other value, None included.
     variable = Variable(key=call.path["variable_key"], value=str(call.body.value), description=call.body.description)
@@ -38,7 +38,7 @@ def put_variable(call: Call[VariablePostBody, None]) -> Answer:
     return Answer(201, {"message": "Variable successfully set"})
 
 
-@routes.delete("/{variable_key:path}", scopes=EVERYBODY, fence=Fence.LAST_WORDS)
+@routes.delete("/{variable_key:path}", scopes=WITH_TRIGGERS, fence=Fence.LAST_WORDS)
 def delete_variable(call: Call[None, None]) -> Answer:
     call.services.store.delete_setting(VARIABLES, call.path["variable_key"])
     return NO_CONTENT

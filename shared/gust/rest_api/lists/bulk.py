@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from gust.errors import Rejected, Unfinished
 from gust.http.answer import Json, Problem
@@ -62,6 +62,9 @@ class BulkDeleteNamed(Body):
     action: Literal["delete"]
     entities: list[str]
     action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+ActionT = TypeVar("ActionT", bound=BulkUpsert[Any] | BulkDelete[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,20 @@ class Named(Generic[Entity]):
         if missing and otherwise == "fail":
             raise Problem(404, f"The {self.plural}: {missing} were not found.")
         return missing
+
+
+def answer_without_create(
+    actions: Iterable[ActionT], *, refusal: str, plan: Callable[[ActionT, BulkResult], Callable[[], None]]
+) -> Json:
+    """The answer to actions of which `create` is refused with 405. `plan` checks an action, and returns its work."""
+    results: dict[str, BulkResult] = {}
+    for action in actions:
+        result = results.setdefault(action.action, BulkResult())
+        if action.action == "create":
+            result.refuse(refusal, 405)
+        else:
+            result.guard(plan(action, result))
+    return answer(results)
 
 
 def in_time(entities: Collection[T], time_left: TimeLeft) -> Iterator[T]:

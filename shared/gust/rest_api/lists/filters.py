@@ -72,7 +72,7 @@ class Filter(Generic[RowT]):
     fields: Mapping[str, tuple[Any, Any]]
     """Parameter → annotation and default."""
     predicate: Callable[[Any, datetime | None], Callable[[RowT], bool] | None]
-    """Of a query and the time of the request. `None`: the query lets every row pass."""
+    """Makes the predicate of a query, at the time of the request. `None`: every row passes."""
     read: Callable[[Any], Any] = lambda given: given
 
     def value(self, query: BaseModel) -> Any:
@@ -90,7 +90,7 @@ class Filters(Generic[RowT]):
     def __iter__(self) -> Iterator[Filter[RowT]]:
         return iter(self._filters)
 
-    def asked(self, query: BaseModel, now: datetime | None = None) -> Callable[[RowT], bool] | None:
+    def predicate(self, query: BaseModel, now: datetime | None = None) -> Callable[[RowT], bool] | None:
         """The predicate of the query, made of its filters alone. `None` where it has none of these filters."""
         made = (one.predicate(query, now) for one in self._filters)
         predicates = [predicate for predicate in made if predicate is not None]
@@ -99,8 +99,8 @@ class Filters(Generic[RowT]):
         return lambda row: all(predicate(row) for predicate in predicates)
 
     def matches(self, query: BaseModel, now: datetime | None = None) -> Callable[[RowT], bool]:
-        """As `asked`; every row passes a query without filters."""
-        return self.asked(query, now) or (lambda _: True)
+        """As `predicate`; every row passes a query without filters."""
+        return self.predicate(query, now) or (lambda _: True)
 
 
 def query_of(base: type[QueryT], *groups: Filters[Any]) -> type[QueryT]:
@@ -109,7 +109,7 @@ def query_of(base: type[QueryT], *groups: Filters[Any]) -> type[QueryT]:
 
     def check(query: QueryT) -> QueryT:
         for group in groups:
-            group.asked(query)
+            group.predicate(query)
         return query
 
     fields: dict[str, Any] = {name: kind for group in groups for name, kind in group.fields.items()}

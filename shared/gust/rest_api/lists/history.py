@@ -63,13 +63,13 @@ class RunSelection:
 
     dag_id: str | None = None
     window: Window = NEWEST_FIRST
-    """Of `run_after`."""
+    """Bounds of `run_after`."""
     key_matches: Callable[[DagRunKey], bool] | None = None
     only_failed: bool = False
 
     @staticmethod
     def of(query: Any, dag_id: str | None, key_matches: Callable[[DagRunKey], bool] | None = None) -> RunSelection:
-        """With the bounds that the query has for `run_after`."""
+        """The runs of the DAG, or of all, within the query's bounds for `run_after`."""
         return RunSelection(dag_id, window_of(query, "run_after"), key_matches)
 
     @property

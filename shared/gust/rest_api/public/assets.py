@@ -34,7 +34,7 @@ from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, Filter, Filters, ListQuery, between, equal, narrows, query_of, search
 from gust.rest_api.lists.history import COUNTED, page_of_walk, window_of
 from gust.rest_api.lists.listing import Ordering, filtered_page, named, page
-from gust.rest_api.public.dag_run import TriggerBody
+from gust.rest_api.public.dag_run import TriggerBody, existing_run
 from gust.services.assets.active_assets import active_among
 from gust.services.assets.consumed_events import Consumption, consumed_by, runs_made_of
 from gust.services.assets.register_asset_event import register_asset_events
@@ -308,7 +308,7 @@ def get_asset_events(services: Services, request: Request) -> Json:
 
 
 def _while_running(services: Services, key: DagRunKey, window: Window) -> Window:
-    """The part of the window in which the run's tasks can have sent events: after it was to run, until it ended."""
+    """The part of the window in which the run's tasks can have sent events: from its `run_after` to its end."""
     if (run := services.store.get_run(key)) is None:
         return window
     ended = run.end_date + LATE if run.is_finished and run.end_date else None
@@ -317,10 +317,7 @@ def _while_running(services: Services, key: DagRunKey, window: Window) -> Window
 
 @operation("get_upstream_asset_events")
 def get_upstream_asset_events(services: Services, request: Request) -> Json:
-    dag_id, run_id = request.path["dag_id"], request.path["dag_run_id"]
-    run = services.store.get_run(DagRunKey(dag_id, run_id))
-    if run is None:
-        raise not_found(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+    run = existing_run(services, DagRunKey(request.path["dag_id"], request.path["dag_run_id"]))
     events = consumed_by(services, run)
     return _collection(services, events, len(events))
 

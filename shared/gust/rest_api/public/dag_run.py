@@ -102,11 +102,16 @@ def trigger_dag_run(services: Services, request: Request) -> Json:
 
 @operation("get_dag_run")
 def get_dag_run(services: Services, request: Request) -> Json:
-    dag_id, run_id = request.path["dag_id"], request.path["dag_run_id"]
-    run = services.store.get_run(DagRunKey(dag_id, run_id))
+    run = existing_run(services, DagRunKey(request.path["dag_id"], request.path["dag_run_id"]))
+    return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
+
+
+def existing_run(services: Services, key: DagRunKey) -> DagRun:
+    """The run. Problem 404."""
+    run = services.store.get_run(key)
     if run is None:
-        raise not_found(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
-    return dag_run_fields(run, services.store.get_version(dag_id, run.version_number))
+        raise not_found(f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+    return run
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ def get_dag_runs(services: Services, request: Request) -> Json:
 
     found = page_of_runs(
         services,
-        RunSelection.of(query, of_dag, RUN_KEYS.asked(query)),
+        RunSelection.of(query, of_dag, RUN_KEYS.predicate(query)),
         passes,
         order,
         by_time=order.is_by(_place),
@@ -242,7 +247,7 @@ def get_list_dag_runs_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_runs(
         services,
-        RunSelection.of(body, only, BATCH_KEYS.asked(body) if len(dag_ids) > 1 else None),
+        RunSelection.of(body, only, BATCH_KEYS.predicate(body) if len(dag_ids) > 1 else None),
         BATCH_FILTERS.matches(body),
         order,
         by_time=order.is_by(_place),

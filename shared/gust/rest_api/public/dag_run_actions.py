@@ -19,9 +19,16 @@ from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.rest_api.http.request import ALL_PAGES, Body, Request, UpdateMask
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
+from gust.rest_api.lists.bulk import (
+    BulkAction,
+    BulkDelete,
+    BulkResult,
+    BulkUpsert,
+    answer_without_create,
+    in_time,
+)
 from gust.rest_api.lists.shown_run import load_view
-from gust.rest_api.public.dag_run import versions_reader
+from gust.rest_api.public.dag_run import existing_run, versions_reader
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import task_instance_responses
 from gust.rest_api.public.task_instances_actions import shown
@@ -67,19 +74,19 @@ class RunPatchBody(Body):
 def patch_dag_run(services: Services, request: Request) -> Json:
     body, mask = request.body(RunPatchBody), request.query(UpdateMask).update_mask
     key = _key(request)
-    _existing(services, key)
+    existing_run(services, key)
     changed = body.model_fields_set.intersection(mask) if mask else body.model_fields_set
     if "note" in changed:
         annotate(services, key, body.note)
     if "state" in changed and body.state is not None:
         set_dag_run_state(services, key, DagRunState(body.state))
-    return _shown(services, _existing(services, key))
+    return _shown(services, existing_run(services, key))
 
 
 def annotate(services: Services, key: DagRunKey, note: str | None) -> None:
     """Sets the run's note; an empty one removes it. Problem 404."""
     for _ in range(ATTEMPTS):
-        run = _existing(services, key)
+        run = existing_run(services, key)
         if run.note == (note or None):
             return None
         try:
@@ -114,7 +121,7 @@ class RunClearBody(_Clearing):
 @operation("clear_dag_run")
 def clear(services: Services, request: Request) -> Json:
     body, key = request.body(RunClearBody), _key(request)
-    _existing(services, key)
+    existing_run(services, key)
     if body.dry_run:
         return _collection(_would_clear(services, key, body))
     return _shown(services, _clear(services, key, body))
@@ -138,7 +145,7 @@ def _clear(services: Services, key: DagRunKey, body: _Clearing) -> DagRun:
         run = clear_dag_run(services, key, only_failed=body.only_failed, on_latest_version=on_latest)
     if body.note is not None:
         annotate(services, key, body.note)
-        run = _existing(services, key)
+        run = existing_run(services, key)
     return run
 
 
@@ -186,7 +193,7 @@ def clear_many(services: Services, request: Request) -> Json:
         dict.fromkeys(_named(body.dag_runs, dag_id) if body.dag_runs else _of_partition(services, body, dag_id))
     )
     for key in keys:
-        _existing(services, key)
+        existing_run(services, key)
     if body.dry_run:
         return _collection([one for key in keys for one in _would_clear(services, key, body)])
     version_of = versions_reader(services)
@@ -282,17 +289,15 @@ class BulkRunsBody(Body):
 
 @operation("bulk_dag_runs")
 def bulk_dag_runs(services: Services, request: Request) -> Json:
-    results: dict[str, BulkResult] = {}
     time_left = TimeLeft.of(services.clock, since=request.now)
-    for action in request.body(BulkRunsBody).actions:
-        result = results.setdefault(action.action, BulkResult())
-        if action.action == "create":
-            result.refuse("Dag Runs bulk create is not supported. Use the trigger Dag Run endpoint instead.", 405)
-            continue
+
+    def plan(action: BulkUpsert[NamedRun] | BulkDelete[NamedRun], result: BulkResult) -> Callable[[], None]:
         wanted = _wanted(request.path["dag_id"], action.entities, result)
         work = _delete_one if isinstance(action, BulkDelete) else _update_one
-        result.guard(partial(_each, services, action, wanted, result=result, work=work, time_left=time_left))
-    return answer(results)
+        return partial(_each, services, action, wanted, result=result, work=work, time_left=time_left)
+
+    refusal = "Dag Runs bulk create is not supported. Use the trigger Dag Run endpoint instead."
+    return answer_without_create(request.body(BulkRunsBody).actions, refusal=refusal, plan=plan)
 
 
 def _wanted(dag_id: str, entities: Iterable[str | NamedRun], result: BulkResult) -> dict[DagRunKey, NamedRun | None]:
@@ -353,13 +358,6 @@ def _collection(instances: list[Json]) -> Json:
 
 def _shown(services: Services, run: DagRun) -> Json:
     return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
-
-
-def _existing(services: Services, key: DagRunKey) -> DagRun:
-    run = services.store.get_run(key)
-    if run is None:
-        raise not_found(f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
-    return run
 
 
 def _key(request: Request) -> DagRunKey:

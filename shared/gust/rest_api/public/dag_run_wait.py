@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from gust.http.answer import Answer, not_found
+from gust.http.answer import Answer
 from gust.http.check import Query
 from gust.model.dag_run import DagRun
 from gust.model.keys import UNMAPPED, DagRunKey
@@ -21,6 +21,7 @@ from gust.model.state import DagRunState
 from gust.model.xcom import XCom
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
+from gust.rest_api.public.dag_run import existing_run
 from gust.services.context import Services
 
 PATIENCE: Final = timedelta(seconds=20)
@@ -42,16 +43,14 @@ class WaitQuery(Query):
 def wait_dag_run_until_finished(services: Services, request: Request) -> Answer:
     query = request.query(WaitQuery)
     key = DagRunKey(request.path["dag_id"], request.path["dag_run_id"])
-    run = services.store.get_run(key)
-    if run is None:
-        raise not_found(f"The DagRun with dag_id: `{key.dag_id}` and run_id: `{key.run_id}` was not found")
+    run = existing_run(services, key)
     until = request.now + PATIENCE
     lines = [_line(services, run, query.result)]
     while run.state not in FINISHED and (left := (until - services.clock.now()).total_seconds()) > 0:
         services.clock.sleep(min(max(query.interval, SHORTEST_INTERVAL), left))
-        run = services.store.get_run(key)
-        if run is None:  # deleted meanwhile
+        if (now_read := services.store.get_run(key)) is None:  # deleted meanwhile
             break
+        run = now_read
         lines.append(_line(services, run, query.result))
     return Answer(200, "".join(lines), content_type=NDJSON)
 

@@ -198,9 +198,9 @@ def get_dags(services: Services, request: Request) -> Json:
     if query.is_favorite is not None:
         favorites = services.store.list_settings(FAVORITES, prefix=favorite_name(request.user.name, ""))
         dags = [d for d in dags if (favorite_name(request.user.name, d.dag_id) in favorites) == query.is_favorite]
-    if (matches := SPEC_FILTERS.asked(query)) is not None:
+    if (matches := SPEC_FILTERS.predicate(query)) is not None:
         dags = [dag for dag in dags if matches(load_spec(services.objects, dag.spec_key))]
-    of_latest = [passes for group in (LAST_RUN_FILTERS, RUN_FILTERS) if (passes := group.asked(query)) is not None]
+    of_latest = [passes for group in (LAST_RUN_FILTERS, RUN_FILTERS) if (passes := group.predicate(query)) is not None]
     latest = latest_runs(services, [dag.dag_id for dag in dags]) if of_latest or orders_by_runs(query) else {}
     if of_latest:
         dags = [d for d in dags if (run := latest.get(d.dag_id)) and all(passes(run) for passes in of_latest)]
@@ -270,7 +270,7 @@ def patch_dags(services: Services, request: Request) -> Json:
     body = request.body(DagPatchBody)
     _check_mask(request)
     query = request.query(PatchDagsQuery)
-    dags = services.store.list_dags() if _NAMED.asked(query) else []
+    dags = services.store.list_dags() if _NAMED.predicate(query) else []
     matches = PATCH_FILTERS.matches(query)
     matched = [dag for dag in dags if matches(dag) and may_edit(request.user, dag)]
     patched = _together.map(lambda dag: set_paused(services, dag.dag_id, body.is_paused), matched)

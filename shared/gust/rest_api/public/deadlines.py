@@ -82,7 +82,8 @@ def _page_of_many(
     matches: Callable[[Callback], bool],
     order: Order[Callback],
 ) -> Page[Callback]:
-    """Of a DAG, or of all: in order of time as far as the page goes, in another among the latest."""
+    """A page of the deadlines of one DAG or of all: in order of time until the page is full; another order is made
+    among the latest."""
     newest_first = window_of(query, "deadline_time")
     if order.is_by(_moment):
         walk = services.store.walk_deadlines(dag_id, newest_first.read(ascending=not order.key_descends))

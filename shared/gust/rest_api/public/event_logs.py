@@ -86,7 +86,7 @@ def get_event_logs(services: Services, request: Request) -> Json:
     order = ORDERING.resolve(query.order_by)
     first = query.order_by[0]
     by_time = first.lstrip("-") in IN_ORDER_OF_TIME
-    matches = FILTERS.asked(query)
+    matches = FILTERS.predicate(query)
     if by_time and matches is None:
         found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
     elif by_time:

@@ -33,7 +33,7 @@ from gust.rest_api.lists.filters import (
     search,
     where,
 )
-from gust.rest_api.lists.history import COUNTED, in_parts, page_of_walk, views_of
+from gust.rest_api.lists.history import COUNTED, in_parts, page_of_walk, views_of, window_of
 from gust.rest_api.lists.listing import Order, Ordering, Page, page
 from gust.rest_api.lists.shown_run import InstanceView, load_view
 from gust.rest_api.public.task_instances import (
@@ -255,16 +255,17 @@ def _page_of_many(
     """A page of the questions of one DAG or of all. Few are all read. Many are read in order of time until the page is
     full; another order is made among the newest."""
     matches, row_matches = FILTERS.matches(query), ROW_FILTERS.matches(query)
+    newest_first = window_of(query, "created_at")
     walk = partial(services.store.walk_hitl_details, dag_id, answered=query.response_received)
     limit = query.offset + COUNTED
-    total = services.store.count_hitl_details(dag_id, answered=query.response_received, limit=limit)
+    total = services.store.count_hitl_details(dag_id, newest_first, answered=query.response_received, limit=limit)
     if not order.is_by(_asked_at) or total <= SORTED_QUESTIONS:
-        newest = islice(walk(ascending=False), SORTED_QUESTIONS)
+        newest = islice(walk(newest_first), SORTED_QUESTIONS)
         rows = _rows(services, filter(matches, newest))
         return page(filter(row_matches, rows), order, limit=query.limit, offset=query.offset)
 
     known = None if narrows(query, except_={"response_received"}) else total
-    passing = filter(matches, walk(ascending=not order.key_descends))
+    passing = filter(matches, walk(newest_first.read(ascending=not order.key_descends)))
     rows_of = in_parts(partial(_rows, services), passing, first=query.offset + min(query.limit, MAXIMUM_LIMIT) + 1)
     return page_of_walk(rows_of, row_matches, order, limit=query.limit, offset=query.offset, total=lambda: known)
 

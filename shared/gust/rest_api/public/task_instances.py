@@ -96,7 +96,7 @@ def task_instance_history_response(view: InstanceView, version: DagVersion | Non
         "queued_when": instance.queued_at,
         "scheduled_when": instance.scheduled_at,
         "pid": instance.pid,
-        "executor": None,
+        "executor": _executor(view),
         "executor_config": str(task.executor_config if task else {}),
         "dag_version": dag_version_fields(version) if version else None,
     }
@@ -302,6 +302,11 @@ def _last_change(view: InstanceView) -> datetime:
     return max(known) if known else last_change(view.run)
 
 
+def _executor(view: InstanceView) -> str | None:
+    """The one that its task names, as in Airflow: where the task names none, the default one, without a name."""
+    return view.task.executor if view.task else None
+
+
 def states_of_instances(get: Callable[[RowT], TaskInstanceState | None]) -> Filter[RowT]:
     return member_of("state", TaskInstanceState, get, no_value=("none", "no_status"))
 
@@ -313,7 +318,7 @@ MAPPED_FILTERS: Final = Filters[InstanceView](
     search("pool_name", lambda v: v.pool),
     one_of("queue", str, lambda v: v.queue),
     search("queue_name", lambda v: v.queue),
-    one_of("executor", str, lambda _: None),  # no instance names an executor here
+    one_of("executor", str, _executor),
     one_of("version_number", int, lambda v: v.version_number),
     one_of("try_number", int, lambda v: v.instance.try_number),
     one_of("operator", str, lambda v: v.operator),
@@ -343,7 +348,7 @@ BATCH_FILTERS: Final = Filters[InstanceView](
     BATCH_STATE,
     one_of("pool", str, lambda v: v.pool),
     one_of("queue", str, lambda v: v.queue),
-    one_of("executor", str, lambda _: None),
+    one_of("executor", str, _executor),
     between("run_after", AwareDatetime, _place),
     between("logical_date", AwareDatetime, lambda v: v.run.logical_date),
     between("start_date", AwareDatetime, lambda v: v.instance.start_date),
@@ -405,7 +410,7 @@ def get_task_instances(services: Services, request: Request) -> Json:
         return _collection(services, page(wanted, order, limit=query.limit, offset=query.offset, cursor=query.cursor))
     found = page_of_instances(
         services,
-        RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.asked(query)),
+        RunSelection.of(query, _dag_or_all(services, key), RUN_KEYS.predicate(query)),
         passes,
         order,
         direction=_direction(order),
@@ -462,7 +467,7 @@ def get_task_instances_batch(services: Services, request: Request) -> Json:
     only = next(iter(dag_ids)) if len(dag_ids) == 1 else None
     found = page_of_instances(
         services,
-        RunSelection.of(body, only, BATCH_KEYS.asked(body)),
+        RunSelection.of(body, only, BATCH_KEYS.predicate(body)),
         matches,
         order,
         direction=_direction(order),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby
 from typing import Annotated, Any, Final
@@ -18,7 +18,14 @@ from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.http.request import ALL_PAGES, Body, Request, UpdateMask
 from gust.rest_api.http.routing import operation
-from gust.rest_api.lists.bulk import BulkAction, BulkDelete, BulkResult, BulkUpsert, answer, in_time
+from gust.rest_api.lists.bulk import (
+    BulkAction,
+    BulkDelete,
+    BulkResult,
+    BulkUpsert,
+    answer_without_create,
+    in_time,
+)
 from gust.rest_api.lists.shown_run import InstanceView, find_spec, load_view
 from gust.rest_api.public.dags import existing_dag
 from gust.rest_api.public.task_instances import MapIndex, no_instance, task_instance_responses
@@ -325,19 +332,18 @@ Wanted = tuple[DagRunKey, str, int | None]
 
 @operation("bulk_task_instances")
 def bulk_task_instances(services: Services, request: Request) -> Json:
-    results: dict[str, BulkResult] = {}
     time_left = TimeLeft.of(services.clock, since=request.now)
-    for action in request.body(BulkTaskInstancesBody).actions:
-        result = results.setdefault(action.action, BulkResult())
-        if action.action == "create":
-            result.refuse("Task instances bulk create is not supported", 405)
-            continue
+
+    def plan(
+        action: BulkUpsert[BulkTaskInstance] | BulkDelete[BulkTaskInstance], result: BulkResult
+    ) -> Callable[[], None]:
         wanted = _wanted(request, action.entities, result)
         if isinstance(action, BulkDelete):
-            result.guard(partial(_bulk_delete, services, action, wanted, result, time_left))
-        else:
-            result.guard(partial(_bulk_update, services, action, wanted, result, time_left))
-    return answer(results)
+            return partial(_bulk_delete, services, action, wanted, result, time_left)
+        return partial(_bulk_update, services, action, wanted, result, time_left)
+
+    refusal = "Task instances bulk create is not supported"
+    return answer_without_create(request.body(BulkTaskInstancesBody).actions, refusal=refusal, plan=plan)
 
 
 def _wanted(

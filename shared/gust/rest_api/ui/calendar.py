@@ -46,9 +46,9 @@ def get_calendar(services: Services, request: Request) -> Json:
     dag = services.store.get_dag(request.path["dag_id"])
     if dag is None:
         raise not_found(f"The Dag with ID: `{request.path['dag_id']}` was not found")
-    by_partition = PARTITION_DATES.asked(query) is not None
+    by_partition = PARTITION_DATES.predicate(query) is not None
     spec = load_spec(services.objects, dag.spec_key)
-    if LOGICAL_DATES.asked(query) and not by_partition and not spec.timetable.partitioned:
+    if LOGICAL_DATES.predicate(query) and not by_partition and not spec.timetable.partitioned:
         cells, runs = _counted(services, dag.dag_id, query)
     else:
         cells, runs = _read(services, dag.dag_id, query, by_partition=by_partition)
@@ -62,7 +62,8 @@ def get_calendar(services: Services, request: Request) -> Json:
 
 
 def _counted(services: Services, dag_id: str, query: _CalendarQuery) -> tuple[list[Json], list[DagRun]]:
-    """What is past by the logical dates and the states of the runs alone, and the runs of the newest cell."""
+    """Cells of past runs, counted by logical date and state without reading the runs, and the runs of the newest
+    cell."""
     matches = LOGICAL_DATES.matches(query)
     dated = services.store.dates_of_runs(dag_id, _window(query))[-MOST_COUNTED:]
     dates = {key: date for date, key in dated if matches(date)}
@@ -81,7 +82,7 @@ def _read(
 
 
 def _runs(services: Services, dag_id: str, query: _CalendarQuery, by_partition: bool) -> Iterator[DagRun]:
-    matches = LOGICAL_DATES.asked(query)
+    matches = LOGICAL_DATES.predicate(query)
     if by_partition:
         of_partitions = PARTITION_DATES.matches(query)
         yield from (r for r in services.store.runs_of_partition(dag_id, None) if of_partitions(r.partition_date))
@@ -115,7 +116,7 @@ def _cells(counts: Counter[tuple[datetime, str]]) -> list[Json]:
     return [{"date": date, "state": state, "count": count} for (date, state), count in sorted(counts.items())]
 
 
-# --- what is to come --------------------------------------------------------------------------------------------------
+# --- planned runs -----------------------------------------------------------------------------------------------------
 
 
 def _planned(dag: Dag, spec: DagSpec, runs: list[DagRun], granularity: str, now: datetime) -> Iterator[datetime]:

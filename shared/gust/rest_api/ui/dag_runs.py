@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from gust.http.answer import Json, not_found
+from gust.http.answer import Json
 from gust.model.asset import number_of
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
+from gust.rest_api.public.dag_run import existing_run
 from gust.services.context import Services
 from gust.services.runs.public_form import duration
 
@@ -37,8 +38,7 @@ def light_run_response(run: DagRun) -> Json:
 @ui_operation("get_dag_run_stats")
 def get_dag_run_stats(services: Services, request: Request) -> Json:
     dag_id, run_id = request.path["dag_id"], request.path["dag_run_id"]
-    if services.store.get_run(DagRunKey(dag_id, run_id)) is None:
-        raise not_found(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+    existing_run(services, DagRunKey(dag_id, run_id))
     # Airflow uses the last hundred ended runs; reading twice as many covers those that still run.
     ended = [run for run in services.store.list_runs(dag_id, limit=2 * LAST_RUNS) if run.is_finished]
     durations = [taken for run in ended[:LAST_RUNS] if (taken := duration(run)) is not None]

@@ -64,7 +64,7 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         for dag in filter(UI_FILTERS.matches(query), services.store.list_dags())
         if query.is_favorite in (None, is_favorite(dag))
     ]
-    if (matches := SPEC_FILTERS.asked(query)) is not None:
+    if (matches := SPEC_FILTERS.predicate(query)) is not None:
         specs = many.map(lambda dag: load_spec(services.objects, dag.spec_key), dags)
         dags = [dag for dag, spec in zip(dags, specs, strict=True) if matches(spec)]
     if query.dag_run_state is not None:
@@ -75,7 +75,7 @@ def get_dags_ui(services: Services, request: Request) -> Json:
         for row in pending_questions(services):
             questions.setdefault(row.view.run.dag_id, []).append(row)
         dags = [dag for dag in dags if (dag.dag_id in questions) == query.has_pending_actions]
-    of_latest = LAST_RUN_FILTERS.asked(query)
+    of_latest = LAST_RUN_FILTERS.predicate(query)
     latest = latest_runs(services, [dag.dag_id for dag in dags]) if of_latest or orders_by_runs(query) else {}
     if of_latest is not None:
         dags = [d for d in dags if (run := latest.get(d.dag_id)) and of_latest(run)]

@@ -124,7 +124,7 @@ def edge(source_id: str, target_id: str, **more: Any) -> Json:
     } | more
 
 
-# --- what it depends on, and what depends on it -----------------------------------------------------------------------
+# --- dependencies -----------------------------------------------------------------------------------------------------
 
 
 class _Outside:

@@ -15,14 +15,14 @@ from aws_lambda_powertools import Logger
 from gust.errors import StaleDagRun
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.model.state import FINISHED
-from gust.model.task_instance import TaskInstance
-from gust.scheduling import slots
-from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due
+from gust.model.pool import DEFAULT_POOL
+from gust.scheduling.decision import Decision
+from gust.scheduling.quick_look import Change, Downstream, Remembered, is_due, is_unfinished
+from gust.scheduling.slots import Pools
 from gust.scheduling.timers import DEFAULTS
 from gust.services.context import Services
 from gust.services.scheduler.advance import advance
-from gust.services.scheduler.carry_out import send_tasks
+from gust.services.scheduler.carry_out import carry_out
 from gust.services.wake import wake_run
 
 READS: Final = 4
@@ -43,7 +43,7 @@ class Told(Enum):
     NOTHING = auto()
     """Nothing follows."""
     LET_GO = auto()
-    """Instances that the run had kept back were let go, and nothing else follows."""
+    """Instances were let go, or begin to wait for their run, and nothing else follows."""
     LOOK = auto()
     """A full look must tell. Nothing was written, or a conditional write lost a race."""
 
@@ -130,55 +130,55 @@ def _look(
     services: Services, key: DagRunKey, remembered: Remembered, waiting: Collection[Downstream], *, now: datetime
 ) -> Told:
     most: int | None = None
-    if remembered.run.keeps_back:
-        dag = services.store.get_dag(key.dag_id)
-        if dag is None or dag.is_paused or dag.is_stale:
-            return Told.LOOK
-        most = dag.max_active_tasks
     for _ in range(READS):
-        in_doubt = () if most is None or remembered.is_sure else tuple(remembered.in_flight)
-        candidates = remembered.next_up(most) if most is not None and not in_doubt else []
-        blockers = {of: remembered.blocker(of, pick=randrange) for of in waiting}
-        if candidates is None or None in blockers.values() or len(in_doubt) > MOST_READ:
+        plan = remembered.plan(waiting, pick=randrange)
+        if plan is None:
             return Told.LOOK
-        asked = {blocker for blocker in blockers.values() if blocker is not None}
-        run, found = services.store.get_run_and_instances(key, list(asked.union(candidates, in_doubt)))
+        if most is None and (plan.steps or remembered.run.keeps_back):
+            dag, pools = services.store.get_dag_and_pools(key.dag_id, [DEFAULT_POOL])
+            if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted_pools(pools):
+                return Told.LOOK
+            most = dag.max_active_tasks
+        keeps_back = remembered.run.keeps_back
+        in_doubt = tuple(remembered.in_flight) if keeps_back and not remembered.is_sure else ()
+        candidates = remembered.next_up(most) if most is not None and keeps_back and not in_doubt else []
+        if (candidates is None and not plan.steps) or len(in_doubt) > MOST_READ:
+            return Told.LOOK
+        asked = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values())
+        run, found = services.store.get_run_and_instances(key, list(asked))
         if in_doubt:
             remembered.counted(found)
         if run is None or not remembered.follows(run, now):
             return Told.LOOK
-        ended = {blocker for blocker in asked if not is_unfinished(found.get(blocker))}
+        ended = {blocker for blocker in plan.blockers if not is_unfinished(found.get(blocker))}
         for blocker in ended:
             remembered.ended(blocker)
-        if not ended and not in_doubt and (most is None or remembered.is_sure):
-            return _let_go(services, remembered, run, [found.get(each) for each in candidates], now=now)
+        if ended or in_doubt or (keeps_back and not remembered.is_sure):
+            continue
+        going = remembered.judge(plan.steps, found, now)
+        if going is None:
+            return Told.LOOK
+        if most is None or (not going and not keeps_back):
+            return Told.NOTHING
+        decision = remembered.decide(going, found, max_active_tasks=most, now=now)
+        return Told.LOOK if decision is None else _carry_out(services, remembered, decision, now=now)
     return Told.LOOK
 
 
-def is_unfinished(instance: TaskInstance | None) -> bool:
-    """One without a state has not begun, and is no blocker."""
-    return instance is not None and instance.state is not None and instance.state not in FINISHED
-
-
-def _let_go(
-    services: Services, remembered: Remembered, run: DagRun, candidates: list[TaskInstance | None], *, now: datetime
-) -> Told:
-    """The same write and messages as a full look's."""
-    waiting = [
-        candidate for candidate in candidates if candidate is not None and candidate.blocked_by_limit is not None
-    ]
-    if not candidates:
+def _carry_out(services: Services, remembered: Remembered, decision: Decision, *, now: datetime) -> Told:
+    run = remembered.run
+    if not decision.transitions and not decision.effects:
         return Told.NOTHING
-    if len(waiting) < len(candidates) or not all(slots.waits(candidate) for candidate in waiting):
-        return Told.LOOK
     if run.due_at is None or run.due_at > now + LOST_WITHIN:
         return Told.LOOK
-    admitted = [slots.admission(candidate) for candidate in waiting]
-    let_go = slots.admitting_next(run, admitted, on_the_way=remembered.on_the_way)
     try:
-        services.store.update_run(run, let_go)
+        if not carry_out(services, remembered.spec, run, decision, now=now):
+            return Told.LOOK
     except StaleDagRun:
         return Told.LOOK
-    send_tasks(services, remembered.spec, let_go, waiting)
-    remembered.let_go(waiting, let_go)
+    remembered.carried_out(decision)
     return Told.LET_GO
+
+
+def counted_pools(pools: Pools) -> set[str]:
+    return {name for name, pool in pools.items() if not pool.is_uncounted}

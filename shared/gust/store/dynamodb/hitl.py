@@ -12,9 +12,10 @@ from gust.errors import StaleHITLDetail, StaleTaskInstance
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.documents import Documents
-from gust.store.dynamodb.history import page_sizes
+from gust.store.dynamodb.history import bounds, page_sizes
 from gust.store.items import Attribute, Item
 from gust.store.keyspace import Key
 from gust.store.parallel import Parallel
@@ -91,9 +92,9 @@ class DynamoDBHITL:
         )
 
     def walk_hitl_details(
-        self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
+        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, answered: bool | None = None
     ) -> Iterator[HITLDetail]:
-        keys = self._keys_of_hitl(dag_id, answered, ascending=ascending, pages=_KEYS_AT_A_TIME)
+        keys = self._keys_of_hitl(dag_id, answered, window, pages=_KEYS_AT_A_TIME)
         for size in page_sizes(_AT_A_TIME):
             if not (part := list(islice(keys, size))):
                 return
@@ -105,18 +106,27 @@ class DynamoDBHITL:
                 if answered in (None, detail.answer is not None)
             )
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
+    def count_hitl_details(
+        self,
+        dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
+        *,
+        answered: bool | None = None,
+        limit: int = 1000,
+    ) -> int:
         if dag_id is not None and answered is not None:
-            return sum(1 for _ in islice(self.walk_hitl_details(dag_id, answered=answered), limit))
-        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, ascending=True, pages=(limit,)), limit))
+            return sum(1 for _ in islice(self.walk_hitl_details(dag_id, window, answered=answered), limit))
+        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, window, pages=(limit,)), limit))
 
     def _keys_of_hitl(
-        self, dag_id: str | None, answered: bool | None, *, ascending: bool, pages: Sequence[int]
+        self, dag_id: str | None, answered: bool | None, window: Window, *, pages: Sequence[int]
     ) -> Iterator[Key]:
         """Keys of questions in the index. For one DAG the index does not tell which are answered: that needs a read."""
 
         def listed(index: str, partition: str) -> Iterator[tuple[str, Key]]:
-            found = self._table.query_index(index, partition, ascending=ascending, pages=page_sizes(pages))
+            found = self._table.query_index_between(
+                index, partition, *bounds(window), ascending=window.ascending, pages=page_sizes(pages)
+            )
             return ((item[keyspace.INDEX_KEYS[index][1]]["S"], key_of(item)) for item in found)
 
         if dag_id is not None:
@@ -125,7 +135,7 @@ class DynamoDBHITL:
         answers = {False: (keyspace.HITL_OPEN,), True: (keyspace.HITL_ANSWERED,)}
         wanted = (keyspace.HITL_OPEN, keyspace.HITL_ANSWERED) if answered is None else answers[answered]
         seen = set[Key]()
-        for _, key in heapq.merge(*(listed(keyspace.INDEX_LISTED, pk) for pk in wanted), reverse=not ascending):
+        for _, key in heapq.merge(*(listed(keyspace.INDEX_LISTED, pk) for pk in wanted), reverse=not window.ascending):
             # Answered between two reads, it is found in both places.
             if key not in seen:
                 seen.add(key)

@@ -23,7 +23,7 @@ from gust.model.keys import DagRunKey
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences
 from gust.store.memory.runs import MemoryRuns
-from gust.store.memory.state import as_stored
+from gust.store.memory.state import as_stored, atomic
 
 NOTICED_WITHIN = timedelta(seconds=60)
 
@@ -31,39 +31,40 @@ NOTICED_WITHIN = timedelta(seconds=60)
 class MemoryAssetQueues(MemoryRuns):
     """Implements `ports.AssetQueueStore`."""
 
+    @atomic
     def put_asset_events(self, report_id: str, updates: Sequence[AssetUpdate]) -> None:
-        with self._lock:
-            if report_id in self._reports:
-                return
-            for event, delivery in _deliveries(updates):
-                until = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id)).consumed_until
-                if isinstance(delivery, ToQueue) and until and until >= event.timestamp:
-                    raise StaleAssetQueue("an event comes too late for a run", closed_until=until)
-            self._reports.add(report_id)
-            for update in updates:
-                self._asset_events[update.event.event_id] = as_stored(update.event)
-            # What comes together arrives once.
-            arrived = {_target(delivery): 1 for _, delivery in _deliveries(updates)}
-            for event, delivery in _deliveries(updates):
-                by = arrived.pop(_target(delivery), 0)
-                match delivery:
-                    case ToQueue():
-                        self._to_queue(event, delivery, by)
-                    case ToPartition():
-                        self._to_partition(event, delivery, by)
+        if report_id in self._reports:
+            return
+        for event, delivery in _deliveries(updates):
+            until = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id)).consumed_until
+            if isinstance(delivery, ToQueue) and until and until >= event.timestamp:
+                raise StaleAssetQueue("an event comes too late for a run", closed_until=until)
+        self._reports.add(report_id)
+        for update in updates:
+            self._asset_events[update.event.event_id] = as_stored(update.event)
+        # What comes together arrives once.
+        arrived = {_target(delivery): 1 for _, delivery in _deliveries(updates)}
+        for event, delivery in _deliveries(updates):
+            by = arrived.pop(_target(delivery), 0)
+            match delivery:
+                case ToQueue():
+                    self._to_queue(event, delivery, by)
+                case ToPartition():
+                    self._to_partition(event, delivery, by)
 
+    @atomic
     def asset_queue(self, dag_id: str) -> AssetQueue | None:
-        with self._lock:
-            return self._queues.get(dag_id)
+        return self._queues.get(dag_id)
 
     def asset_queues(self, dag_ids: Collection[str]) -> list[AssetQueue]:
         return [queue for dag_id in dag_ids if (queue := self.asset_queue(dag_id)) is not None]
 
+    @atomic
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
-        with self._lock:
-            pending = [partition for key, partition in self._partitions.items() if key[0] == dag_id]
+        pending = [partition for key, partition in self._partitions.items() if key[0] == dag_id]
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
+    @atomic
     def create_asset_run(
         self,
         run: DagRun,
@@ -72,73 +73,72 @@ class MemoryAssetQueues(MemoryRuns):
         events: Sequence[AssetEvent],
         callbacks: Sequence[CallbackMove] = (),
     ) -> None:
-        with self._lock:
-            self._check_unchanged(consuming)
-            self.create_run(run, callbacks=callbacks)
-            self._consumed[run.key] = [as_stored(event) for event in events]
-            if isinstance(consuming, PendingPartition):
-                del self._partitions[consuming.dag_id, consuming.partition_key]
-            else:
-                self._queues[consuming.dag_id] = replace(
-                    consuming,
-                    queued={},
-                    arrivals=consuming.arrivals + 1,
-                    consumed_until=run.run_after.astimezone(UTC),
-                    last_run_id=run.run_id,
-                    due_at=None,
-                )
+        self._check_unchanged(consuming)
+        self.create_run(run, callbacks=callbacks)
+        self._consumed[run.key] = [as_stored(event) for event in events]
+        if isinstance(consuming, PendingPartition):
+            del self._partitions[consuming.dag_id, consuming.partition_key]
+        else:
+            self._queues[consuming.dag_id] = replace(
+                consuming,
+                queued={},
+                arrivals=consuming.arrivals + 1,
+                consumed_until=run.run_after.astimezone(UTC),
+                last_run_id=run.run_id,
+                due_at=None,
+            )
 
+    @atomic
     def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
-        with self._lock:
-            try:
-                self._check_unchanged(seen)
-            except StaleAssetQueue:
-                return
-            if isinstance(seen, PendingPartition):
-                self._partitions[seen.dag_id, seen.partition_key] = replace(seen, due_at=due_at)
-            else:
-                self._queues[seen.dag_id] = replace(seen, due_at=due_at)
+        try:
+            self._check_unchanged(seen)
+        except StaleAssetQueue:
+            return
+        if isinstance(seen, PendingPartition):
+            self._partitions[seen.dag_id, seen.partition_key] = replace(seen, due_at=due_at)
+        else:
+            self._queues[seen.dag_id] = replace(seen, due_at=due_at)
 
+    @atomic
     def unqueue(
         self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
     ) -> list[AssetKey]:
-        with self._lock:
-            queue = self._queues.get(dag_id, AssetQueue(dag_id=dag_id))
-            gone = fences.unqueued(queue, assets=None if assets is None else set(assets), before=before)
-            if gone:
-                left = {asset: at for asset, at in queue.queued.items() if asset not in gone}
-                self._queues[dag_id] = replace(
-                    queue, queued=left, arrivals=queue.arrivals + 1, due_at=queue.due_at if left else None
-                )
-            return gone
+        queue = self._queues.get(dag_id, AssetQueue(dag_id=dag_id))
+        gone = fences.unqueued(queue, assets=None if assets is None else set(assets), before=before)
+        if gone:
+            left = {asset: at for asset, at in queue.queued.items() if asset not in gone}
+            self._queues[dag_id] = replace(
+                queue, queued=left, arrivals=queue.arrivals + 1, due_at=queue.due_at if left else None
+            )
+        return gone
 
+    @atomic
     def drop_partition(self, seen: PendingPartition) -> None:
-        with self._lock:
-            self._check_unchanged(seen)
-            del self._partitions[seen.dag_id, seen.partition_key]
+        self._check_unchanged(seen)
+        del self._partitions[seen.dag_id, seen.partition_key]
 
+    @atomic
     def delete_asset_queues(self, dag_id: str) -> None:
-        with self._lock:
-            self._queues.pop(dag_id, None)
-            for key in [key for key in self._partitions if key[0] == dag_id]:
-                del self._partitions[key]
+        self._queues.pop(dag_id, None)
+        for key in [key for key in self._partitions if key[0] == dag_id]:
+            del self._partitions[key]
 
+    @atomic
     def consumed_events(self, run: DagRunKey) -> list[AssetEvent]:
-        with self._lock:
-            return [as_stored(event) for event in self._consumed.get(run, ())]
+        return [as_stored(event) for event in self._consumed.get(run, ())]
 
+    @atomic
     def consumed_events_of(self, runs: Sequence[DagRunKey]) -> dict[DagRunKey, list[AssetEvent]]:
-        with self._lock:
-            return {run: self.consumed_events(run) for run in runs if run in self._consumed}
+        return {run: self.consumed_events(run) for run in runs if run in self._consumed}
 
+    @atomic
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
-        with self._lock:
-            for event in events:
-                self._consumers[event.event_id].add(run)
+        for event in events:
+            self._consumers[event.event_id].add(run)
 
+    @atomic
     def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
-        with self._lock:
-            return {event_id: sorted(self._consumers.get(event_id, ())) for event_id in event_ids}
+        return {event_id: sorted(self._consumers.get(event_id, ())) for event_id in event_ids}
 
     def _to_queue(self, event: AssetEvent, delivery: ToQueue, arrivals: int) -> None:
         queue = self._queues.get(delivery.dag_id, AssetQueue(dag_id=delivery.dag_id))

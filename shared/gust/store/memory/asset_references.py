@@ -8,28 +8,28 @@ from gust.model.asset import (
     AssetKey,
     AssetReference,
 )
-from gust.store.memory.state import MemoryState, ReferenceKey
+from gust.store.memory.state import MemoryState, ReferenceKey, atomic
 
 
 class MemoryAssetReferences(MemoryState):
     """Implements `ports.AssetReferenceStore`."""
 
+    @atomic
     def put_asset_reference(self, reference: AssetReference) -> None:
-        with self._lock:
-            self._references.setdefault(_reference_key(reference), reference)
+        self._references.setdefault(_reference_key(reference), reference)
 
+    @atomic
     def delete_asset_reference(self, reference: AssetReference) -> None:
-        with self._lock:
-            self._references.pop(_reference_key(reference), None)
+        self._references.pop(_reference_key(reference), None)
 
+    @atomic
     def stored_references(self, references: Iterable[AssetReference]) -> list[AssetReference]:
-        with self._lock:
-            keys = sorted({_reference_key(reference) for reference in references})
-            return [self._references[key] for key in keys if key in self._references]
+        keys = sorted({_reference_key(reference) for reference in references})
+        return [self._references[key] for key in keys if key in self._references]
 
+    @atomic
     def references_to_asset(self, asset: AssetKey) -> list[AssetReference]:
-        with self._lock:
-            return [found for _, found in sorted(self._references.items()) if _names(found, asset)]
+        return [found for _, found in sorted(self._references.items()) if _names(found, asset)]
 
     def references_to_assets(self, assets: Sequence[AssetKey]) -> dict[AssetKey, list[AssetReference]]:
         return {asset: self.references_to_asset(asset) for asset in assets}
@@ -37,9 +37,9 @@ class MemoryAssetReferences(MemoryState):
     def schedules_on_asset(self, asset: AssetKey) -> list[AssetReference]:
         return [found for found in self.references_to_asset(asset) if found.use == "schedule"]
 
+    @atomic
     def schedules_on_alias(self, alias: str) -> list[AssetReference]:
-        with self._lock:
-            of_alias = [r for _, r in sorted(self._references.items()) if r.what == "alias" and r.name == alias]
+        of_alias = [r for _, r in sorted(self._references.items()) if r.what == "alias" and r.name == alias]
         return [found for found in of_alias if found.use == "schedule"]
 
 

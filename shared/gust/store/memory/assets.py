@@ -13,55 +13,56 @@ from gust.model.asset import (
 )
 from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
-from gust.store.memory.state import MemoryState, as_stored, check_fits
+from gust.store.memory.state import MemoryState, as_stored, atomic, check_fits
 
 
 class MemoryAssets(MemoryState):
     """Implements `ports.AssetStore`."""
 
+    @atomic
     def put_asset(self, asset: Asset) -> None:
         keyspace.asset(asset.name, asset.uri)
         check_fits(items.ASSET.item(asset))
-        with self._lock:
-            current = self._assets.get((asset.name, asset.uri))
-            if current is not None:
-                asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
-            self._assets[asset.name, asset.uri] = as_stored(asset)
+        current = self._assets.get((asset.name, asset.uri))
+        if current is not None:
+            asset = replace(asset, asset_id=current.asset_id, created_at=current.created_at or asset.created_at)
+        self._assets[asset.name, asset.uri] = as_stored(asset)
 
+    @atomic
     def get_asset(self, *, name: str | None = None, uri: str | None = None) -> Asset | None:
-        with self._lock:
-            found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
-            first = None if name is None and uri is None else next(found, None)
-            return None if first is None else as_stored(first)
+        found = (a for _, a in sorted(self._assets.items()) if name in (None, a.name) and uri in (None, a.uri))
+        first = None if name is None and uri is None else next(found, None)
+        return None if first is None else as_stored(first)
 
+    @atomic
     def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
-        with self._lock:
-            return [
-                as_stored(asset)
-                for _, asset in sorted(self._assets.items())
-                if name in (None, asset.name) and uri in (None, asset.uri)
-            ]
+        return [
+            as_stored(asset)
+            for _, asset in sorted(self._assets.items())
+            if name in (None, asset.name) and uri in (None, asset.uri)
+        ]
 
+    @atomic
     def put_asset_alias(self, alias: AssetAlias) -> None:
-        with self._lock:
-            self._aliases[alias.name] = alias
+        self._aliases[alias.name] = alias
 
+    @atomic
     def list_asset_aliases(self) -> list[AssetAlias]:
-        with self._lock:
-            return [alias for _, alias in sorted(self._aliases.items())]
+        return [alias for _, alias in sorted(self._aliases.items())]
 
+    @atomic
     def associate_alias(self, alias: str, asset: AssetKey) -> None:
-        with self._lock:
-            self._of_alias[alias].add(AssetKey(*asset))
+        self._of_alias[alias].add(AssetKey(*asset))
 
+    @atomic
     def assets_of_alias(self, alias: str) -> list[AssetKey]:
-        with self._lock:
-            return sorted(self._of_alias[alias])
+        return sorted(self._of_alias[alias])
 
+    @atomic
     def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
-        with self._lock:
-            return {alias: sorted(assets) for alias, assets in self._of_alias.items() if assets}
+        return {alias: sorted(assets) for alias, assets in self._of_alias.items() if assets}
 
+    @atomic
     def list_asset_events(
         self,
         *,
@@ -71,29 +72,28 @@ class MemoryAssets(MemoryState):
         window: Window = OLDEST_FIRST,
         limit: int | None = None,
     ) -> list[AssetEvent]:
-        with self._lock:
-            known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
-            found = [
-                as_stored(event)
-                for event in self._asset_events.values()
-                if (name == event.name if name is not None else alias is not None or event.name in known)
-                and uri in (None, event.uri)
-                and (alias is None or alias in event.source_aliases)
-                and window.holds(event.timestamp)
-            ]
+        known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
+        found = [
+            as_stored(event)
+            for event in self._asset_events.values()
+            if (name == event.name if name is not None else alias is not None or event.name in known)
+            and uri in (None, event.uri)
+            and (alias is None or alias in event.source_aliases)
+            and window.holds(event.timestamp)
+        ]
         return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not window.ascending)[:limit]
 
+    @atomic
     def walk_asset_events(
         self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
     ) -> Iterator[AssetEvent]:
-        with self._lock:
-            found = [
-                as_stored(event)
-                for event in self._asset_events.values()
-                if asset in (None, event.asset)
-                and source_dag_id in (None, event.source_dag_id)
-                and window.holds(event.timestamp)
-            ]
+        found = [
+            as_stored(event)
+            for event in self._asset_events.values()
+            if asset in (None, event.asset)
+            and source_dag_id in (None, event.source_dag_id)
+            and window.holds(event.timestamp)
+        ]
         return window.in_order(sorted(found, key=lambda e: (e.timestamp, e.event_id)))
 
     def count_asset_events(

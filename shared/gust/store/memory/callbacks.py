@@ -11,37 +11,37 @@ from gust.model.keys import DagRunKey
 from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import Changes, callback_fence, changed_callback_fields, repeated_callback
-from gust.store.memory.state import MemoryState, as_stored
+from gust.store.memory.state import MemoryState, as_stored, atomic
 
 
 class MemoryCallbacks(MemoryState):
     """Implements `ports.CallbackStore`."""
 
+    @atomic
     def get_callback(self, run: DagRunKey, callback_id: str) -> Callback | None:
-        with self._lock:
-            found = self._callbacks.get((run, callback_id))
-            return None if found is None else as_stored(found)
+        found = self._callbacks.get((run, callback_id))
+        return None if found is None else as_stored(found)
 
+    @atomic
     def list_callbacks(self, run: DagRunKey) -> list[Callback]:
-        with self._lock:
-            return [as_stored(found) for (of, _), found in sorted(self._callbacks.items()) if of == run]
+        return [as_stored(found) for (of, _), found in sorted(self._callbacks.items()) if of == run]
 
+    @atomic
     def walk_deadlines(self, dag_id: str | None = None, window: Window = OLDEST_FIRST) -> Iterator[Callback]:
-        with self._lock:
-            found = sorted(
-                (callback.due_at, run, callback_id, as_stored(callback))
-                for (run, callback_id), callback in self._callbacks.items()
-                if callback.kind is CallbackKind.DEADLINE
-                and callback.due_at is not None
-                and dag_id in (None, run.dag_id)
-                and window.holds(callback.due_at)
-            )
+        found = sorted(
+            (callback.due_at, run, callback_id, as_stored(callback))
+            for (run, callback_id), callback in self._callbacks.items()
+            if callback.kind is CallbackKind.DEADLINE
+            and callback.due_at is not None
+            and dag_id in (None, run.dag_id)
+            and window.holds(callback.due_at)
+        )
         return window.in_order([one[-1] for one in found])
 
+    @atomic
     def move_callback(self, move: CallbackMove) -> None:
-        with self._lock:
-            self._check_callbacks([move], or_repeated=True)
-            self._write_callbacks([move])
+        self._check_callbacks([move], or_repeated=True)
+        self._write_callbacks([move])
 
     def _check_callbacks(self, moves: Sequence[CallbackMove], *, or_repeated: bool = False) -> None:
         """Raises StaleCallback."""

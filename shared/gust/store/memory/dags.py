@@ -52,13 +52,13 @@ class MemoryDags(MemoryState):
         else:
             self._change_dag(after.dag_id, changed)
 
+    @atomic
     def delete_dag(self, dag_id: str) -> None:
-        with self._lock:
-            for of_dag in [key for key in self._versions if key[0] == dag_id]:
-                del self._versions[of_dag]
-            for warning in [key for key in self._warnings if key[0] == dag_id]:
-                del self._warnings[warning]
-            self._dags.pop(dag_id, None)
+        for of_dag in [key for key in self._versions if key[0] == dag_id]:
+            del self._versions[of_dag]
+        for warning in [key for key in self._warnings if key[0] == dag_id]:
+            del self._warnings[warning]
+        self._dags.pop(dag_id, None)
 
     @atomic
     def due_dags(self, until: datetime) -> list[tuple[str, datetime]]:

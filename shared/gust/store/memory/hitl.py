@@ -10,60 +10,68 @@ from gust.errors import StaleHITLDetail, StaleTaskInstance
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
 from gust.model.keys import TaskInstanceKey
 from gust.model.task_instance import TaskInstance
+from gust.model.window import OLDEST_FIRST, Window
 from gust.store.fences import instance_fence
-from gust.store.memory.state import MemoryState
+from gust.store.memory.state import MemoryState, atomic
 
 
 class MemoryHITL(MemoryState):
     """Implements `ports.HITLStore`."""
 
+    @atomic
     def put_hitl_detail(self, detail: HITLDetail, *, before: HITLDetail | None = None) -> None:
-        with self._lock:
-            tries = self._hitl_details.setdefault(detail.key, {})
-            stored = tries.get(detail.try_number)
-            if stored is None:
-                tries[detail.try_number] = _copy(replace(detail, answer=None))
-            elif before is not None and before.try_number == detail.try_number:
-                tries[detail.try_number] = replace(stored, answer=None)
+        tries = self._hitl_details.setdefault(detail.key, {})
+        stored = tries.get(detail.try_number)
+        if stored is None:
+            tries[detail.try_number] = _copy(replace(detail, answer=None))
+        elif before is not None and before.try_number == detail.try_number:
+            tries[detail.try_number] = replace(stored, answer=None)
 
+    @atomic
     def get_hitl_detail(self, key: TaskInstanceKey, *, until_try: int | None = None) -> HITLDetail | None:
-        with self._lock:
-            tries = self._hitl_details.get(key, {})
-            found = [number for number in tries if until_try is None or number <= until_try]
-            return _copy(tries[max(found)]) if found else None
+        tries = self._hitl_details.get(key, {})
+        found = [number for number in tries if until_try is None or number <= until_try]
+        return _copy(tries[max(found)]) if found else None
 
+    @atomic
     def list_hitl_details(
         self, *, dag_id: str | None = None, run_id: str | None = None, answered: bool | None = None
     ) -> list[HITLDetail]:
-        with self._lock:
-            last = [tries[max(tries)] for tries in self._hitl_details.values()]
-            found = [
-                _copy(detail)
-                for detail in last
-                if dag_id in (None, detail.key.dag_id)
-                and run_id in (None, detail.key.run_id)
-                and answered in (None, detail.answer is not None)
-            ]
-            return sorted(found, key=lambda detail: (detail.created_at, detail.key))
+        last = [tries[max(tries)] for tries in self._hitl_details.values()]
+        found = [
+            _copy(detail)
+            for detail in last
+            if dag_id in (None, detail.key.dag_id)
+            and run_id in (None, detail.key.run_id)
+            and answered in (None, detail.answer is not None)
+        ]
+        return sorted(found, key=lambda detail: (detail.created_at, detail.key))
 
     def walk_hitl_details(
-        self, dag_id: str | None = None, *, answered: bool | None = None, ascending: bool = True
+        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, answered: bool | None = None
     ) -> Iterator[HITLDetail]:
         found = self.list_hitl_details(dag_id=dag_id, answered=answered)
-        return iter(found) if ascending else reversed(found)
+        return window.in_order([detail for detail in found if window.holds(detail.created_at)])
 
-    def count_hitl_details(self, dag_id: str | None = None, *, answered: bool | None = None, limit: int = 1000) -> int:
-        return len(self.list_hitl_details(dag_id=dag_id, answered=answered)[:limit])
+    def count_hitl_details(
+        self,
+        dag_id: str | None = None,
+        window: Window = OLDEST_FIRST,
+        *,
+        answered: bool | None = None,
+        limit: int = 1000,
+    ) -> int:
+        return len(list(self.walk_hitl_details(dag_id, window, answered=answered))[:limit])
 
+    @atomic
     def answer_hitl_detail(
         self, key: TaskInstanceKey, try_number: int, answer: HITLAnswer, *, seen: TaskInstance
     ) -> None:
-        with self._lock:
-            self._check_hitl(key, HITLMove(try_number, answer))
-            current = self._instances[key.run].get((key.task_id, key.map_index))
-            if current is None or instance_fence(current) != instance_fence(seen):
-                raise StaleTaskInstance(f"answer: {key} moved on", current)
-            self._write_hitl(key, HITLMove(try_number, answer))
+        self._check_hitl(key, HITLMove(try_number, answer))
+        current = self._instances[key.run].get((key.task_id, key.map_index))
+        if current is None or instance_fence(current) != instance_fence(seen):
+            raise StaleTaskInstance(f"answer: {key} moved on", current)
+        self._write_hitl(key, HITLMove(try_number, answer))
 
     def _check_hitl(self, key: TaskInstanceKey, move: HITLMove) -> None:
         """Raises StaleHITLDetail."""

@@ -7,24 +7,25 @@ from dataclasses import replace
 
 from gust.model.logged_event import TICK, LoggedEvent
 from gust.model.window import OLDEST_FIRST, Window
-from gust.store.memory.state import MemoryState, as_stored
+from gust.store.memory.state import MemoryState, as_stored, atomic
 
 
 class MemoryLoggedEvents(MemoryState):
     """Implements `ports.LoggedEventStore`."""
 
+    @atomic
     def log_event(self, event: LoggedEvent) -> LoggedEvent:
-        with self._lock:
-            kept = as_stored(event)
-            while self._logged_events.get(kept.event_log_id, kept) != kept:
-                kept = replace(kept, when=kept.when + TICK)
-            self._logged_events[kept.event_log_id] = kept
-            return kept
+        kept = as_stored(event)
+        while self._logged_events.get(kept.event_log_id, kept) != kept:
+            kept = replace(kept, when=kept.when + TICK)
+        self._logged_events[kept.event_log_id] = kept
+        return kept
 
+    @atomic
     def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
-        with self._lock:
-            return self._logged_events.get(event_log_id)
+        return self._logged_events.get(event_log_id)
 
+    @atomic
     def logged_events(
         self,
         dag_id: str | None = None,
@@ -33,13 +34,12 @@ class MemoryLoggedEvents(MemoryState):
         run_id: str | None = None,
         limit: int | None = None,
     ) -> list[LoggedEvent]:
-        with self._lock:
-            found = [
-                event
-                for _, event in sorted(self._logged_events.items(), reverse=not window.ascending)
-                if dag_id in (None, event.dag_id) and run_id in (None, event.run_id) and window.holds(event.when)
-            ]
-            return found[:limit]
+        found = [
+            event
+            for _, event in sorted(self._logged_events.items(), reverse=not window.ascending)
+            if dag_id in (None, event.dag_id) and run_id in (None, event.run_id) and window.holds(event.when)
+        ]
+        return found[:limit]
 
     def walk_logged_events(
         self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None

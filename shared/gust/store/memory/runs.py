@@ -52,17 +52,17 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
         instances = {k: as_stored(v) for k, v in self._instances[key].items()}
         return RunState(as_stored(run), instances, tuple(self.list_callbacks(key)))
 
+    @atomic
     def load_runs(self, keys: Sequence[DagRunKey]) -> list[RunState]:
-        with self._lock:
-            return [state for key in keys if (state := self.load_run(key)) is not None]
+        return [state for key in keys if (state := self.load_run(key)) is not None]
 
     @atomic
     def get_run(self, key: DagRunKey) -> DagRun | None:
         return as_stored_or_none(self._runs.get(key))
 
+    @atomic
     def get_runs(self, keys: Sequence[DagRunKey]) -> list[DagRun]:
-        with self._lock:
-            return [as_stored(self._runs[key]) for key in keys if key in self._runs]
+        return [as_stored(self._runs[key]) for key in keys if key in self._runs]
 
     def summaries_of_runs(self, keys: Sequence[DagRunKey]) -> list[RunSummary]:
         return [
@@ -134,31 +134,31 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
         self._count_run(before, after)
         self._change_run(before, after)
 
+    @atomic
     def delete_run(self, run: DagRun) -> None:
-        with self._lock:
-            current = self._runs.get(run.key)
-            if current is None:
-                return
-            if run_fence(current) != run_fence(run):
-                raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", current)
-            self._count_run(run, None)
-            with_history = (
-                *self._tries,
-                *self._rendered_fields,
-                *(key for key, _ in self._xcoms),
-                *self._hitl_details,
-            )
-            for key in {key for key in with_history if key.run == run.key}:
-                self.delete_history(key)
-            self._instances.pop(run.key, None)
-            for owed in [owed for owed in self._callbacks if owed[0] == run.key]:
-                del self._callbacks[owed]
-            for key in [key for key in self._task_states if key.run == run.key]:
-                del self._task_states[key]
-            self._consumed.pop(run.key, None)
-            if run.logical_date:
-                self._logical_dates.pop((run.dag_id, run.logical_date), None)
-            del self._runs[run.key]
+        current = self._runs.get(run.key)
+        if current is None:
+            return
+        if run_fence(current) != run_fence(run):
+            raise StaleDagRun(f"DagRun {run.run_id!r} of {run.dag_id!r} moved on", current)
+        self._count_run(run, None)
+        with_history = (
+            *self._tries,
+            *self._rendered_fields,
+            *(key for key, _ in self._xcoms),
+            *self._hitl_details,
+        )
+        for key in {key for key in with_history if key.run == run.key}:
+            self.delete_history(key)
+        self._instances.pop(run.key, None)
+        for owed in [owed for owed in self._callbacks if owed[0] == run.key]:
+            del self._callbacks[owed]
+        for key in [key for key in self._task_states if key.run == run.key]:
+            del self._task_states[key]
+        self._consumed.pop(run.key, None)
+        if run.logical_date:
+            self._logical_dates.pop((run.dag_id, run.logical_date), None)
+        del self._runs[run.key]
 
     @atomic
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
@@ -177,10 +177,10 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
     def runs_of_dates(self, dag_id: str, window: Window = OLDEST_FIRST) -> Iterator[DagRun]:
         return window.in_order([run for date, run in self._dated(dag_id) if window.holds(date)])
 
+    @atomic
     def dates_of_runs(self, dag_id: str, window: Window = OLDEST_FIRST) -> list[tuple[datetime, DagRunKey]]:
-        with self._lock:
-            dated = [(date, run.key) for date, run in self._dated(dag_id) if window.holds(date)]
-            return list(window.in_order(dated))
+        dated = [(date, run.key) for date, run in self._dated(dag_id) if window.holds(date)]
+        return list(window.in_order(dated))
 
     @atomic
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:

@@ -7,55 +7,51 @@ from datetime import datetime
 from typing import Any
 
 from gust.errors import AlreadyExists, Stale
-from gust.store.memory.state import MemoryState, StoredSetting
+from gust.store.memory.state import MemoryState, StoredSetting, atomic
 
 
 class MemorySettings(MemoryState):
     """Implements `ports.SettingStore`."""
 
+    @atomic
     def get_setting(self, namespace: str, name: str) -> Any | None:
-        with self._lock:
-            return self._fresh_settings(namespace).get(name)
+        return self._fresh_settings(namespace).get(name)
 
+    @atomic
     def put_setting(self, namespace: str, name: str, value: Any, *, expires_at: datetime | None = None) -> None:
-        with self._lock:
-            there = self._settings.get((namespace, name))
-            made_at = there.made_at if there else self._clock.now()
-            self._settings[namespace, name] = StoredSetting(json.dumps(value), expires_at, made_at)
+        there = self._settings.get((namespace, name))
+        made_at = there.made_at if there else self._clock.now()
+        self._settings[namespace, name] = StoredSetting(json.dumps(value), expires_at, made_at)
 
+    @atomic
     def create_setting(self, namespace: str, name: str, value: Any) -> None:
-        with self._lock:
-            if (namespace, name) in self._settings:
-                raise AlreadyExists(f"{namespace} has {name!r} already")
-            self.put_setting(namespace, name, value)
+        if (namespace, name) in self._settings:
+            raise AlreadyExists(f"{namespace} has {name!r} already")
+        self.put_setting(namespace, name, value)
 
+    @atomic
     def change_setting(self, namespace: str, name: str, before: Any, after: Any) -> None:
-        with self._lock:
-            there = self._settings.get((namespace, name))
-            if there is None or there.document != json.dumps(before):
-                raise Stale(f"{name!r} of {namespace} has changed since it was read")
-            self.put_setting(namespace, name, after)
+        there = self._settings.get((namespace, name))
+        if there is None or there.document != json.dumps(before):
+            raise Stale(f"{name!r} of {namespace} has changed since it was read")
+        self.put_setting(namespace, name, after)
 
+    @atomic
     def delete_setting(self, namespace: str, name: str) -> bool:
-        with self._lock:
-            was_there = name in self._fresh_settings(namespace)
-            self._settings.pop((namespace, name), None)
-            return was_there
+        was_there = name in self._fresh_settings(namespace)
+        self._settings.pop((namespace, name), None)
+        return was_there
 
+    @atomic
     def list_settings(self, namespace: str, *, prefix: str = "") -> dict[str, Any]:
-        with self._lock:
-            return {
-                name: value
-                for name, value in sorted(self._fresh_settings(namespace).items())
-                if name.startswith(prefix)
-            }
+        return {
+            name: value for name, value in sorted(self._fresh_settings(namespace).items()) if name.startswith(prefix)
+        }
 
+    @atomic
     def settings_by_age(self, namespace: str) -> dict[str, Any]:
-        with self._lock:
-            fresh = self._fresh_settings(namespace)
-            return {
-                name: fresh[name] for name in sorted(fresh, key=lambda n: (self._settings[namespace, n].made_at, n))
-            }
+        fresh = self._fresh_settings(namespace)
+        return {name: fresh[name] for name in sorted(fresh, key=lambda n: (self._settings[namespace, n].made_at, n))}
 
     def _fresh_settings(self, namespace: str) -> dict[str, Any]:
         now = self._clock.now()

@@ -37,10 +37,10 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
     def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
         return as_stored_or_none(self._instances[key.run].get((key.task_id, key.map_index)))
 
+    @atomic
     def get_instances(self, keys: Sequence[TaskInstanceKey]) -> list[TaskInstance]:
-        with self._lock:
-            found = (self._instances.get(key.run, {}).get((key.task_id, key.map_index)) for key in keys)
-            return [as_stored(instance) for instance in found if instance is not None]
+        found = (self._instances.get(key.run, {}).get((key.task_id, key.map_index)) for key in keys)
+        return [as_stored(instance) for instance in found if instance is not None]
 
     @atomic
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
@@ -102,13 +102,13 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
         its = sorted((one for one in self._tries if one.run == key and self._tries[one]), key=str)
         return {(one.task_id, one.map_index): self.list_tries(one) for one in its}
 
+    @atomic
     def delete_history(self, key: TaskInstanceKey) -> None:
-        with self._lock:
-            self._tries.pop(key, None)
-            self._rendered_fields.pop(key, None)
-            self._hitl_details.pop(key, None)
-            for name in [name for name in self._xcoms if name[0] == key]:
-                del self._xcoms[name]
+        self._tries.pop(key, None)
+        self._rendered_fields.pop(key, None)
+        self._hitl_details.pop(key, None)
+        for name in [name for name in self._xcoms if name[0] == key]:
+            del self._xcoms[name]
 
     @atomic
     def put_rendered_fields(self, key: TaskInstanceKey, fields: Mapping[str, Any], *, dispatch_count: int) -> None:

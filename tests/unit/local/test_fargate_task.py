@@ -1,0 +1,138 @@
+"""The state machine fargate_task, as the emulator's Step Functions run it, with an ECS that does as the test says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+NAMES = {
+    "Cluster": "cluster",
+    "TaskDefinition": "worker:1",
+    "Subnets": "subnet-a,subnet-b",
+    "SecurityGroups": "sg-a",
+    "AssignPublicIp": "ENABLED",
+    "SchedulerFunctionArn": "arn:aws:states:::sqs:sendMessage",
+}
+GIVEN = {
+    "dispatch": {"name": "n"},
+    "provider": "FARGATE_SPOT",
+    "overrides": {"Cpu": "1024"},
+    "attempt": 1,
+    "pause": 10,
+}
+DONE = {"StopCode": "EssentialContainerExited", "Containers": [{"ExitCode": 0}]}
+
+
+class Ecs:
+    """Answers each RunTask with the next of what it was given: a task as it stopped, or an error and its cause."""
+
+    def __init__(self, error: type[Exception], answers: list[Any]) -> None:
+        self.error = error
+        self.answers = answers
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, resource: str, asked: dict[str, Any]) -> dict[str, Any]:
+        assert resource.endswith("runTask.sync")
+        self.asked.append(asked)
+        match self.answers.pop(0):
+            case dict(task):
+                return task
+            case name, cause:
+                raise self.error(name, cause)
+        raise AssertionError
+
+
+class Machine:
+    def __init__(self, stepfunctions: Any) -> None:
+        self._stepfunctions = stepfunctions
+        definition = (ROOT / "statemachines/fargate_task.asl.json").read_text()
+        for name, value in NAMES.items():
+            definition = definition.replace(f"${{{name}}}", value)
+        made = stepfunctions._create_state_machine(
+            {"name": f"fargate-{time.monotonic_ns()}", "definition": definition, "roleArn": "arn:aws:iam::0:role/r"}
+        )
+        self._arn = json.loads(made[2])["stateMachineArn"]
+        self.told: list[dict[str, Any]] = []
+
+    def run(self, *answers: Any) -> Ecs:
+        """To its end; `told` is then what the scheduler was told."""
+        ecs = Ecs(self._stepfunctions._ExecutionError, list(answers))
+        self._stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = ecs
+        self._stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sqs:sendMessage"] = lambda _, told: (
+            self.told.append(told) or {}
+        )
+        started = self._stepfunctions._start_execution({"stateMachineArn": self._arn, "input": json.dumps(GIVEN)})
+        execution = {"executionArn": json.loads(started[2])["executionArn"]}
+        deadline = time.monotonic() + 30
+        while (seen := json.loads(self._stepfunctions._describe_execution(execution)[2]))["status"] == "RUNNING":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert seen["status"] == "SUCCEEDED", seen
+        return ecs
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    from ministack.services import stepfunctions
+
+    dispatch = dict(stepfunctions._SERVICE_DISPATCH)
+    monkeypatch.setattr(stepfunctions, "_SFN_WAIT_SCALE", 0)
+    yield Machine(stepfunctions)
+    stepfunctions._SERVICE_DISPATCH.clear()
+    stepfunctions._SERVICE_DISPATCH.update(dispatch)
+
+
+def failed(**task: Any) -> tuple[str, str]:
+    return "States.TaskFailed", json.dumps(task)
+
+
+def test_the_scheduler_is_told_of_a_container_that_ended(machine: Machine) -> None:
+    ecs = machine.run(DONE)
+    (asked,) = ecs.asked
+    assert asked["NetworkConfiguration"]["AwsvpcConfiguration"] == {
+        "Subnets": ["subnet-a", "subnet-b"],
+        "SecurityGroups": ["sg-a"],
+        "AssignPublicIp": "ENABLED",
+    }
+    assert asked["Overrides"] == GIVEN["overrides"]
+    (told,) = machine.told
+    assert told["container"]["dispatch"] == GIVEN["dispatch"]
+    assert told["container"]["ended"] == DONE
+
+
+def test_a_container_that_has_run_is_not_started_again(machine: Machine) -> None:
+    ecs = machine.run(failed(StopCode="EssentialContainerExited", Containers=[{"ExitCode": 137}]))
+    assert len(ecs.asked) == 1
+    (told,) = machine.told
+    assert json.loads(told["container"]["error"]["Cause"])["Containers"] == [{"ExitCode": 137}]
+
+
+@pytest.mark.parametrize(
+    "no_room",
+    [
+        ("AmazonECS.Unknown", "[]"),
+        ("ECS.ThrottlingException", "slow down"),
+        failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time"),
+    ],
+)
+def test_where_there_is_no_room_it_asks_again_but_not_of_spot(machine: Machine, no_room: tuple[str, str]) -> None:
+    ecs = machine.run(no_room, no_room, DONE)
+    providers = [asked["CapacityProviderStrategy"][0]["CapacityProvider"] for asked in ecs.asked]
+    assert providers == ["FARGATE_SPOT", "FARGATE", "FARGATE"]
+    (told,) = machine.told
+    assert told["container"]["ended"] == DONE
+    assert told["container"]["pause"] == 40
+
+
+def test_it_gives_up_in_the_end_and_says_why(machine: Machine) -> None:
+    no_room = failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time")
+    ecs = machine.run(*[no_room] * 6)
+    assert len(ecs.asked) == 6
+    (told,) = machine.told
+    assert "Capacity is unavailable" in told["container"]["error"]["Cause"]

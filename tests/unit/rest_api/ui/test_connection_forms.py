@@ -1,0 +1,34 @@
+"""Forms of connection types that providers in environments bring."""
+
+import json
+from types import SimpleNamespace
+
+from gust.aws.memory import MemoryObjects
+from gust.model import bucket_keys
+from gust.model.deployment import Manifest
+from gust.model.environment import Environments
+from gust.rest_api.ui.connections import forms_of_environments
+
+
+def given(active: str | None, objects: MemoryObjects) -> SimpleNamespace:
+    bundle = None if active is None else SimpleNamespace(version=active)
+    return SimpleNamespace(store=SimpleNamespace(active_bundle=lambda: bundle), objects=objects)
+
+
+def test_forms_of_all_environments_that_the_active_bundle_names():
+    objects = MemoryObjects()
+    manifest = Manifest(
+        version="v", files={}, environments=Environments(of={"": "a", "team": "b", "bare": "", "x": "c"})
+    )
+    objects.put(bucket_keys.manifest("v"), manifest.model_dump_json().encode())
+    for archive, kind in (("a", "moon"), ("b", "sun"), ("of-another-bundle", "mars")):
+        objects.put(bucket_keys.connection_forms(archive), json.dumps([{"connection_type": kind}]).encode())
+
+    found = forms_of_environments(given("v", objects))
+
+    assert [form["connection_type"] for form in found] == ["moon", "sun"]
+
+
+def test_without_a_bundle_there_are_none():
+    assert forms_of_environments(given(None, MemoryObjects())) == []
+    assert forms_of_environments(given("gone", MemoryObjects())) == []
