@@ -111,7 +111,8 @@ TERMINATION_GRACE: Final = 5.0
 """Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
 
 CONTAINER_GRACE: Final = 20.0
-"""The same, where a container is told to stop: ECS kills it two minutes later (`StopTimeout` in the template)."""
+"""The same, after ECS tells a container to stop: it kills the container two minutes later (`StopTimeout` in the
+template)."""
 
 TIME_IS_UP: Final = "The task used up the time that a function has"
 
@@ -297,7 +298,7 @@ class SupervisedTry(SupervisedChild):
     client: TryClient
     _is_hidden_for_good: bool = attrs.field(default=False, init=False)
     _told_to_stop: bool = attrs.field(default=False, init=False)
-    """SIGTERM came."""
+    """The handler of SIGTERM."""
 
     def _on_child_started(self, **kwargs: Any) -> None:
         with _in_background(self.client.ports.hide, HIDDEN_FOR):
@@ -306,8 +307,8 @@ class SupervisedTry(SupervisedChild):
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
     def _monitor_subprocess(self) -> None:
-        """Airflow's `wait` has SIGTERM forwarded to the child, which runs `on_kill` and then goes on. Here the child ends by
-        it. `wait` puts back the handler of before."""
+        """Airflow's `wait` forwards SIGTERM to the child, which runs `on_kill` and then goes on. Here SIGTERM ends the
+        child. `wait` restores the handler from before."""
 
         def note(*_: Any) -> None:
             self._told_to_stop = True
@@ -349,7 +350,7 @@ class SupervisedTry(SupervisedChild):
         self._drain_logs()
         try:
             if self.was_stopped and not self._told_to_stop and isinstance(msg, comms.RetryTask):
-                # The task ended as it was told to: the next try needs more time, and not the same again.
+                # The supervisor ended the task: its next try needs more time, not the same again.
                 self._pending_terminal_state_msg = msg  # type: ignore[misc]
                 self._report_lost(TIME_IS_UP, Limit.TIME, has_called_back=True)
                 self._terminal_state = msg.state  # type: ignore[misc]
@@ -395,7 +396,7 @@ class SupervisedTry(SupervisedChild):
         self._report_lost(reason, self._outgrown())
 
     def _outgrown(self) -> Limit | None:
-        """The limit of the function's that ended the child, as far as the supervisor can tell."""
+        """The limit of the function that ended the child, as far as the supervisor can tell."""
         if self._told_to_stop:
             return None
         if self.was_stopped:

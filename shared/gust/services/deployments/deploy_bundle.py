@@ -228,7 +228,8 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
 
 
 def environments_of(objects: Objects, folder: Folder, before: Manifest | None, began: datetime) -> PlannedEnvironments:
-    """What the folder's `requirements.txt` files ask for, and the bucket's own beside `dags/`, where MWAA has it."""
+    """The environments of the folder's `requirements.txt` files, and of the one beside `dags/` in the bucket, where
+    MWAA has it."""
     outside = objects.entries(REQUIREMENTS).get(REQUIREMENTS)
     above = f"{OUTSIDE}/{REQUIREMENTS}"
 
@@ -253,7 +254,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
 
 
 def with_root(objects: Objects, folder: Folder, before: Manifest | None, place: Path) -> Folder:
-    """The folder with what comes of `plugins.zip` and `startup.sh` beside it, and what of them is refused."""
+    """The folder with the files of `plugins.zip` and `startup.sh` beside it, and their errors."""
     room = LARGEST_FOLDER - sum(folder.sizes.values())
     root = read_root(objects, before, place, own_plugins=folder.manifest.files, room=room)
     written = {VARIABLES_FILE: json.dumps(root.variables, sort_keys=True)} if root.variables else {}
@@ -492,7 +493,7 @@ def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[s
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
-    """A hash of everything that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
+    """A hash of the inputs that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
     parser itself."""
     shared = (f"{p}\0{files[p]}" for p in sorted(files) if decides_for_all(p))
     return hashed([PARSER, *shared])
