@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from gust.model import bucket_keys
+from gust.model.container_start import ContainerStart
 from gust.model.place import OnFargate
 from gust.model.workload import TaskWorkload
-from gust.ports.containers import ContainerStart
 from gust.ports.objects import Objects
 
 CONTAINER: Final = "worker"

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from gust.aws.objects import check_content
 from gust.errors import NotFound
+from gust.model.container_start import ContainerStart
 from gust.model.object_entry import ObjectEntry
 from gust.model.workload import (
     CallbackWorkload,
@@ -19,7 +20,6 @@ from gust.model.workload import (
     Wake,
     WatcherWorkload,
 )
-from gust.ports.containers import ContainerStart
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from typing import Final, assert_never
 
 from aws_lambda_powertools import Logger
 
+from gust.model.container_start import ContainerStart
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import TaskInstanceKey
 from gust.model.place import OnFargate
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload
-from gust.ports.containers import ContainerStart
 from gust.scheduling import transition
 from gust.scheduling.decision import Decision, StartNextRun
 from gust.scheduling.placement import place
