@@ -105,6 +105,8 @@ class ConnectionTestWorkload(_Message):
     """Seconds."""
     token: str
     """JWT, valid for this test alone."""
+    bundle_version: str | None = None
+    """The active bundle, whose environment may hold the connection's provider."""
 
     @property
     def id(self) -> UUID:
