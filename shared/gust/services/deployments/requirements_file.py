@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from posixpath import dirname, join, normpath
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gust.services.deployments.pins import normalized
 
@@ -32,6 +32,8 @@ _NAME: Final = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\
 _VCS: Final = re.compile(r"(^|@\s*)(git|hg|svn|bzr)(\+|@|:)")
 _HASH: Final = re.compile(r"\s--hash[=\s]\s*([a-z0-9]+:[0-9a-f]+)")
 _OPTION: Final = re.compile(r"^(--[a-z-]+|-[a-zA-Z])(?:=|\s+|(?<=-[a-zA-Z]))\s*(.*)$", re.DOTALL)
+
+NO_ADDRESS: Final = "this is no address."
 
 _LONG: Final = {
     "-r": "--requirement",
@@ -121,7 +123,9 @@ def _take_option(found: Requirements, line: str, path: str, read: Read, *, where
         return
     if name in ("--requirement", "--constraint"):
         is_constraint = as_constraints or name == "--constraint"
-        if urlsplit(value).scheme == "https" and is_constraint:
+        if (address := _address(value)) is None:
+            found.refused.append(f"{where} {NO_ADDRESS}")
+        elif address.scheme == "https" and is_constraint:
             found.constraint_urls.append(value)
         elif "://" in value:
             found.refused.append(f"{where} only constraints can come from an address, and by https.")
@@ -141,11 +145,21 @@ def _take_option(found: Requirements, line: str, path: str, read: Read, *, where
 
 
 def _why_no_index(value: str) -> str | None:
-    if urlsplit(value).scheme != "https":
+    if (address := _address(value)) is None:
+        return NO_ADDRESS
+    if address.scheme != "https":
         return "an index is reached by https alone."
     if re.search(r"\s", value):
         return "an index has one address."
     return None
+
+
+def _address(text: str) -> SplitResult | None:
+    """`None` where the text cannot be an address, such as one with `[your-host]` in it."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 def why_not(line: str) -> str | None:
@@ -154,7 +168,9 @@ def why_not(line: str) -> str | None:
         return "packages are not built from version control; publish a wheel, or put the code into the DAG folder."
     _, at, address = line.partition("@") if _NAME.match(line) else ("", "://" in line, line)
     if at and "://" in address:
-        split = urlsplit(address.split(";")[0].split(" --hash")[0].strip())
+        split = _address(address.split(";")[0].split(" --hash")[0].strip())
+        if split is None:
+            return NO_ADDRESS
         if split.scheme == "https" and split.path.endswith(".whl"):
             return None
         return "only wheels (….whl) are installed from an address, and by https."
