@@ -14,14 +14,15 @@ from gust.model.environment import Build
 log = Logger(service="environment_builder")
 
 LARGEST = int(os.environ["GUST_TASK_STORAGE"]) * 1_000_000 * 2 // 5
-"""Bytes, unpacked. A worker's disk holds an archive beside what is unpacked of it, a bundle, and what the task writes."""
+"""Bytes, unpacked. A worker's disk holds an archive, the files unpacked from it, a bundle, and the files that the task
+writes."""
 
 STORES_FOR = 60.0
-"""Seconds of the function's time that are left for what comes after uv."""
+"""Seconds of the function's time that are kept for the steps after uv."""
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """`{"build": …}`, and `error`: what Step Functions caught, where the builder died at it."""
+    """`{"build": …}`; with `error`, the error that Step Functions caught, if the builder died during the build."""
     asked = Build.model_validate(event["build"])
     if "error" in event:
         built = give_up(bootstrap.bucket(), asked, event["error"].get("Cause") or event["error"]["Error"])

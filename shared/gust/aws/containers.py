@@ -22,7 +22,7 @@ CONTAINER: Final = "worker"
 """Name of the container in the task definition."""
 
 FIRST_PAUSE: Final = 10
-"""Seconds until a container is asked for again that Fargate had no room for. Doubles each time."""
+"""Seconds until the state machine asks again for a container that Fargate had no room for. Doubles each time."""
 
 AT_ONCE: Final = 8
 
@@ -63,7 +63,7 @@ class StepFunctionsContainers:
 
 
 def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
-    """What the state machine is given. `dispatch` comes back with the container's end."""
+    """The state machine's input. `dispatch` comes back with the container's end."""
     workload = start.workload
     return {
         "dispatch": {
@@ -83,7 +83,7 @@ def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
 
 
 def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
-    """Of RunTask, spelled as state machines spell it."""
+    """The overrides of RunTask, with the key names of state machines."""
     environment = (*place.environment, ("GUST_WORKLOAD", workload_key))
     asked: dict[str, Any] = {
         "Cpu": str(place.cpu),

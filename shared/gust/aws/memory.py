@@ -83,13 +83,13 @@ class MemoryObjects:
 
 
 class MemoryContainers:
-    """Implements `ports.Containers`: keeps what was to be started, and starts nothing twice."""
+    """Implements `ports.Containers`: keeps the starts in a list, and takes each name once."""
 
     def __init__(self) -> None:
         self.started: dict[str, ContainerStart] = {}
         """By name."""
         self.is_full = False
-        """Whether everything is refused; may be set during a test."""
+        """Whether to refuse all starts; a test may change it."""
 
     def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
         if self.is_full:

@@ -1,6 +1,6 @@
-"""Tells the terminal which environments are built, and what became of them.
+"""Tells the terminal which environments the builder builds, and the outcome of each build.
 
-The deployer stores a recipe, and the builder stores how building it ended beside it. The bucket is only read while a
+The deployer stores a recipe, and the builder stores the outcome of the build beside it. The bucket is only read while a
 deployment is expected, as for parsing.
 """
 
@@ -15,14 +15,14 @@ from gust.model.environment import Built
 from gust.ports.objects import Objects
 
 TELL_EVERY: Final = 5.0
-"""Seconds between two lines on how long a build takes."""
+"""Seconds between two lines about a running build."""
 
 SHOWN: Final = 6
-"""Packages that are named."""
+"""Packages that a line names."""
 
 
 class BuildProgress:
-    """Call `look` about once a second while something is expected. What was built before is not told."""
+    """Call `look` about once a second while something is expected. Earlier builds are not told."""
 
     def __init__(
         self, objects: Objects, told: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic

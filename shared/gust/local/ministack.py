@@ -300,8 +300,8 @@ def end_containers() -> None:
 
 
 def run_task(resource: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """`ecs:runTask` and `ecs:runTask.sync` of a state machine, which fails for the exit codes and with the errors that Step
-    Functions has. MiniStack's own waits for ten minutes at most and fails for no exit code."""
+    """`ecs:runTask` and `ecs:runTask.sync` of a state machine, with the errors of Step Functions, also for exit codes.
+    MiniStack's own waits for ten minutes at most and ignores the exit code."""
     from ministack.services import ecs, stepfunctions
 
     failed = stepfunctions._ExecutionError

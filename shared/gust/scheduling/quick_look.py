@@ -320,14 +320,12 @@ class Remembered:
                 return None
             if instances[of].state is None and instances[of].due_at is None:
                 view = neighbours.Neighbours(self.spec, self.run, instances, now)
-                match view.verdict_on(of, self.lengths):
-                    case Verdict.RUN:
-                        going.append(instances[of])
-                        continue
-                    case Verdict.WAIT if any(is_unfinished(instances[each]) for each in asked):
-                        pass
-                    case _:
-                        return None
+                verdict = view.verdict_on(of, self.lengths)
+                if verdict is Verdict.RUN:
+                    going.append(instances[of])
+                    continue
+                if verdict is not Verdict.WAIT or not any(is_unfinished(instances[each]) for each in asked):
+                    return None
             elif instances[of].state is None:
                 return None
             is_over &= not any(is_unfinished(instances[each]) for each in asked)

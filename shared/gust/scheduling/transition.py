@@ -267,7 +267,7 @@ def lose(
 ) -> Transition:
     """scheduled | queued | running → up_for_retry until `retry_at`, or failed where that is `None`.
 
-    The worker is gone or could never start: the try failed, and its own retry rules apply. `outgrew`: the limit of Lambda's
+    The worker is gone or could never start: the try failed, and its own retry rules apply. `outgrew`: the limit of Lambda
     that ended it.
     """
     _require("lose", before, before.state in IN_FLIGHT - {S.RESTARTING})

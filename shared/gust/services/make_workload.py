@@ -48,8 +48,8 @@ def task_workload(
 
 
 def container_name(instance: TaskInstance) -> str:
-    """Names the dispatch, and which of the scheduler's decisions it comes from (`Dispatch.scheduled_at`): at most 80
-    letters, digits and hyphens, as Step Functions takes them."""
+    """A name for the dispatch and for the scheduler's decision that made it (`Dispatch.scheduled_at`): at most 80 letters,
+    digits and hyphens, the limit of Step Functions."""
     decided = int(instance.scheduled_at.timestamp() * 1_000_000) if instance.scheduled_at else 0
     return f"{instance.key.uuid(instance.try_number)}-{instance.dispatch_count}-{decided}"
 

@@ -1,8 +1,11 @@
 """plugins.zip and startup.sh at the bucket's root, where MWAA has them."""
 
 from io import BytesIO
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
+import pytest
+
+from gust.airflow_bridge.bundle import BundleFolder
 from gust.model import bucket_keys
 from gust.model.environment import VARIABLES_FILE
 
@@ -12,6 +15,14 @@ def zipped(**files: str) -> bytes:
     with ZipFile(body, "w") as archive:
         for name, text in files.items():
             archive.writestr(name.replace("__", "/") + ".py", text)
+    return body.getvalue()
+
+
+def with_names(compression: int = ZIP_DEFLATED, **files: str) -> bytes:
+    body = BytesIO()
+    with ZipFile(body, "w", compression) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
     return body.getvalue()
 
 
@@ -70,15 +81,54 @@ def test_a_plugins_zip_that_cannot_be_read_is_an_import_error_and_the_last_good_
     assert bundle(stack)["plugins/p.py"] == "# 3"
 
 
-def test_a_plugins_zip_reaches_nothing_outside(stack):
-    body = BytesIO()
-    with ZipFile(body, "w") as archive:
-        archive.writestr("../evil.py", "dag evil")
-    stack.objects.put("plugins.zip", body.getvalue())
+@pytest.mark.parametrize("compression", [ZIP_DEFLATED, ZIP_LZMA])
+def test_a_damaged_plugins_zip_keeps_no_dag_from_being_deployed(stack, compression):
+    text = "".join(f"line_{number} = {number * 7919}\n" for number in range(200))
+    body = bytearray(with_names(compression, **{"p.py": text}))
+    body[60:200] = bytes(140)
+    stack.upload("a.py", "dag a")
+    stack.objects.put("plugins.zip", bytes(body))
+
+    assert stack.deploy() == ["a.py"]
+    assert "cannot be unpacked" in problems(stack)["../plugins.zip"]
+    assert not stack.snapshot().changed
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../evil.py", "lies outside of it"),
+        (".", "lies outside of it"),
+        ("a\nb.py", "has a control character"),
+        ("a" * 300 + ".py", "takes 303 bytes"),
+    ],
+)
+def test_a_plugins_zip_has_no_name_that_no_disk_takes(stack, name, why):
+    stack.objects.put("plugins.zip", with_names(**{name: "dag evil"}))
     stack.deploy()
 
-    assert "lies outside of it" in problems(stack)["../plugins.zip"]
+    assert why in problems(stack)["../plugins.zip"]
     assert bundle(stack) == {}
+
+
+def test_a_bundle_whose_plugins_have_the_name_of_a_folder_can_be_opened(stack, tmp_path):
+    stack.upload("plugins/own", "# a file")
+    stack.upload("plugins/deep/more.py", "# in a folder")
+    stack.upload(".gust", "# has the name of our folder")
+    stack.objects.put("startup.sh", b"export STAGE=test\n")
+    stack.objects.put(
+        "plugins.zip",
+        with_names(**{"own/x.py": "# 1", "deep": "# 2", "both": "# 3", "both/y.py": "# 4", "z.py": "# 5"}),
+    )
+    stack.deploy()
+
+    BundleFolder(stack.objects, tmp_path / "bundles").fetch(stack.store.active_bundle().version)
+    assert set(bundle(stack)) - {VARIABLES_FILE} == {
+        "plugins/own",
+        "plugins/deep/more.py",
+        "plugins/both/y.py",
+        "plugins/z.py",
+    }
 
 
 def test_variables_of_the_startup_script_are_the_bundles(stack):

@@ -158,6 +158,15 @@ def test_a_first_one_that_cannot_be_built_leaves_what_held_before(stack):
     assert "not built from version control" in problems(stack)["team/requirements.txt"]
 
 
+def test_a_file_whose_address_is_none_keeps_no_other_folder_waiting(stack):
+    stack.upload("team/requirements.txt", "--index-url https://[your-host]/simple\ncowsay\n")
+    stack.upload("a.py", "dag a")
+
+    assert stack.deploy() == ["a.py"]
+    assert "no address" in problems(stack)["team/requirements.txt"]
+    assert not stack.snapshot().changed
+
+
 def test_a_deleted_requirements_file_takes_its_error_and_its_environment_along(stack):
     stack.upload("team/b.py", "dag b")
     stack.upload("team/requirements.txt", "impossible\n")

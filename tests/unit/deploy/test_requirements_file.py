@@ -85,6 +85,9 @@ def test_hashes_are_kept_for_the_builder():
         ("-r https://example.com/r.txt", "only constraints"),
         ("--no-binary :all:", "not supported"),
         ("a --config-settings x=y", "--hash alone"),
+        ("a @ https://[your-host]/a-1.0-py3-none-any.whl", "no address"),
+        ("--index-url https://[your-host]/simple", "no address"),
+        ("-c https://[your-host]/constraints.txt", "no address"),
     ],
 )
 def test_refuses_by_name(line, why):

@@ -392,7 +392,7 @@ class Deployment:
         spec = DagSpec.model_validate_json(body)
         if parsed.spec_key != bucket_keys.parsed("specs", body) or spec.dag_id != parsed.dag_id:
             raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
-        # The API shows these objects to API users who may read the DAG: they must be nothing else of the bucket.
+        # The API shows these objects to users with the right to read the DAG: they must be no other object of the bucket.
         kinds: tuple[tuple[bucket_keys.Parsed, str], ...] = (
             ("serialized", parsed.serialized_key),
             ("sources", parsed.source_key),

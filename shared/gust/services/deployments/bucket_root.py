@@ -1,10 +1,12 @@
-"""What lies beside `dags/` in the bucket, where MWAA has it: `plugins.zip`, whose files become the bundle's plugins, and
-`startup.sh`, whose variables its processes get. One that cannot be read is an import error, and the last good one stays.
+"""The files beside `dags/` in the bucket, where MWAA has them. The files of `plugins.zip` become the bundle's plugins; the
+variables of `startup.sh` go to the bundle's processes. An unreadable one is an import error, and the last good one stays.
 """
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,13 +19,24 @@ from gust.model.bounds import LARGEST_FOLDER
 from gust.model.deployment import PLUGINS_PREFIX, Manifest
 from gust.model.environment import OUTSIDE, PLUGINS_ZIP, STARTUP
 from gust.ports.objects import Objects
+from gust.services.deployments.paths import parents, why_no_disk_takes
 from gust.services.deployments.startup_script import exported_in
 
 PLUGINS: Final = f"{OUTSIDE}/{PLUGINS_ZIP}"
 SCRIPT: Final = f"{OUTSIDE}/{STARTUP}"
 """How people and import errors name them: relative to the DAG folder."""
 
-_UNREADABLE: Final = (EOFError, NotImplementedError, OSError, RuntimeError, ValueError, zipfile.BadZipFile)
+_UNREADABLE: Final = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Exceptions of `zipfile` and the disk."""
 
 
 @dataclass(slots=True)
@@ -32,7 +45,7 @@ class BucketRoot:
     plugins: dict[str, str] = field(default_factory=dict)
     """Relative path below `plugins/` → hash of the content."""
     fresh: dict[str, Path] = field(default_factory=dict)
-    """Contents of those that the bundle before does not hold."""
+    """Contents of the files that the last bundle does not hold."""
     tags: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -40,11 +53,17 @@ class BucketRoot:
 def read_root(
     objects: Objects, before: Manifest | None, place: Path, *, own_plugins: Collection[str], room: int
 ) -> BucketRoot:
-    """`own_plugins`: files of the DAG folder, which win over those of the zip; `room`: bytes that the zip's may take."""
+    """`own_plugins`: files of the DAG folder, which win over those of the zip; `room`: bytes that the files of the zip
+    may take. Files of the zip that have the name of a folder are left out."""
     found = BucketRoot()
     _read_script(found, objects, before)
     _read_plugins(found, objects, before, place, room)
-    found.plugins = {path: digest for path, digest in found.plugins.items() if path not in own_plugins}
+    folders = {parent for path in (*own_plugins, *found.plugins) for parent in parents(path)}
+    found.plugins = {
+        path: digest
+        for path, digest in found.plugins.items()
+        if path not in folders and not any(each in own_plugins for each in (path, *parents(path)))
+    }
     found.fresh = {path: content for path, content in found.fresh.items() if path in found.plugins}
     return found
 
@@ -94,8 +113,10 @@ def _unpack(found: BucketRoot, archive: zipfile.ZipFile, place: Path, room: int)
     for number, entry in enumerate(entries):
         path = normpath(entry.filename)
         parts = set(path.split("/"))
-        if path.startswith("/") or ".." in parts:
+        if path.startswith("/") or {".", ".."} & parts:
             raise ValueError(f"{entry.filename} lies outside of it")
+        if (objection := why_no_disk_takes(PLUGINS_PREFIX + path)) is not None:
+            raise ValueError(objection.strip())
         if {"__pycache__", "__MACOSX"} & parts:
             continue
         content = place / f"{number}.plugin"

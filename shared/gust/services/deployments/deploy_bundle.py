@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from hashlib import file_digest, sha256
 from math import ceil
 from pathlib import Path
-from posixpath import dirname
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Final
@@ -25,7 +24,7 @@ from typing import IO, Any, Final
 import gust
 from gust.errors import NotFound, ServiceUnavailable
 from gust.model import bucket_keys
-from gust.model.bounds import LARGEST_FOLDER, LONGEST_NAME, LONGEST_PATH, size_in_key, size_of
+from gust.model.bounds import LARGEST_FOLDER
 from gust.model.bundle import DeploymentTurn, SourceFile, hashed, version_of
 from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import PLUGINS_PREFIX, Manifest, Plan
@@ -45,6 +44,7 @@ from gust.services.deployments.bucket_root import read_root
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds, begin_round, give_up_turn, take_turn
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
+from gust.services.deployments.paths import parents, shown, why_no_disk_takes
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -228,7 +228,8 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
 
 
 def environments_of(objects: Objects, folder: Folder, before: Manifest | None, began: datetime) -> PlannedEnvironments:
-    """What the folder's `requirements.txt` files ask for, and the bucket's own beside `dags/`, where MWAA has it."""
+    """The environments of the folder's `requirements.txt` files, and of the one beside `dags/` in the bucket, where
+    MWAA has it."""
     outside = objects.entries(REQUIREMENTS).get(REQUIREMENTS)
     above = f"{OUTSIDE}/{REQUIREMENTS}"
 
@@ -253,7 +254,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
 
 
 def with_root(objects: Objects, folder: Folder, before: Manifest | None, place: Path) -> Folder:
-    """The folder with what comes of `plugins.zip` and `startup.sh` beside it, and what of them is refused."""
+    """The folder with the files of `plugins.zip` and `startup.sh` beside it, and their errors."""
     room = LARGEST_FOLDER - sum(folder.sizes.values())
     root = read_root(objects, before, place, own_plugins=folder.manifest.files, room=room)
     written = {VARIABLES_FILE: json.dumps(root.variables, sort_keys=True)} if root.variables else {}
@@ -322,33 +323,7 @@ def files_in(listing: Mapping[str, ObjectEntry]) -> tuple[dict[str, ObjectEntry]
 
 def is_file_of_a_bundle(path: str) -> bool:
     parts = path.split("/")
-    return not ({"", ".", "..", "__pycache__"} & set(parts)) and not path.startswith(OURS)
-
-
-def why_no_disk_takes(path: str) -> str | None:
-    """Why the path cannot be stored: S3 takes keys that Linux does not take as a path, or DynamoDB as a key. `None`: all of
-    them take it."""
-    if any(character < " " or character == "\x7f" for character in path):
-        return f"{shown(path)} is left out: its name has a control character.\n"
-    longest = max(size_of(part) for part in path.split("/"))
-    if longest > LONGEST_NAME:
-        return f"{shown(path)} is left out: a part of its name takes {longest:,} bytes; {LONGEST_NAME} are possible.\n"
-    if (size := size_in_key(path)) > LONGEST_PATH:
-        return f"{shown(path)} is left out: its path takes {size:,} bytes; {LONGEST_PATH:,} are possible.\n"
-    return None
-
-
-def shown(path: str) -> str:
-    """A short form of the path for people and keys; different paths have different forms."""
-    visible = "".join(c if c >= " " and c != "\x7f" else "\N{REPLACEMENT CHARACTER}" for c in path)
-    if visible == path and size_in_key(path) <= LONGEST_PATH:
-        return path
-    return f"{visible[:100]}… ({sha256(path.encode()).hexdigest()[:8]})"
-
-
-def parents(path: str) -> Iterable[str]:
-    while path := dirname(path):
-        yield path
+    return not ({"", ".", "..", "__pycache__"} & set(parts)) and not f"{path}/".startswith(OURS)
 
 
 def fetch_all(
@@ -492,7 +467,7 @@ def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[s
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
-    """A hash of everything that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
+    """A hash of the inputs that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
     parser itself."""
     shared = (f"{p}\0{files[p]}" for p in sorted(files) if decides_for_all(p))
     return hashed([PARSER, *shared])

@@ -134,10 +134,11 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
 def put_on_queue(
     services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
 ) -> set[TaskInstanceKey]:
-    """Send each instance to Lambda workers or start its container, as `place` says. Returns the instances that SQS or Step
-    Functions refused.
+    """Send each instance to a Lambda worker, or start a container for it, as its placement says. Returns the instances that
+    SQS or Step Functions refused.
 
-    An instance that nothing can run (the stack lost Fargate while it was deferred) goes to a worker, which fails it."""
+    An instance that has no place any longer (Fargate was removed from the stack while it was deferred) goes to a Lambda
+    worker, which fails it."""
     bundle, now = bundle_version(services, run), services.clock.now()
     to_workers: list[TaskWorkload] = []
     containers: list[ContainerStart] = []

@@ -1,4 +1,4 @@
-"""A container is gone: what becomes of the dispatch that it ran, or was to run."""
+"""A container has ended: fail the try of its dispatch, unless the supervisor reported the end of the try."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gust.services.worker.report_task_instance import report_lost
 
 
 def report_container(services: Services, told: Mapping[str, Any], *, at: datetime) -> None:
-    """What state machine fargate_task tells when a container is gone: `dispatch`, and `ended` (the ECS task as it stopped)
-    or `error`. Fails the try, by its own retry rules, where its end was not reported. Told twice, or of a dispatch that is
-    over, it changes nothing."""
+    """`told` is the report of the state machine fargate_task: `dispatch`, and `ended` (the ECS task as it stopped) or
+    `error`. Fails the try, by its own retry rules, if its end was not reported. A repeated report, or one of a dispatch
+    that is over, changes nothing."""
     dispatch = told["dispatch"]
     key = TaskInstanceKey(dispatch["dag_id"], dispatch["run_id"], dispatch["task_id"], dispatch["map_index"])
     task = _ecs_task(told)
@@ -34,7 +34,7 @@ def report_container(services: Services, told: Mapping[str, Any], *, at: datetim
 
 
 def why_gone(told: Mapping[str, Any], task: Mapping[str, Any]) -> str:
-    """For the try's log."""
+    """The reason of the container's end, for the try's log."""
     stopped = str(task.get("StoppedReason") or "")
     container = _container(task)
     detail = str(container.get("Reason") or "")
@@ -54,7 +54,7 @@ def why_gone(told: Mapping[str, Any], task: Mapping[str, Any]) -> str:
 
 
 def _ecs_task(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    """As DescribeTasks has it; empty where no task ever was."""
+    """The ECS task as DescribeTasks gives it; empty if ECS never made one."""
     if isinstance(ended := told.get("ended"), dict):
         return ended
     with suppress(ValueError, TypeError, KeyError):
