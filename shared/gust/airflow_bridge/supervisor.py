@@ -411,10 +411,10 @@ class SupervisedTry(SupervisedChild):
 
     def _report_lost(self, reason: str, outgrew: Limit | None = None, *, has_called_back: bool = False) -> None:
         url = execution_paths.LOSE_TRY.format(task_instance_id=self.id)
-        told: dict[str, Any] = {"reason": reason}
+        body: dict[str, Any] = {"reason": reason}
         if outgrew:
-            told |= {"outgrew": outgrew, "has_called_back": has_called_back}
-        self.client.post(url, content=json.dumps(told))
+            body |= {"outgrew": outgrew, "has_called_back": has_called_back}
+        self.client.post(url, content=json.dumps(body))
 
     def _finish(self, state: TaskInstanceState | str) -> None:
         self.client.task_instances.finish(

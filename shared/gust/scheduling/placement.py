@@ -167,8 +167,8 @@ def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnL
                 else f"Lambda has {LAMBDA_MEMORY} MB at most: write queue={FARGATE_QUEUE!r}."
             )
         )
-    asked = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
-    return OnLambda(why=f"{asked} asks for it")
+    cause = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
+    return OnLambda(why=f"{cause} asks for it")
 
 
 def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) -> str | None:

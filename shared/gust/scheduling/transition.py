@@ -696,8 +696,8 @@ def _answered(
     if not hitl.can_be_told(answer):
         failure = {"error": TRIGGER_FAILURE, "traceback": [hitl.UNTELLABLE]}
         return _resumed(before, at, FAIL_METHOD, failure, hitl.UNTELLABLE)
-    told = {**_as_dict(next_kwargs), "event": hitl.event(answer, is_late=is_late)}
-    return _resumed(before, at, next_method or "", told, reason)
+    kwargs = {**_as_dict(next_kwargs), "event": hitl.event(answer, is_late=is_late)}
+    return _resumed(before, at, next_method or "", kwargs, reason)
 
 
 def _labelled(after: TaskInstance, rendered_map_index: str | None) -> TaskInstance:

@@ -62,9 +62,9 @@ def repeated_move(transition: Transition) -> Changes:
     They include an API user's answer: of two answers only the first counts.
     """
     after = transition.after
-    said = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
+    answered = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
     which = {"scheduled_at": after.scheduled_at, "hostname": after.hostname, "pid": after.pid}
-    return {**instance_fence(after), **which, **said}
+    return {**instance_fence(after), **which, **answered}
 
 
 def watcher_fence(watcher: Watcher) -> Changes:

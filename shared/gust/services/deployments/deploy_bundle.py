@@ -146,13 +146,13 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         files = folder.manifest.files
         changed = files_to_parse(files, known, settings, began, planned.environments)
         to_parse = [path for path in changed if not planned.is_waiting(path)]
-        told = {**folder.refused, **planned.refused}
+        refusals = {**folder.refused, **planned.refused}
         refused = {
             path: why
-            for path, why in told.items()
+            for path, why in refusals.items()
             if path not in known or known[path].fingerprint != fingerprint_of_refused(why)
         }
-        removed = sorted(known.keys() - set(parseable(files)) - told.keys() - planned.waiting_files)
+        removed = sorted(known.keys() - set(parseable(files)) - refusals.keys() - planned.waiting_files)
         if not to_parse and not removed and not refused:
             if planned.builds:
                 return Snapshot(changed=True, builds=planned.builds)
