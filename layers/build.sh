@@ -36,13 +36,24 @@ main() {
 # /opt is read-only, so what is not compiled here is compiled by every new function environment: more than half of the time
 # that importing Airflow takes. Unchecked: nothing in a layer is ever edited, and times of files do not survive zipping.
 compile() {
-    python=$(command -v python3.12) || {
-        echo "layers/build.sh: python3.12 is missing on the PATH: another Python's bytecode is of no use to Lambda's" >&2
+    python=$(python_of_lambda) || {
+        echo "layers/build.sh: there is no Python 3.12, on the PATH or in .venv: Lambda's cannot use another one's bytecode" >&2
         exit 1
     }
     # Some packages bring files of other Pythons; what a function imports is compiled, or its tests would not have passed.
     "$python" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$destination" -p /opt "$out" >/dev/null || true
     [ -n "$(find "$out" -name '*.cpython-312.pyc' -print -quit)" ] || { echo "nothing was compiled" >&2; exit 1; }
+}
+
+# A version manager's python3.12 may be on the PATH and not run.
+python_of_lambda() {
+    for candidate in python3.12 "$root/.venv/bin/python"; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
 }
 
 # Gust itself, without what only this machine's side of it needs. In the second of the folders that Lambda has on the path

@@ -14,20 +14,21 @@ from gust.model.environment import Build
 log = Logger(service="environment_builder")
 
 LARGEST = int(os.environ["GUST_TASK_STORAGE"]) * 1_000_000 * 2 // 5
-"""Bytes, unpacked. A worker's disk holds an archive beside what is unpacked of it, a bundle, and what the task writes."""
+"""Bytes, unpacked. A worker's disk holds an archive, the files unpacked from it, a bundle, and the files that the task
+writes."""
 
 STORES_FOR = 60.0
-"""Seconds of the function's time that are left for what comes after uv."""
+"""Seconds of the function's time that are kept for the steps after uv."""
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """`{"build": …}`, and `error`: what Step Functions caught, where the builder died at it."""
-    asked = Build.model_validate(event["build"])
+    """`{"build": …}`; with `error`, the error that Step Functions caught, if the builder died during the build."""
+    order = Build.model_validate(event["build"])
     if "error" in event:
-        built = give_up(bootstrap.bucket(), asked, event["error"].get("Cause") or event["error"]["Error"])
+        built = give_up(bootstrap.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
         uv = Uv(patience=patience / 2, variables=bootstrap.package_index_variables())
-        built = build(bootstrap.bucket(), asked, uv, largest=LARGEST)
-    log.info("built", recipe=asked.recipe, built=built.model_dump(exclude={"lock"}))
+        built = build(bootstrap.bucket(), order, uv, largest=LARGEST)
+    log.info("built", recipe=order.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

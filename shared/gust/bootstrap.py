@@ -113,7 +113,7 @@ def deployments() -> StepFunctionsDeployments:
 
 
 def workers() -> Workers:
-    """What the stack has to run tasks on."""
+    """The workers that the stack has."""
     return Workers(
         has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
         memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),

@@ -1,10 +1,9 @@
 """The worker as a container: `python -m gust.container` runs one dispatch of one try, and exits.
 
-It does what the door of the Lambda worker does, with the same code, and without Lambda's limit of time: its workload lies in
-the bucket, under the key that `GUST_WORKLOAD` names. Where it is told to stop (SIGTERM: a Spot interruption, or StopTask),
-Airflow's supervisor ends the task, and the try is reported lost. Exit codes: 0 where the end of the try was reported, 75
-(`NOT_ITS_TASK`) where another container runs the dispatch, or a person has cleared or marked it. The state machine tells the
-scheduler of every end.
+It runs the same code as the Lambda worker, without Lambda's time limit. Its workload lies in the bucket, under the key
+that `GUST_WORKLOAD` names. When the container gets SIGTERM (a Spot interruption, or StopTask), Airflow's supervisor
+ends the task and reports the try as lost. Exit codes: 0 after the end of the try was reported, 75 (`NOT_ITS_TASK`) if
+another container runs the dispatch, or a user has cleared or marked it. The state machine tells the scheduler of every end.
 """
 
 from gust.airflow_bridge import collector, warm

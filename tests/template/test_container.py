@@ -110,6 +110,18 @@ def test_a_container_may_what_the_lambda_worker_may_but_reach_no_queue(resources
     }
     assert "ExecutionApiFunction" in allowed["lambda:InvokeFunction"]
     assert "transfers/*" in allowed["s3:PutObject"]
+    assert read_by(resources["ContainerRole"]) == read_by(resources["WorkerRole"]) | {WORKLOADS}
+
+
+def read_by(role: dict[str, Any]) -> set[str]:
+    """Prefixes of the bucket."""
+    return {
+        resource["Fn::Sub"].removeprefix("${Bucket.Arn}/").removesuffix("*")
+        for policy in role["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "s3:GetObject" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
 
 
 def test_who_starts_containers_passes_them_their_own_roles_only(resources: Resources) -> None:

@@ -68,14 +68,14 @@ _fetching: Final = Lock()
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Of archives."""
+    """A kind of archive: bundle or environment."""
 
     key: Callable[[str], str]
-    """Where the bucket has one."""
+    """Hash of the content → key in the bucket."""
     named: str
-    """For people."""
+    """Its name in messages to people."""
     finish: Callable[[Path], None] | None = None
-    """Adds what only this machine knows, once."""
+    """Adds files that depend on this machine, after the archive is unpacked."""
     has_bytecode: bool = False
 
 

@@ -1,7 +1,8 @@
-"""The commands of an environment: `python` and `airflow` with its packages behind Airflow's own, for what a task starts.
+"""The commands of an environment: `python` and `airflow` with its packages behind Airflow's own, for processes that a task
+starts.
 
-They are written where the environment is unpacked, because only there it is known which interpreter runs tasks. Scripts that
-packages bring find `python` on the PATH, and so this one.
+They are written where the environment is unpacked, because only that machine knows which interpreter runs tasks. The scripts
+of packages look for `python` on the PATH, and find this one.
 """
 
 from __future__ import annotations

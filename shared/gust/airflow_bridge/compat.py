@@ -89,8 +89,8 @@ def use_plugins_of(bundle: Path) -> None:
 
 
 def use_environment(folder: Path) -> None:
-    """Make what lies in a folder on `sys.path` known to what this process, or the one it was forked from, has looked up
-    before: packages that share a name with imported ones (Airflow's providers), and entry points."""
+    """Make a folder on `sys.path` known to the caches that this process, or its parent, has filled before: packages that
+    share a name with imported ones (Airflow's providers), and entry points."""
     import importlib
     import pkgutil
     import site
@@ -138,8 +138,8 @@ def preload() -> None:
 
 
 def know_executors(dagbag: Any) -> None:
-    """Have Airflow take files whose tasks name one of AWS's executors: Gust is what they stand for, whatever `[core]
-    executor` lists. Does nothing the second time."""
+    """Have Airflow accept files whose tasks name one of AWS's executors, even if `[core] executor` does not list them:
+    in Gust those names select Lambda or Fargate. Does nothing the second time."""
     exists = dagbag._executor_exists
     if getattr(exists, "knows_executors", False):
         return
@@ -157,8 +157,8 @@ def airflow_modules() -> frozenset[str]:
 
 
 def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
-    """Import modules of Airflow's that a DAG file imported, so that every later child finds them done. Nothing of the
-    file is read for that; what is not installed here is left to the child."""
+    """Import modules of Airflow's that a DAG file imported, so that later children have them already. This does not
+    read the file itself; the child imports modules of packages that are not installed here."""
     import importlib
 
     if asset_handlers:

@@ -25,7 +25,7 @@ from gust.airflow_bridge.supervisor import (
     enter_child,
 )
 from gust.airflow_bridge.worker_ports import WorkerPorts
-from gust.errors import Stale
+from gust.errors import Stale, Unopenable
 from gust.model.workload import ConnectionTestWorkload
 
 STOP_BEFORE_LIMIT: Final = 10.0
@@ -45,7 +45,7 @@ def run_connection_test(workload: ConnectionTestWorkload, ports: WorkerPorts) ->
     try:
         given = client.connection_tests.get_connection(workload.id)
         timeout = min(workload.timeout, ports.seconds_before(STOP_BEFORE_LIMIT))
-        is_good, message = _tested(given, timeout=max(1.0, timeout))
+        is_good, message = _tested(given, workload, ports, timeout=max(1.0, timeout))
         state = ConnectionTestState.SUCCESS if is_good else ConnectionTestState.FAILED
         client.connection_tests.update_state(workload.id, state, message)
     except httpx.HTTPStatusError as error:
@@ -55,9 +55,19 @@ def run_connection_test(workload: ConnectionTestWorkload, ports: WorkerPorts) ->
     return str(state.value)
 
 
-def _tested(given: ConnectionTestConnectionResponse, *, timeout: float) -> tuple[bool, str]:
+def _tested(
+    given: ConnectionTestConnectionResponse, workload: ConnectionTestWorkload, ports: WorkerPorts, *, timeout: float
+) -> tuple[bool, str]:
+    """With the packages of the DAG folder itself: a connection belongs to no folder of it."""
+    environment = None
+    if workload.bundle_version is not None:
+        try:
+            bundle = ports.bundles.fetch(workload.bundle_version)
+            environment = ports.bundles.fetch_environment(bundle, "")
+        except Unopenable as error:
+            return False, f"Connection test failed unexpectedly: {error}"
     with surroundings.workspace("connection-test") as workspace:
-        ended = run_in_child(lambda: _test(given, workspace), timeout=timeout, memory=memory_for_child())
+        ended = run_in_child(lambda: _test(given, workspace, environment), timeout=timeout, memory=memory_for_child())
     if ended.answer is not None:
         is_good, message = json.loads(ended.answer)
         return is_good, message
@@ -66,11 +76,11 @@ def _tested(given: ConnectionTestConnectionResponse, *, timeout: float) -> tuple
     return False, f"Connection test failed unexpectedly: {ended.how}"
 
 
-def _test(given: ConnectionTestConnectionResponse, workspace: Path) -> bytes:
+def _test(given: ConnectionTestConnectionResponse, workspace: Path, environment: Path | None) -> bytes:
     """In the child. As in Airflow's worker, the environment holds the connection too, for hooks that look it up by id."""
     from airflow.sdk import Connection
 
-    enter_child(None, workspace)
+    enter_child(None, workspace, environment)
     compat.log_here()
     connection = Connection(
         conn_id=given.conn_id,

@@ -142,8 +142,8 @@ def lost(path: str) -> FileOutcome:
 
 
 def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find) -> FileOutcome:
-    """`parse_file` with the packages that the bundle names for the file. Without them it would give another outcome: where
-    they cannot be had, the file gives none."""
+    """`parse_file` with the packages that the bundle names for the file. Without them the outcome would differ: if they
+    cannot be fetched, the file has no outcome."""
     try:
         environment = bundles.fetch_environment(bundle, path)
     except Unopenable as error:

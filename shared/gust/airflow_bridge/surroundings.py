@@ -42,7 +42,7 @@ WORKSPACE: Final = "/workspace"
 """The path that stands for a child's workspace in stored DAGs: each child's own path differs."""
 
 ENVIRONMENT: Final = "/environment"
-"""The path that stands for the packages of a child's environment in stored DAGs."""
+"""Replaces the path of an environment's packages in stored DAGs."""
 
 
 NO_DATABASE: Final = "sqlite://"
@@ -103,7 +103,7 @@ def _set_environment(environment: Path | None) -> None:
 
 
 def _export_variables_of(bundle: Path) -> None:
-    """Those of the `startup.sh` that the bundle was made with."""
+    """The variables of the bundle's `startup.sh`."""
     with suppress(FileNotFoundError):
         os.environ |= json.loads((bundle / VARIABLES_FILE).read_text())
 

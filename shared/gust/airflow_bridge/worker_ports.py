@@ -14,7 +14,7 @@ from gust.airflow_bridge.transport import Invoke
 from gust.ports.objects import Objects
 
 ALL_BUT_SPENT: Final = 0.7
-"""Of a function's memory: the supervisor and the runtime have the rest."""
+"""The part of a function's memory for the child: the supervisor and the runtime have the rest."""
 
 Hide = Callable[[float], object]
 """Hides the message from other functions for so many seconds."""

@@ -13,16 +13,16 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from gust.model import bucket_keys
+from gust.model.container_start import ContainerStart
 from gust.model.place import OnFargate
 from gust.model.workload import TaskWorkload
-from gust.ports.containers import ContainerStart
 from gust.ports.objects import Objects
 
 CONTAINER: Final = "worker"
 """Name of the container in the task definition."""
 
 FIRST_PAUSE: Final = 10
-"""Seconds until a container is asked for again that Fargate had no room for. Doubles each time."""
+"""Seconds until the state machine asks again for a container that Fargate had no room for. Doubles each time."""
 
 AT_ONCE: Final = 8
 
@@ -49,9 +49,9 @@ class StepFunctionsContainers:
     def _start(self, start: ContainerStart) -> bool:
         key = bucket_keys.workload(start.name)
         self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
-        asked = json.dumps(execution_input(start, key))
+        arguments = json.dumps(execution_input(start, key))
         try:
-            self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=asked)
+            self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=arguments)
         except self.client.exceptions.ExecutionAlreadyExists:
             return True
         except (ClientError, HTTPClientError, ConnectionFailed) as error:
@@ -63,7 +63,7 @@ class StepFunctionsContainers:
 
 
 def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
-    """What the state machine is given. `dispatch` comes back with the container's end."""
+    """The state machine's input. `dispatch` comes back with the container's end."""
     workload = start.workload
     return {
         "dispatch": {
@@ -83,9 +83,9 @@ def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
 
 
 def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
-    """Of RunTask, spelled as state machines spell it."""
+    """The overrides of RunTask, with the key names of state machines."""
     environment = (*place.environment, ("GUST_WORKLOAD", workload_key))
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "Cpu": str(place.cpu),
         "Memory": str(place.memory),
         "ContainerOverrides": [
@@ -93,5 +93,5 @@ def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
         ],
     }
     if place.ephemeral_storage is not None:
-        asked["EphemeralStorage"] = {"SizeInGiB": place.ephemeral_storage}
-    return asked
+        arguments["EphemeralStorage"] = {"SizeInGiB": place.ephemeral_storage}
+    return arguments

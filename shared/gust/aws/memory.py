@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from gust.aws.objects import check_content
 from gust.errors import NotFound
+from gust.model.container_start import ContainerStart
 from gust.model.object_entry import ObjectEntry
 from gust.model.workload import (
     CallbackWorkload,
@@ -19,7 +20,6 @@ from gust.model.workload import (
     Wake,
     WatcherWorkload,
 )
-from gust.ports.containers import ContainerStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ class MemoryObjects:
 
 
 class MemoryContainers:
-    """Implements `ports.Containers`: keeps what was to be started, and starts nothing twice."""
+    """Implements `ports.Containers`: keeps the starts in a list, and takes each name once."""
 
     def __init__(self) -> None:
         self.started: dict[str, ContainerStart] = {}
         """By name."""
         self.is_full = False
-        """Whether everything is refused; may be set during a test."""
+        """Whether to refuse all starts; a test may change it."""
 
     def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
         if self.is_full:

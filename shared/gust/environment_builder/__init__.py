@@ -1,1 +1,1 @@
-"""Builds environments with uv. Nothing else installs packages, and nothing else has uv."""
+"""Builds environments with uv. No other package of Gust installs packages or has uv."""

@@ -1,7 +1,7 @@
 """Build one environment: resolve the recipe against Airflow's pins, install its wheels, store them as an archive.
 
-No code of a package is run: wheels alone, and nothing is built from source. The archive holds what the layers do not have
-already, so it may stand behind them on the path of a task. It is named by the hash of its content.
+The builder runs no code of a package: it takes wheels alone, and builds none from source. The archive leaves out the
+packages that the layers have, so it can stand behind them on a task's path. Its name is the hash of its content.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from gust.services.deployments.pins import normalized
 WHEELS_ALONE: Final = ("--only-binary", ":all:")
 
 COMPILES_FOR: Final = 120.0
-"""Seconds. What is not compiled by then, each task compiles for itself."""
+"""Seconds. Each task compiles for itself the modules that are not compiled by then."""
 
 LARGEST_CONSTRAINTS: Final = 1_000_000
-"""Bytes of constraints that come from an address."""
+"""Bytes of the largest constraints file that is read from an address."""
 
 _LOCKED: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:==(\S+)| @ (\S+))")
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -48,50 +48,50 @@ Fetch = Callable[[str], str]
 
 def build(
     objects: Objects,
-    asked: Build,
+    order: Build,
     uv: Uv,
     *,
     largest: int,
     clock: Callable[[], float] = time.time,
     fetch: Fetch | None = None,
 ) -> Built:
-    """Build what is asked for and store how it ended. A recipe that has been built stays what it is. `largest`: bytes that
+    """Build the recipe and store the outcome. A recipe that was built successfully is not built again. `largest`: bytes that
     the environment may take, unpacked."""
-    before = built_before(objects, asked)
+    before = built_before(objects, order)
     if before is not None and before.problem is None:
         return before
-    recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(asked.recipe)))
+    recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(order.recipe)))
     with tempfile.TemporaryDirectory(prefix="gust-environment-", ignore_cleanup_errors=True) as place:
         try:
             built = _build(objects, recipe, uv, Path(place).resolve(), largest=largest, fetch=fetch or fetched)
         except Refused as refused:
             built = Built(problem=cut(f"{refused}\n"))
-    built = built.model_copy(update={"file": asked.file, "built_at": clock(), "uploaded": asked.uploaded})
-    keep(objects, asked, built)
+    built = built.model_copy(update={"file": order.file, "built_at": clock(), "uploaded": order.uploaded})
+    keep(objects, order, built)
     return built
 
 
-def give_up(objects: Objects, asked: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
-    """The builder died at it again and again."""
-    before = built_before(objects, asked)
+def give_up(objects: Objects, order: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
+    """Store a failure, because the builder died at the recipe again and again."""
+    before = built_before(objects, order)
     if before is not None and before.problem is None:
         return before
     built = Built(
-        problem=cut(f"The builder died at it: {why}\n"), file=asked.file, built_at=clock(), uploaded=asked.uploaded
+        problem=cut(f"The builder died at it: {why}\n"), file=order.file, built_at=clock(), uploaded=order.uploaded
     )
-    keep(objects, asked, built)
+    keep(objects, order, built)
     return built
 
 
-def built_before(objects: Objects, asked: Build) -> Built | None:
+def built_before(objects: Objects, order: Build) -> Built | None:
     try:
-        return Built.model_validate_json(objects.get(bucket_keys.built(asked.recipe)))
+        return Built.model_validate_json(objects.get(bucket_keys.built(order.recipe)))
     except (NotFound, ValueError):
         return None
 
 
-def keep(objects: Objects, asked: Build, built: Built) -> None:
-    objects.put(bucket_keys.built(asked.recipe), built.model_dump_json().encode(), content_type="application/json")
+def keep(objects: Objects, order: Build, built: Built) -> None:
+    objects.put(bucket_keys.built(order.recipe), built.model_dump_json().encode(), content_type="application/json")
 
 
 def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: int, fetch: Fetch) -> Built:
@@ -116,7 +116,7 @@ def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: in
 
 
 def resolve(recipe: Recipe, uv: Uv, place: Path, fetch: Fetch) -> dict[str, str]:
-    """Package → its lines of the lock, hashes with them."""
+    """Package → its lines of the lock, with hashes."""
     (place / "requirements.txt").write_text(_lines([*recipe.options, *recipe.requirements]))
     (place / "airflow-pins.txt").write_text(_lines(pins.pins()))
     others = [*recipe.constraints]
@@ -140,8 +140,8 @@ def resolve(recipe: Recipe, uv: Uv, place: Path, fetch: Fetch) -> dict[str, str]
 
 
 def not_pinned(constraints: Iterable[str]) -> list[str]:
-    """Airflow's own packages are where they are: a constraint on one of them, as Airflow's published constraints have many,
-    would make every resolution fail and move nothing."""
+    """The constraints on packages that Airflow does not bring. Airflow's own packages have fixed versions: a constraint
+    on one of them (Airflow's published constraints have many) would only make the resolution fail."""
     return [line for line in constraints if (name := _NAME.match(line)) and normalized(name[0]) not in pins.names()]
 
 
@@ -163,7 +163,7 @@ def blocks(lock: str) -> Iterator[tuple[str, str]]:
 
 
 def allowing(name: str, block: str, allowed: Sequence[str]) -> str:
-    """The lock's lines of a package with those hashes alone that the author allows."""
+    """The lock's lines of a package, with only the hashes that the author allows."""
     known = re.findall(r"--hash=(\S+)", block)
     both = [each for each in known if each in allowed]
     if not both:
@@ -204,7 +204,8 @@ def install(recipe: Recipe, lock: str, uv: Uv, place: Path) -> Path:
 
 
 def free_of_place(script: Path) -> None:
-    """A script of a package starts with the path of the interpreter that installed it: let it find the one that runs it."""
+    """A package's script starts with the path of the interpreter that installed it. Have it look for `python` on the
+    PATH."""
     body = script.read_bytes()
     own = sys.executable.encode()
     head, _, rest = body.partition(b"\n")
@@ -215,8 +216,8 @@ def free_of_place(script: Path) -> None:
 
 
 def compile_all(packages: Path) -> None:
-    """Bytecode is made here once, not by each task: no task may write it. In a process of its own, because a stranger's file
-    may crash a compiler. Some packages bring files of other Pythons; what fails is left."""
+    """Compile all modules once, because a task cannot write bytecode. Runs in a process of its own, because a package's file
+    may crash the compiler. Some packages bring files for other Pythons; those stay uncompiled."""
     command = [sys.executable, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
     try:
         subprocess.run(  # noqa: S603
@@ -234,9 +235,9 @@ def too_large(packages: Path, size: int, largest: int) -> str:
         ((sum(file.stat().st_size for file in files_of(folder)), folder.name) for folder in packages.iterdir()),
         reverse=True,
     )
-    most = ", ".join(f"{name} {bytes_ / 1e6:,.0f} MB" for bytes_, name in by_folder[:5])
+    heaviest = ", ".join(f"{name} {bytes_ / 1e6:,.0f} MB" for bytes_, name in by_folder[:5])
     return (
-        f"The packages take {size / 1e6:,.0f} MB unpacked; {largest / 1e6:,.0f} are possible. The largest: {most}.\n"
+        f"The packages take {size / 1e6:,.0f} MB unpacked; {largest / 1e6:,.0f} are possible. The largest: {heaviest}.\n"
         "More room: the parameter TaskStorage of the stack."
     )
 

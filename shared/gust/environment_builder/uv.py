@@ -1,4 +1,4 @@
-"""uv as a command: which one, with which environment, and what it says when it refuses."""
+"""Runs uv as a command, with a scrubbed environment, and passes on its error messages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gust.errors import GustError
 
 PASSED_ON: Final = ("UV_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "LANG", "LC_")
 ALSO: Final = frozenset({"PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "all_proxy", "no_proxy"})
-"""All that uv gets of this process's environment. A requirements file may name variables (`${TOKEN}` in an index's address),
-and this process holds AWS credentials."""
+"""The only variables of this process that uv gets. A requirements file may name variables (`${TOKEN}` in an index's
+address), and this process holds AWS credentials."""
 
 
 class Refused(GustError):
-    """uv could not do it; the message is its own."""
+    """uv failed; the message is uv's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class Uv:
     patience: float
     """Seconds that one command may take."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """What a requirements file may name."""
+    """Variables that a requirements file may name."""
     command: str = ""
 
     def run(self, arguments: Sequence[str], *, inside: Path) -> str:
-        """What it says on stderr, warnings for one. Raises Refused."""
+        """Returns uv's output on stderr, such as warnings. Raises Refused."""
         command = [self.command or find(), *arguments, "--python", sys.executable, "--color", "never", "--no-progress"]
         try:
             done = subprocess.run(  # noqa: S603 - arguments are ours; the author's words stand in files
@@ -49,20 +49,20 @@ class Uv:
             )
         except subprocess.TimeoutExpired as slow:
             raise Refused(f"It was not done within {self.patience:.0f} seconds.") from slow
-        said = self._masked(done.stderr.replace(f"{inside}/", ""))
+        output = self._masked(done.stderr.replace(f"{inside}/", ""))
         if done.returncode:
-            raise Refused(said.strip() or f"uv ended with exit code {done.returncode} and no word.")
-        return said
+            raise Refused(output.strip() or f"uv ended with exit code {done.returncode} and no word.")
+        return output
 
-    def _masked(self, said: str) -> str:
+    def _masked(self, output: str) -> str:
         for value in self.variables.values():
             if value:
-                said = said.replace(value, "***")
-        return said
+                output = output.replace(value, "***")
+        return output
 
 
 def find() -> str:
-    """The one beside our interpreter, or on the PATH; in Lambda layer `builder` has it. Raises Refused."""
+    """The `uv` beside our interpreter, or on the PATH; on Lambda the layer `builder` has it. Raises Refused."""
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     found = shutil.which("uv", path=places)
     if found is None:

@@ -1,6 +1,6 @@
-"""Tells the terminal which environments are built, and what became of them.
+"""Tells the terminal which environments the builder builds, and the outcome of each build.
 
-The deployer stores a recipe, and the builder stores how building it ended beside it. The bucket is only read while a
+The deployer stores a recipe, and the builder stores the outcome of the build beside it. The bucket is only read while a
 deployment is expected, as for parsing.
 """
 
@@ -15,20 +15,20 @@ from gust.model.environment import Built
 from gust.ports.objects import Objects
 
 TELL_EVERY: Final = 5.0
-"""Seconds between two lines on how long a build takes."""
+"""Seconds between two lines about a running build."""
 
 SHOWN: Final = 6
-"""Packages that are named."""
+"""Packages that a line names."""
 
 
 class BuildProgress:
-    """Call `look` about once a second while something is expected. What was built before is not told."""
+    """Call `look` about once a second while something is expected. Earlier builds are not told."""
 
     def __init__(
-        self, objects: Objects, told: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+        self, objects: Objects, on_progress: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._objects = objects
-        self._told = told
+        self._on_progress = on_progress
         self._clock = clock
         self._tags = objects.list(RECIPES)
         self._began: dict[str, float] = {}
@@ -47,13 +47,13 @@ class BuildProgress:
             recipe = key.removeprefix(RECIPES).removesuffix(BUILT).removesuffix(".json")
             if key.endswith(BUILT):
                 built = Built.model_validate_json(self._objects.get(key))
-                self._told(sentence(built, now - self._began.pop(recipe, now)))
+                self._on_progress(sentence(built, now - self._began.pop(recipe, now)))
             elif recipe not in self._began and f"{RECIPES}{recipe}{BUILT}" not in tags:
                 self._began[recipe] = self._told_at = now
-                self._told("installing the packages of a requirements.txt …")
+                self._on_progress("installing the packages of a requirements.txt …")
         if self._began and now - self._told_at >= TELL_EVERY:
             self._told_at = now
-            self._told(f"installing packages since {now - min(self._began.values()):.0f} s …")
+            self._on_progress(f"installing packages since {now - min(self._began.values()):.0f} s …")
 
 
 def sentence(built: Built, seconds: float) -> str:

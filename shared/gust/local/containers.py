@@ -25,14 +25,14 @@ from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY, MEMORY_OF
 
 
 class Process:
-    """What MiniStack wants of a container."""
+    """The part of a Docker container that MiniStack uses."""
 
     attrs: Mapping[str, Any] = {"NetworkSettings": {"Networks": {}}}
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
         self.id = uuid.uuid4().hex
         self.disk = Path(tempfile.mkdtemp(prefix="gust-container-"))
-        """Its own, as a container has one."""
+        """The process's own temporary folder, as a container has its own disk."""
         with output.open("ab") as into:
             self._process = subprocess.Popen(
                 command,
@@ -49,15 +49,15 @@ class Process:
         return "running" if self._process.poll() is None else "exited"
 
     def reload(self) -> None:
-        """Nothing is kept that could be old."""
+        """Does nothing: no state is cached."""
 
     def wait(self) -> dict[str, int]:
-        """The exit code as a container has it: of a signal, 128 more."""
+        """The exit code in Docker's form: 128 and the signal's number after a signal."""
         code = self._process.wait()
         return {"StatusCode": 128 - code if code < 0 else code}
 
     def stop(self, timeout: float = 10) -> None:
-        """SIGTERM to the process, as a container's first one gets it; SIGKILL to what is left of it."""
+        """SIGTERM to the process, as to a container's first process; then SIGKILL to the processes that are left."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -69,33 +69,33 @@ class Process:
         self.stop(timeout=0)
 
     def logs(self, *, stream: bool = False, **_: Any) -> Iterator[bytes] | bytes:
-        """Nothing: what the process prints is in a file."""
+        """Empty: the process's output is in a file."""
         return iter(()) if stream else b""
 
 
 class Processes:
-    """What MiniStack wants of a Docker client. `most` run at a time; others wait, as for room."""
+    """The part of a Docker client that MiniStack uses. `most` run at a time; others wait, as for room."""
 
     def __init__(
-        self, output: Path, endpoint: str, definition_of: Callable[[str], Mapping[str, Any]], *, most: int
+        self, output: Path, endpoint: str, definition_of: Callable[[str], Mapping[str, Any]], *, limit: int
     ) -> None:
         self._definition_of = definition_of
         """Of the container of a task definition, by the definition's name and revision."""
         self._output = output
         self._endpoint = endpoint
         self._environment = dict(os.environ)
-        self._room = threading.BoundedSemaphore(most)
+        self._room = threading.BoundedSemaphore(limit)
         self._running: dict[str, Process] = {}
         self.containers = self
         """`client.containers.run` and so on."""
 
-    def run(self, image: str, *, environment: Mapping[str, str], labels: Mapping[str, str], **asked: Any) -> Process:  # noqa: ARG002
+    def run(self, image: str, *, environment: Mapping[str, str], labels: Mapping[str, str], **options: Any) -> Process:  # noqa: ARG002
         family, revision = (labels[f"com.amazonaws.ecs.task-definition-{what}"] for what in ("family", "version"))
         definition = self._definition_of(f"{family}:{revision}")
-        command = [*definition.get("entryPoint", ()), *(asked.get("command") or ())]
+        command = [*definition.get("entryPoint", ()), *(options.get("command") or ())]
         if command[0] == "python3":
             command[0] = sys.executable
-        # Where Docker has the machine answer.
+        # Docker's name for the host machine.
         given = {name: value.replace("host.docker.internal", "127.0.0.1") for name, value in environment.items()}
         around = self._environment | given | {"AWS_ENDPOINT_URL": self._endpoint}
         self._room.acquire()
@@ -126,13 +126,13 @@ class Processes:
 
 
 def refused_size(overrides: Mapping[str, Any]) -> str | None:
-    """What ECS says to RunTask of a size that Fargate has not; `None` where it has it."""
+    """ECS's error for a size that Fargate does not have; `None` for a size that it has."""
     cpu, memory = int(overrides.get("cpu", DEFAULT_CPU)), int(overrides.get("memory", DEFAULT_MEMORY))
     return None if memory in MEMORY_OF.get(cpu, ()) else "No Fargate configuration exists for given values."
 
 
 def in_pascal_case(value: Any) -> Any:
-    """As Step Functions spells what ECS answers."""
+    """ECS's answer with the key names of Step Functions."""
     match value:
         case dict():
             return {key[:1].upper() + key[1:]: in_pascal_case(inner) for key, inner in value.items()}

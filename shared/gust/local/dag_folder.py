@@ -1,6 +1,6 @@
 """Keep the bucket's dags/ in step with a folder: a change is in the bucket half a second later.
 
-The folder's parent stands for the bucket's root: what has a meaning there (`BESIDE`) gets there.
+The folder's parent stands for the bucket's root: the files in `BESIDE` go there.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) ->
 
 
 def _put_in_place(template: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Of what `Ref` and `Sub` name."""
+    """The values that `Ref` and `Sub` name."""
 
     def resolved(node: Any) -> Any:
         match node:

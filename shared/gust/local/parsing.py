@@ -59,7 +59,7 @@ class ParseProgress:
             self._over = {key for key in self._over if not key.startswith(bucket_keys.parses_of(turn.holder))}
 
     def look(self) -> None:
-        """Report what is new. Does nothing while no deployment is expected."""
+        """Report new outcomes. Does nothing while no deployment is expected."""
         if self._expected_since is None:
             return
         turn = self._store.deployment_turn()  # read first: what it has done by now is listed

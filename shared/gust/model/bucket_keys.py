@@ -3,12 +3,12 @@
     key                                   holds                               written by      read by
     ------------------------------------  ----------------------------------  --------------  --------------------------
     dags/<relative path>                  the DAGs folder                     DAG authors     deployer
-    requirements.txt, plugins.zip,        what MWAA has beside the DAGs       DAG authors     deployer
+    requirements.txt, plugins.zip,        MWAA's files beside the DAGs        DAG authors     deployer
       startup.sh
     bundles/<version>.zip                 a bundle                            deployer        parser, worker, triggerer
     bundles/<version>.json                its Manifest                        deployer        deployer
     recipes/<id>.json                     a Recipe of an environment          deployer        builder
-    recipes/<id>.built.json               how building it ended               builder         deployer, local stack
+    recipes/<id>.built.json               the outcome of its build            builder         deployer, local stack
     environments/<sha256>.zip             an environment's packages           builder         parser, worker, triggerer
     environments/<sha256>.forms.json      forms of its connection types       builder         API
     parses/<deployment>/<plan>/plan.json  a Plan                              deployer        parser, local stack
@@ -21,9 +21,9 @@
                                             table: XCom, rendered fields, …
     transfers/<name>                      a request or response too large     worker,         execution API, worker,
                                             for a Lambda invocation           execution API   triggerer
-    workloads/<name>.json                 what a container is to run          scheduler       worker (container)
+    workloads/<name>.json                 the workload of a container         scheduler       worker (container)
 
-Objects under a hash are immutable. Lifecycle rules delete what lies under parses/, transfers/ and workloads/ after a day;
+Objects under a hash are immutable. Lifecycle rules delete the objects under parses/, transfers/ and workloads/ after a day;
 the store deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
 """
 
@@ -67,8 +67,8 @@ def uploaded_file(relative_path: str) -> str:
 
 
 def workload(name: str) -> str:
-    """`name` names a dispatch. Its token does not travel through places that list what they are given (CloudTrail, the
-    history of an execution, DescribeTasks)."""
+    """`name` names a dispatch. The workload's token does not pass through services that log their inputs (CloudTrail,
+    the history of an execution, DescribeTasks)."""
     return f"{WORKLOADS}{name}.json"
 
 

@@ -33,7 +33,7 @@ class Manifest(_Document):
     etags: dict[str, str] = {}
     """Relative path → the bucket's entity tag when the content was read: equal tag, equal content."""
     environments: Environments = Environments()
-    """As the bundle's own file says, for who need not open the zip."""
+    """A copy of the bundle's own file, for readers that do not open the zip."""
     variables: dict[str, str] = {}
     """Likewise: what the bucket's `startup.sh` exports."""
     from_plugins_zip: tuple[str, ...] = ()

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict
 REQUIREMENTS: Final = "requirements.txt"
 
 OUTSIDE: Final = ".."
-"""Stands for the folder above the DAG folder, the bucket's root: what lies there holds where no folder says otherwise."""
+"""The folder above the DAG folder, the bucket's root. Its files apply where no nearer folder has its own."""
 
 OURS: Final = ".gust/"
-"""Where a bundle holds what Gust adds to the folder's files."""
+"""The bundle's folder for the files that Gust adds."""
 
 ENVIRONMENTS_FILE: Final = f"{OURS}environments.json"
 
@@ -33,7 +33,7 @@ class Environments(_Document):
 
     of: dict[str, str] = {}
     """Folder with a `requirements.txt` (`""`: the DAG folder, `OUTSIDE`: the one above) → hash of its archive. Empty: it
-    asks for nothing that Airflow does not bring."""
+    needs no package that Airflow does not bring."""
 
     def of_file(self, path: str) -> str | None:
         """Hash of the archive for a DAG file, by its relative path: the nearest folder upwards decides."""
@@ -44,7 +44,7 @@ class Environments(_Document):
 
 
 def upwards(folder: str) -> Iterator[str]:
-    """The folder, those that it lies in, the DAG folder and the one above."""
+    """The folder, its parents, the DAG folder and the one above."""
     if folder == OUTSIDE:
         yield OUTSIDE
         return
@@ -56,8 +56,8 @@ def upwards(folder: str) -> Iterator[str]:
 
 
 class Recipe(_Document):
-    """What an environment is built from. Built once: the same recipe is the same environment from then on, whatever an index
-    offers later."""
+    """The inputs of an environment's build. The builder builds a recipe once: the same recipe gives the same
+    environment from then on, even if an index offers newer versions."""
 
     sources: str
     """Hash of the files' texts. A changed comment is another recipe, and so resolves anew."""
@@ -79,23 +79,24 @@ class Recipe(_Document):
 
 
 class Build(_Document):
-    """What the builder is asked for."""
+    """A request to the builder."""
 
     recipe: str
     """Its id."""
     file: str
-    """The `requirements.txt` that wants it, for people: relative to the DAG folder."""
+    """The `requirements.txt` that needs it, relative to the DAG folder; for people."""
     uploaded: float = 0.0
-    """When that was uploaded, seconds since 1970; of several the latest."""
+    """Time of its upload, in seconds since 1970; with several files, the latest."""
 
 
 class Built(_Document):
-    """How building a recipe ended. Where it failed it is built again when the file is uploaded again, and now and then."""
+    """The outcome of a build. The deployer has a failed recipe built again after a new upload of the file, or five
+    minutes later."""
 
     archive: str = ""
     """Hash of the archive's content; empty where there is nothing to add."""
     problem: str | None = None
-    """Why there is none, in the words of who refused."""
+    """The error of uv or of the builder, if the build failed."""
     packages: dict[str, str] = {}
     """Name → version, of what the archive holds."""
     lock: str = ""
@@ -105,4 +106,4 @@ class Built(_Document):
     file: str = ""
     built_at: float = 0.0
     uploaded: float = 0.0
-    """As in the `Build` that it answers."""
+    """As in the `Build`."""

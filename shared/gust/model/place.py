@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """What runs tasks in this stack."""
+    """The workers that this stack has."""
 
     has_fargate: bool = False
     groups: frozenset[str] = frozenset()
@@ -20,16 +20,16 @@ LAMBDA_ALONE: Final = Workers()
 
 
 class Limit(StrEnum):
-    """What Lambda ended a try for."""
+    """The limit of Lambda that ended a try."""
 
     TIME = "time"
-    """It ran for as long as a function may."""
+    """The try ran for as long as a function may."""
     MEMORY = "memory"
-    """It used the memory that a function has."""
+    """The try used up the function's memory."""
 
 
 NOT_ITS_TASK: Final = 75
-"""Exit code of a container whose dispatch another container runs, or that is stale. It says nothing of the try."""
+"""Exit code of a container whose dispatch is stale, or runs in another container. It says nothing about the try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class OnFargate:
 
     @property
     def size(self) -> str:
-        """As a person reads it."""
+        """For people, in logs: `2 vCPU, 12 GB`."""
         disk = f", {self.ephemeral_storage} GB disk" if self.ephemeral_storage else ""
         return f"{self.cpu / 1024:g} vCPU, {self.memory / 1024:g} GB{disk}{', Spot' if self.spot else ''}"
 
@@ -70,7 +70,7 @@ class Refused:
 Place = OnLambda | OnFargate | Refused
 
 
-def told(place: Place) -> str:
+def describe(place: Place) -> str:
     """The place and its reason in a sentence; empty for the default group, which needs no reason."""
     match place:
         case OnFargate():

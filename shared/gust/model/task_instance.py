@@ -104,7 +104,7 @@ class TaskInstance:
     reason: str | None = None
     """Why it is in its state, in a person's words; the API shows it."""
     outgrew: Limit | None = None
-    """The limit of Lambda's that ended an earlier try: the next ones run on Fargate, where the stack has it."""
+    """The limit of Lambda that ended an earlier try. The next tries run on Fargate, if the stack has it."""
     note: str | None = None
 
     @property

@@ -53,9 +53,9 @@ class TaskWorkload(_OfDispatch):
     pool_slots: int = 1
     priority_weight: int = 1
     place: str = ""
-    """Where it runs and why, for the first line of its log. Empty for the default group."""
+    """The place and its reason, for the first line of the log. Empty for the default group."""
     refused: str = ""
-    """Why nothing can run it. The worker starts the try and fails it, and says so in its log."""
+    """The reason why no worker can run it. The worker starts the try, fails it, and writes the reason to its log."""
 
 
 class HookCall(_Message):
@@ -105,6 +105,8 @@ class ConnectionTestWorkload(_Message):
     """Seconds."""
     token: str
     """JWT, valid for this test alone."""
+    bundle_version: str | None = None
+    """The active bundle, whose environment may hold the connection's provider."""
 
     @property
     def id(self) -> UUID:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from gust.errors import NotSupportedYet
-from gust.model.place import OnFargate
+from gust.model.container_start import ContainerStart
 from gust.model.workload import TaskWorkload
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerStart:
-    """A dispatch that shall run in a container."""
-
-    name: str
-    """The same for the same dispatch, and for no other."""
-    workload: TaskWorkload
-    place: OnFargate
 
 
 class Containers(Protocol):
     """The state machine fargate_task."""
 
     def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
-        """Have containers started; returns the workloads that Step Functions refused. The same name again starts no second
-        container and is no error."""
+        """Start the containers. Returns the workloads that Step Functions refused. Starting the same name again changes
+        nothing."""
 
 
 class NoContainers:

@@ -1,4 +1,4 @@
-"""What is installed."""
+"""The packages, providers and plugins that are installed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from gust.errors import NotSupportedYet
 
 
 class Inventory(Protocol):
-    """What is installed where Airflow is: the parser answers. `bundle_version` names the bundle whose `plugins/` count as
-    well. Every method raises ServiceUnavailable if the parser does not answer."""
+    """The packages, providers and plugins in the parser, which has Airflow. `bundle_version` names the bundle whose
+    `plugins/` count as well. Every method raises ServiceUnavailable if the parser does not answer."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
         """Plugins as the REST API shows them, by name."""

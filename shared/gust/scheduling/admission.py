@@ -1,11 +1,11 @@
-"""Phase: which instances may go now, within the limits of the run and of everything that crosses runs.
+"""Phase: choose the instances that go to workers, within the limits of the run and the limits across runs.
 
-Every instance that may go is `scheduled`; the most important ones are sent, as far as there is room.
+Every ready instance becomes `scheduled`. The scheduler sends as many as there is room for, the highest priority first.
 
-Two schedulers may look at the same run. Where everything fits, whatever the two do fits. Where it does not, all instances
-wait first, and a write to the run (`admitted_dispatches`) that only one scheduler can make lets them go: docs/adr/0011. A
-run that once kept instances back lets all go by that write from then on, so that its item tells which can be under way
-(`quick_look`).
+Two schedulers may decide on the same run at once. If all ready instances fit, both decisions together fit too. If not, every
+ready instance is first written as waiting, and a write to the run (`admitted_dispatches`) names those that may go. The write
+is conditional, so that only one of the two schedulers can make it: docs/adr/0011. A run that has kept an instance back once
+(`keeps_back`) lets every later one go by that write, so that its item shows which can be under way (`quick_look`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from gust.scheduling.retry import start_trigger
 
 @dataclass(slots=True)
 class Admitted:
-    """What the run lets go, as it stands after this decision."""
+    """The dispatches that the run has let go, this decision's included."""
 
     run: DagRun
-    """With the instances that this decision admits."""
+    """The run, with the instances that this decision admits in `admitted_dispatches`."""
     dispatches: frozenset[slots.Admission]
     is_never_full: bool = False
     """The run's limits cannot bind: it has at most as many instances as may be active at once."""
     keeps_places_free: bool = False
-    """The run keeps instances back in favour of others that may get the slots they wait for."""
+    """The run keeps instances back, because others that are about to get slots across runs will take its free places."""
 
     @classmethod
     def before(cls, run: DagRun) -> Admitted:
@@ -49,7 +49,7 @@ class Admitted:
 
 
 def admit(draft: Draft, ready: list[tuple[TaskSpec, TaskInstance]]) -> Admitted:
-    """Schedules every instance of `ready`, and admits as many as there is room for."""
+    """Schedule every instance of `ready`, and admit as many as there is room for."""
     return _Admission(draft).run(ready)
 
 
@@ -83,7 +83,8 @@ class _Admission:
         return admitted
 
     def _count_what_pools_count(self) -> None:
-        """A pool may begin to count an instance while it runs, or cease to: what the instance holds follows."""
+        """Correct the slots that instances hold: after an API user changes a pool, it may count instances that it did not
+        count, or stop counting them."""
         for task, instance in self._view.all_instances():
             if not self._view.has_moved(instance):
                 claims = self._draft.claims(task)
@@ -91,7 +92,8 @@ class _Admission:
                     self._view.move(transition.recount(instance, claims=claims))
 
     def _start_from_trigger(self, task: TaskSpec, instance: TaskInstance) -> bool:
-        """Whether the instance begins with its trigger, which no limit delays, as in Airflow; deferred, it counts."""
+        """Defer the instance at once if its task begins with a trigger; returns whether it does. As in Airflow, no limit
+        delays it, but it counts against its limits once it is deferred."""
         trigger = start_trigger(task, self._draft.now)
         if trigger is None:
             return False
@@ -121,19 +123,19 @@ class _Admission:
         return slots.Room(self._draft.max_active_tasks, everything, self._admitted.dispatches)
 
     def _let_go(self, task: TaskSpec, instance: TaskInstance) -> None:
-        """The run has room for it: it is sent, unless it needs slots of a limit that crosses runs."""
+        """Schedule the instance; the run has room. It is sent, unless it must first get slots of a limit across runs."""
         claims = self._draft.claims(task)
         self._schedule(task, instance, blocked_by_limit=claims[0].limit if claims else None)
 
     def _stand_in_line(self, task: TaskSpec, instance: TaskInstance) -> None:
-        """It waited for its run. If it needs slots too, it waits for those now."""
+        """Move an instance that waited for its run to the line of the first limit whose slots it needs, if it needs any."""
         if claims := self._draft.claims(task):
             order = slots.waiting_order(task, self._draft.run, instance.map_index)
             self._view.move(transition.wait(instance, blocked_by_limit=claims[0].limit, waiting_order=order))
 
     def _admit_in_order(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """As many as there is room for. An instance that will get its slots keeps a place in the run free; one that has to
-        wait for them keeps none."""
+        """Admit the instances in order, as many as there is room for. One that is about to get its slots across runs takes a
+        place in the run already; one that has to wait for them takes none."""
         room = self._room(everything)
         promised: Counter[str] = Counter()
         admissions: list[slots.Admission] = []

@@ -1,16 +1,16 @@
 """Decides what happens to a DagRun now: the one place where Gust schedules.
 
-`decide` looks at a whole run and answers with everything that can happen to it at this moment, in one go. Each phase is a
-module of its own and extends the same `Draft`:
+`decide` takes a whole run and the time, and returns every transition and effect that is possible at that time. Each phase is
+a module of its own and extends the same `Draft`:
 
-1. `expiry`: timers that are due end or resume instances;
-2. `propagation`: what upstreams made certain (skips and failures travel to the end of the DAG, mapped tasks expand);
-3. `admission`: which instances go to workers, within all limits;
-4. `run_end` or `next_look`: the run is over, or when it must be looked at again.
+1. `expiry` ends or resumes the instances whose timer is due;
+2. `propagation` ends the instances that their upstreams rule out, to the end of the DAG, and expands mapped tasks;
+3. `admission` chooses the instances that go to workers, within all limits;
+4. `run_end` ends the run, or `next_look` computes when the scheduler must look at it again.
 
-An instance that cannot move is answered with the reason. Nothing here remembers anything: deciding again on what was
-committed, or on a state that a crash left half-way, goes on from there. Rules: `DagRun.update_state`, `_get_ready_tis`,
-`schedule_tis` and the scheduler loop of Airflow 3.3.2.
+The decision gives a reason for each instance that does not move. `decide` keeps no state: after a crash half-way through a
+commit, the next decision continues from what was written. Rules: `DagRun.update_state`, `_get_ready_tis`, `schedule_tis` and
+the scheduler loop of Airflow 3.3.2.
 """
 
 from __future__ import annotations
@@ -68,17 +68,17 @@ def decide(
     has_backlog: bool = True,
     workers: Workers = LAMBDA_ALONE,
 ) -> Decision:
-    """The decision on `run` at `now`. `instances` are those the store has, by (task_id, map_index).
+    """The decision on `run` at `now`. `instances`: the stored ones, by (task_id, map_index).
 
-    `past` is what came before the run; a task that depends on it (`past.is_needed`) waits without it.
-    `callbacks` are those the run has already.
-    `pools` are the tasks' pools, as far as they exist; `used` says how many slots are held of the limits that tasks
-    have of their own (`max_active_tis_per_dag`). `max_active_tasks` is the DAG's now, as in Airflow; `None`: that of the
+    `past`: the run before this one. Without it, a task that depends on it (`past.is_needed`) waits.
+    `callbacks`: those that the run has stored.
+    `pools`: the existing ones of the pools that the tasks name. `used`: how many slots are held of each task's own limit
+    (`max_active_tis_per_dag`). `max_active_tasks`: the DAG's current value, which Airflow uses too; `None`: the value in the
     run's version.
-    `is_paused`: the DAG is. Then no instance goes to a worker and the run's own timeout waits, but begun instances may end,
-    what follows from that is certain all the same, and a run with nothing left to do is over.
-    `has_backlog`: messages may wait for a free worker, so no message is given up because no worker took it.
-    `workers` are those of the stack: a task that none of them can run fails.
+    `is_paused`: the DAG is paused. Then no instance goes to a worker and `dagrun_timeout` does not act, but instances that
+    have begun can end, skips and failures spread from them, and a run with nothing left to do ends.
+    `has_backlog`: messages may wait for a free worker, so the decision gives up no message because no worker took it.
+    `workers`: those of the stack. A task that none of them can run fails.
     """
     match run.state:
         case DagRunState.QUEUED:
@@ -120,8 +120,8 @@ def expire_only(
     now: datetime,
     config: Config = DEFAULTS,
 ) -> Decision:
-    """The decision on a running run whose DAG has no file any longer: only timers act. A lost worker or a trigger whose time
-    is up must give back the slots that other runs wait for. `due_at` is the next moment at which such a timer may ring."""
+    """The decision on a running run whose DAG no longer has a file: only timers act, so that a lost worker or a trigger
+    that timed out gives back the slots that other runs wait for. `due_at`: when the next such timer is due."""
     draft = Draft(
         spec=spec, run=run, instances=instances, view=RunView(spec, run, instances, now), now=now, config=config
     )
@@ -131,7 +131,7 @@ def expire_only(
 
 
 def gives_up(decision: Decision) -> bool:
-    """Whether a message is given up because no worker took it."""
+    """Whether the decision gives up a message because no worker took it."""
     return any(moved.edge == "lose" and moved.before.state is S.QUEUED for moved in decision.transitions)
 
 
@@ -170,7 +170,7 @@ def _time_out(draft: Draft) -> Decision:
 
 
 def _await_logical_date(draft: Draft, date: datetime) -> Decision:
-    """The run was triggered ahead of its logical date. It is running, and no instance begins before that date."""
+    """The decision on a running run whose logical date is in the future: no instance begins before that date."""
     expire_instances(draft)
     for _, instance in draft.view.all_instances():
         if instance.state in SCHEDULABLE:
@@ -190,7 +190,7 @@ def _await_logical_date(draft: Draft, date: datetime) -> Decision:
 
 
 def _stand_still(draft: Draft, admitted: Admitted) -> Decision:
-    """The DAG is paused and the run not over."""
+    """The decision on an unfinished run of a paused DAG: moves that need no worker, callbacks and triggers."""
     moves = draft.transitions()
     return Decision(
         transitions=moves,
@@ -246,7 +246,7 @@ def _explain(draft: Draft, task: TaskSpec, instance: TaskInstance) -> None:
         case S.AWAITING_INPUT:
             draft.reasons[key] = "It waits for a person's answer."
         case None | S.UP_FOR_RETRY | S.UP_FOR_RESCHEDULE:
-            pass  # the phase that leaves it there says why
+            pass  # the phase that did not move it has given the reason
         case S.SUCCESS | S.FAILED | S.SKIPPED | S.UPSTREAM_FAILED | S.REMOVED:
             pass
         case _:
@@ -277,20 +277,21 @@ def _effect_of(draft: Draft, admitted: Admitted, instance: TaskInstance) -> Effe
 
 
 def _triggers(draft: Draft) -> tuple[Effect, ...]:
-    """Triggers are sent also while the run stands still."""
+    """The triggers to send. The scheduler sends triggers also while the DAG is paused or the run waits for its date."""
     effects = (_trigger_of(draft, i) for _, i in draft.view.all_instances() if i.state is S.DEFERRED)
     return tuple(effect for effect in effects if effect is not None)
 
 
 def _trigger_of(draft: Draft, deferred: TaskInstance) -> SendTrigger | None:
-    """A trigger that only waits for a time is never sent: `expiry` ends it."""
+    """The instance's trigger, if it must be sent now. One that only waits for a time is never sent: `expiry` ends it."""
     if deferred.trigger is None or not _must_be_sent(draft, deferred):
         return None
     return None if pure_wait(deferred.trigger, since=deferred.start_date) is not None else SendTrigger(deferred)
 
 
 def _must_be_sent(draft: Draft, deferred: TaskInstance) -> bool:
-    """Whether the trigger was never sent, has slept long enough, or must be lost. Sent twice, its first event counts."""
+    """Whether the trigger was never sent, its sleep is over, or it is lost: no sign of life came for `trigger_timeout`. If a
+    trigger is sent twice, its first event resumes the task."""
     if deferred.queued_at is None:
         return True
     rests_until = deferred.trigger.rests_until if deferred.trigger else None

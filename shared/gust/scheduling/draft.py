@@ -1,4 +1,4 @@
-"""One decision while it grows: what it is made on, the moves so far, and why other instances wait.
+"""A decision in progress: its inputs, the moves so far, and the reason for each instance that waits.
 
 Each phase of `decide` (expiry, propagation, admission, next_look, run_end) reads and extends the same draft.
 """
@@ -23,7 +23,7 @@ from gust.scheduling.run_view import InstanceId, RunView
 from gust.scheduling.timers import DEFAULTS, Config
 
 BEGUN = frozenset({S.QUEUED, S.RUNNING, S.RESTARTING, S.DEFERRED, S.AWAITING_INPUT})
-"""A worker, a trigger or a person has the instance in hand."""
+"""The instance was sent to a worker, or waits for its trigger or a person's answer."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Draft:
     spec: DagSpec
     run: DagRun
     instances: Mapping[InstanceId, TaskInstance]
-    """Those of the store."""
+    """The stored ones."""
     now: datetime
     config: Config = DEFAULTS
     past: Past | None = None
@@ -44,11 +44,11 @@ class Draft:
     workers: Workers = LAMBDA_ALONE
 
     view: RunView
-    """All instances, with the moves of this decision."""
+    """All instances, as the moves of this decision leave them."""
     reasons: dict[InstanceId, str] = field(default_factory=dict)
     blocked_by: dict[InstanceId, Dependency] = field(default_factory=dict)
     stoppers: list[InstanceId] = field(default_factory=list)
-    """Failures for which this decision ends the other instances (`fail_fast`)."""
+    """Failed instances for which this decision ends the others (`fail_fast`)."""
 
     def wait(self, instance: TaskInstance, reason: str, dependency: Dependency) -> None:
         key = (instance.task_id, instance.map_index)
@@ -65,14 +65,14 @@ class Draft:
     def begun(self) -> list[TaskInstance]:
         return [instance for _, instance in self.view.all_instances() if instance.state in BEGUN]
 
-    # --- what the decision will say -----------------------------------------------------------------------------------
+    # --- the decision's transitions -----------------------------------------------------------------------------------
 
     def transitions(self) -> tuple[transition.Transition, ...]:
         moves = (*self._gone(), *self.view.transitions())
         return tuple(callback.with_trigger_kill(moved) for moved in moves)
 
     def _gone(self) -> Iterator[transition.Transition]:
-        """Removes the instances of tasks that the run's version does not have: the run moved on to another version."""
+        """Removals of instances whose task the run's version lacks: the run has moved to another version."""
         for instance in self.instances.values():
             if instance.task_id not in self.spec.tasks and instance.state is not S.REMOVED:
                 reason = "The DAG version that its run goes on with has no such task."

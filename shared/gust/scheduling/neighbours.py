@@ -1,8 +1,8 @@
-"""Whether one instance may go on, judged by itself and the instances directly upstream of it, each read by its key.
+"""Decides whether one instance may go, from that instance and those directly upstream of it, each read by its key.
 
-`Upstream` judges, as in a full look, over a view of the run that has these instances alone. It asks for no others of an
-instance that `reads` answers for: neither setups nor teardowns are in its DAG, and how often it is mapped is known
-(`known_lengths`).
+`Upstream` evaluates the rule, as in a full look, over a view of the run that holds these instances only. For an instance
+that `reads` accepts, the rule depends on no others: its DAG has no setups or teardowns, and the length of its mapping is
+known (`known_lengths`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gust.scheduling.trigger_rule import Verdict
 from gust.scheduling.upstream import Upstream
 
 MOST_READ: Final = 100
-"""Instances upstream of one. Of more a full look tells."""
+"""Instances upstream of one that a quick look reads; with more, a full look follows."""
 
 
 def is_in_same_turn(task: TaskSpec, other: TaskSpec) -> bool:
-    """Whether instance `i` of either has to do with instance `i` of the other alone: they are in the same mapped groups, and
-    not mapped any further."""
+    """Whether instance `i` of one task depends only on instance `i` of the other: both are in the same mapped groups, and
+    neither is mapped further."""
     return (
         bool(task.mapped_groups)
         and task.mapped_groups == other.mapped_groups
@@ -41,9 +41,9 @@ def share_a_group(task: TaskSpec, other: TaskSpec) -> bool:
 
 
 def is_plain(task: TaskSpec) -> bool:
-    """Whether one whose upstreams let it go is sent to a worker, limits of its run aside. All else needs a full look: what
-    is expanded then, ended by the scheduler, begun with a trigger, waits for slots, or names a place that the stack may not
-    have."""
+    """Whether an instance of the task goes straight to a Lambda worker once its upstreams allow it and its run has a place.
+    A full look handles the others: tasks that expand, that the scheduler ends, that begin with a trigger, that need slots,
+    or that name a place to run."""
     return (
         task.expansion is None
         and not task.is_empty
@@ -58,9 +58,9 @@ def is_plain(task: TaskSpec) -> bool:
 
 
 def known_lengths(spec: DagSpec, run: DagRun, instances: Mapping[InstanceId, TaskInstance]) -> dict[str, int]:
-    """Mapped task → how many instances it has, as far as that stays so for as long as nobody edits the run: all of them are
-    there, and what they are mapped over is written in the DAG file or was pushed by plain tasks that succeeded. (What a
-    mapped task has pushed, a person may change without an edit of the run.)"""
+    """Mapped task → its number of instances, for tasks whose number only an edit of the run can change: all instances are
+    stored, and the DAG file or plain tasks that succeeded give the values. A mapped task's XCom does not count: an API user
+    may change it without an edit of the run."""
     mapped = [task for task in spec.tasks.values() if task.is_mapped]
     if not mapped:
         return {}
@@ -84,7 +84,7 @@ def known_lengths(spec: DagSpec, run: DagRun, instances: Mapping[InstanceId, Tas
 def reads(
     spec: DagSpec, run: DagRun, task: TaskSpec, map_index: int, lengths: Mapping[str, int]
 ) -> list[InstanceId] | None:
-    """Which instances tell whether this one may go: itself first. `None`: they are not known, or too many."""
+    """Keys of the instances that decide whether this one may go, itself first. `None` if they are unknown or too many."""
     if not is_plain(task) or (task.is_mapped and not 0 <= map_index < lengths.get(task.task_id, 0)):
         return None
     found: list[InstanceId] = [(task.task_id, map_index)]
@@ -108,11 +108,11 @@ def reads(
 
 
 def as_they_are(
-    spec: DagSpec, run: DagRun, asked: list[InstanceId], found: Mapping[InstanceId, TaskInstance]
+    spec: DagSpec, run: DagRun, wanted: list[InstanceId], found: Mapping[InstanceId, TaskInstance]
 ) -> dict[InstanceId, TaskInstance] | None:
-    """Those asked for, the ones without an item included. `None` where the lack of one says nothing: it may be gone."""
+    """The requested instances, new ones for keys without an item. `None` if a missing item may have been deleted."""
     instances: dict[InstanceId, TaskInstance] = {}
-    for task_id, map_index in asked:
+    for task_id, map_index in wanted:
         instance = found.get((task_id, map_index))
         if instance is None:
             if not expansion.is_literal(spec, spec.tasks[task_id]):
@@ -123,12 +123,12 @@ def as_they_are(
 
 
 class Neighbours(RunView):
-    """One instance and those directly upstream of it, as `reads` names them."""
+    """A view of one instance and those directly upstream of it, as `reads` lists them."""
 
     def verdict_on(self, of: InstanceId, lengths: Mapping[str, int]) -> Verdict:
         task = self.spec.tasks[of[0]]
         if (length := lengths.get(task.task_id)) is not None:
-            # Its mapped group has as many turns: see `is_in_same_turn`.
+            # Its mapped group has the same length: see `is_in_same_turn`.
             self._lengths |= dict.fromkeys((task.task_id, *task.mapped_groups[-1:]), length)
         return Upstream(self).evaluate(task, self.instances_of(task.task_id)[of[1]]).verdict
 

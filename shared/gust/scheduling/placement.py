@@ -1,7 +1,7 @@
 """Where a try runs: a Lambda worker, a worker group, or a Fargate container of its own, and why.
 
-A DAG author decides by what Airflow has for it: `queue`, `executor`, `executor_config`, `execution_timeout`. What a task
-cannot have is answered with a sentence that says what to write or deploy instead, before anything is sent.
+A DAG author decides with Airflow's own arguments: `queue`, `executor`, `executor_config`, `execution_timeout`. If no
+worker of the stack fits, the task fails before it is sent, with a sentence that says what to write or deploy instead.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ FARGATE_QUEUE: Final = "fargate"
 ECS_EXECUTOR: Final = "AwsEcsExecutor"
 LAMBDA_EXECUTOR: Final = "AwsLambdaExecutor"
 LOCAL_EXECUTOR: Final = "LocalExecutor"
-"""Airflow's default: where a file names it, it means what a task has that names none."""
+"""Airflow's default. A task that names it is placed as a task without an executor."""
 
 LAMBDA_SECONDS: Final = 885
-"""Of Lambda's 15 minutes; the rest is for the end of the try."""
+"""The part of Lambda's 15 minutes that a task gets; the rest is for the end of the try."""
 
 LAMBDA_MEMORY: Final = 10240
-"""MB that Lambda gives a function at most."""
+"""MB of the largest Lambda function."""
 
 LAMBDA_DISK: Final = 2
 """GB of a worker's /tmp."""
@@ -62,7 +62,7 @@ class _RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wish:
-    """What a task's `executor_config` asks for."""
+    """The resources that a task's `executor_config` asks for."""
 
     compute: str | None = None
     cpu: int | None = None
@@ -70,12 +70,12 @@ class _Wish:
     disk: int | None = None
     spot: bool = False
     is_for_ecs: bool = False
-    """It has the shape that the ECS executor reads."""
+    """Whether the config has the form that the ECS executor reads."""
     environment: tuple[tuple[str, str], ...] = ()
 
 
 def place(task: TaskSpec, workers: Workers, outgrew: Limit | None = None) -> Place:
-    """Where a try of the task runs. The same arguments always give the same place. `outgrew`: the limit of Lambda's that
+    """Where a try of the task runs. The same arguments always give the same place. `outgrew`: the limit of Lambda that
     ended an earlier try."""
     try:
         return _place(task, workers, outgrew)
@@ -113,7 +113,7 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
 
 
 def _promoted(wish: _Wish, workers: Workers, outgrew: Limit) -> OnFargate:
-    """With at least the memory that it had; with twice that, where that was too little."""
+    """A container with at least the worker's memory; with twice that, if the worker's was too little."""
     match outgrew:
         case Limit.TIME:
             least, why = workers.memory, "an earlier try took longer than Lambda can give"
@@ -136,7 +136,7 @@ def _executor(name: str | None) -> str | None:
 
 
 def is_known_executor(name: str) -> bool:
-    """Whether a DAG file may name it though Airflow's configuration does not list it."""
+    """Whether a DAG file may name this executor although Airflow's configuration does not list it."""
     return name.rpartition(".")[2].rpartition(":")[2] in {ECS_EXECUTOR, LAMBDA_EXECUTOR}
 
 
@@ -155,7 +155,7 @@ def _in_group(queue: str, wish: _Wish) -> OnLambda:
 
 
 def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnLambda:
-    """The task says that it wants Lambda. It is told where that cannot be."""
+    """The task asks for Lambda. Refused if Lambda cannot give the resources that it asks for."""
     if queue == FARGATE_QUEUE:
         raise _RefusedError(f"The task asks for Lambda and for queue={FARGATE_QUEUE!r}. Write one of the two.")
     if wish.memory is not None and wish.memory > workers.memory:
@@ -167,12 +167,12 @@ def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnL
                 else f"Lambda has {LAMBDA_MEMORY} MB at most: write queue={FARGATE_QUEUE!r}."
             )
         )
-    asked = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
-    return OnLambda(why=f"{asked} asks for it")
+    cause = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
+    return OnLambda(why=f"{cause} asks for it")
 
 
 def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) -> str | None:
-    """What in the task cannot be had but from Fargate."""
+    """The part of the task that only Fargate can give, as the reason in a sentence."""
     if queue == FARGATE_QUEUE:
         return f"queue={queue!r}"
     if executor == ECS_EXECUTOR:
@@ -210,9 +210,9 @@ def _on_fargate(wish: _Wish, why: str) -> OnFargate:
 
 
 def fargate_pair(cpu: int | None, memory: int | None) -> tuple[int, int]:
-    """The smallest pair of CPU units and MB that Fargate has and that is no less than what is asked for. With no memory
-    asked for, 2 GB or more; with no CPU asked for, one vCPU or more. Refuses what is too large, and memory that the asked
-    CPU cannot have."""
+    """The smallest of Fargate's pairs of CPU units and MB that covers the request. Without memory in the request, 2 GB
+    or more; without CPU, one vCPU or more. Refuses sizes that are too large, and memory that does not go with the
+    CPU."""
     if memory is not None and memory > LARGEST_MEMORY:
         raise _RefusedError(f"The task asks for {memory} MB of memory; Fargate has {LARGEST_MEMORY} MB at most.")
     least = DEFAULT_MEMORY if memory is None else memory
@@ -246,8 +246,8 @@ _NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(vcpu|gib|gb|mib|mb)?\s*", re
 
 
 def _wish(config: Mapping[str, Any]) -> _Wish:
-    """Other executors' parts of the config (`KubernetesExecutor`, `pod_override`) are for those, and left alone as Airflow's
-    executors leave them."""
+    """Reads `gust` and the arguments of the ECS executor. The parts for other executors (`KubernetesExecutor`,
+    `pod_override`) are ignored, as Airflow's executors ignore them."""
     ours = config.get("gust")
     if ours is not None:
         return _our_wish(_mapping(ours, "gust"))
@@ -276,7 +276,7 @@ def _our_wish(gust: Mapping[str, Any]) -> _Wish:
 
 
 def _wish_of_ecs(config: Mapping[str, Any]) -> _Wish:
-    """The arguments of RunTask that a file written for the ECS executor gives."""
+    """The arguments of RunTask in a file written for the ECS executor."""
     _refuse_unknown(config, _RUN_TASK, "executor_config")
     overrides = _mapping(config.get("overrides") or {}, "overrides")
     _refuse_unknown(overrides, _OVERRIDES, 'executor_config["overrides"]')
@@ -327,7 +327,7 @@ def _gigabytes(value: Any, name: str) -> int | None:
 
 
 def _parsed(value: Any, name: str, units: set[str]) -> tuple[float | None, str]:
-    """A number, or a text as ECS takes it: `"1024"`, `"1 vCPU"`, `"4 GB"`."""
+    """A number, or a string in ECS's format: `"1024"`, `"1 vCPU"`, `"4 GB"`."""
     if value is None:
         return None, ""
     match = None if isinstance(value, bool) else _NUMBER.fullmatch(str(value))

@@ -1,6 +1,6 @@
-"""Phase: what upstreams made certain. Skips and failures travel to the end of the DAG, mapped tasks expand.
+"""Phase: apply what upstreams make certain. Skips and failures spread to the end of the DAG, and mapped tasks expand.
 
-The scheduler's own writes do not wake it again, so everything that follows from them is decided here, in one decision.
+The scheduler's own writes do not wake it again (docs/adr/0004), so one decision holds everything that follows from them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ UNSTOPPABLE: Final = frozenset({S.SUCCESS, S.FAILED, S.SKIPPED})
 
 
 def fail_fast(draft: Draft) -> None:
-    """A failure ends all other tasks but teardowns, once: Airflow does it in the write that fails the try, so an instance
-    that a person clears afterwards runs."""
+    """In a DAG with `fail_fast`, a failure ends all other tasks except teardowns, once (`stopped_others`). Airflow does
+    this in the write that fails the try, so an instance that an API user clears afterwards runs."""
     if not draft.spec.fail_fast:
         return
     for task, instance in list(draft.view.all_instances()):
@@ -54,11 +54,12 @@ def _stop_others(draft: Draft, failed: TaskSpec) -> None:
 
 
 class Propagation:
-    """Moves every instance whose upstreams leave no doubt."""
+    """Moves every instance whose upstreams make certain what becomes of it."""
 
     def __init__(self, draft: Draft) -> None:
         self.is_done_unnoticed = False
-        """Branches overtook all that was left. Airflow does not notice that the run is done, and takes it for stuck."""
+        """Branches have skipped every instance that was left (`overtake`). Airflow does not notice that the run is done and
+        ends it as stuck; so does Gust."""
         self._draft = draft
         self._view = draft.view
         self._upstream = Upstream(draft.view)
@@ -67,10 +68,11 @@ class Propagation:
         """Instances that wait for their upstreams, of those evaluated so far."""
 
     def run(self) -> list[tuple[TaskSpec, TaskInstance]]:
-        """Moves everything that is certain, until nothing follows; returns the instances that may go to a worker.
+        """Move all instances that are certain, until nothing more follows; returns those that may go to a worker.
 
-        It goes in rounds, each on the result of the round before, in the order of Airflow's passes (by task id and map
-        index): where two upstreams end an instance in different ways, the nearer one wins, as in Airflow.
+        It works in rounds. A round sees the states that the round before left, and visits instances in the order of
+        Airflow's passes (task id, then map index). So where two upstreams would end an instance in different ways, the
+        nearer one decides, as in Airflow.
         """
         ready: dict[InstanceId, tuple[TaskSpec, TaskInstance]] = {}
         task_ids = sorted(self._draft.spec.tasks)
@@ -83,7 +85,7 @@ class Propagation:
         return [pair for pair in ready.values() if not self._view.has_moved(pair[1])]
 
     def _round(self, task_ids: list[str], ready: dict[InstanceId, tuple[TaskSpec, TaskInstance]]) -> None:
-        """Looks at every instance of the tasks once; adds to `ready` those that may go to a worker."""
+        """Look at every instance of the tasks once; add to `ready` those that may go to a worker."""
         found = [
             (task := self._draft.spec.tasks[task_id], instance)
             for task_id in task_ids
@@ -109,12 +111,12 @@ class Propagation:
         self._complete(empty)
 
     def _concerned(self, changed: frozenset[str]) -> list[str]:
-        """The tasks, sorted, for which something may follow from a change of `changed`."""
+        """The tasks to look at in the next round, sorted: those that changed, and those whose upstreams changed."""
         concerned = set(changed)
         for task_id in changed:
             concerned.update(self._draft.spec.tasks[task_id].downstream_task_ids)
             concerned.update(self._upstream.looking_far_below(task_id))
-        # A task that maps over a result sees what becomes of that result in the same round.
+        # A task that maps over a result must be looked at in the same round as the task that pushes it.
         ends = list(concerned)
         while ends:
             more = self._mapping_over.get(ends.pop(), frozenset()) - concerned
@@ -135,7 +137,7 @@ class Propagation:
     # --- one instance -------------------------------------------------------------------------------------------------
 
     def _may_run(self, task: TaskSpec, instance: TaskInstance) -> bool:
-        """Whether the instance may go to a worker; moves it where it is certain that it will not."""
+        """Whether the instance may go to a worker now. If its upstreams rule that out for good, end it."""
         if instance.state not in SCHEDULABLE or self._view.has_moved(instance):
             return False
         evaluation = self._upstream.evaluate(task, instance)
@@ -153,7 +155,7 @@ class Propagation:
         return False
 
     def _end(self, instance: TaskInstance, evaluation: Evaluation) -> None:
-        """Moves it where it is certain that it will not run."""
+        """End the instance as skipped, upstream_failed or removed, if that is the verdict."""
         match evaluation.verdict:
             case Verdict.SKIP:
                 move = transition.skip
@@ -168,7 +170,7 @@ class Propagation:
         self._view.move(move(self._view.take_back(instance), at=self._draft.now, reason=evaluation.reason))
 
     def _is_time(self, task: TaskSpec, instance: TaskInstance) -> bool:
-        """The upstreams let it go. Whether its own time has come and the previous run lets it go too."""
+        """For an instance whose upstreams let it run: whether it is due, and the previous run lets it run too."""
         if instance.due_at is not None and instance.due_at > self._draft.now:
             is_retried = instance.state is S.UP_FOR_RETRY
             reason = f"It is {'retried' if is_retried else 'continued'} at {instance.due_at.isoformat()}."
@@ -195,7 +197,8 @@ class Propagation:
         return True
 
     def _complete(self, empty: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """They succeed at the end of the round, as at the end of Airflow's pass: no task maps over them before."""
+        """End EmptyOperators as successful, without a worker. Airflow does so at the end of its pass, and Gust at the end of
+        the round, so that no task maps over them earlier."""
         for task, instance in empty:
             if not self._view.has_moved(instance):
                 self._view.move(transition.complete_empty(instance, at=self._draft.now, retries=task.retries))
@@ -203,7 +206,8 @@ class Propagation:
     # --- mapped tasks -------------------------------------------------------------------------------------------------
 
     def _expand(self, task: TaskSpec, placeholder: TaskInstance) -> list[TaskInstance]:
-        """Puts the task's instances in the placeholder's place, now that its upstreams are done. Returns them."""
+        """Replace a mapped task's placeholder by its instances, now that its upstreams are done. Returns the instances; with
+        nothing to map over, ends the placeholder and returns none."""
         length = self._view.map_length(task)
         if length is None:
             reason = "A task whose result it maps over has pushed nothing to map over."
@@ -218,8 +222,8 @@ class Propagation:
         return list(self._view.instances_of(task.task_id).values())
 
     def _revise(self, task: TaskSpec) -> list[TaskInstance]:
-        """Fits an expanded task to the length that it maps over now: removes the instances beyond it, in any state, and
-        returns the new ones, which may go at once. Once per task and round."""
+        """Adapt an expanded task to the length that it maps over now: remove the instances beyond that length, whatever
+        their state, and return the added ones, which may go at once. Does this once per task and round."""
         if not task.is_mapped or task.task_id in self._revised:
             return []
         self._revised.add(task.task_id)
@@ -236,12 +240,12 @@ class Propagation:
     # --- overtaken instances ------------------------------------------------------------------------------------------
 
     def overtake(self) -> bool:
-        """Nothing more can be sent: does any instance that is sent or runs still have what it waited for, or can time
-        bring anything? Otherwise the run is stuck for good. Returns whether it is.
+        """Returns whether the run is stuck: none of its unfinished instances, queued and running ones included, may run by
+        its trigger rule, and none waits for anything but its upstreams. Called after `run`.
 
-        Airflow moves the instances that can no longer run, with or without a worker, up to the first that still can: a
-        person's clear or mark took away what let them go. It judges none of this while an instance is deferred, or waits
-        for another run or for room of its task.
+        As Airflow does, it ends instances that may no longer run, even if a worker has them, until it meets one that may: an
+        API user's clear or mark has removed the reason for which they were started. It does nothing while an instance is
+        deferred, waits for a person or another run, or has a limit of its own.
         """
         unfinished = sorted(self._draft.unfinished(), key=lambda pair: (pair[0].task_id, pair[1].map_index))
         if not unfinished or any(_may_wait_for_others(task, instance) for task, instance in unfinished):
@@ -264,7 +268,8 @@ class Propagation:
 
 
 def _may_wait_for_others(task: TaskSpec, instance: TaskInstance) -> bool:
-    """Whether it may wait for a trigger, a person, another run or its task's limit: then the run is not stuck."""
+    """Whether the instance may be waiting for a trigger, a person, another run or its task's limit: then the run is not
+    stuck."""
     return (
         instance.state in {S.DEFERRED, S.AWAITING_INPUT}
         or task.depends_on_past

@@ -85,13 +85,13 @@ class Change(NamedTuple):
 
 
 class Downstream(NamedTuple):
-    """What waits: a task with all of its instances, one instance of it, or the end of the run (no task)."""
+    """What waits: a task with all of its instances, one instance of it, or the run's end (no task)."""
 
     task_id: str | None
     map_index: int | None = None
-    """Of one instance of a mapped task: it waits for those of its own turn of the mapped group."""
+    """One instance of a mapped task; it waits for instances of the same map index in its group."""
     is_for_length: bool = False
-    """Tasks of mapped groups wait for what this task pushes, however far below it they are."""
+    """Tasks in mapped groups, direct or indirect, wait for the value that this task pushes."""
 
 
 THE_END: Final = Downstream(None)
@@ -127,7 +127,7 @@ class Remembered:
     may_admit: bool = True
     """False if other limits than the run's own hold instances back: only a full look can tell which is next."""
     has_room_for_all: bool = False
-    """The run has no more instances than may be active at once: whatever may go is sent."""
+    """The run has no more instances than may be active at once: every instance that may go is sent."""
     lengths: Mapping[str, int] = field(default_factory=dict)
     """`neighbours.known_lengths`"""
     blockers: dict[Downstream, InstanceId] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Remembered:
         self.in_flight.pop(instance, None)
 
     def carried_out(self, decision: Decision) -> None:
-        """Its own, and whole."""
+        """Update the memory after this process has carried `decision` out completely."""
         sent = {(e.instance.task_id, e.instance.map_index): e.instance for e in _sent(decision)}
         if decision.run is not None:
             self.run = decision.run
@@ -159,7 +159,7 @@ class Remembered:
                 self.kept_back(moved.after)
 
     def kept_back(self, instance: TaskInstance) -> None:
-        """It begins to wait for its run."""
+        """Note that the instance now waits for a place in its run."""
         key = instance.task_id, instance.map_index
         self.unfinished.setdefault(instance.task_id, {})[instance.map_index] = instance.dispatch_count
         self.candidates.insert(bisect_right(self.candidates, self._place(key), key=self._place), key)
@@ -255,7 +255,7 @@ class Remembered:
         return self.may_ring and now < self.looked_at + DEFAULTS.look_again
 
     def concerned(self, changes: Collection[Change]) -> set[Downstream] | None:
-        """What could be decided about now. `None`: a full look must tell."""
+        """The tasks and instances that the changes may let go. `None` if only a full look can tell."""
         found = {THE_END}
         tasks = self.spec.tasks
         for change in changes:
@@ -277,7 +277,7 @@ class Remembered:
         return found
 
     def plan(self, waiting: Collection[Downstream], *, pick: Pick) -> Plan | None:
-        """What to read to learn whether anything follows. `None`: a full look must tell."""
+        """The items that decide whether anything follows. `None` if only a full look can tell."""
         blockers: set[InstanceId] = set()
         steps: dict[InstanceId, list[InstanceId]] = {}
         for of in waiting:
@@ -310,27 +310,25 @@ class Remembered:
     def judge(
         self, steps: Mapping[InstanceId, list[InstanceId]], found: Mapping[InstanceId, TaskInstance], now: datetime
     ) -> list[TaskInstance] | None:
-        """Which of those that were read may go now, in the order of a full look. None of the others may move before an
-        instance that was read unfinished has ended. `None`: a full look must tell."""
+        """The instances read that may go now, in a full look's order. None of the others can move before an instance that
+        was read as unfinished ends. `None` if only a full look can tell."""
         going: list[TaskInstance] = []
         is_over = bool(steps)  # else a blocker tells that it is not
-        for of, asked in sorted(steps.items()):
-            instances = neighbours.as_they_are(self.spec, self.run, asked, found)
+        for of, wanted in sorted(steps.items()):
+            instances = neighbours.as_they_are(self.spec, self.run, wanted, found)
             if instances is None or instances[of].state is S.REMOVED or instances[of].outgrew is not None:
                 return None
             if instances[of].state is None and instances[of].due_at is None:
                 view = neighbours.Neighbours(self.spec, self.run, instances, now)
-                match view.verdict_on(of, self.lengths):
-                    case Verdict.RUN:
-                        going.append(instances[of])
-                        continue
-                    case Verdict.WAIT if any(is_unfinished(instances[each]) for each in asked):
-                        pass
-                    case _:
-                        return None
+                verdict = view.verdict_on(of, self.lengths)
+                if verdict is Verdict.RUN:
+                    going.append(instances[of])
+                    continue
+                if verdict is not Verdict.WAIT or not any(is_unfinished(instances[each]) for each in wanted):
+                    return None
             elif instances[of].state is None:
                 return None
-            is_over &= not any(is_unfinished(instances[each]) for each in asked)
+            is_over &= not any(is_unfinished(instances[each]) for each in wanted)
         return None if is_over and not going else going
 
     def decide(
@@ -341,8 +339,8 @@ class Remembered:
         max_active_tasks: int,
         now: datetime,
     ) -> Decision | None:
-        """What a full look would decide where `going` may go now, and places of those that have ended are free. `found`: the
-        candidates that `next_up` named, as they were read. `None`: a full look must tell."""
+        """The decision of a full look, given that `going` may go now and the ended instances' places are free. `found`: the
+        candidates of `next_up`, as read. `None` if only a full look can decide."""
         keeps_back = self.run.keeps_back
         moves = tuple(
             transition.schedule(
@@ -395,7 +393,7 @@ class Remembered:
         return task_id, indexes[pick(len(indexes))]
 
     def _blocking(self, of: Downstream) -> Collection[str]:
-        """The tasks any instance of which, unfinished, has all of it wait."""
+        """Tasks of which one unfinished instance is enough to make `of` wait."""
         if of.task_id is None:
             return self.unfinished.keys()
         if of.is_for_length:
@@ -409,28 +407,28 @@ class Remembered:
         return [upstream.task_id for upstream in upstreams if not neighbours.share_a_group(task, upstream)]
 
     def next_up(self, max_active_tasks: int, new: Sequence[InstanceId] = ()) -> list[InstanceId] | None:
-        """Those that the run has places for now, in order. `new`: besides the candidates these may go now. `None`: a full
-        look must tell."""
+        """The instances that the run has places for now, in order. `new` may go in addition to the candidates. `None` if
+        only a full look can tell."""
         known = len(self.candidates) + len(new)
         if not self.may_admit or not known or max_active_tasks != self.max_active_tasks:
             return None
         free = max(0, max_active_tasks - len(self.in_flight))
         if new and known < free:
-            return None  # Other processes may have kept some back that this one does not know.
+            return None  # Other processes may have made instances wait that this one does not know.
         return list(islice(merge(self.candidates, sorted(new, key=self._order), key=self._order), free))
 
 
 class Plan(NamedTuple):
-    """What a quick look reads besides the run."""
+    """What a quick look reads in addition to the run."""
 
     blockers: set[InstanceId]
-    """Nothing follows for what waits for these, if each is unfinished."""
+    """If each of these is unfinished, nothing follows for the tasks that wait for them."""
     steps: Mapping[InstanceId, list[InstanceId]]
-    """Instance that may go → those that tell whether it does, itself among them."""
+    """Instance that may go → the instances that decide whether it does, itself among them."""
 
 
 def is_unfinished(instance: TaskInstance | None) -> bool:
-    """One without a state has not begun, and is no blocker."""
+    """Whether it can be a blocker: it has a state, and not a final one."""
     return instance is not None and instance.state is not None and instance.state not in FINISHED
 
 
@@ -480,7 +478,7 @@ def remember(
 
 
 def is_simple(spec: DagSpec) -> bool:
-    """Whether tasks look at those directly upstream alone, what they are mapped over aside, and at no other run."""
+    """Whether each task depends only on its direct upstreams, the source of its mapping and its own run."""
     return not is_needed(spec) and not any(task.is_setup or task.is_teardown for task in spec.tasks.values())
 
 
@@ -565,7 +563,7 @@ def _remembered(
 
 
 def _can_never_be_full(spec: DagSpec, run: DagRun, lengths: Mapping[str, int], max_active_tasks: int) -> bool:
-    """As `slots.can_never_be_full`, without a walk over the instances."""
+    """The same as `slots.can_never_be_full`, computed from the tasks instead of all instances."""
     count = 0
     for task in spec.tasks.values():
         if task.max_active_tis_per_dagrun is not None or (task.is_mapped and task.task_id not in lengths):

@@ -1,9 +1,10 @@
-"""Which instances may go, where more could than may: pools, the limits of tasks, the limits of a run.
+"""Limits on how many instances are active at once: pools, the limits of tasks, the limits of a run.
 
-An instance whose upstreams let it go is `scheduled`, as in Airflow, whether or not there is room for it. Where there is
-none it waits: for its run (`RUN_LIMIT`), or for a limit that crosses runs, in whose index it then stands in Airflow's order.
-It goes on without `blocked_by_limit`, holding its slots. Rules: `_executable_task_instances_to_queued`, `ConcurrencyMap`,
-`EXECUTION_STATES` and `ACTIVE_STATES` of Airflow 3.3.2.
+An instance whose upstreams let it run becomes `scheduled`, as in Airflow, whether or not there is room for it. Without room
+it waits, and `blocked_by_limit` says for what: for its run (`RUN_LIMIT`), or for a limit across runs, in whose index it then
+stands in Airflow's order. It may be sent once `blocked_by_limit` is `None` (it then holds its slots), or once the run's
+`admitted_dispatches` names it. Rules: `_executable_task_instances_to_queued`, `ConcurrencyMap`, `EXECUTION_STATES` and
+`ACTIVE_STATES` of Airflow 3.3.2.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 
 Pools = Mapping[str, Pool]
-"""By name. A pool that is not in it does not exist, but for the default one: that is unbounded then."""
+"""By name. A pool that is missing does not exist, except the default pool: then that is unbounded."""
 
 HAS_A_WORKER: Final = frozenset({S.QUEUED, S.RUNNING})
-"""These count against `max_active_tasks` and hold slots of their pool, as do instances on their way to a worker."""
+"""These count against `max_active_tasks` and hold slots of their pool, as do scheduled instances on their way to a worker
+(`is_on_its_way`)."""
 PARKED: Final = frozenset({S.DEFERRED, S.AWAITING_INPUT})
 """These count against a task's own limits too. A pool may count deferred instances, never those that wait for a person."""
 
@@ -39,21 +41,21 @@ _LAST: Final = "~"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an instance needs of one limit that crosses runs, and what was seen of that limit."""
+    """The slots that an instance needs of one limit across runs, with the limit's size as the scheduler read it."""
 
     limit: str
     slots: int
-    most: int
-    """How many slots there are in all; `UNLIMITED`: they are only counted."""
+    maximum: int
+    """All slots of the limit, free or held. `UNLIMITED`: slots are counted and never refused."""
     pool: Pool | None = None
-    """As it was seen; `None` for a task's limit, and for a pool that does not exist."""
+    """As the scheduler read it; `None` for a task's limit, and for a pool that does not exist."""
 
     @property
     def is_bounded(self) -> bool:
-        return self.most != UNLIMITED
+        return self.maximum != UNLIMITED
 
     def has_room(self, used: int) -> bool:
-        return not self.is_bounded or used + self.slots <= self.most
+        return not self.is_bounded or used + self.slots <= self.maximum
 
     @property
     def exists(self) -> bool:
@@ -62,7 +64,8 @@ class Claim:
 
 
 def claims(dag_id: str, task: TaskSpec, pools: Pools) -> tuple[Claim, ...]:
-    """Empty for most tasks: those of an unbounded default pool that have no limit of their own."""
+    """The claims of an instance of the task. Empty for most tasks: those in an unbounded default pool without a limit of
+    their own."""
     found: list[Claim] = []
     pool = find_pool(pools, task.pool)
     if pool is None:
@@ -84,7 +87,7 @@ def pool_names(spec: DagSpec) -> frozenset[str]:
 
 
 def with_slots(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
-    """The instance with the slots it asks for."""
+    """The instance, holding the slots that it claims. A pool that does not exist gives none."""
     taken = [claim for claim in wanted if claim.exists]
     return replace(
         instance,
@@ -128,16 +131,16 @@ def _keeps(before: TaskInstance, after: TaskInstance, limit: str) -> bool:
 
 
 def changes_of_limits(before: TaskInstance, after: TaskInstance) -> dict[str, int]:
-    """By limit: how many slots more (or, below zero, fewer) are held."""
+    """Limit → how many more slots `after` holds than `before`; negative: fewer. Unchanged limits are left out."""
     limits = {**before.holds, **after.holds}
     changes = {limit: after.holds.get(limit, 0) - before.holds.get(limit, 0) for limit in limits}
     return {limit: change for limit, change in changes.items() if change}
 
 
 def recounted(instance: TaskInstance, wanted: Iterable[Claim]) -> TaskInstance:
-    """The instance with the slots of its pool that it must hold in its state. They differ where the pool began to count it,
-    or ceased to, after it had begun: the default pool was given a size, or `include_deferred` was changed. The same object
-    where nothing differs."""
+    """The instance, holding the slots of its pool that its state requires. What it holds may be out of date: an API user may
+    have given the default pool a size, or changed `include_deferred`, after the instance began. Returns the same object if
+    nothing differs."""
     claim = next((claim for claim in wanted if claim.pool is not None), None)
     if claim is None or claim.pool is None or waits(instance):
         return instance
@@ -161,8 +164,8 @@ def waits(instance: TaskInstance) -> bool:
 
 
 def waiting_order(task: TaskSpec, run: DagRun, map_index: int) -> str:
-    """Airflow's order among all waiting instances: priority weight, logical date, map index; then run and task, to make it
-    total. Cut to the length of a sort key."""
+    """A sort key in Airflow's order of waiting instances: the highest priority weight first, then the earliest logical date,
+    then the lowest map index. Run and task make the order total. Cut to the length of a sort key."""
     weight = _LARGEST_WEIGHT - task.priority_weight
     date = _LAST + run.run_after.isoformat() if run.logical_date is None else run.logical_date.isoformat()
     index = "-1" if map_index == UNMAPPED else f"{map_index:06d}"
@@ -182,8 +185,8 @@ def order_of(task: TaskSpec, map_index: int) -> tuple[int, int]:
 
 
 class Admission(NamedTuple):
-    """One dispatch of an instance that was let go. `DagRun.admitted_dispatches` joins those of one task, so that a thousand
-    mapped instances are few bytes of the run's item."""
+    """One dispatch that the run has let go. `DagRun.admitted_dispatches` stores ranges of map indexes, so that a thousand
+    mapped instances take a few bytes of the run's item."""
 
     task_id: str
     dispatch_count: int
@@ -204,7 +207,8 @@ def admissions(run: DagRun) -> frozenset[Admission]:
 
 
 def written(admitted: Iterable[Admission]) -> tuple[str, ...]:
-    """As `DagRun.admitted_dispatches` has them, equal for equal sets: `<task_id>/<dispatch_count>/<first>..<last>`."""
+    """The form that `DagRun.admitted_dispatches` stores, the same for equal sets:
+    `<task_id>/<dispatch_count>/<first>..<last>`."""
     ranges: list[tuple[Admission, int]] = []
     for one in sorted(admitted):
         if ranges and ranges[-1][0][:2] == one[:2] and ranges[-1][1] == one.map_index - 1:
@@ -218,7 +222,7 @@ def written(admitted: Iterable[Admission]) -> tuple[str, ...]:
 
 
 def is_on_its_way(instance: TaskInstance, admitted: Container[Admission]) -> bool:
-    """Scheduled, and it may be sent or was sent."""
+    """Whether the instance is scheduled and no limit keeps it back: it may be sent, or has been sent."""
     if instance.state is not S.SCHEDULED:
         return False
     return instance.blocked_by_limit is None or (
@@ -227,18 +231,20 @@ def is_on_its_way(instance: TaskInstance, admitted: Container[Admission]) -> boo
 
 
 MOST_ADMITTED: Final = 24
-"""How many stay in `DagRun.admitted_dispatches` though they have been queued: other processes read them there."""
+"""Up to this many admissions, `DagRun.admitted_dispatches` also keeps those of instances that are already queued: other
+schedulers' quick looks read them there."""
 
 
 def admitting(run: DagRun, more: Iterable[Admission], instances: Iterable[TaskInstance]) -> DagRun:
-    """The run once more instances have been let go: no scheduler that saw it as it was lets another one go after that. If
-    they become too many, only those not queued yet are kept of the ones let go before."""
+    """The run, with `more` added to its admissions. The write is conditional on the admissions that were read, so a
+    scheduler that read the run before it can admit nothing after it. With more than `MOST_ADMITTED`, the earlier admissions
+    of instances that are already queued are dropped."""
     before = admissions(run)
     return admitting_next(run, more, on_the_way=(admission(i) for i in instances if is_on_its_way(i, before)))
 
 
 def admitting_next(run: DagRun, more: Iterable[Admission], *, on_the_way: Iterable[Admission]) -> DagRun:
-    """As `admitting`, for a caller that knows without the instances which of those let go before may not be queued."""
+    """As `admitting`, without the instances: `on_the_way` are the earlier admissions that may not be queued yet."""
     before, new = admissions(run), frozenset(more)
     kept = before if len(before | new) <= MOST_ADMITTED else before.intersection(on_the_way)
     return replace(run, admitted_dispatches=written(kept | new), let_go=run.let_go + len(new - before))
@@ -264,10 +270,10 @@ class Room:
         """Why there is no room for one more instance of the task; `None` where there is."""
         if self.is_full:
             return f"The run has {self.in_flight} active tasks; max_active_tasks is {self.max_active_tasks}."
-        most = task.max_active_tis_per_dagrun
-        if most is not None and self._active[task.task_id] >= most:
+        maximum = task.max_active_tis_per_dagrun
+        if maximum is not None and self._active[task.task_id] >= maximum:
             active = self._active[task.task_id]
-            return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {most}."
+            return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {maximum}."
         return None
 
     @property
@@ -297,11 +303,12 @@ def can_never_be_full(spec: DagSpec, max_active_tasks: int, instances: Iterable[
 
 
 def objection(claim: Claim, used: int | None) -> str:
-    """Why the instance does not get the slots it claims, in Airflow's words where it has some. `used`: `None` if unknown."""
+    """Why the instance does not get the slots that it claims, in Airflow's words where Airflow has any. `used`: how many
+    slots of the pool are held; `None`: as many as when the scheduler read the pool."""
     name = pool_of(claim.limit)
     if name is None:
         return "The max task concurrency has been reached."
     if claim.pool is None:
         return f"Tasks using non-existent pool '{name}' will not be scheduled"
-    open_slots = claim.most - (claim.pool.used if used is None else used)
+    open_slots = claim.maximum - (claim.pool.used if used is None else used)
     return f"Not scheduling since there are {open_slots} open slots in pool {name} and require {claim.slots} pool slots"

@@ -6,7 +6,7 @@ from typing import Any
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.model.place import Place, Refused, told
+from gust.model.place import Place, Refused, describe
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload
 from gust.services.context import Services
@@ -42,14 +42,14 @@ def task_workload(
         pool=task.pool,
         pool_slots=task.pool_slots,
         priority_weight=task.priority_weight,
-        place=told(where),
+        place=describe(where),
         refused=where.why if isinstance(where, Refused) else "",
     )
 
 
 def container_name(instance: TaskInstance) -> str:
-    """Names the dispatch, and which of the scheduler's decisions it comes from (`Dispatch.scheduled_at`): at most 80
-    letters, digits and hyphens, as Step Functions takes them."""
+    """A name for the dispatch and for the scheduler's decision that made it (`Dispatch.scheduled_at`): at most 80 letters,
+    digits and hyphens, the limit of Step Functions."""
     decided = int(instance.scheduled_at.timestamp() * 1_000_000) if instance.scheduled_at else 0
     return f"{instance.key.uuid(instance.try_number)}-{instance.dispatch_count}-{decided}"
 

@@ -2,12 +2,15 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+
+from gust.services.deployments import pins
 
 ROOT = Path(__file__).parents[3]
 ONLY_HERE = {"local", "cli"}
@@ -65,3 +68,21 @@ def pinned(lock: str) -> set[str]:
 
 def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_a_layer_has_the_pins_of_environments_that_a_checkout_has() -> None:
+    """`layers/build.sh` writes them with sed, a checkout reads them from the locks."""
+    script = (ROOT / "layers" / "build.sh").read_text()
+    function = re.search(r"^pins\(\) \{\n.*?^\}\n", script, re.DOTALL | re.MULTILINE)
+    assert function is not None
+    locks = [str(ROOT / "requirements" / f"{lock}.txt") for lock in ("layer-airflow", "layer-runtime")]
+    written = subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", f'{function[0]}pins "$@"', "sh", *locks], capture_output=True, text=True, check=True
+    )
+    assert tuple(written.stdout.splitlines()) == pins.pins()
+
+
+def test_what_a_layer_drops_an_environment_brings() -> None:
+    dropped = re.search(r"for name in (uvloop [^;]+); do", (ROOT / "layers" / "build.sh").read_text())
+    assert dropped is not None
+    assert set(dropped[1].split()) == pins.NOT_SHIPPED

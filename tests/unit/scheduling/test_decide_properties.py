@@ -161,7 +161,7 @@ def test_whom_a_run_let_go_reads_as_it_was_written(admitted: set[slots.Admission
                 tasks={},
             )
         ),
-        admitted=slots.written(admitted),
+        admitted_dispatches=slots.written(admitted),
     )
     assert slots.admissions(run) == admitted
     assert slots.written(slots.admissions(run)) == run.admitted_dispatches

@@ -4,9 +4,14 @@ import sys
 from pathlib import Path
 
 from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of
+from gust.airflow_bridge.connection_test import run_connection_test
 from gust.model import bucket_keys
+from gust.model.bundle import Bundle
+from gust.model.connection import Connection
+from gust.model.connection_test import ConnectionTestState
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
+from gust.services.settings.enqueue_connection_test import enqueue_connection_test, find_connection_test
 from tests.unit.worker.whole import Whole
 
 HEAD = "from airflow.sdk import DAG, task\nimport greeting\n"
@@ -29,6 +34,16 @@ def get_provider_info():
             "versions": ["1.0"],
             "connection-types": [{"connection-type": "greeting", "hook-class-name":
                                   "airflow.providers.greeting.hooks.GreetingHook"}]}
+"""
+
+HOOK = """
+from airflow.sdk import BaseHook
+class GreetingHook(BaseHook):
+    conn_name_attr, default_conn_name, conn_type, hook_name = "greeting_conn_id", "greeting", "greeting", "Greeting"
+    def __init__(self, greeting_conn_id="greeting", **_):
+        self.greeting_conn_id = greeting_conn_id
+    def test_connection(self):
+        return True, f"hello, {self.get_connection(self.greeting_conn_id).host}"
 """
 
 DEFERS = """
@@ -60,6 +75,18 @@ def greeting(words: str) -> dict[str, str]:
     return {"greeting.py": f"WORDS = {words!r}\n", "bin/greet": script}
 
 
+def provider() -> dict[str, str]:
+    """The files of a provider with a hook that can be tested."""
+    info = "apache_airflow_providers_greeting-1.0.dist-info"
+    return {
+        "airflow/providers/greeting/__init__.py": PROVIDER,
+        "airflow/providers/greeting/hooks.py": HOOK,
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: apache-airflow-providers-greeting\nVersion: 1.0\n",
+        f"{info}/entry_points.txt": "[apache_airflow_provider]\n"
+        "provider_info=airflow.providers.greeting:get_provider_info\n",
+    }
+
+
 def test_two_folders_have_each_its_own_version(whole: Whole) -> None:
     whole.environments = {"one": greeting("hello"), "two": greeting("hi")}
     files = {f"{folder}__etl": TEAM.format(head=HEAD, dag=folder) for folder in ("one", "two")}
@@ -83,18 +110,7 @@ def test_triggers_and_callbacks_have_them_too(whole: Whole) -> None:
 
 
 def test_a_provider_in_it_is_one_of_airflows(whole: Whole) -> None:
-    info = "apache_airflow_providers_greeting-1.0.dist-info"
-    whole.environments = {
-        "": {
-            "airflow/providers/greeting/__init__.py": PROVIDER,
-            "airflow/providers/greeting/hooks.py": "from airflow.sdk import BaseHook\nclass GreetingHook(BaseHook):\n"
-            "    def __init__(self, **_): pass\n    conn_name_attr = 'greeting_conn_id'\n    conn_type = 'greeting'\n"
-            "    hook_name = 'Greeting'\n",
-            f"{info}/METADATA": "Metadata-Version: 2.1\nName: apache-airflow-providers-greeting\nVersion: 1.0\n",
-            f"{info}/entry_points.txt": "[apache_airflow_provider]\n"
-            "provider_info=airflow.providers.greeting:get_provider_info\n",
-        }
-    }
+    whole.environments = {"": provider()}
     whole.upload(
         d="from airflow.sdk import DAG, Connection, task\nfrom airflow.providers.greeting.hooks import GreetingHook\n"
         "with DAG('d'):\n"
@@ -156,3 +172,19 @@ def test_variables_of_the_startup_script_are_in_the_environment_of_tasks(whole: 
     assert whole.specs["d"].tags == ("test",)
     assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
     assert whole.said("said ") == ["test"]
+
+
+def test_a_connection_is_tested_with_the_folders_own_packages(whole: Whole) -> None:
+    whole.environments = {"": provider()}
+    whole.upload(d="from airflow.sdk import DAG\ndag = DAG('d')\n")
+    version = str(whole.store.get_dag("d").bundle_version)
+    bundle = Bundle(name="dags-folder", version=version, created_at=whole.clock.now())
+    whole.store.activate_bundle(bundle, replacing=None)
+    connection = Connection(conn_id="c", conn_type="greeting", host="moon")
+    token = enqueue_connection_test(whole.services, connection).token
+
+    [workload] = whole.queues.connection_tests
+    run_connection_test(workload, whole.ports(900))
+
+    test = find_connection_test(whole.services, token)
+    assert (test.state, test.result_message) == (ConnectionTestState.SUCCESS, "hello, moon")

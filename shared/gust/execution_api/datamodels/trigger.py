@@ -48,7 +48,7 @@ class LostPayload(Strict):
     outgrew: Limit | None = None
     """The limit of Lambda's that ended the try."""
     has_called_back: bool = False
-    """The task was told to end and has run its callbacks."""
+    """The supervisor told the task to end, and the task has run its callbacks."""
 
 
 def parked_trigger_response(

@@ -39,10 +39,10 @@ def upsert_hitl_detail(call: Call[HITLDetailRequest, None]) -> Answer:
 
 @routes.patch("/{task_instance_id}", access=Access.OWN, body=UpdateHITLDetailPayload, scopes=WITH_TRIGGERS)
 def update_hitl_detail(call: Call[UpdateHITLDetailPayload, None]) -> Answer:
-    said = call.body
+    body = call.body
     answer = HITLAnswer(
-        chosen_options=said.chosen_options,
-        params_input=said.params_input,
+        chosen_options=body.chosen_options,
+        params_input=body.params_input,
         responded_at=call.services.clock.now(),
     )
     try:

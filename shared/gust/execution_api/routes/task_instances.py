@@ -107,60 +107,60 @@ def get_task_instance_breadcrumbs(call: Call[None, Breadcrumbs]) -> Answer:
 @routes.patch("/{task_instance_id}/run", access=Access.OWN, body=TIEnterRunningPayload, fence=Fence.ITSELF, begins=True)
 def ti_run(call: Call[TIEnterRunningPayload, None]) -> Answer:
     """Starts the try, and returns a token for its duration in exchange for the message's token."""
-    said = call.body
-    started = start_task_instance(call.services, call.caller, hostname=said.hostname, pid=said.pid, at=said.start_date)
+    body = call.body
+    started = start_task_instance(call.services, call.caller, hostname=body.hostname, pid=body.pid, at=body.start_date)
     return Answer(body=run_context(started), headers=renewed_token(call))
 
 
 @routes.patch("/{task_instance_id}/state", access=Access.OWN, body=TIStateUpdate, fence=Fence.ITSELF)
 def ti_update_state(call: Call[Any, None]) -> Answer:
-    services, caller, said = call.services, call.caller, call.body
-    match said:
+    services, caller, body = call.services, call.caller, call.body
+    match body:
         case TISuccessStatePayload():
             report_success(
                 services,
                 caller,
-                at=said.end_date,
-                outlets=[ref for profile in said.task_outlets if (ref := profile.to_ref())],
-                events=[payload.to_event() for payload in _outlet_events(said.outlet_events)],
-                rendered_map_index=said.rendered_map_index,
+                at=body.end_date,
+                outlets=[ref for profile in body.task_outlets if (ref := profile.to_ref())],
+                events=[payload.to_event() for payload in _outlet_events(body.outlet_events)],
+                rendered_map_index=body.rendered_map_index,
             )
         case TITerminalStatePayload(state=S.FAILED):
-            report_failure(services, caller, at=said.end_date, rendered_map_index=said.rendered_map_index)
+            report_failure(services, caller, at=body.end_date, rendered_map_index=body.rendered_map_index)
         case TITerminalStatePayload():
             report_stopped(
-                services, caller, state=said.state, at=said.end_date, rendered_map_index=said.rendered_map_index
+                services, caller, state=body.state, at=body.end_date, rendered_map_index=body.rendered_map_index
             )
         case TIRetryStatePayload():
             report_retry(
                 services,
                 caller,
-                at=said.end_date,
-                delay=said.retry_delay_seconds,
-                reason=said.retry_reason[:500] if said.retry_reason else None,
-                rendered_map_index=said.rendered_map_index,
+                at=body.end_date,
+                delay=body.retry_delay_seconds,
+                reason=body.retry_reason[:500] if body.retry_reason else None,
+                rendered_map_index=body.rendered_map_index,
             )
         case TIDeferredStatePayload():
             report_deferral(
                 services,
                 caller,
-                trigger=_parked(services, said),
-                rendered_map_index=said.rendered_map_index,
+                trigger=_parked(services, body),
+                rendered_map_index=body.rendered_map_index,
             )
         case TIRescheduleStatePayload():
-            report_reschedule(services, caller, at=said.end_date, due_at=said.reschedule_date)
+            report_reschedule(services, caller, at=body.end_date, due_at=body.reschedule_date)
         case TIAwaitingInputStatePayload():
             report_awaiting_input(
                 services,
                 caller,
-                next_method=said.next_method,
-                next_kwargs=said.next_kwargs,
-                timeout=said.timeout,
-                rendered_map_index=said.rendered_map_index,
+                next_method=body.next_method,
+                next_kwargs=body.next_kwargs,
+                timeout=body.timeout,
+                rendered_map_index=body.rendered_map_index,
             )
         case _:
             running(services, caller)
-            raise Invalid(f"A worker cannot move a task instance to {said.state}", field=("body", "state"))
+            raise Invalid(f"A worker cannot move a task instance to {body.state}", field=("body", "state"))
     return NO_CONTENT
 
 
@@ -237,15 +237,15 @@ def _outlet_events(raw: list[dict[str, Any]]) -> list[OutletEventPayload]:
     return events
 
 
-def _parked(services: Services, said: TIDeferredStatePayload) -> ParkedTrigger:
-    timeout: timedelta | None = said.trigger_timeout
+def _parked(services: Services, body: TIDeferredStatePayload) -> ParkedTrigger:
+    timeout: timedelta | None = body.trigger_timeout
     parked = ParkedTrigger(
-        classpath=said.classpath,
-        kwargs=said.trigger_kwargs,
-        next_method=said.next_method,
-        next_kwargs=said.next_kwargs,
+        classpath=body.classpath,
+        kwargs=body.trigger_kwargs,
+        next_method=body.next_method,
+        next_kwargs=body.next_kwargs,
         timeout_at=None if timeout is None else later(services.clock.now(), timeout),
-        queue=said.queue,
+        queue=body.queue,
     )
     return sealed_trigger(services, parked)
 

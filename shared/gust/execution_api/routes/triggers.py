@@ -26,13 +26,13 @@ def get_trigger(call: Call[None, None]) -> Answer:
 @routes.post(TRIGGER_EVENT, access=Access.OWN, scopes=TRIGGERER, body=TriggerEventPayload, fence=Fence.ITSELF)
 def post_trigger_event(call: Call[TriggerEventPayload, None]) -> Answer:
     """The trigger fired, failed or ended the task. The first report counts: 409 for any later one."""
-    said = call.body
-    if said.error is not None:
-        report_broken(call.services, call.caller, error=said.error, traceback=said.traceback)
-    elif said.state is not None:
-        report_ended(call.services, call.caller, state=said.state, xcoms=said.xcoms or {})
+    body = call.body
+    if body.error is not None:
+        report_broken(call.services, call.caller, error=body.error, traceback=body.traceback)
+    elif body.state is not None:
+        report_ended(call.services, call.caller, state=body.state, xcoms=body.xcoms or {})
     else:
-        report_fired(call.services, call.caller, event=said.event)
+        report_fired(call.services, call.caller, event=body.event)
     return NO_CONTENT
 
 

@@ -334,7 +334,7 @@ def page_of_walk(
     return walked_page(walk, order, Position.of(None), limit=limit, offset=offset, total=total_or_more)
 
 
-# --- reading as far as is asked for -----------------------------------------------------------------------------------
+# --- reading in parts -------------------------------------------------------------------------------------------------
 
 
 def in_parts(

@@ -284,9 +284,11 @@ def hitl_row_responses(services: Services, rows: Sequence[HITLRow]) -> list[Json
 
 def _rows(services: Services, details: Iterable[HITLDetail]) -> list[HITLRow]:
     """Rows with their instances. An instance that asks has started, so it has an item."""
-    asked = list(details)
-    views = {view.instance.key: view for view in views_of(services, [detail.key for detail in asked])}
-    return [HITLRow(detail, view) for detail in asked if (view := views.get(detail.key)) and not is_gone(view.instance)]
+    questions = list(details)
+    views = {view.instance.key: view for view in views_of(services, [detail.key for detail in questions])}
+    return [
+        HITLRow(detail, view) for detail in questions if (view := views.get(detail.key)) and not is_gone(view.instance)
+    ]
 
 
 def _unless_all(name: str) -> str | None:

@@ -108,7 +108,7 @@ def post_clear_task_instances(services: Services, request: Request) -> Json:
     else:
         start = None if body.include_past else body.start_date
         keys = runs_between(services, dag.dag_id, start, None if body.include_future else body.end_date)
-    asked = Clear(
+    clear = Clear(
         markers=_markers(body, spec, view),
         only_failed=body.only_failed,
         only_running=body.only_running,
@@ -118,9 +118,9 @@ def post_clear_task_instances(services: Services, request: Request) -> Json:
         note=body.note,
     )
     if body.dry_run:
-        return collection(services, [instance for key in keys for instance in selected(services, key, asked)])
+        return collection(services, [instance for key in keys for instance in selected(services, key, clear)])
     time_left = TimeLeft.of(services.clock, since=request.now)
-    return collection(services, clear_task_instances(services, keys, asked, time_left=time_left))
+    return collection(services, clear_task_instances(services, keys, clear, time_left=time_left))
 
 
 def _runs_around(services: Services, run: DagRun, body: ClearBody) -> list[DagRunKey]:
@@ -213,11 +213,11 @@ def update(
     key: DagRunKey,
     marker: Marker,
     instances: Collection[TaskInstance],
-    asked: tuple[PatchBody, Collection[str] | None],
+    change: tuple[PatchBody, Collection[str] | None],
 ) -> None:
     """Writes the note, then the state, as far as body and mask have them. Problem 409 if all instances have the state:
     then nothing changes, and failed downstream instances are not cleared."""
-    body, mask = asked
+    body, mask = change
     changed = body.changed(mask)
     mark = body.mark([marker]) if "new_state" in changed else None
     task_id = marker if isinstance(marker, str) else marker[0]
@@ -231,8 +231,8 @@ def update(
 
 
 def annotate(services: Services, key: DagRunKey, instances: Collection[TaskInstance], note: str | None) -> None:
-    asked = Annotate(frozenset((instance.task_id, instance.map_index) for instance in instances), note)
-    edit_run(services, key, partial(asked.plan, services), action=partial(written, asked))
+    edit = Annotate(frozenset((instance.task_id, instance.map_index) for instance in instances), note)
+    edit_run(services, key, partial(edit.plan, services), action=partial(written, edit))
 
 
 def _existing(services: Services, key: DagRunKey, task_id: str, map_index: int | None) -> list[TaskInstance]:
@@ -402,8 +402,8 @@ def _bulk_update(
     for named, instance in in_time(_each(_found(services, action, wanted)), time_left):
         key, task_id, _ = named
         _existing(services, key, task_id, instance.map_index)
-        asked = wanted[named], action.update_mask
-        update(services, key, (task_id, instance.map_index), [instance], asked)
+        change = wanted[named], action.update_mask
+        update(services, key, (task_id, instance.map_index), [instance], change)
         result.success.append(f"{key.dag_id}.{key.run_id}.{task_id}[{instance.map_index}]")
 
 

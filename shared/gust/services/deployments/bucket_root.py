@@ -1,5 +1,5 @@
-"""What lies beside `dags/` in the bucket, where MWAA has it: `plugins.zip`, whose files become the bundle's plugins, and
-`startup.sh`, whose variables its processes get. One that cannot be read is an import error, and the last good one stays.
+"""The files beside `dags/` in the bucket, where MWAA has them. The files of `plugins.zip` become the bundle's plugins; the
+variables of `startup.sh` go to the bundle's processes. An unreadable one is an import error, and the last good one stays.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BucketRoot:
     plugins: dict[str, str] = field(default_factory=dict)
     """Relative path below `plugins/` → hash of the content."""
     fresh: dict[str, Path] = field(default_factory=dict)
-    """Contents of those that the bundle before does not hold."""
+    """Contents of the files that the last bundle does not hold."""
     tags: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -60,8 +60,8 @@ class BucketRoot:
 def read_root(
     objects: Objects, before: Manifest | None, place: Path, *, own_plugins: Collection[str], room: int
 ) -> BucketRoot:
-    """`own_plugins`: files of the DAG folder, which win over those of the zip; `room`: bytes that the zip's may take. Of the
-    zip's files, those that have the name of a folder are left out."""
+    """`own_plugins`: files of the DAG folder, which win over those of the zip; `room`: bytes that the files of the zip
+    may take. Files of the zip that have the name of a folder are left out."""
     found = BucketRoot()
     _read_script(found, objects, before)
     _read_plugins(found, objects, before, place, room)

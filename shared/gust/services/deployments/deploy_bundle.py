@@ -154,13 +154,13 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         files = folder.manifest.files
         changed = files_to_parse(files, known, settings, began, planned.environments)
         to_parse = [path for path in changed if not planned.is_waiting(path)]
-        told = {**folder.refused, **planned.refused}
+        refusals = {**folder.refused, **planned.refused}
         refused = {
             path: why
-            for path, why in told.items()
+            for path, why in refusals.items()
             if path not in known or known[path].fingerprint != fingerprint_of_refused(why)
         }
-        removed = sorted(known.keys() - set(parseable(files)) - told.keys() - planned.waiting_files)
+        removed = sorted(known.keys() - set(parseable(files)) - refusals.keys() - planned.waiting_files)
         if not to_parse and not removed and not refused:
             if planned.builds:
                 return Snapshot(changed=True, builds=planned.builds)
@@ -236,7 +236,8 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
 
 
 def environments_of(objects: Objects, folder: Folder, before: Manifest | None, began: datetime) -> PlannedEnvironments:
-    """What the folder's `requirements.txt` files ask for, and the bucket's own beside `dags/`, where MWAA has it."""
+    """The environments of the folder's `requirements.txt` files, and of the one beside `dags/` in the bucket, where
+    MWAA has it."""
     outside = objects.entries(REQUIREMENTS).get(REQUIREMENTS)
     above = f"{OUTSIDE}/{REQUIREMENTS}"
 
@@ -265,7 +266,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
 
 
 def with_root(objects: Objects, folder: Folder, before: Manifest | None, place: Path) -> Folder:
-    """The folder with what comes of `plugins.zip` and `startup.sh` beside it, and what of them is refused."""
+    """The folder with the files of `plugins.zip` and `startup.sh` beside it, and their errors."""
     room = LARGEST_FOLDER - sum(folder.sizes.values())
     root = read_root(objects, before, place, own_plugins=folder.manifest.files, room=room)
     written = {VARIABLES_FILE: json.dumps(root.variables, sort_keys=True)} if root.variables else {}
@@ -478,7 +479,7 @@ def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[s
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
-    """A hash of everything that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
+    """A hash of the inputs that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
     parser itself."""
     shared = (f"{p}\0{files[p]}" for p in sorted(files) if decides_for_all(p))
     return hashed([PARSER, *shared])

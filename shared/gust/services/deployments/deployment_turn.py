@@ -28,7 +28,7 @@ PARSING: Final = timedelta(seconds=5)
 """A generous time for parsing one file of a small plan."""
 
 LONGEST_BUILD: Final = timedelta(minutes=11)
-"""What building environments can take: as long as the builder's function may run, and a cold start."""
+"""The longest time for a build: the timeout of the builder's function, and a cold start."""
 
 LONGEST_ROUND: Final = timedelta(seconds=75)
 """The longest round of parsing: a cold start, 15 seconds in which files are begun, and the longest file."""

@@ -1,7 +1,7 @@
 """Which environments a bundle names, and which must be built first.
 
-A folder's `requirements.txt` and what it names make a recipe. What the builder made of that recipe stands beside it in the
-bucket. Where it failed, the folder keeps the environment that it had, and the file gets an import error.
+A folder's `requirements.txt` and what it names make a recipe. The outcome of its build lies beside it in the
+bucket. If the build failed, the folder keeps its last environment, and the file gets an import error.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from gust.services.deployments import pins
 from gust.services.deployments.requirements_file import read_requirements
 
 ANOTHER_BUILD_AFTER: Final = timedelta(minutes=5)
-"""What failed for want of an index's answer, say, is tried again by a deployment that begins so much later."""
+"""A deployment that begins so much later has a failed recipe built again: an index may have been unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedEnvironments:
     environments: Environments
-    """What the bundle shall name; for a folder whose own is not there yet, what it had."""
+    """The environments for the bundle; a folder whose own is not built yet keeps its last one."""
     builds: tuple[Build, ...]
     refused: Mapping[str, str]
-    """`requirements.txt` → why there is no environment of it."""
+    """`requirements.txt` → the reason why it has no environment."""
     folders: frozenset[str]
-    """Those with a `requirements.txt`."""
+    """The folders with a `requirements.txt`."""
     waiting: frozenset[str]
-    """Those of them whose environment is to be built."""
+    """The folders whose environment waits for a build."""
 
     def is_waiting(self, path: str) -> bool:
-        """Whether a DAG file's environment is to be built."""
+        """Whether a DAG file's environment waits for a build."""
         return next((each for each in upwards(dirname(path)) if each in self.folders), None) in self.waiting
 
     @property
@@ -64,7 +64,7 @@ def plan_environments(
     began: datetime,
 ) -> PlannedEnvironments:
     """`files`: relative paths, `../requirements.txt` among them where there is one; `read` gives their texts, `uploaded`
-    when they came; `before`: what the active bundle names; `began`: when the deployment began.
+    the times of their uploads; `before`: what the active bundle names; `began`: when the deployment began.
 
     Stores the recipes that it names."""
     of: dict[str, str] = {}
@@ -74,25 +74,25 @@ def plan_environments(
     folders = sorted(dirname(path) for path in files if is_requirements(path))
     for folder in folders:
         file = file_of(folder)
-        asked = read_requirements(file, read)
-        if not asked.refused and not asked.requirements:
+        parsed = read_requirements(file, read)
+        if not parsed.refused and not parsed.requirements:
             of[folder] = ""
             continue
         built: Built | None = None
-        if asked.refused:
-            refused[file] = "".join(f"{line}\n" for line in asked.refused)
+        if parsed.refused:
+            refused[file] = "".join(f"{line}\n" for line in parsed.refused)
         else:
             recipe = Recipe(
-                sources=asked.sources,
-                requirements=tuple(asked.requirements),
-                constraints=tuple(asked.constraints),
-                constraint_urls=tuple(asked.constraint_urls),
-                options=tuple(asked.options),
-                hashes=asked.hashes,
+                sources=parsed.sources,
+                requirements=tuple(parsed.requirements),
+                constraints=tuple(parsed.constraints),
+                constraint_urls=tuple(parsed.constraint_urls),
+                options=tuple(parsed.options),
+                hashes=parsed.hashes,
                 python=interpreter(),
                 pins=pins.digest(),
             )
-            came = max(uploaded(path) for path in asked.texts)
+            came = max(uploaded(path) for path in parsed.texts)
             built = built_of(objects, recipe.id)
             if built is None or is_worth_another_build(built, came, began):
                 store_recipe(objects, recipe)
@@ -126,7 +126,7 @@ def file_of(folder: str) -> str:
 
 
 def interpreter() -> str:
-    """The one that runs tasks, too: all functions have one runtime and one architecture."""
+    """Name and version of this interpreter. Tasks have the same: all functions have one runtime and one architecture."""
     return f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]} {sysconfig.get_platform()}"
 
 

@@ -10,10 +10,10 @@ from typing import Final
 import gust
 
 PACKED: Final = Path(gust.__file__).parent / "PINS"
-"""In a layer: written by `layers/build.sh`."""
+"""The file in a layer; `layers/build.sh` writes it."""
 
 LOCKS: Final = ("layer-airflow.txt", "layer-runtime.txt")
-"""In a checkout, below `requirements/`."""
+"""The files in a checkout, below `requirements/`."""
 
 NOT_SHIPPED: Final = frozenset({"uvloop", "httptools", "grpcio", "opentelemetry-exporter-otlp-proto-grpc"})
 """Locked, but `layers/build.sh` drops them from the layer: an environment that needs one brings it, as locked."""
@@ -41,7 +41,7 @@ def digest() -> str:
 
 @cache
 def names() -> frozenset[str]:
-    """Packages that are there already, by their normalized names."""
+    """Normalized names of the packages that the layers have."""
     return frozenset(normalized(pin.split("==")[0]) for pin in pins()) - NOT_SHIPPED
 
 

@@ -1,7 +1,7 @@
-"""What a `requirements.txt` asks for, as pip writes it: what Gust builds from it, and what it refuses by name.
+"""Reads a `requirements.txt` in pip's format: the lines that Gust builds from, and the lines that it refuses by name.
 
-The file comes from a DAG author, and the builder runs with more rights than its author has. So nothing is built from
-source, no path of the builder's disk is opened, and an index is reached by https alone.
+The file comes from a DAG author, and the builder runs with more rights than its author has. So the builder builds no
+package from source, opens no path of its own disk, and reaches an index by https alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LONG: Final = {
 }
 _INDEXES: Final = frozenset({"--index-url", "--extra-index-url", "--find-links"})
 _HARMLESS: Final = frozenset({"--prefer-binary", "--only-binary", "--require-hashes"})
-"""What the builder does in any case, or what changes nothing where there are wheels alone."""
+"""Options that the builder sets in any case, or that have no effect on wheels."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Requirements:
     options: list[str] = field(default_factory=list)
     hashes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
-    """A sentence for each line that cannot be built from."""
+    """A sentence for each refused line."""
     texts: dict[str, str] = field(default_factory=dict)
     """The files that were read."""
 
@@ -66,7 +66,7 @@ class Requirements:
 
 
 def read_requirements(path: str, read: Read) -> Requirements:
-    """What the file and those that it names ask for. `path` is relative to the DAG folder."""
+    """The requirements of the file and of the files that it names. `path` is relative to the DAG folder."""
     found = Requirements()
     _read_into(found, path, read, as_constraints=False, named_by="")
     return found
@@ -96,7 +96,7 @@ def _read_into(found: Requirements, path: str, read: Read, *, as_constraints: bo
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Without comments and empty ones; a line that ends in a backslash goes on in the next."""
+    """The lines without comments and empty lines; a line that ends in a backslash goes on in the next."""
     pending, began = "", 0
     for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         if not pending:
@@ -163,7 +163,7 @@ def _address(text: str) -> SplitResult | None:
 
 
 def why_not(line: str) -> str | None:
-    """Why a line that is no option cannot be built from; `None`: whether it can, the builder finds out."""
+    """The reason to refuse a line that is no option; `None`: the builder finds out whether it can be installed."""
     if _VCS.search(line):
         return "packages are not built from version control; publish a wheel, or put the code into the DAG folder."
     _, at, address = line.partition("@") if _NAME.match(line) else ("", "://" in line, line)
@@ -177,7 +177,7 @@ def why_not(line: str) -> str | None:
     if not _NAME.match(line):
         if line.startswith((".", "/", "~")) or line.split(maxsplit=1)[0].endswith((".whl", ".zip", ".tar.gz")):
             return "files are not installed from a path; put the code into the DAG folder."
-        return None  # its syntax is told by who resolves it
+        return None  # uv reports errors of syntax
     return None
 
 

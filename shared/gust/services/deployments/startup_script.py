@@ -1,5 +1,5 @@
-"""MWAA's `startup.sh`, of which the exported variables count. There is no machine here that a script could prepare: whatever
-else it would do is refused by name, and then none of it counts, because a variable may depend on what was left out.
+"""Reads the exported variables of MWAA's `startup.sh`. There is no machine here that a script could prepare: all other lines
+are refused by name, and then the whole script has no effect, because a variable may depend on a refused line.
 """
 
 from __future__ import annotations

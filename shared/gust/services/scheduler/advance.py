@@ -1,11 +1,11 @@
 """Move one DagRun as far as it can go now: load → decide → send → commit → perform.
 
-Everything that happens to a run after it was made comes through here: a worker's report, a person's click, a timer. The
-worker, the API user or the tick only writes; the table's stream or a wake-up message then calls `advance`. One call too many
-costs a read; of two calls at the same time, the one that loses a conditional write looks again.
+Everything that happens to a run after it was made comes through here: a worker's report, an API user's edit, a timer. The
+execution API and the API only write; then the table's stream, or a wake-up message, calls `advance`. A superfluous call
+costs a read. Of two calls at the same time, the one whose conditional write fails looks again.
 
-No single wake-up is needed: an unfinished run always has a `due_at`, and the tick finds it then, whatever was lost.
-`advance` never leaves a run without one, nor with one that has passed.
+A lost wake-up delays a run and never stops it: every unfinished run has a `due_at`, by which the tick finds it. `advance`
+leaves no run without a `due_at`, and none with a `due_at` that has passed.
 """
 
 from contextlib import suppress
@@ -41,22 +41,23 @@ from gust.services.specs import load_spec
 from gust.services.wake import look_soon, wake_run
 
 STANDSTILL: Final = timedelta(hours=1)
-"""How often the scheduler looks at a run that only another run's end or a person can move, in case a wake-up is lost."""
+"""How often the scheduler looks at a run that only another run's end or an API user can move, in case a wake-up is lost."""
 
 FORBEARANCE: Final = timedelta(minutes=2)
-"""A moment that a deadline is before the run's own by more than this is worth a write."""
+"""A run that stands still gets an earlier `due_at` for a deadline only if the stored one is later than it by more than this:
+less is not worth a write."""
 
 ATTEMPTS: Final = 10
-"""Looks before the message is given back: more means that two writers fight forever."""
+"""Looks before SQS or the stream gets the message back. Needing more would mean that two writers fight forever."""
 
 log = Logger(service="scheduler", child=True)
 
 
 def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = False) -> None:
-    """Bring the run forward. Returns when nothing more can move now; raises StaleDagRun when others kept winning.
+    """Move the run until nothing more can move now. Raises StaleDagRun if other writers were faster `ATTEMPTS` times.
 
-    `goes_on_with_edits`: has the time to do so, which takes seconds."""
-    services.memory.take(key)  # the memory is of the last full look that ended well
+    `goes_on_with_edits`: also continue the run's pending edit, which takes seconds; the caller has that time."""
+    services.memory.take(key)  # `decide_and_carry_out` remembers anew after a full look that ended well
     for _ in range(ATTEMPTS):
         state = services.store.load_run(key)
         with suppress(StaleDagRun):
@@ -67,7 +68,8 @@ def advance(services: Services, key: DagRunKey, *, goes_on_with_edits: bool = Fa
 
 
 def look(services: Services, state: RunState, *, goes_on_with_edits: bool) -> bool:
-    """True when nothing more can move now, False where another look must tell. Raises StaleDagRun."""
+    """Look at the run once. Returns False if another look must follow, True if nothing more can move now. Raises
+    StaleDagRun."""
     run, now = state.run, services.clock.now()
     if run.edit is not None:
         if goes_on_with_edits:
@@ -75,7 +77,7 @@ def look(services: Services, state: RunState, *, goes_on_with_edits: bool) -> bo
     elif run.is_finished:
         look_after_end(services, run, state.callbacks, now=now)
         start_waiting_runs(services, run)
-    elif not run.is_held(now):  # an edit session that holds the run has it looked at again, or `due_at` comes
+    elif not run.is_held(now):  # an edit session that holds the run wakes it at the end; if it dies, `due_at` does
         return bring_forward(services, state, now=now)
     return True
 
@@ -130,9 +132,8 @@ def decide_and_carry_out(services: Services, state: RunState, dag: Dag, pools: P
 def wait_for_dag(
     services: Services, state: RunState, dag: Dag | None, *, now: datetime, until: datetime | None
 ) -> None:
-    """The run stands still until its DAG is unpaused, or has a file again. Begun instances may end meanwhile, only the
-    scheduler notices a lost worker, and the run of a paused DAG may be over with that. `until`: a deadline. Raises
-    StaleDagRun."""
+    """Start nothing in a run whose DAG is paused or no longer has a file. Instances that have begun can still end, lost
+    tries fail, and the run of a paused DAG may end with them. `until`: the run's next deadline. Raises StaleDagRun."""
     run = state.run
     if run.state is not DagRunState.RUNNING:
         return stand_still(services, run, now=now, until=until)
@@ -152,8 +153,9 @@ def wait_for_dag(
 
 
 def stand_still(services: Services, run: DagRun, *, now: datetime, until: datetime | None = None) -> None:
-    """The run waits for its DAG, or for its turn; the end of that wakes it. `due_at` moves on once it has passed, so that
-    the tick is not busy with runs that cannot move. `until`: when something may be due before. Raises StaleDagRun."""
+    """Leave the run as it is, and only keep its `due_at` in the future, so that the tick does not keep finding a run that
+    cannot move. The run waits for its DAG or for its turn; the end of that wait wakes it. `until`: an earlier moment at
+    which something may be due. Raises StaleDagRun."""
     if run.due_at is None or run.due_at <= now or (until is not None and until < run.due_at - FORBEARANCE):
         at = min(now + STANDSTILL, until or now + STANDSTILL)
         wake_run(services, run.key, at, now=now)
@@ -161,7 +163,8 @@ def stand_still(services: Services, run: DagRun, *, now: datetime, until: dateti
 
 
 def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, now: datetime) -> Decision:
-    """`decide`, with all of its inputs. `pools`: the ones that were read with the DAG."""
+    """Load the inputs of `decide` and call it. `pools`: those that were read with the DAG. The queue's backlog is read, and
+    the run decided again, only if the decision gives up a message."""
     run = state.run
     spec = load_spec(services.objects, run.spec_key)
     decided = partial(
@@ -184,11 +187,11 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
 
 
 def needs_another_look(run: DagRun, decision: Decision) -> bool:
-    """Whether a quick look at the run may have relied on what this decision changed.
+    """Whether a quick look at the same time may have relied on what this decision changed.
 
-    A quick look relies on every unfinished instance to cause a look when it ends: the stream tells of no end that this
-    decision wrote. And where the run keeps no instance back, it takes no instance to wait for the place that a success
-    frees.
+    A quick look relies on every unfinished instance to cause a look when it ends. An end that this decision wrote causes
+    none, because the stream's filter drops the scheduler's own writes. A quick look at a run that keeps no instance back
+    (`keeps_back`) also assumes that no instance waits for the place that a success frees.
     """
     if decision.run is not None and decision.run.is_finished:
         return False
@@ -204,7 +207,8 @@ def ends_what_has_begun(decision: Decision) -> bool:
 
 
 def without_stumbles(run: DagRun, decision: Decision) -> Decision:
-    """The run can be decided again: the decision's last write resets what `back_off` counted."""
+    """The decision, with a write of the run that resets `stumbles`, the failed looks that `back_off` counted: this look
+    succeeded."""
     if not run.stumbles:
         return decision
     return replace(decision, run=replace(decision.run or run, stumbles=0))

@@ -1,7 +1,7 @@
 """Carry a decision out, stage by stage: the writes, the messages and everything that follows.
 
-The stages' order is `scheduling/stages.py`'s. Dying between two stages is harmless: the next look at the run decides again
-on what was written.
+`scheduling/stages.py` gives the stages and their order. A scheduler that dies between two stages does no harm: the next look
+at the run decides again on what was written.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from typing import Final, assert_never
 
 from aws_lambda_powertools import Logger
 
+from gust.model.container_start import ContainerStart
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import TaskInstanceKey
 from gust.model.place import OnFargate
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import TaskWorkload
-from gust.ports.containers import ContainerStart
 from gust.scheduling import transition
 from gust.scheduling.decision import Decision, StartNextRun
 from gust.scheduling.placement import place
@@ -43,7 +43,7 @@ from gust.services.sealed import sealed_decision
 from gust.services.wake import look_soon, wake_run
 
 PROMPT: Final = timedelta(seconds=2)
-"""From sending to the last write of a step. Below what a worker waits for the write."""
+"""The longest time from sending a step's messages to its last write. A worker waits longer than this for the write."""
 
 WRITTEN_LATE: Final = "It was written so late that its worker may have given it up: it is sent once more."
 
@@ -51,8 +51,8 @@ log = Logger(service="scheduler", child=True)
 
 
 def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision, *, now: datetime) -> bool:
-    """False where a task instance had moved meanwhile: then no later stage was carried out. Raises StaleDagRun where the
-    run had. `run` and `now` are what the decision was made on."""
+    """Returns False, without the later stages, if another writer has moved a task instance since the decision. Raises
+    StaleDagRun if another writer has changed the run. `run` and `now`: those that the decision was made on."""
     for stage in stages(spec, run, sealed_decision(services, decision)):
         match stage:
             case Moves(moves):
@@ -83,18 +83,19 @@ def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision
 
 
 def send_then_write(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Transition]) -> list[Transition]:
-    """Returns the moves whose instances had moved meanwhile.
+    """Send the messages of the dispatches that the moves begin, then write the moves. Returns the stale moves: those whose
+    instance another writer has moved.
 
-    A dispatch begins only as the table has it, so a message whose move was never written starts nothing, and the next look
-    at the run finds the instance as it was and sends it anew. A worker that is faster than the write waits for it
-    (`start_task_instance`), but not for long: what was written late is sent once more.
+    A worker starts only a dispatch that is written. So a message whose move was never written starts nothing, and the next
+    look at the run finds the instance unmoved and sends it anew. A worker that is faster than the write waits for it
+    (`start_task_instance`), but not for long: a dispatch that was written late is sent once more.
     """
     began = services.clock.now()
     refused = put_on_queue(services, spec, run, [moved.after for moved in moves])
     accepted = [transition.queue_at_once(moved, at=began) for moved in moves if moved.after.key not in refused]
     try:
         return services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in refused)])
-    finally:  # also where a write failed: others of the step may have been late
+    finally:  # after a failed write too: other writes of the step may have been late
         now = services.clock.now()
         is_late = now - began > PROMPT
         if is_late:
@@ -104,7 +105,7 @@ def send_then_write(services: Services, spec: DagSpec, run: DagRun, moves: Seque
 
 
 def write_run(services: Services, run: DagRun, written: RunWrite, *, now: datetime) -> None:
-    """Raises StaleDagRun."""
+    """Write the run as decided: finished, or with its new `due_at`. Raises StaleDagRun."""
     after = written.run
     if after.is_finished:
         last = last_runs(services, run, written, now=now)
@@ -112,7 +113,7 @@ def write_run(services: Services, run: DagRun, written: RunWrite, *, now: dateti
         log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=after.state)
         return
     if after.due_at is not None and after.due_at != run.due_at:
-        # Before the write: a wake-up too many is harmless, one too few is a minute late.
+        # Before the write: a superfluous wake-up is harmless, a missing one delays the run by up to a minute.
         wake_run(services, run.key, after.due_at, now=now)
     services.store.update_run(run, after)
 
@@ -120,7 +121,7 @@ def write_run(services: Services, run: DagRun, written: RunWrite, *, now: dateti
 def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
     """Put instances that are written as `scheduled` on the queue of tasks, then mark the accepted ones as `queued`.
 
-    A worker may be faster than the mark and have started already; then the mark is stale and not missed.
+    A worker may be faster than the mark and have started already; then the mark fails as stale, and nothing needs it.
     """
     refused = put_on_queue(services, spec, run, instances)
     now = services.clock.now()
@@ -133,9 +134,11 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
 def put_on_queue(
     services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
 ) -> set[TaskInstanceKey]:
-    """To the workers, or as containers, wherever each instance is placed. Returns those that SQS or Step Functions refused.
+    """Send each instance to a Lambda worker, or start a container for it, as its placement says. Returns the instances that
+    SQS or Step Functions refused.
 
-    An instance that nothing can run (Fargate was taken away while it was deferred) goes to a worker, which fails it."""
+    An instance that has no place any longer (Fargate was removed from the stack while it was deferred) goes to a Lambda
+    worker, which fails it."""
     bundle, now = bundle_version(services, run), services.clock.now()
     to_workers: list[TaskWorkload] = []
     containers: list[ContainerStart] = []
@@ -155,8 +158,8 @@ def put_on_queue(
 
 
 def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:
-    """Send deferred instances to the triggerer, then mark them: a marked one is not sent again. Dying in between sends it
-    twice, and the first event of the two resumes the task."""
+    """Send deferred instances to the triggerer, then mark them: a marked one is not sent again. If the scheduler dies in
+    between, the trigger is sent twice, and the first event of the two resumes the task."""
     now = services.clock.now()
     bundle = bundle_version(services, run)
     services.queues.send_triggers(
@@ -168,10 +171,11 @@ def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Seq
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
 
-def give_out_slots(services: Services, run: DagRun, asked: GiveOutSlots) -> None:
-    """Walk the lines that may have room, then have the others walked once the index shows the newly waiting instances."""
-    let_go = {key for g in asked.grants for key in grant_slots(services, g.limit, newly_waiting=g.instances)}
-    for limit in {i.blocked_by_limit for i in asked.newly_waiting if i.blocked_by_limit and i.key not in let_go}:
+def give_out_slots(services: Services, run: DagRun, stage: GiveOutSlots) -> None:
+    """Walk the lines that may have room. For newly waiting instances that got no slots, send wake-ups that walk their lines
+    again once the index shows them."""
+    let_go = {key for g in stage.grants for key in grant_slots(services, g.limit, newly_waiting=g.instances)}
+    for limit in {i.blocked_by_limit for i in stage.newly_waiting if i.blocked_by_limit and i.key not in let_go}:
         walk_again(services, limit)
-    if any(grant.looks_again for grant in asked.grants):
+    if any(grant.looks_again for grant in stage.grants):
         look_soon(services, run.key)

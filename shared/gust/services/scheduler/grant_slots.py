@@ -1,9 +1,9 @@
 """The slot granter: give a limit's free slots to the first instances in its line.
 
-It walks along the limit's index in order. An instance that its run or another limit keeps back goes to wait there, so that
-it does not stand in the way of those behind it. Called twice, or by several schedulers at once, it does no more than once
-alone: a grant is one transaction with the slots it takes. Nothing is sent here: the grant comes out of the table's stream,
-and `advance` sends what it finds.
+It reads the limit's index in order. An instance that its run or another limit keeps back is moved to wait there, so that it
+does not block those behind it. Two calls, even by two schedulers at once, grant no more than one call: a grant and the slots
+that it takes are one transaction. The slot granter sends no task: the table's stream carries the grant to the scheduler, and
+`advance` sends the task.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from gust.services.specs import load_spec
 from gust.services.wake import look_soon
 
 ATTEMPTS: Final = 10
-"""Looks at one instance, while other schedulers change the run and the limits that it needs."""
+"""How often the slot granter tries one instance while other schedulers change its run or the limits that it needs."""
 
 LAG: Final = 2.0
 """Seconds; much longer than an index lags."""
@@ -42,8 +42,8 @@ log = Logger(service="scheduler", child=True)
 def grant_slots(
     services: Services, limit: str, *, newly_waiting: Collection[TaskInstance] = ()
 ) -> frozenset[TaskInstanceKey]:
-    """Returns the instances that it let go. It ends when the limit has no room left, or no instance could use it.
-    `newly_waiting`: instances that have only just begun to wait, and that the index may not show yet."""
+    """Walk the limit's line until the limit is full or the line ends; returns the instances that got slots.
+    `newly_waiting`: instances that began to wait so recently that the index may not show them yet."""
     walk = _Walk(services, limit)
     newcomers = sorted((i.waiting_order, i.key) for i in newly_waiting if i.waiting_order is not None)
     served: set[TaskInstanceKey] = set()
@@ -58,14 +58,14 @@ def grant_slots(
 
 
 def walk_again(services: Services, limit: str) -> None:
-    """Have the line walked once more when its index has caught up. Slots that are given back now are offered to the
-    instances that the index shows by now, and it may not show yet the ones that have just begun to wait."""
+    """Send a wake-up that walks the line again when its index has caught up. A walk before that, set off by slots that were
+    given back, may miss instances that have just begun to wait."""
     services.queues.wake(WakeLimit(limit=limit), delay=LAG)
 
 
 @dataclass
 class _Waiting:
-    """A run with instances in the line, as it was read and as the grants of this walk have changed it since."""
+    """A run with instances in the line: as it was read, with this walk's grants applied."""
 
     dag: Dag
     run: DagRun
@@ -78,7 +78,8 @@ class _Waiting:
 
 
 class _Walk:
-    """One walk along a line. Changes that other schedulers make meanwhile show when a grant fails; then it reads again."""
+    """One walk along a line. It caches what it reads; a write that fails because another scheduler changed something makes
+    it read again."""
 
     def __init__(self, services: Services, limit: str) -> None:
         self._services = services
@@ -110,14 +111,14 @@ class _Walk:
             ):
                 return  # The index lags, or another scheduler was faster.
             if waiting.run.is_held(self._services.clock.now()):
-                return  # When the edit session lets go of the run, it has it looked at, and this line with it.
+                return  # The edit session causes a look at the run when it ends, and that look walks this line.
             try:
                 self._serve(waiting, instance)
             except (StaleTaskInstance, StaleDagRun, LimitReached):
                 self._forget(key.run)
             else:
                 return
-        # Other schedulers are busy with this very instance. It stays in the line, which is walked again.
+        # Other schedulers keep changing the instance's run or limits. It stays in the line; a wake-up walks that again.
         self._services.queues.wake(WakeLimit(limit=self._limit), delay=1)
 
     def _serve(self, waiting: _Waiting, instance: TaskInstance) -> None:
@@ -128,7 +129,7 @@ class _Walk:
         claims = slots.claims(instance.dag_id, task, self._pools_of(task))
         full = [claim for claim in claims if not claim.has_room(self._used_of(claim))]
         if any(claim.limit == self._limit for claim in full):
-            # Too much for the slots that are left. Those behind it may need fewer; of one task all need the same.
+            # It needs more slots than are left. In a pool, instances behind it may need fewer; a task's all need one.
             self._is_full = pool_of(self._limit) is None
         elif full:
             self._send_on(waiting, task, instance, full[0])
@@ -143,8 +144,8 @@ class _Walk:
         )
 
     def _send_back(self, instance: TaskInstance) -> None:
-        """To its run, which brings it here again when it can go. That may be now, so the run is looked at: at once, in case
-        this walk is cut off, and once more when all of its instances are back."""
+        """Let the instance wait for its run, which puts it into the line again when the run has room. The run may have room
+        already, so it is woken: with the first instance sent back, in case this walk dies, and once more after the last."""
         self._services.store.move(transition.wait(instance, blocked_by_limit=RUN_LIMIT))
         run = instance.key.run
         self._sent_back[run] += 1
@@ -152,7 +153,8 @@ class _Walk:
             look_soon(self._services, run)
 
     def have_others_looked_at(self) -> None:
-        """Each run and line to which more than one instance went."""
+        """Wake each run, and walk each line, to which more than one instance went: the wake-up for the first may have come
+        too early for the others."""
         for run, how_many in self._sent_back.items():
             if how_many > 1:
                 look_soon(self._services, run)
@@ -161,7 +163,7 @@ class _Walk:
                 walk_again(self._services, limit)
 
     def _send_on(self, waiting: _Waiting, task: TaskSpec, instance: TaskInstance, claim: Claim) -> None:
-        """To the line of the limit that has no room for it."""
+        """Move the instance to the line of the limit that has no room for it."""
         order = slots.waiting_order(task, waiting.run, instance.map_index)
         self._services.store.move(transition.wait(instance, blocked_by_limit=claim.limit, waiting_order=order))
         self._sent_on[claim.limit] += 1

@@ -87,7 +87,9 @@ def _store(services: Services, test: ConnectionTest, *, now: datetime) -> None:
 
 
 def _workload(services: Services, test: ConnectionTest, *, now: datetime) -> ConnectionTestWorkload:
+    active = services.store.active_bundle()
     return ConnectionTestWorkload(
+        bundle_version=active.version if active else None,
         test_id=test.test_id,
         connection_id=test.connection_id,
         timeout=connection_test.TIMEOUT,

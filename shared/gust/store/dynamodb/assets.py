@@ -104,7 +104,7 @@ class DynamoDBAssets(DynamoDBHistory):
     ) -> int:
         if asset is not None and source_dag_id is None and len(self.list_assets(name=asset.name)) == 1:
             of_asset = keyspace.events_of_asset(asset.name)
-            return self._table.count_between(of_asset, *sort_bounds(window), most=limit)
+            return self._table.count_between(of_asset, *sort_bounds(window), limit=limit)
         if asset is not None:
             walk = self.walk_asset_events(asset, window, source_dag_id=source_dag_id)
             return sum(1 for _ in islice(walk, limit))
