@@ -25,6 +25,7 @@ from gust.model.asset import (
     number_of_event,
 )
 from gust.model.dag_run import DagRun
+from gust.model.field_values import values_of
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
@@ -72,15 +73,14 @@ class AssetRow:
         return sorted(found, key=lambda ref: (ref.dag_id, ref.task_id))
 
 
+_plain_values: Final = values_of(Asset, "name", "uri", "group", "extra", "created_at")
+
+
 def asset_response(row: AssetRow, last: AssetEvent | None) -> Json:
     asset = row.asset
     return {
+        **_plain_values(asset),
         "id": row.number,
-        "name": asset.name,
-        "uri": asset.uri,
-        "group": asset.group,
-        "extra": asset.extra,
-        "created_at": asset.created_at,
         "updated_at": asset.updated_at or asset.created_at,
         "scheduled_dags": [_reference(ref, "dag_id") for ref in row.used("schedule")],
         "producing_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("outlet")],
@@ -231,19 +231,18 @@ def event_response(event: AssetEvent, runs: Iterable[Consumption]) -> Json:
     }
 
 
+_plain_of_run: Final = values_of(
+    DagRun, "run_id", "dag_id", "logical_date", "end_date", "data_interval_start", "data_interval_end", "partition_key"
+)
+
+
 def _created_run(consumption: Consumption) -> Json:
     run = consumption.run
     return {
-        "run_id": run.run_id,
-        "dag_id": run.dag_id,
-        "logical_date": run.logical_date,
+        **_plain_of_run(run),
         # Airflow's answer fails for a run that has not started.
         "start_date": run.start_date or run.queued_at,
-        "end_date": run.end_date,
         "state": run.state.value,
-        "data_interval_start": run.data_interval_start,
-        "data_interval_end": run.data_interval_end,
-        "partition_key": run.partition_key,
         "triggering": consumption.is_trigger,
     }
 

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Annotated, Final
 
 from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.model.field_values import values_of
 from gust.model.logged_event import LoggedEvent
 from gust.model.window import Window
 from gust.rest_api.http.request import Request
@@ -61,19 +62,25 @@ ORDERING: Final = Ordering[LoggedEvent](
 )
 
 
+_plain_values: Final = values_of(
+    LoggedEvent,
+    "event_log_id",
+    "when",
+    "dag_id",
+    "task_id",
+    "run_id",
+    "map_index",
+    "try_number",
+    "event",
+    "logical_date",
+    "owner",
+    "extra",
+)
+
+
 def event_response(event: LoggedEvent, display_name: str | None) -> Json:
     return {
-        "event_log_id": event.event_log_id,
-        "when": event.when,
-        "dag_id": event.dag_id,
-        "task_id": event.task_id,
-        "run_id": event.run_id,
-        "map_index": event.map_index,
-        "try_number": event.try_number,
-        "event": event.event,
-        "logical_date": event.logical_date,
-        "owner": event.owner,
-        "extra": event.extra,
+        **_plain_values(event),
         "dag_display_name": display_name,
         # Airflow has one for events of a task instance; events of calls have none.
         "task_display_name": None,

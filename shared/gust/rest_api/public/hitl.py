@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.model.field_values import values_of
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
@@ -59,17 +60,16 @@ class HITLRow:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
+_plain_values: Final = values_of(
+    HITLDetail, "options", "subject", "body", "defaults", "multiple", "assigned_users", "created_at"
+)
+
+
 def hitl_detail_response(detail: HITLDetail, task_instance: Json) -> Json:
     answer = detail.answer
     return {
-        "options": detail.options,
-        "subject": detail.subject,
-        "body": detail.body,
-        "defaults": detail.defaults,
-        "multiple": detail.multiple,
+        **_plain_values(detail),
         "params": {name: _param(value) for name, value in detail.params.items()},
-        "assigned_users": detail.assigned_users,
-        "created_at": detail.created_at,
         "responded_by_user": answer.responded_by if answer else None,
         "responded_at": answer.responded_at if answer else None,
         "chosen_options": answer.chosen_options if answer else None,

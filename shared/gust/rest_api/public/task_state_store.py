@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from gust.http.answer import Answer, Json, bad_request, not_found
 from gust.http.check import Query
+from gust.model.field_values import values_of
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
 from gust.rest_api.http.request import Body, Request
@@ -48,13 +49,7 @@ class TaskStateStorePatchBody(Body):
     value: StoredValue
 
 
-def task_state_store_response(entry: StateEntry) -> Json:
-    return {
-        "key": entry.key,
-        "value": entry.value,
-        "updated_at": entry.updated_at,
-        "expires_at": entry.expires_at,
-    }
+task_state_store_response: Final = values_of(StateEntry, "key", "value", "updated_at", "expires_at")
 
 
 @operation("list_task_state_store")
