@@ -38,15 +38,18 @@ class TISuccessStatePayload(Strict):
     rendered_map_index: str | None = None
 
 
-class TIDeferredStatePayload(Strict):
+class _ResumedLater(Strict):
+    next_method: str
+    next_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    rendered_map_index: str | None = None
+
+
+class TIDeferredStatePayload(_ResumedLater):
     state: Literal[S.DEFERRED]
     classpath: str
     trigger_kwargs: dict[str, JsonValue] | str = Field(default_factory=dict)
     trigger_timeout: timedelta | None = None
     queue: str | None = None
-    next_method: str
-    next_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
-    rendered_map_index: str | None = None
 
 
 class TIRescheduleStatePayload(Strict):
@@ -55,12 +58,9 @@ class TIRescheduleStatePayload(Strict):
     end_date: UtcDateTime
 
 
-class TIAwaitingInputStatePayload(Strict):
+class TIAwaitingInputStatePayload(_ResumedLater):
     state: Literal[S.AWAITING_INPUT]
     timeout: timedelta | None = None
-    next_method: str
-    next_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
-    rendered_map_index: str | None = None
 
 
 class TIRetryStatePayload(Strict):
