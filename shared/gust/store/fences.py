@@ -17,6 +17,7 @@ from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.field_values import values_of
+from gust.model.keys import OfInstance
 from gust.model.pool import Pool
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.model.task_instance import TaskInstance
@@ -106,6 +107,9 @@ next_run: Final = values_of(
 """The DAG's next-run fields, which making a scheduled run moves."""
 
 
+_NAMES: Final = frozenset(field.name for field in fields(OfInstance))
+
+
 def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Changes:
     """Of a new instance, every field that is not its default: nothing is stored that could hold it."""
     if before.key != after.key:
@@ -114,7 +118,7 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
     return {
         field.name: value
         for field in fields(TaskInstance)
-        if field.name not in ("dag_id", "run_id", "task_id", "map_index")
+        if field.name not in _NAMES
         and (
             (value := getattr(after, field.name)) != getattr(before, field.name)
             or (is_new and value != _default(field))

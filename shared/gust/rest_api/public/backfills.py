@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
 from gust.http.answer import Json, bad_request, not_found
-from gust.model.backfill import Backfill, ReprocessBehavior
+from gust.model.backfill import Backfill
 from gust.model.dag import Dag
 from gust.model.field_values import values_of
 from gust.rest_api.http.request import Body, Request, Whole
@@ -60,19 +60,11 @@ def _response(backfill: Backfill, dag: Dag | None) -> Json:
 # --- creating ---------------------------------------------------------------------------------------------------------
 
 
-class BackfillBody(Body):
-    dag_id: str
-    from_date: datetime
-    to_date: datetime
-    run_backwards: bool = False
-    dag_run_conf: dict[str, Any] | None = None
-    reprocess_behavior: ReprocessBehavior = ReprocessBehavior.NONE
+class BackfillBody(Body, AskedBackfill):
     max_active_runs: Whole = 10
-    run_on_latest_version: bool | None = None
 
     def asked(self) -> AskedBackfill:
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return AskedBackfill(**fields | {"from_date": _aware(self.from_date), "to_date": _aware(self.to_date)})
+        return self.model_copy(update={"from_date": _aware(self.from_date), "to_date": _aware(self.to_date)})
 
 
 @operation("create_backfill")
