@@ -23,12 +23,12 @@ STORES_FOR = 60.0
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`{"build": …}`; with `error`, the error that Step Functions caught, if the builder died during the build."""
-    asked = Build.model_validate(event["build"])
+    order = Build.model_validate(event["build"])
     if "error" in event:
-        built = give_up(bootstrap.bucket(), asked, event["error"].get("Cause") or event["error"]["Error"])
+        built = give_up(bootstrap.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
         uv = Uv(patience=patience / 2, variables=bootstrap.package_index_variables())
-        built = build(bootstrap.bucket(), asked, uv, largest=LARGEST)
-    log.info("built", recipe=asked.recipe, built=built.model_dump(exclude={"lock"}))
+        built = build(bootstrap.bucket(), order, uv, largest=LARGEST)
+    log.info("built", recipe=order.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

@@ -60,7 +60,7 @@ wake_message: TypeAdapter[Wake] = TypeAdapter(Wake)
 
 
 @dataclass(slots=True)
-class Asked:
+class RecordGroup:
     """What the records of a batch that ask for the same wake-up have in common."""
 
     names: list[str] = field(default_factory=list)
@@ -90,26 +90,28 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 def handle_stream(records: Sequence[dict[str, Any]]) -> list[str]:
     """Returns the names of the records that could be neither handled nor requeued."""
-    wakes: dict[Wake, Asked] = {}
+    wakes: dict[Wake, RecordGroup] = {}
     now = services.clock.now()
     for record in records:
         try:
-            asked = wakes.setdefault(stream.wake_of(record, now=now), Asked())
+            group = wakes.setdefault(stream.wake_of(record, now=now), RecordGroup())
         except (ValueError, LookupError, TypeError):
             log.exception("A record could not be read; it is dropped", record=record)
         else:
-            asked.names.append(record["dynamodb"]["SequenceNumber"])
-            asked.changes.append(stream.change_in(record))
+            group.names.append(record["dynamodb"]["SequenceNumber"])
+            group.changes.append(stream.change_in(record))
     return each(wakes, handle_or_requeue)
 
 
 def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
     """Returns the names of the messages that failed."""
-    wakes: dict[Wake, Asked] = {}
+    wakes: dict[Wake, RecordGroup] = {}
     unreadable: list[str] = []
     for record in records:
         try:
-            wakes.setdefault(wake_message.validate_json(record["body"]), Asked()).names.append(record["messageId"])
+            wakes.setdefault(wake_message.validate_json(record["body"]), RecordGroup()).names.append(
+                record["messageId"]
+            )
         except ValueError:
             log.exception("A message could not be read", record=record)
             unreadable.append(record["messageId"])
@@ -117,23 +119,23 @@ def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
     return unreadable + each(wakes, lambda wake, _: handle_or_back_off(wake, time_left))
 
 
-def each(wakes: dict[Wake, Asked], do: Callable[[Wake, Asked], None]) -> list[str]:
+def each(wakes: dict[Wake, RecordGroup], do: Callable[[Wake, RecordGroup], None]) -> list[str]:
     """Returns the names of the records whose wake-up failed."""
     failed: list[str] = []
-    for wake, asked in wakes.items():
+    for wake, group in wakes.items():
         try:
-            do(wake, asked)
+            do(wake, group)
         except Exception:
             log.exception("A wake-up could not be handled", wake=str(wake))
-            failed.extend(asked.names)
+            failed.extend(group.names)
     return failed
 
 
-def handle_or_requeue(wake: Wake, asked: Asked) -> None:
+def handle_or_requeue(wake: Wake, group: RecordGroup) -> None:
     """Raises where neither worked."""
-    known = [change for change in asked.changes if change is not None]
+    known = [change for change in group.changes if change is not None]
     try:
-        handle(wake, changes=known if len(known) == len(asked.changes) else None)
+        handle(wake, changes=known if len(known) == len(group.changes) else None)
     except Exception:
         log.exception("A wake-up of the stream could not be handled; it is requeued", wake=str(wake))
         services.queues.wake(wake, delay=REQUEUED_FOR)

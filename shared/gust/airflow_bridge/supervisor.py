@@ -1,25 +1,26 @@
-"""Run code of a deployment in a forked child under Airflow's supervisor, which serves the child's requests and its log.
+"""Run a DAG author's code in a forked child under Airflow's supervisor, which answers its requests and forwards its log.
 
 `supervise_try` runs one try of a task; `run_supervised` runs a function (a trigger, a watcher, a callback) and returns its
 answer. Both use `SupervisedChild`, which differs from Airflow's `ActivitySubprocess` in this:
 
-- It wakes up when the child exits. Airflow's waits for its sockets alone: the child closes them an instant before it is
-  gone, and then nothing wakes the supervisor for a whole heartbeat interval.
+- It wakes up when the child exits. Airflow's waits only for the child's sockets; the child closes them an instant before it
+  exits, and after that nothing wakes the supervisor for a whole heartbeat interval.
 - It stops the child shortly before the function's time is up, so that the child's end is logged and reported.
 - It kills processes that the child left running.
 
 `SupervisedTry` adds to this:
 
 - The first heartbeat comes after an interval, not at once: the start was a sign of life.
-- A child that was ended because its try was cleared is reported as gone: only then does the next try begin.
-- A child that dies without a report gets its failure reported here. Airflow leaves that to the scheduler where a retry
+- It reports that a child has ended which it stopped because its try was cleared: the next try begins only after this report.
+- It reports the failure of a child that dies without reporting a state. Airflow leaves that to the scheduler if a retry
   remains.
-- The log is drained before the end is reported, and shipped right after.
-- Its message is hidden from other workers for a minute while the start is requested, and with the first heartbeat for the
-  function's whole time: from then on heartbeats tell whether the worker lives.
+- It reads the whole log before it reports the end, and ships it right after.
+- It hides its message from other workers for a minute while it requests the start, and with the first heartbeat for the
+  function's whole time: from then on heartbeats show whether the worker lives.
 
-`AnsweringChild` reports no state. While it runs, its supervisor renews a `Lease`: it hides the message and asks whether the
-child is still wanted. A dead supervisor does neither, and another function goes on within a minute.
+`AnsweringChild` reports no state. While it runs, its supervisor renews a `Lease`: it hides the message and asks the
+execution API whether the child is still wanted. A dead supervisor does neither: SQS delivers the message again within a
+minute, and another function continues.
 
 This module and `compat` are the only ones that use private names of Airflow; the others import the Task SDK's models from
 here.
@@ -100,7 +101,8 @@ __all__ = [
 
 COORDINATED_QUEUE: Final = "gust"
 """The queue that `[sdk] queue_to_coordinator` gives to `LambdaCoordinator`. Airflow chooses the coordinator by exact queue
-name and Gust has one for all queues: a try travels under this name and gets its own back before the task sees it."""
+name, and Gust has one coordinator for all queues: `supervise_try` puts every try under this name, and `LambdaCoordinator`
+restores the task's own queue before the task sees it."""
 
 STOP_BEFORE_LIMIT: Final = 15.0
 """Seconds before the function's end at which a try or a trigger is stopped, `on_kill` and the last report included."""
@@ -112,8 +114,11 @@ TERMINATION_GRACE: Final = 5.0
 """Seconds between SIGTERM (which runs `on_kill`) and SIGKILL."""
 
 CONTAINER_GRACE: Final = 20.0
-"""The same, after ECS tells a container to stop: it kills the container two minutes later (`StopTimeout` in the
-template)."""
+"""The same in a container that ECS tells to stop: ECS kills it two minutes later (`StopTimeout` in the template)."""
+
+LARGEST_ANSWER: Final = 64 * 2**20
+"""Bytes. A child that writes more is killed: the code in it may have found the pipe, and the supervisor's memory is the
+function's."""
 
 TIME_IS_UP: Final = "The task used up the time that a function has"
 
@@ -121,6 +126,7 @@ _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
 
 GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
+"""Status codes with which the execution API says that the dispatch is no longer wanted."""
 
 
 @contextmanager
@@ -132,9 +138,6 @@ def stale_if_gone(stale: Callable[[httpx.HTTPStatusError], Stale], *, gone: Coll
         if error.response.status_code not in gone:
             raise
         raise stale(error) from error
-
-
-"""Answers of the execution API that say: this dispatch is no longer wanted."""
 
 
 class ExecutionApiClient(Client):  # type: ignore[misc]  # untyped to us
@@ -156,7 +159,7 @@ def detail_of(error: httpx.HTTPStatusError) -> object:
 
 
 def enter_child(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
-    """Prepare a forked child for a deployment's code: its own workspace, plugins and packages, no settings of Gust's."""
+    """Prepare a forked child for a DAG author's code: its own workspace, plugins and packages, no settings of Gust's."""
     dumpable.allow()
     _die_with_parent()
     speech.in_the_order_said()
@@ -167,7 +170,8 @@ def enter_child(bundle: Path | None, workspace: Path, environment: Path | None =
 
 
 def _die_with_parent() -> None:
-    """Do not outlive the supervisor; be the kernel's first choice when memory runs out; die of a crash in native code."""
+    """Make this process end with its supervisor, be the first that the kernel kills when memory runs out, and die of a crash
+    in native code."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(OSError):
@@ -187,7 +191,7 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
     """The supervisor has ended the child."""
     _is_swept: bool = attrs.field(default=False, init=False)
     _not_of_child: frozenset[int] = attrs.field(factory=orphans.children, init=False)
-    """Children of this process that are not the child's orphans."""
+    """This process's children when the child started, the child included: `_kill_orphans` leaves them alone."""
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
@@ -233,7 +237,8 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         return [sock for sock, name in self._open_sockets.items() if name != "requests"]
 
     def _kill_orphans(self) -> None:
-        """A process left running would be frozen with this environment and wake up in another try's time."""
+        """Kill the processes that the child left running: Lambda would freeze them with this environment, and they would
+        continue during another try."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         if count := orphans.kill_all(except_=self._not_of_child):
@@ -312,7 +317,7 @@ class SupervisedTry(SupervisedChild):
     client: TryClient
     _is_hidden_for_good: bool = attrs.field(default=False, init=False)
     _told_to_stop: bool = attrs.field(default=False, init=False)
-    """The handler of SIGTERM."""
+    """The supervisor received SIGTERM: its container is told to stop."""
 
     def _on_child_started(self, **kwargs: Any) -> None:
         with _in_background(self.client.ports.hide, HIDDEN_FOR):
@@ -321,8 +326,8 @@ class SupervisedTry(SupervisedChild):
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
     def _monitor_subprocess(self) -> None:
-        """Airflow's `wait` forwards SIGTERM to the child, which runs `on_kill` and then goes on. Here SIGTERM ends the
-        child. `wait` restores the handler from before."""
+        """Watch the child, and end it on SIGTERM. Airflow's `wait` forwards SIGTERM to the child, which runs `on_kill` and
+        then continues. `wait` restores the previous handler."""
 
         def note(*_: Any) -> None:
             self._told_to_stop = True
@@ -346,7 +351,7 @@ class SupervisedTry(SupervisedChild):
             self.client.ports.hide(self._seconds_of_function())
 
     def _seconds_of_function(self) -> float:
-        """Seconds until the function is certainly gone."""
+        """Seconds until Lambda has certainly ended the function."""
         if math.isinf(self.deadline):
             return LONGEST_FUNCTION
         return self.deadline - time.monotonic() + 2 * STOP_BEFORE_LIMIT
@@ -364,7 +369,8 @@ class SupervisedTry(SupervisedChild):
         self._drain_logs()
         try:
             if self.was_stopped and not self._told_to_stop and isinstance(msg, comms.RetryTask):
-                # The supervisor ended the task: its next try needs more time, not the same again.
+                # The supervisor stopped the task at the limit, and the task reported a retry. Reported as lost to the limit,
+                # the next try gets more time (`placement`).
                 self._pending_terminal_state_msg = msg  # type: ignore[misc]
                 self._report_lost(TIME_IS_UP, Limit.TIME, has_called_back=True)
                 self._terminal_state = msg.state  # type: ignore[misc]
@@ -381,19 +387,20 @@ class SupervisedTry(SupervisedChild):
             )
 
     def update_task_state_if_needed(self) -> None:
-        """Airflow's loop calls it once, when the child is gone."""
+        """Report how the child ended. Airflow's loop calls it once, after the child has exited."""
         if self._terminal_state == supervisor.SERVER_TERMINATED:
             self._report_that_it_ended()
         elif self._pending_terminal_state_msg is None and self._terminal_state is None:
             self._report_silent_death()
         elif self._terminal_state in (TaskInstanceState.FAILED, TaskInstanceState.SKIPPED):
-            # The task's own report counts, also where it died in a callback afterwards.
+            # The task's own report counts, even if its process died in a callback afterwards.
             self._finish(self._terminal_state)
         else:
             super().update_task_state_if_needed()
 
     def _report_that_it_ended(self) -> None:
-        """The control plane had the child ended. If the try was cleared, the next try waits for this report."""
+        """Report that the child has ended, after the execution API refused a heartbeat or a report. If the try was cleared,
+        the next try waits for this."""
         try:
             self._report_lost("It was cleared, and its worker ended it.")
         except httpx.HTTPStatusError as error:
@@ -401,7 +408,8 @@ class SupervisedTry(SupervisedChild):
                 raise
 
     def _report_silent_death(self) -> None:
-        """Its callbacks died with it: the control plane has another worker run them."""
+        """Report a child that died without reporting a state. Its callbacks died with it, so the scheduler has another
+        worker call them."""
         reason = TIME_IS_UP
         if self._told_to_stop:
             reason = "The container was told to stop: AWS took it back (Spot), or StopTask was called"
@@ -410,7 +418,7 @@ class SupervisedTry(SupervisedChild):
         self._report_lost(reason, self._outgrown())
 
     def _outgrown(self) -> Limit | None:
-        """The limit of the function that ended the child, as far as the supervisor can tell."""
+        """The limit of Lambda that ended the child, as far as the supervisor can tell; `None`: another cause."""
         if self._told_to_stop:
             return None
         if self.was_stopped:
@@ -419,10 +427,10 @@ class SupervisedTry(SupervisedChild):
 
     def _report_lost(self, reason: str, outgrew: Limit | None = None, *, has_called_back: bool = False) -> None:
         url = execution_paths.LOSE_TRY.format(task_instance_id=self.id)
-        told: dict[str, Any] = {"reason": reason}
+        body: dict[str, Any] = {"reason": reason}
         if outgrew:
-            told |= {"outgrew": outgrew, "has_called_back": has_called_back}
-        self.client.post(url, content=json.dumps(told))
+            body |= {"outgrew": outgrew, "has_called_back": has_called_back}
+        self.client.post(url, content=json.dumps(body))
 
     def _finish(self, state: TaskInstanceState | str) -> None:
         self.client.task_instances.finish(
@@ -435,7 +443,7 @@ class SupervisedTry(SupervisedChild):
 
 @dataclass(slots=True, kw_only=True)
 class Lease:
-    """What a supervisor renews while its child runs: the message stays hidden, and the child stays wanted."""
+    """What a supervisor renews while its child runs: that its message is hidden, and that the child is still wanted."""
 
     hide: Hide
     confirm: Callable[[], object]
@@ -466,14 +474,14 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Ended:
     answer: dict[str, Any] | None
-    """What the function returned; None where the child ended before it had answered."""
+    """What the function returned; None if the child ended before it answered."""
     was_stopped: bool
     """The supervisor ended the child: it was no longer wanted, or its time was up."""
     exit_code: int
 
 
 def no_reply(client: Client, request: Any) -> None:
-    """Airflow's supervisor of tasks replies to every request itself."""
+    """`answer` for a child that makes only the requests of tasks: Airflow's supervisor replies to all of those."""
 
 
 def run_supervised(
@@ -491,11 +499,11 @@ def run_supervised(
     answer: Callable[[Client, Any], Any] = no_reply,
     line_at_limit: str | None = None,
 ) -> Ended:
-    """Call `work(logger)` in a child for at most so many `seconds`; its result must be a JSON object.
+    """Call `work(logger)` in a child for at most `seconds`; its result must be a JSON object.
 
-    `kind` names the child's logger. `ti` is the instance that the child's requests are about. `replies` decodes what the
-    child is sent, if more than a task may be sent; `answer` gives the reply to a request that tasks do not make, None for
-    every other. `line_at_limit` is logged when the time is up."""
+    `kind` names the child's logger. `ti`: the instance that the child's requests are about. `replies`: decodes the
+    supervisor's replies, if the child may get other ones than a task. `answer`: returns the reply to a request that only
+    this kind of child makes, None for every request of tasks. `line_at_limit`: logged when the time is up."""
     orphans.adopt()
     reading, writing = os.pipe()
     try:
@@ -556,21 +564,29 @@ class AnsweringChild(SupervisedChild):
     lease: Lease
     answer: Callable[[Client, Any], Any]
     line_at_limit: str | None
+    _is_killed: bool = attrs.field(default=False, init=False)
+    """It answered with too much."""
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
         self.selector.register(
-            self.pipe, supervisor.selectors.EVENT_READ, (self.pipe.receive, self.selector.unregister)
+            self.pipe, supervisor.selectors.EVENT_READ, (_AnswerPipe.receive, self.selector.unregister)
         )
 
     def _on_child_started(self, **kwargs: Any) -> None:  # noqa: ARG002 - the child starts by itself
         self._note_heartbeat()
 
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
-        return super()._service_subprocess(min(max_wait_time, self.lease.until_due()), *args, **kwargs)
+        exit_code = super()._service_subprocess(min(max_wait_time, self.lease.until_due()), *args, **kwargs)
+        if exit_code is None and self.pipe.is_too_long and not self._is_killed:
+            self._is_killed = True
+            self.process_log.error("The process answered with more than can be read; it is killed", most=LARGEST_ANSWER)
+            self.kill(signal.SIGKILL, force=True)
+        return exit_code
 
     def _send_heartbeat_if_needed(self) -> None:
-        """Stops a child whose task was cleared or timed out, or that another function runs."""
+        """Renew the lease. Stops a child that is no longer wanted: its task was cleared or timed out, or another function
+        runs it now."""
         self._note_heartbeat()
         try:
             self.lease.renew()
@@ -581,7 +597,7 @@ class AnsweringChild(SupervisedChild):
             self.process_log.warning("The control plane does not answer", error=str(error))
 
     def _note_heartbeat(self) -> None:
-        """Airflow's loop waits between two rounds only while it believes that a heartbeat succeeded lately."""
+        """Record a successful heartbeat: without a recent one, Airflow's loop does not wait between two rounds."""
         self._last_successful_heartbeat = time.monotonic()  # type: ignore[misc]  # a slot of the base
 
     def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
@@ -601,7 +617,7 @@ class AnsweringChild(SupervisedChild):
             self.kill(signal.SIGKILL, force=True)
 
     def update_task_state_if_needed(self) -> None:
-        """It has no state; its caller reports the answer."""
+        """Reports nothing: this child has no state, and the caller of `run_supervised` reports the answer."""
 
 
 class _AnswerPipe:
@@ -618,22 +634,30 @@ class _AnswerPipe:
     def close(self) -> None:
         """`run_supervised` closes the descriptor."""
 
-    def receive(self, _: object = None) -> bool:
-        """Read all available bytes. Returns whether more may come."""
+    @property
+    def is_too_long(self) -> bool:
+        return len(self._received) > LARGEST_ANSWER
+
+    def receive(self) -> bool:
+        """Read some of the available bytes. Returns whether to wait for more."""
         with suppress(BlockingIOError):
-            while part := os.read(self._fd, 65536):
-                self._received += part
-            return False
+            part = os.read(self._fd, 65536)
+            self._received += part
+            return bool(part) and not self.is_too_long
         return True
 
     def answer(self) -> dict[str, Any] | None:
-        """The object; None where it is cut off or missing."""
-        self.receive()
-        try:
-            answer: dict[str, Any] = json.loads(self._received)
-        except ValueError:
+        """The object; None where it is cut off, missing, too long, or something else."""
+        with suppress(BlockingIOError):
+            while not self.is_too_long and (part := os.read(self._fd, 65536)):
+                self._received += part
+        if self.is_too_long:
             return None
-        return answer
+        try:
+            answer = json.loads(self._received)
+        except (ValueError, RecursionError):
+            return None
+        return answer if isinstance(answer, dict) else None
 
 
 # --- what to wait for -------------------------------------------------------------------------------------------------
@@ -641,7 +665,8 @@ class _AnswerPipe:
 
 @contextmanager
 def _in_background(do: Callable[[float], object], argument: float) -> Iterator[None]:
-    """Call it in a thread that has ended afterwards: a thread could hold a lock while the next try's child is forked."""
+    """Call `do(argument)` in a thread while the block runs, and wait for the thread to end: a thread that went on could
+    hold a lock while the next try's child is forked."""
     thread = threading.Thread(target=do, args=(argument,), daemon=True)
     thread.start()
     try:
@@ -651,7 +676,7 @@ def _in_background(do: Callable[[float], object], argument: float) -> Iterator[N
 
 
 def _unless_drained(read: Callable[[socket.socket], bool]) -> Callable[[socket.socket], bool]:
-    """`read`, for a socket that may have been drained or closed since it was selected: reading it would block for good,
+    """`read`, for a socket that may have been drained or closed since it was selected. A plain `read` would block forever,
     because the child writes nothing before its request is answered."""
 
     def read_what_is_there(sock: socket.socket) -> bool:

@@ -49,9 +49,9 @@ class StepFunctionsContainers:
     def _start(self, start: ContainerStart) -> bool:
         key = bucket_keys.workload(start.name)
         self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
-        asked = json.dumps(execution_input(start, key))
+        arguments = json.dumps(execution_input(start, key))
         try:
-            self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=asked)
+            self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=arguments)
         except self.client.exceptions.ExecutionAlreadyExists:
             return True
         except (ClientError, HTTPClientError, ConnectionFailed) as error:
@@ -85,7 +85,7 @@ def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
 def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
     """The overrides of RunTask, with the key names of state machines."""
     environment = (*place.environment, ("GUST_WORKLOAD", workload_key))
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "Cpu": str(place.cpu),
         "Memory": str(place.memory),
         "ContainerOverrides": [
@@ -93,5 +93,5 @@ def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
         ],
     }
     if place.ephemeral_storage is not None:
-        asked["EphemeralStorage"] = {"SizeInGiB": place.ephemeral_storage}
-    return asked
+        arguments["EphemeralStorage"] = {"SizeInGiB": place.ephemeral_storage}
+    return arguments

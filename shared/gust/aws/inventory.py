@@ -27,10 +27,10 @@ class ParserInventory:
         return dict(self._ask("configuration", None))
 
     def _ask(self, what: str, bundle_version: str | None) -> Any:
-        asked = what, bundle_version
-        if asked not in self._known:
+        key = what, bundle_version
+        if key not in self._known:
             answer = self._invoke({"inventory": what, "bundle_version": bundle_version})
             if "error" in answer:
                 raise ServiceUnavailable(f"The parser could not tell its {what}: {answer['error']}")
-            self._known[asked] = answer["answer"]
-        return self._known[asked]
+            self._known[key] = answer["answer"]
+        return self._known[key]

@@ -56,7 +56,7 @@ class OidcProvider:
         self._make_keys = keys or (lambda uri: jwt.PyJWKClient(uri, timeout=PATIENCE))
 
     def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
-        asked = {
+        parameters = {
             "response_type": "code",
             "client_id": self._client_id,
             "redirect_uri": redirect_uri,
@@ -66,7 +66,7 @@ class OidcProvider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        return f"{self._endpoint('authorization_endpoint')}?{urlencode(asked)}"
+        return f"{self._endpoint('authorization_endpoint')}?{urlencode(parameters)}"
 
     def identity(self, code: str, *, verifier: str, redirect_uri: str, nonce: str, now: datetime) -> Identity:
         form = {

@@ -46,14 +46,16 @@ class ParserTimetables:
     def deadline(
         self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
     ) -> datetime | None:
-        asked = {"deadline": dict(reference), "of": {"dag_id": dag_id, "run_id": run_id}}
-        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, **asked})
+        request = {"deadline": dict(reference), "of": {"dag_id": dag_id, "run_id": run_id}}
+        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, **request})
         if "error" in answer:
             raise BadRequest(f"{reference['__class_path']} could not be asked: {answer['error']}")
         return None if answer["answer"] is None else datetime.fromisoformat(answer["answer"])
 
-    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
-        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, "mapper": mapper, **asked})
+    def partition_mapper(
+        self, mapper: Mapping[str, Any], bundle_version: str | None, request: Mapping[str, Any]
+    ) -> Any:
+        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, "mapper": mapper, **request})
         if "error" in answer:
             raise BadRequest(f"The partition mapper {mapper['__type']} could not be asked: {answer['error']}")
         return answer["answer"]

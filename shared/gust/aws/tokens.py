@@ -95,7 +95,7 @@ class JwtTokens:
                 claims["try_number"],
                 claims["dispatch_count"],
                 Scope(claims["scope"] if is_begun else claims["starts"]),
-                scheduled_at=datetime.fromisoformat(said) if (said := claims.get("scheduled_at")) else None,
+                scheduled_at=datetime.fromisoformat(moment) if (moment := claims.get("scheduled_at")) else None,
                 callback_id=claims.get("callback_id", ""),
                 is_begun=is_begun,
             )

@@ -272,15 +272,15 @@ def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
     beside = [*(tier for tier in tiers if tier not in STACK_TIERS), BROWSER_SUITE]
     stacks = [*STACK_TIERS, f"--ignore={BROWSER_SUITE}"]
     print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(stacks)}", flush=True)
-    with tempfile.TemporaryFile() as told:
-        other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile() as output:
+        other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             code = subprocess.run([*pytest, *stacks], cwd=ROOT, env=environment, check=False).returncode
             codes = [code, other.wait()]
         finally:
             other.kill()
-        told.seek(0)
-        print(f"\n$ pytest {' '.join(beside)}\n{told.read().decode(errors='replace')}", flush=True)
+        output.seek(0)
+        print(f"\n$ pytest {' '.join(beside)}\n{output.read().decode(errors='replace')}", flush=True)
     return codes
 
 
@@ -327,8 +327,8 @@ def _tell_of_concurrency(arguments: list[str]) -> None:
     from gust.cli import concurrency
 
     limit = concurrency.account_limit(concurrency.region_of(arguments) or _deploy_settings().get("region"))
-    told = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
-    if limit is not None and (advice := concurrency.advice(limit, told=told)):
+    settings = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
+    if limit is not None and (advice := concurrency.advice(limit, settings=settings)):
         print(advice, file=sys.stderr)
 
 

@@ -33,10 +33,10 @@ def account_limit(region: str | None) -> int | None:
     return int(answer["AccountLimit"]["ConcurrentExecutions"])
 
 
-def advice(limit: int, *, told: str) -> str | None:
+def advice(limit: int, *, settings: str) -> str | None:
     """A warning for an account with that limit; `None` if the limit is enough. `told` holds SAM's arguments and settings:
     if they set WorkerConcurrency, there is no warning."""
-    if limit >= FOR_TASKS + FOR_TRIGGERS + FOR_THE_REST or "WorkerConcurrency" in told:
+    if limit >= FOR_TASKS + FOR_TRIGGERS + FOR_THE_REST or "WorkerConcurrency" in settings:
         return None
     tasks, triggers = max(LEAST, limit * 2 // 5), max(LEAST, limit // 10)
     return (

@@ -82,7 +82,7 @@ def _detail(refused: urllib.error.HTTPError) -> str:
     """The error's text: our API calls the field `detail`, API Gateway `message`."""
     text = refused.read().decode(errors="replace")
     try:
-        said = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
         return text[:200]
-    return str(said.get("detail") or said.get("message") or said) if isinstance(said, dict) else text[:200]
+    return str(parsed.get("detail") or parsed.get("message") or parsed) if isinstance(parsed, dict) else text[:200]

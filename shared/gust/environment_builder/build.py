@@ -48,7 +48,7 @@ Fetch = Callable[[str], str]
 
 def build(
     objects: Objects,
-    asked: Build,
+    order: Build,
     uv: Uv,
     *,
     largest: int,
@@ -57,41 +57,41 @@ def build(
 ) -> Built:
     """Build the recipe and store the outcome. A recipe that was built successfully is not built again. `largest`: bytes that
     the environment may take, unpacked."""
-    before = built_before(objects, asked)
+    before = built_before(objects, order)
     if before is not None and before.problem is None:
         return before
-    recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(asked.recipe)))
+    recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(order.recipe)))
     with tempfile.TemporaryDirectory(prefix="gust-environment-", ignore_cleanup_errors=True) as place:
         try:
             built = _build(objects, recipe, uv, Path(place).resolve(), largest=largest, fetch=fetch or fetched)
         except Refused as refused:
             built = Built(problem=cut(f"{refused}\n"))
-    built = built.model_copy(update={"file": asked.file, "built_at": clock(), "uploaded": asked.uploaded})
-    keep(objects, asked, built)
+    built = built.model_copy(update={"file": order.file, "built_at": clock(), "uploaded": order.uploaded})
+    keep(objects, order, built)
     return built
 
 
-def give_up(objects: Objects, asked: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
+def give_up(objects: Objects, order: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
     """Store a failure, because the builder died at the recipe again and again."""
-    before = built_before(objects, asked)
+    before = built_before(objects, order)
     if before is not None and before.problem is None:
         return before
     built = Built(
-        problem=cut(f"The builder died at it: {why}\n"), file=asked.file, built_at=clock(), uploaded=asked.uploaded
+        problem=cut(f"The builder died at it: {why}\n"), file=order.file, built_at=clock(), uploaded=order.uploaded
     )
-    keep(objects, asked, built)
+    keep(objects, order, built)
     return built
 
 
-def built_before(objects: Objects, asked: Build) -> Built | None:
+def built_before(objects: Objects, order: Build) -> Built | None:
     try:
-        return Built.model_validate_json(objects.get(bucket_keys.built(asked.recipe)))
+        return Built.model_validate_json(objects.get(bucket_keys.built(order.recipe)))
     except (NotFound, ValueError):
         return None
 
 
-def keep(objects: Objects, asked: Build, built: Built) -> None:
-    objects.put(bucket_keys.built(asked.recipe), built.model_dump_json().encode(), content_type="application/json")
+def keep(objects: Objects, order: Build, built: Built) -> None:
+    objects.put(bucket_keys.built(order.recipe), built.model_dump_json().encode(), content_type="application/json")
 
 
 def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: int, fetch: Fetch) -> Built:
@@ -235,9 +235,9 @@ def too_large(packages: Path, size: int, largest: int) -> str:
         ((sum(file.stat().st_size for file in files_of(folder)), folder.name) for folder in packages.iterdir()),
         reverse=True,
     )
-    most = ", ".join(f"{name} {bytes_ / 1e6:,.0f} MB" for bytes_, name in by_folder[:5])
+    heaviest = ", ".join(f"{name} {bytes_ / 1e6:,.0f} MB" for bytes_, name in by_folder[:5])
     return (
-        f"The packages take {size / 1e6:,.0f} MB unpacked; {largest / 1e6:,.0f} are possible. The largest: {most}.\n"
+        f"The packages take {size / 1e6:,.0f} MB unpacked; {largest / 1e6:,.0f} are possible. The largest: {heaviest}.\n"
         "More room: the parameter TaskStorage of the stack."
     )
 

@@ -49,16 +49,16 @@ class Uv:
             )
         except subprocess.TimeoutExpired as slow:
             raise Refused(f"It was not done within {self.patience:.0f} seconds.") from slow
-        said = self._masked(done.stderr.replace(f"{inside}/", ""))
+        output = self._masked(done.stderr.replace(f"{inside}/", ""))
         if done.returncode:
-            raise Refused(said.strip() or f"uv ended with exit code {done.returncode} and no word.")
-        return said
+            raise Refused(output.strip() or f"uv ended with exit code {done.returncode} and no word.")
+        return output
 
-    def _masked(self, said: str) -> str:
+    def _masked(self, output: str) -> str:
         for value in self.variables.values():
             if value:
-                said = said.replace(value, "***")
-        return said
+                output = output.replace(value, "***")
+        return output
 
 
 def find() -> str:

@@ -25,10 +25,10 @@ class BuildProgress:
     """Call `look` about once a second while something is expected. Earlier builds are not told."""
 
     def __init__(
-        self, objects: Objects, told: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+        self, objects: Objects, on_progress: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._objects = objects
-        self._told = told
+        self._on_progress = on_progress
         self._clock = clock
         self._tags = objects.list(RECIPES)
         self._began: dict[str, float] = {}
@@ -47,13 +47,13 @@ class BuildProgress:
             recipe = key.removeprefix(RECIPES).removesuffix(BUILT).removesuffix(".json")
             if key.endswith(BUILT):
                 built = Built.model_validate_json(self._objects.get(key))
-                self._told(sentence(built, now - self._began.pop(recipe, now)))
+                self._on_progress(sentence(built, now - self._began.pop(recipe, now)))
             elif recipe not in self._began and f"{RECIPES}{recipe}{BUILT}" not in tags:
                 self._began[recipe] = self._told_at = now
-                self._told("installing the packages of a requirements.txt …")
+                self._on_progress("installing the packages of a requirements.txt …")
         if self._began and now - self._told_at >= TELL_EVERY:
             self._told_at = now
-            self._told(f"installing packages since {now - min(self._began.values()):.0f} s …")
+            self._on_progress(f"installing packages since {now - min(self._began.values()):.0f} s …")
 
 
 def sentence(built: Built, seconds: float) -> str:

@@ -77,22 +77,22 @@ class Processes:
     """The part of a Docker client that MiniStack uses. `most` run at a time; others wait, as for room."""
 
     def __init__(
-        self, output: Path, endpoint: str, definition_of: Callable[[str], Mapping[str, Any]], *, most: int
+        self, output: Path, endpoint: str, definition_of: Callable[[str], Mapping[str, Any]], *, limit: int
     ) -> None:
         self._definition_of = definition_of
         """Of the container of a task definition, by the definition's name and revision."""
         self._output = output
         self._endpoint = endpoint
         self._environment = dict(os.environ)
-        self._room = threading.BoundedSemaphore(most)
+        self._room = threading.BoundedSemaphore(limit)
         self._running: dict[str, Process] = {}
         self.containers = self
         """`client.containers.run` and so on."""
 
-    def run(self, image: str, *, environment: Mapping[str, str], labels: Mapping[str, str], **asked: Any) -> Process:  # noqa: ARG002
+    def run(self, image: str, *, environment: Mapping[str, str], labels: Mapping[str, str], **options: Any) -> Process:  # noqa: ARG002
         family, revision = (labels[f"com.amazonaws.ecs.task-definition-{what}"] for what in ("family", "version"))
         definition = self._definition_of(f"{family}:{revision}")
-        command = [*definition.get("entryPoint", ()), *(asked.get("command") or ())]
+        command = [*definition.get("entryPoint", ()), *(options.get("command") or ())]
         if command[0] == "python3":
             command[0] = sys.executable
         # Docker's name for the host machine.

@@ -106,7 +106,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     ministack.refuse_what_cannot_be_stored(storage)
     ministack.return_messages_of_ended_functions()
     pool = ministack.limit_processes(json.loads(options.processes))
-    ministack.run_containers_as_processes(data / "logs", options.port, most=options.containers)
+    ministack.run_containers_as_processes(data / "logs", options.port, limit=options.containers)
     emulator = Emulator(
         wrap(ministack.straight_to_the_service(ministack.application())),
         checkpoints,

@@ -280,7 +280,7 @@ def end_functions() -> None:
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
-def run_containers_as_processes(logs: Path, port: int, *, most: int) -> None:
+def run_containers_as_processes(logs: Path, port: int, *, limit: int) -> None:
     """MiniStack runs containers where it finds a Docker client: it gets one that starts processes, `most` at a time. What
     they print goes to a file in `logs`."""
     from ministack.services import ecs, stepfunctions
@@ -289,7 +289,7 @@ def run_containers_as_processes(logs: Path, port: int, *, most: int) -> None:
         (container,) = ecs._task_defs[name]["containerDefinitions"]
         return dict(container)
 
-    ecs._docker = Processes(logs / "containers.log", f"http://127.0.0.1:{port}", definition_of, most=most)
+    ecs._docker = Processes(logs / "containers.log", f"http://127.0.0.1:{port}", definition_of, limit=limit)
     stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = run_task
 
 
@@ -299,13 +299,13 @@ def end_containers() -> None:
     ecs._docker.end_all()
 
 
-def run_task(resource: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def run_task(resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """`ecs:runTask` and `ecs:runTask.sync` of a state machine, with the errors of Step Functions, also for exit codes.
     MiniStack's own waits for ten minutes at most and ignores the exit code."""
     from ministack.services import ecs, stepfunctions
 
     failed = stepfunctions._ExecutionError
-    request = stepfunctions._pascal_to_camel(asked)
+    request = stepfunctions._pascal_to_camel(parameters)
     if (refusal := refused_size(request.get("overrides", {}))) is not None:
         raise failed("ECS.ClientException", refusal)
     status, _, body = ecs._run_task(request)

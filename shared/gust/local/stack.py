@@ -103,7 +103,7 @@ class LocalStack:
         """Tasks at the same time, at most."""
         triggerers = max(2, min(16, 2 * processors))
         processes_of = process_limits(self.workers, triggerers, processors)
-        self._processes = {f"{deployment.STACK_NAME}-{name}": most for name, most in processes_of.items()}
+        self._processes = {f"{deployment.STACK_NAME}-{name}": limit for name, limit in processes_of.items()}
         self._parameters = {
             "WorkerConcurrency": str(max(2, self.workers)),
             "TriggererConcurrency": str(triggerers),

@@ -52,12 +52,12 @@ MOST_LISTED: Final = 20
 """Names that a sentence lists before it says how many more there are."""
 
 
-def cut(text: str, most: int = LONGEST_TRACE) -> str:
+def cut(text: str, limit: int = LONGEST_TRACE) -> str:
     """The text in at most about `most` bytes of UTF-8; of a longer text its beginning and its end."""
     encoded = text.encode(errors="backslashreplace")
-    if len(encoded) <= most:
+    if len(encoded) <= limit:
         return encoded.decode()
-    half = most // 2
+    half = limit // 2
     head, tail = encoded[:half].decode(errors="ignore"), encoded[-half:].decode(errors="ignore")
     return f"{head}\n… {len(encoded) - 2 * half:,} bytes are left out here …\n{tail}"
 

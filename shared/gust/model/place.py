@@ -70,7 +70,7 @@ class Refused:
 Place = OnLambda | OnFargate | Refused
 
 
-def told(place: Place) -> str:
+def describe(place: Place) -> str:
     """The place and its reason in a sentence; empty for the default group, which needs no reason."""
     match place:
         case OnFargate():

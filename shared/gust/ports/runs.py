@@ -40,7 +40,7 @@ class RunStore(Protocol):
     ) -> None:
         """queued → running. In the same transaction, count the run in the `running_runs` of its backfill, or else of its
         DAG, and apply `callbacks`. Raises LimitReached if `max_active_runs` runs already run or the backfill is paused,
-        StaleDagRun if the run's state or clear_number are not `before`'s, NotFound if there is no DAG or backfill."""
+        StaleDagRun if the run's state, clear_number or hold are not `before`'s, NotFound if there is no DAG or backfill."""
 
     def finish_run(
         self, before: DagRun, after: DagRun, *, last: LastRuns | None = None, callbacks: Sequence[CallbackMove] = ()
@@ -49,8 +49,9 @@ class RunStore(Protocol):
         `callbacks`; if `last.pauses`, also pause the DAG and store that event. The store clears `due_at` unless the run
         `can_be_due`.
 
-        Raises StaleDagRun if the run's state or clear_number are not `before`'s (an API user may have cleared tasks since
-        the decision), if runs beside this one started or ended since `last` counted them, or if a callback has moved."""
+        Raises StaleDagRun if the run's state, clear_number or hold are not `before`'s (an API user may have cleared tasks
+        since the decision), if runs beside this one started or ended since `last` counted them, or if a callback has
+        moved."""
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         """running → queued. In the same transaction, uncount the run from its backfill or DAG. Raises StaleDagRun as
@@ -63,9 +64,11 @@ class RunStore(Protocol):
 
     def update_run(self, before: DagRun, after: DagRun) -> None:
         """Write the fields in which `after` differs. Raises StaleDagRun if the stored state, clear_number and hold are not
-        `before`'s; if `due_at` differs, the stored `due_at` must be `before`'s as well. A backfill's run that ends or is
-        queued again is counted in the same transaction, and a run that loses its partition date leaves `runs_of_partition`.
-        Raises ValueError if the run would start or stop running: use `start_run`, `finish_run`, `requeue_run`."""
+        `before`'s; if `after` changes `due_at` or `admitted_dispatches`, the stored value must be `before`'s as well.
+
+        A backfill's run that ends or is queued again is counted in the same transaction, and a run that loses its partition
+        date leaves `runs_of_partition`. Raises ValueError if the run would start or stop running: use `start_run`,
+        `finish_run`, `requeue_run`."""
 
     def list_runs(self, dag_id: str, *, limit: int | None = None) -> list[DagRun]:
         """A DAG's runs, newest `run_after` first, at most `limit`. Which runs it lists may lag by a moment. Without a limit

@@ -37,11 +37,13 @@ class TaskInstanceStore(Protocol):
         `transition.keeps_try`, store `transition.callback`, write the answer of `transition.hitl`, and count the slots that
         the instance takes or frees.
 
-        Raises StaleTaskInstance, with the stored instance, unless the stored (state, try_number, dispatch_count) are
-        `before`'s, or nothing is stored and `before` is new (state `None`, try 0). If the stored instance holds other slots
-        than `before` says, the store counts what it really holds. Repeating a move changes nothing if the stored item equals
-        `after` in those three fields and in (hostname, pid): of two workers that received the same message, the second is
-        stale. Raises StaleHITLDetail if `transition.hitl` needs an unanswered question and there is none."""
+        Raises StaleTaskInstance, with the stored instance, unless the stored (state, try_number, dispatch_count,
+        blocked_by_limit) are `before`'s, or nothing is stored and `before` is new (state `None`, try 0). If only the slots
+        that it holds differ from `before`'s, the store counts what it really holds and writes the move.
+
+        Repeating a move changes nothing if the stored item equals `after` in those fields and in (scheduled_at, hostname,
+        pid): of two workers that received the same message, the second is stale. Raises StaleHITLDetail if `transition.hitl`
+        needs an unanswered question and there is none."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns the transitions that were stale. All others are written."""

@@ -39,7 +39,9 @@ class Timetables(Protocol):
         """The moment that a plugin's deadline reference refers to, for this run; `None` if it has none."""
         ...
 
-    def partition_mapper(self, mapper: Mapping[str, Any], bundle_version: str | None, asked: Mapping[str, Any]) -> Any:
+    def partition_mapper(
+        self, mapper: Mapping[str, Any], bundle_version: str | None, question: Mapping[str, Any]
+    ) -> Any:
         """The answer of a plugin's partition mapper (or of one that contains such a mapper). `asked` is one of
         `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
         text."""

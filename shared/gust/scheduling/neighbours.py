@@ -52,6 +52,7 @@ def is_plain(task: TaskSpec) -> bool:
         and task.max_active_tis_per_dag is None
         and task.max_active_tis_per_dagrun is None
         and task.queue == "default"
+        and task.executor is None
         and not task.executor_config
     )
 
@@ -107,11 +108,11 @@ def reads(
 
 
 def as_they_are(
-    spec: DagSpec, run: DagRun, asked: list[InstanceId], found: Mapping[InstanceId, TaskInstance]
+    spec: DagSpec, run: DagRun, wanted: list[InstanceId], found: Mapping[InstanceId, TaskInstance]
 ) -> dict[InstanceId, TaskInstance] | None:
     """The requested instances, new ones for keys without an item. `None` if a missing item may have been deleted."""
     instances: dict[InstanceId, TaskInstance] = {}
-    for task_id, map_index in asked:
+    for task_id, map_index in wanted:
         instance = found.get((task_id, map_index))
         if instance is None:
             if not expansion.is_literal(spec, spec.tasks[task_id]):

@@ -122,14 +122,14 @@ class AssetMapper:
         date = self._told(lambda mapper: mapper.date_of(downstream_key), {"date_of": {"key": downstream_key}})
         return datetime.fromisoformat(date) if isinstance(date, str) else date
 
-    def _told(self, here: Callable[[Mapper], Any], asked: dict[str, Any]) -> Any:
+    def _told(self, here: Callable[[Mapper], Any], question: dict[str, Any]) -> Any:
         """What the mapper says, worked out here or asked of the plugin's."""
         try:
             mapper = self.mapper
         except UnknownMapper:
             if self.ask is None:
                 raise
-            return self.ask(self.encoding, asked)
+            return self.ask(self.encoding, question)
         return here(mapper)
 
 

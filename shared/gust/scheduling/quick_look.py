@@ -314,8 +314,8 @@ class Remembered:
         was read as unfinished ends. `None` if only a full look can tell."""
         going: list[TaskInstance] = []
         is_over = bool(steps)  # else a blocker tells that it is not
-        for of, asked in sorted(steps.items()):
-            instances = neighbours.as_they_are(self.spec, self.run, asked, found)
+        for of, wanted in sorted(steps.items()):
+            instances = neighbours.as_they_are(self.spec, self.run, wanted, found)
             if instances is None or instances[of].state is S.REMOVED or instances[of].outgrew is not None:
                 return None
             if instances[of].state is None and instances[of].due_at is None:
@@ -324,11 +324,11 @@ class Remembered:
                 if verdict is Verdict.RUN:
                     going.append(instances[of])
                     continue
-                if verdict is not Verdict.WAIT or not any(is_unfinished(instances[each]) for each in asked):
+                if verdict is not Verdict.WAIT or not any(is_unfinished(instances[each]) for each in wanted):
                     return None
             elif instances[of].state is None:
                 return None
-            is_over &= not any(is_unfinished(instances[each]) for each in asked)
+            is_over &= not any(is_unfinished(instances[each]) for each in wanted)
         return None if is_over and not going else going
 
     def decide(

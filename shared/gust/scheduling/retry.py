@@ -23,7 +23,7 @@ MAX_RETRY_DELAY: Final = 24 * 60 * 60
 
 
 def is_eligible(instance: TaskInstance) -> bool:
-    """Whether another try remains after the one that `instance` is at."""
+    """Whether another try remains after the current try of `instance`."""
     return instance.max_tries > 0 and instance.try_number <= instance.max_tries
 
 
@@ -35,17 +35,19 @@ def next_retry_at(
     failed_at: datetime,
     delay_override: float | None = None,
 ) -> datetime:
-    """When the try after `instance`'s may start. `delay_override` (seconds) is what a retry policy said."""
+    """When the next try of `instance` may start. `delay_override`: seconds that a retry policy returned; replaces the
+    task's delay."""
     if delay_override is not None:
         return later(failed_at, delay_override)
     return later(failed_at, retry_delay(task, instance, logical_date=logical_date))
 
 
 def retry_delay(task: TaskSpec, instance: TaskInstance, *, logical_date: datetime | None) -> float:
-    """Seconds. Constant, or the base times multiplier^(try - 1) and up to as much again, spread by the try's identity.
+    """Seconds between a failed try and the next. Without exponential backoff, the task's `retry_delay`. With it, at least
+    retry_delay times multiplier^(try - 1), and less than twice that: a hash of the try's identity picks the value.
 
-    The spread is a hash and not a die: every party computes the same moment, and it is the one Airflow computes. As in
-    Airflow, `max_retry_delay` bounds growing delays only.
+    The hash is Airflow's, so the scheduler, the execution API and Airflow compute the same moment. As in Airflow,
+    `max_retry_delay` and `MAX_RETRY_DELAY` bound only delays with backoff.
     """
     multiplier = task.retry_exponential_backoff
     if multiplier <= 0 or multiplier == 1:
@@ -56,7 +58,7 @@ def retry_delay(task: TaskSpec, instance: TaskInstance, *, logical_date: datetim
 
 
 def _backoff(base: float, multiplier: float, try_number: int) -> int:
-    """At least 1: an int, so that the spread modulo it is in whole seconds too."""
+    """Whole seconds, at least 1: the spread is taken modulo this, and must be in whole seconds too."""
     try:
         return max(1, math.ceil(base * multiplier ** (try_number - 1)))
     except OverflowError:
@@ -72,8 +74,8 @@ def _spread(instance: TaskInstance, logical_date: datetime | None) -> int:
 def lose_try(
     task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str, outgrew: Limit | None = None
 ) -> transition.Transition:
-    """The transition of an instance whose worker is gone: tried again while tries remain, as after any failure. A cleared
-    instance has only waited for its worker to end, and begins anew."""
+    """The transition of an instance whose worker is gone: to up_for_retry while tries remain, else to failed. A
+    `restarting` instance was cleared and only waited for its worker to end, so it runs again."""
     if instance.state is S.RESTARTING:
         return transition.restart(instance, at=at, retries=task.retries, reason=reason)
     retry_at = None
@@ -84,7 +86,8 @@ def lose_try(
 
 
 def fail_try(task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime) -> transition.Transition:
-    """The transition of a deferred instance whose trigger reports that the task failed: tried again while tries remain."""
+    """The transition of a deferred instance whose trigger reports that the task failed: to up_for_retry while tries
+    remain, else to failed."""
     if task.retries and is_eligible(instance):
         retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
         return callback.with_task_callback(task, transition.retry(instance, at=at, due_at=retry_at), emails=False)

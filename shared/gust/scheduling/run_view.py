@@ -197,8 +197,8 @@ class RunView:
 
     def _expanded_length(self, task: TaskSpec, stored: Iterable[TaskInstance]) -> int:
         """How many instances there are, with or without an item, whatever its sources have pushed since."""
-        told = [instance.map_length for instance in stored if instance.map_length is not None]
-        return max(told) if told else self.map_length(task) or 0
+        lengths = [instance.map_length for instance in stored if instance.map_length is not None]
+        return max(lengths) if lengths else self.map_length(task) or 0
 
     def _remember(self, task_id: str) -> None:
         if task_id not in self._seen:

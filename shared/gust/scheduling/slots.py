@@ -45,17 +45,17 @@ class Claim:
 
     limit: str
     slots: int
-    most: int
+    maximum: int
     """All slots of the limit, free or held. `UNLIMITED`: slots are counted and never refused."""
     pool: Pool | None = None
     """As the scheduler read it; `None` for a task's limit, and for a pool that does not exist."""
 
     @property
     def is_bounded(self) -> bool:
-        return self.most != UNLIMITED
+        return self.maximum != UNLIMITED
 
     def has_room(self, used: int) -> bool:
-        return not self.is_bounded or used + self.slots <= self.most
+        return not self.is_bounded or used + self.slots <= self.maximum
 
     @property
     def exists(self) -> bool:
@@ -270,10 +270,10 @@ class Room:
         """Why there is no room for one more instance of the task; `None` where there is."""
         if self.is_full:
             return f"The run has {self.in_flight} active tasks; max_active_tasks is {self.max_active_tasks}."
-        most = task.max_active_tis_per_dagrun
-        if most is not None and self._active[task.task_id] >= most:
+        maximum = task.max_active_tis_per_dagrun
+        if maximum is not None and self._active[task.task_id] >= maximum:
             active = self._active[task.task_id]
-            return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {most}."
+            return f"The task has {active} active instances in this run; max_active_tis_per_dagrun is {maximum}."
         return None
 
     @property
@@ -310,5 +310,5 @@ def objection(claim: Claim, used: int | None) -> str:
         return "The max task concurrency has been reached."
     if claim.pool is None:
         return f"Tasks using non-existent pool '{name}' will not be scheduled"
-    open_slots = claim.most - (claim.pool.used if used is None else used)
+    open_slots = claim.maximum - (claim.pool.used if used is None else used)
     return f"Not scheduling since there are {open_slots} open slots in pool {name} and require {claim.slots} pool slots"

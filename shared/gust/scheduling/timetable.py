@@ -139,13 +139,13 @@ def partition_date_of(spec: TimetableSpec, partition_key: str) -> datetime | Non
     return timetable.date_of(partition_key) if isinstance(timetable, _Partitions) else None
 
 
-def partition_moment(spec: TimetableSpec, asked: datetime) -> datetime:
+def partition_moment(spec: TimetableSpec, given: datetime) -> datetime:
     """The moment that a bound of partition dates stands for: the wall clock of the timetable's zone, where it has one,
     whatever zone the bound came with; else the moment itself, in UTC where it has no zone."""
     timetable = _timetable(spec.type, spec.data) if can_be_computed(spec) else None
     if isinstance(timetable, _Partitions):
-        return _on_wall_clock(asked.replace(tzinfo=None), timetable.cron.zone).astimezone(UTC)
-    return asked.astimezone(UTC) if asked.tzinfo else asked.replace(tzinfo=UTC)
+        return _on_wall_clock(given.replace(tzinfo=None), timetable.cron.zone).astimezone(UTC)
+    return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def infer_manual_data_interval(spec: TimetableSpec, *, run_after: datetime) -> DataInterval:

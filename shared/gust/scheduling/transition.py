@@ -1,8 +1,9 @@
 """One constructor per legal edge of a task instance's life. Nothing else in Gust makes a `Transition`.
 
-`before` is the instance as the mover read it, `after` as it is to be stored; the store writes the difference if the
-instance still is as `before` says. `docs/state_machine.md` draws the edges under these names. A constructor raises
-`IllegalTransition` where the edge does not exist; a caller that answers a request checks the state first or catches that.
+`before` is the instance as the writer read it, `after` as it is to be stored; the store writes the difference if the
+stored instance still matches `before` (`store/fences.py`). `docs/state_machine.md` draws the edges under these names. A
+constructor raises `IllegalTransition` where the edge does not exist; a caller that answers a request checks the state
+first or catches that.
 
 Every constructor takes what it needs to know as arguments and is a plain function of them: making the same transition
 twice gives equal values.
@@ -43,19 +44,19 @@ class Transition:
     before: TaskInstance
     after: TaskInstance
     keeps_try: bool = False
-    """`before`'s try is over and another will take its place: keep `finished_try` in the history."""
+    """`before`'s try is over and another takes its place: the store keeps `finished_try` in the history."""
     callback: Callback | None = None
-    """A callback that this move makes due, where no worker is left to call it: stored in the same write."""
+    """A callback that this move makes due and that no worker is left to call: stored in the same write."""
     hitl: HITLMove | None = None
-    """How this move checks or answers the question that its task asks a person: part of the same write."""
+    """How this move checks or answers the task's question to a person: part of the same write."""
 
     @property
     def finished_try(self) -> TaskInstance | None:
-        """The try for the history, or `None`. Airflow's history knows no waiting try: one that waited to be retried
-        failed.
+        """The try that this move puts into the history, or `None`. A try in up_for_retry is kept as failed: Airflow's
+        history has no waiting tries.
 
-        A try is in the history exactly from the moment the next one takes its place, never beside itself; and as it ended,
-        whatever its instance became (skipped, removed) after a clear, without another try.
+        A try enters the history when the next one takes its place, so it is never in both. It is kept with the state in
+        which it ended, even if its instance was skipped or removed after a clear, without another try.
         """
         if not self.keeps_try or self.before.is_try_kept:
             return None
@@ -66,7 +67,7 @@ class Transition:
 
 
 def followed_by(first: Transition, second: Transition) -> Transition:
-    """One transition that does what both do. `second` begins where `first` ends."""
+    """One transition that does what both do. `second.before` is `first.after`."""
     return replace(
         first,
         after=second.after,
@@ -77,7 +78,7 @@ def followed_by(first: Transition, second: Transition) -> Transition:
 
 
 def holding_now(moved: Transition, current: TaskInstance) -> Transition:
-    """The same move of an instance that holds the slots of `current`: its pool counted it after the mover read it."""
+    """The same move, of an instance that holds the slots of `current`: these changed after the writer read it."""
     held: dict[str, Any] = {"holds": current.holds, "holds_pool_deferred": current.holds_pool_deferred}
     before, after = replace(moved.before, **held), replace(moved.after, **held)
     return replace(moved, before=before, after=slots.without_released(before, after))
@@ -87,9 +88,9 @@ def holding_now(moved: Transition, current: TaskInstance) -> Transition:
 
 
 def expand(before: TaskInstance, *, reason: str | None = None) -> Transition:
-    """nothing → None. A mapped task's length is known and this is one of its instances.
+    """nothing → None. The scheduler knows a mapped task's length, and this is one of its instances.
 
-    Only where the instance has to wait: one that can go on at once is written by the edge it goes on by.
+    Only for an instance that has to wait: one that can move at once is first written by the edge by which it moves.
     """
     _require("expand", before, before.state is None and before.try_number == 0 and before.map_index >= 0)
     return _move("expand", before, replace(before, reason=reason))
@@ -104,11 +105,11 @@ def schedule(
     blocked_by_limit: str | None = None,
     waiting_order: str | None = None,
 ) -> Transition:
-    """None | up_for_retry | up_for_reschedule → scheduled. It may go; where `blocked_by_limit` names a limit, once that
-    has room.
+    """None | up_for_retry | up_for_reschedule → scheduled. The scheduler may send it; if `blocked_by_limit` names a
+    limit, once that limit has room.
 
-    A new try from None and up_for_retry (the finished one goes to the history), the same try from up_for_reschedule.
-    `retries` is the task's, taken over as `max_tries` before the first try.
+    Begins a new try from None and up_for_retry (the finished one goes to the history), and continues the try from
+    up_for_reschedule. `retries` is the task's; it becomes `max_tries` before the first try.
     """
     _require("schedule", before, before.state in SCHEDULABLE)
     if before.state is S.UP_FOR_RESCHEDULE:
@@ -136,26 +137,27 @@ def schedule(
 
 
 def wait(before: TaskInstance, *, blocked_by_limit: str, waiting_order: str | None = None) -> Transition:
-    """scheduled → scheduled. It waits for another limit than it did: the one that keeps it back now."""
+    """scheduled → scheduled. From now on it waits for another limit: the one that keeps it back."""
     _require("wait", before, slots.waits(before))
     return _move("wait", before, replace(before, blocked_by_limit=blocked_by_limit, waiting_order=waiting_order))
 
 
 def grant(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
-    """scheduled → scheduled. It waited, and has its slots now: it may be sent. Written with what it takes (`grant`)."""
+    """scheduled → scheduled. The slot granter gives it, in the same write, the slots that it waited for: it may go."""
     _require("grant", before, slots.waits(before))
     after = slots.with_slots(before, claims)
     return _move("grant", before, replace(after, blocked_by_limit=None, waiting_order=None))
 
 
 def recount(before: TaskInstance, *, claims: Sequence[slots.Claim]) -> Transition:
-    """any state that may hold slots → the same. Its pool began to count it, or ceased to, while it was there already."""
+    """any state that may hold slots → the same. Its pool has begun or ceased to count it since it entered that state."""
     _require("recount", before, before.state in {S.SCHEDULED, S.QUEUED, S.RUNNING, S.DEFERRED, S.AWAITING_INPUT})
     return _move("recount", before, slots.recounted(before, claims))
 
 
 def complete_empty(before: TaskInstance, *, at: datetime, retries: int, reason: str | None = None) -> Transition:
-    """None | up_for_retry | up_for_reschedule → success. An EmptyOperator that nothing hangs on needs no worker."""
+    """None | up_for_retry | up_for_reschedule → success. An EmptyOperator without callbacks, outlets or inlets needs no
+    worker."""
     _require("complete_empty", before, before.state in SCHEDULABLE)
     after = replace(_new_try(before, retries), state=S.SUCCESS, start_date=at, end_date=at, reason=reason)
     return _move("complete_empty", before, after, keeps_try=before.state is S.UP_FOR_RETRY)
@@ -170,8 +172,8 @@ def start_from_trigger(
     claims: Sequence[slots.Claim] = (),
     reason: str | None = None,
 ) -> Transition:
-    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker, and
-    whatever the limits: `claims` are what counts it from then on."""
+    """None | up_for_retry | up_for_reschedule → deferred. The operator begins with its trigger, without a worker, even if
+    its limits are full. `claims`: the slots that it holds from then on."""
     _require("start_from_trigger", before, before.state in SCHEDULABLE)
     begun = before if before.state is S.UP_FOR_RESCHEDULE else _new_try(before, retries)
     after = replace(
@@ -197,20 +199,20 @@ def queue(before: TaskInstance, *, at: datetime) -> Transition:
 
 
 def queue_at_once(move: Transition, *, at: datetime) -> Transition:
-    """The same move and, in one write with it, `queue`: SQS has accepted the message of the dispatch that it begins."""
+    """The same move and `queue`, in one write: SQS has accepted the message of the dispatch that the move begins."""
     return replace(move, after=queue(move.after, at=at).after)
 
 
 def queue_trigger(before: TaskInstance, *, at: datetime | None, trigger: ParkedTrigger | None = None) -> Transition:
-    """deferred → deferred. SQS accepted the message for the triggerer: no second one is sent for this deferral. With
-    `trigger`: that is what it waits for from now on, the same with other arguments."""
+    """deferred → deferred. SQS accepted the message for the triggerer: the scheduler sends no second one for this
+    deferral. `trigger`: the trigger with the arguments that it continues with, if these have changed."""
     _require("queue_trigger", before, before.state is S.DEFERRED)
     return _move("queue_trigger", before, replace(before, queued_at=at, trigger=trigger or before.trigger))
 
 
 def resend(before: TaskInstance, *, at: datetime, reason: str, is_stuck: bool = False) -> Transition:
-    """queued → scheduled. No worker started it in time: it is sent once more, and the first message is stale. `is_stuck`:
-    that counts towards giving it up."""
+    """queued → scheduled. No worker started it in time: the scheduler sends it once more, and the first message is stale.
+    `is_stuck`: count this, because the scheduler gives the try up after a number of them."""
     _require("resend", before, before.state is S.QUEUED)
     after = replace(
         before,
@@ -237,21 +239,23 @@ def refuse(before: TaskInstance, *, at: datetime, retries: int, reason: str) -> 
 def skip(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any but success, failed → skipped. By its trigger rule, by fail_fast, or by an upstream that branched.
 
-    A worker that still runs it is told at its next word: its upstreams were cleared or marked under its hands.
+    A worker may still run it, if an API user cleared or marked its upstreams meanwhile: it learns of this from its next
+    heartbeat or report.
     """
     _require("skip", before, before.state not in {S.SUCCESS, S.FAILED})
     return _move("skip", before, _ended(before, S.SKIPPED, at, reason))
 
 
 def upstream_fail(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
-    """any unfinished → upstream_failed. Its trigger rule can no longer be met, be it a person that saw to that while a
-    worker had it: the worker is told at its next word."""
+    """any unfinished → upstream_failed. Its trigger rule can no longer be met. If an API user caused that while a
+    worker runs it, the worker learns of it from its next heartbeat or report."""
     _require("upstream_fail", before, before.state in UNFINISHED)
     return _move("upstream_fail", before, _ended(before, S.UPSTREAM_FAILED, at, reason))
 
 
 def stop_others(before: TaskInstance) -> Transition:
-    """failed → failed. Its DAG fails fast, and all others have been ended for it: they may run again when cleared."""
+    """failed → failed. Notes that `fail_fast` has ended the other instances for this failure, so that it ends none that
+    an API user clears afterwards."""
     _require("stop_others", before, before.state is S.FAILED)
     return _move("stop_others", before, replace(before, stopped_others=True))
 
@@ -279,8 +283,8 @@ def lose(
 def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
     """any unfinished → skipped.
 
-    The run has ended before it: the run's `dagrun_timeout` has passed, or no scheduler can decide about the run. A worker
-    that still runs is told at its heartbeat.
+    The run ends before the instance: its `dagrun_timeout` has passed, or the scheduler cannot decide on it. A worker that
+    still runs the instance learns of it from its next heartbeat.
     """
     _require("time_out", before, before.state in UNFINISHED)
     return _move("time_out", before, _ended(before, S.SKIPPED, at, reason))
@@ -292,9 +296,9 @@ def time_out(before: TaskInstance, *, at: datetime, reason: str) -> Transition:
 def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pid: int | None = None) -> Transition:
     """scheduled | queued → running. A worker begins this dispatch.
 
-    Also from `scheduled`: a worker can be faster than the note that SQS accepted the message. A try that resumes from a
-    trigger keeps its start, as in Airflow; one that continues after a reschedule starts anew (`first_start_date`
-    stays).
+    Also from `scheduled`: a worker can be faster than the scheduler's write of `queued`. A try that resumes from a
+    trigger keeps its start date, as in Airflow; one that continues after a reschedule gets a new one
+    (`first_start_date` stays).
     """
     _require("start", before, before.state in {S.SCHEDULED, S.QUEUED})
     after = replace(
@@ -317,7 +321,7 @@ def start(before: TaskInstance, *, at: datetime, hostname: str | None = None, pi
 def succeed(
     before: TaskInstance, *, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running | deferred → success. Reported by the worker, or by a trigger that ends its task itself."""
+    """running | deferred → success. The worker reports it, or a trigger that ends its task itself."""
     _require("succeed", before, before.state in {S.RUNNING, S.DEFERRED})
     return _move("succeed", before, _labelled(_ended(before, S.SUCCESS, at, reason), rendered_map_index))
 
@@ -333,7 +337,7 @@ def fail(
 def stop(
     before: TaskInstance, *, state: S, at: datetime, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running | deferred → skipped | upstream_failed | removed. The task, or its trigger, says that it shall end so."""
+    """running | deferred → skipped | upstream_failed | removed. The task, or its trigger, asks for that end."""
     _require(
         "stop", before, before.state in {S.RUNNING, S.DEFERRED} and state in {S.SKIPPED, S.UPSTREAM_FAILED, S.REMOVED}
     )
@@ -357,8 +361,8 @@ def retry(
 ) -> Transition:
     """running | deferred → up_for_retry. The try failed and tries remain; leaves when `due_at` comes.
 
-    `due_at` comes from `retry.next_retry_at`. The try stays in the instance until the next one takes its place: it is
-    `schedule` that keeps it in the history.
+    `due_at` comes from `retry.next_retry_at`. The try stays in the instance until `schedule` begins the next one and
+    puts it into the history.
     """
     _require("retry", before, before.state in {S.RUNNING, S.DEFERRED})
     ended = replace(
@@ -383,7 +387,7 @@ def reschedule(before: TaskInstance, *, at: datetime, due_at: datetime, reason: 
 def defer(
     before: TaskInstance, *, trigger: ParkedTrigger, reason: str | None = None, rendered_map_index: str | None = None
 ) -> Transition:
-    """running → deferred. A trigger waits in its place; leaves when it fires or at `trigger.timeout_at`."""
+    """running → deferred. A trigger waits for the task; leaves when the trigger fires, or at `trigger.timeout_at`."""
     _require("defer", before, before.state is S.RUNNING)
     after = replace(
         before,
@@ -434,7 +438,7 @@ def resume_answered(
     next_kwargs: dict[str, Any] | str | None,
     rendered_map_index: str | None = None,
 ) -> Transition:
-    """running → scheduled. It would await input, and the answer is there already: the same try goes on with it."""
+    """running → scheduled. It asks a question that has an answer already: the same try continues with that answer."""
     _require("resume_answered", before, before.state is S.RUNNING)
     after = _answered(before, at, answer, next_method, next_kwargs)
     return _move("resume_answered", before, _labelled(after, rendered_map_index))
@@ -488,10 +492,10 @@ def time_out_input(before: TaskInstance, *, at: datetime) -> Transition:
 
 
 def answer(before: TaskInstance, *, at: datetime, answer: HITLAnswer, try_number: int) -> Transition:
-    """awaiting_input | deferred → scheduled. A person has answered: the same try goes on with what they said.
+    """awaiting_input | deferred → scheduled. A person has answered: the same try continues with the answer.
 
-    `try_number` is that of the question, which takes the answer in the same write. One that is deferred waits for the
-    trigger by which operators asked before Airflow 3.3; whatever that says afterwards comes too late.
+    `try_number` is the question's; the same write stores the answer in it. A deferred instance waits for the trigger by
+    which operators asked before Airflow 3.3; an event of that trigger after the answer is stale.
     """
     _require("answer", before, before.state in {S.AWAITING_INPUT, S.DEFERRED})
     parked = before.trigger or before
@@ -507,12 +511,12 @@ def clear(
     version_number: int | None = None,
     reason: str | None = None,
 ) -> Transition:
-    """any but None and running → None. It shall run again, as a new try; the one it is at goes to the history.
+    """any but None and running → None. It will run again, as a new try; its current try goes to the history.
 
-    Whatever was sent for it is stale from now on. It keeps its number of the last try, with all `retries` of the task
-    ahead of it; `None`: the task is not known, and no try more than there were is promised. What it says of the last
-    try (dates, worker) it says until the next begins, as in Airflow. `version_number` is the DAG version it shall run
-    on, where that is not its run's.
+    All messages sent for it are stale from now on. It keeps its try number, and `max_tries` leaves all `retries` of the
+    task after that. `retries=None`: the task is not known, and `max_tries` is at least the try number. As in Airflow, the
+    instance shows the dates and the worker of the last try until the next begins. `version_number`: the DAG version to
+    run on, if that is not its run's.
     """
     _require("clear", before, before.state not in {None, S.RUNNING})
     after = replace(_reset(before, at, retries, reason), version_number=version_number)
@@ -520,7 +524,7 @@ def clear(
 
 
 def interrupt(before: TaskInstance, *, reason: str | None = None) -> Transition:
-    """running → restarting. It was cleared: its worker is told at its next word, and ends it."""
+    """running → restarting. It was cleared: its worker learns of it from its next heartbeat or report, and ends it."""
     _require("interrupt", before, before.state is S.RUNNING)
     return _move("interrupt", before, replace(before, state=S.RESTARTING, reason=reason))
 
@@ -532,9 +536,10 @@ def restart(before: TaskInstance, *, at: datetime, retries: int | None, reason: 
 
 
 def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = None) -> Transition:
-    """any → success | failed | skipped. A person says so; a worker that still runs it is told at its next word.
+    """any → success | failed | skipped. An API user marks it. A worker that still runs it learns of it from its next
+    heartbeat or report.
 
-    As in Airflow, no try begins by it, and one that has ended before keeps the time it ended at.
+    As in Airflow, this begins no try, and an instance that has ended before keeps its end date.
     """
     _require("mark", before, state in {S.SUCCESS, S.FAILED, S.SKIPPED} and before.state is not state)
     ended = _ended(before, state, before.end_date or at, reason)
@@ -542,7 +547,7 @@ def mark(before: TaskInstance, *, state: S, at: datetime, reason: str | None = N
 
 
 def forget(before: TaskInstance, *, reason: str | None = None) -> Transition:
-    """any → None. Deleted: as if it had never run, but whatever was sent for it is stale."""
+    """any → None. Deleted: as if it had never run, except that all messages sent for it are stale."""
     after = TaskInstance(
         dag_id=before.dag_id,
         run_id=before.run_id,
@@ -561,12 +566,12 @@ def annotate(before: TaskInstance, *, note: str | None) -> Transition:
 
 
 def annotated(transition: Transition, *, note: str | None) -> Transition:
-    """The same transition, with a person's note written by the way."""
+    """The same transition, which also writes a person's note."""
     return replace(transition, after=replace(transition.after, note=note))
 
 
 def pin(before: TaskInstance, *, version_number: int) -> Transition:
-    """any → the same. Its run moves on to a newer DAG version, and this instance stays what it was."""
+    """any → the same. Its run moves to a newer DAG version, and this instance keeps the version that it ran on."""
     return _move("pin", before, replace(before, version_number=version_number))
 
 
@@ -581,7 +586,8 @@ def _move(
     keeps_try: bool = False,
     hitl: HITLMove | None = None,
 ) -> Transition:
-    """Every constructor ends here, so that no edge can forget to give back slots that `before` held."""
+    """The transition, which gives back the slots that its new state may not hold. Every constructor ends here, so that no
+    edge forgets that."""
     return Transition(edge, before, slots.without_released(before, after), keeps_try=keeps_try, hitl=hitl)
 
 
@@ -591,10 +597,10 @@ def _require(edge: str, before: TaskInstance, legal: bool) -> None:
 
 
 def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
-    """The next try, with nothing left of the one before it but what belongs to the instance.
+    """The instance at its next try: only the fields that belong to the instance carry over from the last try.
 
-    What it pushed stays until a worker starts the try and clears it; lengths until it pushes again, as Airflow's
-    `task_map` does.
+    XComs that it pushed stay until a worker starts the try and clears them; lengths stay until it pushes again, as in
+    Airflow's `task_map`.
     """
     return TaskInstance(
         dag_id=before.dag_id,
@@ -616,7 +622,7 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
 
 
 def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> TaskInstance:
-    """The try is over, or gives its place up: no trigger, question or method to resume is left."""
+    """The instance with its try over, or given up for now: without a trigger, a question or a method to resume."""
     return replace(
         before,
         state=state,
@@ -632,7 +638,7 @@ def _ended(before: TaskInstance, state: S, at: datetime, reason: str | None) -> 
 
 
 def _reset(before: TaskInstance, at: datetime, retries: int | None, reason: str | None) -> TaskInstance:
-    """The instance as if nothing had been decided about it. A higher `dispatch_count` makes every earlier message stale."""
+    """The instance before any decision about it. The higher `dispatch_count` makes every earlier message stale."""
     return replace(
         before,
         state=None,
@@ -658,7 +664,7 @@ def _reset(before: TaskInstance, at: datetime, retries: int | None, reason: str 
 def _resumed(
     before: TaskInstance, at: datetime, next_method: str, next_kwargs: dict[str, Any], reason: str | None
 ) -> TaskInstance:
-    """It gave its place up when it deferred, and waits for one again."""
+    """The instance, scheduled to continue its try. It gave up its place in the run, and waits for one again."""
     return replace(
         before,
         state=S.SCHEDULED,
@@ -685,12 +691,13 @@ def _answered(
     is_late: bool = False,
     reason: str | None = None,
 ) -> TaskInstance:
-    """An answer that Airflow's runtime could not be told fails the try, as in Airflow."""
+    """The instance, scheduled to continue with the answer. If Airflow's runtime cannot take the answer, the try fails,
+    as in Airflow."""
     if not hitl.can_be_told(answer):
         failure = {"error": TRIGGER_FAILURE, "traceback": [hitl.UNTELLABLE]}
         return _resumed(before, at, FAIL_METHOD, failure, hitl.UNTELLABLE)
-    told = {**_as_dict(next_kwargs), "event": hitl.event(answer, is_late=is_late)}
-    return _resumed(before, at, next_method or "", told, reason)
+    kwargs = {**_as_dict(next_kwargs), "event": hitl.event(answer, is_late=is_late)}
+    return _resumed(before, at, next_method or "", kwargs, reason)
 
 
 def _labelled(after: TaskInstance, rendered_map_index: str | None) -> TaskInstance:

@@ -1,13 +1,14 @@
 """Whether an instance's upstreams let it run: Airflow's 13 trigger rules over counts of upstream instances.
 
-A rule answers two questions, in this order. Is it certain that the instance will not run (skip, upstream_fail, remove)?
-That may be certain before all upstreams have finished. If not: may it run? Otherwise it waits.
+`evaluate` decides in two steps. First `_certain_end`: do the counts already rule out that the instance runs? Then it is
+skipped, upstream_failed or removed, perhaps before all upstreams have finished. If not, `_missing`: what does the rule
+still wait for? With nothing missing, the instance may run.
 
 Rules: `airflow/ti_deps/deps/trigger_rule_dep.py` of 3.3.2, read and compared with it by test. Easy to get wrong:
 - A mapped upstream counts with all its instances, one not expanded yet with one unfinished instance.
 - `removed` instances are neither successes nor failures, but are done.
 - `one_done` wants a success or a failure; `upstream_failed` and `skipped` are done but are not that.
-- `all_done_min_one_success` takes a skip for an upstream that will never be done.
+- `all_done_min_one_success` treats a skipped upstream as one that will never be done.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class Verdict(Enum):
 class Evaluation:
     verdict: Verdict
     reason: str
-    """Why, in a person's words."""
+    """Why, as the API and the web UI show it."""
     dependency: Dependency = Dependency.TRIGGER_RULE
-    """What it is about."""
+    """The kind of the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCounts:
-    """How many upstream instances there are, and how many of them finished how."""
+    """How many upstream instances there are, and how many ended in each state."""
 
     total: int = 0
     success: int = 0
@@ -63,9 +64,9 @@ class UpstreamCounts:
         total: int | None = None,
         setups_total: int | None = None,
     ) -> UpstreamCounts:
-        """From how many instances are in each state; `setup_states` counts those of them that are setups'.
+        """The counts from a number of instances for each state; `setup_states` counts the instances of setups among them.
 
-        The totals are given where there are more by now than when the states were looked at.
+        `total` and `setups_total` are given if instances have been added since the states were counted.
         """
         setups = setup_states or {}
         return cls(
@@ -118,7 +119,7 @@ def evaluate(rule: TriggerRule, upstream: UpstreamCounts, *, map_index: int = -1
 
 
 def evaluate_setups(setups: UpstreamCounts, *, map_index: int = -1) -> Evaluation:
-    """The verdict of setups that stand further upstream than the direct ones: all must succeed, whatever the rule."""
+    """The verdict on setups that are not direct upstreams: all must succeed, whatever the task's trigger rule."""
     end = _certain_end(TriggerRule.ALL_SUCCESS, setups, map_index)
     if end is not None:
         return Evaluation(end, f"A setup did not succeed: setup instances are {setups}.")
@@ -129,7 +130,7 @@ def evaluate_setups(setups: UpstreamCounts, *, map_index: int = -1) -> Evaluatio
 
 
 def _certain_end(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdict | None:
-    """How the instance ends without running; `None` where that is not certain (yet)."""
+    """How the instance ends without running; `None` if it may still run."""
     any_failed = bool(u.failed or u.upstream_failed)
     match rule:
         case TriggerRule.ALL_SUCCESS:
@@ -188,7 +189,7 @@ def _certain_end(rule: TriggerRule, u: UpstreamCounts, map_index: int) -> Verdic
 
 
 def _missing(rule: TriggerRule, u: UpstreamCounts) -> str | None:
-    """What the rule still waits for; `None` where it is met."""
+    """What the rule still waits for; `None` if it is met."""
     not_done = f"{u.total - u.done} of {u.total} to finish"
     match rule:
         case TriggerRule.ALL_SUCCESS:

@@ -67,8 +67,8 @@ class Upstream:
             if not branch.can_skip_downstream or not any(self._view.seen_states(upstream_id).get(s) for s in FINISHED):
                 continue
             index = instance.map_index if branch.expansion is not None else UNMAPPED
-            said = self._view.instances_of(upstream_id).get(index)
-            if said is not None and _is_skipped(task.task_id, said.skip_decision):
+            upstream_instance = self._view.instances_of(upstream_id).get(index)
+            if upstream_instance is not None and _is_skipped(task.task_id, upstream_instance.skip_decision):
                 return Evaluation(Verdict.SKIP, f"Skipped by {upstream_id}.", Dependency.BRANCH)
         return None
 

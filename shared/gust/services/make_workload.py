@@ -6,7 +6,7 @@ from typing import Any
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.model.place import Place, Refused, told
+from gust.model.place import Place, Refused, describe
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload
 from gust.services.context import Services
@@ -40,7 +40,7 @@ def task_workload(
         pool=task.pool,
         pool_slots=task.pool_slots,
         priority_weight=task.priority_weight,
-        place=told(where),
+        place=describe(where),
         refused=where.why if isinstance(where, Refused) else "",
     )
 

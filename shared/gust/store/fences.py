@@ -1,8 +1,8 @@
 """The condition and the content of each conditional write, defined once for both stores.
 
-A fence is a set of fields with the values that the writer saw; the write happens only while they are stored. Changes
-are the fields in which `after` differs from `before`: nothing else is written, so that writers of different fields
-(a worker's heartbeat, a person's note, the scheduler's state) never overwrite each other.
+A fence is a set of fields with the values that the writer read; the store makes the write only while it has these values.
+Changes are the fields in which `after` differs from `before`: nothing else is written, so that writers of different fields
+(a worker's heartbeat, an API user's note, the scheduler's state) never overwrite each other.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ _NOT_WRITTEN = frozenset({"dag_id", "running_runs", "success_runs", "failed_runs
 
 
 instance_fence: Final = values_of(TaskInstance, "state", "try_number", "dispatch_count", "blocked_by_limit", "holds")
-"""One dispatch of one try in one state: any move of another writer changes at least one of these. Its waiting and its
-slots are counted elsewhere, so these must be unchanged too."""
+"""One dispatch of one try in one state. `blocked_by_limit` and `holds` belong to the fence because other items follow
+from them: the limit's line, and the counts of held slots."""
 
 
 _NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "blocked_by_limit": None, "holds": {}}
 
 
 def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> Transition | None:
-    """The same move of an instance that now holds other slots than the writer saw, because its pool began or ceased to count
-    it: the writer need not care. `None` if another field differs, or none."""
+    """The same move, made on the slots that the stored instance (`current`) holds now: its pool has begun or ceased to count
+    it since the writer read it, which contradicts no other move. `None` if the move is a `recount` itself, if the slots do
+    not differ, or if another field of the fence differs too."""
     before = transition.before
     if current is None or current.holds == before.holds or transition.edge == "recount":
         return None
@@ -49,16 +50,16 @@ def with_what_it_holds(transition: Transition, current: TaskInstance | None) -> 
 
 
 def repeated_move(transition: Transition) -> Changes:
-    """The fields that are stored if this very move has happened already, so that repeating it is no error.
+    """The fields that are stored if this very move has been written already: then repeating it is no error.
 
-    The worker is part of them: of two workers with the same message only one may start. So is the moment of the decision
-    that began the dispatch: another decision's message starts nothing (`Dispatch`). And a person's answer: of two answers
-    only the first counts.
+    They include the worker (`hostname`, `pid`): of two workers with the same message only one may start. They include
+    `scheduled_at`, the time of the decision that began the dispatch: another decision's message starts nothing (`Dispatch`).
+    They include an API user's answer: of two answers only the first counts.
     """
     after = transition.after
-    said = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
+    answered = {"next_kwargs": after.next_kwargs} if transition.hitl and transition.hitl.answer else {}
     which = {"scheduled_at": after.scheduled_at, "hostname": after.hostname, "pid": after.pid}
-    return {**instance_fence(after), **which, **said}
+    return {**instance_fence(after), **which, **answered}
 
 
 watcher_fence: Final = values_of(Watcher, "life", "claimed_by", "claimed_at", "wanted_by", "bundle_version", "due_at")
@@ -70,13 +71,13 @@ backfill_fence: Final = values_of(Backfill, "made", "is_paused", "completed_at")
 
 
 run_fence: Final = values_of(DagRun, "state", "clear_number", "held_by")
-"""`clear_number` and `held_by` make a finish fail that was decided before a person's edit of the run."""
+"""With `clear_number` and `held_by`: a decision made before an API user's edit of the run must not write the run."""
 
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
-    """A write of `due_at` checks the stored one: another scheduler may meanwhile have stored an earlier moment, for an
-    instance that this one has not seen, and that moment must not be lost. A write of `admitted_dispatches` checks the
-    stored one, which names the instances that other schedulers let go."""
+    """`run_fence`, and the read values of two fields if `after` changes them. `due_at`: another scheduler may have stored an
+    earlier moment, for an instance that this writer has not read, and that moment must not be lost. `admitted_dispatches`:
+    it names the instances that other schedulers have let go."""
     seen = run_fence(before)
     if after.due_at != before.due_at:
         seen["due_at"] = before.due_at
@@ -86,7 +87,7 @@ def update_fence(before: DagRun, after: DagRun) -> Changes:
 
 
 dag_fence: Final = values_of(Dag, "version_number", "is_paused", "is_stale", "next_run_after")
-"""All fields of the `due` index, and the version."""
+"""The fields that the DAG's place in the `due` index follows from, and the version."""
 
 
 def next_run_fence(dag: Dag) -> Changes:
@@ -111,7 +112,7 @@ _NAMES: Final = frozenset(field.name for field in fields(OfInstance))
 
 
 def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Changes:
-    """Of a new instance, every field that is not its default: nothing is stored that could hold it."""
+    """The fields to write. Of a new instance, all that differ from their defaults: it has no stored item to complete."""
     if before.key != after.key:
         raise ValueError(f"a transition of {before.key} cannot move {after.key}")
     is_new = instance_fence(before) == _NEW
@@ -127,7 +128,7 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
 
 
 def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
-    """A run that can no longer be due loses its `due_at`, also if the writer has not seen it."""
+    """The fields to write. A run that can no longer be due loses its stored `due_at`, even if the writer has not read it."""
     if before.key != after.key:
         raise ValueError(f"an update of {before.key} cannot change {after.key}")
     waits_no_more = {} if after.can_be_due else {"due_at": None}
@@ -135,11 +136,11 @@ def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
 
 
 callback_fence: Final = values_of(Callback, "state", "dispatch_count", "started_at", "due_at")
-"""One dispatch of it in one state, and its claim: after a worker's death only one other worker may claim it."""
+"""One dispatch of the callback in one state, and its claim: after a worker's death only one other may claim it."""
 
 
 def repeated_callback(after: Callback) -> Changes:
-    """The fields that are stored if this very move has happened already."""
+    """The fields that are stored if this very move has been written already."""
     return {**callback_fence(after), "hostname": after.hostname}
 
 
@@ -148,7 +149,7 @@ def changed_callback_fields(before: Callback, after: Callback) -> Changes:
 
 
 def changed_by_a_person(pool: Pool) -> Changes:
-    """All fields except `used`, which only moves of instances change."""
+    """The fields that an API user's write of the pool sets: all except `used`, which only moves of instances change."""
     return {field.name: getattr(pool, field.name) for field in fields(Pool) if field.name not in ("name", "used")}
 
 
@@ -180,8 +181,9 @@ def _check_states(before: DagRun, after: DagRun, is_right: bool) -> None:
 
 
 def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
-    """The changes of the counts of the run's DAG, or of its backfill, by the run's move, making or deletion (`None`: no
-    run). A run moves to another backfill only after it has ended."""
+    """Count → by how much a write of the run changes it, in the run's DAG or, for a backfill's run, in the backfill.
+    `before=None`: the run is created; `after=None`: it is deleted. Raises ValueError for an unfinished run that leaves its
+    backfill."""
     if before and after and before.backfill_id != after.backfill_id and not before.is_finished:
         raise ValueError(f"{before.key} cannot leave its backfill unfinished")
     run = after or before
@@ -192,7 +194,7 @@ def counts(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
 
 
 def counts_of_ended(before: DagRun | None, after: DagRun | None) -> dict[str, int]:
-    """The changes of the DAG's counts of ended runs by the run's move."""
+    """Count → by how much a write of the run changes it, for the DAG's counts of ended runs. `None` as in `counts`."""
     changes = {
         f"{state.value}_runs": (after is not None and after.state is state)
         - (before is not None and before.state is state)
@@ -210,13 +212,13 @@ def _is_unfinished(run: DagRun | None) -> bool:
 
 
 def changed_backfill_fields(before: Backfill, after: Backfill) -> Changes:
-    """The counts are never among them: only moving runs changes these."""
+    """The fields to write. The counts of runs are never among them: only moves of runs change these."""
     changed = _difference(before, after)
     return {name: value for name, value in changed.items() if name not in ("running_runs", "unfinished_runs")}
 
 
 def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
-    """The counts of runs are never among them: only moving runs changes these."""
+    """The fields to write. The counts of runs are never among them: only moves of runs change these."""
     if before is not None and before.dag_id != after.dag_id:
         raise ValueError(f"an update of DAG {before.dag_id!r} cannot change {after.dag_id!r}")
     if before is None:
@@ -234,7 +236,8 @@ def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetim
 
 
 def carried_date(known: datetime | None, comes: datetime | None) -> datetime | None:
-    """The date that the events of a partition agree on: two different dates cancel each other, until another comes."""
+    """A partition's date after one more event, whose date is `comes`. The first date is taken over; an event without a date,
+    or with the same one, changes nothing; a different date resets it to `None`, and the next one is a first date again."""
     if known is None or comes in (None, known):
         return known or comes
     return None

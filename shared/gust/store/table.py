@@ -106,9 +106,9 @@ class Expression:
                 self._require(f"{self._name(name)} = {self._value('seen', name, value)}")
         return self
 
-    def at_most(self, name: str, most: int) -> Expression:
+    def at_most(self, name: str, limit: int) -> Expression:
         """The number is no larger than `most`; an absent one is 0."""
-        return self.below(name, most + 1)
+        return self.below(name, limit + 1)
 
     def below(self, name: str, limit: int) -> Expression:
         """The number is smaller than `limit`; an absent one is 0."""
@@ -241,8 +241,8 @@ class Table:
         names = {f"#{name}": name for name in ("pk", "sk", *only)} if only else {}
         part = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names} if only else {}
         for start in range(0, len(keys), _BATCH_GET):
-            asked = [_key(k) for k in keys[start : start + _BATCH_GET]]
-            wanted: dict[str, Any] = {self._name: {"Keys": asked, "ConsistentRead": True, **part}}
+            batch = [_key(k) for k in keys[start : start + _BATCH_GET]]
+            wanted: dict[str, Any] = {self._name: {"Keys": batch, "ConsistentRead": True, **part}}
             for attempt in self._attempts("batch_get_item"):
                 answer = self._call("batch_get_item", RequestItems=wanted)
                 found |= {key_of(item): item for item in answer["Responses"].get(self._name, ())}
@@ -304,7 +304,7 @@ class Table:
             pages=pages,
         )
 
-    def count_between(self, pk: str, first: str, last: str, *, most: int) -> int:
+    def count_between(self, pk: str, first: str, last: str, *, limit: int) -> int:
         """How many items `query_between` would return, counted up to `most`. May lag by a moment, at half the price."""
         arguments: dict[str, Any] = {
             "TableName": self._name,
@@ -315,10 +315,10 @@ class Table:
         }
         count = 0
         while first <= last:
-            answer = self._call("query", **arguments, Limit=most - count)
+            answer = self._call("query", **arguments, Limit=limit - count)
             count += int(answer["Count"])
-            if count >= most or not (position := answer.get("LastEvaluatedKey")):
-                return min(count, most)
+            if count >= limit or not (position := answer.get("LastEvaluatedKey")):
+                return min(count, limit)
             arguments["ExclusiveStartKey"] = position
         return 0
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("limit", [10, 50, 100, 399])
 def test_a_small_account_is_told_what_it_can_have(limit: int) -> None:
-    said = concurrency.advice(limit, told="--guided")
+    said = concurrency.advice(limit, settings="--guided")
     assert said is not None
     assert f"at most {limit} functions" in said
     numbers = dict(part.split("=") for part in said.split() if "Concurrency=" in part)
@@ -24,11 +24,11 @@ def test_a_small_account_is_told_what_it_can_have(limit: int) -> None:
 
 
 def test_an_account_with_room_is_told_nothing() -> None:
-    assert concurrency.advice(1000, told="") is None
+    assert concurrency.advice(1000, settings="") is None
 
 
 def test_who_has_said_how_many_is_told_nothing() -> None:
-    assert concurrency.advice(10, told="--parameter-overrides WorkerConcurrency=4") is None
+    assert concurrency.advice(10, settings="--parameter-overrides WorkerConcurrency=4") is None
 
 
 def test_the_template_has_these_defaults() -> None:

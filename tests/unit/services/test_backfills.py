@@ -21,7 +21,7 @@ from gust.model.state import DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeBackfill, WakeRun
 from gust.services.backfills.advance_backfill import AT_ONCE, advance_backfill
-from gust.services.backfills.create_backfill import AskedBackfill, create_backfill
+from gust.services.backfills.create_backfill import BackfillRequest, create_backfill
 from gust.services.backfills.pause_backfill import cancel_backfill, pause_backfill
 from gust.services.context import Services
 from gust.services.people.pause_dag import set_paused
@@ -39,8 +39,8 @@ def hourly(**fields: object) -> DagSpec:
     return chain("extract", **{"timetable": HOURLY, "start_date": START + timedelta(days=1), **fields})
 
 
-def asked(hours: int = 4, **fields: Any) -> AskedBackfill:
-    return AskedBackfill(dag_id="etl", from_date=FROM, to_date=FROM + timedelta(hours=hours - 1), **fields)
+def asked(hours: int = 4, **fields: Any) -> BackfillRequest:
+    return BackfillRequest(dag_id="etl", from_date=FROM, to_date=FROM + timedelta(hours=hours - 1), **fields)
 
 
 def backfill(world: World, hours: int = 4, **fields: Any) -> Backfill:
@@ -278,7 +278,7 @@ def test_a_run_that_is_run_again_is_the_backfills_and_starts_anew(world: World) 
 def test_who_meets_another_clearing_the_same_run_passes_over_nothing(world: World) -> None:
     world.given_dag(hourly())
     key = given_finished(world, 0, R.FAILED)
-    backfill_of_both = AskedBackfill(
+    backfill_of_both = BackfillRequest(
         dag_id="etl", from_date=FROM, to_date=FROM + timedelta(hours=2), reprocess_behavior=ReprocessBehavior.FAILED
     )
 

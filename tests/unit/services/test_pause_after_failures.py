@@ -15,7 +15,7 @@ from gust.model.keys import DagRunKey
 from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState as R
 from gust.scheduling import transition
-from gust.services.backfills.create_backfill import AskedBackfill, create_backfill
+from gust.services.backfills.create_backfill import BackfillRequest, create_backfill
 from gust.services.people.pause_dag import set_paused
 from tests.unit.services.test_due_runs import HOURLY
 from tests.world import World, chain
@@ -120,7 +120,7 @@ def test_two_runs_that_fail_at_once_pause_it_once(world: World) -> None:
 def test_a_backfills_failures_count(world: World) -> None:
     start = datetime(2026, 2, 1, tzinfo=UTC)
     world.given_dag(paused_after(2, timetable=HOURLY, start_date=start + timedelta(days=300)))
-    asked = AskedBackfill(dag_id="etl", from_date=start, to_date=start + timedelta(hours=1))
+    asked = BackfillRequest(dag_id="etl", from_date=start, to_date=start + timedelta(hours=1))
     create_backfill(world.services, asked, user=None)
     for run in sorted(world.store.list_runs("etl"), key=lambda run: run.backfill_ordinal):
         world.advance(run.key)

@@ -100,8 +100,8 @@ def authorize(services: Services, user: User, needed: Iterable[Permission], requ
             raise forbidden()
         named = list((permission.dags or of_path)(services, request)) or [(None, None)]
         for dag_id, method in named:
-            asked = replace(permission, method=method or permission.method)
-            if not asked.allows(user.role) and not _is_given(services, user, asked, dag_id):
+            requested = replace(permission, method=method or permission.method)
+            if not requested.allows(user.role) and not _is_given(services, user, requested, dag_id):
                 raise forbidden()
 
 
@@ -121,13 +121,13 @@ def forbidden() -> Problem:
     return Problem(403, "Forbidden")
 
 
-def _is_given(services: Services, user: User, asked: Permission, dag_id: str | None) -> bool:
+def _is_given(services: Services, user: User, requested: Permission, dag_id: str | None) -> bool:
     """Whether the DAG's `access_control` gives the permission. A read of all DAGs is allowed: it shows the readable
     ones."""
     if dag_id is None:
-        return asked.method == "GET"
+        return requested.method == "GET"
     dag = services.store.get_dag(dag_id)
-    return dag is not None and gives(dag.access_control, user, asked.method, asked.entity)
+    return dag is not None and gives(dag.access_control, user, requested.method, requested.entity)
 
 
 def gives(access_control: AccessControl | None, user: User, method: Method, entity: Entity | None = None) -> bool:

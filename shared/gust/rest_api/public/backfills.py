@@ -18,7 +18,7 @@ from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, ListQuery
 from gust.rest_api.lists.listing import Ordering, Page, filtered_page
-from gust.services.backfills.create_backfill import AskedBackfill, create_backfill, dry_run
+from gust.services.backfills.create_backfill import BackfillRequest, create_backfill, dry_run
 from gust.services.backfills.pause_backfill import NOT_FOUND, cancel_backfill, pause_backfill
 from gust.services.context import Services
 
@@ -60,24 +60,24 @@ def _response(backfill: Backfill, dag: Dag | None) -> Json:
 # --- creating ---------------------------------------------------------------------------------------------------------
 
 
-class BackfillBody(Body, AskedBackfill):
+class BackfillBody(Body, BackfillRequest):
     max_active_runs: Whole = 10
 
-    def asked(self) -> AskedBackfill:
+    def requested(self) -> BackfillRequest:
         return self.model_copy(update={"from_date": _aware(self.from_date), "to_date": _aware(self.to_date)})
 
 
 @operation("create_backfill")
 def create(services: Services, request: Request) -> Json:
-    asked = _asked(request)
-    made = backfill_response(services, create_backfill(services, asked, user=request.user.name))
+    requested = _requested(request)
+    made = backfill_response(services, create_backfill(services, requested, user=request.user.name))
     # Airflow repeats both dates as the request has them; later answers have them in UTC.
-    return made | {"from_date": _as_said(asked.from_date), "to_date": _as_said(asked.to_date)}
+    return made | {"from_date": _as_said(requested.from_date), "to_date": _as_said(requested.to_date)}
 
 
 @operation("create_backfill_dry_run")
 def try_out(services: Services, request: Request) -> Json:
-    runs = dry_run(services, _asked(request))
+    runs = dry_run(services, _requested(request))
     return {
         "backfills": [
             {
@@ -91,13 +91,13 @@ def try_out(services: Services, request: Request) -> Json:
     }
 
 
-def _asked(request: Request) -> AskedBackfill:
+def _requested(request: Request) -> BackfillRequest:
     """The body. Problem 400 if `dag_id` is no text: Airflow authorizes the user before it validates the body."""
     with suppress(ValueError):
         given = json.loads(request.raw_body)
         if isinstance(given, dict) and not isinstance(given.get("dag_id"), str | None):
             raise bad_request("'dag_id' must be a string")
-    return request.body(BackfillBody).asked()
+    return request.body(BackfillBody).requested()
 
 
 def _aware(moment: datetime) -> datetime:

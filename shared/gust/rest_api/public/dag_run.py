@@ -296,7 +296,7 @@ def _partition_window(services: Services, dag_id: str, query: _DagRunsQuery) -> 
             f"Dag with dag_id: '{dag_id}' is not partitioned; "
             "partition_date_gte and partition_date_lte are not supported."
         )
-    return PartitionWindow.asked(
+    return PartitionWindow.between(
         spec.timetable,
         datetime.combine(first, time.min) if first else None,
         datetime.combine(last + timedelta(days=1), time.min) if last else None,

@@ -226,11 +226,11 @@ def _of_partition(services: Services, body: RunsClearBody, dag_id: str) -> Itera
     return (run.key for run in _selected_by_partition(services, body, existing_dag(services, dag_id)))
 
 
-def _selected_by_partition(services: Services, asked: PartitionSelectors, dag: Dag) -> list[DagRun]:
-    if asked.partition_key is not None:
-        return runs_of_key(services, dag.dag_id, asked.partition_key)
+def _selected_by_partition(services: Services, selectors: PartitionSelectors, dag: Dag) -> list[DagRun]:
+    if selectors.partition_key is not None:
+        return runs_of_key(services, dag.dag_id, selectors.partition_key)
     timetable = load_spec(services.objects, dag.spec_key).timetable
-    window = PartitionWindow.asked(timetable, asked.partition_date_start, asked.partition_date_end)
+    window = PartitionWindow.between(timetable, selectors.partition_date_start, selectors.partition_date_end)
     return runs_in_window(services, dag.dag_id, window)
 
 

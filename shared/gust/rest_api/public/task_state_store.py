@@ -139,9 +139,9 @@ def _check_instance(services: Services, request: Request, map_index: int | None)
         )
 
 
-def _expiry(asked: datetime | Literal["default"] | None, now: datetime) -> datetime | None:
-    if not isinstance(asked, str):
-        return asked
+def _expiry(given: datetime | Literal["default"] | None, now: datetime) -> datetime | None:
+    if not isinstance(given, str):
+        return given
     if RETENTION_DAYS < 0:
         raise bad_request(
             f"[state_store] default_retention_days must be >= 0, got {RETENTION_DAYS}. Set to 0 to disable expiry."

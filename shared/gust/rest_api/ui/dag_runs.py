@@ -52,8 +52,8 @@ def duration_stats(durations: Sequence[float]) -> Json | None:
         return None
     ascending = sorted(durations)
     seconds = Counter(round(taken) for taken in ascending)
-    most = max(seconds.values())
-    mode = float(min(second for second, times in seconds.items() if times == most)) if most > 1 else None
+    longest = max(seconds.values())
+    mode = float(min(second for second, times in seconds.items() if times == longest)) if longest > 1 else None
     return {
         "mean": round(statistics.mean(ascending), 3),
         "mode": mode,

@@ -95,8 +95,8 @@ class _Names:
                 yield _dependency(written | ends)
 
     def _reference(self, written: Json, kind: str) -> Dependency:
-        asked = written["dependency_id"]
-        named = (key for key in self._assets() if asked == (key.name if kind == "asset-name-ref" else key.uri))
+        wanted = written["dependency_id"]
+        named = (key for key in self._assets() if wanted == (key.name if kind == "asset-name-ref" else key.uri))
         asset = next(named, None)
         if asset is None:
             return _dependency(written)

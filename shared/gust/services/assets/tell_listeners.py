@@ -92,25 +92,27 @@ def tell_of_import_error(
 
 
 def _tell(services: Services, calls: Sequence[HookCall], bundle_version: str | None) -> None:
-    told: list[tuple[Wake, float]] = [(TellListeners(call=call, bundle_version=bundle_version), 0) for call in calls]
-    if told:
-        services.queues.wake_all(told)
+    messages: list[tuple[Wake, float]] = [
+        (TellListeners(call=call, bundle_version=bundle_version), 0) for call in calls
+    ]
+    if messages:
+        services.queues.wake_all(messages)
 
 
-def have_worker_tell(services: Services, told: TellListeners) -> None:
+def have_worker_tell(services: Services, message: TellListeners) -> None:
     """The scheduler's part: send the message for a worker. Raises ServiceUnavailable if SQS refuses it."""
-    callback_id = f"hook/{told.call.hook}/{told.call.about}"
+    callback_id = f"hook/{message.call.hook}/{message.call.about}"
     dispatch = Dispatch(TaskInstanceKey("", "", ""), 0, 1, Scope.CALLBACK, callback_id=callback_id)
     workload = CallbackWorkload(
         dag_id="",
         run_id="",
         callback_id=callback_id,
         dispatch_count=1,
-        bundle_name=told.bundle_name,
-        bundle_version=told.bundle_version,
+        bundle_name=message.bundle_name,
+        bundle_version=message.bundle_version,
         relative_fileloc="",
         token=services.tokens.in_message(dispatch, now=services.clock.now()),
-        call=told.call,
+        call=message.call,
     )
     if services.queues.send_callbacks([workload]):
         raise ServiceUnavailable(f"SQS refused {callback_id}")

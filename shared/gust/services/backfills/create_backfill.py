@@ -37,7 +37,7 @@ class Unacceptable(Rejected, status=422):
     """The backfill is refused with a message that names no field, as in Airflow."""
 
 
-class AskedBackfill(BaseModel):
+class BackfillRequest(BaseModel):
     """The request. Both dates are aware and included; their time zones matter to partitions."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -52,29 +52,29 @@ class AskedBackfill(BaseModel):
     run_on_latest_version: bool | None = None
 
 
-def create_backfill(services: Services, asked: AskedBackfill, *, user: str | None) -> Backfill:
+def create_backfill(services: Services, request: BackfillRequest, *, user: str | None) -> Backfill:
     """Store the backfill and make its first runs; wake-ups make the others.
 
     Raises NotFound, BadRequest (backfills are no run type of the DAG), Conflict (it has an active one) and Unacceptable.
     """
     now = services.clock.now()
-    dag, spec = backfillable(services, asked.dag_id)
-    if any(backfill.is_active for backfill in services.store.list_backfills(asked.dag_id)):
-        raise already_running(asked.dag_id)
-    check(spec, asked, now=now)
-    plan = plan_of(services, dag, spec, asked, now=now)
+    dag, spec = backfillable(services, request.dag_id)
+    if any(backfill.is_active for backfill in services.store.list_backfills(request.dag_id)):
+        raise already_running(request.dag_id)
+    check(spec, request, now=now)
+    plan = plan_of(services, dag, spec, request, now=now)
     if not plan:
-        dates = f"[{asked.from_date}, {asked.to_date}]"
-        raise Unacceptable(f"No runs to create for Dag {asked.dag_id} in the range {dates}")
+        dates = f"[{request.from_date}, {request.to_date}]"
+        raise Unacceptable(f"No runs to create for Dag {request.dag_id} in the range {dates}")
     backfill = Backfill(
         backfill_id=services.store.next_backfill_id(),
-        dag_id=asked.dag_id,
-        from_date=asked.from_date.astimezone(UTC),
-        to_date=asked.to_date.astimezone(UTC),
-        dag_run_conf=asked.dag_run_conf,
-        reprocess_behavior=asked.reprocess_behavior,
-        max_active_runs=asked.max_active_runs,
-        run_on_latest_version=runs_on_latest_version(spec, asked),
+        dag_id=request.dag_id,
+        from_date=request.from_date.astimezone(UTC),
+        to_date=request.to_date.astimezone(UTC),
+        dag_run_conf=request.dag_run_conf,
+        reprocess_behavior=request.reprocess_behavior,
+        max_active_runs=request.max_active_runs,
+        run_on_latest_version=runs_on_latest_version(spec, request),
         triggering_user_name=user,
         created_at=now,
         updated_at=now,
@@ -87,7 +87,7 @@ def create_backfill(services: Services, asked: AskedBackfill, *, user: str | Non
     try:
         services.store.create_backfill(backfill, [written(run) for run in plan])
     except AlreadyExists as other:
-        raise already_running(asked.dag_id) from other
+        raise already_running(request.dag_id) from other
     with suppress(StaleBackfill):
         backfill = make_runs(services, backfill)
     if not backfill.is_made or backfill.unfinished_runs == 0:
@@ -95,14 +95,14 @@ def create_backfill(services: Services, asked: AskedBackfill, *, user: str | Non
     return backfill
 
 
-def dry_run(services: Services, asked: AskedBackfill) -> list[NextRun]:
+def dry_run(services: Services, request: BackfillRequest) -> list[NextRun]:
     """The runs that the backfill would make, or run again. Raises as `create_backfill` does, but for Conflict."""
     now = services.clock.now()
-    dag, spec = backfillable(services, asked.dag_id)
-    check(spec, asked, now=now)
-    plan = plan_of(services, dag, spec, asked, now=now)
-    existing = existing_runs(services, asked.dag_id, plan)
-    return [run for run in plan if is_made(existing.get(date_of(run)), asked.reprocess_behavior)]
+    dag, spec = backfillable(services, request.dag_id)
+    check(spec, request, now=now)
+    plan = plan_of(services, dag, spec, request, now=now)
+    existing = existing_runs(services, request.dag_id, plan)
+    return [run for run in plan if is_made(existing.get(date_of(run)), request.reprocess_behavior)]
 
 
 # --- what may be asked ------------------------------------------------------------------------------------------------
@@ -124,39 +124,41 @@ def already_running(dag_id: str) -> Conflict:
     return Conflict(f"There is already a running backfill for dag {dag_id}")
 
 
-def check(spec: DagSpec, asked: AskedBackfill, *, now: datetime) -> None:
-    if asked.from_date > asked.to_date:
-        dates = asked.from_date.isoformat(), asked.to_date.isoformat()
+def check(spec: DagSpec, request: BackfillRequest, *, now: datetime) -> None:
+    if request.from_date > request.to_date:
+        dates = request.from_date.isoformat(), request.to_date.isoformat()
         raise Unacceptable(f"from_date ({dates[0]}) must not be after to_date ({dates[1]}).")
-    if asked.from_date >= now:
+    if request.from_date >= now:
         raise Unacceptable("Backfill cannot be executed for future dates.")
     if any(task.depends_on_past for task in spec.tasks.values()):
-        if asked.run_backwards:
+        if request.run_backwards:
             raise Unacceptable("Backfill cannot be run in reverse when the Dag has tasks where depends_on_past=True.")
-        if asked.reprocess_behavior is ReprocessBehavior.NONE:
+        if request.reprocess_behavior is ReprocessBehavior.NONE:
             raise Unacceptable(
                 "Dag has tasks for which depends_on_past=True. "
                 "You must set reprocess behavior to reprocess completed or reprocess failed."
             )
     try:
-        validated_params(spec, asked.dag_run_conf)
+        validated_params(spec, request.dag_run_conf)
     except BadRequest as problem:
         raise Unacceptable(str(problem)) from problem
 
 
-def runs_on_latest_version(spec: DagSpec, asked: AskedBackfill) -> bool:
+def runs_on_latest_version(spec: DagSpec, request: BackfillRequest) -> bool:
     """The request's choice, else the DAG's, else True: backfills' default."""
-    said = (asked.run_on_latest_version, spec.rerun_with_latest_version, True)
-    return next(answer for answer in said if answer is not None)
+    choices = (request.run_on_latest_version, spec.rerun_with_latest_version, True)
+    return next(answer for answer in choices if answer is not None)
 
 
-def plan_of(services: Services, dag: Dag, spec: DagSpec, asked: AskedBackfill, *, now: datetime) -> list[NextRun]:
+def plan_of(services: Services, dag: Dag, spec: DagSpec, request: BackfillRequest, *, now: datetime) -> list[NextRun]:
     plan: list[NextRun] = []
     # One run beyond the end may be planned: the last one, whose interval may not be over yet.
-    is_too_long = timetable.fewest_between(spec.timetable, asked.from_date, min(asked.to_date, now)) > LONGEST_PLAN + 1
+    is_too_long = (
+        timetable.fewest_between(spec.timetable, request.from_date, min(request.to_date, now)) > LONGEST_PLAN + 1
+    )
     if not is_too_long:
-        all_runs = planned_runs(services, dag, spec, asked.from_date, asked.to_date, now=now)
+        all_runs = planned_runs(services, dag, spec, request.from_date, request.to_date, now=now)
         plan = list(islice(all_runs, LONGEST_PLAN + 1))
     if is_too_long or len(plan) > LONGEST_PLAN:
         raise Unacceptable(f"The range has more than {LONGEST_PLAN} runs: choose a shorter range")
-    return plan[::-1] if asked.run_backwards else plan
+    return plan[::-1] if request.run_backwards else plan

@@ -304,7 +304,7 @@ class Deployment:
             self.put_dag(parsed, spec, outcome)
         except CAUSED_BY_A_FILE as error:
             log.info("%s is not activated", parsed.dag_id, exc_info=True)
-            self.failures[parsed.dag_id] = told(error)
+            self.failures[parsed.dag_id] = reason_of(error)
         self.alive()
 
     def conclude(self, outcome: FileOutcome) -> None:
@@ -560,9 +560,9 @@ class Deployment:
         self.delete_problems(path)
         self.services.store.delete_source_file(path)
 
-    def refuse(self, told: tuple[str, str]) -> None:
+    def refuse(self, refusal: tuple[str, str]) -> None:
         """Write the import error of a file that the bundle leaves out."""
-        path, why = told
+        path, why = refusal
         self.put_problems(path, {path: why}, {})
         self.services.store.put_source_file(
             SourceFile(
@@ -603,7 +603,7 @@ class Deployment:
         raise ServiceUnavailable(f"{dag_id} moved {ATTEMPTS} times while it was being activated")
 
 
-def told(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The error's text for the file's author: our own errors are sentences, others get their class name."""
     return str(error) if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
 
@@ -657,8 +657,8 @@ def lets_runs_go(before: Dag, after: Dag, spec: DagSpec) -> bool:
 def listeners_of(outcomes: Iterable[FileOutcome], active: Bundle | None) -> tuple[str, ...]:
     """The hooks that the bundle's listeners implement. A change of plugins makes all files be parsed anew, so all outcomes
     agree; if no file was parsed, the hooks of the bundle before."""
-    said = (outcome.listeners for outcome in outcomes if outcome.listeners is not None)
-    return next(said, active.listeners if active else ())
+    stated = (outcome.listeners for outcome in outcomes if outcome.listeners is not None)
+    return next(stated, active.listeners if active else ())
 
 
 def homes(

@@ -56,19 +56,19 @@ def check_dag(spec: DagSpec, assets: Iterable[AssetRef]) -> None:
         _check(f"group of asset {cut(ref.name or '', 100)}", ref.group, LONGEST_KEY)
 
 
-def _check_together(fields: dict[str, Any], most: int) -> None:
+def _check_together(fields: dict[str, Any], limit: int) -> None:
     sizes = {name: size_of(value) for name, value in fields.items()}
-    if (total := sum(sizes.values())) > most:
+    if (total := sum(sizes.values())) > limit:
         largest = max(sizes, key=lambda name: sizes[name])
         raise Invalid(
             f"Its {largest} takes {sizes[largest]:,} bytes. Description, tags, owners, access_control and names "
-            f"may take {most:,} bytes together, and take {total:,}."
+            f"may take {limit:,} bytes together, and take {total:,}."
         )
 
 
-def _check(name: str, value: Any, most: int) -> None:
-    if (size := size_of(value)) > most:
-        raise Invalid(f"Its {name} takes {size:,} bytes; {most:,} are possible.")
+def _check(name: str, value: Any, limit: int) -> None:
+    if (size := size_of(value)) > limit:
+        raise Invalid(f"Its {name} takes {size:,} bytes; {limit:,} are possible.")
 
 
 def _check_name(ref: AssetRef, *beside: str) -> None:

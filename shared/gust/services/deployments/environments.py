@@ -74,25 +74,25 @@ def plan_environments(
     folders = sorted(dirname(path) for path in files if is_requirements(path))
     for folder in folders:
         file = file_of(folder)
-        asked = read_requirements(file, read)
-        if not asked.refused and not asked.requirements:
+        parsed = read_requirements(file, read)
+        if not parsed.refused and not parsed.requirements:
             of[folder] = ""
             continue
         built: Built | None = None
-        if asked.refused:
-            refused[file] = "".join(f"{line}\n" for line in asked.refused)
+        if parsed.refused:
+            refused[file] = "".join(f"{line}\n" for line in parsed.refused)
         else:
             recipe = Recipe(
-                sources=asked.sources,
-                requirements=tuple(asked.requirements),
-                constraints=tuple(asked.constraints),
-                constraint_urls=tuple(asked.constraint_urls),
-                options=tuple(asked.options),
-                hashes=asked.hashes,
+                sources=parsed.sources,
+                requirements=tuple(parsed.requirements),
+                constraints=tuple(parsed.constraints),
+                constraint_urls=tuple(parsed.constraint_urls),
+                options=tuple(parsed.options),
+                hashes=parsed.hashes,
                 python=interpreter(),
                 pins=pins.digest(),
             )
-            came = max(uploaded(path) for path in asked.texts)
+            came = max(uploaded(path) for path in parsed.texts)
             built = built_of(objects, recipe.id)
             if built is None or is_worth_another_build(built, came, began):
                 store_recipe(objects, recipe)

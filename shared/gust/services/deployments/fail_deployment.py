@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 def fail_deployment(services: Services, deployment: str, error: Mapping[str, str]) -> None:
     """`error`: the error that Step Functions caught. The deployment keeps its turn while it rests."""
     now = services.clock.now()
-    told = what_happened(error)
-    log.error("deployment %s failed: %s", deployment, told)
+    reason = what_happened(error)
+    log.error("deployment %s failed: %s", deployment, reason)
     services.store.put_import_problem(
         ImportProblem(
             import_error_id=import_error_id(THE_FOLDER),
             filename=THE_FOLDER,
             bundle_name=BUNDLE_NAME,
             stack_trace=cut(
-                f"The folder was not deployed; the bundle before it stays active. The deployment is tried again.\n{told}\n"
+                f"The folder was not deployed; the bundle before it stays active. The deployment is tried again.\n{reason}\n"
             ),
             timestamp=now,
         )

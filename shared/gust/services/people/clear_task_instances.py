@@ -66,14 +66,14 @@ def is_marked(instance: TaskInstance, markers: Collection[Marker] | None) -> boo
     return markers is None or instance.task_id in markers or (instance.task_id, instance.map_index) in markers
 
 
-def selected(services: Services, key: DagRunKey, asked: Clear) -> list[TaskInstance]:
+def selected(services: Services, key: DagRunKey, request: Clear) -> list[TaskInstance]:
     """The instances that the clear would clear, as they are now. Empty if the run is gone."""
     state = services.store.load_run(key)
-    return [] if state is None else _selected(services, state, asked)
+    return [] if state is None else _selected(services, state, request)
 
 
 def clear_task_instances(
-    services: Services, keys: Iterable[DagRunKey], asked: Clear, *, time_left: TimeLeft | None = None
+    services: Services, keys: Iterable[DagRunKey], request: Clear, *, time_left: TimeLeft | None = None
 ) -> list[TaskInstance]:
     """Clear the instances in every run that `asked` selects; returns them as they are afterwards, run by run.
 
@@ -83,13 +83,13 @@ def clear_task_instances(
     was no time to begin some of the runs.
     """
     keys, time_left = list(keys), time_left or TimeLeft.of(services.clock)
-    if asked.prevents_running:
+    if request.prevents_running:
         for key in keys:
-            _check_none_runs(selected(services, key, asked))
+            _check_none_runs(selected(services, key, request))
     return [
         instance
         for key in begun_in_time(keys, time_left)
-        for instance in _clear_in_run(services, key, asked, time_left)
+        for instance in _clear_in_run(services, key, request, time_left)
     ]
 
 
@@ -105,8 +105,8 @@ def clear_dag_run(
     services: Services, key: DagRunKey, *, only_failed: bool = False, on_latest_version: bool = False
 ) -> DagRun:
     """Every instance of the run, or the failed ones. Raises NotFound, Conflict."""
-    asked = Clear(only_failed=only_failed, on_latest_version=on_latest_version)
-    return _edit(services, key, asked).run
+    request = Clear(only_failed=only_failed, on_latest_version=on_latest_version)
+    return _edit(services, key, request).run
 
 
 def queue_new_tasks(services: Services, key: DagRunKey) -> DagRun:
@@ -162,57 +162,57 @@ def latest_version(services: Services, dag_id: str) -> tuple[Version, DagSpec]:
     return Version(dag.version_number, dag.spec_key, bundle_version), spec
 
 
-def runs_on_latest(asked: bool | None, spec: DagSpec) -> bool:
+def runs_on_latest(request: bool | None, spec: DagSpec) -> bool:
     """The request's choice, else that of the DAG's newest version, else False."""
-    return asked if asked is not None else bool(spec.rerun_with_latest_version)
+    return request if request is not None else bool(spec.rerun_with_latest_version)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _clear_in_run(services: Services, key: DagRunKey, asked: Clear, time_left: TimeLeft) -> list[TaskInstance]:
-    before = selected(services, key, asked)
+def _clear_in_run(services: Services, key: DagRunKey, request: Clear, time_left: TimeLeft) -> list[TaskInstance]:
+    before = selected(services, key, request)
     if not before:
         return []
-    edited = _edit(services, key, asked, time_left)
+    edited = _edit(services, key, request, time_left)
     return [edited.moved.get(instance.key, instance) for instance in before]
 
 
-def _edit(services: Services, key: DagRunKey, asked: Clear, time_left: TimeLeft | None = None) -> Edited:
+def _edit(services: Services, key: DagRunKey, request: Clear, time_left: TimeLeft | None = None) -> Edited:
     # Imported here: `pending_edit` imports all actions.
     from gust.services.people.pending_edit import written  # noqa: PLC0415
 
-    plan = partial(asked.plan, services)
-    return edit_run(services, key, plan, action=lambda: written(asked), time_left=time_left)
+    plan = partial(request.plan, services)
+    return edit_run(services, key, plan, action=lambda: written(request), time_left=time_left)
 
 
-def plan_clear(services: Services, state: RunState, asked: Clear) -> Edit:
+def plan_clear(services: Services, state: RunState, request: Clear) -> Edit:
     run, now = state.run, services.clock.now()
-    chosen = _selected(services, state, asked)
+    chosen = _selected(services, state, request)
     if not chosen:
         return Edit()
-    if asked.prevents_running:
+    if request.prevents_running:
         _check_none_runs(chosen)
     version: Version | None = None
     spec = load_spec(services.objects, run.spec_key)
-    if asked.on_latest_version:
+    if request.on_latest_version:
         version, spec = latest_version(services, run.dag_id)
-    if version is not None and asked.reset_dag_runs:
+    if version is not None and request.reset_dag_runs:
         # The tries that end now belong to the version that the run leaves.
         chosen = [replace(i, version_number=i.version_number or run.version_number) for i in chosen]
-    moves = [move for instance in chosen if (move := _move(spec, instance, asked, version, now)) is not None]
-    if version is not None and asked.reset_dag_runs:
+    moves = [move for instance in chosen if (move := _move(spec, instance, request, version, now)) is not None]
+    if version is not None and request.reset_dag_runs:
         moves += _moves_of_others(spec, state, version, {instance.key for instance in chosen}, now)
     return Edit(
         moves=[moves],
-        first=(lambda seen: reset(seen, at=now, version=version)) if asked.reset_dag_runs else None,
+        first=(lambda seen: reset(seen, at=now, version=version)) if request.reset_dag_runs else None,
     )
 
 
-def _selected(services: Services, state: RunState, asked: Clear) -> list[TaskInstance]:
+def _selected(services: Services, state: RunState, request: Clear) -> list[TaskInstance]:
     """Upstream first: if the clear dies half-way, the rest is downstream of the cleared part."""
     spec = load_spec(services.objects, state.run.spec_key)
-    return [i for i in all_instances(spec, state, services.clock.now()) if asked.covers(i)]
+    return [i for i in all_instances(spec, state, services.clock.now()) if request.covers(i)]
 
 
 def _check_none_runs(instances: Sequence[TaskInstance]) -> None:
@@ -224,17 +224,17 @@ def _check_none_runs(instances: Sequence[TaskInstance]) -> None:
 
 
 def _move(
-    spec: DagSpec, instance: TaskInstance, asked: Clear, version: Version | None, now: datetime
+    spec: DagSpec, instance: TaskInstance, request: Clear, version: Version | None, now: datetime
 ) -> Transition | None:
     move = cleared(spec, instance, at=now)
     if move is not None and move.edge == "clear":
         number = instance.version_number
         if version is not None:
-            number = None if asked.reset_dag_runs else version.number
+            number = None if request.reset_dag_runs else version.number
         move = replace(move, after=replace(move.after, version_number=number))
-    if asked.note is None:
+    if request.note is None:
         return move
-    note = asked.note or None
+    note = request.note or None
     if move is None:
         return transition.annotate(instance, note=note) if note != instance.note else None
     return transition.annotated(move, note=note)

@@ -87,18 +87,18 @@ class MarkRun:
         return _plan_run(services, state, self.state)
 
 
-def to_be_marked(services: Services, key: DagRunKey, asked: Mark) -> list[TaskInstance]:
+def to_be_marked(services: Services, key: DagRunKey, request: Mark) -> list[TaskInstance]:
     """The instances that `mark_task_instances` would mark, as they are now. Raises NotFound."""
     _, spec = latest_version(services, key.dag_id)
-    markers = asked.markers(spec)
+    markers = request.markers(spec)
     return [
         i
-        for run in _runs_to_mark(services, key, asked, spec)
-        for i in _marked(_state(services, run), markers, services, asked.state)
+        for run in _runs_to_mark(services, key, request, spec)
+        for i in _marked(_state(services, run), markers, services, request.state)
     ]
 
 
-def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list[TaskInstance]:
+def mark_task_instances(services: Services, key: DagRunKey, request: Mark) -> list[TaskInstance]:
     """Mark the instances, and clear failed ones downstream of the tasks themselves. Returns the marked instances: none
     if all were in that state already; as they will be if the scheduler does the rest. Repeating it changes nothing.
     Raises NotFound, Conflict if another action holds a run, Unfinished if there was no time to begin some of the runs.
@@ -108,23 +108,23 @@ def mark_task_instances(services: Services, key: DagRunKey, asked: Mark) -> list
 
     time_left = TimeLeft.of(services.clock)
     _, spec = latest_version(services, key.dag_id)
-    markers = asked.markers(spec)
-    resumed = task_selection.select(spec, asked.task_ids, downstream=True) - asked.task_ids
-    marking = {run.run_id for run in _runs_to_mark(services, key, asked, spec)}
-    clearing = {run.run_id for run in _runs_to_resume(services, key, asked)}
+    markers = request.markers(spec)
+    resumed = task_selection.select(spec, request.task_ids, downstream=True) - request.task_ids
+    marking = {run.run_id for run in _runs_to_mark(services, key, request, spec)}
+    clearing = {run.run_id for run in _runs_to_resume(services, key, request)}
     altered: list[TaskInstance] = []
     in_order = sorted(marking | clearing, key=lambda run_id: (run_id != key.run_id, run_id))
     for run in begun_in_time([DagRunKey(key.dag_id, run_id) for run_id in in_order], time_left):
         mark = MarkInRun(
-            state=asked.state,
+            state=request.state,
             markers=frozenset(markers if run.run_id in marking else ()),
             resumed=frozenset(resumed if run.run_id in clearing else ()),
         )
         edited = edit_run(
             services, run, partial(mark.plan, services), action=partial(written, mark), time_left=time_left
         )
-        altered += [instance for instance in edited.moved.values() if instance.state is asked.state]
-    if asked.state is S.SUCCESS:
+        altered += [instance for instance in edited.moved.values() if instance.state is request.state]
+    if request.state is S.SUCCESS:
         clear_task_state_on_success(services, [instance.key for instance in altered])
     return altered
 
@@ -145,19 +145,19 @@ def set_dag_run_state(services: Services, key: DagRunKey, state: DagRunState) ->
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _plan_marks(services: Services, state: RunState, asked: MarkInRun) -> Edit:
+def _plan_marks(services: Services, state: RunState, request: MarkInRun) -> Edit:
     now = services.clock.now()
-    reason = f"Marked {asked.state} by a person."
+    reason = f"Marked {request.state} by a person."
     marks = [
-        transition.mark(i, state=asked.state, at=now, reason=reason)
-        for i in _marked(state, asked.markers, services, asked.state)
+        transition.mark(i, state=request.state, at=now, reason=reason)
+        for i in _marked(state, request.markers, services, request.state)
     ]
     after: Mapping[object, TaskInstance] = {move.after.key: move.after for move in marks}
     spec = load_spec(services.objects, state.run.spec_key)
     clears = [
         clear
         for instance in (after.get(i.key, i) for i in all_instances(spec, state, now))
-        if instance.task_id in asked.resumed and instance.state in FAILED_STATES
+        if instance.task_id in request.resumed and instance.state in FAILED_STATES
         if (clear := cleared(spec, instance, at=now)) is not None
     ]
     # A marked instance cannot be marked again, so clear first: a repeated request after a crash must find the clears done.
@@ -177,14 +177,14 @@ def _marked(state: RunState, markers: Collection[Marker], services: Services, to
     return [i for i in instances if is_marked(i, markers) and i.state is not to]
 
 
-def _runs_to_mark(services: Services, key: DagRunKey, asked: Mark, spec: DagSpec) -> list[DagRun]:
+def _runs_to_mark(services: Services, key: DagRunKey, request: Mark, spec: DagSpec) -> list[DagRun]:
     """The run, and if the request includes past or future, the runs whose logical dates are on the DAG's timetable."""
     run = _run(services, key)
     date = run.logical_date
-    if date is None or not (asked.past or asked.future):
+    if date is None or not (request.past or request.future):
         return [run]
-    others = [*(services.store.runs_before(key.dag_id, date) if asked.past else ()),
-              *(services.store.runs_after(key.dag_id, date) if asked.future else ())]  # fmt: skip
+    others = [*(services.store.runs_before(key.dag_id, date) if request.past else ()),
+              *(services.store.runs_after(key.dag_id, date) if request.future else ())]  # fmt: skip
     if not spec.timetable.can_be_scheduled:
         return [run, *others]
     if not spec.timetable.periodic:
@@ -208,16 +208,16 @@ def _is_on_timetable(spec: DagSpec, run: DagRun) -> bool:
     return found is not None and found.logical_date == run.logical_date
 
 
-def _runs_to_resume(services: Services, key: DagRunKey, asked: Mark) -> list[DagRunKey]:
+def _runs_to_resume(services: Services, key: DagRunKey, request: Mark) -> list[DagRunKey]:
     """The runs in which failed tasks downstream are cleared: by logical date alone, whatever the timetable says."""
     date = _run(services, key).logical_date
-    if not asked.future and not asked.past:
+    if not request.future and not request.past:
         return [key]
-    if asked.future and asked.past:
+    if request.future and request.past:
         return runs_between(services, key.dag_id, None, None)
     if date is None:
         return [key]  # Airflow goes through all runs here, having no date to compare.
-    return runs_between(services, key.dag_id, date if asked.future else None, date if asked.past else None)
+    return runs_between(services, key.dag_id, date if request.future else None, date if request.past else None)
 
 
 def _run(services: Services, key: DagRunKey) -> DagRun:

@@ -76,8 +76,8 @@ def runs_between(
     """All runs that the timetable has in a stretch of time, whatever the DAG's own dates."""
     if timetable.can_be_computed(spec.timetable):
         return timetable.runs_between(spec.timetable, earliest, latest, now=now)
-    asked = services.timetables.runs_between(spec.timetable, dag.bundle_version, earliest=earliest, latest=latest)
-    return iter(asked)
+    answer = services.timetables.runs_between(spec.timetable, dag.bundle_version, earliest=earliest, latest=latest)
+    return iter(answer)
 
 
 def manual_interval(services: Services, dag: Dag, spec: DagSpec, *, run_after: datetime) -> DataInterval:

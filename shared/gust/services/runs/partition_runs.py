@@ -27,7 +27,7 @@ class PartitionWindow:
     excludes_end: bool = False
 
     @classmethod
-    def asked(
+    def between(
         cls, timetable: TimetableSpec, start: datetime | None, end: datetime | None, *, excludes_end: bool = False
     ) -> PartitionWindow:
         """The window of a request, whose times are on the clock of the timetable's zone."""

@@ -171,11 +171,11 @@ def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Seq
     services.store.move_all([transition.queue_trigger(instance, at=now) for instance in instances])
 
 
-def give_out_slots(services: Services, run: DagRun, asked: GiveOutSlots) -> None:
+def give_out_slots(services: Services, run: DagRun, stage: GiveOutSlots) -> None:
     """Walk the lines that may have room. For newly waiting instances that got no slots, send wake-ups that walk their lines
     again once the index shows them."""
-    let_go = {key for g in asked.grants for key in grant_slots(services, g.limit, newly_waiting=g.instances)}
-    for limit in {i.blocked_by_limit for i in asked.newly_waiting if i.blocked_by_limit and i.key not in let_go}:
+    let_go = {key for g in stage.grants for key in grant_slots(services, g.limit, newly_waiting=g.instances)}
+    for limit in {i.blocked_by_limit for i in stage.newly_waiting if i.blocked_by_limit and i.key not in let_go}:
         walk_again(services, limit)
-    if any(grant.looks_again for grant in asked.grants):
+    if any(grant.looks_again for grant in stage.grants):
         look_soon(services, run.key)

@@ -82,11 +82,11 @@ def _move_on(services: Services, key: DagRunKey, remembered: Remembered, *, now:
     for _ in range(READS):
         if not 0 < remembered.how_many_are_under_way() <= MOST_READ:
             return False
-        asked = remembered.under_way()
-        run, found = services.store.get_run_and_instances(key, list(asked))
+        wanted = remembered.under_way()
+        run, found = services.store.get_run_and_instances(key, list(wanted))
         if run is None or not remembered.catches_up(run, now):
             return False
-        if remembered.under_way() == asked:
+        if remembered.under_way() == wanted:
             at = remembered.next_moment(found, max_active_tasks=dag.max_active_tasks, now=now)
             return at is not None and _puts_off(services, remembered, run, at, now=now)
     return False
@@ -120,32 +120,32 @@ def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) 
     now = services.clock.now()
     if is_due(remembered.run, now) and not _move_on(services, key, remembered, now=now):
         return Told.LOOK
-    told = _look(services, key, remembered, waiting, now=now)
-    if told is not Told.LOOK:
+    outcome = _look(services, key, remembered, waiting, now=now)
+    if outcome is not Told.LOOK:
         services.memory.put(key, remembered)
-    return told
+    return outcome
 
 
 def _look(
     services: Services, key: DagRunKey, remembered: Remembered, waiting: Collection[Downstream], *, now: datetime
 ) -> Told:
-    most: int | None = None
+    max_active: int | None = None
     for _ in range(READS):
         plan = remembered.plan(waiting, pick=randrange)
         if plan is None:
             return Told.LOOK
-        if most is None and (plan.steps or remembered.run.keeps_back):
+        if max_active is None and (plan.steps or remembered.run.keeps_back):
             dag, pools = services.store.get_dag_and_pools(key.dag_id, [DEFAULT_POOL])
             if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted_pools(pools):
                 return Told.LOOK
-            most = dag.max_active_tasks
+            max_active = dag.max_active_tasks
         keeps_back = remembered.run.keeps_back
         in_doubt = tuple(remembered.in_flight) if keeps_back and not remembered.is_sure else ()
-        candidates = remembered.next_up(most) if most is not None and keeps_back and not in_doubt else []
+        candidates = remembered.next_up(max_active) if max_active is not None and keeps_back and not in_doubt else []
         if (candidates is None and not plan.steps) or len(in_doubt) > MOST_READ:
             return Told.LOOK
-        asked = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values())
-        run, found = services.store.get_run_and_instances(key, list(asked))
+        wanted = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values())
+        run, found = services.store.get_run_and_instances(key, list(wanted))
         if in_doubt:
             remembered.counted(found)
         if run is None or not remembered.follows(run, now):
@@ -158,9 +158,9 @@ def _look(
         going = remembered.judge(plan.steps, found, now)
         if going is None:
             return Told.LOOK
-        if most is None or (not going and not keeps_back):
+        if max_active is None or (not going and not keeps_back):
             return Told.NOTHING
-        decision = remembered.decide(going, found, max_active_tasks=most, now=now)
+        decision = remembered.decide(going, found, max_active_tasks=max_active, now=now)
         return Told.LOOK if decision is None else _carry_out(services, remembered, decision, now=now)
     return Told.LOOK
 

@@ -90,8 +90,8 @@ def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: in
         last_scheduling_decision=now,
         due_at=run.due_at if soon else now + NOTICED_WITHIN,
     )
-    told = of_run_start(spec, started)
-    services.store.start_run(run, started, max_active_runs=max_active_runs, callbacks=told)
+    moves = of_run_start(spec, started)
+    services.store.start_run(run, started, max_active_runs=max_active_runs, callbacks=moves)
     log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
-    send_callbacks(services, started, made(told))
+    send_callbacks(services, started, made(moves))
     return started

@@ -32,7 +32,7 @@ def ask_for_input(
     store, try_number = services.store, dispatch.try_number
     before = store.get_hitl_detail(dispatch.key)
     if before is None:
-        asked = HITLDetail(
+        detail = HITLDetail(
             key=dispatch.key,
             try_number=try_number,
             options=options,
@@ -44,8 +44,8 @@ def ask_for_input(
             assigned_users=assigned_users,
             created_at=services.clock.now(),
         )
-        store.put_hitl_detail(asked)
-        return asked
+        store.put_hitl_detail(detail)
+        return detail
     again = replace(before, try_number=max(before.try_number, try_number), answer=None)
     if before.try_number < try_number or before.answer is not None:
         store.put_hitl_detail(again, before=before)

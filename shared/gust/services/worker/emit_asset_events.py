@@ -51,8 +51,8 @@ def emit_asset_events(
     key, date = (run.partition_key, run.partition_date) if run else (None, None)
     found: list[AssetEvent] = []
     for asset in _outlet_assets(services, outlets):
-        said = [event for event in events if event.alias is None and (event.name, event.uri) == asset.key]
-        for event in said or [OutletEvent(name=asset.name, uri=asset.uri)]:
+        named = [event for event in events if event.alias is None and (event.name, event.uri) == asset.key]
+        for event in named or [OutletEvent(name=asset.name, uri=asset.uri)]:
             partition = event.partition_key if event.partition_key is not None else key
             found.append(_event(instance, asset, place=len(found), at=at, extra=event.extra, partition_key=partition))
     aliases = {outlet.name for outlet in outlets if outlet.kind == "alias" and outlet.name}

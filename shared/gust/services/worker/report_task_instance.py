@@ -156,8 +156,8 @@ def report_lost(
     if outgrew is not None and lost.after.state is S.UP_FOR_RETRY:
         following = place(task, services.workers, outgrew)
         if isinstance(following, OnFargate):
-            told = f"{reason.rstrip('.')}. The next try runs on Fargate ({following.size})."
-            lost = replace(lost, after=replace(lost.after, reason=told))
+            sentence = f"{reason.rstrip('.')}. The next try runs on Fargate ({following.size})."
+            lost = replace(lost, after=replace(lost.after, reason=sentence))
     move(services, lost)
 
 

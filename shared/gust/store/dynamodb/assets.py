@@ -92,7 +92,7 @@ class DynamoDBAssets(DynamoDBHistory):
         asset = query.asset
         if asset is not None and query.source_dag_id is None and len(self.list_assets(name=asset.name)) == 1:
             of_asset = keyspace.events_of_asset(asset.name)
-            return self._table.count_between(of_asset, *sort_bounds(query.window), most=limit)
+            return self._table.count_between(of_asset, *sort_bounds(query.window), limit=limit)
         if asset is not None:
             return sum(1 for _ in islice(self.walk_asset_events(query), limit))
         return sum(1 for _ in islice(self._keys_of_asset_events(query), limit))

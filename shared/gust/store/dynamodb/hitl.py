@@ -43,8 +43,8 @@ class DynamoDBHITL:
             unanswered: dict[str, Attribute | None] = {"responded_at": None, "answer": None}
             self._table.update(where, Expression().exists().change(unanswered | _listed(keyspace.HITL_OPEN)))
             return
-        asked = self._documents.keep(where.pk, "value", {name: getattr(detail, name) for name in _ASKED})
-        item = asked | {
+        question = self._documents.keep(where.pk, "value", {name: getattr(detail, name) for name in _ASKED})
+        item = question | {
             "created_at": items.moment(detail.created_at),
             _LISTED: items.text(keyspace.HITL_OPEN),
             _LISTED_AT: items.moment(detail.created_at),
@@ -165,7 +165,7 @@ def hitl_write(key: TaskInstanceKey, move: HITLMove) -> Update | Check:
     unanswered = Expression().exists().still({"responded_at": None})
     if move.answer is None:
         return Check(where, unanswered)
-    said: dict[str, Attribute | None] = {
+    answer_fields: dict[str, Attribute | None] = {
         "responded_at": items.moment(move.answer.responded_at),
         "answer": items.document(
             "params_input",
@@ -176,7 +176,7 @@ def hitl_write(key: TaskInstanceKey, move: HITLMove) -> Update | Check:
             },
         ),
     }
-    return Update(where, unanswered.change(said | _listed(keyspace.HITL_ANSWERED)))
+    return Update(where, unanswered.change(answer_fields | _listed(keyspace.HITL_ANSWERED)))
 
 
 def answered_already(key: TaskInstanceKey) -> StaleHITLDetail:
@@ -194,5 +194,5 @@ def _is_of(run: DagRunKey | None, dag_id: str | None, run_id: str | None) -> boo
 def _answer(item: Item) -> HITLAnswer | None:
     if "responded_at" not in item:
         return None
-    said: dict[str, Any] = json.loads(item["answer"]["S"])
-    return HITLAnswer(responded_at=keyspace.moment_from(item["responded_at"]["S"]), **said)
+    answer_fields: dict[str, Any] = json.loads(item["answer"]["S"])
+    return HITLAnswer(responded_at=keyspace.moment_from(item["responded_at"]["S"]), **answer_fields)

@@ -144,7 +144,7 @@ def _take(claim: Claim) -> Expression:
     expression = Expression().add("used", items.number(claim.slots)).change({"edge": {"S": _TAKEN}})
     if claim.pool is not None:
         expression.exists().still(items.POOL.attributes(fences.slot_rules(claim.pool)))
-    return expression.at_most("used", claim.most - claim.slots) if claim.is_bounded else expression
+    return expression.at_most("used", claim.maximum - claim.slots) if claim.is_bounded else expression
 
 
 def _existing(pools: dict[str, Pool]) -> dict[str, Pool]:

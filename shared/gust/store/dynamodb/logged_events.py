@@ -81,7 +81,7 @@ class DynamoDBLoggedEvents:
             return sum(1 for _ in islice(keys, limit))
         if query.run_id is not None:
             return len(self.logged_events(query, limit=limit))
-        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, most=limit)
+        return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, limit=limit)
 
     def _keys_of_events(
         self, dag_id: str, run_id: str | None, first: str, last: str, *, ascending: bool

@@ -81,6 +81,8 @@ def _copy(detail: HITLDetail) -> HITLDetail:
     fields = {name: getattr(detail, name) for name in ("options", "defaults", "params", "assigned_users")}
     answer = detail.answer
     if answer is not None:
-        said = json.loads(json.dumps({name: value for name, value in asdict(answer).items() if name != "responded_at"}))
-        answer = HITLAnswer(responded_at=answer.responded_at, **said)
+        answer_fields = json.loads(
+            json.dumps({name: value for name, value in asdict(answer).items() if name != "responded_at"})
+        )
+        answer = HITLAnswer(responded_at=answer.responded_at, **answer_fields)
     return replace(detail, answer=answer, **json.loads(json.dumps(fields)))
